@@ -1,0 +1,75 @@
+"""CIFAR-style residual networks (He et al. 2016, arXiv:1512.03385, section 4.2): 6n+2 layers, three stages of n blocks.
+
+Shortcuts where the shape changes are 1x1 convolutions with batch norm (option B); the paper's CIFAR networks use option A.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from orchestrator.network import Blocks, Network
+from orchestrator.trial import NetworkSpec
+
+
+class Block(nn.Module):
+    """Two 3x3 convolutions with batch norm and a shortcut; ReLU after the sum, so a cut behind a block is bypassed by nothing."""
+
+    def __init__(self, channels: int, width: int, stride: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels, width, 3, stride, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(width)
+        self.conv2 = nn.Conv2d(width, width, 3, 1, 1, bias=False)
+        self.bn2 = nn.BatchNorm2d(width)
+        self.shortcut: nn.Module = nn.Identity()
+        if stride > 1 or channels != width:
+            self.shortcut = nn.Sequential(nn.Conv2d(channels, width, 1, stride, bias=False), nn.BatchNorm2d(width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = F.relu(self.bn1(self.conv1(x)))
+        return F.relu(self.bn2(self.conv2(y)) + self.shortcut(x))
+
+
+class ResNet(Network):
+    """Stem, three stages of `blocks` blocks (`width`, 2 and 4 times `width` channels; the last two halve the resolution), pooling, classifier."""
+
+    def __init__(self, *, blocks: int = 1, width: int = 16, channels: int = 3, classes: int = 10) -> None:
+        super().__init__()
+        stem = nn.Sequential(nn.Conv2d(channels, width, 3, 1, 1, bias=False), nn.BatchNorm2d(width), nn.ReLU())
+        stages: dict[str, nn.Module] = {"stem": stem}
+        before = width
+        for number in (1, 2, 3):
+            after = width * 2 ** (number - 1)
+            sizes = [(before if i == 0 else after, 2 if i == 0 and number > 1 else 1) for i in range(blocks)]
+            stages[f"stage{number}"] = Blocks(*(Block(c, after, stride) for c, stride in sizes))
+            before = after
+        stages["pool"] = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
+        stages["classifier"] = nn.Linear(before, classes)
+        self.set_stages(stages)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+
+
+def resnet(blocks: int, *, width: int = 16) -> NetworkSpec:
+    """The residual network with 6 * blocks + 2 layers. Split points: stem, each block, each stage, pool."""
+    stages = [[*(f"stage{s}.block{b}" for b in range(1, blocks)), f"stage{s}"] for s in (1, 2, 3)]
+    splits = ("stem", *(name for stage in stages for name in stage), "pool")
+    settings = (("blocks", blocks), ("width", width))
+    return NetworkSpec(name=f"resnet{6 * blocks + 2}", path="methods.networks.resnet:ResNet", settings=settings,
+                       defaults=(("blocks", blocks), ("width", 16)), splits=splits)  # fmt: skip
+
+
+def resnet8(*, width: int = 16) -> NetworkSpec:
+    """8 layers; 78 thousand parameters at width 16."""
+    return resnet(1, width=width)
+
+
+def resnet20(*, width: int = 16) -> NetworkSpec:
+    """20 layers; 0.27 million parameters at width 16."""
+    return resnet(3, width=width)
+
+
+def resnet56(*, width: int = 16) -> NetworkSpec:
+    """56 layers; 0.86 million parameters at width 16."""
+    return resnet(9, width=width)

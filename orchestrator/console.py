@@ -1,0 +1,131 @@
+"""What the command line prints: plans, matrices, tables, at 80 columns."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from rich.columns import Columns
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from orchestrator.matrix import Matrix
+from orchestrator.plan import Plan
+from orchestrator.progress import duration
+from orchestrator.results import Estimate, Group, Results
+
+MATRICES_SHOWN = 4
+
+
+def print_plan(console: Console, plan: Plan) -> None:
+    """Cells, distinct trials, sharing, what is done and what is left."""
+    console.print(f"[bold]{plan.name}[/]  {plan.question}", highlight=False)
+    cell_keys = plan.cell_keys
+    needs = [t for key, t in plan.trials.items() if key not in cell_keys]
+    table = Table.grid(padding=(0, 2))
+    table.add_row("cells", str(len(plan.cells)), "as written" + "".join(f"; {d.count} left out: {d.reason}" for d in plan.dropped))
+    for title, trials in (("trials", [plan.trials[k] for k in plan.trials if k in cell_keys]), ("needs", needs)):
+        for method, count in Counter(t.method.name for t in trials).items():
+            uses = sum(plan.users[t.key] for t in trials if t.method.name == method)
+            shared = f"{method}" + (f", used {uses} times (shared {uses / count:.1f}x)" if uses > count else "")
+            table.add_row(title, str(count), shared)
+    todo = plan.todo
+    counts = Counter(plan.outcomes.values())
+    table.add_row("done", str(sum(counts.values())), ", ".join(f"{n} {kind}" for kind, n in counts.items() if kind != "done"))
+    failed = [t for t in todo if t.key in plan.failures]
+    table.add_row("to run", str(len(todo)), _cost(plan) + (f"; {len(failed)} failed last time" if failed else ""))
+    saved = plan.unshared() - len(plan.trials)
+    if saved:
+        table.add_row("saved", str(saved), f"trials by sharing: {plan.unshared()} without it")
+    console.print(table, highlight=False)
+    for trial in failed[:3]:
+        console.print(Text(f"  failed: {trial.label}: {plan.failures[trial.key].splitlines()[0]}", style="red"))
+
+
+def _cost(plan: Plan) -> str:
+    costs = [plan.cost(t) for t in plan.todo]
+    known = [c for c in costs if c is not None]
+    if not costs:
+        return "nothing"
+    if not known:
+        return "no timings yet"
+    rest = f" and {len(costs) - len(known)} of unknown cost" if len(known) < len(costs) else ""
+    return f"about {duration(sum(known))} of compute{rest}"
+
+
+def print_results(console: Console, results: Results) -> None:
+    """The headline matrix of some groups, then means with intervals over seeds."""
+    groups = results.groups()
+    if not groups:
+        console.print("No cell has a result yet.")
+        return
+    name = results.headline_matrix()
+    found = [(g, pair) for g in groups if name and (pair := g.matrix(name))]
+    if name and found:
+        chosen = [found[i] for i in _spread(len(found), MATRICES_SHOWN)]
+        axes = chosen[0][1][0].axes
+        console.print(f"\n[bold]{name}[/]: rows {axes[0]}s, columns {axes[1]}s, mean over trials "
+                      f"({len(chosen)} of {len(found)} settings; all are in the tables)", highlight=False)  # fmt: skip
+        console.print(Columns([_matrix(g, mean) for g, (mean, _) in chosen], padding=(1, 3)))
+    metrics = results.headline()
+    axes_left = list(groups[0].labels)
+    if len(axes_left) == 2 and metrics:
+        for metric in metrics:
+            console.print(_pivot(groups, axes_left, metric))
+    else:
+        console.print(_flat(groups, axes_left, metrics))
+    sizes = sorted({len(g.results) for g in groups})
+    seeds = f"{sizes[0]}" if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]}"
+    shared = [g for g in groups if 0 < g.num_needs < len(g.results)]
+    tail = f"; {len(shared)} settings have fewer distinct needs than trials" if shared else ""
+    console.print(f"Mean ± half-width of the 95 % interval over n = {seeds} distinct trials{tail}.", style="dim", highlight=False)
+
+
+def _spread(total: int, most: int) -> list[int]:
+    """At most `most` places spread evenly over `total`."""
+    return list(range(total)) if total <= most else [round(i * (total - 1) / (most - 1)) for i in range(most)]
+
+
+def _matrix(group: Group, matrix: Matrix) -> Table:
+    title = " ".join(str(v) for v in group.labels.values())
+    table = Table(title=title, title_justify="left", title_style="", box=None, padding=(0, 1), show_edge=False)
+    table.add_column("")
+    limit = 8
+    for column in matrix.columns[:limit]:
+        table.add_column(column, justify="right", no_wrap=True)
+    for label, row in list(zip(matrix.rows, matrix.values, strict=True))[:limit]:
+        table.add_row(label, *(_shade(v) for v in row[:limit]))
+    return table
+
+
+def _shade(value: float) -> Text:
+    if value != value:
+        return Text("–", style="dim")
+    return Text(f"{value:.2f}", style="green" if value >= 0.8 else "yellow" if value >= 0.4 else "red")
+
+
+def _pivot(groups: list[Group], axes: list[str], metric: str) -> Table:
+    """Two axes: one down, the other across."""
+    down, across = axes
+    columns = list(dict.fromkeys(str(g.labels[across]) for g in groups))
+    table = Table(title=f"\n{metric}", title_justify="left", title_style="bold", box=None, padding=(0, 2, 0, 0))
+    table.add_column(down)
+    for column in columns:
+        table.add_column(f"{across}={column}" if column == columns[0] else column, justify="right")
+    cells: dict[str, dict[str, Estimate]] = {}
+    for g in groups:
+        cells.setdefault(str(g.labels[down]), {})[str(g.labels[across])] = g.metric(metric)
+    for row, values in cells.items():
+        table.add_row(row, *(str(values[c]) if c in values else "" for c in columns))
+    return table
+
+
+def _flat(groups: list[Group], axes: list[str], metrics: list[str]) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for axis in axes:
+        table.add_column(axis)
+    for metric in metrics:
+        table.add_column(metric, justify="right")
+    for group in groups:
+        table.add_row(*(str(v) for v in group.labels.values()), *(str(group.metric(m)) for m in metrics))
+    return table

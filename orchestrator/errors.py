@@ -1,0 +1,84 @@
+"""Every error Spolia raises on purpose, in one tree.
+
+    SpoliaError
+    |-- InputError (ValueError)    something a user wrote: a sweep, a setting, an option
+    |   |-- SweepError             a sweep file, its grid or its counts
+    |   |-- PlanError              cells that cannot run as written: checks, roles, needs, cycles
+    |   `-- DataError              a data set that is missing, unknown or altered; a class it lacks
+    |-- MethodError (TypeError)    a method's class or its `train` breaks the contract
+    |-- StoreError (OSError)       the store cannot be read or written
+    |   `-- CorruptError           what was read is not what was written
+    |-- TrackingError              MLflow cannot be reached or refuses
+    `-- ExecutorError              the executor cannot go on
+
+`Infeasible` and `Diverged` end a trial with an outcome; they are not errors of anybody.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class SpoliaError(Exception):
+    """Base of all errors that Spolia raises on purpose."""
+
+
+class InputError(SpoliaError, ValueError):
+    """Something a user wrote cannot be used. The message lists every problem found."""
+
+    def __init__(self, summary: str, problems: Iterable[str] = ()) -> None:
+        self.summary = summary
+        self.problems = tuple(dict.fromkeys(problems))
+        super().__init__("\n".join([summary, *(f"  - {problem}" for problem in self.problems)]))
+
+
+class SweepError(InputError):
+    """A sweep file, its grid or its counts."""
+
+
+class PlanError(InputError):
+    """Cells that cannot run as written."""
+
+
+class DataError(InputError):
+    """A data set that is missing, unknown or altered, or a class that it lacks."""
+
+
+class MethodError(SpoliaError, TypeError):
+    """A method's class or its `train` breaks the contract."""
+
+
+class StoreError(SpoliaError, OSError):
+    """The store cannot be read or written."""
+
+
+class CorruptError(StoreError):
+    """What was read from the store is not what was written."""
+
+
+class TrackingError(SpoliaError):
+    """MLflow cannot be reached or refuses."""
+
+
+class ExecutorError(SpoliaError):
+    """The executor cannot go on."""
+
+
+class Infeasible(Exception):  # noqa: N818 - an outcome, not an error
+    """Raised by `run.infeasible`: the trial has an answer, and it is that it cannot be done."""
+
+
+class Diverged(Exception):  # noqa: N818 - an outcome, not an error
+    """Raised by the fit engine when a loss is no longer finite."""
+
+
+def nearest(name: str, valid: Iterable[str]) -> str:
+    """Say which valid name is closest, and list them all.
+
+    Example: `Did you mean 'threshold'? Valid: 'threshold', 'epochs'.`
+    """
+    names = list(valid)
+    close = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
+    hint = f"Did you mean {close[0]!r}? " if close else ""
+    return hint + ("Valid: " + ", ".join(repr(n) for n in names) + "." if names else "There is none.")

@@ -1,0 +1,165 @@
+"""`execute`: the one function that a worker calls. A trial goes in, an outcome comes out, and what is done is in the store before anybody hears."""
+
+from __future__ import annotations
+
+import contextlib
+import platform
+import time
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from orchestrator.canonical import digest
+from orchestrator.errors import CorruptError, Diverged, Infeasible, MethodError, StoreError
+from orchestrator.fit import CurvePoint
+from orchestrator.registry import sources_digest
+from orchestrator.result import Result
+from orchestrator.run import Run
+from orchestrator.scratch import Scratch
+from orchestrator.store import Store
+from orchestrator.trial import Trial
+
+FINAL = ("done", "diverged", "infeasible")  # outcomes that are results
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a trial ended: `done`, `diverged`, `infeasible` (results, kept), `failed` (an exception) or `lost` (the worker went away)."""
+
+    key: str
+    kind: str
+    seconds: float = 0.0
+    reason: str = ""
+    traceback: str = ""
+
+    @property
+    def is_result(self) -> bool:
+        return self.kind in FINAL
+
+
+def execute(trial: Trial, store: Store, *, scratch: Path | None = None, device: str | None = None, threads: int | None = None,
+            checkpoint_every: float = 60.0, on_epoch: Callable[[str, int, int], None] | None = None) -> Outcome:  # fmt: skip
+    """Run a trial whose needs are done, and commit its result.
+
+    Exceptions of the method become the outcome `failed`; Ctrl-C and the like pass through. `threads` are torch's for this trial (default: what the
+    method asks for), so that a laptop and a cluster compute the same bits.
+    """
+    began = time.time()
+    try:
+        if (record := store.find(trial.key)) is not None:  # somebody else was faster
+            return Outcome(trial.key, record["outcome"], 0.0, record["reason"])
+        stamp = digest([sources_digest(type(trial.method)), torch.__version__])
+        place = Scratch(scratch / trial.key if scratch else None, stamp, checkpoint_every)
+        with _threads(threads or trial.method.resources(trial).cpus):
+            run = Run(trial, needs_of(trial, store), scratch=place, device=device or default_device(), on_epoch=on_epoch)
+            kind, reason, curves = _train(run)
+        store.commit(_record(run, store, kind, reason, curves, began))
+        store.forget_failure(trial.key)
+        place.clear()
+        return Outcome(trial.key, kind, time.time() - began, reason)
+    except Exception as error:
+        outcome = Outcome(trial.key, "failed", time.time() - began, f"{type(error).__name__}: {error}", traceback.format_exc())
+        # A store that refuses everything refuses this too; the outcome still tells.
+        with contextlib.suppress(StoreError):
+            failure = {"key": trial.key, "label": trial.label, "reason": outcome.reason, "traceback": outcome.traceback, "time": time.time()}
+            store.put_failure(trial.key, failure)
+        return outcome
+
+
+def run_with_needs(trial: Trial, store: Store, *, device: str | None = None) -> None:
+    """Execute what a trial needs, depth first, in this process. Raises MethodError where a need ends without a result."""
+    for name, need in trial.needs.items():
+        run_with_needs(need, store, device=device)
+        outcome = execute(need, store, device=device)
+        if not outcome.is_result:
+            raise MethodError(f"need {name!r} of {trial.label} failed: {outcome.reason}\n{outcome.traceback}")
+
+
+def needs_of(trial: Trial, store: Store) -> dict[str, Result]:
+    """Results of a trial's needs. Raises CorruptError where one is not in the store."""
+    found = {}
+    for name, need in trial.needs.items():
+        record = store.find(need.key)
+        if record is None:
+            raise CorruptError(f"need {name!r} of {trial.label} is not in the store; was it removed while the sweep ran?")
+        found[name] = Result(store, record)
+    return found
+
+
+def default_device() -> str:
+    """The GPU if there is one."""
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _train(run: Run) -> tuple[str, str, list[CurvePoint]]:
+    """Call the method; outcome, reason, and the curves of a fit that did not come to its end."""
+    method = run.trial.method
+    try:
+        method.train(run)
+    except Infeasible as ended:
+        return "infeasible", str(ended), []
+    except Diverged as ended:
+        reason, curves = ended.args
+        return "diverged", str(reason), list(curves)
+    if missing := run.missing():
+        raise MethodError(f"{method.name} declares {', '.join(missing)} but train left none; log, keep or measure it, or take it out of the class")
+    return "done", "", []
+
+
+def _record(run: Run, store: Store, kind: str, reason: str, curves: list[CurvePoint], began: float) -> dict[str, Any]:
+    """The record of a finished trial; its blobs are in the store when this returns."""
+    trial = run.trial
+    points = [p for fitted in run.fits.values() for p in fitted.curves] + curves
+    components = [{**record.to_json(), "blob": store.put_blob(weights)} for record, weights in run.kept.values()]
+    matrices = [{"name": m.name, "rows": m.axes[0], "columns": m.axes[1], "blob": store.put_blob(m.to_parquet())} for m in run.matrices.values()]
+    return {
+        "key": trial.key,
+        "outcome": kind,
+        "reason": reason,
+        "trial": trial.to_json(),
+        "identity": trial.identity,
+        "metrics": [{"name": n, "value": _finite(v), "labels": dict(labels)} for (n, labels), v in run.metrics.items()],
+        "curves": [[p.name, p.step, _finite(p.value), round(p.time, 3)] for p in points],
+        "components": components,
+        "matrices": matrices,
+        "frozen": {stage: dict(fitted.frozen) for stage, fitted in run.fits.items() if fitted.frozen},
+        "needs": {name: {"key": need.key, "digest": digest(need.record)} for name, need in run.needs.items()},
+        "timings": {
+            "began": round(began, 3),
+            "ended": round(time.time(), 3),
+            "fits": {s: {"seconds": round(f.seconds, 3), "images": f.images, "steps": f.steps} for s, f in run.fits.items()},
+        },
+        "provenance": {**_versions(), "sources": sources_digest(type(trial.method)), "device": _device_name(run.device), "host": platform.node()},
+    }
+
+
+def _finite(value: float) -> float | None:
+    """JSON has no NaN and no infinity: such a value is stored as null."""
+    return value if -float("inf") < value < float("inf") else None
+
+
+def _versions() -> Mapping[str, str]:
+    found = {"python": platform.python_version(), "torch": torch.__version__}
+    with contextlib.suppress(PackageNotFoundError):
+        found["spolia"] = version("spolia")
+    return found
+
+
+def _device_name(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine() + " cpu"
+
+
+@contextlib.contextmanager
+def _threads(count: int) -> Iterator[None]:
+    """Torch on this many threads: the sum of a convolution depends on how many share it."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -1,0 +1,51 @@
+"""Where trials run. An executor drains a queue and tells a listener; it decides nothing else."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from orchestrator.errors import InputError, nearest
+from orchestrator.execute import Outcome
+from orchestrator.schedule import Queue
+from orchestrator.store import Store
+from orchestrator.trial import Trial
+
+NAMES = ("inline", "ray")
+
+
+class Listener(Protocol):
+    """Hears of every trial that starts and ends, in the driver."""
+
+    def started(self, trial: Trial) -> None: ...
+
+    def ended(self, outcome: Outcome) -> None: ...
+
+
+@dataclass(frozen=True)
+class Site:
+    """The machine at hand: where scratch files go, how many trials at once (None: one a CPU), seconds between checkpoints."""
+
+    scratch: Path
+    slots: int | None = None
+    checkpoint_every: float = 60.0
+
+
+class Executor(Protocol):
+    """Runs all trials of a queue. KeyboardInterrupt passes through, with nothing left running."""
+
+    def run(self, queue: Queue, store: Store, site: Site, listener: Listener) -> None: ...
+
+
+def executor(name: str) -> Executor:
+    """An executor by name; the heavy import happens here and not before."""
+    if name == "inline":
+        from orchestrator.executors.inline import Inline
+
+        return Inline()
+    if name == "ray":
+        from orchestrator.executors.ray import RayTune
+
+        return RayTune()
+    raise InputError(f"no executor is called {name!r}. {nearest(name, NAMES)}")

@@ -1,0 +1,19 @@
+"""One trial after another in this process: for debuggers, small sweeps, and machines without Ray."""
+
+from __future__ import annotations
+
+from orchestrator.execute import execute
+from orchestrator.executors import Listener, Site
+from orchestrator.schedule import Queue
+from orchestrator.store import Store
+
+
+class Inline:
+    """Runs trials in the calling process. Bits are those of the other executors: a trial's threads are its own affair, not the executor's."""
+
+    def run(self, queue: Queue, store: Store, site: Site, listener: Listener) -> None:
+        while (trial := queue.take()) is not None:
+            listener.started(trial)
+            outcome = execute(trial, store, scratch=site.scratch, checkpoint_every=site.checkpoint_every)
+            queue.finish(outcome)
+            listener.ended(outcome)

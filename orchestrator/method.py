@@ -1,0 +1,276 @@
+"""The contract of a method: settings, what it declares, what it needs, and `train`.
+
+A method is a class; its settings are annotated fields made with `axis`. The class is checked when it is defined.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import keyword
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import MISSING, dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Self, dataclass_transform
+
+from orchestrator.canonical import coerce, show, to_json, type_hints, unsupported
+from orchestrator.errors import InputError, MethodError, nearest
+from orchestrator.grid import RESERVED, Grid
+
+if TYPE_CHECKING:
+    from orchestrator.run import Run
+    from orchestrator.trial import Trial
+
+
+def axis(default: Any, *, over: Sequence[Any] = (), smoke: Any = MISSING, help: str = "") -> Any:  # noqa: A002
+    """One setting: its default, the values worth trying, a value that makes a run take seconds, and what it means."""
+    return dataclasses.field(default=default, metadata={"over": tuple(over), "smoke": smoke, "help": help})
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A number that `train` logs, once for each combination of the labels in `by`. Summaries show the `headline` ones; `optional` where some settings
+    leave none."""
+
+    name: str
+    by: tuple[str, ...] = ()
+    higher_is_better: bool = True
+    headline: bool = False
+    optional: bool = False
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A component that `train` keeps, once for each combination of the labels in `by`; `optional` where some settings leave none."""
+
+    name: str
+    by: tuple[str, ...] = ()
+    optional: bool = False
+
+
+@dataclass(frozen=True)
+class MatrixSpec:
+    """A matrix that `train` measures: what its rows and columns are; summaries show the `headline` one."""
+
+    name: str
+    rows: str
+    columns: str
+    headline: bool = False
+    optional: bool = False
+
+
+@dataclass(frozen=True)
+class Roles:
+    """What tasks a method takes, in order; `more` says that the last role may be filled any number of times."""
+
+    names: tuple[str, ...]
+    at_least: int
+    more: bool
+
+    def problem(self, count: int) -> str | None:
+        """Why this many tasks do not fit, or None."""
+        if count < self.at_least or (count > len(self.names) and not self.more):
+            wanted = f"at least {self.at_least}" if self.more else str(self.at_least)
+            return f"takes {wanted} task{'s' if wanted != '1' else ''} ({', '.join(self.names)}), got {count}"
+        return None
+
+
+def roles(*names: str, at_least: int | None = None) -> Roles:
+    """`roles("source", "target")` takes exactly two tasks; `roles("tasks", at_least=1)` one or more."""
+    return Roles(names, len(names) if at_least is None else at_least, at_least is not None)
+
+
+@dataclass(frozen=True)
+class Resources:
+    """A hint of what one trial uses: CPU threads, and the share of a GPU where there is one. Never part of a key."""
+
+    cpus: int = 1
+    gpus: float = 1.0
+
+
+@dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(axis,))
+class _Settings:
+    """Makes every subclass a frozen, keyword-only dataclass, and checks it."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        dataclass(frozen=True, kw_only=True)(cls)
+        if cls.__dict__.get("name"):
+            problems = list(_class_problems(cls))
+            if problems:
+                raise MethodError("\n".join([f"{cls.__module__}.{cls.__qualname__} is not a method yet:", *(f"  - {p}" for p in problems)]))
+
+
+class Method(ABC, _Settings):
+    """One paper, baseline or measurement. Subclass it, give it a `name`, `tasks`, settings made with `axis`, and a `train`.
+
+    `revision` goes up whenever the same settings would train to different bits. `uses` says which of network, tasks and seed matter: the rest is
+    blank in the key, so that it cannot split what is the same.
+    """
+
+    name: ClassVar[str] = ""
+    revision: ClassVar[int] = 1
+    tasks: ClassVar[Roles] = roles("tasks", at_least=1)
+    uses: ClassVar[frozenset[str]] = frozenset({"network", "tasks", "seed"})
+    accepts_diverged: ClassVar[bool] = False
+    metrics: ClassVar[tuple[Metric, ...]] = ()
+    components: ClassVar[tuple[Kept, ...]] = ()
+    matrices: ClassVar[tuple[MatrixSpec, ...]] = ()
+
+    def __post_init__(self) -> None:
+        problems = []
+        for name, kind in settings_of(type(self)).items():
+            try:
+                object.__setattr__(self, name, coerce(getattr(self, name), kind))
+            except ValueError as error:
+                problems.append(f"{self.name}.{name}: {error}")
+        if problems:
+            raise InputError(f"settings of {self.name} that cannot be used:", problems)
+
+    def canonical(self) -> Self:
+        """Settings that make no difference, back at their defaults (use `reset`). Must be idempotent."""
+        return self
+
+    def check(self, trial: Trial) -> Iterable[str]:
+        """Reasons why the trial cannot run. Pure; shown by `spolia plan`."""
+        return ()
+
+    def needs(self, trial: Trial) -> Mapping[str, Trial]:
+        """Other trials whose results `train` uses, by name (make them with `trial.replace`). Pure; reads nothing."""
+        return {}
+
+    def resources(self, trial: Trial) -> Resources:
+        """A hint; the machine at hand decides."""
+        return Resources()
+
+    @abstractmethod
+    def train(self, run: Run) -> None:
+        """The algorithm, top to bottom. It is executed again from the top when a trial is resumed, so it must be deterministic."""
+
+    @classmethod
+    def grid(cls, **settings: Any) -> Grid:
+        """Points of this method: a list or range is an axis, a grid of methods is one too, anything else one value."""
+        return Grid.of_method(cls, settings)
+
+    @classmethod
+    def smoke(cls) -> Self:
+        """The method at settings that make a run take seconds."""
+        fields = dataclasses.fields(cls)
+        return cls(**{f.name: f.metadata["smoke"] for f in fields if f.metadata.get("smoke", MISSING) is not MISSING})
+
+    def replace(self, **settings: Any) -> Self:
+        """The same method with other settings."""
+        return dataclasses.replace(self, **checked_names(type(self), settings))
+
+    def reset(self, *names: str) -> Self:
+        """The same method with these settings at their defaults."""
+        defaults = {f.name: f.default for f in dataclasses.fields(self)}
+        return self.replace(**{n: defaults[n] for n in checked_names(type(self), dict.fromkeys(names))})
+
+    def settings(self) -> dict[str, Any]:
+        return {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+
+    def identity(self) -> dict[str, Any]:
+        """What enters a key: name, revision, and the settings that are not at their defaults."""
+        changed = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        changed = {k: v for k, v in changed.items() if v != settings_default(type(self), k)}
+        return {"method": self.name, "revision": self.revision, "settings": {k: _identity_of(v) for k, v in changed.items()}}
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything needed to build the method again in another process, and the full settings for the record."""
+        path = f"{type(self).__module__}:{type(self).__qualname__}"
+        return {"method": self.name, "revision": self.revision, "path": path, "settings": {k: to_json(v) for k, v in self.settings().items()}}
+
+    @property
+    def label(self) -> str:
+        """Name and changed settings, for people."""
+        changed = (f"{k}={show(v)}" for k, v in self.settings().items() if v != settings_default(type(self), k))
+        inner = ", ".join(changed)
+        return f"{self.name}({inner})" if inner else self.name
+
+
+def canonical_method(method: Method) -> Method:
+    """Canonical form of a method and of the methods among its settings, outermost first (the outer one may read the inner as written)."""
+    method = method.canonical()
+    return method.replace(**{k: v for k, old in method.settings().items() if (v := _canonical_value(old)) != old})
+
+
+def _canonical_value(value: Any) -> Any:
+    if isinstance(value, Method):
+        return canonical_method(value)
+    return tuple(_canonical_value(v) for v in value) if isinstance(value, tuple) else value
+
+
+def _identity_of(value: Any) -> Any:
+    if isinstance(value, Method):
+        return value.identity()
+    return [_identity_of(v) for v in value] if isinstance(value, tuple) else to_json(value)
+
+
+_HINTS: dict[type, dict[str, Any]] = {}
+
+
+def settings_of(cls: type) -> dict[str, Any]:
+    """Names and declared types of a method's settings. Cached: a plan of many cells asks for each of them."""
+    if cls not in _HINTS:
+        hints = type_hints(cls)
+        _HINTS[cls] = {f.name: hints[f.name] for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
+    return _HINTS[cls]
+
+
+def settings_default(cls: type, name: str) -> Any:
+    """The default of a setting in coerced form."""
+    return coerce(cls.__dataclass_fields__[name].default, settings_of(cls)[name])  # type: ignore[attr-defined]
+
+
+def checked_names(cls: type[Method], settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings, or an InputError naming each that the method does not have."""
+    unknown = [f"{cls.name} has no setting {n!r}. {nearest(n, settings_of(cls))}" for n in settings if n not in settings_of(cls)]
+    if unknown:
+        raise InputError("unknown settings:", unknown) if len(unknown) > 1 else InputError(unknown[0])
+    return dict(settings)
+
+
+def _class_problems(cls: Any) -> Iterable[str]:
+    if not str(cls.name).isidentifier() or str(cls.name) != str(cls.name).lower() or keyword.iskeyword(cls.name):
+        yield f"name {cls.name!r} is not a lower-case identifier such as 'fine_tune'"
+    if not isinstance(cls.revision, int) or cls.revision < 1:
+        yield f"revision {cls.revision!r} is not a count from 1"
+    if not isinstance(cls.tasks, Roles):
+        yield "tasks is not roles(...)"
+    if unknown := set(cls.uses) - {"network", "tasks", "seed"}:
+        yield f"uses names {sorted(unknown)}; it may name network, tasks and seed"
+    for attribute, kind in (("metrics", Metric), ("components", Kept), ("matrices", MatrixSpec)):
+        declared = getattr(cls, attribute)
+        if not isinstance(declared, tuple) or not all(isinstance(d, kind) for d in declared):
+            yield f"{attribute} is not a tuple of {kind.__name__}(...)"
+        elif len({d.name for d in declared}) < len(declared):
+            yield f"{attribute} declares a name twice"
+    if cls.train is Method.train:
+        yield "train is missing"
+    yield from _settings_problems(cls)
+
+
+def _settings_problems(cls: Any) -> Iterable[str]:
+    try:
+        kinds = settings_of(cls)
+    except NameError as error:
+        yield f"a setting's annotation cannot be resolved: {error}"
+        return
+    for field in dataclasses.fields(cls):
+        if field.name in RESERVED or hasattr(Method, field.name):
+            yield f"setting {field.name!r}: the name is taken"
+        if field.default is MISSING:
+            yield f"setting {field.name!r} has no default; write axis(default, over=(...))"
+            continue
+        if why := unsupported(kinds[field.name]):
+            yield f"setting {field.name!r}: {why}"
+            continue
+        values = [("default", field.default), *(("over", v) for v in field.metadata.get("over", ()))]
+        values += [("smoke", v)] if (v := field.metadata.get("smoke", MISSING)) is not MISSING else []
+        for where, value in values:
+            try:
+                coerce(value, kinds[field.name])
+            except ValueError as error:
+                yield f"setting {field.name!r}, {where}: {error}"
+
+

@@ -1,0 +1,174 @@
+"""Plans: a sweep held against the store. What is to be run, what is shared, what is done, what it will cost. Nothing is started here."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+from orchestrator.canonical import canonical_json
+from orchestrator.errors import PlanError, SpoliaError
+from orchestrator.grid import Dropped
+from orchestrator.store import Store
+from orchestrator.sweep import Sweep
+from orchestrator.task import DataRecord, Task
+from orchestrator.trial import Cell, Trial
+
+DEEPEST = 200  # longest chain of needs; a deeper one is taken for an endless one
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Cells, every distinct trial behind them in an order that respects needs, and what the store knows of each."""
+
+    name: str
+    question: str
+    cells: tuple[Cell, ...]
+    axes: tuple[str, ...]
+    dropped: tuple[Dropped, ...]
+    trials: Mapping[str, Trial]
+    outcomes: Mapping[str, str]
+    failures: Mapping[str, str]
+    seconds: Mapping[str, float]
+
+    @cached_property
+    def users(self) -> Mapping[str, int]:
+        """How many cells and trials use each trial directly."""
+        uses = Counter(cell.trial.key for cell in self.cells)
+        uses.update(need.key for trial in self.trials.values() for need in trial.needs.values())
+        return uses
+
+    @property
+    def cell_keys(self) -> set[str]:
+        return {cell.trial.key for cell in self.cells}
+
+    @property
+    def todo(self) -> list[Trial]:
+        """Trials without a result that the unfinished cells call for, needs first."""
+        wanted: set[str] = set()
+        waiting = [cell.trial for cell in self.cells]
+        while waiting:
+            trial = waiting.pop()
+            if trial.key not in wanted and trial.key not in self.outcomes:
+                wanted.add(trial.key)
+                waiting += trial.needs.values()
+        return [trial for key, trial in self.trials.items() if key in wanted]
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every cell has a result."""
+        return not self.todo
+
+    def cost(self, trial: Trial) -> float | None:
+        """Estimated seconds of a trial: its own if it ran before, else the mean of its method's finished trials, else None."""
+        if trial.key in self.seconds:
+            return self.seconds[trial.key]
+        return self._mean_by_method.get(trial.method.name)
+
+    @cached_property
+    def _mean_by_method(self) -> Mapping[str, float]:
+        groups: dict[str, list[float]] = {}
+        for key, seconds in self.seconds.items():
+            groups.setdefault(self.trials[key].method.name, []).append(seconds)
+        return {name: sum(many) / len(many) for name, many in groups.items()}
+
+    def unshared(self) -> int:
+        """Trials that would be run if every cell were run from scratch by itself."""
+        sizes: dict[str, int] = {}
+
+        def size(trial: Trial) -> int:
+            if trial.key not in sizes:
+                sizes[trial.key] = 1 + sum(size(need) for need in trial.needs.values())
+            return sizes[trial.key]
+
+        return sum(size(cell.trial) for cell in self.cells)
+
+
+def resolve(trial: Trial, store: Store) -> Trial:
+    """The trial with its tasks' data digests and class names; see `resolve_task`."""
+    return replace(trial, tasks=tuple(resolve_task(task, store) for task in trial.tasks))
+
+
+def resolve_task(task: Task, store: Store) -> Task:
+    """The task with its data's digest from the store's record; at first sight the record is made from the data on this machine."""
+    return task.resolve(data_record(task.data, store))
+
+
+def data_record(name: str, store: Store) -> DataRecord:
+    record = store.data(name)
+    if record is None:
+        from orchestrator.data import sources  # reads images, so only where no record of them exists
+
+        record = sources.load(name).record
+        store.put_data(record)
+    return record
+
+
+def make_plan(name: str, sweep: Sweep, store: Store) -> Plan:
+    """Plan a sweep against a store. Raises PlanError (or DataError) that lists every reason why cells cannot run."""
+    problems: dict[str, int] = {}
+    tasks: dict[Task, Task] = {}
+    cells, trials = [], {}
+    for cell in sweep.trials():
+        try:
+            for task in cell.trial.tasks:
+                if task not in tasks:
+                    tasks[task] = resolve_task(task, store)
+            trial = replace(cell.trial, tasks=tuple(tasks[t] for t in cell.trial.tasks))
+            for one in _walk(trial, known=trials):
+                trials[one.key] = one
+            cells.append(replace(cell, trial=trial))
+        except SpoliaError as error:
+            for problem in getattr(error, "problems", ()) or (str(error),):
+                problems[problem] = problems.get(problem, 0) + 1
+    if problems:
+        total = len(sweep.cells)
+        raise PlanError(f"{name}: cells that cannot run as written:", (f"{p} ({n} of {total} cells)" for p, n in problems.items()))
+    outcomes, failures, seconds = _known(trials, store)
+    question = " ".join((sweep.question or "").split())
+    return Plan(name, question, tuple(cells), sweep.axes, sweep.cells.dropped, trials, outcomes, failures, seconds)
+
+
+def _walk(trial: Trial, known: Mapping[str, Trial], above: Sequence[Trial] = ()) -> Iterable[Trial]:
+    """A trial and its needs, needs first. Raises PlanError for a cycle, an endless chain, or a trial that cannot run."""
+    if len(above) > DEEPEST:
+        raise PlanError(f"{above[0].method.name} needs a chain of more than {DEEPEST} trials; does its `needs` come to an end?")
+    if trial in above:
+        loop = " -> ".join(t.method.name for t in [*above[above.index(trial) :], trial])
+        raise PlanError(f"a trial needs itself: {loop}. Look at `needs` of {trial.method.name}")
+    problems = trial.problems()
+    if problems:
+        behind = f" (needed by {above[-1].method.name})" if above else ""
+        raise PlanError("", [problem + behind for problem in problems])
+    found: list[Trial] = []
+    for need in trial.needs.values():
+        found += _walk(need, known, [*above, trial])
+    if trial.key in known:
+        return []
+    return [*found, trial]
+
+
+def _known(trials: Mapping[str, Trial], store: Store) -> tuple[dict[str, str], dict[str, str], dict[str, float]]:
+    """Outcomes, last failures and seconds of the trials that the store knows."""
+    outcomes: dict[str, str] = {}
+    failures: dict[str, str] = {}
+    seconds: dict[str, float] = {}
+    for key, trial in trials.items():
+        record = store.find(key)
+        if record is not None:
+            _compare(trial, record["trial"])
+            outcomes[key] = record["outcome"]
+            seconds[key] = record["timings"]["ended"] - record["timings"]["began"]
+        elif (failure := store.failure(key)) is not None:
+            failures[key] = failure["reason"]
+    return outcomes, failures, seconds
+
+
+def _compare(trial: Trial, stored: Mapping[str, object]) -> None:
+    """A hit counts only with the same settings in full: a default that changed without a new revision must not pass as the same trial."""
+    ours, theirs = trial.method.to_json()["settings"], stored["method"]["settings"]  # type: ignore[index]
+    for name in ours.keys() & theirs.keys():
+        if canonical_json(ours[name]) != canonical_json(theirs[name]):
+            raise PlanError(f"{trial.method.name}.{name}: the store's result {trial.key[:12]} was made with {theirs[name]!r}, the same key now means "
+                            f"{ours[name]!r}. A default changed; raise the method's revision")  # fmt: skip

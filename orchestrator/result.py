@@ -1,0 +1,99 @@
+"""Results: what a finished trial left, read back from the store with every byte verified."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from orchestrator.component import ComponentRecord, Part, rebuild
+from orchestrator.errors import MethodError, nearest
+from orchestrator.matrix import Matrix
+from orchestrator.store import Store
+from orchestrator.task import Task
+from orchestrator.trial import Trial
+
+
+@dataclass(frozen=True)
+class Component:
+    """A kept piece: where it comes from, its labels, and its module on demand."""
+
+    result: Result
+    record: ComponentRecord
+
+    def module(self) -> Part:
+        """The part, rebuilt with its weights; eval mode, on the CPU, a fresh copy each time."""
+        return rebuild(self.record.path, self.record.config, self.result.store.blob(self.record.blob))
+
+    @property
+    def task(self) -> Task:
+        """The task whose name the label `task` holds."""
+        name = self.record.labels.get("task", "")
+        found = {t.name: t for t in self.result.trial.tasks}
+        if name not in found:
+            raise MethodError(f"component {self.record.title} has no task {name!r}. {nearest(name, found)}")
+        return found[name]
+
+    @property
+    def reference(self) -> str:
+        """`<key>/network?task=a`: names the component in any store."""
+        labels = "&".join(f"{k}={v}" for k, v in self.record.labels.items())
+        return f"{self.result.key}/{self.record.name}" + (f"?{labels}" if labels else "")
+
+
+class Result:
+    """A trial's record with its components and matrices at hand."""
+
+    def __init__(self, store: Store, record: Mapping[str, Any]) -> None:
+        self.store, self.record = store, record
+
+    @property
+    def key(self) -> str:
+        return str(self.record["key"])
+
+    @property
+    def outcome(self) -> str:
+        """`done`, `diverged` or `infeasible`."""
+        return str(self.record["outcome"])
+
+    @cached_property
+    def trial(self) -> Trial:
+        return Trial.from_json(self.record["trial"])
+
+    @property
+    def metrics(self) -> list[dict[str, Any]]:
+        """One entry a metric and label: name, value (None where it was not finite), labels."""
+        return list(self.record["metrics"])
+
+    def metric(self, name: str, **labels: str) -> float:
+        """One metric's value. Raises MethodError where there is none."""
+        for entry in self.metrics:
+            if entry["name"] == name and entry["labels"] == labels:
+                return float("nan") if entry["value"] is None else float(entry["value"])
+        raise MethodError(f"{self.key[:12]} has no metric {name!r} with labels {labels}. {nearest(name, {e['name'] for e in self.metrics})}")
+
+    def components(self, name: str) -> list[Component]:
+        """All kept components of a name, in the order they were kept."""
+        records = [ComponentRecord(**c) for c in self.record["components"]]
+        return [Component(self, r) for r in records if r.name == name]
+
+    def component(self, name: str, **labels: str) -> Component:
+        """The kept component with these labels. Raises MethodError that lists what there is."""
+        every = [ComponentRecord(**c) for c in self.record["components"]]
+        for record in every:
+            if record.name == name and dict(record.labels) == labels:
+                return Component(self, record)
+        listed = ", ".join(r.title for r in every) or "none"
+        raise MethodError(f"the need {self.key[:12]} ({self.outcome}) kept no {name!r} with labels {labels}; it kept: {listed}")
+
+    def module(self, name: str, **labels: str) -> Part:
+        """The module of one component; see `Component.module`."""
+        return self.component(name, **labels).module()
+
+    def matrix(self, name: str) -> Matrix:
+        """A measured matrix. Raises MethodError where there is none of the name."""
+        blobs = {m["name"]: m["blob"] for m in self.record["matrices"]}
+        if name not in blobs:
+            raise MethodError(f"{self.key[:12]} has no matrix {name!r}. {nearest(name, blobs)}")
+        return Matrix.from_parquet(self.store.blob(blobs[name]))

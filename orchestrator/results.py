@@ -1,0 +1,161 @@
+"""What a sweep found, as Arrow tables and as means with intervals over seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from orchestrator.canonical import show
+from orchestrator.matrix import Matrix
+from orchestrator.plan import Plan
+from orchestrator.result import Result
+from orchestrator.store import Store
+from orchestrator.trial import Cell
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Mean of `n` distinct trials with the half-width of its 95 % interval (Student's t; NaN for fewer than two)."""
+
+    mean: float
+    half: float
+    n: int
+
+    def __str__(self) -> str:
+        return f"{self.mean:.3f}" + (f" ±{self.half:.3f}" if self.n > 1 else "")
+
+
+def estimate(values: Sequence[float]) -> Estimate:
+    """Mean and 95 % interval of values from distinct trials; NaN values are left out and not counted."""
+    from scipy import stats
+
+    data = np.array([v for v in values if np.isfinite(v)])
+    if len(data) == 0:
+        return Estimate(float("nan"), float("nan"), 0)
+    half = stats.t.ppf(0.975, len(data) - 1) * data.std(ddof=1) / len(data) ** 0.5 if len(data) > 1 else float("nan")
+    return Estimate(float(data.mean()), float(half), len(data))
+
+
+@dataclass(frozen=True)
+class Group:
+    """Cells that differ in seed only: their labels, results by distinct trial, and how many distinct needs stand behind them."""
+
+    labels: Mapping[str, Any]
+    results: tuple[Result, ...]
+    num_needs: int
+
+    def metric(self, name: str) -> Estimate:
+        """Mean over trials of a metric, averaged over its labels within a trial first."""
+        return estimate([float(np.mean(v)) for r in self.results if (v := [m["value"] for m in r.metrics if m["name"] == name and m["value"] is not None])])
+
+    def matrix(self, name: str) -> tuple[Matrix, Matrix] | None:
+        """Entrywise mean and half-width of the 95 % interval over trials; None where no trial measured it or their labels differ."""
+        found = [r.matrix(name) for r in self.results if any(m["name"] == name for m in r.record["matrices"])]
+        if not found or any((m.rows, m.columns) != (found[0].rows, found[0].columns) for m in found):
+            return None
+        first = found[0]
+        cells = [[estimate([float(m.values[i, j]) for m in found]) for j in range(len(first.columns))] for i in range(len(first.rows))]
+        means, halves = (np.array([[getattr(e, what) for e in row] for row in cells]) for what in ("mean", "half"))
+        count = np.sum([m.count for m in found], axis=0)
+        return tuple(Matrix(name, first.axes, first.rows, first.columns, v, count, first.chance) for v in (means, halves))  # type: ignore[return-value]
+
+
+class Results:
+    """The results of a sweep's finished cells."""
+
+    def __init__(self, plan: Plan, store: Store) -> None:
+        self.plan = plan
+        found = {cell.trial.key: store.find(cell.trial.key) for cell in plan.cells}
+        self.by_key = {key: Result(store, record) for key, record in found.items() if record is not None}
+        self.axes = short_names(plan.axes)
+
+    def cells(self) -> Iterator[tuple[Cell, Result]]:
+        """Finished cells."""
+        yield from ((c, self.by_key[c.trial.key]) for c in self.plan.cells if c.trial.key in self.by_key)
+
+    def groups(self) -> list[Group]:
+        """Finished cells put together over seeds, in the sweep's order."""
+        axes = [a for a in self.plan.axes if a != "seed"]
+        members: dict[tuple[str, ...], dict[str, Result]] = {}
+        labels: dict[tuple[str, ...], dict[str, Any]] = {}
+        for cell, result in self.cells():
+            place = tuple(shown(cell, axis) for axis in axes)
+            labels.setdefault(place, {self.axes[a]: shown(cell, a) for a in axes})
+            members.setdefault(place, {})[result.key] = result  # by key: n counts distinct trials
+        return [
+            Group(labels[p], tuple(results.values()), len({n["key"] for r in results.values() for n in r.record["needs"].values()}))
+            for p, results in members.items()
+        ]
+
+    def headline(self) -> list[str]:
+        """Names of the metrics that summaries show."""
+        methods = {cell.trial.method.name: cell.trial.method for cell in self.plan.cells}.values()
+        return list(dict.fromkeys(m.name for method in methods for m in method.metrics if m.headline))
+
+    def headline_matrix(self) -> str | None:
+        return next((m.name for cell in self.plan.cells for m in cell.trial.method.matrices if m.headline), None)
+
+    def metrics_table(self) -> pa.Table:
+        """One row a cell, metric and label: cell, key, outcome, the axes, metric, label, value."""
+        rows = []
+        for cell, result in self.cells():
+            base = {"cell": cell.index, "key": result.key, "outcome": result.outcome, **self._labels(cell)}
+            rows += [{**base, "metric": m["name"], "label": _label(m["labels"]), "value": m["value"]} for m in result.metrics]
+        return self._table(rows, {"metric": pa.string(), "label": pa.string(), "value": pa.float64()})
+
+    def matrices_table(self) -> pa.Table:
+        """One row a matrix entry: cell, key, outcome, the axes, matrix, row, column, value, count, chance."""
+        rows = []
+        for cell, result in self.cells():
+            base = {"cell": cell.index, "key": result.key, "outcome": result.outcome, **self._labels(cell)}
+            for entry in result.record["matrices"]:
+                matrix = result.matrix(entry["name"])
+                for i, row in enumerate(matrix.rows):
+                    for j, column in enumerate(matrix.columns):
+                        scores = {"value": matrix.values[i, j], "count": int(matrix.count[i, j]), "chance": matrix.chance[i, j]}
+                        rows.append({**base, "matrix": matrix.name, "row": row, "column": column, **scores})
+        types = {"matrix": pa.string(), "row": pa.string(), "column": pa.string()}
+        return self._table(rows, {**types, "value": pa.float64(), "count": pa.int64(), "chance": pa.float64()})
+
+    def write(self, folder: Path) -> list[Path]:
+        """Both tables as Parquet in a folder; each appears whole or not at all. Returns their paths."""
+        folder.mkdir(parents=True, exist_ok=True)
+        paths = []
+        for name, table in (("metrics", self.metrics_table()), ("matrices", self.matrices_table())):
+            path = folder / f"{name}.parquet"
+            temporary = path.with_suffix(".part")
+            pq.write_table(table, temporary)
+            temporary.replace(path)
+            paths.append(path)
+        return paths
+
+    def _labels(self, cell: Cell) -> dict[str, str]:
+        return {self.axes[a]: shown(cell, a) for a in self.plan.axes}
+
+    def _table(self, rows: list[dict[str, Any]], values: Mapping[str, pa.DataType]) -> pa.Table:
+        fixed = {"cell": pa.int64(), "key": pa.string(), "outcome": pa.string(), **{self.axes[a]: pa.string() for a in self.plan.axes}}
+        return pa.Table.from_pylist(rows, schema=pa.schema({**fixed, **values}))
+
+
+def shown(cell: Cell, axis: str) -> str:
+    """An axis's value in a cell as people read it; '-' where the cell has no such axis."""
+    if axis == "tasks":
+        return " + ".join(t.name for t in cell.trial.tasks)
+    return show(cell.labels[axis]) if axis in cell.labels else "-"
+
+
+def short_names(axes: Sequence[str]) -> dict[str, str]:
+    """Axis names without the setting they are in, where that leaves no doubt: `of.split` is `split`. Fixed columns keep their names."""
+    last = [a.rsplit(".", 1)[-1] for a in axes]
+    taken = {"cell", "key", "outcome", "metric", "label", "value", "matrix", "row", "column", "count", "chance"}
+    return {a: short if last.count(short) == 1 and short not in taken else a for a, short in zip(axes, last, strict=True)}
+
+
+def _label(labels: Mapping[str, str]) -> str:
+    return ",".join(f"{k}={v}" for k, v in labels.items())

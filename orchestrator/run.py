@@ -1,0 +1,193 @@
+"""Run: the handle that a method is given while its trial executes. It has what every method needs and nothing of any one of them."""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, NoReturn, cast
+
+import torch
+from torch import nn
+
+from orchestrator.canonical import derive
+from orchestrator.component import ComponentRecord, Part, state_bytes
+from orchestrator.data import sources
+from orchestrator.data.batches import in_order
+from orchestrator.errors import Infeasible, MethodError, nearest
+from orchestrator.fit import Fit, FitRequest, Loss, Nets, Watch, fit
+from orchestrator.matrix import Matrix, make_matrix
+from orchestrator.network import Network
+from orchestrator.optim import OptimizerOf, Schedule, constant
+from orchestrator.recombination import Scores, recombine
+from orchestrator.result import Component, Result
+from orchestrator.scratch import Scratch
+from orchestrator.task import Data, Task, Tasks
+from orchestrator.trial import Trial, locate
+
+Labels = Mapping[str, str]
+
+
+class Run:
+    """Given to `Method.train`. What is logged, kept and measured under the same name and labels again replaces what was there, so that executing
+    `train` twice leaves the same as once."""
+
+    def __init__(self, trial: Trial, needs: Mapping[str, Result], *, scratch: Scratch | None = None, device: str | torch.device = "cpu",
+                 on_epoch: Callable[[str, int, int], None] | None = None) -> None:  # fmt: skip
+        self.trial, self.needs = trial, dict(needs)
+        self.tasks = Tasks(trial.tasks, trial.method.tasks.names)
+        self.seed = trial.seed
+        self.device = torch.device(device)
+        self.fits: dict[str, Fit] = {}
+        self.metrics: dict[tuple[str, tuple[tuple[str, str], ...]], float] = {}
+        self.kept: dict[tuple[str, tuple[tuple[str, str], ...]], tuple[ComponentRecord, bytes]] = {}
+        self.matrices: dict[str, Matrix] = {}
+        self._scratch = scratch or Scratch(None)
+        self._on_epoch = on_epoch
+        self._fitting = ""
+        torch.manual_seed(derive(self.seed, "start"))
+
+    @staticmethod
+    def local(trial: Trial, *, device: str = "cpu", store: str | Path | None = None) -> Run:
+        """A run in this process, in a notebook or under a debugger: needs are executed first, into `store` or a folder of its own."""
+        from orchestrator.execute import needs_of, run_with_needs
+        from orchestrator.plan import resolve
+        from orchestrator.store import Store
+
+        place = Store(store or tempfile.mkdtemp(prefix="spolia-local-"))
+        resolved = resolve(trial, place)
+        run_with_needs(resolved, place, device=device)
+        return Run(resolved, needs_of(resolved, place), device=device)
+
+    # ------------------------------------------------------------------ what there is to work with
+
+    def network(self, name: str, task: Task | None = None, *, start: str | None = None, classes: int | None = None) -> Network:
+        """The trial's network, freshly drawn, for the images and classes of `task` (default: the first task), or for `classes` outputs.
+
+        Weights come from `derive(seed, "init", start or name)`: the same `start` gives the same weights. Each row of the classifier is drawn by its
+        class's name, so networks with one start agree on the classes they share and differ on the others.
+        """
+        if self.trial.network is None:
+            raise MethodError(f"{self.trial.method.name} has no network; list 'network' in its `uses`")
+        about = task or self.tasks[0]
+        channels = sources.load(about.data).record.shape[0]
+        names = [f"output {i}" for i in range(classes)] if classes is not None else list(about.class_names)
+        spec, stream = self.trial.network, start or name
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(derive(self.seed, "init", stream))
+            built = locate(spec.path)(**dict(spec.settings), channels=channels, classes=len(names))
+            if not isinstance(built, Network):
+                raise MethodError(f"{spec.path} is not a Network")
+            layer = built.last_layer
+            bound = 1 / math.sqrt(layer.in_features)
+            for row, class_name in enumerate(names):
+                generator = torch.Generator().manual_seed(derive(self.seed, "init", stream, "class", class_name))
+                with torch.no_grad():
+                    layer.weight[row].uniform_(-bound, bound, generator=generator)
+                    layer.bias[row].uniform_(-bound, bound, generator=generator)
+        return built
+
+    def image(self, task: Task) -> tuple[int, int, int]:
+        """Shape of a task's images: (channels, height, width)."""
+        return sources.load(task.data).record.shape
+
+    def need(self, name: str) -> Result:
+        """The result of a need. Raises MethodError for a name that `needs` does not give."""
+        if name not in self.needs:
+            raise MethodError(f"{self.trial.method.name} has no need {name!r}. {nearest(name, self.needs)}")
+        return self.needs[name]
+
+    # ------------------------------------------------------------------ training and measuring
+
+    def fit(self, stage: str, nets: Nets, loss: Loss, data: Data | Mapping[str, Data], *, optimizer: OptimizerOf, epochs: int, batch: int = 128,
+            length: Literal["longest", "shortest"] = "longest", schedule: Schedule | None = None, frozen: Nets | None = None,
+            watch: Watch | None = None, every: int = 1) -> Fit:  # fmt: skip
+        """Train `nets` in place and return what happened.
+
+        `loss(nets, batch)` gives a scalar tensor or named ones, which are summed and logged; `nets` holds the trained and the frozen nets by name,
+        `batch` is a `Batch`, or a mapping of them where `data` is a mapping. Everything reaches it through its arguments. `epochs` count passes
+        through the longest (or shortest) data set; the others cycle. `frozen` nets stay in eval mode, get no gradient, and their bits are compared
+        afterwards. `watch` is evaluated every `every` epochs and at the end. Stage names are unique within a trial.
+        """
+        if stage in self.fits:
+            raise MethodError(f"stage {stage!r} is used twice; every fit of a trial needs a name of its own")
+        request = FitRequest(stage, dict(nets), loss, dict(data) if isinstance(data, Mapping) else {"data": data}, isinstance(data, Data), optimizer,
+                             epochs, batch, length, schedule or constant(), dict(frozen or {}), watch, every, self.seed, self.device,
+                             self._on_epoch)  # fmt: skip
+        self._fitting = stage
+        try:
+            self.fits[stage] = fit(request, self._scratch)
+        finally:
+            self._fitting = ""
+        return self.fits[stage]
+
+    @torch.no_grad()
+    def accuracy(self, net: nn.Module, data: Data, *, among: Sequence[int] | None = None) -> float:
+        """Share of images whose largest logit is the label's; `among` restricts the choice to these outputs. Leaves the net's mode as it was."""
+        if self._fitting and data.part == "test" and not data.because:
+            raise MethodError(f"stage {self._fitting!r}: the test part is not measured during a fit; watch task.validation_part")
+        modes = {module: module.training for module in net.modules()}
+        net.to(self.device).eval()
+        hits = total = 0
+        for x, y in in_order(data, self.device):
+            logits = net(x)
+            if among is None:
+                guess = logits.argmax(1)
+            else:
+                outputs = torch.tensor(list(among), device=self.device)
+                guess = outputs[logits[:, outputs].argmax(1)]
+            hits += int((guess == y).sum())
+            total += len(y)
+        for module, training in modes.items():
+            module.training = training
+        return hits / total if total else float("nan")
+
+    def recombine(self, extractors: Sequence[nn.Module], heads: Sequence[nn.Module], tasks: Sequence[Task]) -> Scores:
+        """Every extractor with every head on the test images; see `orchestrator.recombination.recombine`."""
+        return recombine(extractors, heads, tasks, self.device)
+
+    # ------------------------------------------------------------------ what a trial leaves
+
+    def log(self, *, by: Labels | None = None, **metrics: float) -> None:
+        """Declared metrics, under the labels that their declaration names."""
+        for name, value in metrics.items():
+            labels = self._declared("metric", name, {m.name: m.by for m in self.trial.method.metrics}, by)
+            self.metrics[name, labels] = float(value)
+
+    def keep(self, name: str, part: Part, *, by: Labels | None = None, requires: Component | None = None) -> None:
+        """A declared component, as it is now. `requires` names the component that it is nothing without."""
+        labels = self._declared("component", name, {c.name: c.by for c in self.trial.method.components}, by)
+        if not isinstance(part, Part):
+            raise MethodError(f"keep({name!r}): {type(part).__name__} is not a Part and could not be rebuilt; derive it from orchestrator.component.Part")
+        locate(part.path)  # a class that no other process can import is refused now, not when somebody wants the component
+        pinned = {"component": requires.reference, "blob": requires.record.blob} if requires else {}
+        record = ComponentRecord(name, dict(labels), part.path, part.config, "", pinned)
+        self.kept[name, labels] = (record, state_bytes(part))
+
+    def matrix(self, name: str, *, rows: Sequence[str], columns: Sequence[str], values: Any, count: Any = None, chance: Any = None) -> None:
+        """A declared matrix: labels of its rows and columns, `values` [rows, columns], images behind an entry, and what guessing scores."""
+        declared = {m.name: m for m in self.trial.method.matrices}
+        if name not in declared:
+            raise MethodError(f"{self.trial.method.name} declares no matrix {name!r}. {nearest(name, declared)}")
+        self.matrices[name] = make_matrix(name, (declared[name].rows, declared[name].columns), rows, columns, values, count, chance)
+
+    def infeasible(self, reason: str) -> NoReturn:
+        """End the trial with the outcome `infeasible`: what was asked for does not exist, and that is the answer."""
+        raise Infeasible(reason)
+
+    def _declared(self, what: str, name: str, declared: Mapping[str, tuple[str, ...]], by: Labels | None) -> tuple[tuple[str, str], ...]:
+        if name not in declared:
+            raise MethodError(f"{self.trial.method.name} declares no {what} {name!r}. {nearest(name, declared)} Declare it in the class")
+        given = dict(by or {})
+        if set(given) != set(declared[name]):
+            wanted = ", ".join(declared[name]) or "no labels"
+            raise MethodError(f"{what} {name!r} is declared by {wanted}, got {', '.join(given) or 'no labels'}")
+        return tuple((label, str(given[label])) for label in declared[name])
+
+    def missing(self) -> list[str]:
+        """What is declared (and not optional) but was not left, for the check at the end of a trial."""
+        method = self.trial.method
+        produced = {"metric": {n for n, _ in self.metrics}, "component": {n for n, _ in self.kept}, "matrix": set(self.matrices)}
+        declared = {"metric": method.metrics, "component": method.components, "matrix": method.matrices}
+        return [f"{what} {d.name!r}" for what, many in declared.items() for d in cast(Sequence[Any], many) if not d.optional and d.name not in produced[what]]

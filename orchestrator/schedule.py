@@ -1,0 +1,97 @@
+"""Which trial next: a queue over the graph of needs, the same for every executor."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterable, Mapping
+
+from orchestrator.errors import ExecutorError
+from orchestrator.execute import Outcome
+from orchestrator.plan import Plan
+from orchestrator.trial import Trial
+
+
+class Queue:
+    """Trials that have no result yet. `take` hands out one whose needs are done, longest remaining path first; `finish` tells how it ended.
+
+    What needs a trial that ended without being `done` is blocked, unless its method accepts such needs (and then only those that are results).
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        todo = plan.todo
+        self.trials: Mapping[str, Trial] = {t.key: t for t in todo}
+        self.ended: dict[str, Outcome] = {}
+        self.running: set[str] = set()
+        self.blocked: dict[str, str] = {}
+        self._outcome = dict(plan.outcomes)
+        self._users: dict[str, list[str]] = {}
+        self._open: dict[str, int] = {}
+        for trial in todo:
+            needed = {n.key for n in trial.needs.values()}
+            self._open[trial.key] = sum(k in self.trials for k in needed)
+            for key in needed:
+                self._users.setdefault(key, []).append(trial.key)
+        path = self._remaining_paths(todo)
+        self._rank = {t.key: (-path[t.key], i) for i, t in enumerate(todo)}
+        self._ready: list[tuple[tuple[float, int], str]] = []
+        for trial in todo:
+            self._offer(trial.key)
+
+    def _remaining_paths(self, todo: Iterable[Trial]) -> dict[str, float]:
+        """Seconds from a trial's start to the end of the longest chain behind it."""
+        path: dict[str, float] = {}
+        for trial in reversed(list(todo)):  # needs come first in the plan, so users are known before what they need
+            behind = max((path[u] for u in self._users.get(trial.key, [])), default=0.0)
+            path[trial.key] = behind + (self.plan.cost(trial) or 1.0)
+        return path
+
+    def _offer(self, key: str) -> None:
+        """Make a trial ready if all its needs have ended, or blocked if one of them will not do."""
+        trial = self.trials[key]
+        if key in self.blocked or self._open[key]:
+            return
+        for name, need in trial.needs.items():
+            outcome = self._outcome.get(need.key)
+            if outcome != "done" and not (trial.method.accepts_diverged and outcome in ("diverged", "infeasible")):
+                return self._block(key, f"its need {name!r} ({need.label}) ended {outcome}")
+        heapq.heappush(self._ready, (self._rank[key], key))
+
+    def _block(self, key: str, reason: str) -> None:
+        self.blocked[key] = reason
+        for user in self._users.get(key, []):
+            if user not in self.blocked:
+                self._block(user, f"something it needs is blocked: {reason}")
+
+    def take(self) -> Trial | None:
+        """The next trial to run, or None while none is ready. Raises ExecutorError where waiting would never end."""
+        if self._ready:
+            key = heapq.heappop(self._ready)[1]
+            self.running.add(key)
+            return self.trials[key]
+        if not self.running and not self.is_finished:
+            stuck = [k[:12] for k in self.trials if k not in self.ended and k not in self.blocked]
+            raise ExecutorError(f"nothing runs and nothing is ready, yet {len(stuck)} trials are left: {', '.join(stuck[:5])}")
+        return None
+
+    def finish(self, outcome: Outcome) -> None:
+        """A trial has ended; what waited for it becomes ready or blocked."""
+        self.running.discard(outcome.key)
+        self.ended[outcome.key] = outcome
+        self._outcome[outcome.key] = outcome.kind
+        for user in self._users.get(outcome.key, []):
+            self._open[user] -= 1
+            self._offer(user)
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether every trial has ended or is blocked."""
+        return len(self.ended) + len(self.blocked) == len(self.trials)
+
+    @property
+    def num_waiting(self) -> int:
+        return len(self.trials) - len(self.ended) - len(self.blocked) - len(self.running)
+
+    def of_kind(self, *kinds: str) -> list[Outcome]:
+        """Outcomes of these kinds, in the order in which they came."""
+        return [o for o in self.ended.values() if o.kind in kinds]

@@ -1,0 +1,211 @@
+"""MLflow, brought level with the store. The only file that imports mlflow; it runs as a process of its own (see `orchestrator.writer`).
+
+One experiment a sweep, a parent run, a child run a cell and one a needed training. Everything is derived from the store's records, timestamps too, so
+writing again changes nothing; a run counts as written when its tag `spolia.written` holds the record's digest, and is completed otherwise.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import mlflow.pyfunc
+from mlflow import MlflowClient
+from mlflow.entities import LoggedModelInput, LoggedModelOutput, Metric, Param, RunTag
+from mlflow.exceptions import MlflowException
+
+from orchestrator import served
+from orchestrator.canonical import digest
+from orchestrator.component import ComponentRecord
+from orchestrator.errors import SpoliaError, TrackingError
+from orchestrator.figures import heat_map
+from orchestrator.matrix import Matrix
+from orchestrator.store import Store
+from orchestrator.task import Task
+
+LOGGED_AT_ONCE = 1000  # metrics in one request; MLflow's limit
+LONGEST_PARAM = 6000
+
+
+class Tracker:
+    """Writes one sweep. `sheet` says what runs there are (see `orchestrator.writer.sheet`)."""
+
+    def __init__(self, sheet: Mapping[str, Any]) -> None:
+        self.sheet = sheet
+        self.store = Store(sheet["store"])
+        mlflow.set_tracking_uri(sheet["tracking"])
+        self.client = MlflowClient(sheet["tracking"])
+        self.experiment = self._experiment()
+        self.runs = {r.data.tags["spolia.id"]: r for r in self._search() if "spolia.id" in r.data.tags}
+        self.models: dict[str, dict[str, str]] = {}
+        for model in self._search_models():
+            self.models.setdefault(model.tags.get("spolia.key", ""), {})[model.tags.get("spolia.component", "")] = model.model_id
+        self.parent = self._open("parent", sheet["sweep"], int(time.time() * 1000), {"mlflow.note.content": sheet["question"], "spolia.role": "sweep"})
+        self.by_key: dict[str, list[Mapping[str, Any]]] = {}
+        for run in sheet["runs"]:
+            self.by_key.setdefault(run["key"], []).append(run)
+        self.written = 0
+
+    # ------------------------------------------------------------------ what is there
+
+    def _experiment(self) -> str:
+        name = self.sheet["sweep"]
+        found = self.client.get_experiment_by_name(name)
+        if found is None:
+            return str(self.client.create_experiment(name, artifact_location=self.sheet["artifacts"], tags={"spolia.question": self.sheet["question"]}))
+        if found.lifecycle_stage == "deleted":
+            self.client.restore_experiment(found.experiment_id)
+        return str(found.experiment_id)
+
+    def _search(self) -> Iterator[Any]:
+        token = None
+        while True:
+            page = self.client.search_runs([self.experiment], max_results=1000, page_token=token)
+            yield from page
+            token = page.token
+            if not token:
+                return
+
+    def _search_models(self) -> Iterator[Any]:
+        token = None
+        while True:
+            page = self.client.search_logged_models([self.experiment], max_results=100, page_token=token)
+            yield from (m for m in page if str(m.status) == "READY")
+            token = page.token
+            if not token:
+                return
+
+    def _open(self, identity: str, name: str, began: int, tags: Mapping[str, str]) -> str:
+        """The run with our identity, made if there is none."""
+        if identity not in self.runs:
+            tags = {"mlflow.runName": name, "spolia.id": identity, **tags}
+            self.runs[identity] = self.client.create_run(self.experiment, start_time=began, tags=dict(tags))
+        return str(self.runs[identity].info.run_id)
+
+    # ------------------------------------------------------------------ writing
+
+    def write(self, key: str) -> None:
+        """All runs of a finished trial. What is there already stays."""
+        record = self.store.find(key)
+        if record is None:
+            return
+        mark = digest(record)
+        for sheet in self.by_key.get(key, []):
+            existing = self.runs.get(sheet["id"])
+            if existing is None or existing.data.tags.get("spolia.written") != mark:
+                self._write_run(sheet, record, mark)
+
+    def _write_run(self, sheet: Mapping[str, Any], record: Mapping[str, Any], mark: str) -> None:
+        began, ended = (int(record["timings"][k] * 1000) for k in ("began", "ended"))
+        run_id = self._open(sheet["id"], sheet["name"], began, {"mlflow.parentRunId": self.parent, "spolia.role": sheet["role"]})
+        params = [Param(k, str(v)[:LONGEST_PARAM]) for k, v in sheet["params"].items()]
+        tags = {"spolia.key": record["key"], "spolia.outcome": record["outcome"], "spolia.reason": record["reason"][:5000]}
+        tags |= {f"spolia.{k}": str(v) for k, v in record["provenance"].items()}
+        for start in range(0, len(params), 100):
+            self.client.log_batch(run_id, params=params[start : start + 100])
+        metrics = list(_metrics(record, ended))
+        for start in range(0, len(metrics), LOGGED_AT_ONCE):
+            self.client.log_batch(run_id, metrics=metrics[start : start + LOGGED_AT_ONCE])
+        self._write_matrices(run_id, record, sheet["headline"])
+        self._write_models(run_id, record)
+        self.client.log_batch(run_id, tags=[RunTag(k, v) for k, v in {**tags, "spolia.written": mark}.items()])
+        self.client.set_terminated(run_id, "FINISHED", end_time=ended)
+        self.written += 1
+
+    def _write_matrices(self, run_id: str, record: Mapping[str, Any], headline: str | None) -> None:
+        if not record["matrices"]:
+            return
+        with tempfile.TemporaryDirectory() as folder:
+            for entry in record["matrices"]:
+                content = self.store.blob(entry["blob"])
+                (Path(folder) / f"{entry['name']}.parquet").write_bytes(content)
+                if entry["name"] == headline:
+                    (Path(folder) / f"{entry['name']}.png").write_bytes(heat_map([(entry["name"], Matrix.from_parquet(content), None)]))
+            self.client.log_artifacts(run_id, folder, "matrices")
+
+    def _write_models(self, run_id: str, record: Mapping[str, Any]) -> None:
+        """Components once a trial, as models that load without pickle; the models of needs as this run's inputs."""
+        known = self.models.setdefault(record["key"], {})
+        for component in (ComponentRecord(**c) for c in record["components"]):
+            if component.title not in known:
+                known[component.title] = self._write_model(run_id, record, component)
+        outputs = [LoggedModelOutput(model_id, step=0) for model_id in known.values()]
+        inputs = [LoggedModelInput(m) for need in record["needs"].values() for m in self.models.get(need["key"], {}).values()]
+        if outputs:
+            self.client.log_outputs(run_id, models=outputs)
+        if inputs:
+            self.client.log_inputs(run_id, models=inputs)
+
+    def _write_model(self, run_id: str, record: Mapping[str, Any], component: ComponentRecord) -> str:
+        tasks = {t.name: t for t in (Task.from_json(t) for t in record["trial"]["tasks"])}
+        task = tasks.get(component.labels.get("task", "")) or next(iter(tasks.values()))
+        data = self.store.data(task.data)
+        assert data is not None  # planning wrote it before the trial had a key
+        with tempfile.TemporaryDirectory() as folder:
+            (parts := Path(folder) / "parts").mkdir()
+            served.write(parts, component, self.store.blob(component.blob), data, list(task.class_names))
+            needed = [f"{name}=={record['provenance'][name]}" for name in ("spolia", "torch") if name in record["provenance"]]
+            mlflow.pyfunc.save_model(Path(folder) / "model", loader_module="orchestrator.served", data_path=str(parts), pip_requirements=needed)
+            tags = {"spolia.key": record["key"], "spolia.component": component.title, "spolia.blob": component.blob}
+            model = self.client.create_logged_model(self.experiment, name=component.title, source_run_id=run_id, tags=tags, model_type="spolia")
+            self.client.log_model_artifacts(model.model_id, str(Path(folder) / "model"))
+            self.client.finalize_logged_model(model.model_id, "READY")
+        return str(model.model_id)
+
+    def write_failure(self, key: str, reason: str, traceback: str) -> None:
+        """A trial that failed stands as a failed run until it is run again with success."""
+        now = int(time.time() * 1000)
+        for sheet in self.by_key.get(key, []):
+            run_id = self._open(sheet["id"], sheet["name"], now, {"mlflow.parentRunId": self.parent, "spolia.role": sheet["role"]})
+            self.client.log_batch(run_id, params=[Param(k, str(v)[:LONGEST_PARAM]) for k, v in sheet["params"].items()][:100])
+            self.client.set_tag(run_id, "spolia.reason", reason[:5000])
+            self.client.log_text(run_id, traceback or reason, "traceback.txt")
+            self.client.set_terminated(run_id, "FAILED", end_time=now)
+
+    def close(self, summary: Mapping[str, Any]) -> None:
+        """The parent run: counts, aggregated tables and figures."""
+        for path in summary["artifacts"]:
+            self.client.log_artifact(self.parent, path)
+        self.client.set_tag(self.parent, "mlflow.note.content", summary["note"])
+        self.client.set_tag(self.parent, "spolia.counts", json.dumps(summary["counts"]))
+        self.client.set_terminated(self.parent, "FINISHED" if summary["complete"] else "FAILED")
+
+
+def _metrics(record: Mapping[str, Any], ended: int) -> Iterator[Metric]:
+    """Final metrics and curves with the record's own times; a value that was not finite is left out."""
+    for m in record["metrics"]:
+        if m["value"] is not None:
+            yield Metric("/".join([m["name"], *m["labels"].values()]), m["value"], ended, 0)
+    for name, step, value, when in record["curves"]:
+        if value is not None:
+            yield Metric(name, value, int(when * 1000), step)
+
+
+def main() -> int:
+    """Read the sheet and then orders from standard input, a JSON line each; print one JSON line at the end."""
+    report: dict[str, Any] = {"written": 0, "error": ""}
+    try:
+        tracker = Tracker(json.loads(sys.stdin.readline()))
+        for line in sys.stdin:
+            order = json.loads(line)
+            if "key" in order:
+                tracker.write(order["key"])
+            elif "failed" in order:
+                tracker.write_failure(order["failed"], order["reason"], order["traceback"])
+            else:
+                tracker.close(order)
+            report["written"] = tracker.written
+    except (MlflowException, SpoliaError, TrackingError, OSError) as error:
+        report["error"] = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+    print(json.dumps(report))
+    return 1 if report["error"] else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

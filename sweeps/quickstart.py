@@ -1,0 +1,33 @@
+"""Does the place of the split decide how compatible two networks become?
+
+Two small residual networks learn to read overlapping sets of handwritten digits, from disjoint images. Then each is cut in two, and the front of one
+is joined to the back of the other. Compatible Features (Gygli et al. 2020) on scikit-learn's digits: a few minutes on a laptop without a GPU.
+"""
+
+from methods.compatible_features import CompatibleFeatures
+from methods.networks import resnet8
+from methods.recombine import Recombine
+from orchestrator.data import digits
+from orchestrator.grid import product
+from orchestrator.sweep import Sweep
+
+networks = CompatibleFeatures.grid(
+    ingredients=[(), ("rotation",), ("common",), ("identical",)],
+    split=["stem", "stage2", "pool"],
+    transforms="dihedral",
+    epochs=20,
+)
+
+sweep = Sweep(
+    question=__doc__,
+    cells=product(
+        Recombine.grid(of=networks),
+        network=resnet8(width=8),
+        tasks=(
+            digits.classes(0, 1, 2, 3, 4, 5, 6, 7).images(0, of=2).named("a"),
+            digits.classes(0, 1, 2, 3, 4, 5, 8, 9).images(1, of=2).named("b"),
+        ),
+        seed=range(3),
+    ),
+    expect=36,
+)
