@@ -124,7 +124,7 @@ class _Training:
         self.batch = min(r.batch, length)
         self.steps = length // self.batch
         for net in (*r.nets.values(), *r.frozen.values()):
-            net.to(r.device)
+            net.to(r.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.trainable_before = {id(p): p.requires_grad for net in r.frozen.values() for p in net.parameters()}
         self.certificate = {name: state_digest(net) for name, net in r.frozen.items()}
         for net in r.frozen.values():

@@ -10,7 +10,7 @@ from pathlib import Path
 from rich.console import Console
 
 from orchestrator.execute import Outcome
-from orchestrator.executors import Site, executor
+from orchestrator.executors import Executor, Site, executor
 from orchestrator.figures import heat_map
 from orchestrator.plan import Plan, make_plan
 from orchestrator.progress import Progress
@@ -97,14 +97,12 @@ def launch(name: str, sweep: Sweep, place: Home, site: Site, executor_name: str,
         for key in plan.trials:
             if key in plan.outcomes:
                 writer.send({"key": key})
-    interrupted = False
-    if queue.trials:
-        try:
-            with Progress(console, queue, site.slots or 1) as progress:
-                runner.run(queue, store, site, Listeners(progress, writer))
-        except KeyboardInterrupt:
-            interrupted = True
-            console.print("[bold]Interrupted.[/] What is done is kept; the same command goes on from here.")
+    try:
+        interrupted = _drain(runner, queue, store, site, writer, console)
+    except BaseException:
+        if writer is not None:
+            writer.finish(None)
+        raise
     # Whatever the executor believes, the store knows.
     after = make_plan(name, sweep, store)
     results = Results(after, store)
@@ -112,6 +110,19 @@ def launch(name: str, sweep: Sweep, place: Home, site: Site, executor_name: str,
     tracked, error = _finish(writer, after, results, tables, console) if writer else (0, "")
     return Report(after, results, len(queue.of_kind("done", "diverged", "infeasible")), tuple(queue.of_kind("failed", "lost")), queue.blocked,
                   tables, tracked, error, interrupted)  # fmt: skip
+
+
+def _drain(runner: Executor, queue: Queue, store: Store, site: Site, writer: Writer | None, console: Console) -> bool:
+    """Run the queue empty; whether somebody interrupted it."""
+    if not queue.trials:
+        return False
+    try:
+        with Progress(console, queue, site.slots or 1) as progress:
+            runner.run(queue, store, site, Listeners(progress, writer))
+    except KeyboardInterrupt:
+        console.print("[bold]Interrupted.[/] What is done is kept; the same command goes on from here.")
+        return True
+    return False
 
 
 def _finish(writer: Writer, plan: Plan, results: Results, tables: list[Path], console: Console) -> tuple[int, str]:

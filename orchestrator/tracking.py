@@ -150,7 +150,7 @@ class Tracker:
         with tempfile.TemporaryDirectory() as folder:
             (parts := Path(folder) / "parts").mkdir()
             served.write(parts, component, self.store.blob(component.blob), data, list(task.class_names))
-            needed = [f"{name}=={record['provenance'][name]}" for name in ("spolia", "torch") if name in record["provenance"]]
+            needed = [f"{name}=={record['provenance'][name].partition('+')[0]}" for name in ("spolia", "torch") if name in record["provenance"]]
             mlflow.pyfunc.save_model(Path(folder) / "model", loader_module="orchestrator.served", data_path=str(parts), pip_requirements=needed)
             tags = {"spolia.key": record["key"], "spolia.component": component.title, "spolia.blob": component.blob}
             model = self.client.create_logged_model(self.experiment, name=component.title, source_run_id=run_id, tags=tags, model_type="spolia")

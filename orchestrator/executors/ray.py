@@ -29,6 +29,7 @@ os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 
 import ray  # noqa: E402
 from ray import tune  # noqa: E402
+from ray.tune.error import TuneError  # noqa: E402
 from ray.tune.schedulers import FIFOScheduler  # noqa: E402
 from ray.tune.search import Searcher  # noqa: E402
 
@@ -80,12 +81,12 @@ def _fit(queue: Queue, store: Store, site: Site, listener: Listener, folder: Pat
     cluster = ray.cluster_resources()
     slots = site.slots or max(1, int(cluster.get("CPU", 1)))
     trials = {key: json.dumps(trial.to_json()) for key, trial in queue.trials.items()}
+    wanted = {key: trial.method.resources(trial) for key, trial in queue.trials.items()}
     has_gpu = cluster.get("GPU", 0) > 0
 
     def resources(config: Mapping[str, Any]) -> tune.PlacementGroupFactory:
-        trial = queue.trials[config["key"]]
-        wanted = trial.method.resources(trial)
-        return tune.PlacementGroupFactory([{"CPU": wanted.cpus, **({"GPU": wanted.gpus} if has_gpu else {})}])
+        hint = wanted[config["key"]]
+        return tune.PlacementGroupFactory([{"CPU": hint.cpus, **({"GPU": hint.gpus} if has_gpu else {})}])
 
     worker = tune.with_parameters(
         Worker,
@@ -105,16 +106,23 @@ def _fit(queue: Queue, store: Store, site: Site, listener: Listener, folder: Pat
             name="sweep", storage_path=str(folder), verbose=0, failure_config=tune.FailureConfig(max_failures=RETRIES)
         ),
     )  # fmt: skip
-    tuner.fit()
+    try:
+        tuner.fit()
+    except TuneError as error:
+        raise ExecutorError(f"Ray Tune gave up: {str(error).strip().splitlines()[-1]}") from error
 
 
 class Source(Searcher):  # type: ignore[misc]
     """Hands trials to Tune by key, as their needs get done."""
 
     def __init__(self, queue: Queue, listener: Listener) -> None:
-        super().__init__(metric="key", mode="max")
+        super().__init__(metric="seconds", mode="min")  # Tune insists on a metric; nothing is chosen by it
         self._queue, self._listener = queue, listener
         self._live: dict[str, Trial] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Tune writes its searcher down for a restore that is never made; the queue stays here."""
+        return {}
 
     def suggest(self, trial_id: str) -> Any:
         trial = self._queue.take()
@@ -168,7 +176,7 @@ class Worker(tune.Trainable):  # type: ignore[misc]
             outcome = Outcome(self._key, "failed", reason="this worker has other sources of the method than the driver; install the same version on both")
         else:
             outcome = execute(trial, self._store, scratch=self._scratch, checkpoint_every=self._every)
-        return {"outcome": json.dumps(asdict(outcome)), "done": True}
+        return {"outcome": json.dumps(asdict(outcome)), "seconds": outcome.seconds, "done": True}
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
         """Trials keep checkpoints of their own."""
