@@ -33,8 +33,11 @@ Ingredient = Literal["rotation", "common", "identical"]
 
 
 class CompatibleFeatures(Method):
-    """Train one network a task, all at once. `ingredients` make them compatible: `rotation` and `common` are auxiliary heads shared by all networks
-    (which of four rotations; which of the common classes), `identical` gives all networks the same initial weights. None trains them independently."""
+    """Train one network a task, all at once, so that their parts fit together.
+
+    `ingredients` make them compatible: `rotation` and `common` are auxiliary heads shared by all networks (which of four rotations; which of the
+    common classes), `identical` gives all networks the same initial weights. Without any they are trained independently.
+    """
 
     name = "compatible_features"
     tasks = roles("tasks", at_least=1)

@@ -54,7 +54,7 @@ class Recombine(Method):
 
     of: tuple[Method, ...] = axis((), smoke=(FineTune(epochs=1),), help="methods whose networks are recombined")
     split: str | None = axis(None, smoke="stage1", help="where they are cut; None takes the first method's own split")
-    other_seeds: tuple[int, ...] = axis((), over=((), (1, 2)), help="further seeds whose networks join the matrix")
+    other_seeds: tuple[int, ...] = axis((), over=((), (1, 2)), smoke=(1,), help="further seeds whose networks join the matrix")
 
     def canonical(self) -> Self:
         return self if self.split or not self.of else self.replace(split=self.of[0].settings().get("split"))
@@ -81,7 +81,7 @@ class Recombine(Method):
         assert self.split is not None
         found = [(name, component) for name in run.needs for component in run.need(name).components("network")]
         if len(found) < 2:
-            return run.infeasible(f"{len(found)} network is left to recombine")
+            run.infeasible(f"{len(found)} network is left to recombine")
         networks = [cast(Network, component.module()) for _, component in found]
         labels = self.labels(run, found)
         scores = run.recombine([n.extractor(self.split) for n in networks], [n.head(self.split) for n in networks], [c.task for _, c in found])

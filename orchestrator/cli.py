@@ -24,7 +24,10 @@ FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
 UsageError: Any = typer.BadParameter.__mro__[1]  # click's, which newer typers bring along under a private name
 
 app = typer.Typer(
-    help="Sweeps of experiments on neural networks whose parts can be reused.", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
+    help="Sweeps of experiments on neural networks whose parts can be reused.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
 )
 console = Console(highlight=False)
 errors = Console(stderr=True, highlight=False)
@@ -112,7 +115,9 @@ def _print_problems(report: Any) -> None:
         errors.print(Text(f"{len(report.blocked)} trials are blocked, the first because {reasons[0]}", style="red"))
     kinds = [k for k in report.plan.outcomes.values() if k != "done"]
     if kinds:
-        console.print(f"{len(kinds)} trials ended without training through: " + ", ".join(f"{kinds.count(k)} {k}" for k in dict.fromkeys(kinds)) + ".")
+        console.print(
+            f"{len(kinds)} trials ended without training through: " + ", ".join(f"{kinds.count(k)} {k}" for k in dict.fromkeys(kinds)) + "."
+        )
 
 
 def _print_places(report: Any, place: Any) -> None:
@@ -122,8 +127,8 @@ def _print_places(report: Any, place: Any) -> None:
     if place.tracking is None:
         return
     if report.tracking_error:
-        errors.print(Text(f"MLflow is behind the store ({report.tracking_error}). Nothing is lost: the same command, run again, writes what is missing.",
-                          style="red"), soft_wrap=True)  # fmt: skip
+        again = "Nothing is lost: the same command, run again, writes what is missing."
+        errors.print(Text(f"MLflow is behind the store ({report.tracking_error}). {again}", style="red"), soft_wrap=True)
         return
     console.print(f"MLflow ({report.tracked} runs written now)" if report.tracked else "MLflow (up to date)")
     if place.tracking.startswith("sqlite:"):
@@ -157,7 +162,9 @@ def status(sweep: SweepFile, home_folder: HomeFolder = DEFAULT_HOME, store: Stor
     made = make_plan(name, loaded, Store(place.store))
     finished = sum(cell.trial.key in made.outcomes for cell in made.cells)
     failed = [t for t in made.todo if t.key in made.failures]
-    console.print(f"{name}: {finished} of {len(made.cells)} cells done; trials: {len(made.outcomes)} of {len(made.trials)} done, {len(failed)} failed")
+    console.print(
+        f"{name}: {finished} of {len(made.cells)} cells done; trials: {len(made.outcomes)} of {len(made.trials)} done, {len(failed)} failed"
+    )
     for trial in failed:
         console.print(Text(f"  failed: {trial.label}\n    {made.failures[trial.key].splitlines()[0]}", style="red"))
     if not made.is_complete:

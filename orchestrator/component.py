@@ -57,7 +57,7 @@ def _capturing(init: Any) -> Any:
 def state_bytes(module: nn.Module) -> bytes:
     """All parameters and buffers in safetensors' format; equal states give equal bytes."""
     state = {k: v.detach().cpu().contiguous().clone() for k, v in module.state_dict().items()}
-    return safetensors.torch.save(dict(sorted(state.items())))
+    return bytes(safetensors.torch.save(dict(sorted(state.items()))))
 
 
 def state_digest(module: nn.Module) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
+import numpy as np
 from rich.columns import Columns
 from rich.console import Console
 from rich.table import Table
@@ -99,7 +100,7 @@ def _matrix(group: Group, matrix: Matrix) -> Table:
 
 
 def _shade(value: float) -> Text:
-    if value != value:
+    if np.isnan(value):
         return Text("–", style="dim")
     return Text(f"{value:.2f}", style="green" if value >= 0.8 else "yellow" if value >= 0.4 else "red")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -22,7 +23,7 @@ def heat_map(matrices: Sequence[tuple[str, Matrix, Values | None]], title: str =
     figure = Figure(figsize=(side * columns + 0.9, (side + 0.35) * rows + (0.4 if title else 0)), layout="constrained", dpi=110)
     FigureCanvasAgg(figure)
     axes = figure.subplots(rows, columns, squeeze=False)
-    image = None
+    image: Any = None
     for place, axis in enumerate(axes.flat):
         if place >= len(matrices):
             axis.set_axis_off()
@@ -48,4 +49,4 @@ def _write_values(axis: object, values: Values, halves: Values | None) -> None:
     for (i, j), value in np.ndenumerate(values):
         half = halves[i, j] if halves is not None else float("nan")
         text = "–" if np.isnan(value) else f"{value:.2f}" + (f"\n±{half:.2f}" if np.isfinite(half) else "")
-        axis.text(j, i, text, ha="center", va="center", fontsize=8, color="black" if value > 0.6 else "white" if value == value else "gray")  # type: ignore[attr-defined]
+        axis.text(j, i, text, ha="center", va="center", fontsize=8, color="black" if value > 0.6 else "gray" if np.isnan(value) else "white")  # type: ignore[attr-defined]

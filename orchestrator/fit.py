@@ -193,7 +193,9 @@ class _Training:
         self.curves += [CurvePoint(f"{self.request.stage}/{name}", self.epoch, value, now) for name, value in values.items()]
         bad = [name for name, value in values.items() if not -float("inf") < value < float("inf")]
         if bad:
-            raise Diverged(f"{', '.join(bad)} is not finite in epoch {self.epoch} of {self.request.epochs} of stage {self.request.stage!r}", self.curves)
+            raise Diverged(
+                f"{', '.join(bad)} is not finite in epoch {self.epoch} of {self.request.epochs} of stage {self.request.stage!r}", self.curves
+            )
 
     def observe(self, watch: Watch) -> None:
         """Evaluate what is watched without a trace in the training."""

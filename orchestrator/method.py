@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from orchestrator.trial import Trial
 
 
-def axis(default: Any, *, over: Sequence[Any] = (), smoke: Any = MISSING, help: str = "") -> Any:  # noqa: A002
+def axis(default: Any, *, over: Sequence[Any] = (), smoke: Any = MISSING, help: str = "") -> Any:
     """One setting: its default, the values worth trying, a value that makes a run take seconds, and what it means."""
     return dataclasses.field(default=default, metadata={"over": tuple(over), "smoke": smoke, "help": help})
 
@@ -87,7 +87,7 @@ class Resources:
     gpus: float = 1.0
 
 
-@dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(axis,))
+@dataclass_transform(kw_only_default=True, frozen_default=True)
 class _Settings:
     """Makes every subclass a frozen, keyword-only dataclass, and checks it."""
 
@@ -213,7 +213,7 @@ def settings_of(cls: type) -> dict[str, Any]:
     """Names and declared types of a method's settings. Cached: a plan of many cells asks for each of them."""
     if cls not in _HINTS:
         hints = type_hints(cls)
-        _HINTS[cls] = {f.name: hints[f.name] for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
+        _HINTS[cls] = {f.name: hints[f.name] for f in dataclasses.fields(cls)}
     return _HINTS[cls]
 
 
@@ -272,5 +272,3 @@ def _settings_problems(cls: Any) -> Iterable[str]:
                 coerce(value, kinds[field.name])
             except ValueError as error:
                 yield f"setting {field.name!r}, {where}: {error}"
-
-

@@ -109,7 +109,8 @@ def make_plan(name: str, sweep: Sweep, store: Store) -> Plan:
     """Plan a sweep against a store. Raises PlanError (or DataError) that lists every reason why cells cannot run."""
     problems: dict[str, int] = {}
     tasks: dict[Task, Task] = {}
-    cells, trials = [], {}
+    cells: list[Cell] = []
+    trials: dict[str, Trial] = {}
     for cell in sweep.trials():
         try:
             for task in cell.trial.tasks:

@@ -52,7 +52,9 @@ class Group:
 
     def metric(self, name: str) -> Estimate:
         """Mean over trials of a metric, averaged over its labels within a trial first."""
-        return estimate([float(np.mean(v)) for r in self.results if (v := [m["value"] for m in r.metrics if m["name"] == name and m["value"] is not None])])
+        return estimate(
+            [float(np.mean(v)) for r in self.results if (v := [m["value"] for m in r.metrics if m["name"] == name and m["value"] is not None])]
+        )
 
     def matrix(self, name: str) -> tuple[Matrix, Matrix] | None:
         """Entrywise mean and half-width of the 95 % interval over trials; None where no trial measured it or their labels differ."""

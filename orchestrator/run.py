@@ -159,7 +159,9 @@ class Run:
         """A declared component, as it is now. `requires` names the component that it is nothing without."""
         labels = self._declared("component", name, {c.name: c.by for c in self.trial.method.components}, by)
         if not isinstance(part, Part):
-            raise MethodError(f"keep({name!r}): {type(part).__name__} is not a Part and could not be rebuilt; derive it from orchestrator.component.Part")
+            raise MethodError(
+                f"keep({name!r}): {type(part).__name__} is not a Part and could not be rebuilt; derive it from orchestrator.component.Part"
+            )
         locate(part.path)  # a class that no other process can import is refused now, not when somebody wants the component
         pinned = {"component": requires.reference, "blob": requires.record.blob} if requires else {}
         record = ComponentRecord(name, dict(labels), part.path, part.config, "", pinned)
@@ -190,4 +192,9 @@ class Run:
         method = self.trial.method
         produced = {"metric": {n for n, _ in self.metrics}, "component": {n for n, _ in self.kept}, "matrix": set(self.matrices)}
         declared = {"metric": method.metrics, "component": method.components, "matrix": method.matrices}
-        return [f"{what} {d.name!r}" for what, many in declared.items() for d in cast(Sequence[Any], many) if not d.optional and d.name not in produced[what]]
+        return [
+            f"{what} {d.name!r}"
+            for what, many in declared.items()
+            for d in cast(Sequence[Any], many)
+            if not d.optional and d.name not in produced[what]
+        ]

@@ -54,8 +54,10 @@ class Queue:
         for name, need in trial.needs.items():
             outcome = self._outcome.get(need.key)
             if outcome != "done" and not (trial.method.accepts_diverged and outcome in ("diverged", "infeasible")):
-                return self._block(key, f"its need {name!r} ({need.label}) ended {outcome}")
-        heapq.heappush(self._ready, (self._rank[key], key))
+                self._block(key, f"its need {name!r} ({need.label}) ended {outcome}")
+                break
+        else:
+            heapq.heappush(self._ready, (self._rank[key], key))
 
     def _block(self, key: str, reason: str) -> None:
         self.blocked[key] = reason

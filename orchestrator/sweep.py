@@ -19,7 +19,7 @@ from orchestrator.trial import Cell, NetworkSpec, Trial
 
 @dataclass(frozen=True, kw_only=True)
 class Sweep:
-    """`question` in a sentence or two, `cells` as a grid, and how many cells that should be (`expect`). Checked when it is made; all mistakes at once."""
+    """`question` in a sentence or two, `cells` as a grid, and how many cells that should be (`expect`). Checked when made; all mistakes at once."""
 
     cells: Grid
     expect: int

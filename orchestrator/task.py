@@ -42,7 +42,8 @@ class DataRecord:
 
     @staticmethod
     def from_json(value: Mapping[str, Any]) -> DataRecord:
-        return DataRecord(**{k: tuple(v) if isinstance(v, list) else v for k, v in value.items()})
+        fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in value.items()}
+        return DataRecord(**fields)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -46,7 +46,9 @@ class Tracker:
         self.models: dict[str, dict[str, str]] = {}
         for model in self._search_models():
             self.models.setdefault(model.tags.get("spolia.key", ""), {})[model.tags.get("spolia.component", "")] = model.model_id
-        self.parent = self._open("parent", sheet["sweep"], int(time.time() * 1000), {"mlflow.note.content": sheet["question"], "spolia.role": "sweep"})
+        self.parent = self._open(
+            "parent", sheet["sweep"], int(time.time() * 1000), {"mlflow.note.content": sheet["question"], "spolia.role": "sweep"}
+        )
         self.by_key: dict[str, list[Mapping[str, Any]]] = {}
         for run in sheet["runs"]:
             self.by_key.setdefault(run["key"], []).append(run)
@@ -58,7 +60,9 @@ class Tracker:
         name = self.sheet["sweep"]
         found = self.client.get_experiment_by_name(name)
         if found is None:
-            return str(self.client.create_experiment(name, artifact_location=self.sheet["artifacts"], tags={"spolia.question": self.sheet["question"]}))
+            return str(
+                self.client.create_experiment(name, artifact_location=self.sheet["artifacts"], tags={"spolia.question": self.sheet["question"]})
+            )
         if found.lifecycle_stage == "deleted":
             self.client.restore_experiment(found.experiment_id)
         return str(found.experiment_id)

@@ -16,8 +16,10 @@ COMMON = {"split": SPLITS, "transforms": "dihedral", "epochs": 33}
 
 networks = union(
     CompatibleFeatures.grid(
-        ingredients=[(), ("rotation",), ("common",), ("rotation", "common"), ("identical",)]
-        + [("rotation", "identical"), ("common", "identical"), ("rotation", "common", "identical")],
+        ingredients=[
+            *[(), ("rotation",), ("common",), ("rotation", "common"), ("identical",)],
+            *[("rotation", "identical"), ("common", "identical"), ("rotation", "common", "identical")],
+        ],
         identical_part="full",
         rotated_statistics=True,
         **COMMON,

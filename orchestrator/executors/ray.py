@@ -27,18 +27,18 @@ os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 
-import ray  # noqa: E402
-from ray import tune  # noqa: E402
-from ray.tune.error import TuneError  # noqa: E402
-from ray.tune.schedulers import FIFOScheduler  # noqa: E402
-from ray.tune.search import Searcher  # noqa: E402
+import ray
+from ray import tune
+from ray.tune.error import TuneError
+from ray.tune.schedulers import FIFOScheduler
+from ray.tune.search import Searcher
 
-from orchestrator.errors import ExecutorError  # noqa: E402
-from orchestrator.execute import Outcome, execute  # noqa: E402
-from orchestrator.executors import Listener, Site  # noqa: E402
-from orchestrator.schedule import Queue  # noqa: E402
-from orchestrator.store import Store  # noqa: E402
-from orchestrator.trial import Trial  # noqa: E402
+from orchestrator.errors import ExecutorError
+from orchestrator.execute import Outcome, execute
+from orchestrator.executors import Listener, Site
+from orchestrator.schedule import Queue
+from orchestrator.store import Store
+from orchestrator.trial import Trial
 
 RETRIES = 2  # tries of a trial whose worker was lost, beyond the first
 SHIPPED = ("SPOLIA_DATA",)  # variables that workers need as the driver has them
@@ -173,7 +173,9 @@ class Worker(tune.Trainable):  # type: ignore[misc]
     def step(self) -> dict[str, Any]:
         trial = Trial.from_json(json.loads(self._trials[self._key]))
         if trial.key != self._key:  # the worker's code gives this trial another identity than the driver's
-            outcome = Outcome(self._key, "failed", reason="this worker has other sources of the method than the driver; install the same version on both")
+            outcome = Outcome(
+                self._key, "failed", reason="this worker has other sources of the method than the driver; install the same version on both"
+            )
         else:
             outcome = execute(trial, self._store, scratch=self._scratch, checkpoint_every=self._every)
         return {"outcome": json.dumps(asdict(outcome)), "seconds": outcome.seconds, "done": True}

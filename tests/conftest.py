@@ -1,0 +1,91 @@
+"""Shared fixtures. Every test gets a home of its own; Ray and MLflow are the real ones, private to the test run."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+# Ray reads these when it starts; its workers find the sample methods by this path.
+os.environ["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parent / "samples"), *filter(None, [os.environ.get("PYTHONPATH")])])
+os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
+os.environ.pop("RAY_ADDRESS", None)
+for name in ("SPOLIA_HOME", "SPOLIA_STORE", "SPOLIA_TRACKING", "SPOLIA_DATA"):
+    os.environ.pop(name, None)
+
+import pytest  # noqa: E402
+from orchestrator.store import Store  # noqa: E402
+
+SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    made = Store(tmp_path / "store")
+    made.prepare()
+    return made
+
+
+@pytest.fixture
+def spolia(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path):  # noqa: ANN201
+    """Runs the command line in this process, in an empty folder: (exit status, standard output, standard error)."""
+    from orchestrator import cli
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "80")
+
+    def call(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["spolia", *map(str, arguments)])
+        try:
+            cli.main()
+        except SystemExit as ended:
+            code = ended.code
+        else:
+            code = 0
+        captured = capsys.readouterr()
+        return int(code or 0), captured.out, captured.err
+
+    return call
+
+
+@pytest.fixture
+def sweep_file(tmp_path: Path):  # noqa: ANN201
+    """Writes a sweep file: `sweep_file("product(Count.grid(...), seed=range(2))", expect=2)`."""
+
+    def write(cells: str, expect: int | str = 1, name: str = "asked.py", before: str = "") -> Path:
+        path = tmp_path / name
+        path.write_text(
+            '"""What is asked?"""\n'
+            "from methods.compatible_features import CompatibleFeatures\n"
+            "from methods.fine_tune import FineTune\n"
+            "from methods.networks import resnet8, small_vgg\n"
+            "from methods.recombine import Recombine\n"
+            "from orchestrator.data import digits, torchvision_set\n"
+            "from orchestrator.grid import product, union, zipped\n"
+            "from orchestrator.sweep import Sweep\n"
+            "from sample_methods import *\n"
+            f"{before}\n"
+            f"sweep = Sweep(question=__doc__, cells={cells}, expect={expect})\n"
+        )
+        return path
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def local_ray():  # noqa: ANN201
+    """A Ray of our own with two slots, for all tests that need one."""
+    import orchestrator.executors.ray  # noqa: F401 - sets Ray's variables before Ray is imported
+    import ray
+
+    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False)
+    yield
+    ray.shutdown()
+
+
+@pytest.fixture
+def shared_data(monkeypatch: pytest.MonkeyPatch) -> Path:
+    if not SHARED.is_dir():
+        pytest.skip("the real image sets are not beside this checkout")
+    monkeypatch.setenv("SPOLIA_DATA", str(SHARED))
+    return SHARED

@@ -1,0 +1,224 @@
+"""Small methods that do one thing each, for tests. Importable by workers, as every method must be.
+
+Departs from the paper: there is none.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+from orchestrator.component import Part
+from orchestrator.method import Kept, Method, Metric, axis, roles
+from orchestrator.optim import sgd
+from orchestrator.run import Run
+from orchestrator.trial import Trial
+from torch import nn
+from torch.nn import functional as F
+
+
+def note(folder: str, word: str) -> None:
+    """Leave a trace that survives the process: one file a call."""
+    if folder:
+        Path(folder, f"{word}-{time.monotonic_ns()}-{os.getpid()}").touch()
+
+
+class Count(Method):
+    """Logs its number plus those of its needs; a chain of `depth`."""
+
+    name = "count"
+    uses = frozenset({"seed"})
+    metrics = (Metric("total", headline=True),)
+
+    number: float = axis(1.0, over=(1.0, 2.0))
+    depth: int = axis(0)
+    fan: int = axis(1)
+    folder: str = axis("")
+    nap: float = axis(0.0)
+
+    def needs(self, trial: Trial) -> Mapping[str, Trial]:
+        if not self.depth:
+            return {}
+        return {f"n{i}": trial.replace(method=self.replace(depth=self.depth - 1, number=self.number + i)) for i in range(self.fan)}
+
+    def train(self, run: Run) -> None:
+        note(self.folder, f"count-{self.depth}-{self.number:g}-{run.seed}")
+        time.sleep(self.nap)
+        run.log(total=self.number + sum(n.metric("total") for n in run.needs.values()))
+
+
+class Faulty(Method):
+    """Ends in the way that `how` names, and can be needed by another that wants it."""
+
+    name = "faulty"
+    uses = frozenset({"seed", "tasks", "network"})
+    tasks = roles("task")
+    metrics = (Metric("total"),)
+
+    how: str = axis("raise")
+    folder: str = axis("")
+
+    def train(self, run: Run) -> None:
+        note(self.folder, f"faulty-{self.how}")
+        net = run.network("net")
+
+        def loss(nets: Any, batch: Any) -> torch.Tensor:
+            value = F.cross_entropy(nets["net"](batch.x), batch.y)
+            return value * float("nan") if self.how == "nan" else value
+
+        def second_epoch() -> dict[str, float]:
+            if self.how == "raise" and len(calls) == 1:
+                raise ZeroDivisionError("something in epoch 2")
+            calls.append(1)
+            return {}
+
+        calls: list[int] = []
+        run.fit("train", {"net": net}, loss, run.tasks.task.train, optimizer=sgd(0.01), epochs=3, watch=second_epoch)
+        if self.how == "infeasible":
+            run.infeasible("it cannot be")
+        if self.how == "undeclared":
+            run.log(acuracy=1.0)
+        run.log(total=1.0)
+
+
+class After(Method):
+    """Needs a `Faulty` that ends as `how` says."""
+
+    name = "after"
+    tasks = roles("task")
+    metrics = (Metric("total"),)
+
+    how: str = axis("raise")
+
+    def needs(self, trial: Trial) -> Mapping[str, Trial]:
+        return {"before": trial.replace(method=Faulty(how=self.how))}
+
+    def train(self, run: Run) -> None:
+        run.log(total=2.0)
+
+
+class AfterAnything(After):
+    """The same, but a need that diverged will do."""
+
+    name = "after_anything"
+    accepts_diverged = True
+
+
+class KillsItsWorker(Method):
+    """Kills its own process as often as `times` says; with more than the retries it is lost."""
+
+    name = "kills_its_worker"
+    uses = frozenset({"seed"})
+    metrics = (Metric("total"),)
+
+    folder: str = axis("")
+    times: int = axis(1)
+
+    def train(self, run: Run) -> None:
+        note(self.folder, "try")
+        if len(list(Path(self.folder).glob("try-*"))) <= self.times:
+            os.kill(os.getpid(), signal.SIGKILL)
+        run.log(total=1.0)
+
+
+class Circular(Method):
+    """Needs itself, by way of another setting."""
+
+    name = "circular"
+    uses = frozenset({"seed"})
+    metrics = (Metric("total"),)
+
+    side: bool = axis(False)
+
+    def needs(self, trial: Trial) -> Mapping[str, Trial]:
+        return {"other": trial.replace(method=Circular(side=not self.side))}
+
+    def train(self, run: Run) -> None:
+        run.log(total=0.0)
+
+
+class Endless(Method):
+    """Needs one more of itself, for ever."""
+
+    name = "endless"
+    uses = frozenset({"seed"})
+    metrics = (Metric("total"),)
+
+    step: int = axis(0)
+
+    def needs(self, trial: Trial) -> Mapping[str, Trial]:
+        return {"next": trial.replace(method=Endless(step=self.step + 1))}
+
+    def train(self, run: Run) -> None:
+        run.log(total=0.0)
+
+
+class Unfit(Method):
+    """Needs a fine-tuning without giving it a task."""
+
+    name = "unfit"
+    metrics = (Metric("total"),)
+
+    def needs(self, trial: Trial) -> Mapping[str, Trial]:
+        from methods.fine_tune import FineTune
+
+        return {"base": trial.replace(method=FineTune(), tasks=())}
+
+    def train(self, run: Run) -> None:
+        run.log(total=run.need("base").metric("accuracy"))
+
+
+class Dropping(Part):
+    """A network with dropout and batch norm, whose training draws random numbers at every step."""
+
+    def __init__(self, *, channels: int = 1, classes: int = 5) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Conv2d(channels, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU(), nn.Dropout(0.3), nn.Flatten(), nn.Linear(256, classes)
+        )
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.layers(x)
+
+
+class TwoFits(Method):
+    """A fit with dropout, arithmetic in between, a layer made after it, and a second fit against the first net, frozen."""
+
+    name = "two_fits"
+    uses = frozenset({"tasks", "seed"})
+    tasks = roles("task")
+    metrics = (Metric("accuracy"),)
+    components = (Kept("net", by=("which",)),)
+
+    epochs: int = axis(3, smoke=2)
+
+    def canonical(self) -> Self:
+        return self
+
+    def check(self, trial: Trial) -> Iterable[str]:
+        return ()
+
+    def train(self, run: Run) -> None:
+        task = run.tasks.task
+        first = Dropping(classes=task.num_classes)
+        run.fit("first", {"net": first}, self.loss, task.train.augmented(crop=1), optimizer=sgd(0.05), epochs=self.epochs, batch=16)
+        with torch.no_grad():
+            weight = first.layers[0].weight
+            weight.mul_(weight.abs() > weight.abs().median())
+        second = Dropping(classes=task.num_classes)  # drawn from the global stream, which must stand at the same place after a skipped fit
+        run.fit("second", {"net": second}, self.distil, task.train, optimizer=sgd(0.05), epochs=self.epochs, batch=16, frozen={"teacher": first})
+        run.log(accuracy=run.accuracy(second, task.test))
+        run.keep("net", first, by={"which": "first"})
+        run.keep("net", second, by={"which": "second"})
+
+    def loss(self, nets: Any, batch: Any) -> torch.Tensor:
+        return F.cross_entropy(nets["net"](batch.x), batch.y)
+
+    def distil(self, nets: Any, batch: Any) -> dict[str, torch.Tensor]:
+        out = nets["net"](batch.x)
+        return {"own": F.cross_entropy(out, batch.y), "teacher": F.mse_loss(out, nets["teacher"](batch.x))}
