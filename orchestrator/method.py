@@ -93,7 +93,10 @@ class _Settings:
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        dataclass(frozen=True, kw_only=True)(cls)
+        try:
+            dataclass(frozen=True, kw_only=True)(cls)
+        except ValueError as error:  # a default that could be changed in place
+            raise MethodError(f"{cls.__module__}.{cls.__qualname__}: a setting's default must be a number, a string or a tuple: {error}") from error
         if cls.__dict__.get("name"):
             problems = list(_class_problems(cls))
             if problems:
