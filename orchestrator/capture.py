@@ -19,15 +19,15 @@ from orchestrator.errors import MethodError
 
 def refuse_captured(function: Any, stage: str, what: str = "loss") -> None:
     """Raises MethodError that names every module or tensor reachable from a function other than by its arguments."""
-    found = list(dict.fromkeys(_captured(function, getattr(function, "__name__", what), set())))
+    found = list(dict.fromkeys(_captured(function, getattr(function, "__name__", what), {})))
     if found:
         raise MethodError(f"stage {stage!r}: the {what} captures {', '.join(found)}. Pass modules in nets= or frozen=, tensors with the data")
 
 
-def _captured(value: Any, name: str, seen: set[int]) -> Iterator[str]:
+def _captured(value: Any, name: str, seen: dict[int, Any]) -> Iterator[str]:
     if id(value) in seen:
         return
-    seen.add(id(value))
+    seen[id(value)] = value  # held, so that no other object can take over its id
     if isinstance(value, nn.Module | torch.Tensor):
         yield f"{name!r} ({type(value).__name__})"
     elif isinstance(value, functools.partial):
@@ -49,7 +49,7 @@ def _captured(value: Any, name: str, seen: set[int]) -> Iterator[str]:
             yield from _captured(item, f"{name}.{key}", seen)
 
 
-def _captured_by_function(function: types.FunctionType, seen: set[int]) -> Iterator[str]:
+def _captured_by_function(function: types.FunctionType, seen: dict[int, Any]) -> Iterator[str]:
     for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
         try:
             yield from _captured(cell.cell_contents, name, seen)
