@@ -70,7 +70,7 @@ class Store:
             raise CorruptError(f"{self.root / path} is not the record that was written. Remove that file and run again: the trial is trained anew")
         return record
 
-    def keys(self) -> Iterator[str]:
+    def finished(self) -> Iterator[str]:
         """Keys of all finished trials."""
         selector = fs.FileSelector(str(self.root / "results"), recursive=True, allow_not_found=True)
         yield from (Path(i.path).parent.name for i in self._fs.get_file_info(selector) if i.base_name == "result.json")

@@ -14,6 +14,7 @@ for name in ("SPOLIA_HOME", "SPOLIA_STORE", "SPOLIA_TRACKING", "SPOLIA_DATA"):
     os.environ.pop(name, None)
 
 import pytest  # noqa: E402
+
 from orchestrator.store import Store  # noqa: E402
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
@@ -27,7 +28,7 @@ def store(tmp_path: Path) -> Store:
 
 
 @pytest.fixture
-def spolia(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path):  # noqa: ANN201
+def spolia(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path):
     """Runs the command line in this process, in an empty folder: (exit status, standard output, standard error)."""
     from orchestrator import cli
 
@@ -49,7 +50,7 @@ def spolia(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], 
 
 
 @pytest.fixture
-def sweep_file(tmp_path: Path):  # noqa: ANN201
+def sweep_file(tmp_path: Path):
     """Writes a sweep file: `sweep_file("product(Count.grid(...), seed=range(2))", expect=2)`."""
 
     def write(cells: str, expect: int | str = 1, name: str = "asked.py", before: str = "") -> Path:
@@ -73,10 +74,11 @@ def sweep_file(tmp_path: Path):  # noqa: ANN201
 
 
 @pytest.fixture(scope="session")
-def local_ray():  # noqa: ANN201
+def local_ray():
     """A Ray of our own with two slots, for all tests that need one."""
-    import orchestrator.executors.ray  # noqa: F401 - sets Ray's variables before Ray is imported
     import ray
+
+    import orchestrator.executors.ray  # noqa: F401 - sets Ray's variables before Ray is imported
 
     ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False)
     yield

@@ -1,11 +1,11 @@
 """The contract suite, for our methods and for those of other packages.
 
-    from orchestrator.testing import MethodContract, smoke_trial
+from orchestrator.testing import MethodContract, smoke_trial
 
-    class TestMyMethod(MethodContract):
-        @pytest.fixture
-        def trial(self):
-            return smoke_trial(MyMethod, network=my_network())
+class TestMyMethod(MethodContract):
+    @pytest.fixture
+    def trial(self):
+        return smoke_trial(MyMethod, network=my_network())
 """
 
 from orchestrator.testing.contract import MethodContract, fingerprint, smoke_trial

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import pytest
+from sample_methods import TwoFits
+
 from methods.networks import resnet8
 from orchestrator.method import Method
 from orchestrator.registry import discover
 from orchestrator.testing import MethodContract, smoke_trial
 from orchestrator.trial import Trial
-from sample_methods import TwoFits
 
 
 class TestContract(MethodContract):

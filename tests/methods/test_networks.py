@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+
 from methods._auxiliary import PooledHead
 from methods.networks import resnet8, resnet20, resnet56, small_vgg
 from orchestrator.component import Part, rebuild, state_bytes, state_digest
@@ -57,7 +58,9 @@ def test_the_networks_have_their_papers_sizes():
     assert round(sum(p.numel() for p in full(blocks=9).parameters()) / 1e6, 2) == 0.86
 
 
-@pytest.mark.parametrize("part", [build("resnet8"), build("small_vgg").head("stage2"), PooledHead(channels=3, classes=2, hidden=4)], ids=["net", "piece", "head"])
+@pytest.mark.parametrize(
+    "part", [build("resnet8"), build("small_vgg").head("stage2"), PooledHead(channels=3, classes=2, hidden=4)], ids=["net", "piece", "head"]
+)
 def test_a_part_is_rebuilt_from_its_arguments_and_weights(part):
     generator = torch.random.get_rng_state()
     again = rebuild(part.path, part.config, state_bytes(part))

@@ -6,6 +6,7 @@ from typing import Literal
 
 import numpy as np
 import pytest
+
 from orchestrator.canonical import canonical_json, coerce, derive, digest, show
 
 
@@ -30,7 +31,17 @@ def test_a_float_that_is_not_finite_is_refused(value):
 
 @pytest.mark.parametrize(
     ("value", "kind"),
-    [(True, int), (True, float), (1, bool), (1.5, int), ("1", int), (None, str), ("ab", frozenset[str]), ("x", Literal["y", "z"]), ((1, 2), tuple[int])],
+    [
+        (True, int),
+        (True, float),
+        (1, bool),
+        (1.5, int),
+        ("1", int),
+        (None, str),
+        ("ab", frozenset[str]),
+        ("x", Literal["y", "z"]),
+        ((1, 2), tuple[int]),
+    ],
 )
 def test_a_value_of_another_type_is_refused(value, kind):
     with pytest.raises(ValueError, match="expected"):

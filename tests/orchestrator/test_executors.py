@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections import Counter
 from pathlib import Path
 
 import pytest
+from sample_methods import After, AfterAnything, Count, Faulty, KillsItsWorker
+
 from methods.networks import resnet8
 from orchestrator.data import digits
 from orchestrator.errors import InputError
@@ -16,7 +19,6 @@ from orchestrator.plan import make_plan
 from orchestrator.schedule import Queue
 from orchestrator.sweep import Sweep
 from orchestrator.testing import fingerprint
-from sample_methods import After, AfterAnything, Count, Faulty, KillsItsWorker
 
 TASK = digits.classes(0, 1, 2).images(limit=60)
 
@@ -163,7 +165,7 @@ def test_two_slots_run_two_trials_at_once(local_ray, store, tmp_path):
     queue, heard = Queue(plan), Heard()
     executor("ray").run(queue, store, Site(tmp_path / "scratch", 2), heard)
     begun = sorted(int(f.name.split("-")[-2]) for f in folder.iterdir())
-    assert min(later - earlier for earlier, later in zip(begun, begun[1:], strict=False)) < 2e9
+    assert min(later - earlier for earlier, later in itertools.pairwise(begun)) < 2e9
 
 
 def test_an_unknown_executor_is_named():

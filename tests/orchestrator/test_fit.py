@@ -7,6 +7,9 @@ import math
 
 import pytest
 import torch
+from torch import nn
+from torch.nn import functional as F
+
 from methods.fine_tune import FineTune
 from methods.networks import resnet8, small_vgg
 from orchestrator.data import digits
@@ -18,8 +21,6 @@ from orchestrator.run import Run
 from orchestrator.store import Store
 from orchestrator.task import randint
 from orchestrator.trial import Trial
-from torch import nn
-from torch.nn import functional as F
 
 CPU = torch.device("cpu")
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from sample_methods import Count
+
 from methods.compatible_features import CompatibleFeatures
 from methods.fine_tune import FineTune
 from methods.networks import resnet8
@@ -11,7 +13,6 @@ from orchestrator.data import digits
 from orchestrator.errors import InputError, SweepError
 from orchestrator.grid import product, union, zipped
 from orchestrator.sweep import Sweep
-from sample_methods import Count
 
 
 def labels(grid, *names):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from methods.compatible_features import CompatibleFeatures
 from orchestrator.errors import InputError, MethodError
 from orchestrator.method import Kept, Method, Metric, axis, roles

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from sample_methods import After, AfterAnything, Circular, Count, Endless, Unfit
+
 from methods.compatible_features import CompatibleFeatures
 from methods.fine_tune import FineTune
 from methods.networks import resnet8
@@ -15,7 +17,6 @@ from orchestrator.plan import make_plan, resolve
 from orchestrator.schedule import Queue
 from orchestrator.sweep import Sweep
 from orchestrator.trial import Trial
-from sample_methods import After, AfterAnything, Circular, Count, Endless, Unfit
 
 
 def planned(cells, store, expect=None):
@@ -143,7 +144,13 @@ def test_a_trial_waits_for_all_its_needs(store):
 
 @pytest.mark.parametrize(
     ("method", "kind", "runs"),
-    [(After, "failed", False), (After, "diverged", False), (After, "lost", False), (AfterAnything, "diverged", True), (AfterAnything, "failed", False)],
+    [
+        (After, "failed", False),
+        (After, "diverged", False),
+        (After, "lost", False),
+        (AfterAnything, "diverged", True),
+        (AfterAnything, "failed", False),
+    ],
 )
 def test_only_what_needs_a_trial_that_is_not_done_is_blocked(store, method, kind, runs):
     cells = union(product(method.grid(), network=resnet8(), tasks=digits, seed=0), product(Count.grid(), seed=0))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+
 from methods.fine_tune import FineTune
 from methods.networks import resnet8, small_vgg
 from orchestrator.data import digits
@@ -112,10 +113,10 @@ def test_tasks_without_a_common_class_have_no_score_by_extractor(tmp_path):
 
 def test_shapes_that_do_not_join_are_shown_as_such(tmp_path):
     run, nets = trained(tmp_path, resnet8(width=4), TASKS, epochs=1)
-    other = Run(resolve(Trial(method=FineTune(), network=small_vgg(width=8), tasks=TASKS, seed=0), Store(tmp_path)), {}).network("b", run.tasks[1]).eval()
-    found = recombine(
-        [nets[0].extractor("stage2"), other.extractor("stage2")], [nets[0].head("stage2"), other.head("stage2")], list(run.tasks), CPU
+    other = (
+        Run(resolve(Trial(method=FineTune(), network=small_vgg(width=8), tasks=TASKS, seed=0), Store(tmp_path)), {}).network("b", run.tasks[1]).eval()
     )
+    found = recombine([nets[0].extractor("stage2"), other.extractor("stage2")], [nets[0].head("stage2"), other.head("stage2")], list(run.tasks), CPU)
     assert np.isnan(found.by_head.accuracy[0, 1])
     assert np.isfinite(np.diag(found.by_head.accuracy)).all()
 

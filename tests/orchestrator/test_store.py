@@ -9,6 +9,7 @@ import sys
 import textwrap
 
 import pytest
+
 from orchestrator.errors import CorruptError, StoreError
 from orchestrator.store import Store
 
@@ -27,7 +28,7 @@ def test_a_result_is_found_as_it_was_committed(store):
     assert store.find(KEY) is None
     assert store.commit(record(metrics=[1.5]))
     assert store.find(KEY) == record(metrics=[1.5])
-    assert list(store.keys()) == [KEY]
+    assert list(store.finished()) == [KEY]
 
 
 def test_the_first_result_wins(store):
@@ -42,9 +43,7 @@ def test_of_many_processes_one_wins_and_the_result_is_whole(store):
         from orchestrator.store import Store
         print(Store(sys.argv[1]).commit({{"key": "{KEY}", "outcome": "done", "by": sys.argv[2] * 100000}}))
     """)
-    running = [
-        subprocess.Popen([sys.executable, "-c", program, str(store.root), str(i)], stdout=subprocess.PIPE, text=True) for i in range(4)
-    ]
+    running = [subprocess.Popen([sys.executable, "-c", program, str(store.root), str(i)], stdout=subprocess.PIPE, text=True) for i in range(4)]
     assert sorted(p.communicate()[0].strip() for p in running) == ["False", "False", "False", "True"]
     assert len(set(store.find(KEY)["by"])) == 1
     assert [f.name for f in path(store).parent.iterdir()] == ["result.json"]

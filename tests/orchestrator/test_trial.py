@@ -11,6 +11,7 @@ from pathlib import Path
 import key_methods
 import pytest
 from key_methods import ALL, NETWORK, TASKS, Inner, Outer, trial
+
 from methods.compatible_features import CompatibleFeatures
 from methods.fine_tune import FineTune
 from methods.networks import resnet8, small_vgg
@@ -92,9 +93,15 @@ def test_what_a_method_does_not_use_is_blank():
 
 def test_settings_without_effect_do_not_split_trials():
     tasks = TASKS
-    none = [Trial(method=CompatibleFeatures(split=s, common_weight=w), network=resnet8(), tasks=tasks, seed=0).key for s in ("stem", "pool") for w in (1, 3)]
+    none = [
+        Trial(method=CompatibleFeatures(split=s, common_weight=w), network=resnet8(), tasks=tasks, seed=0).key
+        for s in ("stem", "pool")
+        for w in (1, 3)
+    ]
     assert len(set(none)) == 1
-    by_split = [Trial(method=CompatibleFeatures(ingredients=("rotation",), split=s), network=resnet8(), tasks=tasks, seed=0).key for s in ("stem", "pool")]
+    by_split = [
+        Trial(method=CompatibleFeatures(ingredients=("rotation",), split=s), network=resnet8(), tasks=tasks, seed=0).key for s in ("stem", "pool")
+    ]
     assert len(set(by_split)) == 2
 
 

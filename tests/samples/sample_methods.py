@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import Any, Self
 
 import torch
+from torch import nn
+from torch.nn import functional as F
+
 from orchestrator.component import Part
 from orchestrator.method import Kept, Method, Metric, axis, roles
 from orchestrator.optim import sgd
 from orchestrator.run import Run
 from orchestrator.trial import Trial
-from torch import nn
-from torch.nn import functional as F
 
 
 def note(folder: str, word: str) -> None:

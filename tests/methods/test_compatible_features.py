@@ -1,0 +1,212 @@
+"""Acceptance tests of Compatible Features on real digits: items 1 to 4 of section 8.4 of its specification (item 6 is in test_recombination).
+
+Two tasks of nine digits, eight common, 600 disjoint images each, 33 epochs of batch 64 (297 steps), seeds 0 and 1; about two minutes on two cores.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from methods._losses import masked_cross_entropy
+from methods._statistics import held_statistics
+from methods._transforms import dihedral, rotate
+from methods.compatible_features import CompatibleFeatures
+from methods.networks import resnet8
+from methods.recombine import Recombine
+from orchestrator.data import digits
+from orchestrator.execute import execute, run_with_needs
+from orchestrator.executors import Site, executor
+from orchestrator.grid import product
+from orchestrator.plan import make_plan, resolve
+from orchestrator.results import Results
+from orchestrator.schedule import Queue
+from orchestrator.store import Store
+from orchestrator.sweep import Sweep
+from orchestrator.trial import Trial
+
+torch = pytest.importorskip("torch")
+
+SPLITS = ("stem", "stage1", "stage2", "stage3")
+SEEDS = (0, 1)
+TASKS = (
+    digits.classes(*range(9)).images(0, of=2).validation(0).named("a"),
+    digits.classes(*range(8), 9).images(1, of=2).validation(0).named("b"),
+)
+
+
+class Silent:
+    def started(self, trial):
+        pass
+
+    def ended(self, outcome):
+        assert outcome.kind == "done", outcome.traceback
+
+
+@pytest.fixture(scope="module")
+def measured(local_ray, tmp_path_factory):
+    """Results by (ingredients, split): accuracy matrices by extractor and own accuracies, one a seed."""
+    folder = tmp_path_factory.mktemp("acceptance")
+    store = Store(folder / "store")
+    networks = CompatibleFeatures.grid(
+        ingredients=[(), ("rotation",), ("common",), ("rotation", "common")],
+        split=list(SPLITS),
+        transforms="dihedral",
+        rotated_statistics=True,
+        epochs=33,
+    )
+    cells = product(Recombine.grid(of=networks), network=resnet8(), tasks=TASKS, seed=list(SEEDS))
+    sweep = Sweep(question="?", cells=cells, expect=32)
+    executor("ray").run(Queue(make_plan("acceptance", sweep, store)), store, Site(folder / "scratch", 2), Silent())
+    found = {}
+    for cell, result in Results(make_plan("acceptance", sweep, store), store).cells():
+        place = ("+".join(sorted(cell.labels["of.ingredients"])) or "none", cell.labels["of.split"])
+        found.setdefault(place, []).append((result.matrix("accuracy_by_extractor").values, result.metric("own_accuracy")))
+    return found
+
+
+def off_diagonal(entries):
+    return [float(m[i, 1 - i]) for m, _ in entries for i in (0, 1)]
+
+
+def mean(entries):
+    return float(np.mean(off_diagonal(entries)))
+
+
+@pytest.mark.slow
+@pytest.mark.ray
+@pytest.mark.parametrize("split", SPLITS)
+def test_1_independent_networks_recombine_near_chance(measured, split):
+    entries = measured["none", split]
+    assert len(entries) == 2
+    assert mean(entries) <= 0.25
+    assert max(off_diagonal(entries)) <= 0.5
+    assert min(own for _, own in entries) >= 0.95
+
+
+@pytest.mark.slow
+@pytest.mark.ray
+def test_3_common_classes_make_networks_compatible_at_the_last_split(measured):
+    assert mean(measured["common", "stage3"]) >= 0.6
+    assert mean(measured["common", "stage3"]) - mean(measured["common", "stem"]) >= 0.3
+
+
+@pytest.mark.slow
+@pytest.mark.ray
+@pytest.mark.parametrize("split", SPLITS)
+def test_4_rotation_with_common_classes_is_no_worse_than_rotation(measured, split):
+    assert mean(measured["common+rotation", split]) >= mean(measured["rotation", split]) - 0.05
+
+
+@pytest.mark.slow
+@pytest.mark.ray
+def test_no_ingredient_hurts_the_networks_own_accuracy(measured):
+    assert min(own for entries in measured.values() for _, own in entries) >= 0.94
+
+
+def record_of(method, tasks, tmp_path, network=None, split="stage2"):
+    store = Store(tmp_path)
+    trial = resolve(Trial(method=Recombine(of=(method,), split=split), network=network or resnet8(width=4), tasks=tasks, seed=0), store)
+    run_with_needs(trial, store)
+    assert execute(trial, store).kind == "done"
+    from orchestrator.result import Result
+
+    return Result(store, store.find(trial.key)), trial, store
+
+
+def test_2_identical_weights_order_and_data_give_bit_equal_networks(tmp_path):
+    one = digits.classes(0, 1, 2, 3, 4).images(limit=100)
+    method = CompatibleFeatures(ingredients=("identical",), same_order=True, epochs=3)
+    result, trial, store = record_of(method, (one.named("a"), one.named("b")), tmp_path)
+    blobs = {c["blob"] for c in store.find(trial.needs["0/0"].key)["components"]}
+    assert len(blobs) == 1
+    values = result.matrix("accuracy_by_extractor").values
+    assert (values == values[0, 0]).all()
+    assert values[0, 0] == pytest.approx(result.metric("own_accuracy"))
+
+
+def test_identical_weights_alone_leave_each_network_its_own_order(tmp_path):
+    one = digits.classes(0, 1, 2, 3, 4).images(limit=100)
+    _, trial, store = record_of(CompatibleFeatures(ingredients=("identical",), epochs=1), (one.named("a"), one.named("b")), tmp_path)
+    assert len({c["blob"] for c in store.find(trial.needs["0/0"].key)["components"]}) == 2
+
+
+def start(tmp_path, **settings):
+    from orchestrator.run import Run
+
+    method = CompatibleFeatures(**settings)
+    run = Run(resolve(Trial(method=method, network=resnet8(width=4), tasks=TASKS, seed=0), Store(tmp_path)), {})
+    return [run.trial.method.start(run, t) for t in run.tasks]
+
+
+def equal(one, other):
+    pairs = zip(one.state_dict().values(), other.state_dict().values(), strict=True)
+    return all(torch.equal(x, y) for x, y in pairs)
+
+
+def test_identical_starts_are_identical_where_they_should_be(tmp_path):
+    whole = start(tmp_path, ingredients=("identical",))
+    assert equal(whole[0].extractor("pool"), whole[1].extractor("pool"))
+    assert torch.equal(whole[0].last_layer.weight[:8], whole[1].last_layer.weight[:8])  # the common classes
+    assert not torch.equal(whole[0].last_layer.weight[8], whole[1].last_layer.weight[8])
+    part = start(tmp_path, ingredients=("identical",), identical_part="extractor", split="stage2")
+    assert equal(part[0].extractor("stage2"), part[1].extractor("stage2"))
+    assert not equal(part[0].stage3, part[1].stage3)
+    assert not equal(start(tmp_path)[0].stem, start(tmp_path)[1].stem)
+
+
+@pytest.mark.parametrize("auxiliary", ["same_as_head", "linear", "mlp"])
+@pytest.mark.parametrize("split", ["stem", "pool"])
+def test_every_auxiliary_head_trains_at_every_kind_of_split(tmp_path, auxiliary, split):
+    tasks = tuple(t.images(i, of=2, limit=60) for i, t in enumerate(TASKS))
+    method = CompatibleFeatures(ingredients=("rotation", "common", "identical"), auxiliary=auxiliary, split=split, epochs=1)
+    _, trial, store = record_of(method, tasks, tmp_path, split=split)
+    kept = [(c["name"], c["labels"]) for c in store.find(trial.needs["0/0"].key)["components"]]
+    assert kept == [
+        ("network", {"task": "a"}),
+        ("network", {"task": "b"}),
+        ("auxiliary", {"ingredient": "common"}),
+        ("auxiliary", {"ingredient": "rotation"}),
+    ]
+
+
+def test_networks_of_several_trials_make_one_matrix(tmp_path):
+    tasks = tuple(t.images(i, of=2, limit=60) for i, t in enumerate(TASKS))
+    store = Store(tmp_path)
+    of = (CompatibleFeatures(epochs=1), CompatibleFeatures(epochs=1, ingredients=("identical",)))
+    trial = resolve(Trial(method=Recombine(of=of, split="stage1", other_seeds=(3,)), network=resnet8(width=4), tasks=tasks, seed=0), store)
+    run_with_needs(trial, store)
+    assert execute(trial, store).kind == "done"
+    from orchestrator.result import Result
+
+    matrix = Result(store, store.find(trial.key)).matrix("accuracy_by_head")
+    assert len(matrix.rows) == 8
+    assert matrix.rows[0] == "compatible_features(epochs=1)/seed0/a"
+
+
+def test_rotations_are_rotations():
+    x = torch.arange(32.0).view(2, 1, 4, 4)
+    for k in range(4):
+        assert torch.equal(rotate(x, torch.tensor([k, 0])), torch.stack([x[0].rot90(k, (1, 2)), x[1]]))
+    variants = [x[0], x[0].transpose(1, 2), x[0].flip(1), x[0].rot90(3, (1, 2))]
+    assert all(torch.equal(dihedral(x[:1], torch.tensor([k]))[0], v) for k, v in enumerate(variants))
+
+
+def test_a_batch_without_a_common_class_has_loss_zero():
+    logits = torch.randn(3, 4, requires_grad=True)
+    loss = masked_cross_entropy(logits, torch.full((3,), -100))
+    loss.backward()
+    assert loss.item() == 0
+    assert not logits.grad.any()
+    some = masked_cross_entropy(logits, torch.tensor([1, -100, 2]))
+    assert torch.allclose(some, torch.nn.functional.cross_entropy(logits[[0, 2]], torch.tensor([1, 2])))
+
+
+def test_held_statistics_normalise_by_the_batch_and_leave_no_trace():
+    norm = torch.nn.BatchNorm2d(2).train()
+    x = torch.randn(8, 2, 3, 3) * 4
+    with held_statistics(norm):
+        held = norm(x)
+    assert (norm.running_mean.abs().sum(), int(norm.num_batches_tracked)) == (0, 0)
+    assert torch.equal(held, norm(x))
+    assert int(norm.num_batches_tracked) == 1

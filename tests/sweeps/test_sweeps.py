@@ -1,0 +1,23 @@
+"""Every sweep file of the project can be planned as it stands."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from orchestrator.plan import make_plan
+from orchestrator.sweep import load_sweep
+
+FILES = sorted((Path(__file__).parents[2] / "sweeps").glob("*.py"))
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda f: f.stem)
+def test_a_sweep_file_plans(file, store, request):
+    name, sweep = load_sweep(file)
+    if any("torchvision" in repr(p.values.get("tasks")) for p in sweep.cells.points):
+        request.getfixturevalue("shared_data")
+    plan = make_plan(name, sweep, store)
+    assert len(plan.cells) == sweep.expect
+    assert plan.question
+    assert not plan.is_complete
