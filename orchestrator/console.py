@@ -20,7 +20,8 @@ MATRICES_SHOWN = 4
 
 def print_plan(console: Console, plan: Plan) -> None:
     """Cells, distinct trials, sharing, what is done and what is left."""
-    console.print(f"[bold]{plan.name}[/]  {plan.question}", highlight=False)
+    first = " ".join(plan.question.split("\n\n")[0].split())
+    console.print(Text.assemble((plan.name, "bold"), f"  {first}"))
     cell_keys = plan.cell_keys
     needs = [t for key, t in plan.trials.items() if key not in cell_keys]
     table = Table.grid(padding=(0, 2))

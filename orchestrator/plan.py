@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -127,7 +128,7 @@ def make_plan(name: str, sweep: Sweep, store: Store) -> Plan:
         total = len(sweep.cells)
         raise PlanError(f"{name}: cells that cannot run as written:", (f"{p} ({n} of {total} cells)" for p, n in problems.items()))
     outcomes, failures, seconds = _known(trials, store)
-    question = " ".join((sweep.question or "").split())
+    question = inspect.cleandoc(sweep.question or "")
     return Plan(name, question, tuple(cells), sweep.axes, sweep.cells.dropped, trials, outcomes, failures, seconds)
 
 

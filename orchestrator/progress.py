@@ -28,9 +28,10 @@ class Progress:
         self._began: dict[str, float] = {}
         self._spent: dict[str, list[float]] = {}
         self._start = self._last_line = time.monotonic()
-        self._live = Live(get_renderable=self._render, console=console, refresh_per_second=4, transient=True) if console.is_terminal else None
         self._lock = threading.Lock()
         self._shown_failure = False
+        # Last, because it draws at once.
+        self._live = Live(get_renderable=self._render, console=console, refresh_per_second=4, transient=True) if console.is_terminal else None
 
     def __enter__(self) -> Self:
         if self._live:

@@ -15,7 +15,7 @@ networks = CompatibleFeatures.grid(
     ingredients=[(), ("rotation",), ("common",), ("identical",)],
     split=["stem", "stage2", "pool"],
     transforms="dihedral",
-    epochs=20,
+    epochs=30,
 )
 
 sweep = Sweep(

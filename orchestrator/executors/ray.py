@@ -1,4 +1,4 @@
-"""Ray Tune: one experiment over the whole graph of trials, on a private local Ray or on the cluster that RAY_ADDRESS names.
+"""Ray Tune: one experiment over the whole graph of trials, on a private local Ray, or on the one that this process is connected to already.
 
 A search algorithm of our own hands out keys of trials whose needs are done. Workers are actors that stay warm from trial to trial; exceptions of a
 method are caught in the worker and come back as outcomes, so that Tune's own retries are for lost workers only.
@@ -65,16 +65,11 @@ class RayTune:
 
 
 def _connect(site: Site) -> None:
-    address = os.environ.get("RAY_ADDRESS")
+    cpus = site.slots or os.cpu_count() or 1
     try:
-        if address:
-            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
-        else:
-            cpus = site.slots or os.cpu_count() or 1
-            ray.init(address="local", num_cpus=cpus, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+        ray.init(address="local", num_cpus=cpus, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
     except (ConnectionError, RuntimeError, ValueError) as error:
-        where = f"the cluster at {address}" if address else "a local Ray"
-        raise ExecutorError(f"{where} cannot be reached: {error}") from error
+        raise ExecutorError(f"a local Ray cannot be started: {error}. --executor inline works without it") from error
 
 
 def _fit(queue: Queue, store: Store, site: Site, listener: Listener, folder: Path) -> None:

@@ -161,7 +161,7 @@ class MethodContract:
     def test_every_axis_changes_the_key_or_canonical_resets_it(self, trial: Trial, tmp_path: Path) -> None:
         resolved = resolve(trial, Store(tmp_path))
         cls = type(trial.method)
-        for field in dataclasses.fields(cls):  # type: ignore[arg-type]
+        for field in dataclasses.fields(cls):
             for value in field.metadata.get("over", ()):
                 wanted = coerce(value, settings_of(cls)[field.name])
                 if wanted == getattr(resolved.method, field.name):
