@@ -51,7 +51,7 @@ class ResNet(Network):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
 
-def resnet(blocks: int, *, width: int = 16) -> NetworkSpec:
+def cifar_resnet(blocks: int, *, width: int = 16) -> NetworkSpec:
     """The residual network with 6 * blocks + 2 layers. Split points: stem, each block, each stage, pool."""
     stages = [[*(f"stage{s}.block{b}" for b in range(1, blocks)), f"stage{s}"] for s in (1, 2, 3)]
     splits = ("stem", *(name for stage in stages for name in stage), "pool")
@@ -62,14 +62,14 @@ def resnet(blocks: int, *, width: int = 16) -> NetworkSpec:
 
 def resnet8(*, width: int = 16) -> NetworkSpec:
     """8 layers; 78 thousand parameters at width 16."""
-    return resnet(1, width=width)
+    return cifar_resnet(1, width=width)
 
 
 def resnet20(*, width: int = 16) -> NetworkSpec:
     """20 layers; 0.27 million parameters at width 16."""
-    return resnet(3, width=width)
+    return cifar_resnet(3, width=width)
 
 
 def resnet56(*, width: int = 16) -> NetworkSpec:
     """56 layers; 0.86 million parameters at width 16."""
-    return resnet(9, width=width)
+    return cifar_resnet(9, width=width)

@@ -6,6 +6,7 @@ import io
 
 import pytest
 from rich.console import Console
+from sample_methods import Count
 
 from orchestrator.execute import Outcome
 from orchestrator.grid import product
@@ -13,7 +14,6 @@ from orchestrator.plan import make_plan
 from orchestrator.progress import Progress, duration
 from orchestrator.schedule import Queue
 from orchestrator.sweep import Sweep
-from sample_methods import Count
 
 
 def shown(store, *, terminal, kinds):
