@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping
 from typing import Self, cast
 
 import numpy as np
+from numpy.typing import NDArray
 
 from methods.fine_tune import FineTune
 from orchestrator.canonical import show
@@ -23,6 +24,7 @@ from orchestrator.result import Component
 from orchestrator.run import Run
 from orchestrator.trial import Trial
 
+Array = NDArray[np.float64]
 PROTOCOLS = ("by_extractor", "by_head")
 
 
@@ -81,14 +83,17 @@ class Recombine(Method):
         assert self.split is not None
         found = [(name, component) for name in run.needs for component in run.need(name).components("network")]
         if len(found) < 2:
-            run.infeasible(f"{len(found)} network is left to recombine")
+            run.infeasible(f"{len(found)} networks are left to recombine")
+        # What diverged keeps its place as a row and a column without scores.
+        lost = [f"{self.title(name)}{run.need(name).outcome}" for name in run.needs if run.need(name).outcome != "done"]
         networks = [cast(Network, component.module()) for _, component in found]
-        labels = self.labels(run, found)
+        labels = self.labels(found)
         scores = run.recombine([n.extractor(self.split) for n in networks], [n.head(self.split) for n in networks], [c.task for _, c in found])
         for name in PROTOCOLS:
             p = getattr(scores, name)
             for what in ("accuracy", "normalised", "restricted"):
-                run.matrix(f"{what}_{name}", rows=labels, columns=labels, values=getattr(p, what), count=p.count, chance=p.chance)
+                values, count, chance = (_padded(v, len(lost)) for v in (getattr(p, what), p.count, p.chance))
+                run.matrix(f"{what}_{name}", rows=labels + lost, columns=labels + lost, values=values, count=np.nan_to_num(count), chance=chance)
         others = ~np.eye(len(networks), dtype=bool)
         first, second = scores.by_extractor, scores.by_head
         run.log(compatibility=_mean(first.normalised[others]), recombined_accuracy=_mean(first.accuracy[others]),
@@ -96,22 +101,26 @@ class Recombine(Method):
                 compatibility_by_head=_mean(second.normalised[others]),
                 recombined_accuracy_by_head=_mean(second.accuracy[others]))  # fmt: skip
 
-    def labels(self, run: Run, found: list[tuple[str, Component]]) -> list[str]:
+    def labels(self, found: list[tuple[str, Component]]) -> list[str]:
         """Names of the networks: the task, and method and seed where they differ."""
-        names = []
-        for need, component in found:
-            number, seed = need.split("/")
-            parts = [show(self.of[int(number)]) if len(self.of) > 1 else "", f"seed{seed}" if self.other_seeds else "", component.task.name]
-            names.append("/".join(p for p in parts if p))
-        return names
+        return [self.title(need) + component.task.name for need, component in found]
+
+    def title(self, need: str) -> str:
+        number, seed = need.split("/")
+        parts = [show(self.of[int(number)]) if len(self.of) > 1 else "", f"seed{seed}" if self.other_seeds else ""]
+        return "".join(p + "/" for p in parts if p)
 
 
-def _mean(values: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> float:
+def _padded(values: Array, more: int) -> Array:
+    return np.pad(values.astype(float), (0, more), constant_values=np.nan)
+
+
+def _mean(values: Array) -> float:
     """Mean over the pairs that have a score; NaN where none has."""
     scored = values[~np.isnan(values)]
     return float(scored.mean()) if len(scored) else float("nan")
 
 
-def _lowest(values: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> float:
+def _lowest(values: Array) -> float:
     scored = values[~np.isnan(values)]
     return float(scored.min()) if len(scored) else float("nan")

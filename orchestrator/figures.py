@@ -11,12 +11,12 @@ import numpy as np
 from orchestrator.matrix import Matrix, Values
 
 
-def heat_map(matrices: Sequence[tuple[str, Matrix, Values | None]], title: str = "") -> bytes:
-    """A PNG of one or several matrices side by side (at most four a row): a heading, the matrix, and half-widths of intervals or None for each."""
+def heat_map(matrices: Sequence[tuple[str, Matrix, Values | None]], title: str = "", columns: int = 4) -> bytes:
+    """A PNG of one or several matrices, `columns` a row: a heading, the matrix, and half-widths of intervals or None for each."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    columns = min(4, len(matrices))
+    columns = min(columns, len(matrices))
     rows = -(-len(matrices) // columns)
     size = max(m.values.shape[1] for _, m, _ in matrices)
     side = float(np.clip(0.55 * size + 1.3, 2.2, 9))

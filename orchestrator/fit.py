@@ -7,6 +7,7 @@ reseeds by name, and after every fit the global generator stands at `derive(seed
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -191,7 +192,10 @@ class _Training:
     def record(self, values: Mapping[str, float]) -> None:
         now = time.time()
         self.curves += [CurvePoint(f"{self.request.stage}/{name}", self.epoch, value, now) for name, value in values.items()]
-        bad = [name for name, value in values.items() if not -float("inf") < value < float("inf")]
+        bad = [name for name, value in values.items() if not math.isfinite(value)]
+        # The last step of an epoch may spoil the weights with every loss still finite.
+        if not torch.stack([p.detach().isfinite().all() for p in self.parameters.values()]).all():
+            bad = bad or ["a weight"]
         if bad:
             raise Diverged(
                 f"{', '.join(bad)} is not finite in epoch {self.epoch} of {self.request.epochs} of stage {self.request.stage!r}", self.curves

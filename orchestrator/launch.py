@@ -145,8 +145,13 @@ def overview(results: Results) -> bytes | None:
     name = results.headline_matrix()
     if name is None:
         return None
-    found = [(" ".join(f"{v}" for v in group.labels.values()) or name, pair) for group in results.groups() if (pair := group.matrix(name))]
-    return heat_map([(title, mean, half.values) for title, (mean, half) in found[:24]], name.replace("_", " ")) if found else None
+    found = [(group.labels, pair) for group in results.groups() if (pair := group.matrix(name))][:24]
+    if not found:
+        return None
+    # Where the last axis has few values, they stand beside each other, so that the picture reads as a table.
+    last = len({list(labels.values())[-1] for labels, _ in found if labels})
+    panels = [(" · ".join(str(v) for v in labels.values()) or name, mean, half.values) for labels, (mean, half) in found]
+    return heat_map(panels, name.replace("_", " "), columns=last if 1 < last <= 6 else 4)
 
 
 def note(plan: Plan, results: Results) -> str:

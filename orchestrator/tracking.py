@@ -60,9 +60,9 @@ class Tracker:
         name = self.sheet["sweep"]
         found = self.client.get_experiment_by_name(name)
         if found is None:
-            return str(
-                self.client.create_experiment(name, artifact_location=self.sheet["artifacts"], tags={"spolia.question": self.sheet["question"]})
-            )
+            # The kind decides which of MLflow's two faces the UI shows; ours is model training.
+            tags = {"spolia.question": self.sheet["question"], "mlflow.experimentKind": "custom_model_development"}
+            return str(self.client.create_experiment(name, artifact_location=self.sheet["artifacts"], tags=tags))
         if found.lifecycle_stage == "deleted":
             self.client.restore_experiment(found.experiment_id)
         return str(found.experiment_id)
@@ -88,7 +88,8 @@ class Tracker:
     def _open(self, identity: str, name: str, began: int, tags: Mapping[str, str]) -> str:
         """The run with our identity, made if there is none."""
         if identity not in self.runs:
-            tags = {"mlflow.runName": name, "spolia.id": identity, **tags}
+            source = {"mlflow.source.name": self.sheet["sweep"], "mlflow.source.type": "LOCAL"}
+            tags = {"mlflow.runName": name, "spolia.id": identity, **source, **tags}
             self.runs[identity] = self.client.create_run(self.experiment, start_time=began, tags=dict(tags))
         return str(self.runs[identity].info.run_id)
 
@@ -109,7 +110,8 @@ class Tracker:
         began, ended = (int(record["timings"][k] * 1000) for k in ("began", "ended"))
         run_id = self._open(sheet["id"], sheet["name"], began, {"mlflow.parentRunId": self.parent, "spolia.role": sheet["role"]})
         params = [Param(k, str(v)[:LONGEST_PARAM]) for k, v in sheet["params"].items()]
-        tags = {"spolia.key": record["key"], "spolia.outcome": record["outcome"], "spolia.reason": record["reason"][:5000]}
+        tags = {"spolia.key": record["key"], "spolia.outcome": record["outcome"]}
+        tags |= {"spolia.reason": record["reason"][:5000]} if record["reason"] else {}
         tags |= {f"spolia.{k}": str(v) for k, v in record["provenance"].items()}
         for start in range(0, len(params), 100):
             self.client.log_batch(run_id, params=params[start : start + 100])

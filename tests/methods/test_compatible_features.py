@@ -210,3 +210,28 @@ def test_held_statistics_normalise_by_the_batch_and_leave_no_trace():
     assert (norm.running_mean.abs().sum(), int(norm.num_batches_tracked)) == (0, 0)
     assert torch.equal(held, norm(x))
     assert int(norm.num_batches_tracked) == 1
+
+
+def test_three_networks_are_trained_at_once(tmp_path):
+    tasks = tuple(digits.classes(0, 1, 2, 3 + i).images(i, of=3, limit=60).named("abc"[i]) for i in range(3))
+    result, _, _ = record_of(CompatibleFeatures(ingredients=("rotation", "common"), epochs=1), tasks, tmp_path)
+    matrix = result.matrix("accuracy_by_extractor")
+    assert matrix.rows == matrix.columns == ("a", "b", "c")
+    assert np.isfinite(matrix.values).all()
+
+
+def test_a_network_that_diverged_keeps_its_row_without_scores(tmp_path):
+    store = Store(tmp_path)
+    of = (CompatibleFeatures(epochs=1), CompatibleFeatures(epochs=1, lr=1e30))
+    tasks = tuple(t.images(i, of=2, limit=60) for i, t in enumerate(TASKS))
+    trial = resolve(Trial(method=Recombine(of=of, split="stage1"), network=resnet8(width=4), tasks=tasks, seed=0), store)
+    run_with_needs(trial, store)
+    assert [store.find(n.key)["outcome"] for n in trial.needs.values()] == ["done", "diverged"]
+    assert execute(trial, store).kind == "done"
+    from orchestrator.result import Result
+
+    matrix = Result(store, store.find(trial.key)).matrix("normalised_by_extractor")
+    assert matrix.rows[2].endswith("/diverged")
+    assert np.isnan(matrix.values[2]).all()
+    assert np.isnan(matrix.values[:, 2]).all()
+    assert np.isfinite(matrix.values[:2, :2]).all()

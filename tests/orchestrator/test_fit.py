@@ -264,6 +264,11 @@ def test_a_loss_that_is_not_finite_ends_the_fit_at_its_epoch(run):
         run.fit("train", {"net": run.network("net")}, loss, run.tasks[0].train, **FAST)
 
 
+def test_weights_that_the_last_step_spoiled_end_the_fit_too(run):
+    with pytest.raises(Diverged, match="a weight is not finite in epoch 1 of 1"):
+        run.fit("train", {"net": run.network("net")}, own, run.tasks[0].train, optimizer=sgd(float(3e38)), epochs=1, batch=72)
+
+
 # ---------------------------------------------------------------------- watching, groups, schedules
 
 
