@@ -222,7 +222,7 @@ def test_three_networks_are_trained_at_once(tmp_path):
 
 def test_a_network_that_diverged_keeps_its_row_without_scores(tmp_path):
     store = Store(tmp_path)
-    of = (CompatibleFeatures(epochs=1), CompatibleFeatures(epochs=1, lr=1e30))
+    of = (CompatibleFeatures(epochs=1), CompatibleFeatures(epochs=3, lr=1e30))
     tasks = tuple(t.images(i, of=2, limit=60) for i, t in enumerate(TASKS))
     trial = resolve(Trial(method=Recombine(of=of, split="stage1"), network=resnet8(width=4), tasks=tasks, seed=0), store)
     run_with_needs(trial, store)

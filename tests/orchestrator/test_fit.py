@@ -265,8 +265,11 @@ def test_a_loss_that_is_not_finite_ends_the_fit_at_its_epoch(run):
 
 
 def test_weights_that_the_last_step_spoiled_end_the_fit_too(run):
+    def steep(nets, batch):
+        return 1e6 * own(nets, batch)
+
     with pytest.raises(Diverged, match="a weight is not finite in epoch 1 of 1"):
-        run.fit("train", {"net": run.network("net")}, own, run.tasks[0].train, optimizer=sgd(float(3e38)), epochs=1, batch=72)
+        run.fit("train", {"net": run.network("net")}, steep, run.tasks[0].train, optimizer=sgd(3e38), epochs=1, batch=72)
 
 
 # ---------------------------------------------------------------------- watching, groups, schedules
