@@ -230,7 +230,7 @@ def test_a_network_that_diverged_keeps_its_row_without_scores(tmp_path):
     assert execute(trial, store).kind == "done"
     from orchestrator.result import Result
 
-    matrix = Result(store, store.find(trial.key)).matrix("normalised_by_extractor")
+    matrix = Result(store, store.find(trial.key)).matrix("accuracy_by_extractor")
     assert matrix.rows[2].endswith("/diverged")
     assert np.isnan(matrix.values[2]).all()
     assert np.isnan(matrix.values[:, 2]).all()
