@@ -91,10 +91,12 @@ def run(
     from orchestrator.store import Store
 
     name, loaded, place = _prepare(sweep, home_folder, store, tracking, data)
-    (place_store := Store(place.store)).prepare()
-    print_plan(console, make_plan(name, loaded, place_store))
+    store_here = Store(place.store)
+    store_here.prepare()
+    made = make_plan(name, loaded, store_here)
+    print_plan(console, made)
     count = slots or (1 if executor is ExecutorName.inline else os.cpu_count() or 1)
-    report = launch(name, loaded, place, Site(place.root / "scratch", count, checkpoint_every), executor.value, console)
+    report = launch(made, loaded, place, Site(place.root / "scratch", count, checkpoint_every), executor.value, console)
     if not report.executed and not report.problems and report.plan.is_complete:
         console.print("Nothing to run: every cell has its result in the store.")
     print_results(console, report.results)
@@ -115,9 +117,8 @@ def _print_problems(report: Any) -> None:
         errors.print(Text(f"{len(report.blocked)} trials are blocked, the first because {reasons[0]}", style="red"))
     kinds = [k for k in report.plan.outcomes.values() if k != "done"]
     if kinds:
-        console.print(
-            f"{len(kinds)} trials ended without training through: " + ", ".join(f"{kinds.count(k)} {k}" for k in dict.fromkeys(kinds)) + "."
-        )
+        listed = ", ".join(f"{kinds.count(k)} {k}" for k in dict.fromkeys(kinds))
+        console.print(f"{len(kinds)} trials ended without training through: {listed}.")
 
 
 def _print_places(report: Any, place: Any) -> None:

@@ -83,12 +83,10 @@ class Listeners:
             self._writer.send({"key": outcome.key} if outcome.is_result else failed)
 
 
-def launch(name: str, sweep: Sweep, place: Home, site: Site, executor_name: str, console: Console) -> Report:
-    """Run what a sweep lacks. Errors of trials are in the report; errors of the input raise."""
+def launch(plan: Plan, sweep: Sweep, place: Home, site: Site, executor_name: str, console: Console) -> Report:
+    """Run what a planned sweep lacks. Errors of trials are in the report."""
     store = Store(place.store)
-    store.prepare()
     runner = executor(executor_name)
-    plan = make_plan(name, sweep, store)
     queue = Queue(plan)
     writer = None
     if place.tracking is not None:
@@ -104,9 +102,9 @@ def launch(name: str, sweep: Sweep, place: Home, site: Site, executor_name: str,
             writer.finish(None)
         raise
     # Whatever the executor believes, the store knows.
-    after = make_plan(name, sweep, store)
+    after = make_plan(plan.name, sweep, store)
     results = Results(after, store)
-    tables = results.write(place.tables(name))
+    tables = results.write(place.tables(plan.name))
     tracked, error = _finish(writer, after, results, tables, console) if writer else (0, "")
     return Report(after, results, len(queue.of_kind("done", "diverged", "infeasible")), tuple(queue.of_kind("failed", "lost")), queue.blocked,
                   tables, tracked, error, interrupted)  # fmt: skip

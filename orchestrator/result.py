@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from orchestrator.component import ComponentRecord, Part, rebuild
-from orchestrator.errors import MethodError, nearest
+from orchestrator.errors import CorruptError, MethodError, nearest
 from orchestrator.matrix import Matrix
 from orchestrator.store import Store
 from orchestrator.task import Task
@@ -23,8 +23,17 @@ class Component:
     record: ComponentRecord
 
     def module(self) -> Part:
-        """The part, rebuilt with its weights; eval mode, on the CPU, a fresh copy each time."""
+        """The part, rebuilt with its weights; eval mode, on the CPU, a fresh copy each time. Raises CorruptError where what it needs changed."""
+        if self.record.requires:
+            self._verify(self.record.requires["component"], self.record.requires["blob"])
         return rebuild(self.record.path, self.record.config, self.result.store.blob(self.record.blob))
+
+    def _verify(self, reference: str, blob: str) -> None:
+        """What this component is nothing without must be in the store with the very bits it was trained on."""
+        record = self.result.store.find(reference.partition("/")[0])
+        found = {c.reference: c.record.blob for c in Result(self.result.store, record).every_component()} if record else {}
+        if found.get(reference) != blob:
+            raise CorruptError(f"{self.reference} belongs to {reference} with weights {blob[:12]}, which the store does not hold")
 
     @property
     def task(self) -> Task:
@@ -73,18 +82,20 @@ class Result:
                 return float("nan") if entry["value"] is None else float(entry["value"])
         raise MethodError(f"{self.key[:12]} has no metric {name!r} with labels {labels}. {nearest(name, {e['name'] for e in self.metrics})}")
 
+    def every_component(self) -> list[Component]:
+        """All kept components, in the order they were kept."""
+        return [Component(self, ComponentRecord(**c)) for c in self.record["components"]]
+
     def components(self, name: str) -> list[Component]:
         """All kept components of a name, in the order they were kept."""
-        records = [ComponentRecord(**c) for c in self.record["components"]]
-        return [Component(self, r) for r in records if r.name == name]
+        return [c for c in self.every_component() if c.record.name == name]
 
     def component(self, name: str, **labels: str) -> Component:
         """The kept component with these labels. Raises MethodError that lists what there is."""
-        every = [ComponentRecord(**c) for c in self.record["components"]]
-        for record in every:
-            if record.name == name and dict(record.labels) == labels:
-                return Component(self, record)
-        listed = ", ".join(r.title for r in every) or "none"
+        for component in self.components(name):
+            if dict(component.record.labels) == labels:
+                return component
+        listed = ", ".join(c.record.title for c in self.every_component()) or "none"
         raise MethodError(f"the need {self.key[:12]} ({self.outcome}) kept no {name!r} with labels {labels}; it kept: {listed}")
 
     def module(self, name: str, **labels: str) -> Part:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from sample_methods import Attached
 
 from methods.compatible_features import CompatibleFeatures
 from methods.fine_tune import FineTune
@@ -11,7 +12,10 @@ from methods.networks import resnet8
 from methods.recombine import Recombine
 from orchestrator.component import Part
 from orchestrator.data import digits
-from orchestrator.errors import MethodError
+from orchestrator.errors import CorruptError, MethodError
+from orchestrator.execute import execute, run_with_needs
+from orchestrator.plan import resolve
+from orchestrator.result import Result
 from orchestrator.run import Run
 from orchestrator.trial import Trial
 
@@ -85,3 +89,22 @@ def test_accuracy_among_fewer_outputs_leaves_the_mode_alone(run):
     assert net.training
     assert 0 <= everything <= 1
     assert 0 <= two <= 1
+
+
+def test_a_component_loads_only_beside_the_bits_it_was_made_for(store):
+    trial = resolve(Trial(method=Attached(), network=resnet8(width=4), tasks=TASKS[:1], seed=0), store)
+    run_with_needs(trial, store)
+    assert execute(trial, store).kind == "done"
+    mask = Result(store, store.find(trial.key)).component("mask")
+    assert mask.module().config == {"channels": 1, "classes": 5}
+    base = store.root / f"results/{trial.needs['base'].key[:2]}/{trial.needs['base'].key}/result.json"
+    base.unlink()
+    with pytest.raises(CorruptError, match="which the store does not hold"):
+        mask.module()
+    # The same key with other weights: a result written on another machine, say.
+    other = trial.needs["base"].replace(seed=1)
+    assert execute(other, store).kind == "done"
+    record = store.find(other.key)
+    assert store.commit({**record, "key": trial.needs["base"].key})
+    with pytest.raises(CorruptError, match="which the store does not hold"):
+        mask.module()

@@ -187,6 +187,22 @@ class Dropping(Part):
         return self.layers(x)
 
 
+class Attached(Method):
+    """Keeps a part that is nothing without the network it was made for."""
+
+    name = "attached"
+    tasks = roles("task")
+    components = (Kept("mask"),)
+
+    def needs(self, trial: Trial) -> Mapping[str, Trial]:
+        from methods.fine_tune import FineTune
+
+        return {"base": trial.replace(method=FineTune(epochs=1))}
+
+    def train(self, run: Run) -> None:
+        run.keep("mask", Dropping(), requires=run.need("base").component("network", task=run.tasks.task.name))
+
+
 class TwoFits(Method):
     """A fit with dropout, arithmetic in between, a layer made after it, and a second fit against the first net, frozen."""
 
