@@ -16,6 +16,7 @@ from orchestrator.progress import duration
 from orchestrator.results import Estimate, Group, Results
 
 MATRICES_SHOWN = 4
+ACROSS = 5  # values of an axis that fit beside each other
 
 
 def print_plan(console: Console, plan: Plan) -> None:
@@ -71,7 +72,7 @@ def print_results(console: Console, results: Results) -> None:
         console.print(Columns([_matrix(g, mean) for g, (mean, _) in chosen], padding=(1, 3)))
     metrics = results.headline()
     axes_left = list(groups[0].labels)
-    if len(axes_left) == 2 and metrics:
+    if len(axes_left) == 2 and metrics and len({g.labels[axes_left[1]] for g in groups}) <= ACROSS:
         for metric in metrics:
             console.print(_pivot(groups, axes_left, metric))
     else:
@@ -110,24 +111,28 @@ def _pivot(groups: list[Group], axes: list[str], metric: str) -> Table:
     """Two axes: one down, the other across."""
     down, across = axes
     columns = list(dict.fromkeys(str(g.labels[across]) for g in groups))
-    table = Table(title=f"\n{metric}", title_justify="left", title_style="bold", box=None, padding=(0, 2, 0, 0))
+    wide = len(columns) > 3  # then a digit less, to stay within 80 columns
+    table = Table(title=f"\n{metric}", title_justify="left", title_style="bold", box=None, padding=(0, 1 if wide else 2, 0, 0))
     table.add_column(down)
     for column in columns:
-        table.add_column(f"{across}={column}" if column == columns[0] else column, justify="right")
+        table.add_column(f"{across}={column}" if column == columns[0] else column, justify="right", no_wrap=True)
     cells: dict[str, dict[str, Estimate]] = {}
     for g in groups:
         cells.setdefault(str(g.labels[down]), {})[str(g.labels[across])] = g.metric(metric)
     for row, values in cells.items():
-        table.add_row(row, *(str(values[c]) if c in values else "" for c in columns))
+        table.add_row(row, *(values[c].text(2 if wide else 3) if c in values else "" for c in columns))
     return table
 
 
 def _flat(groups: list[Group], axes: list[str], metrics: list[str]) -> Table:
-    table = Table(box=None, padding=(0, 2, 0, 0))
+    """One row a group; long names fold, values never do."""
+    crowded = len(axes) + len(metrics) > 5
+    table = Table(box=None, padding=(0, 1 if crowded else 2, 0, 0))
     for axis in axes:
-        table.add_column(axis)
+        table.add_column(axis, overflow="fold")
     for metric in metrics:
-        table.add_column(metric, justify="right")
+        table.add_column(metric, justify="right", overflow="fold", min_width=10 if crowded else 12)
     for group in groups:
-        table.add_row(*(str(v) for v in group.labels.values()), *(str(group.metric(m)) for m in metrics))
+        values = (group.metric(m).text(2 if crowded else 3).replace(" ", "\u00a0") for m in metrics)
+        table.add_row(*(str(v) for v in group.labels.values()), *values)
     return table

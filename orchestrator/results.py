@@ -28,7 +28,11 @@ class Estimate:
     n: int
 
     def __str__(self) -> str:
-        return f"{self.mean:.3f}" + (f" ±{self.half:.3f}" if self.n > 1 else "")
+        return self.text(3)
+
+    def text(self, digits: int) -> str:
+        """`0.859 ±0.009`; without an interval where there is one trial only."""
+        return f"{self.mean:.{digits}f}" + (f" ±{self.half:.{digits}f}" if self.n > 1 else "")
 
 
 def estimate(values: Sequence[float]) -> Estimate:
