@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from orchestrator.errors import InputError, MethodError, SpoliaError
+from orchestrator.errors import CorruptError, InputError, MethodError, SpoliaError, StoreError
 
 FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
 UsageError: Any = typer.BadParameter.__mro__[1]  # click's, which newer typers bring along under a private name
@@ -246,12 +246,10 @@ def main() -> None:
     except KeyboardInterrupt:
         errors.print("Interrupted.")
         sys.exit(INTERRUPTED)
-    except (InputError, MethodError) as error:
-        errors.print(Text(f"error: {error}", style="red"), soft_wrap=True)
-        sys.exit(BAD_INPUT)
     except SpoliaError as error:
         errors.print(Text(f"error: {error}", style="red"), soft_wrap=True)
-        sys.exit(FAILED)
+        wrong = isinstance(error, InputError | MethodError | StoreError) and not isinstance(error, CorruptError)
+        sys.exit(BAD_INPUT if wrong else FAILED)
 
 
 if __name__ == "__main__":

@@ -133,6 +133,6 @@ def _flat(groups: list[Group], axes: list[str], metrics: list[str]) -> Table:
     for metric in metrics:
         table.add_column(metric, justify="right", overflow="fold", min_width=10 if crowded else 12)
     for group in groups:
-        values = (group.metric(m).text(2 if crowded else 3).replace(" ", "\u00a0") for m in metrics)
+        values = (Text(group.metric(m).text(2 if crowded else 3), no_wrap=True) for m in metrics)
         table.add_row(*(str(v) for v in group.labels.values()), *values)
     return table

@@ -21,6 +21,8 @@ from orchestrator.sweep import Sweep
 from orchestrator.trial import Trial
 from orchestrator.writer import Writer, sheet
 
+PANELS = 36  # matrices in the overview; more cannot be read
+
 
 @dataclass(frozen=True)
 class Home:
@@ -143,7 +145,7 @@ def overview(results: Results) -> bytes | None:
     name = results.headline_matrix()
     if name is None:
         return None
-    found = [(group.labels, pair) for group in results.groups() if (pair := group.matrix(name))][:24]
+    found = [(group.labels, pair) for group in results.groups() if (pair := group.matrix(name))][:PANELS]
     if not found:
         return None
     # Where the last axis has few values, they stand beside each other, so that the picture reads as a table.

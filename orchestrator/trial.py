@@ -110,6 +110,11 @@ class Trial:
             found.append(f"{method.name} needs a network: write network=[resnet8()] beside its grid")
         if "seed" in method.uses and self.seed is None:
             found.append(f"{method.name} needs a seed: write seed=range(3) beside its grid")
+        path = method.to_json()["path"]
+        try:
+            locate(path)
+        except PlanError as error:
+            found.append(str(error))
         names = [t.name for t in self.tasks]
         found += [f"two tasks are called {n!r}; tell them apart with .named('...')" for n in dict.fromkeys(names) if names.count(n) > 1]
         return found or [f"{method.name}: {reason}" for reason in method.check(self)]

@@ -118,6 +118,15 @@ def test_bad_input_is_explained_before_anything_runs(spolia, sweep_file, tmp_pat
     assert not list((tmp_path / "spolia-home").glob("store/results/*"))
 
 
+def test_a_method_that_lives_in_the_sweep_file_is_refused(spolia, sweep_file):
+    before = (
+        "from orchestrator.method import Method, Metric\n"
+        "class Here(Method):\n    name = 'here'\n    uses = frozenset({'seed'})\n    def train(self, run):\n        pass\n"
+    )
+    code, _, err = spolia("plan", sweep_file("product(Here.grid(), seed=0)", before=before))
+    assert (code, "must live in an installed package, not in a sweep file" in err) == (2, True), err
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -175,7 +184,7 @@ def test_an_undeclared_metric_is_a_failure_that_names_it(spolia, sweep_file):
 def test_a_store_that_cannot_be_written_is_named_before_anything_runs(spolia, sweep_file, tmp_path):
     (tmp_path / "file").write_text("in the way")
     code, _, err = spolia("run", sweep_file("product(Count.grid(), seed=0)"), *QUICK, "--store", tmp_path / "file")
-    assert code == 1
+    assert code == 2
     assert "file cannot be written" in err
     assert "Choose another folder with --store" in err
 
