@@ -9,7 +9,9 @@ from __future__ import annotations
 import json
 import logging
 import os
+import shlex
 import shutil
+import sys
 import uuid
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -66,8 +68,11 @@ class RayTune:
 
 def _connect(site: Site) -> None:
     cpus = site.slots or os.cpu_count() or 1
+    # Ray hands the interpreter's path to a shell as it is: with a space in it no worker would ever start, and Tune would wait for ever.
+    quoted = shlex.quote(sys.executable)
+    environment = {"py_executable": quoted} if quoted != sys.executable else None
     try:
-        ray.init(address="local", num_cpus=cpus, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+        ray.init(address="local", num_cpus=cpus, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR, runtime_env=environment)
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise ExecutorError(f"a local Ray cannot be started: {error}. --executor inline works without it") from error
 
