@@ -235,7 +235,7 @@ def _first_sentence(text: str | None) -> str:
 
 def main() -> None:
     """The command's entry: errors as messages, not tracebacks."""
-    signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGINT))  # a preempted driver stops like an interrupted one
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a preempted driver stops like an interrupted one
     try:
         sys.exit(app(standalone_mode=False) or 0)
     except UsageError as error:

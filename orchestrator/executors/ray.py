@@ -82,11 +82,13 @@ def _fit(queue: Queue, store: Store, site: Site, listener: Listener, folder: Pat
     slots = site.slots or max(1, int(cluster.get("CPU", 1)))
     trials = {key: json.dumps(trial.to_json()) for key, trial in queue.trials.items()}
     wanted = {key: trial.method.resources(trial) for key, trial in queue.trials.items()}
-    has_gpu = cluster.get("GPU", 0) > 0
+    cpus, gpus = cluster.get("CPU", 1), cluster.get("GPU", 0)
 
     def resources(config: Mapping[str, Any]) -> tune.PlacementGroupFactory:
         hint = wanted[config["key"]]
-        return tune.PlacementGroupFactory([{"CPU": hint.cpus, **({"GPU": hint.gpus} if has_gpu else {})}])
+        # More than there is would wait for ever.
+        bundle = {"CPU": min(hint.cpus, cpus), **({"GPU": min(hint.gpus, gpus)} if gpus else {})}
+        return tune.PlacementGroupFactory([bundle])
 
     worker = tune.with_parameters(
         Worker,

@@ -203,8 +203,10 @@ def test_a_torn_result_is_told_and_nothing_is_lost(spolia, sweep_file, tmp_path)
 
 
 @pytest.mark.faults
-@pytest.mark.parametrize("executor", ["inline", pytest.param("ray", marks=pytest.mark.ray)])
-def test_ctrl_c_keeps_what_is_done_and_the_next_run_goes_on(sweep_file, tmp_path, executor, spolia):
+@pytest.mark.parametrize(
+    ("executor", "number"), [("inline", signal.SIGINT), ("inline", signal.SIGTERM), pytest.param("ray", signal.SIGINT, marks=pytest.mark.ray)]
+)
+def test_an_interrupted_run_keeps_what_is_done_and_the_next_goes_on(sweep_file, tmp_path, executor, number, spolia):
     notes = tmp_path / "notes"
     notes.mkdir()
     file = sweep_file(f"product(Count.grid(folder={str(notes)!r}, nap=0.5), seed=range(40))", 40)
@@ -215,7 +217,7 @@ def test_ctrl_c_keeps_what_is_done_and_the_next_run_goes_on(sweep_file, tmp_path
     deadline = time.monotonic() + 120
     while len(list(store.finished())) < 3 and time.monotonic() < deadline and process.poll() is None:
         time.sleep(0.1)
-    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the whole group
+    os.killpg(process.pid, number)  # as a terminal does with Ctrl-C: to the whole group
     out, _ = process.communicate(timeout=60)
     assert process.returncode == 130, out
     assert "Interrupted. What is done is kept; the same command goes on from here." in " ".join(out.split())

@@ -17,7 +17,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from orchestrator.component import Part
-from orchestrator.method import Kept, Method, Metric, axis, roles
+from orchestrator.method import Kept, Method, Metric, Resources, axis, roles
 from orchestrator.optim import sgd
 from orchestrator.run import Run
 from orchestrator.trial import Trial
@@ -108,6 +108,20 @@ class AfterAnything(After):
 
     name = "after_anything"
     accepts_diverged = True
+
+
+class Greedy(Method):
+    """Asks for more threads than any machine here has."""
+
+    name = "greedy"
+    uses = frozenset({"seed"})
+    metrics = (Metric("threads"),)
+
+    def resources(self, trial: Trial) -> Resources:
+        return Resources(cpus=64, gpus=8)
+
+    def train(self, run: Run) -> None:
+        run.log(threads=torch.get_num_threads())
 
 
 class KillsItsWorker(Method):
