@@ -44,7 +44,9 @@ class CompatibleFeatures(Method):
     metrics = (Metric("accuracy", by=("task",), headline=True),)
     components = (Kept("network", by=("task",)), Kept("auxiliary", by=("ingredient",), optional=True))
 
-    ingredients: frozenset[Ingredient] = axis((), over=((), ("rotation",), ("common",), ("identical",)), smoke=("rotation", "common"))
+    ingredients: frozenset[Ingredient] = axis(
+        (), over=((), ("rotation",), ("common",), ("identical",)), smoke=("rotation", "common"), help="what makes the networks compatible"
+    )
     split: str = axis("stage1", over=("stem", "stage1", "stage2", "stage3", "pool"), help="where the auxiliary heads sit")
     identical_part: Literal["full", "extractor"] = axis("full", over=("full", "extractor"), help="which initial weights are identical")
     rotation_weight: float = axis(1.0, over=(0.1, 0.3, 1.0, 3.0, 10.0), help="of the rotation loss")

@@ -218,8 +218,9 @@ def _print_method(method: Any) -> None:
 
     module = sys.modules[method.__module__]
     console.print(f"[bold]{method.name}[/] (revision {method.revision}, {method.__module__})\n")
-    console.print(Text((module.__doc__ or "").strip()))
-    console.print(Text("\n" + " ".join((method.__doc__ or "").split()) + "\n"))
+    for paragraph in (module.__doc__ or "").strip().split("\n\n"):
+        console.print(Text(" ".join(paragraph.split()) + "\n"))
+    console.print(Text(" ".join((method.__doc__ or "").split()) + "\n"))
     table = Table(box=None, padding=(0, 2, 0, 0))
     for column in ("axis", "default", "worth trying", "meaning"):
         table.add_column(column)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pickle
 import re
@@ -44,7 +45,8 @@ class Scratch:
             torch.save(state, temporary)
             os.replace(temporary, path)
         except (OSError, RuntimeError) as error:
-            temporary.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                temporary.unlink()
             raise StoreError(f"a checkpoint cannot be written to {self.folder}: {error}") from error
         self._last = time.monotonic()
 

@@ -133,7 +133,8 @@ class Store:
                     return True
                 return _link(temporary, target)
             finally:
-                temporary.unlink(missing_ok=True)
+                with contextlib.suppress(OSError):  # gone already, or never made
+                    temporary.unlink()
         except OSError as error:
             reason = error.strerror or str(error)
             raise StoreError(f"the store {self.root} cannot be written ({path}): {reason}. Choose another folder with --store") from error

@@ -122,6 +122,7 @@ class Tracker:
         self._write_models(run_id, record)
         self.client.log_batch(run_id, tags=[RunTag(k, v) for k, v in {**tags, "spolia.written": mark}.items()])
         self.client.set_terminated(run_id, "FINISHED", end_time=ended)
+        self.runs[sheet["id"]].data.tags["spolia.written"] = mark  # two cells with the same labels and trial are one run
         self.written += 1
 
     def _write_matrices(self, run_id: str, record: Mapping[str, Any], headline: str | None) -> None:

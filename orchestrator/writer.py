@@ -33,7 +33,10 @@ def sheet(plan: Plan, store: Store, tracking: str, artifacts: str | None) -> dic
 
 def _cell_run(plan: Plan, cell: Cell) -> dict[str, Any]:
     short = short_names(plan.axes)
-    axes = {short[a]: shown(cell, a) for a in plan.axes}
+    settings = {k: show(v) for k, v in cell.trial.method.settings().items()}
+    values = {a: shown(cell, a) for a in plan.axes}
+    # An axis inside a setting must not pass for a setting of the method itself that differs from it.
+    axes = {short[a] if settings.get(short[a], v) == v else a: v for a, v in values.items()}
     name = f"{cell.trial.method.name} " + " ".join(f"{k}={v}" for k, v in axes.items())
     labels = {k: shown(cell, k) for k in cell.labels}
     return _run(cell.trial, "cell", digest([plan.name, labels, cell.trial.key])[:32], name[:250], axes)
