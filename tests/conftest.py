@@ -76,13 +76,11 @@ def sweep_file(tmp_path: Path):
 @pytest.fixture(scope="session")
 def local_ray():
     """A Ray of our own with two slots, for all tests that need one."""
-    import ray
+    from orchestrator.executors import ray as executor  # sets Ray's variables before it imports Ray
 
-    import orchestrator.executors.ray  # noqa: F401 - sets Ray's variables before Ray is imported
-
-    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False)
+    executor.start_local(2)
     yield
-    ray.shutdown()
+    executor.ray.shutdown()
 
 
 @pytest.fixture

@@ -54,7 +54,7 @@ class RayTune:
             return
         ours = not ray.is_initialized()
         if ours:
-            _connect(site)
+            start_local(site.slots or os.cpu_count() or 1)
         folder = site.scratch.absolute() / f"tune-{uuid.uuid4().hex[:8]}"
         try:
             _fit(queue, store, site, listener, folder)
@@ -66,8 +66,8 @@ class RayTune:
             raise ExecutorError(f"Ray Tune stopped with {queue.num_waiting + len(queue.running)} trials not run; run the same command again")
 
 
-def _connect(site: Site) -> None:
-    cpus = site.slots or os.cpu_count() or 1
+def start_local(cpus: int) -> None:
+    """A private Ray on this machine. Raises ExecutorError where it cannot be started."""
     # Ray hands the interpreter's path to a shell as it is: with a space in it no worker would ever start, and Tune would wait for ever.
     quoted = shlex.quote(sys.executable)
     environment = {"py_executable": quoted} if quoted != sys.executable else None
