@@ -212,7 +212,10 @@ def test_an_interrupted_run_keeps_what_is_done_and_the_next_goes_on(sweep_file, 
     file = sweep_file(f"product(Count.grid(folder={str(notes)!r}, nap=0.5), seed=range(40))", 40)
     home = tmp_path / "home"
     program = [sys.executable, "-m", "orchestrator.cli", "run", str(file), "--home", str(home), "--executor", executor, "--tracking", "none"]
+    # Started in the background of a script, this test run may itself ignore SIGINT, and what it starts would inherit that.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     process = subprocess.Popen(program, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True)
+    signal.signal(signal.SIGINT, before)
     store = Store(home / "store")
     deadline = time.monotonic() + 120
     while len(list(store.finished())) < 3 and time.monotonic() < deadline and process.poll() is None:
