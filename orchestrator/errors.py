@@ -8,7 +8,6 @@
     |-- MethodError (TypeError)    a method's class or its `train` breaks the contract
     |-- StoreError (OSError)       the store cannot be read or written
     |   `-- CorruptError           what was read is not what was written
-    |-- TrackingError              MLflow cannot be reached or refuses
     `-- ExecutorError              the executor cannot go on
 
 `Infeasible` and `Diverged` end a trial with an outcome; they are not errors of anybody.
@@ -55,10 +54,6 @@ class StoreError(SpoliaError, OSError):
 
 class CorruptError(StoreError):
     """What was read from the store is not what was written."""
-
-
-class TrackingError(SpoliaError):
-    """MLflow cannot be reached or refuses."""
 
 
 class ExecutorError(SpoliaError):

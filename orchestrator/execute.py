@@ -55,8 +55,10 @@ def execute(trial: Trial, store: Store, *, scratch: Path | None = None, device: 
             return Outcome(trial.key, record["outcome"], 0.0, record["reason"])
         stamp = digest([sources_digest(type(trial.method)), torch.__version__])
         place = Scratch(scratch / trial.key if scratch else None, stamp, checkpoint_every)
-        with _threads(threads or trial.method.resources(trial).cpus):
-            run = Run(trial, needs_of(trial, store), scratch=place, device=device or default_device(), on_epoch=on_epoch)
+        hint = trial.method.resources(trial)
+        with _arithmetic(threads or hint.cpus):
+            where = device or (default_device() if hint.gpus else "cpu")
+            run = Run(trial, needs_of(trial, store), scratch=place, device=where, on_epoch=on_epoch)
             kind, reason, curves = _train(run)
         store.commit(_record(run, store, kind, reason, curves, began))
         store.forget_failure(trial.key)
@@ -155,11 +157,14 @@ def _device_name(device: torch.device) -> str:
 
 
 @contextlib.contextmanager
-def _threads(count: int) -> Iterator[None]:
-    """Torch on this many threads: the sum of a convolution depends on how many share it."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
+def _arithmetic(threads: int) -> Iterator[None]:
+    """Torch as a key says: this many threads (the sum of a convolution depends on how many share it), fp32 without tf32's short cuts."""
+    cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
+    before = torch.get_num_threads(), cudnn.allow_tf32, cudnn.deterministic, matmul.allow_tf32
+    torch.set_num_threads(threads)
+    cudnn.allow_tf32, cudnn.deterministic, matmul.allow_tf32 = False, True, False
     try:
         yield
     finally:
-        torch.set_num_threads(before)
+        torch.set_num_threads(before[0])
+        cudnn.allow_tf32, cudnn.deterministic, matmul.allow_tf32 = before[1:]

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
@@ -73,7 +73,6 @@ class FitRequest:
     seed: int | None
     device: torch.device
     on_epoch: Callable[[str, int, int], None] | None = None
-    curves: list[CurvePoint] = field(default_factory=list)
 
     def check(self) -> None:
         """Raises MethodError for what cannot be meant."""

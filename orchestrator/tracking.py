@@ -23,7 +23,7 @@ from mlflow.exceptions import MlflowException
 from orchestrator import served
 from orchestrator.canonical import digest
 from orchestrator.component import ComponentRecord
-from orchestrator.errors import SpoliaError, TrackingError
+from orchestrator.errors import SpoliaError
 from orchestrator.figures import heat_map
 from orchestrator.matrix import Matrix
 from orchestrator.store import Store
@@ -208,7 +208,7 @@ def main() -> int:
             else:
                 tracker.close(order)
             report["written"] = tracker.written
-    except (MlflowException, SpoliaError, TrackingError, OSError) as error:
+    except (MlflowException, SpoliaError, OSError) as error:
         report["error"] = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
     print(json.dumps(report))
     return 1 if report["error"] else 0
