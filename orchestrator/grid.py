@@ -165,15 +165,17 @@ def _axis(name: str, value: Any) -> Grid:
 
 def _setting_axis(cls: type[Method], name: str, value: Any, kind: Any) -> Grid:
     """An axis of one setting, its values checked; a grid of methods becomes one axis with the inner labels spread out."""
-    from orchestrator.canonical import coerce
+    from orchestrator.canonical import coerce, is_method_type
 
     if isinstance(value, Grid):
         return _method_axis(name, value, kind)
     raw = _axis(name, value)
     points, problems = [], list(raw.problems)
     for point in raw.points:
+        value = point.values[name]
         try:
-            checked = coerce(point.values[name], kind)
+            # One method may stand for a tuple of one: Recombine.grid(of=[FineTune(), ...]).
+            checked = coerce((value,) if get_origin(kind) is tuple and is_method_type(type(value)) else value, kind)
             points.append(Point({name: checked}, {name: checked}))
         except ValueError as error:
             problems.append(f"{cls.name}.{name}: {error}")

@@ -1,8 +1,12 @@
-"""Every discovered method keeps the contract; so does a method with dropout and a layer made after its first fit."""
+"""Every discovered method keeps the contract; so does one with dropout and a layer made after its first fit, and the documents' example."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import distil
 import pytest
+from distil import Distil
 from sample_methods import TwoFits
 
 from methods.networks import resnet8
@@ -13,10 +17,15 @@ from orchestrator.trial import Trial
 
 
 class TestContract(MethodContract):
-    @pytest.fixture(params=[*discover().values(), TwoFits], ids=lambda method: method.name)
+    @pytest.fixture(params=[*discover().values(), TwoFits, Distil], ids=lambda method: method.name)
     def method(self, request: pytest.FixtureRequest) -> type[Method]:
         return request.param
 
     @pytest.fixture
     def trial(self, method: type[Method]) -> Trial:
         return smoke_trial(method, network=resnet8(width=4))
+
+
+def test_the_documents_show_this_very_example():
+    shown = (Path(__file__).parents[2] / "docs/adding-a-method.md").read_text()
+    assert f"```python\n{Path(distil.__file__).read_text()}```" in shown

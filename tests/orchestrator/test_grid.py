@@ -131,3 +131,7 @@ def test_axes_are_what_varies():
 def test_a_bare_task_stands_for_a_tuple_of_one():
     cell = next(make(product(FineTune.grid(), network=resnet8(), tasks=digits, seed=0)).trials())
     assert cell.trial.tasks == (digits,)
+
+
+def test_one_method_stands_for_a_tuple_of_one():
+    assert labels(Recombine.grid(of=[FineTune(epochs=1), FineTune(epochs=2)]), "of") == [((FineTune(epochs=1),),), ((FineTune(epochs=2),),)]
