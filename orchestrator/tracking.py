@@ -119,7 +119,7 @@ class Tracker:
         for start in range(0, len(metrics), LOGGED_AT_ONCE):
             self.client.log_batch(run_id, metrics=metrics[start : start + LOGGED_AT_ONCE])
         self._write_matrices(run_id, record, sheet["headline"])
-        self._write_models(run_id, record)
+        self._write_models(run_id, record, sheet["params"])
         self.client.log_batch(run_id, tags=[RunTag(k, v) for k, v in {**tags, "spolia.written": mark}.items()])
         self.client.set_terminated(run_id, "FINISHED", end_time=ended)
         self.runs[sheet["id"]].data.tags["spolia.written"] = mark  # two cells with the same labels and trial are one run
@@ -136,12 +136,12 @@ class Tracker:
                     (Path(folder) / f"{entry['name']}.png").write_bytes(heat_map([(entry["name"], Matrix.from_parquet(content), None)]))
             self.client.log_artifacts(run_id, folder, "matrices")
 
-    def _write_models(self, run_id: str, record: Mapping[str, Any]) -> None:
+    def _write_models(self, run_id: str, record: Mapping[str, Any], params: Mapping[str, str]) -> None:
         """Components once a trial, as models that load without pickle; the models of needs as this run's inputs."""
         known = self.models.setdefault(record["key"], {})
         for component in (ComponentRecord(**c) for c in record["components"]):
             if component.title not in known:
-                known[component.title] = self._write_model(run_id, record, component)
+                known[component.title] = self._write_model(run_id, record, component, params)
         outputs = [LoggedModelOutput(model_id, step=0) for model_id in known.values()]
         inputs = [LoggedModelInput(m) for need in record["needs"].values() for m in self.models.get(need["key"], {}).values()]
         if outputs:
@@ -149,7 +149,7 @@ class Tracker:
         if inputs:
             self.client.log_inputs(run_id, models=inputs)
 
-    def _write_model(self, run_id: str, record: Mapping[str, Any], component: ComponentRecord) -> str:
+    def _write_model(self, run_id: str, record: Mapping[str, Any], component: ComponentRecord, params: Mapping[str, str]) -> str:
         tasks = {t.name: t for t in (Task.from_json(t) for t in record["trial"]["tasks"])}
         task = tasks.get(component.labels.get("task", "")) or next(iter(tasks.values()))
         data = self.store.data(task.data)
@@ -160,7 +160,10 @@ class Tracker:
             needed = [f"{name}=={record['provenance'][name].partition('+')[0]}" for name in ("spolia", "torch") if name in record["provenance"]]
             mlflow.pyfunc.save_model(Path(folder) / "model", loader_module="orchestrator.served", data_path=str(parts), pip_requirements=needed)
             tags = {"spolia.key": record["key"], "spolia.component": component.title, "spolia.blob": component.blob}
-            model = self.client.create_logged_model(self.experiment, name=component.title, source_run_id=run_id, tags=tags, model_type="spolia")
+            about = {**params, **component.labels}
+            model = self.client.create_logged_model(
+                self.experiment, name=component.title, source_run_id=run_id, tags=tags, params=about, model_type="spolia"
+            )
             self.client.log_model_artifacts(model.model_id, str(Path(folder) / "model"))
             self.client.finalize_logged_model(model.model_id, "READY")
         return str(model.model_id)

@@ -31,7 +31,7 @@ class Batch:
         return len(self._tensors["y"])
 
 
-@lru_cache(maxsize=32)
+@lru_cache(maxsize=12)
 def _stored(task: Task, part: Part, device: torch.device, root: str) -> tuple[Tensor, Tensor]:
     images = sources.load_verified(task)
     chosen = sources.rows(task, part, images)

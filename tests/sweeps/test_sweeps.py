@@ -21,3 +21,10 @@ def test_a_sweep_file_plans(file, store, request):
     assert len(plan.cells) == sweep.expect
     assert plan.question
     assert not plan.is_complete
+
+
+def test_the_sweep_of_the_readme_plans_as_printed(store, tmp_path):
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    (tmp_path / "readme.py").write_text(readme.split("```python\n")[1].split("```")[0])
+    name, sweep = load_sweep(tmp_path / "readme.py")
+    assert len(make_plan(name, sweep, store).cells) == sweep.expect == 36
