@@ -153,6 +153,9 @@ def test_a_sweep_file_that_is_not_there_is_named_with_the_nearest(spolia, sweep_
     assert "there is no sweep file" in err
     assert "Did you mean" in err
     assert "quickstart.py" in err
+    assert "quickstart.py" in spolia("plan", tmp_path)[2]  # a folder: what is in it
+    (tmp_path / "empty").mkdir()
+    assert "A sweep file ends in .py." in spolia("plan", tmp_path / "empty" / "nothing")[2]
 
 
 def test_a_method_that_raises_blocks_only_what_needs_it(spolia, sweep_file):
