@@ -91,8 +91,8 @@ def load_sweep(file: str | Path) -> tuple[str, Sweep]:
     """Name and sweep of a sweep file. Raises SweepError that points into the file."""
     path = Path(file)
     if not path.is_file():
-        folders = (path, path.parent, Path("sweeps"))
-        siblings = next((found for f in folders if f.is_dir() and (found := sorted(str(p) for p in f.glob("*.py")))), [])
+        listings = [sorted(str(p) for p in f.glob("*.py")) for f in (path, path.parent, Path("sweeps"))]
+        siblings = next(filter(None, listings), [])
         raise SweepError(f"there is no sweep file {str(path)!r}. {nearest(str(path), siblings) if siblings else 'A sweep file ends in .py.'}")
     spec = importlib.util.spec_from_file_location(f"_sweep_{path.stem}", path)
     if spec is None or spec.loader is None:
