@@ -1,7 +1,7 @@
 """How much of the compatibility that identical initial weights give depends on how large these weights are?
 
-Where `compatible_digits` differs from the table in our specification, the networks were drawn differently: there by torch's default, here as in He
-et al. 2015. The same cells with both; what `compatible_digits` has trained already is shared.
+Where `compatible_digits` differs from the table in our specification, the networks may have been drawn differently:
+there by torch's default, here as in He et al. 2015. The same cells with both; what `compatible_digits` has trained already is shared.
 """
 
 from methods.compatible_features import CompatibleFeatures

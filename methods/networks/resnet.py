@@ -37,7 +37,8 @@ class Block(nn.Module):
 class ResNet(Network):
     """Stem, three stages of `blocks` blocks (`width`, 2 and 4 times `width` channels; the last two halve the resolution), pooling, classifier.
 
-    Convolutions are drawn as He et al. 2015 say (`init` = "he") or by torch's default ("torch"), whose weights are about half as large behind the stem.
+    Convolutions are drawn as He et al. 2015 say (`init` = "he") or by torch's default ("torch"), whose
+    weights are about half as large behind the stem.
     """
 
     def __init__(self, *, blocks: int = 1, width: int = 16, channels: int = 3, classes: int = 10, init: Init = "he") -> None:
