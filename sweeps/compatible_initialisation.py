@@ -16,7 +16,12 @@ networks = union(
         ingredients=("identical",), identical_part="extractor", split=["stage2", "stage3"], transforms="dihedral", rotated_statistics=True, epochs=33
     ),
     CompatibleFeatures.grid(
-        ingredients=("rotation",), identical_part="full", split=["stage1", "stage2"], transforms="dihedral", rotated_statistics=True, epochs=33
+        ingredients=[("rotation",), ("rotation", "common")],
+        identical_part="full",
+        split=["stage1", "stage2"],
+        transforms="dihedral",
+        rotated_statistics=True,
+        epochs=33,
     ),
 )
 
@@ -31,5 +36,5 @@ sweep = Sweep(
         ),
         seed=range(5),
     ),
-    expect=40,
+    expect=60,
 )
