@@ -174,14 +174,18 @@ class Method(ABC, _Settings):
 
     def identity(self) -> dict[str, Any]:
         """What enters a key: name, revision, and the settings that are not at their defaults."""
-        changed = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
-        changed = {k: v for k, v in changed.items() if v != settings_default(type(self), k)}
+        changed = {k: v for k, v in self.settings().items() if v != settings_default(type(self), k)}
         return {"method": self.name, "revision": self.revision, "settings": {k: _identity_of(v) for k, v in changed.items()}}
 
     def to_json(self) -> dict[str, Any]:
         """Everything needed to build the method again in another process, and the full settings for the record."""
-        path = f"{type(self).__module__}:{type(self).__qualname__}"
-        return {"method": self.name, "revision": self.revision, "path": path, "settings": {k: to_json(v) for k, v in self.settings().items()}}
+        settings = {k: to_json(v) for k, v in self.settings().items()}
+        return {"method": self.name, "revision": self.revision, "path": self.path, "settings": settings}
+
+    @property
+    def path(self) -> str:
+        """`module:Class`, by which a worker imports the method. Not in the key, so that a method can move."""
+        return f"{type(self).__module__}:{type(self).__qualname__}"
 
     @property
     def label(self) -> str:

@@ -110,9 +110,8 @@ class Trial:
             found.append(f"{method.name} needs a network: write network=[resnet8()] beside its grid")
         if "seed" in method.uses and self.seed is None:
             found.append(f"{method.name} needs a seed: write seed=range(3) beside its grid")
-        path = method.to_json()["path"]
         try:
-            locate(path)
+            locate(method.path)
         except PlanError as error:
             found.append(str(error))
         names = [t.name for t in self.tasks]

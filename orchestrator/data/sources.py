@@ -65,7 +65,7 @@ def load_verified(task: Task) -> Images:
 
 
 def rows(task: Task, part: Part, images: Images) -> NDArray[np.int64]:
-    """Which images of the training or the test part a task's `part` holds, and in `labels` order nothing but their row numbers.
+    """Row numbers, ascending, of a task's images: in the test set for the part `test`, else in the training set.
 
     Shares are cut class by class from one fixed permutation of the whole class, so those of one data set are disjoint whatever classes tasks keep.
     """

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -64,3 +65,34 @@ def test_a_trial_killed_at_a_random_moment_ends_with_the_same_bits(method, sweep
         assert bits(file, home) == bits(file, tmp_path / "whole"), f"killed after {moment:.2f} of {whole:.2f} s"
         assert not list((home / "scratch").glob("*/*.pt"))
     assert kills > 0
+
+
+@pytest.mark.faults
+@pytest.mark.slow
+def test_a_measurement_killed_while_it_commits_ends_with_the_same_bits(sweep_file, tmp_path):
+    """`recombine` has no fit: its dangerous moment is between its blobs and its record."""
+    file = sweep_file(CELLS["recombine"], before=BEFORE)
+    subprocess.run(command(file, tmp_path / "whole"), check=True, capture_output=True)
+    whole = bits(file, tmp_path / "whole")
+    key = next(k for k, found in whole.items() if found["matrices"])
+    landed = 0
+    for attempt in range(5):
+        home = tmp_path / f"killed{attempt}"
+        shutil.copytree(tmp_path / "whole", home)
+        record = home / f"store/results/{key[:2]}/{key}/result.json"
+        record.unlink()
+        for matrix in whole[key]["matrices"]:
+            (home / f"store/blobs/{matrix['blob'][:2]}/{matrix['blob']}").unlink(missing_ok=True)
+        first = home / f"store/blobs/{whole[key]['matrices'][0]['blob'][:2]}/{whole[key]['matrices'][0]['blob']}"
+        process = subprocess.Popen(command(file, home), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+        while process.poll() is None and not first.exists():
+            time.sleep(0.0005)
+        with contextlib.suppress(ProcessLookupError):  # it was faster
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        landed += not record.exists()
+        subprocess.run(command(file, home), check=True, capture_output=True)
+        assert bits(file, home) == whole
+        if landed:
+            break
+    assert landed, "no kill came before the record"

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import textwrap
 
 import pytest
@@ -93,11 +94,19 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path):
         Store("/proc/spolia").prepare()
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere; the two cases above stand for it")
-def test_a_folder_without_permission_is_named(tmp_path):
-    tmp_path.chmod(0o500)
-    with pytest.raises(StoreError, match="Permission denied"):
-        Store(tmp_path / "store").prepare()
+def test_a_folder_without_permission_is_named():
+    """Root may write everywhere, so as root the attempt is made as nobody."""
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o555)
+        user = os.geteuid()
+        if user == 0:
+            os.seteuid(65534)
+        try:
+            with pytest.raises(StoreError, match=r"cannot be written.*Permission denied"):
+                Store(f"{folder}/store").prepare()
+        finally:
+            os.seteuid(user)
+            os.chmod(folder, 0o755)
 
 
 def test_another_format_is_refused(store):
