@@ -174,8 +174,12 @@ class Method(ABC, _Settings):
 
     def identity(self) -> dict[str, Any]:
         """What enters a key: name, revision, and the settings that are not at their defaults."""
-        changed = {k: v for k, v in self.settings().items() if v != settings_default(type(self), k)}
-        return {"method": self.name, "revision": self.revision, "settings": {k: _identity_of(v) for k, v in changed.items()}}
+        found: dict[str, Any] | None = self.__dict__.get("_identity")
+        if found is None:
+            changed = {k: v for k, v in self.settings().items() if v != settings_default(type(self), k)}
+            found = {"method": self.name, "revision": self.revision, "settings": {k: _identity_of(v) for k, v in changed.items()}}
+            object.__setattr__(self, "_identity", found)
+        return found
 
     def to_json(self) -> dict[str, Any]:
         """Everything needed to build the method again in another process, and the full settings for the record."""
@@ -196,9 +200,18 @@ class Method(ABC, _Settings):
 
 
 def canonical_method(method: Method) -> Method:
-    """Canonical form of a method and of the methods among its settings, outermost first (the outer one may read the inner as written)."""
-    method = method.canonical()
-    return method.replace(**{k: v for k, old in method.settings().items() if (v := _canonical_value(old)) != old})
+    """Canonical form of a method and of the methods among its settings, outermost first (the outer one may read the inner as written).
+
+    Remembered on the method itself, which is frozen: the cells of a sweep share few methods.
+    """
+    found: Method | None = method.__dict__.get("_canonical")
+    if found is None:
+        found = method.canonical()
+        changed = {k: v for k, old in found.settings().items() if (v := _canonical_value(old)) != old}
+        found = found.replace(**changed) if changed else found
+        object.__setattr__(found, "_canonical", found)
+        object.__setattr__(method, "_canonical", found)
+    return found
 
 
 def _canonical_value(value: Any) -> Any:
@@ -214,6 +227,7 @@ def _identity_of(value: Any) -> Any:
 
 
 _HINTS: dict[type, dict[str, Any]] = {}
+_DEFAULTS: dict[tuple[type, str], Any] = {}
 
 
 def settings_of(cls: type) -> dict[str, Any]:
@@ -226,7 +240,9 @@ def settings_of(cls: type) -> dict[str, Any]:
 
 def settings_default(cls: type, name: str) -> Any:
     """The default of a setting in coerced form."""
-    return coerce(cls.__dataclass_fields__[name].default, settings_of(cls)[name])  # type: ignore[attr-defined]
+    if (cls, name) not in _DEFAULTS:
+        _DEFAULTS[cls, name] = coerce(cls.__dataclass_fields__[name].default, settings_of(cls)[name])  # type: ignore[attr-defined]
+    return _DEFAULTS[cls, name]
 
 
 def checked_names(cls: type[Method], settings: Mapping[str, Any]) -> dict[str, Any]:

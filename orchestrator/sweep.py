@@ -42,8 +42,9 @@ class Sweep:
 
     def trials(self) -> Iterator[Cell]:
         """Each cell with its trial, tasks not yet resolved."""
+        built: dict[Any, Method] = {}
         for index, point in enumerate(self.cells.points):
-            yield Cell(index, point.labels, _trial(point))
+            yield Cell(index, point.labels, _trial(point, built))
 
     @property
     def axes(self) -> tuple[str, ...]:
@@ -57,11 +58,14 @@ class Sweep:
         return tuple(n for n, values in seen.items() if len(values) > 1 or sum(n in p.labels for p in self.cells.points) < count)
 
 
-def _trial(point: Point) -> Trial:
+def _trial(point: Point, built: dict[Any, Method]) -> Trial:
+    """The trial of a point. Points share their values, so methods with the very same ones are built once: a sweep of 10,000 cells has few."""
     values = dict(point.values)
     tasks = values.pop("tasks", ())
-    method, network, seed = values.pop("method"), values.pop("network", None), values.pop("seed", None)
-    return Trial(method=method(**values), network=network, tasks=(tasks,) if isinstance(tasks, Task) else tuple(tasks), seed=seed)
+    cls, network, seed = values.pop("method"), values.pop("network", None), values.pop("seed", None)
+    same = (cls, *((name, id(value)) for name, value in values.items()))
+    method = built.get(same) or built.setdefault(same, cls(**values))
+    return Trial(method=method, network=network, tasks=(tasks,) if isinstance(tasks, Task) else tuple(tasks), seed=seed)
 
 
 def _point_problems(point: Point) -> Iterator[str]:

@@ -28,7 +28,7 @@ def sheet(plan: Plan, store: Store, tracking: str, artifacts: str | None) -> dic
     cells = plan.cell_keys
     runs = [_cell_run(plan, cell) for cell in plan.cells]
     runs += [_need_run(plan, trial) for key, trial in plan.trials.items() if key not in cells]
-    return {"sweep": plan.name, "question": plan.question, "store": str(store.root), "tracking": tracking, "artifacts": artifacts, "runs": runs}
+    return {"sweep": plan.name, "question": plan.question, "store": store.address, "tracking": tracking, "artifacts": artifacts, "runs": runs}
 
 
 def _cell_run(plan: Plan, cell: Cell) -> dict[str, Any]:

@@ -93,7 +93,7 @@ def _fit(queue: Queue, store: Store, site: Site, listener: Listener, folder: Pat
     worker = tune.with_parameters(
         Worker,
         trials=trials,
-        store=str(store.root),
+        store=store.address,
         scratch=str(site.scratch.absolute()),
         checkpoint_every=site.checkpoint_every,
         variables={name: os.environ[name] for name in SHIPPED if name in os.environ},

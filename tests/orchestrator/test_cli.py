@@ -196,7 +196,7 @@ def test_a_torn_result_is_told_and_nothing_is_lost(spolia, sweep_file, tmp_path)
     file = sweep_file("product(Count.grid(), seed=range(2))", 2)
     spolia("run", file, *QUICK)
     store = Store(tmp_path / "spolia-home/store")
-    torn = store.root / f"results/{(key := next(iter(store.finished())))[:2]}/{key}/result.json"
+    torn = Path(store.address) / f"results/{(key := next(iter(store.finished())))[:2]}/{key}/result.json"
     torn.write_text(torn.read_text()[:100])
     code, _, err = spolia("run", file, *QUICK)
     assert (code, "result.json" in err, "Remove that file and run again" in err) == (1, True, True)

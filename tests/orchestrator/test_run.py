@@ -97,7 +97,7 @@ def test_a_component_loads_only_beside_the_bits_it_was_made_for(store):
     assert execute(trial, store).kind == "done"
     mask = Result(store, store.find(trial.key)).component("mask")
     assert mask.module().config == {"channels": 1, "classes": 5}
-    base = store.root / f"results/{trial.needs['base'].key[:2]}/{trial.needs['base'].key}/result.json"
+    base = Path(store.address) / f"results/{trial.needs['base'].key[:2]}/{trial.needs['base'].key}/result.json"
     base.unlink()
     with pytest.raises(CorruptError, match="which the store does not hold"):
         mask.module()

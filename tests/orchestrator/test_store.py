@@ -22,7 +22,7 @@ def record(**more):
 
 
 def path(store):
-    return store.root / f"results/ab/{KEY}/result.json"
+    return Path(store.address) / f"results/ab/{KEY}/result.json"
 
 
 def test_a_result_is_found_as_it_was_committed(store):
@@ -44,7 +44,7 @@ def test_of_many_processes_one_wins_and_the_result_is_whole(store):
         from orchestrator.store import Store
         print(Store(sys.argv[1]).commit({{"key": "{KEY}", "outcome": "done", "by": sys.argv[2] * 100000}}))
     """)
-    running = [subprocess.Popen([sys.executable, "-c", program, str(store.root), str(i)], stdout=subprocess.PIPE, text=True) for i in range(4)]
+    running = [subprocess.Popen([sys.executable, "-c", program, store.address, str(i)], stdout=subprocess.PIPE, text=True) for i in range(4)]
     assert sorted(p.communicate()[0].strip() for p in running) == ["False", "False", "False", "True"]
     assert len(set(store.find(KEY)["by"])) == 1
     assert [f.name for f in path(store).parent.iterdir()] == ["result.json"]
@@ -60,7 +60,7 @@ def test_a_record_that_is_torn_or_altered_is_told_not_trusted(store, damage):
 
 def test_a_record_under_another_key_is_told(store):
     store.commit(record())
-    other = store.root / f"results/cd/{'cd' * 32}/result.json"
+    other = Path(store.address) / f"results/cd/{'cd' * 32}/result.json"
     other.parent.mkdir(parents=True)
     other.write_text(path(store).read_text())
     with pytest.raises(CorruptError):
@@ -71,7 +71,7 @@ def test_blobs_are_named_by_content_and_verified(store):
     name = store.put_blob(b"weights")
     assert store.put_blob(b"weights") == name
     assert store.blob(name) == b"weights"
-    (store.root / f"blobs/{name[:2]}/{name}").write_bytes(b"weighty")
+    (Path(store.address) / f"blobs/{name[:2]}/{name}").write_bytes(b"weighty")
     with pytest.raises(CorruptError, match="altered"):
         store.blob(name)
     with pytest.raises(CorruptError, match="missing"):
@@ -110,7 +110,7 @@ def test_a_folder_without_permission_is_named():
 
 
 def test_another_format_is_refused(store):
-    (store.root / "format.json").write_text(json.dumps({"format": 99}))
+    (Path(store.address) / "format.json").write_text(json.dumps({"format": 99}))
     with pytest.raises(StoreError, match="another format"):
         store.prepare()
 
