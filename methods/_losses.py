@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn import functional as F
 
-from orchestrator.task import IGNORED
+from orchestrator.reading import IGNORED
 
 
 def masked_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:

@@ -25,8 +25,9 @@ from orchestrator.errors import nearest
 from orchestrator.method import Kept, Method, Metric, axis, roles
 from orchestrator.network import Network
 from orchestrator.optim import one_cycle, sgd
+from orchestrator.reading import Data, randint
 from orchestrator.run import Run
-from orchestrator.task import Data, Task, common_classes, randint, relabel
+from orchestrator.task import Task, common_classes, relabel
 from orchestrator.trial import Trial
 
 Ingredient = Literal["rotation", "common", "identical"]

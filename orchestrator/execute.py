@@ -6,8 +6,9 @@ import contextlib
 import platform
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,10 @@ import torch
 
 from orchestrator.canonical import digest
 from orchestrator.errors import CorruptError, Diverged, Infeasible, MethodError, StoreError
-from orchestrator.fit import CurvePoint
+from orchestrator.fit import CurvePoint, Fit, OnEpoch
+from orchestrator.observe import LONGEST_LOG, PeakMemory, Reporter, printed
 from orchestrator.registry import sources_digest
-from orchestrator.result import Result
+from orchestrator.result import Result, content_digest
 from orchestrator.run import Run
 from orchestrator.scratch import Scratch
 from orchestrator.store import Store
@@ -43,34 +45,52 @@ class Outcome:
 
 
 def execute(trial: Trial, store: Store, *, scratch: Path | None = None, device: str | None = None, threads: int | None = None,
-            checkpoint_every: float = 60.0, on_epoch: Callable[[str, int, int], None] | None = None) -> Outcome:  # fmt: skip
+            checkpoint_every: float = 60.0, on_epoch: OnEpoch | None = None, raise_errors: bool = False) -> Outcome:  # fmt: skip
     """Run a trial whose needs are done, and commit its result.
 
-    Exceptions of the method become the outcome `failed`; Ctrl-C and the like pass through. `threads` are torch's for this trial (default: what the
-    method asks for), so that a laptop and a cluster compute the same bits.
+    Exceptions of the method become the outcome `failed` (unless `raise_errors`, for a debugger); Ctrl-C and the like pass through. `threads` are
+    torch's for this trial (default: what the method asks for), so that a laptop and a cluster compute the same bits. What the trial prints is kept.
     """
     began = time.time()
-    try:
-        if (record := store.find(trial.key)) is not None:  # somebody else was faster
-            return Outcome(trial.key, record["outcome"], 0.0, record["reason"])
-        stamp = digest([sources_digest(type(trial.method)), torch.__version__])
-        place = Scratch(scratch / trial.key if scratch else None, stamp, checkpoint_every)
-        hint = trial.method.resources(trial)
-        with _arithmetic(threads or hint.cpus):
-            where = device or (default_device() if hint.gpus else "cpu")
-            run = Run(trial, needs_of(trial, store), scratch=place, device=where, on_epoch=on_epoch)
-            kind, reason, curves = _train(run)
-        store.commit(_record(run, store, kind, reason, curves, began))
-        store.forget_failure(trial.key)
-        place.clear()
-        return Outcome(trial.key, kind, time.time() - began, reason)
-    except Exception as error:
-        outcome = Outcome(trial.key, "failed", time.time() - began, f"{type(error).__name__}: {error}", traceback.format_exc())
-        # A store that refuses everything refuses this too; the outcome still tells.
-        with contextlib.suppress(StoreError):
+    kept: contextlib.AbstractContextManager[list[str]] = contextlib.nullcontext([]) if raise_errors else printed()
+    with kept as lines:
+        try:
+            outcome = _execute(trial, store, scratch, device, threads, checkpoint_every, on_epoch, began)
+        except Exception as error:
+            if raise_errors:
+                raise
+            outcome = Outcome(trial.key, "failed", time.time() - began, f"{type(error).__name__}: {error}", traceback.format_exc())
+    # A store that refuses everything refuses this too; the outcome still tells.
+    with contextlib.suppress(StoreError):
+        if not outcome.is_result:
             failure = {"key": trial.key, "label": trial.label, "reason": outcome.reason, "traceback": outcome.traceback, "time": time.time()}
-            store.put_failure(trial.key, failure)
-        return outcome
+            store.put_failure(trial.key, {**failure, "trial": trial.to_json()})
+        if any(line.strip() for line in lines):
+            store.put_log(trial.key, "".join(lines)[-LONGEST_LOG:])
+    return outcome
+
+
+def _execute(trial: Trial, store: Store, scratch: Path | None, device: str | None, threads: int | None, checkpoint_every: float,
+             on_epoch: OnEpoch | None, began: float) -> Outcome:  # fmt: skip
+    if (record := store.find(trial.key)) is not None:  # somebody else was faster
+        return Outcome(trial.key, record["outcome"], 0.0, record["reason"])
+    stamp = digest([sources_digest(type(trial.method)), torch.__version__])
+    place = Scratch(scratch / trial.key if scratch else None, stamp, checkpoint_every)
+    hint = trial.method.resources(trial)
+    reporter = Reporter(trial.key, store, began, on_epoch)
+    try:
+        with _arithmetic(threads or hint.cpus, trial.numerics):
+            where = device or (default_device() if hint.gpus else "cpu")
+            memory = PeakMemory(torch.device(where))
+            run = Run(trial, needs_of(trial, store), scratch=place, device=where, on_epoch=reporter)
+            reporter.fits = run.fits
+            kind, reason, curves = _train(run)
+        store.commit(_record(run, store, kind, reason, curves, began, memory.read()))
+    finally:
+        reporter.close()
+    store.forget_failure(trial.key)
+    place.clear()
+    return Outcome(trial.key, kind, time.time() - began, reason)
 
 
 def run_with_needs(trial: Trial, store: Store, *, device: str | None = None) -> None:
@@ -113,7 +133,8 @@ def _train(run: Run) -> tuple[str, str, list[CurvePoint]]:
     return "done", "", []
 
 
-def _record(run: Run, store: Store, kind: str, reason: str, curves: list[CurvePoint], began: float) -> dict[str, Any]:
+def _record(run: Run, store: Store, kind: str, reason: str, curves: list[CurvePoint], began: float,
+            memory: Mapping[str, int]) -> dict[str, Any]:  # fmt: skip
     """The record of a finished trial; its blobs are in the store when this returns."""
     trial = run.trial
     points = [p for fitted in run.fits.values() for p in fitted.curves] + curves
@@ -130,14 +151,20 @@ def _record(run: Run, store: Store, kind: str, reason: str, curves: list[CurvePo
         "components": components,
         "matrices": matrices,
         "frozen": {stage: dict(fitted.frozen) for stage, fitted in run.fits.items() if fitted.frozen},
-        "needs": {name: {"key": need.key, "digest": digest(need.record)} for name, need in run.needs.items()},
+        "needs": {name: {"key": need.key, "content": content_digest(need.record)} for name, need in run.needs.items()},
         "timings": {
             "began": round(began, 3),
             "ended": round(time.time(), 3),
-            "fits": {s: {"seconds": round(f.seconds, 3), "images": f.images, "steps": f.steps} for s, f in run.fits.items()},
+            "fits": {s: _fit_record(f) for s, f in run.fits.items()},
         },
+        "memory": dict(memory),
         "provenance": {**_versions(), "sources": sources_digest(type(trial.method)), "device": _device_name(run.device), "host": platform.node()},
     }
+
+
+def _fit_record(fitted: Fit) -> dict[str, Any]:
+    chosen = {} if fitted.selected is None else {"selected": fitted.selected}
+    return {"seconds": round(fitted.seconds, 3), "images": fitted.images, "steps": fitted.steps, "epochs": fitted.epochs, **chosen}
 
 
 def _finite(value: float) -> float | None:
@@ -145,10 +172,12 @@ def _finite(value: float) -> float | None:
     return value if -float("inf") < value < float("inf") else None
 
 
+@lru_cache(maxsize=1)
 def _versions() -> Mapping[str, str]:
     found = {"python": platform.python_version(), "torch": torch.__version__}
-    with contextlib.suppress(PackageNotFoundError):
-        found["spolia"] = version("spolia")
+    for name in ("spolia", "torchvision", "numpy", "pillow"):
+        with contextlib.suppress(PackageNotFoundError):
+            found[name] = version(name)
     return found
 
 
@@ -157,12 +186,12 @@ def _device_name(device: torch.device) -> str:
 
 
 @contextlib.contextmanager
-def _arithmetic(threads: int) -> Iterator[None]:
-    """Torch as a key says: this many threads (the sum of a convolution depends on how many share it), fp32 without tf32's short cuts."""
+def _arithmetic(threads: int, numerics: str) -> Iterator[None]:
+    """Torch as a key says: this many threads (the sum of a convolution depends on how many share it), tf32's short cuts only where asked for."""
     cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
     before = torch.get_num_threads(), cudnn.allow_tf32, cudnn.deterministic, matmul.allow_tf32
     torch.set_num_threads(threads)
-    cudnn.allow_tf32, cudnn.deterministic, matmul.allow_tf32 = False, True, False
+    cudnn.allow_tf32, cudnn.deterministic, matmul.allow_tf32 = numerics == "tf32", True, numerics == "tf32"
     try:
         yield
     finally:

@@ -60,7 +60,9 @@ def files_at(address: str | Path) -> Files:
     try:
         system, root = fs.FileSystem.from_uri(text)
     except (OSError, ValueError, pa.ArrowException) as error:
-        raise StoreError(f"the store's address {text!r} cannot be used: {error}. Give a folder, or s3://bucket/prefix, or gs://bucket/prefix") from error
+        raise StoreError(
+            f"the store's address {text!r} cannot be used: {error}. Give a folder, or s3://bucket/prefix, or gs://bucket/prefix"
+        ) from error
     return Bucket(text, system, root)
 
 

@@ -16,7 +16,7 @@ from orchestrator.errors import InputError, nearest
 if TYPE_CHECKING:
     from orchestrator.method import Method
 
-RESERVED = ("method", "network", "tasks", "seed")
+RESERVED = ("method", "network", "tasks", "seed", "numerics")
 
 
 @dataclass(frozen=True)

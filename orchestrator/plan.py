@@ -7,10 +7,13 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 from orchestrator.canonical import canonical_json
 from orchestrator.errors import PlanError, SpoliaError
 from orchestrator.grid import Dropped
+from orchestrator.registry import sources_digest
+from orchestrator.result import content_digest
 from orchestrator.store import Store
 from orchestrator.sweep import Sweep
 from orchestrator.task import DataRecord, Task
@@ -21,7 +24,8 @@ DEEPEST = 200  # longest chain of needs; a deeper one is taken for an endless on
 
 @dataclass(frozen=True)
 class Plan:
-    """Cells, every distinct trial behind them in an order that respects needs, and what the store knows of each."""
+    """Cells, every distinct trial behind them in an order that respects needs, and what the store knows of each. `stale` says of trials that are done
+    why running them again might give something else."""
 
     name: str
     question: str
@@ -32,6 +36,7 @@ class Plan:
     outcomes: Mapping[str, str]
     failures: Mapping[str, str]
     seconds: Mapping[str, float]
+    stale: Mapping[str, str]
 
     @cached_property
     def users(self) -> Mapping[str, int]:
@@ -106,8 +111,9 @@ def data_record(name: str, store: Store) -> DataRecord:
     return record
 
 
-def make_plan(name: str, sweep: Sweep, store: Store) -> Plan:
-    """Plan a sweep against a store. Raises PlanError (or DataError) that lists every reason why cells cannot run."""
+def make_plan(name: str, sweep: Sweep, store: Store, *, rerun_stale: bool = False) -> Plan:
+    """Plan a sweep against a store; with `rerun_stale`, results that are stale do not count. Raises PlanError (or DataError) that lists every reason
+    why cells cannot run."""
     problems: dict[str, int] = {}
     tasks: dict[Task, Task] = {}
     cells: list[Cell] = []
@@ -127,9 +133,8 @@ def make_plan(name: str, sweep: Sweep, store: Store) -> Plan:
     if problems:
         total = len(sweep.cells)
         raise PlanError(f"{name}: cells that cannot run as written:", (f"{p} ({n} of {total} cells)" for p, n in problems.items()))
-    outcomes, failures, seconds = _known(trials, store)
     question = inspect.cleandoc(sweep.question or "")
-    return Plan(name, question, tuple(cells), sweep.axes, sweep.cells.dropped, trials, outcomes, failures, seconds)
+    return Plan(name, question, tuple(cells), sweep.axes, sweep.cells.dropped, trials, **_known(trials, store, rerun_stale))
 
 
 def _walk(trial: Trial, known: Mapping[str, Trial], above: Sequence[Trial] = ()) -> Iterable[Trial]:
@@ -151,26 +156,60 @@ def _walk(trial: Trial, known: Mapping[str, Trial], above: Sequence[Trial] = ())
     return [*found, trial]
 
 
-def _known(trials: Mapping[str, Trial], store: Store) -> tuple[dict[str, str], dict[str, str], dict[str, float]]:
-    """Outcomes, last failures and seconds of the trials that the store knows."""
+def _known(trials: Mapping[str, Trial], store: Store, rerun_stale: bool) -> dict[str, dict[str, Any]]:
+    """Outcomes, last failures, seconds and staleness of the trials that the store knows."""
     outcomes: dict[str, str] = {}
-    failures: dict[str, str] = {}
     seconds: dict[str, float] = {}
-    for key, trial in trials.items():
-        record = store.find(key)
-        if record is not None:
-            _compare(trial, record["trial"])
-            outcomes[key] = record["outcome"]
-            seconds[key] = record["timings"]["ended"] - record["timings"]["began"]
-        elif (failure := store.failure(key)) is not None:
-            failures[key] = failure["reason"]
-    return outcomes, failures, seconds
+    stale: dict[str, str] = {}
+    contents: dict[str, str] = {}
+    for record in store.find_all(trials):  # needs come first, as in the plan
+        key = record["key"]
+        compare(trials[key], record["trial"])
+        outcomes[key], contents[key] = record["outcome"], content_digest(record)
+        seconds[key] = record["timings"]["ended"] - record["timings"]["began"]
+        if why := _why_stale(trials[key], record, contents, stale):
+            stale[key] = why
+    if rerun_stale:
+        outcomes = {key: outcome for key, outcome in outcomes.items() if key not in stale}
+    failed = store.failures()
+    failures = {key: str((store.failure(key) or {}).get("reason", "")) for key in trials if key in failed and key not in outcomes}
+    return {"outcomes": outcomes, "failures": failures, "seconds": seconds, "stale": stale}
 
 
-def _compare(trial: Trial, stored: Mapping[str, object]) -> None:
+def _why_stale(trial: Trial, record: Mapping[str, Any], contents: Mapping[str, str], stale: Mapping[str, str]) -> str | None:
+    """Why a result might come out otherwise today, or None."""
+    if record["provenance"]["sources"] != sources_digest(type(trial.method)):
+        return f"made with other code of {trial.method.name}"
+    for name, need in record["needs"].items():
+        if need["key"] in stale:
+            return (
+                f"its need {name!r} was {stale[need['key']]}"
+                if "need" not in stale[need["key"]]
+                else f"something that its need {name!r} needs is stale"
+            )
+        if contents.get(need["key"], need["content"]) != need["content"]:
+            return f"made from another result of its need {name!r}"
+    return None
+
+
+def compare(trial: Trial, stored: Mapping[str, Any]) -> None:
     """A hit counts only with the same settings in full: a default that changed without a new revision must not pass as the same trial."""
-    ours, theirs = trial.method.to_json()["settings"], stored["method"]["settings"]  # type: ignore[index]
-    for name in ours.keys() & theirs.keys():
-        if canonical_json(ours[name]) != canonical_json(theirs[name]):
-            raise PlanError(f"{trial.method.name}.{name}: the store's result {trial.key[:12]} was made with {theirs[name]!r}, the same key now means "
-                            f"{ours[name]!r}. A default changed; raise the method's revision")  # fmt: skip
+    ours = trial.to_json()
+    pairs = [(trial.method.name, ours["method"], stored["method"])]
+    if ours["network"] and stored["network"]:
+        pairs.append((ours["network"]["name"], ours["network"], stored["network"]))
+    for owner, mine, theirs in pairs:
+        if found := _first_difference(mine["settings"], theirs["settings"], ""):
+            name, new, old = found
+            raise PlanError(f"{owner}.{name}: the store's result {trial.key[:12]} was made with {old!r}, the same key now means {new!r}. A default "
+                            f"changed; raise the revision")  # fmt: skip
+
+
+def _first_difference(ours: Any, theirs: Any, path: str) -> tuple[str, Any, Any] | None:
+    """The first setting that differs, methods inside settings included; settings that only one side has are none."""
+    if isinstance(ours, Mapping) and isinstance(theirs, Mapping):
+        inner = ((k, ours[k], theirs[k]) for k in ours if k in theirs and k != "path")
+        return next((d for k, a, b in inner if (d := _first_difference(a, b, f"{path}.{k}".lstrip(".")))), None)
+    if isinstance(ours, list) and isinstance(theirs, list) and len(ours) == len(theirs):
+        return next((d for i, (a, b) in enumerate(zip(ours, theirs, strict=True)) if (d := _first_difference(a, b, f"{path}[{i}]"))), None)
+    return None if canonical_json(ours) == canonical_json(theirs) else (path, ours, theirs)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from orchestrator.canonical import digest
 from orchestrator.component import ComponentRecord, Part, rebuild
 from orchestrator.errors import CorruptError, MethodError, nearest
 from orchestrator.matrix import Matrix
@@ -49,6 +50,11 @@ class Component:
         """`<key>/network?task=a`: names the component in any store."""
         labels = "&".join(f"{k}={v}" for k, v in self.record.labels.items())
         return f"{self.result.key}/{self.record.name}" + (f"?{labels}" if labels else "")
+
+
+def content_digest(record: Mapping[str, Any]) -> str:
+    """SHA-256 of what a trial found, without when, where and how fast: two runs that computed the same bits have one."""
+    return digest({k: record[k] for k in ("key", "outcome", "metrics", "components", "matrices")})
 
 
 class Result:

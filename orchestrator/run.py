@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NoReturn, cast
 
@@ -14,16 +14,19 @@ from torch import nn
 from orchestrator.canonical import derive
 from orchestrator.component import ComponentRecord, Part, state_bytes
 from orchestrator.data import sources
-from orchestrator.data.batches import in_order
+from orchestrator.data.batches import Batch, Feed, in_order
 from orchestrator.errors import Infeasible, MethodError, nearest
-from orchestrator.fit import Fit, FitRequest, Loss, Nets, Watch, fit
+from orchestrator.fit import Fit, FitRequest, Loss, Nets, OnEpoch, Watch, fit
+from orchestrator.loop import Loop
 from orchestrator.matrix import Matrix, make_matrix
 from orchestrator.network import Network
 from orchestrator.optim import OptimizerOf, Schedule, constant
+from orchestrator.reading import Data, Noise
 from orchestrator.recombination import Scores, recombine
 from orchestrator.result import Component, Result
 from orchestrator.scratch import Scratch
-from orchestrator.task import Data, Task, Tasks
+from orchestrator.stopping import Best, Until
+from orchestrator.task import Task, Tasks
 from orchestrator.trial import Trial, locate
 
 Labels = Mapping[str, str]
@@ -34,7 +37,7 @@ class Run:
     `train` twice leaves the same as once."""
 
     def __init__(self, trial: Trial, needs: Mapping[str, Result], *, scratch: Scratch | None = None, device: str | torch.device = "cpu",
-                 on_epoch: Callable[[str, int, int], None] | None = None) -> None:  # fmt: skip
+                 on_epoch: OnEpoch | None = None) -> None:  # fmt: skip
         self.trial, self.needs = trial, dict(needs)
         self.tasks = Tasks(trial.tasks, trial.method.tasks.names)
         self.seed = trial.seed
@@ -46,6 +49,7 @@ class Run:
         self._scratch = scratch or Scratch(None)
         self._on_epoch = on_epoch
         self._fitting = ""
+        self._loop: Loop | None = None
         torch.manual_seed(derive(self.seed, "start"))
 
     @staticmethod
@@ -71,7 +75,7 @@ class Run:
         if self.trial.network is None:
             raise MethodError(f"{self.trial.method.name} has no network; list 'network' in its `uses`")
         about = task or self.tasks[0]
-        channels = sources.load(about.data).record.shape[0]
+        channels = self.image(about)[0]
         names = [f"output {i}" for i in range(classes)] if classes is not None else list(about.class_names)
         spec, stream = self.trial.network, start or name
         with torch.random.fork_rng(devices=[]):
@@ -90,7 +94,7 @@ class Run:
 
     def image(self, task: Task) -> tuple[int, int, int]:
         """Shape of a task's images: (channels, height, width)."""
-        return sources.load(task.data).record.shape
+        return task.image(sources.load(task.data).record)
 
     def need(self, name: str) -> Result:
         """The result of a need. Raises MethodError for a name that `needs` does not give."""
@@ -100,27 +104,68 @@ class Run:
 
     # ------------------------------------------------------------------ training and measuring
 
-    def fit(self, stage: str, nets: Nets, loss: Loss, data: Data | Mapping[str, Data], *, optimizer: OptimizerOf, epochs: int, batch: int = 128,
-            length: Literal["longest", "shortest"] = "longest", schedule: Schedule | None = None, frozen: Nets | None = None,
-            watch: Watch | None = None, every: int = 1) -> Fit:  # fmt: skip
+    def fit(self, stage: str, nets: Nets, loss: Loss, data: Data | Noise | Mapping[str, Data | Noise], *, optimizer: OptimizerOf,
+            epochs: int | None = None, steps: int | None = None, batch: int = 128, length: Literal["longest", "shortest"] = "longest",
+            schedule: Schedule | None = None, frozen: Nets | None = None, watch: Watch | None = None, every: int = 1, select: Best | None = None,
+            until: Until | None = None) -> Fit:  # fmt: skip
         """Train `nets` in place and return what happened.
 
         `loss(nets, batch)` gives a scalar tensor or named ones, which are summed and logged; `nets` holds the trained and the frozen nets by name,
         `batch` is a `Batch`, or a mapping of them where `data` is a mapping. Everything reaches it through its arguments. `epochs` count passes
-        through the longest (or shortest) data set; the others cycle. `frozen` nets stay in eval mode, get no gradient, and their bits are compared
-        afterwards. `watch` is evaluated every `every` epochs and at the end. Stage names are unique within a trial.
+        through the longest (or shortest) data set, `steps` optimiser steps; the other data sets cycle. `frozen` nets stay in eval mode, get no
+        gradient, and their bits are compared afterwards. `watch` is evaluated every `every` epochs and at the end; `select=Best("val_accuracy")`
+        ends with the best state on that curve, `until=Plateau(...)` or any pure function of the curves stops early. With the trial's numerics at
+        bf16 the loss is computed under autocast, weights and optimiser stay in fp32. Stage names are unique within a trial.
         """
-        if stage in self.fits:
-            raise MethodError(f"stage {stage!r} is used twice; every fit of a trial needs a name of its own")
-        request = FitRequest(stage, dict(nets), loss, dict(data) if isinstance(data, Mapping) else {"data": data}, isinstance(data, Data), optimizer,
-                             epochs, batch, length, schedule or constant(), dict(frozen or {}), watch, every, self.seed, self.device,
-                             self._on_epoch)  # fmt: skip
-        self._fitting = stage
+        self._enter(stage)
+        request = FitRequest(stage, dict(nets), loss, dict(data) if isinstance(data, Mapping) else {"data": data}, not isinstance(data, Mapping),
+                             optimizer, epochs, steps, batch, length, schedule or constant(), dict(frozen or {}), watch, every, select, until,
+                             self.trial.numerics, self.seed, self.device, self._on_epoch)  # fmt: skip
         try:
             self.fits[stage] = fit(request, self._scratch)
         finally:
             self._fitting = ""
         return self.fits[stage]
+
+    def _enter(self, stage: str) -> None:
+        if stage in self.fits or self._fitting == stage:
+            raise MethodError(f"stage {stage!r} is used twice; every fit of a trial needs a name of its own")
+        if self._fitting:
+            raise MethodError(f"stage {stage!r} begins inside stage {self._fitting!r}; one after another, please")
+        self._fitting = stage
+
+    def epochs(self, stage: str, count: int, **state: Any) -> Iterator[int]:
+        """An own loop, for what `fit` cannot express: `for epoch in run.epochs("train", 10, net=net, optimizer=optimizer): ...`
+
+        `state` is all that changes from epoch to epoch (modules, optimisers); it is saved and restored, so that a resumed trial goes on with the same
+        bits. Read data by `run.batches`, leave values by `run.curve`.
+        """
+        self._enter(stage)
+        self._loop = loop = Loop(stage, count, state, self.seed, self._scratch, self._on_epoch)
+        try:
+            yield from loop
+        finally:
+            self.fits[stage] = loop.as_fit()
+            self._fitting, self._loop = "", None
+
+    def batches(self, data: Data | Noise, *, batch: int = 128, name: str = "data") -> Iterator[Batch]:
+        """Inside `epochs`: this epoch's batches, in the order that `fit` would read them. Two data sets of a stage need two names."""
+        if self._loop is None:
+            raise MethodError("run.batches(...) belongs inside `for epoch in run.epochs(...)`")
+        if data.part == "test" and not data.because:
+            raise MethodError(
+                f"stage {self._fitting!r}: data {name!r} is the test part; train on task.train, or say task.part('test', because='...')"
+            )
+        feed = Feed(data, name=name, seed=self.seed, stage=self._fitting, device=self.device)
+        size = min(batch, len(feed))
+        self._loop.images += (len(feed) // size) * size
+        return feed.epoch(self._loop.epoch, len(feed) // size, size)
+
+    def curve(self, **values: float) -> None:
+        """Inside `epochs`: values of this epoch on the stage's curves; one that is not finite ends the trial as diverged."""
+        if self._loop is None:
+            raise MethodError("run.curve(...) belongs inside `for epoch in run.epochs(...)`")
+        self._loop.point({name: float(value) for name, value in values.items()})
 
     @torch.no_grad()
     def accuracy(self, net: nn.Module, data: Data, *, among: Sequence[int] | None = None) -> float:
@@ -173,6 +218,19 @@ class Run:
         if name not in declared:
             raise MethodError(f"{self.trial.method.name} declares no matrix {name!r}. {nearest(name, declared)}")
         self.matrices[name] = make_matrix(name, (declared[name].rows, declared[name].columns), rows, columns, values, count, chance)
+
+    def adopt(self, *needs: str) -> None:
+        """Pass on what these needs left: their metrics and components, as far as this method declares them under the same names and labels."""
+        metrics = {m.name: m.by for m in self.trial.method.metrics}
+        components = {c.name: c.by for c in self.trial.method.components}
+        for need in map(self.need, needs):
+            for entry in need.metrics:
+                if metrics.get(entry["name"]) == tuple(entry["labels"]):
+                    self.log(by=entry["labels"], **{entry["name"]: math.nan if entry["value"] is None else entry["value"]})
+            for component in need.every_component():
+                record = component.record
+                if components.get(record.name) == tuple(record.labels):
+                    self.kept[record.name, tuple(record.labels.items())] = (record, need.store.blob(record.blob))
 
     def infeasible(self, reason: str) -> NoReturn:
         """End the trial with the outcome `infeasible`: what was asked for does not exist, and that is the answer."""

@@ -122,7 +122,9 @@ class Store:
         if content is None:
             raise CorruptError(f"{self.address}/{path} is missing though a result names it")
         if hashlib.sha256(content).hexdigest() != name:
-            raise CorruptError(f"{self.address}/{path} has been altered: its content does not hash to its name. Remove it and the results that name it")
+            raise CorruptError(
+                f"{self.address}/{path} has been altered: its content does not hash to its name. Remove it and the results that name it"
+            )
         return content
 
     # ------------------------------------------------------------------ what is not a result

@@ -63,9 +63,11 @@ def _trial(point: Point, built: dict[Any, Method]) -> Trial:
     values = dict(point.values)
     tasks = values.pop("tasks", ())
     cls, network, seed = values.pop("method"), values.pop("network", None), values.pop("seed", None)
+    numerics = values.pop("numerics", "fp32")
     same = (cls, *((name, id(value)) for name, value in values.items()))
     method = built.get(same) or built.setdefault(same, cls(**values))
-    return Trial(method=method, network=network, tasks=(tasks,) if isinstance(tasks, Task) else tuple(tasks), seed=seed)
+    listed = (tasks,) if isinstance(tasks, Task) else tuple(tasks)
+    return Trial(method=method, network=network, tasks=listed, seed=seed, numerics=numerics)
 
 
 def _point_problems(point: Point) -> Iterator[str]:

@@ -9,15 +9,15 @@ out for validation, called "a" in labels and figures. The test part keeps every 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from typing import Any, Literal
 
 from orchestrator.canonical import digest
 from orchestrator.errors import DataError, InputError, nearest
+from orchestrator.reading import IGNORED, Data, Part
 
-Part = Literal["train", "validation", "test"]
-IGNORED = -100  # the label that cross entropy skips
+Shift = Literal["inverted", "permuted", "rotated", "noisy", "contrast"]
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
@@ -56,16 +56,45 @@ class Task:
     share: tuple[int, int] = (0, 1)
     limit: int | None = None
     held_out: float = 0.1
+    positive: tuple[int | str, ...] | None = None
+    shift: tuple[str, float] | None = None
+    size: int | None = None
+    coloured: bool = False
     label: str = ""
 
     def classes(self, *wanted: int | str) -> Task:
         """Keep these classes, by name or by index in the data set, and number them in the order given."""
-        repeated = sorted({str(w) for w in wanted if wanted.count(w) > 1})
-        if not wanted or repeated:
-            raise InputError(f"{self.data}.classes(): " + (f"{', '.join(repeated)} named twice" if repeated else "name at least one class"))
-        if any(isinstance(w, bool) or not isinstance(w, int | str) for w in wanted):
-            raise InputError(f"{self.data}.classes(): a class is a name or an index, got {wanted!r}")
+        _check_classes(f"{self.data}.classes()", wanted)
         return replace(self, wanted=wanted)
+
+    def binary(self, *positive: int | str) -> Task:
+        """Two labels: 1 for these classes, 0 for all others that the task keeps (a category against the background)."""
+        _check_classes(f"{self.data}.binary()", positive)
+        return replace(self, positive=positive)
+
+    def shifted(self, kind: Shift, amount: float | None = None) -> Task:
+        """Another domain made of the same images, training and test alike: `inverted`; `permuted` (one order of the pixels, `amount` numbers it,
+        0 unless given); `rotated` by 90, 180 or 270 degrees; `noisy` (normal noise, `amount` of the brightness range, 0.2); `contrast` times `amount`
+        (0.5). Images are still normalised by the statistics of the data set as it is, so that a shift stays one."""
+        usual = {"inverted": 0.0, "permuted": 0.0, "rotated": 90.0, "noisy": 0.2, "contrast": 0.5}
+        if kind not in usual:
+            raise InputError(f"{self.data}.shifted(): no shift {kind!r}. {nearest(kind, usual)}")
+        value = usual[kind] if amount is None else float(amount)
+        allowed = {"inverted": value == 0, "permuted": value >= 0 and value == int(value), "rotated": value in (90, 180, 270),
+                   "noisy": 0 < value <= 1, "contrast": 0 < value <= 10}  # fmt: skip
+        if not allowed[kind]:
+            raise InputError(f"{self.data}.shifted({kind!r}): amount {amount!r} cannot be meant")
+        return replace(self, shift=(kind, value))
+
+    def resized(self, size: int) -> Task:
+        """Images of `size` x `size` pixels (bilinear, with antialiasing)."""
+        if size < 1:
+            raise InputError(f"{self.data}.resized({size}) leaves no pixel")
+        return replace(self, size=size)
+
+    def rgb(self) -> Task:
+        """Three equal channels where images are grey, for networks that share a backbone with colour sets or were trained on one."""
+        return replace(self, coloured=True)
 
     def images(self, share: int = 0, *, of: int = 1, limit: int | None = None) -> Task:
         """Keep share number `share` of `of` disjoint, equal shares of the training images (drawn a class at a time, the same in every trial), and
@@ -93,19 +122,30 @@ class Task:
         """The label, or a name made of what is taken."""
         if self.label:
             return self.label
-        name = self.data.rsplit("/", 1)[-1].lower()
+        path, _, options = self.data.partition("?")
+        name = re.sub(r"[^A-Za-z0-9_-]+", "_", path.rsplit("/", 1)[-1]).strip("_").lower() or "data"
+        name += f"-{digest(options)[:4]}" if options else ""
         if self.wanted is not None:
-            chosen = ".".join(re.sub(r"[^A-Za-z0-9_-]+", "_", str(w)) for w in self.wanted)
-            name += "-" + (chosen if len(chosen) <= 24 else f"{len(self.wanted)}classes-{digest([str(w) for w in self.wanted])[:4]}")
+            name += "-" + _joined(self.wanted)
+        name += f"-{_joined(self.positive)}.or.rest" if self.positive else ""
         if self.share[1] > 1:
             name += f"-{self.share[0]}of{self.share[1]}"
-        return name + (f"-{self.limit}" if self.limit else "")
+        name += f"-{self.limit}" if self.limit else ""
+        name += (f"-{self.shift[0]}" + (f"{self.shift[1]:g}" if self.shift[1] else "")) if self.shift else ""
+        return name + (f"-{self.size}px" if self.size else "") + ("-rgb" if self.coloured else "")
 
     def resolve(self, record: DataRecord) -> Task:
         """The same task with its data's digest, its classes by name. Raises DataError for a class that the data lacks."""
-        wanted = range(len(record.classes)) if self.wanted is None else self.wanted
+        wanted = self._named(record, range(len(record.classes)) if self.wanted is None else self.wanted)
+        positive = None if self.positive is None else self._named(record, self.positive)
+        if positive is not None and not set(positive) < set(wanted):
+            raise DataError(f"{self.data}.binary(): {', '.join(positive)} must be some of the classes kept and not all: {', '.join(wanted)}")
+        resolved = replace(self, digest=record.digest, wanted=wanted, positive=positive)
+        return resolved if self.label else replace(resolved, label=self.name)
+
+    def _named(self, record: DataRecord, classes: Iterable[int | str]) -> tuple[str, ...]:
         names, missing = [], []
-        for one in wanted:
+        for one in classes:
             if isinstance(one, int) and 0 <= one < len(record.classes):
                 names.append(record.classes[one])
             elif isinstance(one, str) and one in record.classes:
@@ -116,34 +156,44 @@ class Task:
             listed = f"{nearest(str(missing[0]), record.classes)} By index: 0 to {len(record.classes) - 1}."
             raise DataError(f"{self.data} has no class {', '.join(repr(m) for m in missing)}. {listed}")
         if len(set(names)) < len(names):
-            raise DataError(f"{self.data}: a class is named twice in {self.wanted!r}")
-        resolved = replace(self, digest=record.digest, wanted=tuple(names))
-        return resolved if self.label else replace(resolved, label=self.name)
+            raise DataError(f"{self.data}: a class is named twice in {tuple(classes)!r}")
+        return tuple(names)
+
+    def image(self, record: DataRecord) -> tuple[int, int, int]:
+        """Shape (channels, height, width) of the task's images, for the data that the record describes."""
+        channels, height, width = record.shape
+        return (3 if self.coloured and channels == 1 else channels, *((self.size, self.size) if self.size else (height, width)))
+
+    @property
+    def kept_classes(self) -> tuple[str, ...]:
+        """Classes of the data set whose images the task takes, in order. Only of a resolved task."""
+        if not self.digest or self.wanted is None:
+            raise InputError(f"the classes of {self.name} are known once a plan has resolved it")
+        return tuple(str(w) for w in self.wanted)
 
     @property
     def class_names(self) -> tuple[str, ...]:
         """Names in label order. Only of a resolved task."""
-        if not self.digest or self.wanted is None:
-            raise InputError(f"the classes of {self.name} are known once a plan has resolved it")
-        return tuple(str(w) for w in self.wanted)
+        return self.kept_classes if self.positive is None else ("rest", "+".join(str(p) for p in self.positive))
 
     @property
     def num_classes(self) -> int:
         return len(self.class_names)
 
     def identity(self) -> dict[str, Any]:
-        """What enters a trial's key: the digest, not the data's name."""
-        return {"data": self.digest, "classes": list(self.class_names), "share": list(self.share), "limit": self.limit,
-                "held_out": self.held_out, "name": self.name}  # fmt: skip
+        """What enters a trial's key: the digest, not the data's name. Verbs that were not used are not in it, so that new ones change no old key."""
+        used = {"positive": list(self.positive) if self.positive else None, "shift": list(self.shift) if self.shift else None, "size": self.size,
+                "rgb": self.coloured or None}  # fmt: skip
+        return {"data": self.digest, "classes": list(self.kept_classes), "share": list(self.share), "limit": self.limit,
+                "held_out": self.held_out, "name": self.name, **{k: v for k, v in used.items() if v is not None}}  # fmt: skip
 
     def to_json(self) -> dict[str, Any]:
-        fields = {"data": self.data, "digest": self.digest, "share": list(self.share), "limit": self.limit, "held_out": self.held_out}
-        return {**fields, "wanted": None if self.wanted is None else list(self.wanted), "label": self.label}
+        return {f.name: list(v) if isinstance(v := getattr(self, f.name), tuple) else v for f in fields(self)}
 
     @staticmethod
     def from_json(value: Mapping[str, Any]) -> Task:
-        wanted = value["wanted"]
-        return Task(**{**value, "share": tuple(value["share"]), "wanted": None if wanted is None else tuple(wanted)})
+        found: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in value.items()}
+        return Task(**found)
 
     @property
     def train(self) -> Data:
@@ -165,51 +215,17 @@ class Task:
         return Data(task=self, part=part, because=because)
 
 
-@dataclass(frozen=True)
-class RandInt:
-    """Integers from 0 to `high` - 1, one an image, drawn anew each epoch by name."""
-
-    high: int
-
-
-def randint(high: int) -> RandInt:
-    """Declare a random draw of a loss: `task.train.drawing(rotation=randint(4))`."""
-    if high < 1:
-        raise InputError(f"randint({high}) has nothing to draw from")
-    return RandInt(high)
+def _check_classes(where: str, named: Sequence[int | str]) -> None:
+    repeated = sorted({str(w) for w in named if named.count(w) > 1})
+    if not named or repeated:
+        raise InputError(f"{where}: " + (f"{', '.join(repeated)} named twice" if repeated else "name at least one class"))
+    if any(isinstance(w, bool) or not isinstance(w, int | str) for w in named):
+        raise InputError(f"{where}: a class is a name or an index, got {named!r}")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Data:
-    """A part of a task as a fit reads it. Its batches carry `x` (float, normalised, [B, C, H, W]), `y` (int64, [B]), and what is declared here."""
-
-    task: Task
-    part: Part
-    draws: tuple[tuple[str, RandInt], ...] = ()
-    labels: tuple[tuple[str, tuple[int, ...]], ...] = ()
-    crop: int = 0
-    flip: bool = False
-    order: str = ""
-    because: str = ""
-
-    def drawing(self, **draws: RandInt) -> Data:
-        """Random numbers that the loss needs, one an image: `batch.rotation` for `drawing(rotation=randint(4))`."""
-        return replace(self, draws=(*self.draws, *draws.items()))
-
-    def labelled(self, **labels: Sequence[int]) -> Data:
-        """A second label made of the first: entry c is the new label of class c; `IGNORED` (-100) leaves an image out of a cross entropy."""
-        for name, mapping in labels.items():
-            if len(mapping) != self.task.num_classes:
-                raise InputError(f"labelled({name}=...): {len(mapping)} entries for the {self.task.num_classes} classes of {self.task.name}")
-        return replace(self, labels=(*self.labels, *((k, tuple(v)) for k, v in labels.items())))
-
-    def augmented(self, *, crop: int = 4, flip: bool = True) -> Data:
-        """Random shifts by up to `crop` pixels (zero padding) and random horizontal flips, on the device."""
-        return replace(self, crop=crop, flip=flip)
-
-    def ordered(self, name: str) -> Data:
-        """Name the stream of order, augmentation and draws: two data sets with equal names are read in the same order."""
-        return replace(self, order=name)
+def _joined(classes: Sequence[int | str]) -> str:
+    chosen = ".".join(re.sub(r"[^A-Za-z0-9_-]+", "_", str(w)) for w in classes)
+    return chosen if len(chosen) <= 24 else f"{len(classes)}classes-{digest([str(w) for w in classes])[:4]}"
 
 
 def common_classes(tasks: Sequence[Task]) -> tuple[str, ...]:

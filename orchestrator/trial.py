@@ -9,12 +9,12 @@ from functools import cached_property
 from typing import Any
 
 from orchestrator.canonical import digest
-from orchestrator.errors import InputError, MethodError, PlanError
+from orchestrator.errors import InputError, MethodError, PlanError, nearest
 from orchestrator.method import Method, canonical_method
 from orchestrator.task import Task
 
 KEY_FORMAT = 1
-NUMERICS = "fp32"  # the class of arithmetic; part of a key because bits depend on it
+NUMERICS = ("fp32", "tf32", "bf16")  # classes of arithmetic; in the key, because bits depend on them
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +58,7 @@ class Trial:
     network: NetworkSpec | None = None
     tasks: tuple[Task, ...] = ()
     seed: int | None = None
+    numerics: str = "fp32"
 
     def __post_init__(self) -> None:
         method = canonical_method(self.method)
@@ -67,7 +68,7 @@ class Trial:
                 object.__setattr__(self, field, blank)
 
     def replace(self, **changes: Any) -> Trial:
-        """The same trial with another method, network, tasks or seed: how `needs` are written."""
+        """The same trial with another method, network, tasks, seed or numerics: how `needs` are written."""
         return replace(self, **changes)
 
     @cached_property
@@ -87,7 +88,7 @@ class Trial:
             "network": self.network.identity() if self.network else None,
             "tasks": [task.identity() for task in self.tasks],
             "seed": self.seed,
-            "numerics": NUMERICS,
+            "numerics": self.numerics,
             "needs": {name: need.key for name, need in self.needs.items()},
         }
 
@@ -100,7 +101,8 @@ class Trial:
     def label(self) -> str:
         """A line for people."""
         parts = [self.method.label, self.network.label if self.network else "", " + ".join(t.name for t in self.tasks)]
-        return "  ".join(p for p in [*parts, "" if self.seed is None else f"seed {self.seed}"] if p)
+        parts += ["" if self.seed is None else f"seed {self.seed}", "" if self.numerics == "fp32" else self.numerics]
+        return "  ".join(p for p in parts if p)
 
     def problems(self) -> list[str]:
         """Why the trial cannot run as written: roles, network, seed, names, then the method's own check."""
@@ -110,6 +112,8 @@ class Trial:
             found.append(f"{method.name} needs a network: write network=[resnet8()] beside its grid")
         if "seed" in method.uses and self.seed is None:
             found.append(f"{method.name} needs a seed: write seed=range(3) beside its grid")
+        if self.numerics not in NUMERICS:
+            found.append(f"numerics: no class of arithmetic {self.numerics!r}. {nearest(str(self.numerics), NUMERICS)}")
         try:
             locate(method.path)
         except PlanError as error:
@@ -121,13 +125,16 @@ class Trial:
     def to_json(self) -> dict[str, Any]:
         """Everything needed to run the trial in another process."""
         network = self.network.to_json() if self.network else None
-        return {"method": self.method.to_json(), "network": network, "tasks": [t.to_json() for t in self.tasks], "seed": self.seed}
+        return {"method": self.method.to_json(), "network": network, "tasks": [t.to_json() for t in self.tasks], "seed": self.seed,
+                "numerics": self.numerics}  # fmt: skip
 
     @staticmethod
     def from_json(value: Mapping[str, Any]) -> Trial:
         network = NetworkSpec.from_json(value["network"]) if value["network"] else None
         tasks = tuple(Task.from_json(t) for t in value["tasks"])
-        return Trial(method=method_from_json(value["method"]), network=network, tasks=tasks, seed=value["seed"])
+        return Trial(
+            method=method_from_json(value["method"]), network=network, tasks=tasks, seed=value["seed"], numerics=value.get("numerics", "fp32")
+        )
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import lru_cache
 
 import torch
@@ -10,13 +11,15 @@ from torch import Tensor
 
 from orchestrator.canonical import derive
 from orchestrator.data import sources
+from orchestrator.data.changes import changed
 from orchestrator.data.sources import data_root
 from orchestrator.errors import InputError
-from orchestrator.task import Data, Part, Task
+from orchestrator.reading import Data, Noise, Normal, Part, RandInt
+from orchestrator.task import Task
 
 
 class Batch:
-    """Images `x` (float, normalised, [B, C, H, W]), labels `y` (int64, [B]), and what the data declared: extra labels and draws, each [B]."""
+    """Images `x` (float, normalised, [B, C, H, W]), labels `y` (int64, [B]), and what the data declared: extra labels and draws, each [B, ...]."""
 
     def __init__(self, tensors: dict[str, Tensor]) -> None:
         self._tensors = tensors
@@ -28,38 +31,57 @@ class Batch:
         raise AttributeError(f"the batch has no {name!r}, only {', '.join(tensors)}; declare it with .drawing(...) or .labelled(...)")
 
     def __len__(self) -> int:
-        return len(self._tensors["y"])
+        return len(self._tensors["x"])
 
 
-@lru_cache(maxsize=12)
-def _stored(task: Task, part: Part, device: torch.device, root: str) -> tuple[Tensor, Tensor]:
+@dataclass(frozen=True)
+class Pixels:
+    """Images of a task, uint8: rows of a set that all workers of a node share, or on a GPU the task's own images."""
+
+    base: Tensor
+    rows: Tensor | None
+
+    def take(self, index: Tensor | slice) -> Tensor:
+        """The images at these places, [B, C, H, W]."""
+        return self.base[index if self.rows is None else self.rows[index]]
+
+
+@lru_cache(maxsize=32)
+def _stored(task: Task, part: Part, device: torch.device, root: str) -> tuple[Pixels, Tensor]:
     images = sources.load_verified(task)
     chosen = sources.rows(task, part, images)
     x, y = images.test if part == "test" else images.train
-    labels = sources.labels(task, images, y[chosen])
-    return torch.from_numpy(x[chosen]).to(device), torch.from_numpy(labels).to(device)
+    labels = torch.from_numpy(sources.labels(task, images, y[chosen])).to(device)
+    if task.shift or task.size or (task.coloured and x.shape[1] == 1):
+        return Pixels(torch.from_numpy(changed(x[chosen], task, part)).to(device), None), labels
+    if device.type == "cpu":
+        return Pixels(torch.from_numpy(x), torch.from_numpy(chosen)), labels
+    return Pixels(torch.from_numpy(x[chosen]).to(device), None), labels
 
 
-def tensors(data: Data, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Pixels (uint8, [N, C, H, W]) and labels (int64, [N]) of a part of a task, on the device; shared by all who ask."""
+def tensors(data: Data, device: torch.device) -> tuple[Pixels, Tensor]:
+    """Pixels and labels (int64, [N]) of a part of a task, on the device; shared by all who ask."""
     return _stored(data.task, data.part, device, str(data_root()))
 
 
 class Feed:
     """One data set as a fit reads it: `epoch(...)` yields its batches."""
 
-    def __init__(self, data: Data, *, name: str, seed: int | None, stage: str, device: torch.device) -> None:
+    def __init__(self, data: Data | Noise, *, name: str, seed: int | None, stage: str, device: torch.device) -> None:
         self.data, self.device = data, device
         self.stream = (seed, stage, "data", data.order or name)
+        if isinstance(data, Noise):
+            self.count = data.images
+            return
         self.x, self.y = tensors(data, device)
-        if not len(self.y):
+        self.count = len(self.y)
+        if not self.count:
             raise InputError(f"{data.task.name} has no {data.part} image; its task keeps too few or holds out too many")
-        record = sources.load(data.task.data).record
-        self.normalise = Normalise(record.mean, record.std, device)
+        self.normalise = normaliser(data.task, device)
         self.extra = {k: torch.tensor(mapping, device=device)[self.y] for k, mapping in data.labels}
 
     def __len__(self) -> int:
-        return len(self.y)
+        return self.count
 
     def _generator(self, epoch: int, what: str) -> torch.Generator:
         return torch.Generator().manual_seed(derive(*self.stream, epoch, what))
@@ -67,23 +89,40 @@ class Feed:
     def epoch(self, epoch: int, steps: int, batch: int) -> Iterator[Batch]:
         """`steps` batches of `batch` images. A set shorter than that is passed through again, in another order each time."""
         total = steps * batch
+        drawn = {n: self._integers(d.high, total, epoch, n) for n, d in self.data.draws if isinstance(d, RandInt)}
+        streams = {n: (d.shape, self._generator(epoch, "draw " + n)) for n, d in self.data.draws if isinstance(d, Normal)}
+        images = self._noise(epoch, steps, batch) if isinstance(self.data, Noise) else self._images(self.data, epoch, total, batch)
+        for number, tensors in enumerate(images):
+            here = slice(number * batch, (number + 1) * batch)
+            # Normal numbers are drawn a batch at a time: an epoch of them may not fit into memory.
+            normals = {n: torch.randn((batch, *shape), generator=g).to(self.device) for n, (shape, g) in streams.items()}
+            yield Batch({**tensors, **{k: v[here] for k, v in drawn.items()}, **normals})
+
+    def _integers(self, high: int, total: int, epoch: int, name: str) -> Tensor:
+        return torch.randint(high, (total,), generator=self._generator(epoch, "draw " + name)).to(self.device)
+
+    def _noise(self, epoch: int, steps: int, batch: int) -> Iterator[dict[str, Tensor]]:
+        assert isinstance(self.data, Noise)
+        generator = self._generator(epoch, "noise")
+        for _ in range(steps):
+            yield {"x": torch.randn((batch, *self.data.shape), generator=generator).to(self.device)}
+
+    def _images(self, data: Data, epoch: int, total: int, batch: int) -> Iterator[dict[str, Tensor]]:
         shuffle = self._generator(epoch, "order")
         passes = -(-total // len(self))
         order = torch.cat([torch.randperm(len(self), generator=shuffle) for _ in range(passes)])[:total].to(self.device)
-        drawn = {n: torch.randint(d.high, (total,), generator=self._generator(epoch, "draw " + n)).to(self.device) for n, d in self.data.draws}
-        crop, size = self.data.crop, 2 * self.data.crop + 1
+        crop, size = data.crop, 2 * data.crop + 1
         shifts = torch.randint(size, (total, 2), generator=self._generator(epoch, "crop")).to(self.device) if crop else None
-        flips = (torch.rand(total, generator=self._generator(epoch, "flip")) < 0.5).to(self.device) if self.data.flip else None
+        flips = (torch.rand(total, generator=self._generator(epoch, "flip")) < 0.5).to(self.device) if data.flip else None
         for start in range(0, total, batch):
             here = slice(start, start + batch)
             index = order[here]
-            x = self.x[index]
+            x = self.x.take(index)
             if shifts is not None:
                 x = _shifted(x, shifts[here], crop)
             if flips is not None:
                 x = torch.where(flips[here].view(-1, 1, 1, 1), x.flip(-1), x)
-            extra = {k: v[index] for k, v in self.extra.items()}
-            yield Batch({"x": self.normalise(x), "y": self.y[index], **extra, **{k: v[here] for k, v in drawn.items()}})
+            yield {"x": self.normalise(x), "y": self.y[index], **{k: v[index] for k, v in self.extra.items()}}
 
 
 class Normalise:
@@ -109,10 +148,16 @@ def _shifted(x: Tensor, shifts: Tensor, crop: int) -> Tensor:
     return padded[image[:, None, None], :, down[:, :, None], right[:, None, :]].permute(0, 3, 1, 2)
 
 
+def normaliser(task: Task, device: torch.device) -> Normalise:
+    """Normalises by the statistics of the task's data set; three equal channels have three equal statistics."""
+    record = sources.load(task.data).record
+    times = task.image(record)[0] // record.shape[0]
+    return Normalise(record.mean * times, record.std * times, device)
+
+
 def in_order(data: Data, device: torch.device, batch: int = 512) -> Iterator[tuple[Tensor, Tensor]]:
     """All images of a part in their own order, normalised, and their labels: for measuring."""
     x, y = tensors(data, device)
-    record = sources.load(data.task.data).record
-    normalise = Normalise(record.mean, record.std, device)
+    normalise = normaliser(data.task, device)
     for start in range(0, len(y), batch):
-        yield normalise(x[start : start + batch]), y[start : start + batch]
+        yield normalise(x.take(slice(start, start + batch))), y[start : start + batch]

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+from urllib.parse import parse_qsl, urlencode
+
 from orchestrator.errors import DataError, nearest
 from orchestrator.task import Task
 
 TORCHVISION_SETS = ("MNIST", "FashionMNIST", "KMNIST", "CIFAR10", "CIFAR100", "SVHN", "STL10", "USPS")
+KINDS = ("digits", "torchvision", "parquet", "folder")
 
 digits = Task(data="digits")
 """scikit-learn's digits: 1,797 real 8x8 grey images of 10 classes that ship with the package; 1,200 to train and 597 to test, our own fixed split."""
@@ -16,3 +21,55 @@ def torchvision_set(name: str) -> Task:
     if name not in TORCHVISION_SETS:
         raise DataError(f"no torchvision set {name!r} is known here. {nearest(name, TORCHVISION_SETS)}")
     return Task(data=f"torchvision/{name}")
+
+
+def parquet(path: str, *, image: str = "image", label: str = "label", where: Mapping[str, str] | None = None, size: int | None = None) -> Task:
+    """A set in the Parquet layout of Hugging Face's `datasets`: a folder with `train*.parquet` and `test*.parquet`.
+
+    `path` is a folder below the data root, an absolute one, or an address such as s3://bucket/set. The column `image` holds encoded bytes (a struct
+    of `bytes` and `path`, or binary), `label` whole numbers or names; class names come from the schema's `huggingface` metadata. `where` keeps rows
+    by other columns (`where={"domain": "photo"}`); `size` scales the shorter side to so many pixels and crops the middle, for images that differ.
+    """
+    return Task(data=_name("parquet", path, {"image": (image, "image"), "label": (label, "label")}, where, size))
+
+
+def image_folder(path: str, *, size: int | None = None) -> Task:
+    """A folder with `train/CLASS/*.png` and `test/CLASS/*.png` (or jpg, bmp, webp, gif), below the data root or absolute; `size` as in `parquet`."""
+    return Task(data=_name("folder", path, {}, None, size))
+
+
+def _name(kind: str, path: str, options: Mapping[str, tuple[str, str]], where: Mapping[str, str] | None, size: int | None) -> str:
+    if not path.strip("/") or "?" in path:
+        raise DataError(f"{kind}: {path!r} is not a folder or an address")
+    if size is not None and size < 1:
+        raise DataError(f"{kind}: size={size} leaves no pixel")
+    chosen = {k: value for k, (value, default) in options.items() if value != default}
+    chosen |= {f"where.{k}": str(v) for k, v in (where or {}).items()} | ({"size": str(size)} if size else {})
+    return f"{kind}/{path.rstrip('/')}" + (f"?{urlencode(sorted(chosen.items()))}" if chosen else "")
+
+
+@dataclass(frozen=True)
+class Source:
+    """A data set's name taken apart: which reader, which path, which options."""
+
+    kind: str
+    path: str
+    options: Mapping[str, str]
+
+    @property
+    def size(self) -> int | None:
+        return int(self.options["size"]) if "size" in self.options else None
+
+    @property
+    def where(self) -> dict[str, str]:
+        return {k.removeprefix("where."): v for k, v in self.options.items() if k.startswith("where.")}
+
+
+def parse(name: str) -> Source:
+    """The parts of a data set's name. Raises DataError for a name that no reader knows."""
+    kind, _, rest = name.partition("/")
+    path, _, query = rest.partition("?")
+    if kind not in KINDS or (kind == "torchvision" and path not in TORCHVISION_SETS) or (kind in ("parquet", "folder") and not path):
+        known = f"torchvision/NAME with NAME one of {', '.join(TORCHVISION_SETS)}"
+        raise DataError(f"no data set is called {name!r}. A name is 'digits', {known}, parquet/FOLDER or folder/FOLDER")
+    return Source(kind, path, dict(parse_qsl(query)))

@@ -1,12 +1,9 @@
-"""Reading data sets into memory, once a process, and describing them for planning."""
+"""Data sets by name: decoded once a node, mapped into memory, described for planning; and which of their rows a task takes."""
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import os
-import shutil
-import tempfile
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -16,21 +13,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from orchestrator.canonical import derive
-from orchestrator.data.names import TORCHVISION_SETS
+from orchestrator.data.decoded import content_digest, decode_all, decoded, mapped, write_arrays
+from orchestrator.data.names import Source, parse
+from orchestrator.data.parquet import ParquetReader
+from orchestrator.data.readers import FolderReader, Labels, Pixels, digits_arrays, place_of, torchvision_arrays, torchvision_files
 from orchestrator.errors import DataError
-from orchestrator.task import DataRecord, Part, Task
-
-Pixels = NDArray[np.uint8]
-Labels = NDArray[np.int64]
+from orchestrator.reading import Part
+from orchestrator.task import DataRecord, Task
 
 
 @dataclass(frozen=True)
 class Images:
-    """A data set in memory: pixels [N, C, H, W] of 0..255 and labels [N] of both parts, and its record."""
+    """A data set mapped into memory: pixels [N, C, H, W] of 0..255 and labels [N] of both parts, its record, and where its decoded form lies."""
 
     train: tuple[Pixels, Labels]
     test: tuple[Pixels, Labels]
     record: DataRecord
+    folder: Path
 
 
 def data_root() -> Path | None:
@@ -40,19 +39,69 @@ def data_root() -> Path | None:
 
 
 def load(name: str) -> Images:
-    """The data set called `name`, decoded; kept for the life of the process. Raises DataError that says where it looked."""
+    """The data set called `name`. Raises DataError that says where it looked."""
     return _load(name, data_root())
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=32)
 def _load(name: str, root: Path | None) -> Images:
-    if name == "digits":
-        train, test, classes = _digits()
-    elif name.removeprefix("torchvision/") in TORCHVISION_SETS:
-        train, test, classes = _torchvision(name.removeprefix("torchvision/"), root)
-    else:
-        raise DataError(f"no data set is called {name!r}: 'digits', or 'torchvision/NAME' with NAME one of {', '.join(TORCHVISION_SETS)}")
-    return Images(train, test, _describe(name, train, test, classes))
+    folder, about = _decoded(name, root)
+    return Images(mapped(folder, "train"), mapped(folder, "test"), DataRecord.from_json(about["record"]), folder)
+
+
+def _decoded(name: str, root: Path | None) -> tuple[Path, dict[str, Any]]:
+    source = parse(name)
+    if source.kind in ("digits", "torchvision"):
+        files = torchvision_files(source.path, root) if source.kind == "torchvision" else []
+        stamp = [name, [[str(f), f.stat().st_size, f.stat().st_mtime_ns] for f in files] or str(root)]
+        return decoded(stamp, lambda folder: _from_arrays(name, source, root, folder))
+    place = place_of(source, root)
+    reader = ParquetReader(place, source) if source.kind == "parquet" else FolderReader(place)
+    listed = reader.files if isinstance(reader, ParquetReader) else _folder_files(Path(place))
+    return decoded([name, place, listed], lambda folder: _from_files(name, reader, folder, source.size))
+
+
+def _folder_files(top: Path) -> list[list[Any]]:
+    return [[str(p), p.stat().st_size, p.stat().st_mtime_ns] for part in ("train", "test") for p in sorted((top / part).rglob("*")) if p.is_file()]
+
+
+def _from_arrays(name: str, source: Source, root: Path | None, folder: Path) -> dict[str, Any]:
+    train, test, classes = digits_arrays() if source.kind == "digits" else torchvision_arrays(source.path, root)
+    sha = hashlib.sha256()
+    for part, (x, y) in (("train", train), ("test", test)):
+        sha.update(repr((x.shape, y.shape)).encode())
+        sha.update(np.ascontiguousarray(x).tobytes())
+        sha.update(y.astype("<i8").tobytes())
+        write_arrays(folder, part, x, y)
+    return _about(name, folder, classes, sha.hexdigest())
+
+
+def _from_files(name: str, reader: ParquetReader | FolderReader, folder: Path, size: int | None) -> dict[str, Any]:
+    return _about(name, folder, reader.classes, decode_all(reader, folder, size))
+
+
+def _about(name: str, folder: Path, classes: tuple[str, ...], digest: str) -> dict[str, Any]:
+    (x, y), (test, _) = mapped(folder, "train"), mapped(folder, "test")
+    if x.shape[1:] != test.shape[1:]:
+        raise DataError(f"{name}: training images are {x.shape[1:]}, test images {test.shape[1:]}")
+    # Exact whole-number sums: the mean must not depend on the order in which a machine adds.
+    sums, squares = np.zeros(x.shape[1], dtype=np.int64), np.zeros(x.shape[1], dtype=np.int64)
+    for start in range(0, len(x), 4096):
+        part = x[start : start + 4096]
+        sums += part.sum(axis=(0, 2, 3), dtype=np.int64)
+        squares += np.square(part, dtype=np.int64).sum(axis=(0, 2, 3))
+    count = x[:, 0].size
+    mean = tuple(int(s) / count / 255 for s in sums)
+    std = tuple(max((int(q) / count - (int(s) / count) ** 2) ** 0.5 / 255, 1e-6) for q, s in zip(squares, sums, strict=True))
+    shape = (x.shape[1], x.shape[2], x.shape[3])
+    record = DataRecord(name=name, digest=digest, classes=classes, shape=shape, counts=(len(y), len(test)), mean=mean, std=std)
+    return {"record": record.to_json(), "content": content_digest(folder)}
+
+
+def is_intact(name: str) -> bool:
+    """Whether the decoded form in the cache is still what was decoded."""
+    folder, about = _decoded(name, data_root())
+    return content_digest(folder) == str(about["content"])
 
 
 def load_verified(task: Task) -> Images:
@@ -72,13 +121,14 @@ def rows(task: Task, part: Part, images: Images) -> NDArray[np.int64]:
     y = (images.test if part == "test" else images.train)[1]
     chosen = []
     index, of = task.share
-    for position, name in enumerate(task.class_names):
+    kept = task.kept_classes
+    for position, name in enumerate(kept):
         members = np.flatnonzero(y == images.record.classes.index(name))
         if part != "test":
             # RandomState's stream is frozen for good, unlike that of numpy's newer generators: halves stay the same halves.
             members = np.random.RandomState(derive("images", task.digest, name) % 2**32).permutation(members)[index::of]
             if task.limit is not None:
-                members = members[: task.limit // task.num_classes + (position < task.limit % task.num_classes)]
+                members = members[: task.limit // len(kept) + (position < task.limit % len(kept))]
             held_out = round(task.held_out * len(members))
             members = members[len(members) - held_out :] if part == "validation" else members[: len(members) - held_out]
         chosen.append(members)
@@ -88,94 +138,6 @@ def rows(task: Task, part: Part, images: Images) -> NDArray[np.int64]:
 def labels(task: Task, images: Images, y: Labels) -> Labels:
     """Labels of the data set as labels of the task."""
     mapping = np.full(len(images.record.classes), -1, dtype=np.int64)
-    for position, name in enumerate(task.class_names):
-        mapping[images.record.classes.index(name)] = position
+    for position, name in enumerate(task.kept_classes):
+        mapping[images.record.classes.index(name)] = position if task.positive is None else int(name in task.positive)
     return mapping[y]
-
-
-def _describe(name: str, train: tuple[Pixels, Labels], test: tuple[Pixels, Labels], classes: tuple[str, ...]) -> DataRecord:
-    sha = hashlib.sha256()
-    for x, y in (train, test):
-        sha.update(repr((x.shape, y.shape)).encode())
-        sha.update(np.ascontiguousarray(x).tobytes())
-        sha.update(y.astype("<i8").tobytes())
-    channels = range(train[0].shape[1])
-    # Exact whole-number sums: the mean must not depend on the order in which a machine adds.
-    count = train[0][:, 0].size
-    sums = [int(train[0][:, c].sum(dtype=np.int64)) for c in channels]
-    squares = [int(np.square(train[0][:, c], dtype=np.int64).sum()) for c in channels]
-    mean = tuple(s / count / 255 for s in sums)
-    std = tuple(max((q / count - (s / count) ** 2) ** 0.5 / 255, 1e-6) for q, s in zip(squares, sums, strict=True))
-    shape = (train[0].shape[1], train[0].shape[2], train[0].shape[3])
-    counts = (len(train[1]), len(test[1]))
-    return DataRecord(name=name, digest=sha.hexdigest(), classes=classes, shape=shape, counts=counts, mean=mean, std=std)
-
-
-def _digits() -> tuple[tuple[Pixels, Labels], tuple[Pixels, Labels], tuple[str, ...]]:
-    from sklearn.datasets import load_digits
-
-    bunch: Any = load_digits()
-    x = np.round(bunch.images * (255 / 16)).astype(np.uint8)[:, None]
-    y = bunch.target.astype(np.int64)
-    order = np.random.RandomState(0).permutation(len(y))
-    train, test = np.sort(order[:1200]), np.sort(order[1200:])
-    return (x[train], y[train]), (x[test], y[test]), tuple(str(d) for d in range(10))
-
-
-def _torchvision(name: str, root: Path | None) -> tuple[tuple[Pixels, Labels], tuple[Pixels, Labels], tuple[str, ...]]:
-    if root is None:
-        raise DataError(f"torchvision/{name} needs a data folder: pass --data FOLDER or set SPOLIA_DATA")
-    if not root.is_dir():
-        raise DataError(f"the data folder {root} does not exist (from --data or SPOLIA_DATA)")
-    import torchvision.datasets as sets
-
-    cls = getattr(sets, name)
-    folder = _unpacked(name, root)
-    parts = []
-    for train in (True, False):
-        choice = {"split": "train" if train else "test"} if name in ("SVHN", "STL10") else {"train": train}
-        try:
-            data: Any = cls(str(folder), download=False, **choice)
-        except (RuntimeError, OSError, EOFError, ValueError) as error:
-            raise DataError(f"torchvision/{name} cannot be read from {root}: {error}") from error
-        parts.append((_pixels(data.data), np.asarray(getattr(data, "labels", None) if name in ("SVHN", "STL10") else data.targets, dtype=np.int64)))
-        classes = getattr(data, "classes", None) or [str(c) for c in range(10)]
-    return parts[0], parts[1], tuple(str(c) for c in classes)
-
-
-def _pixels(data: Any) -> Pixels:
-    """Any of torchvision's layouts as [N, C, H, W] uint8."""
-    x = np.asarray(data)
-    if x.ndim == 3:
-        x = x[:, None]
-    elif x.shape[-1] == 3:
-        x = x.transpose(0, 3, 1, 2)
-    return np.ascontiguousarray(x, dtype=np.uint8)
-
-
-def _unpacked(name: str, root: Path) -> Path:
-    """A folder in which torchvision finds the set. Sets of the MNIST family that lie there as .gz only are unpacked into the user's cache, because
-    the data folder may be read-only."""
-    raw = next((f for f in (root / name / "raw", root / "torchvision" / name / "raw") if f.is_dir()), None)
-    if raw is None:
-        return root / "torchvision" if (root / "torchvision").is_dir() and not (root / name).exists() else root
-    packed = sorted(raw.glob("*-ubyte.gz"))
-    if not packed or all((raw / p.stem).exists() for p in packed):
-        return raw.parent.parent
-    stamp = hashlib.sha256(repr([(str(p.resolve()), p.stat().st_size, p.stat().st_mtime_ns) for p in packed]).encode()).hexdigest()[:16]
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "spolia" / "unpacked" / stamp
-    target = cache / name / "raw"
-    target.mkdir(parents=True, exist_ok=True)
-    for file in packed:
-        if not (target / file.stem).exists():
-            _unpack(file, target / file.stem)
-    return cache
-
-
-def _unpack(file: Path, target: Path) -> None:
-    try:
-        with tempfile.NamedTemporaryFile(dir=target.parent, delete=False) as out, gzip.open(file) as packed:
-            shutil.copyfileobj(packed, out)
-    except (OSError, EOFError) as error:
-        raise DataError(f"{file} cannot be unpacked: {error}") from error
-    os.replace(out.name, target)  # two workers may unpack at once; each file appears whole

@@ -16,6 +16,7 @@ import torch
 from orchestrator.canonical import coerce
 from orchestrator.data import digits
 from orchestrator.execute import execute, run_with_needs
+from orchestrator.fit import Moment
 from orchestrator.method import Method, canonical_method, settings_default, settings_of
 from orchestrator.plan import resolve
 from orchestrator.store import Store
@@ -141,13 +142,13 @@ class MethodContract:
         resolved, store, reference = self._reference(trial, tmp_path)
         epochs: list[tuple[str, int]] = []
         counted = self._without(resolved, store, tmp_path / "counted")
-        execute(resolved, counted, device="cpu", on_epoch=lambda stage, epoch, _: epochs.append((stage, epoch)))
+        execute(resolved, counted, device="cpu", on_epoch=lambda m: epochs.append((m.stage, m.epoch)))
         for number, last in enumerate(epochs):
             place = self._without(resolved, store, tmp_path / f"epoch{number}")
             scratch = tmp_path / f"epoch-scratch{number}"
 
-            def stop(stage: str, epoch: int, _: int, last: tuple[str, int] = last) -> None:
-                if (stage, epoch) == last:
+            def stop(moment: Moment, last: tuple[str, int] = last) -> None:
+                if (moment.stage, moment.epoch) == last:
                     raise Killed
 
             try:

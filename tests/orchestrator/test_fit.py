@@ -17,9 +17,9 @@ from orchestrator.data.batches import Feed, in_order
 from orchestrator.errors import Diverged, InputError, MethodError
 from orchestrator.optim import Parameters, adam, constant, cosine, drops, one_cycle, sgd
 from orchestrator.plan import resolve
+from orchestrator.reading import randint
 from orchestrator.run import Run
 from orchestrator.store import Store
-from orchestrator.task import randint
 from orchestrator.trial import Trial
 
 CPU = torch.device("cpu")

@@ -108,6 +108,7 @@ def test_planning_reads_images_once_and_then_the_stores_record(store, monkeypatc
 def test_a_default_that_changed_without_a_revision_does_not_pass_as_the_same(store, monkeypatch):
     cells = product(Count.grid(), seed=0)
     execute(planned(cells, store).todo[0], store)
+    monkeypatch.setattr("orchestrator.method._DEFAULTS", {})
     monkeypatch.setattr(Count.__dataclass_fields__["number"], "default", 7.0)
     monkeypatch.setattr(Count.__init__, "__kwdefaults__", {**Count.__init__.__kwdefaults__, "number": 7.0})
     with pytest.raises(PlanError, match=r"count.number: .*made with 1.0, the same key now means 7.0.*revision"):

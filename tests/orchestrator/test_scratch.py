@@ -58,8 +58,8 @@ def test_a_checkpoint_of_other_nets_is_refused(store, tmp_path):
     class Stopped(BaseException):
         pass
 
-    def stop(stage, epoch, epochs):
-        if epoch == 2:
+    def stop(moment):
+        if moment.epoch == 2:
             raise Stopped
 
     with pytest.raises(Stopped):

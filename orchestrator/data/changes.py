@@ -1,0 +1,56 @@
+"""What a task does to its images before they are used: shifts of domain, another size, three channels. Pure functions of the pixels and of names."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from orchestrator.canonical import derive
+from orchestrator.task import Task
+
+Pixels = NDArray[np.uint8]
+
+
+def changed(x: Pixels, task: Task, part: str) -> Pixels:
+    """Images [N, C, H, W] as the task wants them: shifted, then resized, then with three channels."""
+    if task.shift:
+        x = _shifted(x, task.shift[0], task.shift[1], f"{task.digest}/{part}")
+    if task.size:
+        x = _resized(x, task.size)
+    if task.coloured and x.shape[1] == 1:
+        x = np.repeat(x, 3, axis=1)
+    return np.ascontiguousarray(x)
+
+
+def _shifted(x: Pixels, kind: str, amount: float, stream: str) -> Pixels:
+    if kind == "inverted":
+        return 255 - x
+    if kind == "permuted":
+        order = np.random.RandomState(derive("permuted", int(amount)) % 2**32).permutation(x.shape[2] * x.shape[3])
+        return x.reshape(*x.shape[:2], -1)[:, :, order].reshape(x.shape)
+    if kind == "rotated":
+        return np.rot90(x, int(amount) // 90, axes=(2, 3))
+    if kind == "contrast":
+        return _whole((x.astype(np.float32) - 127.5) * amount + 127.5)
+    assert kind == "noisy"
+    noise = np.random.RandomState(derive("noisy", stream) % 2**32)
+    out = np.empty_like(x)
+    for start in range(0, len(x), 4096):  # in pieces: the noise is eight times as large as the images
+        here = x[start : start + 4096]
+        out[start : start + 4096] = _whole(here + noise.standard_normal(here.shape) * amount * 255)
+    return out
+
+
+def _resized(x: Pixels, size: int) -> Pixels:
+    out = np.empty((len(x), x.shape[1], size, size), dtype=np.uint8)
+    for start in range(0, len(x), 1024):
+        piece = torch.from_numpy(np.ascontiguousarray(x[start : start + 1024])).float()
+        scaled = torch.nn.functional.interpolate(piece, (size, size), mode="bilinear", align_corners=False, antialias=True)
+        out[start : start + 1024] = _whole(scaled.numpy())
+    return out
+
+
+def _whole(x: NDArray[np.floating]) -> Pixels:
+    whole: Pixels = np.clip(np.rint(x), 0, 255).astype(np.uint8)
+    return whole

@@ -1,0 +1,163 @@
+"""Decoded images, once a node: .npy files in the user's cache, mapped into memory by every worker, so that all share the same pages.
+
+A folder of the cache is named by what was decoded (data set, options, files with sizes and times), appears whole, and may be thrown away at any time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import io
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from orchestrator.canonical import digest
+from orchestrator.data.readers import Encoded, Labels, Pixels, Reader
+from orchestrator.errors import DataError
+from orchestrator.files import cache_folder
+
+PARTS = ("train", "test")
+FORMAT = 1
+AT_ONCE = 512
+
+
+def decoded(stamp: Any, build: Callable[[Path], dict[str, Any]]) -> tuple[Path, dict[str, Any]]:
+    """The folder for a stamp and what `build` said of it; made by the first process on this machine that asks, while the others wait.
+
+    `build(folder)` writes `train.npy`, `train_labels.npy`, `test.npy` and `test_labels.npy`. Raises DataError where the cache cannot be written.
+    """
+    home = cache_folder() / "decoded"
+    name = digest([FORMAT, stamp])[:32]
+    target = home / name
+    try:
+        if not (target / "about.json").exists():
+            home.mkdir(parents=True, exist_ok=True)
+            with _locked(home / f"{name}.lock"):
+                if not (target / "about.json").exists():
+                    _build(home, target, build)
+        return target, json.loads((target / "about.json").read_text())
+    except (OSError, ValueError) as error:
+        if isinstance(error, DataError):
+            raise
+        reason = getattr(error, "strerror", None) or str(error)
+        raise DataError(f"decoded images cannot be kept in {home}: {reason}. Set SPOLIA_CACHE to a folder with room") from error
+
+
+def _build(home: Path, target: Path, build: Callable[[Path], dict[str, Any]]) -> None:
+    temporary = Path(tempfile.mkdtemp(dir=home, prefix=f".{target.name}."))
+    try:
+        about = build(temporary)
+        (temporary / "about.json").write_text(json.dumps(about))
+        shutil.rmtree(target, ignore_errors=True)  # half a folder of a version that knew no better
+        os.replace(temporary, target)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    with open(path, "w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+    with contextlib.suppress(OSError):
+        path.unlink()
+
+
+def mapped(folder: Path, part: str) -> tuple[Pixels, Labels]:
+    """Pixels and labels of a part, mapped copy-on-write: shared by all processes, and nobody's writing reaches the file."""
+    return np.load(folder / f"{part}.npy", mmap_mode="c"), np.load(folder / f"{part}_labels.npy")
+
+
+def content_digest(folder: Path) -> str:
+    """SHA-256 over the decoded pixels and labels, as `spolia data verify` compares it."""
+    sha = hashlib.sha256()
+    for name in (f"{part}{what}.npy" for part in PARTS for what in ("", "_labels")):
+        with open(folder / name, "rb") as file:
+            sha.update(hashlib.file_digest(file, "sha256").digest())
+    return sha.hexdigest()
+
+
+def write_arrays(folder: Path, part: str, x: Pixels, y: Labels) -> None:
+    """A part that is in memory already."""
+    np.save(folder / f"{part}.npy", np.ascontiguousarray(x))
+    np.save(folder / f"{part}_labels.npy", y.astype(np.int64))
+
+
+def decode_all(reader: Reader, folder: Path, size: int | None) -> str:
+    """Decode both parts into the folder; the digest of the encoded images, labels and options, which does not depend on the decoder's version.
+
+    Raises DataError that names the first image that does not decode, or whose size is not that of the others.
+    """
+    sha = hashlib.sha256(json.dumps([list(reader.classes), size]).encode())
+    counts: dict[str, int] = {}
+    grey, shape = True, None
+    for part in PARTS:  # first the headers: how many, how large, any colour?
+        counts[part] = 0
+        for record in reader.records(part):
+            is_grey, found = _header(record)
+            if size is None and shape is not None and found != shape:
+                first, other = ("x".join(map(str, s)) for s in (shape, found))
+                raise DataError(f"{record.place} is {other} pixels, the images before it {first}. Say size=..., to scale and crop all to one size")
+            grey, shape = grey and is_grey, found
+            counts[part] += 1
+            sha.update(part.encode() + record.label.to_bytes(8, "little") + hashlib.sha256(record.content).digest())
+        if not counts[part]:
+            raise DataError(f"the {part} part has no image")
+    assert shape is not None
+    height, width = (size, size) if size else shape
+    for part in PARTS:
+        _decode(reader.records(part), folder, part, (counts[part], 1 if grey else 3, height, width), size)
+    return sha.hexdigest()
+
+
+def _header(record: Encoded) -> tuple[bool, tuple[int, int]]:
+    """Whether an image is grey, and its height and width, from its header."""
+    from PIL import Image
+
+    try:
+        with Image.open(io.BytesIO(record.content)) as image:
+            return image.mode in ("1", "L", "I;16"), (image.height, image.width)
+    except (OSError, ValueError, SyntaxError) as error:
+        raise DataError(f"{record.place}: the image cannot be decoded: {error}") from error
+
+
+def _decode(records: Iterator[Encoded], folder: Path, part: str, shape: tuple[int, int, int, int], size: int | None) -> None:
+    pixels = np.lib.format.open_memmap(folder / f"{part}.npy", mode="w+", dtype=np.uint8, shape=shape)
+    labels = np.empty(shape[0], dtype=np.int64)
+    done = 0
+    with ThreadPoolExecutor() as pool:
+        while many := list(islice(records, AT_ONCE)):
+            for record, image in zip(many, pool.map(lambda r: _image(r, shape[1] == 1, size), many), strict=True):
+                pixels[done], labels[done] = image, record.label
+                done += 1
+    pixels.flush()
+    np.save(folder / f"{part}_labels.npy", labels)
+
+
+def _image(record: Encoded, grey: bool, size: int | None) -> Pixels:
+    """One image as [C, H, W]."""
+    from PIL import Image
+
+    try:
+        with Image.open(io.BytesIO(record.content)) as opened:
+            image = opened.convert("L" if grey else "RGB")
+    except (OSError, ValueError, SyntaxError) as error:
+        raise DataError(f"{record.place}: the image cannot be decoded: {error}") from error
+    if size is not None:
+        scale = size / min(image.size)
+        wide, high = (max(size, round(side * scale)) for side in image.size)
+        image = image.resize((wide, high), Image.Resampling.BICUBIC)
+        left, top = (wide - size) // 2, (high - size) // 2
+        image = image.crop((left, top, left + size, top + size))
+    pixels = np.asarray(image)
+    return pixels[None] if grey else pixels.transpose(2, 0, 1)
