@@ -85,9 +85,9 @@ def run(
 ) -> None:
     """Run what a sweep lacks, track it to MLflow, and show its results. The same command again goes on where it stopped."""
     from orchestrator.console import print_plan, print_results
-    from orchestrator.executors import Site
     from orchestrator.launch import launch
     from orchestrator.plan import make_plan
+    from orchestrator.site import Site
     from orchestrator.store import Store
 
     name, loaded, place = _prepare(sweep, home_folder, store, tracking, data)

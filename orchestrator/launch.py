@@ -10,12 +10,13 @@ from pathlib import Path
 from rich.console import Console
 
 from orchestrator.execute import Outcome
-from orchestrator.executors import Executor, Site, executor
+from orchestrator.executors import Executor, executor
 from orchestrator.figures import heat_map
 from orchestrator.plan import Plan, make_plan
 from orchestrator.progress import Progress
 from orchestrator.results import Results
 from orchestrator.schedule import Queue
+from orchestrator.site import Site
 from orchestrator.store import Store
 from orchestrator.sweep import Sweep
 from orchestrator.trial import Trial

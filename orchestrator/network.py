@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import copy
+import inspect
 from collections import OrderedDict
 from collections.abc import Mapping
-from typing import Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
 
 from orchestrator.component import Part
 from orchestrator.errors import InputError, nearest
+
+if TYPE_CHECKING:
+    from orchestrator.trial import NetworkSpec
 
 Side = Literal["extractor", "head"]
 
@@ -32,6 +36,22 @@ class Network(Part):
         for name, stage in stages.items():
             self.add_module(name, stage)
         self.stage_names = tuple(stages)
+
+    def pretrained(self) -> Mapping[str, Tensor] | None:
+        """Trained weights to start from, by this network's names, the classifier's left out; None (the default) starts from what `__init__` drew.
+        Called where a network is drawn for training, never where one is rebuilt from a store."""
+        return None
+
+    def take(self, trained: Mapping[str, Tensor]) -> None:
+        """Load weights of everything but the classifier. Raises InputError where a name or a shape does not fit."""
+        classifier = f"{self.stage_names[-1]}."
+        mine = {k for k in self.state_dict() if not k.startswith(classifier)}
+        if wrong := sorted(mine ^ {k for k in trained if not k.startswith(classifier)}):
+            raise InputError(f"{type(self).__name__}: the trained weights are of another network; {wrong[0]} is in only one of them")
+        try:
+            self.load_state_dict({k: v for k, v in trained.items() if k in mine}, strict=False)
+        except RuntimeError as error:
+            raise InputError(f"{type(self).__name__}: the trained weights are of another network: {error}") from error
 
     def pieces(self) -> dict[str, nn.Module]:
         """Every stage, those of blocks taken apart, by the name of the split point behind it (the classifier comes last)."""
@@ -76,6 +96,26 @@ class Network(Part):
         """Shape of one image's features at a split point, for images [C, H, W]."""
         probe = copy.deepcopy(self.extractor(split)).to("meta").eval()
         return tuple(probe(torch.zeros(1, *image, device="meta")).shape[1:])
+
+
+def network_spec(network: type[Network], *, revision: int = 1, **settings: Any) -> NetworkSpec:
+    """What a sweep writes for a network of your own: `network=network_spec(MyNetwork, width=32)`. Split points are those of its definition.
+
+    The class takes `channels` and `classes` besides its settings, all by keyword, and lives in a module that workers can import. `revision` goes up
+    when the same settings build another network. Raises InputError for a setting that the class does not have.
+    """
+    from orchestrator.trial import NetworkSpec
+
+    parameters = {k: p for k, p in inspect.signature(network.__init__).parameters.items() if k != "self"}
+    if unknown := [k for k in settings if k not in parameters]:
+        raise InputError(f"{network.__name__} has no setting {unknown[0]!r}. {nearest(unknown[0], parameters)}")
+    if missing := [k for k in ("channels", "classes") if k not in parameters]:
+        raise InputError(f"{network.__name__} takes no {' and no '.join(missing)}; a network is built for a task's images and classes")
+    defaults = {k: p.default for k, p in parameters.items() if k not in ("channels", "classes") and p.default is not p.empty}
+    with torch.device("meta"):
+        splits = network(**settings, channels=3, classes=2).splits
+    return NetworkSpec(name=network.__name__, path=f"{network.__module__}:{network.__qualname__}", settings=tuple({**defaults, **settings}.items()),
+                       defaults=tuple(defaults.items()), splits=splits, revision=revision)  # fmt: skip
 
 
 class Piece(Part):

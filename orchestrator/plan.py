@@ -182,11 +182,8 @@ def _why_stale(trial: Trial, record: Mapping[str, Any], contents: Mapping[str, s
         return f"made with other code of {trial.method.name}"
     for name, need in record["needs"].items():
         if need["key"] in stale:
-            return (
-                f"its need {name!r} was {stale[need['key']]}"
-                if "need" not in stale[need["key"]]
-                else f"something that its need {name!r} needs is stale"
-            )
+            behind = stale[need["key"]]
+            return f"something that its need {name!r} needs is stale" if "need" in behind else f"its need {name!r} was {behind}"
         if contents.get(need["key"], need["content"]) != need["content"]:
             return f"made from another result of its need {name!r}"
     return None

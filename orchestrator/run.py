@@ -83,6 +83,8 @@ class Run:
             built = locate(spec.path)(**dict(spec.settings), channels=channels, classes=len(names))
             if not isinstance(built, Network):
                 raise MethodError(f"{spec.path} is not a Network")
+            if trained := built.pretrained():
+                built.take(trained)
             layer = built.last_layer
             bound = 1 / math.sqrt(layer.in_features)
             for row, class_name in enumerate(names):

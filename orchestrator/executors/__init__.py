@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Protocol
 
 from orchestrator.errors import InputError, nearest
 from orchestrator.execute import Outcome
+from orchestrator.handshake import Greeting
 from orchestrator.schedule import Queue
+from orchestrator.site import Site
 from orchestrator.store import Store
 from orchestrator.trial import Trial
 
@@ -23,19 +24,14 @@ class Listener(Protocol):
     def ended(self, outcome: Outcome) -> None: ...
 
 
-@dataclass(frozen=True)
-class Site:
-    """The machine at hand: where scratch files go, how many trials at once (None: one a CPU), seconds between checkpoints."""
-
-    scratch: Path
-    slots: int | None = None
-    checkpoint_every: float = 60.0
-
-
 class Executor(Protocol):
     """Runs all trials of a queue. KeyboardInterrupt passes through, with nothing left running."""
 
     def run(self, queue: Queue, store: Store, site: Site, listener: Listener) -> None: ...
+
+    def greetings(self, store: Store, site: Site, methods: Sequence[str]) -> list[Greeting]:
+        """What every node says of itself, this one first."""
+        ...
 
 
 def executor(name: str) -> Executor:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from orchestrator.execute import execute
-from orchestrator.executors import Listener, Site
+from orchestrator.executors import Listener
+from orchestrator.handshake import Greeting, greet
 from orchestrator.schedule import Queue
+from orchestrator.site import Site
 from orchestrator.store import Store
 
 
@@ -14,6 +18,9 @@ class Inline:
     def run(self, queue: Queue, store: Store, site: Site, listener: Listener) -> None:
         while (trial := queue.take()) is not None:
             listener.started(trial)
-            outcome = execute(trial, store, scratch=site.scratch, checkpoint_every=site.checkpoint_every)
+            outcome = execute(trial, store, scratch=site.scratch, device=site.run_on, checkpoint_every=site.checkpoint_every)
             queue.finish(outcome)
             listener.ended(outcome)
+
+    def greetings(self, store: Store, site: Site, methods: Sequence[str]) -> list[Greeting]:
+        return [greet(store.address, "", methods, {})]

@@ -1,19 +1,22 @@
-"""Ray Tune: one experiment over the whole graph of trials, on a private local Ray, or on the one that this process is connected to already.
+"""Ray Tune: one experiment over the whole graph of trials, on a private local Ray or on a cluster.
 
-A search algorithm of our own hands out keys of trials whose needs are done. Workers are actors that stay warm from trial to trial; exceptions of a
-method are caught in the worker and come back as outcomes, so that Tune's own retries are for lost workers only.
+A search algorithm of our own hands out lots of trials whose needs are done. Workers are actors that stay warm from lot to lot; exceptions of a method
+are caught in the worker and come back as outcomes, so that Tune's own retries are for lost workers only.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
 import shlex
 import shutil
+import socket
 import sys
+import tempfile
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -31,19 +34,27 @@ os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 
 import ray
 from ray import tune
+from ray.exceptions import RayError
 from ray.tune.error import TuneError
 from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search import Searcher
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from orchestrator.errors import ExecutorError
-from orchestrator.execute import Outcome, execute
-from orchestrator.executors import Listener, Site
+from orchestrator.execute import Outcome
+from orchestrator.executors import Listener
+from orchestrator.executors.hand import Hand, Orders
+from orchestrator.handshake import Greeting, disagreements, greet
+from orchestrator.registry import sources_digest
 from orchestrator.schedule import Queue
+from orchestrator.site import Shapes, Site
 from orchestrator.store import Store
 from orchestrator.trial import Trial
 
-RETRIES = 2  # tries of a trial whose worker was lost, beyond the first
-SHIPPED = ("SPOLIA_DATA",)  # variables that workers need as the driver has them
+RETRIES = 2  # tries of a lot whose worker was lost, beyond the first
+SHIPPED = ("SPOLIA_DATA", "SPOLIA_CACHE", "TORCH_HOME")  # variables that workers need as the driver has them
+ANSWER_WITHIN = 60.0  # seconds for every node to answer the handshake
+CONNECT_WITHIN = 5.0  # seconds for a cluster's address to accept a connection
 
 
 class RayTune:
@@ -52,18 +63,42 @@ class RayTune:
     def run(self, queue: Queue, store: Store, site: Site, listener: Listener) -> None:
         if queue.is_finished:
             return
-        ours = not ray.is_initialized()
-        if ours:
-            start_local(site.slots or os.cpu_count() or 1)
-        folder = site.scratch.absolute() / f"tune-{uuid.uuid4().hex[:8]}"
-        try:
-            _fit(queue, store, site, listener, folder)
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
-            if ours:
-                ray.shutdown()
+        with _connected(site):
+            methods = sorted({t.method.path for t in queue.trials.values()})
+            probe = uuid.uuid4().hex
+            store.leave_probe(probe)  # stays while we run: workers that a cluster starts later look for it too
+            try:
+                _shake_hands(store, site, methods, probe)
+                _fit(queue, store, site, listener, probe)
+            finally:
+                store.take_probe(probe)
         if not queue.is_finished:
             raise ExecutorError(f"Ray Tune stopped with {queue.num_waiting + len(queue.running)} trials not run; run the same command again")
+
+    def greetings(self, store: Store, site: Site, methods: Sequence[str]) -> list[Greeting]:
+        with _connected(site):
+            probe = uuid.uuid4().hex
+            store.leave_probe(probe)
+            try:
+                return [greet(store.address, probe, methods, {}), *_greetings(store, methods, probe)]
+            finally:
+                store.take_probe(probe)
+
+
+@contextlib.contextmanager
+def _connected(site: Site) -> Iterator[None]:
+    """A Ray to work on: the one this process is connected to already, the cluster of the site, or a private one on this machine."""
+    if ray.is_initialized():
+        yield
+        return
+    if site.address:
+        join(site.address)
+    else:
+        start_local(site.slots or os.cpu_count() or 1)
+    try:
+        yield
+    finally:
+        ray.shutdown()
 
 
 def start_local(cpus: int) -> None:
@@ -77,71 +112,149 @@ def start_local(cpus: int) -> None:
         raise ExecutorError(f"a local Ray cannot be started: {error}. --executor inline works without it") from error
 
 
-def _fit(queue: Queue, store: Store, site: Site, listener: Listener, folder: Path) -> None:
+def join(address: str) -> None:
+    """Join a cluster as its driver. Raises ExecutorError where nobody answers."""
+    hint = "Is the cluster up (`ray status` on its head), is this machine part of it, and does RAY_AUTH_MODE agree?"
+    if address.startswith("ray://"):
+        raise ExecutorError(f"{address}: the driver must run on the cluster; start it there with `ray job submit` (docs/running-on-a-cluster.md)")
+    host, _, port = address.rpartition(":")
+    if address != "auto":
+        try:
+            socket.create_connection((host, int(port)), CONNECT_WITHIN).close()
+        except (OSError, ValueError) as error:
+            raise ExecutorError(f"no Ray cluster answers at {address!r} ({error}). {hint} An address is 'auto' or HOST:PORT") from error
+    try:
+        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+    except (ConnectionError, RuntimeError, ValueError, RayError) as error:
+        raise ExecutorError(f"no Ray cluster answers at {address!r}: {str(error).splitlines()[0]} {hint}") from error
+
+
+def _shake_hands(store: Store, site: Site, methods: Sequence[str], probe: str) -> None:
+    """Raises ExecutorError where a node would not compute what the driver planned. A private Ray needs no such greeting."""
+    if len([n for n in ray.nodes() if n["Alive"]]) < 2 and not site.address:
+        return
+    driver = greet(store.address, probe, methods, {})
+    if problems := disagreements(driver, _greetings(store, methods, probe)):
+        raise ExecutorError("\n".join(["the cluster cannot start work:", *(f"  - {p}" for p in problems)]))
+
+
+def _greetings(store: Store, methods: Sequence[str], probe: str) -> list[Greeting]:
+    asked = {}
+    for node in (n for n in ray.nodes() if n["Alive"]):
+        place = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+        remote = ray.remote(num_cpus=0, scheduling_strategy=place, max_retries=0)(greet)
+        asked[node["NodeManagerHostname"], node["NodeID"]] = remote.remote(store.address, probe, list(methods), _variables())
+    found = []
+    for (host, number), reference in asked.items():
+        try:
+            found.append(ray.get(reference, timeout=ANSWER_WITHIN))
+        except RayError as error:
+            reason = str(error).strip().splitlines()
+            raise ExecutorError(f"node {host} ({number[:8]}) cannot take part: {reason[-1] if reason else type(error).__name__}") from error
+    return found
+
+
+def _variables() -> dict[str, str]:
+    return {name: os.environ[name] for name in SHIPPED if name in os.environ}
+
+
+def _fit(queue: Queue, store: Store, site: Site, listener: Listener, probe: str) -> None:
     cluster = ray.cluster_resources()
-    slots = site.slots or max(1, int(cluster.get("CPU", 1)))
-    trials = {key: json.dumps(trial.to_json()) for key, trial in queue.trials.items()}
-    wanted = {key: trial.method.resources(trial) for key, trial in queue.trials.items()}
-    cpus, gpus = cluster.get("CPU", 1), cluster.get("GPU", 0)
+    shapes = Shapes(site, cluster.get("CPU", 1.0), cluster.get("GPU", 0.0))
+    queue = queue.shaped(shapes)
+    slots = site.slots or max(1, int(shapes.cpus))
 
     def resources(config: Mapping[str, Any]) -> tune.PlacementGroupFactory:
-        hint = wanted[config["key"]]
-        # More than there is would wait for ever.
-        bundle = {"CPU": min(hint.cpus, cpus), **({"GPU": min(hint.gpus, gpus)} if gpus else {})}
-        return tune.PlacementGroupFactory([bundle])
+        cpus, gpus = shapes(queue.trials[config["keys"].partition(",")[0]])
+        return tune.PlacementGroupFactory([{"CPU": cpus, **({"GPU": gpus} if gpus else {})}])
 
-    worker = tune.with_parameters(
-        Worker,
-        trials=trials,
-        store=store.address,
-        scratch=str(site.scratch.absolute()),
-        checkpoint_every=site.checkpoint_every,
-        variables={name: os.environ[name] for name in SHIPPED if name in os.environ},
-    )
-    logging.getLogger("ray.tune").setLevel(logging.ERROR)
-    tuner = tune.Tuner(
-        tune.with_resources(worker, resources),
-        tune_config=tune.TuneConfig(
-            search_alg=Source(queue, listener), scheduler=NothingToChoose(), num_samples=-1, max_concurrent_trials=slots, reuse_actors=True
-        ),
-        run_config=tune.RunConfig(
-            name="sweep", storage_path=str(folder), verbose=0, failure_config=tune.FailureConfig(max_failures=RETRIES)
-        ),
+    orders = Orders(
+        trials={key: json.dumps(trial.to_json()) for key, trial in queue.trials.items()},
+        sources={trial.method.path: sources_digest(type(trial.method)) for trial in queue.trials.values()},
+        store=store.address, probe=probe, scratch=str(site.scratch.absolute()), checkpoint_every=site.checkpoint_every, device=site.run_on,
+        variables=_variables(),
     )  # fmt: skip
+    worker = tune.with_parameters(Worker, orders=orders)
+    logging.getLogger("ray.tune").setLevel(logging.ERROR)
+    with _tune_folder(store) as folder:
+        tuner = tune.Tuner(
+            tune.with_resources(worker, resources),
+            tune_config=tune.TuneConfig(
+                search_alg=Source(queue, listener, store, slots, shapes), scheduler=NothingToChoose(), num_samples=-1, max_concurrent_trials=slots,
+                reuse_actors=True, trial_name_creator=lambda trial: trial.trial_id, trial_dirname_creator=lambda trial: trial.trial_id,
+            ),
+            run_config=tune.RunConfig(name="sweep", storage_path=folder, verbose=0, failure_config=tune.FailureConfig(max_failures=RETRIES)),
+        )  # fmt: skip
+        try:
+            tuner.fit()
+        except TuneError as error:
+            raise ExecutorError(f"Ray Tune gave up: {str(error).strip().splitlines()[-1]}") from error
+
+
+@contextlib.contextmanager
+def _tune_folder(store: Store) -> Iterator[str]:
+    """Where Tune keeps its own books, for nobody to read: on one machine a temporary folder, else beside the store, which every node reaches."""
+    if len(ray.nodes()) == 1:
+        with tempfile.TemporaryDirectory(prefix="spolia-tune-", ignore_cleanup_errors=True) as folder:
+            yield folder
+        return
+    name = f"tune/{uuid.uuid4().hex[:8]}"
+    base, question, query = store.address.partition("?")
     try:
-        tuner.fit()
-    except TuneError as error:
-        raise ExecutorError(f"Ray Tune gave up: {str(error).strip().splitlines()[-1]}") from error
+        yield f"{base}/{name}{question}{query}"
+    finally:
+        if store.is_local:
+            shutil.rmtree(Path(store.address) / name, ignore_errors=True)
+        else:
+            for entry in list(store.entries(name)):
+                store.discard(entry.path)
 
 
 class Source(Searcher):  # type: ignore[misc]
-    """Hands trials to Tune by key, as their needs get done."""
+    """Hands lots of trials to Tune by key, as their needs get done."""
 
-    def __init__(self, queue: Queue, listener: Listener) -> None:
+    def __init__(self, queue: Queue, listener: Listener, store: Store, slots: int, shapes: Shapes) -> None:
         super().__init__(metric="seconds", mode="min")  # Tune insists on a metric; nothing is chosen by it
-        self._queue, self._listener = queue, listener
-        self._live: dict[str, Trial] = {}
+        self._queue, self._listener, self._store, self._slots, self._shapes = queue, listener, store, slots, shapes
+        self._live: dict[str, list[Trial]] = {}
+        self._freed: tuple[float, float] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         """Tune writes its searcher down for a restore that is never made; the queue stays here."""
         return {}
 
     def suggest(self, trial_id: str) -> Any:
-        trial = self._queue.take()
-        if trial is not None:
-            self._live[trial_id] = trial
+        lot = self._queue.take_lot(self._slots, self._freed)
+        if not lot:
+            return Searcher.FINISHED if self._queue.is_finished else None
+        self._live[trial_id] = lot
+        for trial in lot:
             self._listener.started(trial)
-            return {"key": trial.key}
-        return Searcher.FINISHED if self._queue.is_finished else None
+        return {"keys": ",".join(t.key for t in lot)}
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        trial = self._live.pop(trial_id, None)
-        if trial is None:
+        lot = self._live.pop(trial_id, [])
+        if not lot:
             return
-        if error or not result or "outcome" not in result:
-            outcome = Outcome(trial.key, "lost", reason=f"its worker went away {RETRIES + 1} times (out of memory, or the machine is gone)")
+        self._freed = self._shapes(lot[0])
+        if error or not result or "outcomes" not in result:
+            for trial in lot:
+                self._lost(trial, alone=len(lot) == 1)
+            return
+        for found in json.loads(result["outcomes"]):
+            self._end(Outcome(**found))
+
+    def _lost(self, trial: Trial, alone: bool) -> None:
+        """A worker went away for good. What it finished before is in the store; of several, each gets a try by itself: one of them killed it."""
+        if (record := self._store.find(trial.key)) is not None:
+            self._end(Outcome(trial.key, record["outcome"], 0.0, record["reason"]))
+        elif alone:
+            reason = f"its worker went away {RETRIES + 1} times (out of memory, or the machine is gone)"
+            self._end(Outcome(trial.key, "lost", reason=reason))
         else:
-            outcome = Outcome(**json.loads(result["outcome"]))
+            self._queue.put_back(trial.key)
+
+    def _end(self, outcome: Outcome) -> None:
         self._queue.finish(outcome)
         self._listener.ended(outcome)
 
@@ -160,27 +273,19 @@ class NothingToChoose(FIFOScheduler):  # type: ignore[misc]
 
 
 class Worker(tune.Trainable):  # type: ignore[misc]
-    """An actor that runs one trial after another. `step` runs a whole trial."""
+    """An actor that runs one lot after another. `step` runs a whole lot."""
 
-    def setup(self, config: dict[str, Any], trials: Mapping[str, str], store: str, scratch: str, checkpoint_every: float,
-              variables: Mapping[str, str]) -> None:  # fmt: skip
-        os.environ.update(variables)
-        self._trials, self._store, self._scratch, self._every = trials, Store(store), Path(scratch), checkpoint_every
-        self._key = config["key"]
+    def setup(self, config: dict[str, Any], orders: Orders) -> None:
+        self._hand = Hand(orders)
+        self._keys = config["keys"].split(",")
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        self._key = new_config["key"]
+        self._keys = new_config["keys"].split(",")
         return True
 
     def step(self) -> dict[str, Any]:
-        trial = Trial.from_json(json.loads(self._trials[self._key]))
-        if trial.key != self._key:  # the worker's code gives this trial another identity than the driver's
-            outcome = Outcome(
-                self._key, "failed", reason="this worker has other sources of the method than the driver; install the same version on both"
-            )
-        else:
-            outcome = execute(trial, self._store, scratch=self._scratch, checkpoint_every=self._every)
-        return {"outcome": json.dumps(asdict(outcome)), "seconds": outcome.seconds, "done": True}
+        outcomes = [asdict(self._hand.run(key)) for key in self._keys]
+        return {"outcomes": json.dumps(outcomes), "seconds": 0.0, "done": True}
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
         """Trials keep checkpoints of their own."""

@@ -15,10 +15,11 @@ from sample_methods import After, AfterAnything, Count, Faulty, Greedy, KillsIts
 from methods.networks import resnet8
 from orchestrator.data import digits
 from orchestrator.errors import InputError
-from orchestrator.executors import NAMES, Site, executor
+from orchestrator.executors import NAMES, executor
 from orchestrator.grid import product, union
 from orchestrator.plan import make_plan
 from orchestrator.schedule import Queue
+from orchestrator.site import Site
 from orchestrator.sweep import Sweep
 from orchestrator.testing import fingerprint
 
