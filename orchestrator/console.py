@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from rich.columns import Columns
@@ -10,10 +13,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from orchestrator.explain import Explanation
 from orchestrator.matrix import Matrix
 from orchestrator.plan import Plan
 from orchestrator.progress import duration
 from orchestrator.results import Estimate, Group, Results
+from orchestrator.trial import Trial
 
 MATRICES_SHOWN = 4
 ACROSS = 5  # values of an axis that fit beside each other
@@ -35,6 +40,9 @@ def print_plan(console: Console, plan: Plan) -> None:
     todo = plan.todo
     counts = Counter(plan.outcomes.values())
     table.add_row("done", str(sum(counts.values())), ", ".join(f"{n} {kind}" for kind, n in counts.items() if kind != "done"))
+    if plan.stale:
+        reasons = Counter(plan.stale.values())
+        table.add_row("stale", str(len(plan.stale)), "; ".join(f"{n} {why}" for why, n in reasons.most_common(3)))
     failed = [t for t in todo if t.key in plan.failures]
     table.add_row("to run", str(len(todo)), _cost(plan) + (f"; {len(failed)} failed last time" if failed else ""))
     saved = plan.unshared() - len(plan.trials)
@@ -43,6 +51,58 @@ def print_plan(console: Console, plan: Plan) -> None:
     console.print(table, highlight=False)
     for trial in failed[:3]:
         console.print(Text(f"  failed: {trial.label}: {plan.failures[trial.key].splitlines()[0]}", style="red"))
+
+
+def print_explanation(console: Console, found: Explanation) -> None:
+    """One trial, its state, and what differs from the nearest result."""
+    console.print(Text.assemble((found.trial.key[:12], "bold"), f"  {found.trial.label}"))
+    console.print(Text(found.state))
+    if found.nearest is None:
+        console.print(f"The store has no result of another {found.trial.method.name}.")
+        return
+    console.print(f"\nNearest result {found.nearest[:12]} differs in {len(found.differences)} fields:")
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for column in ("field", "this trial", "that result"):
+        table.add_column(column, overflow="fold")
+    for d in found.differences:
+        table.add_row(*(Text(str("-" if v is None else v)[:200]) for v in (d.field, d.ours, d.theirs)))
+    console.print(table)
+
+
+def print_trial(console: Console, key: str, record: Mapping[str, Any] | None, failure: Mapping[str, Any] | None, log: str) -> None:
+    """What is known of one trial."""
+    stored = (record or failure or {}).get("trial")
+    label = Trial.from_json(stored).label if stored else str((failure or {}).get("label", ""))
+    console.print(Text.assemble((key, "bold")), soft_wrap=True)
+    console.print(Text(label))
+    if record is not None:
+        _print_record(console, record)
+    if failure is not None:
+        when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(failure["time"]))
+        console.print(Text(f"\nfailed on {when}: {failure['reason']}", style="bold red"), soft_wrap=True)
+        console.print(Text(str(failure["traceback"]).rstrip(), style="red"), soft_wrap=True)
+    if log.strip():
+        console.print("\n[bold]printed[/]")
+        console.print(Text(log.rstrip()), soft_wrap=True)
+
+
+def _print_record(console: Console, record: Mapping[str, Any]) -> None:
+    timings, memory, about = record["timings"], record.get("memory", {}), record["provenance"]
+    table = Table.grid(padding=(0, 2))
+    table.add_row("outcome", Text(record["outcome"] + (f": {record['reason']}" if record["reason"] else "")))
+    table.add_row("ran", f"{time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(timings['began']))}, {duration(timings['ended'] - timings['began'])}, "
+                         f"on {about['host']} ({about['device']})")  # fmt: skip
+    for stage, fit in timings["fits"].items():
+        rate = f", {fit['images'] / fit['seconds']:,.0f} images/s" if fit["seconds"] else ""
+        table.add_row("fit", Text(f"{stage}: {duration(fit['seconds'])}, {fit['steps']} steps{rate}"))
+    table.add_row("peak memory", ", ".join(f"{what} {size / 2**20:,.0f} MiB" for what, size in memory.items()) or "not known")
+    table.add_row("versions", ", ".join(f"{k} {about[k]}" for k in ("spolia", "python", "torch", "torchvision") if k in about))
+    for metric in record["metrics"]:
+        label = "".join(f" {v}" for v in metric["labels"].values())
+        table.add_row("metric", Text(f"{metric['name']}{label} = {'not finite' if metric['value'] is None else format(metric['value'], '.6g')}"))
+    for component in record["components"]:
+        table.add_row("kept", Text(" ".join([component["name"], *component["labels"].values()])))
+    console.print(table)
 
 
 def _cost(plan: Plan) -> str:

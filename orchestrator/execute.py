@@ -63,11 +63,16 @@ def execute(trial: Trial, store: Store, *, scratch: Path | None = None, device: 
     # A store that refuses everything refuses this too; the outcome still tells.
     with contextlib.suppress(StoreError):
         if not outcome.is_result:
-            failure = {"key": trial.key, "label": trial.label, "reason": outcome.reason, "traceback": outcome.traceback, "time": time.time()}
-            store.put_failure(trial.key, {**failure, "trial": trial.to_json()})
+            store.put_failure(trial.key, failure_record(trial, outcome))
         if any(line.strip() for line in lines):
             store.put_log(trial.key, "".join(lines)[-LONGEST_LOG:])
     return outcome
+
+
+def failure_record(trial: Trial, outcome: Outcome) -> dict[str, Any]:
+    """What the store remembers of a try that left no result."""
+    about = {"reason": outcome.reason, "traceback": outcome.traceback, "time": time.time(), "host": platform.node()}
+    return {"key": trial.key, "label": trial.label, **about, "trial": trial.to_json()}
 
 
 def _execute(trial: Trial, store: Store, scratch: Path | None, device: str | None, threads: int | None, checkpoint_every: float,

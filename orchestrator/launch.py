@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rich.console import Console
 
-from orchestrator.execute import Outcome
+from orchestrator.errors import StoreError
+from orchestrator.execute import Outcome, failure_record
 from orchestrator.executors import Executor, executor
 from orchestrator.figures import heat_map
+from orchestrator.home import Home
 from orchestrator.plan import Plan, make_plan
 from orchestrator.progress import Progress
 from orchestrator.results import Results
@@ -26,33 +30,9 @@ PANELS = 36  # matrices in the overview; more cannot be read
 
 
 @dataclass(frozen=True)
-class Home:
-    """Where everything of a working folder lies, unless placed elsewhere: store, MLflow database and artifacts, tables, scratch."""
-
-    root: Path
-    store: Path
-    tracking: str | None
-
-    @property
-    def artifacts(self) -> str | None:
-        """Where artifacts go with a database of our own; a server decides for itself."""
-        own = self.tracking is not None and self.tracking.startswith("sqlite:")
-        return (self.root / "mlartifacts").absolute().as_uri() if own else None
-
-    def tables(self, sweep: str) -> Path:
-        return self.root / "tables" / sweep
-
-
-def home(root: Path, store: Path | None, tracking: str | None) -> Home:
-    """`tracking` is an MLflow address, `none` to track nothing, or nothing for a database in `root`."""
-    root = root.expanduser().absolute()
-    address = tracking or f"sqlite:///{root / 'mlflow.db'}"
-    return Home(root, (store or root / "store").expanduser().absolute(), None if address == "none" else address)
-
-
-@dataclass(frozen=True)
 class Report:
-    """How a run of a sweep ended. `interrupted` says that somebody stopped it."""
+    """How a run of a sweep ended. `plan` is what was asked for (a part of the sweep, perhaps), `results` are those of the whole sweep. `interrupted`
+    says that somebody stopped it."""
 
     plan: Plan
     results: Results
@@ -73,31 +53,38 @@ class Report:
 class Listeners:
     """Passes what happens on to the progress display and to the writer."""
 
-    def __init__(self, progress: Progress, writer: Writer | None) -> None:
-        self._progress, self._writer = progress, writer
+    def __init__(self, progress: Progress, writer: Writer | None, store: Store, trials: Mapping[str, Trial]) -> None:
+        self._progress, self._writer, self._store, self._trials = progress, writer, store, trials
 
     def started(self, trial: Trial) -> None:
         self._progress.started(trial)
+        if self._writer is not None:
+            self._writer.send({"started": trial.key})
 
     def ended(self, outcome: Outcome) -> None:
         self._progress.ended(outcome)
+        if not outcome.is_result:
+            self._remember(outcome)
         if self._writer is not None:
-            failed = {"failed": outcome.key, "reason": outcome.reason, "traceback": outcome.traceback}
-            self._writer.send({"key": outcome.key} if outcome.is_result else failed)
+            self._writer.send({"key" if outcome.is_result else "failed": outcome.key})
+
+    def _remember(self, outcome: Outcome) -> None:
+        """A worker tells the store of an exception itself; what was lost with its worker can tell nobody."""
+        with contextlib.suppress(StoreError):
+            if (self._store.failure(outcome.key) or {}).get("reason") != outcome.reason:
+                trial = self._trials[outcome.key]
+                self._store.put_failure(outcome.key, failure_record(trial, outcome))
 
 
-def launch(plan: Plan, sweep: Sweep, place: Home, site: Site, executor_name: str, console: Console) -> Report:
-    """Run what a planned sweep lacks. Errors of trials are in the report."""
+def launch(plan: Plan, whole: Sweep, place: Home, site: Site, executor_name: str, console: Console) -> Report:
+    """Run what a plan lacks; `whole` is the sweep that it is a plan of, or a part of. Errors of trials are in the report."""
     store = Store(place.store)
     runner = executor(executor_name)
+    for key in plan.outdated:
+        store.retire(key)
     queue = Queue(plan)
-    writer = None
-    if place.tracking is not None:
-        place.root.mkdir(parents=True, exist_ok=True)
-        writer = Writer(sheet(plan, store, place.tracking, place.artifacts), place.root / "tracking.log")
-        for key in plan.trials:
-            if key in plan.outcomes:
-                writer.send({"key": key})
+    everything = make_plan(plan.name, whole, store)
+    writer = _writer(everything, store, place) if place.tracking is not None else None
     try:
         interrupted = _drain(runner, queue, store, site, writer, console)
     except BaseException:
@@ -105,12 +92,34 @@ def launch(plan: Plan, sweep: Sweep, place: Home, site: Site, executor_name: str
             writer.finish(None)
         raise
     # Whatever the executor believes, the store knows.
-    after = make_plan(plan.name, sweep, store)
+    after = make_plan(plan.name, whole, store)
     results = Results(after, store)
     tables = results.write(place.tables(plan.name))
     tracked, error = _finish(writer, after, results, tables, console) if writer else (0, "")
-    return Report(after, results, len(queue.of_kind("done", "diverged", "infeasible")), tuple(queue.of_kind("failed", "lost")), queue.blocked,
+    asked = replace(after, cells=plan.cells, trials=plan.trials)
+    return Report(asked, results, len(queue.of_kind("done", "diverged", "infeasible")), tuple(queue.of_kind("failed", "lost")), queue.blocked,
                   tables, tracked, error, interrupted)  # fmt: skip
+
+
+def track(plan: Plan, place: Home, console: Console) -> tuple[int, str]:
+    """Bring MLflow level with the store: how many runs were written, and why writing stopped early, or an empty string."""
+    store = Store(place.store)
+    results = Results(plan, store)
+    tables = results.write(place.tables(plan.name))
+    return _finish(_writer(plan, store, place), plan, results, tables, console)
+
+
+def _writer(plan: Plan, store: Store, place: Home) -> Writer:
+    """The writer process, told of all that is done or has failed so far."""
+    assert place.tracking is not None
+    place.root.mkdir(parents=True, exist_ok=True)
+    writer = Writer(sheet(plan, store, place.tracking, place.artifacts), place.root / "tracking.log")
+    for key in plan.trials:
+        if key in plan.outcomes:
+            writer.send({"key": key})
+        elif key in plan.failures:
+            writer.send({"failed": key})
+    return writer
 
 
 def _drain(runner: Executor, queue: Queue, store: Store, site: Site, writer: Writer | None, console: Console) -> bool:
@@ -119,7 +128,7 @@ def _drain(runner: Executor, queue: Queue, store: Store, site: Site, writer: Wri
         return False
     try:
         with Progress(console, queue, site.slots or 1) as progress:
-            runner.run(queue, store, site, Listeners(progress, writer))
+            runner.run(queue, store, site, Listeners(progress, writer, store, queue.trials))
     except KeyboardInterrupt:
         console.print("[bold]Interrupted.[/] What is done is kept; the same command goes on from here.")
         return True
@@ -134,7 +143,13 @@ def _finish(writer: Writer, plan: Plan, results: Results, tables: list[Path], co
         if figure := overview(results):
             (path := Path(folder) / "overview.png").write_bytes(figure)
             artifacts.append(str(path))
-        order = {"artifacts": artifacts, "note": note(plan, results), "counts": counts, "complete": plan.is_complete}
+        order = {
+            "artifacts": artifacts,
+            "note": note(plan, results),
+            "counts": counts,
+            "complete": plan.is_complete,
+            "ended": int(plan.span[1] * 1000) or None,
+        }
         if console.is_terminal:
             with console.status("bringing MLflow level with the store"):
                 return writer.finish(order)

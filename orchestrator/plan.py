@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -25,7 +25,7 @@ DEEPEST = 200  # longest chain of needs; a deeper one is taken for an endless on
 @dataclass(frozen=True)
 class Plan:
     """Cells, every distinct trial behind them in an order that respects needs, and what the store knows of each. `stale` says of trials that are done
-    why running them again might give something else."""
+    why running them again might give something else; `outdated` are results that were asked to be made again: they do not count any more."""
 
     name: str
     question: str
@@ -37,6 +37,8 @@ class Plan:
     failures: Mapping[str, str]
     seconds: Mapping[str, float]
     stale: Mapping[str, str]
+    outdated: frozenset[str] = frozenset()
+    span: tuple[float, float] = (0.0, 0.0)  # when the first of the known results began and the last ended, in seconds since 1970
 
     @cached_property
     def users(self) -> Mapping[str, int]:
@@ -111,9 +113,9 @@ def data_record(name: str, store: Store) -> DataRecord:
     return record
 
 
-def make_plan(name: str, sweep: Sweep, store: Store, *, rerun_stale: bool = False) -> Plan:
-    """Plan a sweep against a store; with `rerun_stale`, results that are stale do not count. Raises PlanError (or DataError) that lists every reason
-    why cells cannot run."""
+def make_plan(name: str, sweep: Sweep, store: Store, *, rerun_stale: bool = False, retry: Collection[str] = ()) -> Plan:
+    """Plan a sweep against a store; with `rerun_stale`, results that are stale do not count, nor do those whose outcome is among `retry`. Raises
+    PlanError (or DataError) that lists every reason why cells cannot run."""
     problems: dict[str, int] = {}
     tasks: dict[Task, Task] = {}
     cells: list[Cell] = []
@@ -134,7 +136,7 @@ def make_plan(name: str, sweep: Sweep, store: Store, *, rerun_stale: bool = Fals
         total = len(sweep.cells)
         raise PlanError(f"{name}: cells that cannot run as written:", (f"{p} ({n} of {total} cells)" for p, n in problems.items()))
     question = inspect.cleandoc(sweep.question or "")
-    return Plan(name, question, tuple(cells), sweep.axes, sweep.cells.dropped, trials, **_known(trials, store, rerun_stale))
+    return Plan(name, question, tuple(cells), sweep.axes, sweep.cells.dropped, trials, **_known(trials, store, rerun_stale, retry))
 
 
 def _walk(trial: Trial, known: Mapping[str, Trial], above: Sequence[Trial] = ()) -> Iterable[Trial]:
@@ -156,24 +158,28 @@ def _walk(trial: Trial, known: Mapping[str, Trial], above: Sequence[Trial] = ())
     return [*found, trial]
 
 
-def _known(trials: Mapping[str, Trial], store: Store, rerun_stale: bool) -> dict[str, dict[str, Any]]:
+def _known(trials: Mapping[str, Trial], store: Store, rerun_stale: bool, retry: Collection[str]) -> dict[str, Any]:
     """Outcomes, last failures, seconds and staleness of the trials that the store knows."""
     outcomes: dict[str, str] = {}
     seconds: dict[str, float] = {}
     stale: dict[str, str] = {}
     contents: dict[str, str] = {}
+    times: list[tuple[float, float]] = []
     for record in store.find_all(trials):  # needs come first, as in the plan
         key = record["key"]
         compare(trials[key], record["trial"])
         outcomes[key], contents[key] = record["outcome"], content_digest(record)
-        seconds[key] = record["timings"]["ended"] - record["timings"]["began"]
+        times.append((record["timings"]["began"], record["timings"]["ended"]))
+        seconds[key] = times[-1][1] - times[-1][0]
         if why := _why_stale(trials[key], record, contents, stale):
             stale[key] = why
-    if rerun_stale:
-        outcomes = {key: outcome for key, outcome in outcomes.items() if key not in stale}
+    outdated = frozenset(k for k, outcome in outcomes.items() if outcome in retry or (rerun_stale and k in stale))
+    outcomes = {key: outcome for key, outcome in outcomes.items() if key not in outdated}
+    stale = {key: why for key, why in stale.items() if key not in outdated}
     failed = store.failures()
     failures = {key: str((store.failure(key) or {}).get("reason", "")) for key in trials if key in failed and key not in outcomes}
-    return {"outcomes": outcomes, "failures": failures, "seconds": seconds, "stale": stale}
+    return {"outcomes": outcomes, "failures": failures, "seconds": seconds, "stale": stale, "outdated": outdated,
+            "span": (min((b for b, _ in times), default=0.0), max((e for _, e in times), default=0.0))}  # fmt: skip
 
 
 def _why_stale(trial: Trial, record: Mapping[str, Any], contents: Mapping[str, str], stale: Mapping[str, str]) -> str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import Counter
 from types import TracebackType
 from typing import Self
 
@@ -29,7 +30,8 @@ class Progress:
         self._spent: dict[str, list[float]] = {}
         self._start = self._last_line = time.monotonic()
         self._lock = threading.Lock()
-        self._shown_failure = False
+        self._failures: Counter[str] = Counter()
+        self._waits: tuple[float, list[str]] = (-1.0, [])
         # Last, because it draws at once.
         self._live = Live(get_renderable=self._render, console=console, refresh_per_second=4, transient=True) if console.is_terminal else None
 
@@ -42,6 +44,11 @@ class Progress:
         if self._live:
             self._live.stop()
         self._console.print(self.line(), highlight=False)
+        if self._failures:
+            self._console.print(Text(f"failures: {self._kinds()}", style="red"))
+
+    def _kinds(self) -> str:
+        return ", ".join(f"{count} {kind}" for kind, count in self._failures.most_common())
 
     def started(self, trial: Trial) -> None:
         with self._lock:
@@ -52,8 +59,12 @@ class Progress:
             self._began.pop(outcome.key, None)
             if outcome.is_result:
                 self._spent.setdefault(self._queue.trials[outcome.key].method.name, []).append(outcome.seconds)
-        if not outcome.is_result and not self._shown_failure:
-            self._shown_failure = True  # the first one in full; the rest is counted and kept in the store
+        if outcome.is_result:
+            pass
+        elif (kind := _kind(outcome)) in self._failures:
+            self._failures[kind] += 1  # the first of a kind in full; the rest is counted and kept in the store
+        else:
+            self._failures[kind] = 1
             self._console.print(Text(f"{outcome.kind}: {self._queue.trials[outcome.key].label}", style="bold red"))
             self._console.print(Text((outcome.traceback or outcome.reason).rstrip(), style="red"), highlight=False, soft_wrap=True)
         if self._live is None and (time.monotonic() - self._last_line >= PLAIN_EVERY):
@@ -97,7 +108,28 @@ class Progress:
         share = len(queue.ended) + len(queue.blocked)
         table.add_row(ProgressBar(total=max(1, len(queue.trials)), completed=share, width=30))
         table.add_row(Text(self.line()))
+        if self._failures:
+            table.add_row(Text(f"failures: {self._kinds()}", style="red"))
+        for line in self._what_waits():
+            table.add_row(Text(line, style="dim"))
         return table
+
+    def _what_waits(self) -> list[str]:
+        """What runs, and what waits for what, by method; looked up once a second."""
+        now = time.monotonic()
+        if now - self._waits[0] > 1.0:
+            queue = self._queue
+            running = Counter(queue.trials[key].method.name for key in list(queue.running))
+            waiting = Counter((queue.trials[key].method.name, needed) for key in queue.waiting() for needed in queue.waits_for(key))
+            lines = [f"running: {', '.join(f'{n} {name}' for name, n in running.most_common(4))}"] if running else []
+            lines += [f"{n} {name} wait for {needed}" for (name, needed), n in waiting.most_common(3)]
+            self._waits = (now, lines)
+        return self._waits[1]
+
+
+def _kind(outcome: Outcome) -> str:
+    """What failures are counted by: the exception's type, or that a worker was lost."""
+    return outcome.reason.partition(":")[0] if outcome.kind == "failed" else outcome.kind
 
 
 def duration(seconds: float) -> str:

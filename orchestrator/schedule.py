@@ -142,6 +142,15 @@ class Queue:
         """Whether every trial has ended or is blocked."""
         return len(self.ended) + len(self.blocked) == len(self.trials)
 
+    def waiting(self) -> list[str]:
+        """Keys of trials that have not been handed out."""
+        return [k for k in self.trials if k not in self.ended and k not in self.blocked and k not in self.running]
+
+    def waits_for(self, key: str) -> set[str]:
+        """Names of the methods whose trials this one still waits for."""
+        needed = self.trials[key].needs.values()
+        return {n.method.name for n in needed if n.key in self.trials and n.key not in self.ended}
+
     @property
     def num_waiting(self) -> int:
         return len(self.trials) - len(self.ended) - len(self.blocked) - len(self.running)

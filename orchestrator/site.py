@@ -72,8 +72,8 @@ class Site:
 
 
 class Shapes:
-    """What to set aside for a trial on a cluster of this size: the site's word, limited to what there is, since more would wait for ever. Few shapes, so
-    that workers stay warm."""
+    """What to set aside for a trial on a cluster of this size: the site's word, limited to what there is, since more would wait for ever. Few shapes,
+    so that workers stay warm."""
 
     def __init__(self, site: Site, cpus: float, gpus: float) -> None:
         self._site, self.cpus, self.gpus = site, cpus, gpus

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ class Sweep:
     cells: Grid
     expect: int
     question: str | None = None
+    part_of: Sweep | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.cells, Grid):
@@ -46,9 +47,16 @@ class Sweep:
         for index, point in enumerate(self.cells.points):
             yield Cell(index, point.labels, _trial(point, built))
 
+    def part(self, keep: Sequence[int]) -> Sweep:
+        """The cells at these places. Their axes are still those of the whole sweep, so that they are called as there."""
+        points = tuple(self.cells.points[i] for i in keep)
+        return Sweep(cells=Grid(points, (), self.cells.dropped), expect=len(points), question=self.question, part_of=self.part_of or self)
+
     @property
     def axes(self) -> tuple[str, ...]:
         """Labels that vary over the sweep, in the order written."""
+        if self.part_of is not None:
+            return self.part_of.axes
         seen: dict[str, list[Any]] = {}
         for point in self.cells.points:
             for name, value in point.labels.items():

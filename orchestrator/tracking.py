@@ -6,11 +6,15 @@ writing again changes nothing; a run counts as written when its tag `spolia.writ
 
 from __future__ import annotations
 
+import itertools
 import json
+import math
+import queue
 import sys
 import tempfile
+import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +35,7 @@ from orchestrator.task import Task
 
 LOGGED_AT_ONCE = 1000  # metrics in one request; MLflow's limit
 LONGEST_PARAM = 6000
+LIVE_EVERY = 10.0  # seconds between looks at a trial under way
 
 
 class Tracker:
@@ -42,16 +47,19 @@ class Tracker:
         mlflow.set_tracking_uri(sheet["tracking"])
         self.client = MlflowClient(sheet["tracking"])
         self.experiment = self._experiment()
-        self.runs = {r.data.tags["spolia.id"]: r for r in self._search() if "spolia.id" in r.data.tags}
+        self.runs: dict[str, Any] = {}
+        for found in sorted((r for r in self._search() if "spolia.id" in r.data.tags), key=lambda r: (r.info.start_time, r.info.run_id)):
+            if self.runs.setdefault(found.data.tags["spolia.id"], found) is not found:
+                self.client.delete_run(found.info.run_id)  # the younger of two that one outage or two writers made
         self.models: dict[str, dict[str, str]] = {}
         for model in self._search_models():
             self.models.setdefault(model.tags.get("spolia.key", ""), {})[model.tags.get("spolia.component", "")] = model.model_id
-        self.parent = self._open(
-            "parent", sheet["sweep"], int(time.time() * 1000), {"mlflow.note.content": sheet["question"], "spolia.role": "sweep"}
-        )
+        about = {"mlflow.note.content": sheet["question"], "spolia.role": "sweep", **{f"spolia.{k}": v for k, v in sheet["code"].items()}}
+        self.parent = self._open("parent", sheet["sweep"], sheet["began"] or int(time.time() * 1000), about)
         self.by_key: dict[str, list[Mapping[str, Any]]] = {}
         for run in sheet["runs"]:
             self.by_key.setdefault(run["key"], []).append(run)
+        self.live: dict[str, float] = {}  # trials under way, and when their curves were last written
         self.written = 0
 
     # ------------------------------------------------------------------ what is there
@@ -98,13 +106,51 @@ class Tracker:
     def write(self, key: str) -> None:
         """All runs of a finished trial. What is there already stays."""
         record = self.store.find(key)
+        self.live.pop(key, None)
         if record is None:
             return
         mark = digest(record)
         for sheet in self.by_key.get(key, []):
             existing = self.runs.get(sheet["id"])
-            if existing is None or existing.data.tags.get("spolia.written") != mark:
-                self._write_run(sheet, record, mark)
+            if existing is not None and existing.data.tags.get("spolia.written") == mark and existing.info.status == "FINISHED":
+                continue
+            if existing is not None and existing.data.tags.get("spolia.live", mark) not in (mark, str(record["timings"]["began"])):
+                # Curves of a try that is not the one on record: points of two tries in one run would be twins of each other.
+                self.client.delete_run(existing.info.run_id)
+                del self.runs[sheet["id"]]
+            self._write_run(sheet, record, mark)
+
+    def follow(self, key: str) -> None:
+        """A trial has begun: its curves appear while it runs."""
+        self.live[key] = time.monotonic()
+
+    def write_live(self) -> None:
+        """The curves of trials under way, as far as they have left them in the store; each trial every so often."""
+        for key, last in list(self.live.items()):
+            if time.monotonic() - last < LIVE_EVERY:
+                continue
+            self.live[key] = time.monotonic()
+            if (progress := self.store.progress(key)) is not None:
+                for sheet in self.by_key.get(key, []):
+                    self._write_progress(sheet, progress)
+
+    def _write_progress(self, sheet: Mapping[str, Any], progress: Mapping[str, Any]) -> None:
+        began = round(progress["began"], 3)
+        existing = self.runs.get(sheet["id"])
+        if existing is not None and existing.data.tags.get("spolia.live") not in (None, str(began)):
+            self.client.delete_run(existing.info.run_id)
+            del self.runs[sheet["id"]]
+        new = sheet["id"] not in self.runs
+        tags = {"mlflow.parentRunId": self.parent, "spolia.role": sheet["role"]}
+        run_id = self._open(sheet["id"], sheet["name"], int(began * 1000), tags)
+        if new or existing is None or "spolia.live" not in existing.data.tags:
+            params = [Param(k, str(v)[:LONGEST_PARAM]) for k, v in sheet["params"].items()][:100]
+            self.client.log_batch(run_id, params=params, tags=[RunTag("spolia.live", str(began)), RunTag("spolia.key", progress["key"])])
+            self.client.update_run(run_id, status="RUNNING")
+            self.runs[sheet["id"]].data.tags["spolia.live"] = str(began)
+        metrics = list(_curves(progress["curves"]))
+        for start in range(0, len(metrics), LOGGED_AT_ONCE):
+            self.client.log_batch(run_id, metrics=metrics[start : start + LOGGED_AT_ONCE])
 
     def _write_run(self, sheet: Mapping[str, Any], record: Mapping[str, Any], mark: str) -> None:
         began, ended = (int(record["timings"][k] * 1000) for k in ("began", "ended"))
@@ -168,12 +214,18 @@ class Tracker:
             self.client.finalize_logged_model(model.model_id, "READY")
         return str(model.model_id)
 
-    def write_failure(self, key: str, reason: str, traceback: str) -> None:
+    def write_failure(self, key: str) -> None:
         """A trial that failed stands as a failed run until it is run again with success."""
-        now = int(time.time() * 1000)
+        self.live.pop(key, None)
+        failure = self.store.failure(key)
+        if failure is None:
+            return
+        now, reason, traceback = int(failure["time"] * 1000), str(failure["reason"]), str(failure["traceback"])
         for sheet in self.by_key.get(key, []):
             run_id = self._open(sheet["id"], sheet["name"], now, {"mlflow.parentRunId": self.parent, "spolia.role": sheet["role"]})
             self.client.log_batch(run_id, params=[Param(k, str(v)[:LONGEST_PARAM]) for k, v in sheet["params"].items()][:100])
+            if self.runs[sheet["id"]].data.tags.get("spolia.reason") == reason[:5000]:
+                continue  # told before
             self.client.set_tag(run_id, "spolia.reason", reason[:5000])
             self.client.log_text(run_id, traceback or reason, "traceback.txt")
             self.client.set_terminated(run_id, "FAILED", end_time=now)
@@ -184,7 +236,10 @@ class Tracker:
             self.client.log_artifact(self.parent, path)
         self.client.set_tag(self.parent, "mlflow.note.content", summary["note"])
         self.client.set_tag(self.parent, "spolia.counts", json.dumps(summary["counts"]))
-        self.client.set_terminated(self.parent, "FINISHED" if summary["complete"] else "FAILED")
+        self.client.set_terminated(self.parent, "FINISHED" if summary["complete"] else "FAILED", end_time=summary["ended"])
+        for found in self._search():  # what was under way and did not come to its end must not look as if it still ran
+            if found.info.status == "RUNNING" and "spolia.id" in found.data.tags:
+                self.client.set_terminated(found.info.run_id, "KILLED")
 
 
 def _metrics(record: Mapping[str, Any], ended: int) -> Iterator[Metric]:
@@ -192,9 +247,33 @@ def _metrics(record: Mapping[str, Any], ended: int) -> Iterator[Metric]:
     for m in record["metrics"]:
         if m["value"] is not None:
             yield Metric("/".join([m["name"], *m["labels"].values()]), m["value"], ended, 0)
-    for name, step, value, when in record["curves"]:
-        if value is not None:
+    yield from _curves(record["curves"])
+
+
+def _curves(points: Iterable[Sequence[Any]]) -> Iterator[Metric]:
+    for name, step, value, when in points:
+        if value is not None and math.isfinite(value):
             yield Metric(name, value, int(when * 1000), step)
+
+
+def _orders() -> Iterator[Mapping[str, Any] | None]:
+    """Orders from standard input as they come; None now and then while there is none, until the driver closes it."""
+    lines: queue.SimpleQueue[str] = queue.SimpleQueue()
+
+    def read() -> None:
+        for line in itertools.chain(sys.stdin, [""]):
+            lines.put(line)
+
+    threading.Thread(target=read, daemon=True).start()
+    while True:
+        try:
+            line = lines.get(timeout=LIVE_EVERY / 2)
+        except queue.Empty:
+            yield None
+            continue
+        if not line:
+            return
+        yield json.loads(line)
 
 
 def main() -> int:
@@ -202,12 +281,16 @@ def main() -> int:
     report: dict[str, Any] = {"written": 0, "error": ""}
     try:
         tracker = Tracker(json.loads(sys.stdin.readline()))
-        for line in sys.stdin:
-            order = json.loads(line)
-            if "key" in order:
+        for order in _orders():
+            tracker.write_live()
+            if order is None:
+                continue
+            if "started" in order:
+                tracker.follow(order["started"])
+            elif "key" in order:
                 tracker.write(order["key"])
             elif "failed" in order:
-                tracker.write_failure(order["failed"], order["reason"], order["traceback"])
+                tracker.write_failure(order["failed"])
             else:
                 tracker.close(order)
             report["written"] = tracker.written

@@ -28,7 +28,21 @@ def sheet(plan: Plan, store: Store, tracking: str, artifacts: str | None) -> dic
     cells = plan.cell_keys
     runs = [_cell_run(plan, cell) for cell in plan.cells]
     runs += [_need_run(plan, trial) for key, trial in plan.trials.items() if key not in cells]
-    return {"sweep": plan.name, "question": plan.question, "store": store.address, "tracking": tracking, "artifacts": artifacts, "runs": runs}
+    about = {"sweep": plan.name, "question": plan.question, "began": int(plan.span[0] * 1000), "code": _code()}
+    return {**about, "store": store.address, "tracking": tracking, "artifacts": artifacts, "runs": runs}
+
+
+def _code() -> dict[str, str]:
+    """The state of the code in the current folder, where that is a Git checkout."""
+    found = {}
+    for name, command in (("commit", ["rev-parse", "HEAD"]), ("changed", ["status", "--porcelain", "--untracked-files=no"])):
+        try:
+            ran = subprocess.run(["git", *command], capture_output=True, text=True, timeout=10, check=False)
+        except (OSError, subprocess.TimeoutExpired):
+            return {}
+        if ran.returncode == 0:
+            found[name] = ran.stdout.strip() if name == "commit" else str(bool(ran.stdout.strip())).lower()
+    return found
 
 
 def _cell_run(plan: Plan, cell: Cell) -> dict[str, Any]:

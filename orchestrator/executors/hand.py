@@ -18,8 +18,8 @@ from orchestrator.trial import Trial
 
 @dataclass(frozen=True)
 class Orders:
-    """All that a worker has to know: trials as JSON by key, the driver's digests of their methods' sources by path, where the store is, which probe the
-    driver left in it, and how trials run here. `variables` are set in the worker's environment."""
+    """All that a worker has to know: trials as JSON by key, the driver's digests of their methods' sources by path, where the store is, which probe
+    the driver left in it, and how trials run here. `variables` are set in the worker's environment."""
 
     trials: Mapping[str, str]
     sources: Mapping[str, str]

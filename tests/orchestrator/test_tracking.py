@@ -198,7 +198,7 @@ def test_a_tracking_server_that_is_away_does_not_stop_the_training(spolia, sweep
     code, out, err = spolia("run", file, "--home", tmp_path / "home", "--executor", "inline", "--tracking", address)
     assert code == 1
     assert "MLflow is behind the store" in err
-    assert "the same command, run again, writes what is missing" in err
+    assert "the same command run again, writes what is missing" in err
     assert "3 of 3 done" in out
     code, out, _ = spolia("run", file, "--home", tmp_path / "home", "--executor", "inline")
     assert (code, "3 runs written now" in out) == (0, True)

@@ -1,0 +1,5 @@
+"""`python -m orchestrator.cli` is `spolia`."""
+
+from orchestrator.cli import main
+
+main()
