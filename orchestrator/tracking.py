@@ -6,10 +6,12 @@ writing again changes nothing; a run counts as written when its tag `spolia.writ
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import math
 import queue
+import sqlite3
 import sys
 import tempfile
 import threading
@@ -17,6 +19,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlparse
 
 import mlflow
 import mlflow.pyfunc
@@ -28,7 +31,7 @@ from orchestrator import served
 from orchestrator.canonical import digest
 from orchestrator.component import ComponentRecord
 from orchestrator.errors import SpoliaError
-from orchestrator.figures import heat_map
+from orchestrator.figures import matrix_svg
 from orchestrator.matrix import Matrix
 from orchestrator.store import Store
 from orchestrator.task import Task
@@ -47,6 +50,7 @@ class Tracker:
         mlflow.set_tracking_uri(sheet["tracking"])
         self.client = MlflowClient(sheet["tracking"])
         self.experiment = self._experiment()
+        _quick(sheet["tracking"])
         self.runs: dict[str, Any] = {}
         for found in sorted((r for r in self._search() if "spolia.id" in r.data.tags), key=lambda r: (r.info.start_time, r.info.run_id)):
             if self.runs.setdefault(found.data.tags["spolia.id"], found) is not found:
@@ -153,33 +157,44 @@ class Tracker:
             self.client.log_batch(run_id, metrics=metrics[start : start + LOGGED_AT_ONCE])
 
     def _write_run(self, sheet: Mapping[str, Any], record: Mapping[str, Any], mark: str) -> None:
+        """Three requests for a run: made, filled, ended. The mark that it is whole goes in with the last values; a run that bears the mark but was not
+        ended is written again."""
         began, ended = (int(record["timings"][k] * 1000) for k in ("began", "ended"))
-        run_id = self._open(sheet["id"], sheet["name"], began, {"mlflow.parentRunId": self.parent, "spolia.role": sheet["role"]})
-        params = [Param(k, str(v)[:LONGEST_PARAM]) for k, v in sheet["params"].items()]
         tags = {"spolia.key": record["key"], "spolia.outcome": record["outcome"]}
         tags |= {"spolia.reason": record["reason"][:5000]} if record["reason"] else {}
         tags |= {f"spolia.{k}": str(v) for k, v in record["provenance"].items()}
-        for start in range(0, len(params), 100):
-            self.client.log_batch(run_id, params=params[start : start + 100])
-        metrics = list(_metrics(record, ended))
-        for start in range(0, len(metrics), LOGGED_AT_ONCE):
-            self.client.log_batch(run_id, metrics=metrics[start : start + LOGGED_AT_ONCE])
-        self._write_matrices(run_id, record, sheet["headline"])
+        tags |= {f"spolia.memory.{k}": str(v) for k, v in record.get("memory", {}).items()}
+        about = {"mlflow.parentRunId": self.parent, "spolia.role": sheet["role"]}
+        run_id = self._open(sheet["id"], sheet["name"], began, {**about, **tags})
+        self._write_matrices(run_id, self.runs[sheet["id"]].info.artifact_uri, record, sheet["headline"])
         self._write_models(run_id, record, sheet["params"])
-        self.client.log_batch(run_id, tags=[RunTag(k, v) for k, v in {**tags, "spolia.written": mark}.items()])
+        params = [Param(k, str(v)[:LONGEST_PARAM]) for k, v in sheet["params"].items()]
+        metrics = list(_metrics(record, ended))
+        for start in range(0, len(metrics) - LOGGED_AT_ONCE // 2, LOGGED_AT_ONCE // 2):
+            self.client.log_batch(run_id, metrics=metrics[start : start + LOGGED_AT_ONCE // 2])
+        rest = metrics[max(0, -(-len(metrics) // (LOGGED_AT_ONCE // 2)) - 1) * (LOGGED_AT_ONCE // 2) :]
+        marks = [RunTag(k, v) for k, v in {**tags, "spolia.written": mark}.items()]
+        for start in range(100, len(params), 100):
+            self.client.log_batch(run_id, params=params[start : start + 100])
+        self.client.log_batch(run_id, params=params[:100], metrics=rest, tags=marks)
         self.client.set_terminated(run_id, "FINISHED", end_time=ended)
         self.runs[sheet["id"]].data.tags["spolia.written"] = mark  # two cells with the same labels and trial are one run
         self.written += 1
 
-    def _write_matrices(self, run_id: str, record: Mapping[str, Any], headline: str | None) -> None:
-        if not record["matrices"]:
+    def _write_matrices(self, run_id: str, artifacts: str, record: Mapping[str, Any], headline: str | None) -> None:
+        files: dict[str, bytes] = {}
+        for entry in record["matrices"]:
+            content = self.store.blob(entry["blob"])
+            files[f"{entry['name']}.parquet"] = content
+            if entry["name"] == headline:
+                files[f"{entry['name']}.svg"] = matrix_svg(Matrix.from_parquet(content)).encode()
+        if not files:
+            return
+        if artifacts.startswith("file://"):
+            _put(Path(unquote(urlparse(artifacts).path)) / "matrices", files)
             return
         with tempfile.TemporaryDirectory() as folder:
-            for entry in record["matrices"]:
-                content = self.store.blob(entry["blob"])
-                (Path(folder) / f"{entry['name']}.parquet").write_bytes(content)
-                if entry["name"] == headline:
-                    (Path(folder) / f"{entry['name']}.png").write_bytes(heat_map([(entry["name"], Matrix.from_parquet(content), None)]))
+            _put(Path(folder), files)
             self.client.log_artifacts(run_id, folder, "matrices")
 
     def _write_models(self, run_id: str, record: Mapping[str, Any], params: Mapping[str, str]) -> None:
@@ -240,6 +255,20 @@ class Tracker:
         for found in self._search():  # what was under way and did not come to its end must not look as if it still ran
             if found.info.status == "RUNNING" and "spolia.id" in found.data.tags:
                 self.client.set_terminated(found.info.run_id, "KILLED")
+
+
+def _put(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Write an artifact folder that lies on this machine ourselves: MLflow would ask its database for the run first."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in files.items():
+        (folder / name).write_bytes(content)
+
+
+def _quick(tracking: str) -> None:
+    """SQLite's write-ahead log, set once and kept by the file: half the time a run, and the UI reads while we write."""
+    if tracking.startswith("sqlite:///"):
+        with contextlib.suppress(sqlite3.Error), contextlib.closing(sqlite3.connect(tracking.removeprefix("sqlite:///"))) as database:
+            database.execute("PRAGMA journal_mode=WAL")
 
 
 def _metrics(record: Mapping[str, Any], ended: int) -> Iterator[Metric]:

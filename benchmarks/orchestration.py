@@ -1,0 +1,169 @@
+"""How many trials a second, when the trials do nothing: Spolia with store and tracking on, against Ray Tune.
+
+Peers, all in this one run, on as many slots as this machine has CPUs, each in a process and a Ray of its own:
+
+* tune + MLflow: a class trainable, `MLflowLoggerCallback` on SQLite, the same 20 params, 30 points and one matrix (an artifact) a trial; with Ray's
+  defaults (a fresh actor each trial) and with `reuse_actors`. It is slow, so it gets fewer trials (--peer-trials): its rate does not depend on them.
+* tune alone: class trainable, `reuse_actors`, no tracking at all, as many trials as Spolia.
+
+Spolia's time ends when the last run is written to MLflow. Bars: 20 times the better of the tracked peers; 0.7 of tune alone.
+
+    python benchmarks/orchestration.py --trials 300 --trials 2000
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+BAR_TRACKED, BAR_ALONE = 20.0, 0.7
+SLOTS = os.cpu_count() or 1
+
+
+def spolia(trials: int, folder: Path) -> float:
+    """Seconds for a whole `spolia run`, imports apart."""
+    file = folder / "nothing_sweep.py"
+    cells = f"product(Nothing.grid(), seed=range({trials}))"
+    text = "from nothing import Nothing\nfrom orchestrator.grid import product\nfrom orchestrator.sweep import Sweep\n"
+    file.write_text(f"{text}sweep = Sweep(question='How fast is nothing?', cells={cells}, expect={trials})\n")
+    from rich.console import Console
+
+    from orchestrator.executors import executor
+    from orchestrator.home import home
+    from orchestrator.launch import launch
+    from orchestrator.plan import make_plan
+    from orchestrator.site import Site
+    from orchestrator.store import Store
+    from orchestrator.sweep import load_sweep
+
+    executor("ray")  # as the peers, which have imported and started Ray when their clock starts
+    from orchestrator.executors.ray import start_local
+
+    start_local(SLOTS)
+    began = time.monotonic()
+    place = home(folder / "home", None, None)
+    store = Store(place.store)
+    store.prepare()
+    name, sweep = load_sweep(file)
+    report = launch(make_plan(name, sweep, store), sweep, place, Site(place.scratch, SLOTS), "ray", Console(quiet=True))
+    seconds = time.monotonic() - began
+    assert report.is_complete, report.tracking_error
+    assert report.executed == trials
+    import sqlite3
+
+    with sqlite3.connect(folder / "home" / "mlflow.db") as database:
+        (written,) = database.execute("select count(*) from runs where status = 'FINISHED'").fetchone()
+        (params,) = database.execute("select count(*) from params").fetchone()
+        (points,) = database.execute("select count(*) from metrics").fetchone()
+    assert (written, params >= 20 * trials, points >= 30 * trials) == (trials + 1, True, True)
+    return seconds
+
+
+def tune_peer(trials: int, folder: Path, tracked: bool, reuse: bool) -> float:
+    """Seconds of Ray Tune for the same trials."""
+    os.environ["TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S"] = "0"
+    os.environ["RAY_TRAIN_ENABLE_V2_MIGRATION_WARNINGS"] = "0"
+    if not tracked:
+        os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"
+        os.environ["TUNE_GLOBAL_CHECKPOINT_S"] = "600"
+    import ray
+    from ray import tune
+    from ray.air.integrations.mlflow import MLflowLoggerCallback
+
+    class Peer(tune.Trainable):
+        def setup(self, config):
+            self.step_number = 0
+
+        def reset_config(self, new_config):
+            self.step_number = 0
+            return True
+
+        def step(self):
+            self.step_number += 1
+            last = self.step_number == 30 or not tracked
+            if last and tracked:
+                Path(self.logdir, "scores.csv").write_text("0,0,0,0\n" * 4)
+            return {"loss": 1.0 / self.step_number, "done": last}
+
+        def save_checkpoint(self, checkpoint_dir):
+            pass
+
+        def load_checkpoint(self, checkpoint):
+            pass
+
+    callbacks = [MLflowLoggerCallback(tracking_uri=f"sqlite:///{folder / 'peer.db'}", experiment_name="peer", save_artifact=True)] if tracked else []
+    ray.init(address="local", num_cpus=SLOTS, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    space = {"seed": tune.grid_search(list(range(trials))), **{f"s{i:02d}": 0.1 for i in range(1, 20)}}
+    began = time.monotonic()
+    tuner = tune.Tuner(
+        Peer,
+        param_space=space,
+        tune_config=tune.TuneConfig(reuse_actors=reuse, max_concurrent_trials=SLOTS),
+        run_config=tune.RunConfig(name="peer", storage_path=str(folder / "tune"), verbose=0, callbacks=callbacks),
+    )
+    found = tuner.fit()
+    seconds = time.monotonic() - began
+    assert (len(found), len(found.errors)) == (trials, 0)
+    return seconds
+
+
+def measured(what: str, trials: int) -> dict[str, float]:
+    """One measurement in a process of its own: trials/s, and the driver's peak memory in MiB."""
+    environment = {**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true", "RAY_USAGE_STATS_ENABLED": "0",
+                   "PYTHONPATH": os.pathsep.join([str(HERE), os.environ.get("PYTHONPATH", "")])}  # fmt: skip
+    command = [sys.executable, __file__, "--only", what, "--trials", str(trials)]
+    ran = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    if ran.returncode:
+        raise SystemExit(f"{what} with {trials} trials failed:\n{ran.stderr[-3000:]}")
+    found: dict[str, float] = json.loads(ran.stdout.splitlines()[-1])
+    return found
+
+
+def one(what: str, trials: int) -> None:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:
+        folder = Path(name)
+        reuse, tracked = "reuse" in what, "tracked" in what
+        seconds = spolia(trials, folder) if what == "spolia" else tune_peer(trials, folder, tracked, reuse)
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(json.dumps({"rate": trials / seconds, "seconds": seconds, "memory": memory}))
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--trials", type=int, action="append", help="how many (give it twice for two sizes; default 300 and 2000)")
+    parser.add_argument("--peer-trials", type=int, default=24, help="how many for the peers with MLflowLoggerCallback")
+    parser.add_argument("--only", help=argparse.SUPPRESS)
+    chosen = parser.parse_args()
+    if chosen.only:
+        one(chosen.only, chosen.trials[0])
+        return 0
+    print(f"{'who':34} {'trials':>7} {'seconds':>8} {'trials/s':>9} {'driver MiB':>11}", flush=True)
+
+    def show(who: str, what: str, trials: int) -> float:
+        found = measured(what, trials)
+        print(f"{who:34} {trials:7} {found['seconds']:8.1f} {found['rate']:9.2f} {found['memory']:11.0f}", flush=True)
+        return found["rate"]
+
+    tracked = max(show("tune + MLflow, defaults", "tune-tracked", chosen.peer_trials),
+                  show("tune + MLflow, reuse_actors", "tune-tracked-reuse", chosen.peer_trials))  # fmt: skip
+    over_tracked, over_alone = [], []
+    for trials in chosen.trials or [300, 2000]:
+        alone = show("tune alone, reuse_actors", "tune-reuse", trials)
+        ours = show("spolia, store and tracking on", "spolia", trials)
+        over_tracked.append(ours / tracked)
+        over_alone.append(ours / alone)
+    print(f"orchestration against tune with MLflow: {min(over_tracked):.1f} (bar {BAR_TRACKED:g})")
+    print(f"orchestration against tune alone: {min(over_alone):.2f} (bar {BAR_ALONE:g})")
+    return 0 if min(over_tracked) >= BAR_TRACKED and min(over_alone) >= BAR_ALONE else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
