@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
-import math
 import queue
 import sqlite3
 import sys
@@ -18,26 +17,26 @@ import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import unquote, urlparse
 
 import mlflow
-import mlflow.pyfunc
 from mlflow import MlflowClient
 from mlflow.entities import LoggedModelInput, LoggedModelOutput, Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
 
 from orchestrator import served
+from orchestrator.bulk import BulkWriter
 from orchestrator.canonical import digest
 from orchestrator.component import ComponentRecord
 from orchestrator.errors import SpoliaError
-from orchestrator.figures import matrix_svg
-from orchestrator.matrix import Matrix
 from orchestrator.store import Store
 from orchestrator.task import Task
+from orchestrator.whole import Point, WholeRun, curve_points, params_of, put_files, whole_run
 
-LOGGED_AT_ONCE = 1000  # metrics in one request; MLflow's limit
-LONGEST_PARAM = 6000
+METRICS_AT_ONCE = 800  # in one request, with 100 params and some tags beside them; MLflow's limit is 1000
+ORDERS_AT_ONCE = 200  # runs written together
 LIVE_EVERY = 10.0  # seconds between looks at a trial under way
 
 
@@ -50,7 +49,8 @@ class Tracker:
         mlflow.set_tracking_uri(sheet["tracking"])
         self.client = MlflowClient(sheet["tracking"])
         self.experiment = self._experiment()
-        _quick(sheet["tracking"])
+        self.source = {"mlflow.source.name": sheet["sweep"], "mlflow.source.type": "LOCAL"}
+        self.bulk = self._bulk()
         self.runs: dict[str, Any] = {}
         for found in sorted((r for r in self._search() if "spolia.id" in r.data.tags), key=lambda r: (r.info.start_time, r.info.run_id)):
             if self.runs.setdefault(found.data.tags["spolia.id"], found) is not found:
@@ -60,6 +60,7 @@ class Tracker:
             self.models.setdefault(model.tags.get("spolia.key", ""), {})[model.tags.get("spolia.component", "")] = model.model_id
         about = {"mlflow.note.content": sheet["question"], "spolia.role": "sweep", **{f"spolia.{k}": v for k, v in sheet["code"].items()}}
         self.parent = self._open("parent", sheet["sweep"], sheet["began"] or int(time.time() * 1000), about)
+        self.about = {"mlflow.parentRunId": self.parent, **self.source}
         self.by_key: dict[str, list[Mapping[str, Any]]] = {}
         for run in sheet["runs"]:
             self.by_key.setdefault(run["key"], []).append(run)
@@ -78,6 +79,17 @@ class Tracker:
         if found.lifecycle_stage == "deleted":
             self.client.restore_experiment(found.experiment_id)
         return str(found.experiment_id)
+
+    def _bulk(self) -> BulkWriter | None:
+        """The short way into a database on this machine, where it has the tables that we know."""
+        address = str(self.sheet["tracking"])
+        place = urlparse(self.client.get_experiment(self.experiment).artifact_location)
+        if not address.startswith("sqlite:///") or place.scheme != "file":
+            return None
+        database = Path(address.removeprefix("sqlite:///"))
+        with contextlib.suppress(sqlite3.Error), contextlib.closing(sqlite3.connect(database)) as connection:
+            connection.execute("PRAGMA journal_mode=WAL")  # set once, kept by the file: the UI reads while we write
+        return BulkWriter(database, self.experiment, Path(unquote(place.path))) if BulkWriter.fits(database) else None
 
     def _search(self) -> Iterator[Any]:
         token = None
@@ -100,29 +112,47 @@ class Tracker:
     def _open(self, identity: str, name: str, began: int, tags: Mapping[str, str]) -> str:
         """The run with our identity, made if there is none."""
         if identity not in self.runs:
-            source = {"mlflow.source.name": self.sheet["sweep"], "mlflow.source.type": "LOCAL"}
-            tags = {"mlflow.runName": name, "spolia.id": identity, **source, **tags}
+            tags = {"mlflow.runName": name, "spolia.id": identity, **self.source, **tags}
             self.runs[identity] = self.client.create_run(self.experiment, start_time=began, tags=dict(tags))
         return str(self.runs[identity].info.run_id)
 
     # ------------------------------------------------------------------ writing
 
-    def write(self, key: str) -> None:
-        """All runs of a finished trial. What is there already stays."""
-        record = self.store.find(key)
-        self.live.pop(key, None)
-        if record is None:
-            return
-        mark = digest(record)
-        for sheet in self.by_key.get(key, []):
-            existing = self.runs.get(sheet["id"])
-            if existing is not None and existing.data.tags.get("spolia.written") == mark and existing.info.status == "FINISHED":
+    def write(self, keys: Sequence[str]) -> None:
+        """All runs of finished trials. What is there already stays; runs that need no request of their own go in together."""
+        together: list[tuple[Mapping[str, Any], WholeRun]] = []
+        for key in keys:
+            record = self.store.find(key)
+            self.live.pop(key, None)
+            if record is None:
                 continue
-            if existing is not None and existing.data.tags.get("spolia.live", mark) not in (mark, str(record["timings"]["began"])):
-                # Curves of a try that is not the one on record: points of two tries in one run would be twins of each other.
-                self.client.delete_run(existing.info.run_id)
-                del self.runs[sheet["id"]]
-            self._write_run(sheet, record, mark)
+            mark = digest(record)
+            for sheet in self.by_key.get(key, []):
+                if self._is_written(sheet, mark, str(record["timings"]["began"])):
+                    continue
+                run = whole_run(sheet, record, self.store, self.about, mark)
+                models = record["components"] or any(self.models.get(need["key"]) for need in record["needs"].values())
+                if self.bulk is not None and sheet["id"] not in self.runs and not models:
+                    together.append((sheet, run))
+                    self.runs[sheet["id"]] = _Written(run.tags)  # two cells with the same labels and trial are one run
+                else:
+                    self._write_run(sheet, run, record)
+        if self.bulk is not None and together:
+            for (sheet, run), number in zip(together, self.bulk.write([run for _, run in together]), strict=True):
+                self.runs[sheet["id"]] = _Written(run.tags, number)
+            self.written += len(together)
+
+    def _is_written(self, sheet: Mapping[str, Any], mark: str, began: str) -> bool:
+        """Whether a run is there and whole. Curves of a try that is not the one on record go: points of two tries would be twins of each other."""
+        existing = self.runs.get(sheet["id"])
+        if existing is None:
+            return False
+        if existing.data.tags.get("spolia.written") == mark and existing.info.status == "FINISHED":
+            return True
+        if existing.data.tags.get("spolia.live", began) != began:
+            self.client.delete_run(existing.info.run_id)
+            del self.runs[sheet["id"]]
+        return False
 
     def follow(self, key: str) -> None:
         """A trial has begun: its curves appear while it runs."""
@@ -148,54 +178,39 @@ class Tracker:
         tags = {"mlflow.parentRunId": self.parent, "spolia.role": sheet["role"]}
         run_id = self._open(sheet["id"], sheet["name"], int(began * 1000), tags)
         if new or existing is None or "spolia.live" not in existing.data.tags:
-            params = [Param(k, str(v)[:LONGEST_PARAM]) for k, v in sheet["params"].items()][:100]
-            self.client.log_batch(run_id, params=params, tags=[RunTag("spolia.live", str(began)), RunTag("spolia.key", progress["key"])])
+            self._fill(run_id, params_of(sheet), [])
+            self.client.log_batch(run_id, tags=[RunTag("spolia.live", str(began)), RunTag("spolia.key", progress["key"])])
             self.client.update_run(run_id, status="RUNNING")
             self.runs[sheet["id"]].data.tags["spolia.live"] = str(began)
-        metrics = list(_curves(progress["curves"]))
-        for start in range(0, len(metrics), LOGGED_AT_ONCE):
-            self.client.log_batch(run_id, metrics=metrics[start : start + LOGGED_AT_ONCE])
+        self._fill(run_id, {}, curve_points(progress["curves"]))
 
-    def _write_run(self, sheet: Mapping[str, Any], record: Mapping[str, Any], mark: str) -> None:
-        """Three requests for a run: made, filled, ended. The mark that it is whole goes in with the last values; a run that bears the mark but was not
-        ended is written again."""
-        began, ended = (int(record["timings"][k] * 1000) for k in ("began", "ended"))
-        tags = {"spolia.key": record["key"], "spolia.outcome": record["outcome"]}
-        tags |= {"spolia.reason": record["reason"][:5000]} if record["reason"] else {}
-        tags |= {f"spolia.{k}": str(v) for k, v in record["provenance"].items()}
-        tags |= {f"spolia.memory.{k}": str(v) for k, v in record.get("memory", {}).items()}
-        about = {"mlflow.parentRunId": self.parent, "spolia.role": sheet["role"]}
-        run_id = self._open(sheet["id"], sheet["name"], began, {**about, **tags})
-        self._write_matrices(run_id, self.runs[sheet["id"]].info.artifact_uri, record, sheet["headline"])
+    def _write_run(self, sheet: Mapping[str, Any], run: WholeRun, record: Mapping[str, Any]) -> None:
+        """A run through MLflow's client: made, filled, ended. The mark that it is whole goes in with the last values; a run that bears the mark but
+        was not ended is written again."""
+        run_id = self._open(sheet["id"], run.name, run.began, {k: v for k, v in run.tags.items() if k != "spolia.written"})
+        self._write_files(run_id, run.files)
         self._write_models(run_id, record, sheet["params"])
-        params = [Param(k, str(v)[:LONGEST_PARAM]) for k, v in sheet["params"].items()]
-        metrics = list(_metrics(record, ended))
-        for start in range(0, len(metrics) - LOGGED_AT_ONCE // 2, LOGGED_AT_ONCE // 2):
-            self.client.log_batch(run_id, metrics=metrics[start : start + LOGGED_AT_ONCE // 2])
-        rest = metrics[max(0, -(-len(metrics) // (LOGGED_AT_ONCE // 2)) - 1) * (LOGGED_AT_ONCE // 2) :]
-        marks = [RunTag(k, v) for k, v in {**tags, "spolia.written": mark}.items()]
-        for start in range(100, len(params), 100):
-            self.client.log_batch(run_id, params=params[start : start + 100])
-        self.client.log_batch(run_id, params=params[:100], metrics=rest, tags=marks)
-        self.client.set_terminated(run_id, "FINISHED", end_time=ended)
-        self.runs[sheet["id"]].data.tags["spolia.written"] = mark  # two cells with the same labels and trial are one run
+        self._fill(run_id, run.params, run.points)
+        self.client.log_batch(run_id, tags=[RunTag(k, v) for k, v in run.tags.items()])
+        self.client.set_terminated(run_id, "FINISHED", end_time=run.ended)
+        self.runs[sheet["id"]] = _Written(run.tags, run_id)
         self.written += 1
 
-    def _write_matrices(self, run_id: str, artifacts: str, record: Mapping[str, Any], headline: str | None) -> None:
-        files: dict[str, bytes] = {}
-        for entry in record["matrices"]:
-            content = self.store.blob(entry["blob"])
-            files[f"{entry['name']}.parquet"] = content
-            if entry["name"] == headline:
-                files[f"{entry['name']}.svg"] = matrix_svg(Matrix.from_parquet(content)).encode()
+    def _fill(self, run_id: str, params: Mapping[str, str], points: Iterable[Point]) -> None:
+        """Params and metrics, within MLflow's limits for one request."""
+        pairs = [Param(k, v) for k, v in params.items()]
+        metrics = [Metric(*point) for point in points]
+        for start in range(0, max(len(metrics), 1), METRICS_AT_ONCE):
+            self.client.log_batch(run_id, metrics=metrics[start : start + METRICS_AT_ONCE], params=[] if start else pairs[:100])
+        for start in range(100, len(pairs), 100):
+            self.client.log_batch(run_id, params=pairs[start : start + 100])
+
+    def _write_files(self, run_id: str, files: Mapping[str, bytes]) -> None:
         if not files:
             return
-        if artifacts.startswith("file://"):
-            _put(Path(unquote(urlparse(artifacts).path)) / "matrices", files)
-            return
         with tempfile.TemporaryDirectory() as folder:
-            _put(Path(folder), files)
-            self.client.log_artifacts(run_id, folder, "matrices")
+            put_files(Path(folder), files)
+            self.client.log_artifacts(run_id, folder)
 
     def _write_models(self, run_id: str, record: Mapping[str, Any], params: Mapping[str, str]) -> None:
         """Components once a trial, as models that load without pickle; the models of needs as this run's inputs."""
@@ -219,7 +234,9 @@ class Tracker:
             (parts := Path(folder) / "parts").mkdir()
             served.write(parts, component, self.store.blob(component.blob), data, list(task.class_names))
             needed = [f"{name}=={record['provenance'][name].partition('+')[0]}" for name in ("spolia", "torch") if name in record["provenance"]]
-            mlflow.pyfunc.save_model(Path(folder) / "model", loader_module="orchestrator.served", data_path=str(parts), pip_requirements=needed)
+            from mlflow import pyfunc  # a second of importing that runs without models can do without
+
+            pyfunc.save_model(Path(folder) / "model", loader_module="orchestrator.served", data_path=str(parts), pip_requirements=needed)
             tags = {"spolia.key": record["key"], "spolia.component": component.title, "spolia.blob": component.blob}
             about = {**params, **component.labels}
             model = self.client.create_logged_model(
@@ -238,7 +255,7 @@ class Tracker:
         now, reason, traceback = int(failure["time"] * 1000), str(failure["reason"]), str(failure["traceback"])
         for sheet in self.by_key.get(key, []):
             run_id = self._open(sheet["id"], sheet["name"], now, {"mlflow.parentRunId": self.parent, "spolia.role": sheet["role"]})
-            self.client.log_batch(run_id, params=[Param(k, str(v)[:LONGEST_PARAM]) for k, v in sheet["params"].items()][:100])
+            self._fill(run_id, params_of(sheet), [])
             if self.runs[sheet["id"]].data.tags.get("spolia.reason") == reason[:5000]:
                 continue  # told before
             self.client.set_tag(run_id, "spolia.reason", reason[:5000])
@@ -257,36 +274,16 @@ class Tracker:
                 self.client.set_terminated(found.info.run_id, "KILLED")
 
 
-def _put(folder: Path, files: Mapping[str, bytes]) -> None:
-    """Write an artifact folder that lies on this machine ourselves: MLflow would ask its database for the run first."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, content in files.items():
-        (folder / name).write_bytes(content)
+class _Written:
+    """A run that this process wrote, as far as we look at it again."""
+
+    def __init__(self, tags: Mapping[str, str], run_id: str = "") -> None:
+        self.data = SimpleNamespace(tags=dict(tags))
+        self.info = SimpleNamespace(run_id=run_id, status="FINISHED")
 
 
-def _quick(tracking: str) -> None:
-    """SQLite's write-ahead log, set once and kept by the file: half the time a run, and the UI reads while we write."""
-    if tracking.startswith("sqlite:///"):
-        with contextlib.suppress(sqlite3.Error), contextlib.closing(sqlite3.connect(tracking.removeprefix("sqlite:///"))) as database:
-            database.execute("PRAGMA journal_mode=WAL")
-
-
-def _metrics(record: Mapping[str, Any], ended: int) -> Iterator[Metric]:
-    """Final metrics and curves with the record's own times; a value that was not finite is left out."""
-    for m in record["metrics"]:
-        if m["value"] is not None:
-            yield Metric("/".join([m["name"], *m["labels"].values()]), m["value"], ended, 0)
-    yield from _curves(record["curves"])
-
-
-def _curves(points: Iterable[Sequence[Any]]) -> Iterator[Metric]:
-    for name, step, value, when in points:
-        if value is not None and math.isfinite(value):
-            yield Metric(name, value, int(when * 1000), step)
-
-
-def _orders() -> Iterator[Mapping[str, Any] | None]:
-    """Orders from standard input as they come; None now and then while there is none, until the driver closes it."""
+def _orders() -> Iterator[list[Mapping[str, Any]]]:
+    """Orders from standard input, as many as have come meanwhile; none now and then, until the driver closes it."""
     lines: queue.SimpleQueue[str] = queue.SimpleQueue()
 
     def read() -> None:
@@ -295,14 +292,14 @@ def _orders() -> Iterator[Mapping[str, Any] | None]:
 
     threading.Thread(target=read, daemon=True).start()
     while True:
-        try:
-            line = lines.get(timeout=LIVE_EVERY / 2)
-        except queue.Empty:
-            yield None
-            continue
-        if not line:
+        many: list[str] = []
+        with contextlib.suppress(queue.Empty):
+            many.append(lines.get(timeout=LIVE_EVERY / 2))
+            while len(many) < ORDERS_AT_ONCE and many[-1]:
+                many.append(lines.get_nowait())
+        yield [json.loads(line) for line in many if line]
+        if many and not many[-1]:
             return
-        yield json.loads(line)
 
 
 def main() -> int:
@@ -310,20 +307,19 @@ def main() -> int:
     report: dict[str, Any] = {"written": 0, "error": ""}
     try:
         tracker = Tracker(json.loads(sys.stdin.readline()))
-        for order in _orders():
+        for orders in _orders():
+            for order in orders:
+                if "started" in order:
+                    tracker.follow(order["started"])
+            tracker.write([order["key"] for order in orders if "key" in order])
+            for order in orders:
+                if "failed" in order:
+                    tracker.write_failure(order["failed"])
+                elif "artifacts" in order:
+                    tracker.close(order)
             tracker.write_live()
-            if order is None:
-                continue
-            if "started" in order:
-                tracker.follow(order["started"])
-            elif "key" in order:
-                tracker.write(order["key"])
-            elif "failed" in order:
-                tracker.write_failure(order["failed"])
-            else:
-                tracker.close(order)
             report["written"] = tracker.written
-    except (MlflowException, SpoliaError, OSError) as error:
+    except (MlflowException, SpoliaError, OSError, sqlite3.Error) as error:
         report["error"] = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
     print(json.dumps(report))
     return 1 if report["error"] else 0

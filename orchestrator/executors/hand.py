@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from orchestrator.errors import SpoliaError
 from orchestrator.execute import Outcome, execute
 from orchestrator.registry import sources_digest
 from orchestrator.store import Store
@@ -44,7 +45,10 @@ class Hand:
         """Execute one trial, unless this node would compute something else than the driver planned."""
         if not self._sees_store:
             return Outcome(key, "failed", reason=f"the worker on {self._host} does not see the driver's store at {self._orders.store}")
-        trial = Trial.from_json(json.loads(self._orders.trials[key]))
+        try:
+            trial = Trial.from_json(json.loads(self._orders.trials[key]))
+        except SpoliaError as error:
+            return Outcome(key, "failed", reason=f"the worker on {self._host} cannot run this trial: {error}")
         if trial.key != key or self._orders.sources[trial.method.path] != sources_digest(type(trial.method)):
             reason = f"the worker on {self._host} has other sources of {trial.method.name} than the driver; install the same version on both"
             return Outcome(key, "failed", reason=reason)

@@ -164,8 +164,11 @@ def _fit(queue: Queue, store: Store, site: Site, listener: Listener, probe: str)
     queue = queue.shaped(shapes)
     slots = site.slots or max(1, int(shapes.cpus))
 
+    # Plain values only: what this function holds is unpickled on workers, before any of our code could say what is missing there.
+    wanted = {key: shapes(trial) for key, trial in queue.trials.items()}
+
     def resources(config: Mapping[str, Any]) -> tune.PlacementGroupFactory:
-        cpus, gpus = shapes(queue.trials[config["keys"].partition(",")[0]])
+        cpus, gpus = wanted[config["keys"].partition(",")[0]]
         return tune.PlacementGroupFactory([{"CPU": cpus, **({"GPU": gpus} if gpus else {})}])
 
     orders = Orders(
