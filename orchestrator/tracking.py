@@ -1,4 +1,4 @@
-"""MLflow, brought level with the store. The only file that imports mlflow; it runs as a process of its own (see `orchestrator.writer`).
+"""MLflow, brought level with the store. The only file that imports mlflow; it runs in a process of its own (see `orchestrator.orders`).
 
 One experiment a sweep, a parent run, a child run a cell and one a needed training. Everything is derived from the store's records, timestamps too, so
 writing again changes nothing; a run counts as written when its tag `spolia.written` holds the record's digest, and is completed otherwise.
@@ -7,18 +7,14 @@ writing again changes nothing; a run counts as written when its tag `spolia.writ
 from __future__ import annotations
 
 import contextlib
-import itertools
 import json
-import queue
 import sqlite3
-import sys
 import tempfile
-import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlparse
 
 import mlflow
@@ -26,17 +22,18 @@ from mlflow import MlflowClient
 from mlflow.entities import LoggedModelInput, LoggedModelOutput, Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
 
-from orchestrator import served
 from orchestrator.bulk import BulkWriter
 from orchestrator.canonical import digest
-from orchestrator.component import ComponentRecord
 from orchestrator.errors import SpoliaError
 from orchestrator.store import Store
 from orchestrator.task import Task
 from orchestrator.whole import Point, WholeRun, curve_points, params_of, put_files, whole_run
 
+if TYPE_CHECKING:
+    from orchestrator.component import ComponentRecord
+
 METRICS_AT_ONCE = 800  # in one request, with 100 params and some tags beside them; MLflow's limit is 1000
-ORDERS_AT_ONCE = 200  # runs written together
+ERRORS = (MlflowException, SpoliaError, OSError, sqlite3.Error)  # what ends the writing; the training goes on
 LIVE_EVERY = 10.0  # seconds between looks at a trial under way
 
 
@@ -92,22 +89,11 @@ class Tracker:
         return BulkWriter(database, self.experiment, Path(unquote(place.path))) if BulkWriter.fits(database) else None
 
     def _search(self) -> Iterator[Any]:
-        token = None
-        while True:
-            page = self.client.search_runs([self.experiment], max_results=1000, page_token=token)
-            yield from page
-            token = page.token
-            if not token:
-                return
+        return _pages(lambda token: self.client.search_runs([self.experiment], max_results=1000, page_token=token))
 
     def _search_models(self) -> Iterator[Any]:
-        token = None
-        while True:
-            page = self.client.search_logged_models([self.experiment], max_results=100, page_token=token)
-            yield from (m for m in page if str(m.status) == "READY")
-            token = page.token
-            if not token:
-                return
+        found = _pages(lambda token: self.client.search_logged_models([self.experiment], max_results=100, page_token=token))
+        return (model for model in found if str(model.status) == "READY")
 
     def _open(self, identity: str, name: str, began: int, tags: Mapping[str, str]) -> str:
         """The run with our identity, made if there is none."""
@@ -214,6 +200,10 @@ class Tracker:
 
     def _write_models(self, run_id: str, record: Mapping[str, Any], params: Mapping[str, str]) -> None:
         """Components once a trial, as models that load without pickle; the models of needs as this run's inputs."""
+        if not record["components"] and not record["needs"]:
+            return
+        from orchestrator.component import ComponentRecord  # brings torch: two seconds that runs without models can do without
+
         known = self.models.setdefault(record["key"], {})
         for component in (ComponentRecord(**c) for c in record["components"]):
             if component.title not in known:
@@ -232,10 +222,12 @@ class Tracker:
         assert data is not None  # planning wrote it before the trial had a key
         with tempfile.TemporaryDirectory() as folder:
             (parts := Path(folder) / "parts").mkdir()
+            from mlflow import pyfunc
+
+            from orchestrator import served
+
             served.write(parts, component, self.store.blob(component.blob), data, list(task.class_names))
             needed = [f"{name}=={record['provenance'][name].partition('+')[0]}" for name in ("spolia", "torch") if name in record["provenance"]]
-            from mlflow import pyfunc  # a second of importing that runs without models can do without
-
             pyfunc.save_model(Path(folder) / "model", loader_module="orchestrator.served", data_path=str(parts), pip_requirements=needed)
             tags = {"spolia.key": record["key"], "spolia.component": component.title, "spolia.blob": component.blob}
             about = {**params, **component.labels}
@@ -274,56 +266,20 @@ class Tracker:
                 self.client.set_terminated(found.info.run_id, "KILLED")
 
 
+def _pages(fetch: Callable[[str | None], Any]) -> Iterator[Any]:
+    """All entries of a search, page after page."""
+    token: str | None = None
+    while True:
+        page = fetch(token)
+        yield from page
+        token = page.token
+        if not token:
+            return
+
+
 class _Written:
     """A run that this process wrote, as far as we look at it again."""
 
     def __init__(self, tags: Mapping[str, str], run_id: str = "") -> None:
         self.data = SimpleNamespace(tags=dict(tags))
         self.info = SimpleNamespace(run_id=run_id, status="FINISHED")
-
-
-def _orders() -> Iterator[list[Mapping[str, Any]]]:
-    """Orders from standard input, as many as have come meanwhile; none now and then, until the driver closes it."""
-    lines: queue.SimpleQueue[str] = queue.SimpleQueue()
-
-    def read() -> None:
-        for line in itertools.chain(sys.stdin, [""]):
-            lines.put(line)
-
-    threading.Thread(target=read, daemon=True).start()
-    while True:
-        many: list[str] = []
-        with contextlib.suppress(queue.Empty):
-            many.append(lines.get(timeout=LIVE_EVERY / 2))
-            while len(many) < ORDERS_AT_ONCE and many[-1]:
-                many.append(lines.get_nowait())
-        yield [json.loads(line) for line in many if line]
-        if many and not many[-1]:
-            return
-
-
-def main() -> int:
-    """Read the sheet and then orders from standard input, a JSON line each; print one JSON line at the end."""
-    report: dict[str, Any] = {"written": 0, "error": ""}
-    try:
-        tracker = Tracker(json.loads(sys.stdin.readline()))
-        for orders in _orders():
-            for order in orders:
-                if "started" in order:
-                    tracker.follow(order["started"])
-            tracker.write([order["key"] for order in orders if "key" in order])
-            for order in orders:
-                if "failed" in order:
-                    tracker.write_failure(order["failed"])
-                elif "artifacts" in order:
-                    tracker.close(order)
-            tracker.write_live()
-            report["written"] = tracker.written
-    except (MlflowException, SpoliaError, OSError, sqlite3.Error) as error:
-        report["error"] = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
-    print(json.dumps(report))
-    return 1 if report["error"] else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

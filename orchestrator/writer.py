@@ -77,7 +77,7 @@ class Writer:
         self.log = log
         with open(log, "ab") as stderr:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "orchestrator.tracking"],
+                [sys.executable, "-m", "orchestrator.orders"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=stderr,
