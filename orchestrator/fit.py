@@ -243,7 +243,8 @@ class _Training:
                 got = f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
                 raise MethodError(f"stage {r.stage!r}: loss {name!r} must be a tensor with one number, got {got}")
         # Sums of losses, like weights and what the optimiser remembers, stay in fp32 whatever the arithmetic in between.
-        total = torch.stack([value.float() for value in named.values()]).sum()
+        values = [value.float() for value in named.values()]
+        total = values[0] if len(values) == 1 else torch.stack(values).sum()
         total.backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()
         return {name: value.detach() for name, value in named.items()}

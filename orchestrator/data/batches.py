@@ -17,6 +17,8 @@ from orchestrator.errors import InputError
 from orchestrator.reading import Data, Noise, Normal, Part, RandInt
 from orchestrator.task import Task
 
+LARGEST_READY = 256 * 2**20  # bytes of a set that is kept normalised on a CPU
+
 
 class Batch:
     """Images `x` (float, normalised, [B, C, H, W]), labels `y` (int64, [B]), and what the data declared: extra labels and draws, each [B, ...]."""
@@ -78,6 +80,7 @@ class Feed:
         if not self.count:
             raise InputError(f"{data.task.name} has no {data.part} image; its task keeps too few or holds out too many")
         self.normalise = normaliser(data.task, device)
+        self.ready = _ready(data.task, data.part, data.crop, str(data_root())) if device.type == "cpu" else None
         self.extra = {k: torch.tensor(mapping, device=device)[self.y] for k, mapping in data.labels}
 
     def __len__(self) -> int:
@@ -117,12 +120,50 @@ class Feed:
         for start in range(0, total, batch):
             here = slice(start, start + batch)
             index = order[here]
-            x = self.x.take(index)
-            if shifts is not None:
-                x = _shifted(x, shifts[here], crop)
-            if flips is not None:
-                x = torch.where(flips[here].view(-1, 1, 1, 1), x.flip(-1), x)
-            yield {"x": self.normalise(x), "y": self.y[index], **{k: v[index] for k, v in self.extra.items()}}
+            moved = None if shifts is None else shifts[here]
+            flipped = None if flips is None else flips[here]
+            x = self._from_bytes(index, moved, flipped) if self.ready is None else _cut(self.ready, index, crop, moved, flipped)
+            yield {"x": x, "y": self.y[index], **{k: v[index] for k, v in self.extra.items()}}
+
+    def _from_bytes(self, index: Tensor, shifts: Tensor | None, flips: Tensor | None) -> Tensor:
+        """Images as they are kept, moved, then normalised."""
+        x = self.x.take(index)
+        if shifts is not None:
+            assert isinstance(self.data, Data)
+            x = _shifted(x, shifts, self.data.crop)
+        if flips is not None:
+            x = torch.where(flips.view(-1, 1, 1, 1), x.flip(-1), x)
+        return self.normalise(x)
+
+
+@lru_cache(maxsize=4)
+def _ready(task: Task, part: Part, crop: int, root: str) -> Tensor | None:
+    """On a CPU, a small enough set is normalised and padded once, not once an epoch: [N, H + 2 crop, W + 2 crop, C], channels last so that a batch is
+    cut out of it in one go. The bits are those of the longer way. None for a set that is too large for that."""
+    pixels, labels = _stored(task, part, torch.device("cpu"), root)
+    channels, height, width = pixels.take(slice(0, 1)).shape[1:]
+    count = len(labels)
+    if count * channels * (height + 2 * crop) * (width + 2 * crop) * 4 > LARGEST_READY:
+        return None
+    normalise = normaliser(task, torch.device("cpu"))
+    ready = torch.empty((count, height + 2 * crop, width + 2 * crop, channels))
+    for start in range(0, count, 1024):
+        x = torch.nn.functional.pad(pixels.take(slice(start, start + 1024)), (crop, crop, crop, crop))
+        ready[start : start + 1024] = normalise(x).permute(0, 2, 3, 1)
+    return ready
+
+
+def _cut(ready: Tensor, index: Tensor, crop: int, shifts: Tensor | None, flips: Tensor | None) -> Tensor:
+    """A batch of prepared images [B, C, H, W], channels last in memory: rows of the set, each at its own offset and perhaps mirrored."""
+    if shifts is None and flips is None:
+        return ready[index].permute(0, 3, 1, 2)
+    height, width = ready.shape[1] - 2 * crop, ready.shape[2] - 2 * crop
+    down, right = torch.arange(height).expand(len(index), -1), torch.arange(width).expand(len(index), -1)
+    if flips is not None:
+        right = torch.where(flips[:, None], right.flip(1), right)
+    if shifts is not None:
+        down, right = down + shifts[:, :1], right + shifts[:, 1:]
+    return ready[index[:, None, None], down[:, :, None], right[:, None, :]].permute(0, 3, 1, 2)
 
 
 class Normalise:
@@ -134,7 +175,7 @@ class Normalise:
         self.scale = 1 / (torch.tensor(std, device=device).view(1, -1, 1, 1) * 255)
 
     def __call__(self, x: Tensor) -> Tensor:
-        return ((x.float() - self.shift) * self.scale).contiguous(memory_format=torch.channels_last)
+        return x.float().sub_(self.shift).mul_(self.scale).contiguous(memory_format=torch.channels_last)
 
 
 def _shifted(x: Tensor, shifts: Tensor, crop: int) -> Tensor:

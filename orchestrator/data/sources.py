@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from orchestrator.canonical import derive
 from orchestrator.data.decoded import content_digest, decode_all, decoded, mapped, write_arrays
 from orchestrator.data.names import Source, parse
-from orchestrator.data.parquet import ParquetReader
+from orchestrator.data.parquet_files import ParquetReader
 from orchestrator.data.readers import FolderReader, Labels, Pixels, digits_arrays, place_of, torchvision_arrays, torchvision_files
 from orchestrator.errors import DataError
 from orchestrator.reading import Part

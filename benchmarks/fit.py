@@ -1,0 +1,233 @@
+"""Images a second of `run.fit` on a CPU, against loops written by hand; the training mathematics are equal in all.
+
+* hand: tensors in memory, the best of several layouts (uint8 or normalised floats kept, channels first or last), the same augmentation in vectorised
+  form, no bookkeeping but the summed loss.
+* usual: `DataLoader` with torchvision's transforms (v1, as most code has them), on as many cores: with one, in the training process; with two, the
+  best of loading in the training process, two worker processes beside two threads, and beside one thread.
+
+Network, initial weights, optimiser, schedule, batch, number of steps, normalisation and kind of augmentation are the same; each round measures all
+loops one after another, and the bars are medians over the rounds of ratios within a round. Before anything is timed, `run.fit` and the hand-written
+loop train three steps on the same batches without augmentation and must end with equal weights.
+
+    python benchmarks/fit.py --data FOLDER      # with cifar10/*.parquet in it; without, random images of the same shape
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import os
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from orchestrator.canonical import derive
+from orchestrator.data import batches, sources
+from orchestrator.data.sources import Images
+from orchestrator.fit import FitRequest, fit
+from orchestrator.optim import constant, sgd
+from orchestrator.scratch import Scratch
+from orchestrator.task import DataRecord, Task
+from orchestrator.trial import locate
+
+BATCH, LR, MOMENTUM, DECAY = 128, 0.05, 0.9, 5e-4
+BARS = {"hand": 0.95, ("usual", "cifar"): 1.1, ("usual", "small"): 1.5}
+
+
+class Case:
+    """One comparison: images, network, augmentation."""
+
+    def __init__(self, name: str, task: Task, network: Any, crop: int, flip: bool) -> None:
+        self.name, self.task, self.spec, self.crop, self.flip = name, task, network, crop, flip
+        self.record = sources.load(task.data).record
+        pixels, self.y = batches.tensors(task.train, torch.device("cpu"))
+        self.x = pixels.take(slice(None)).clone()
+        self.mean, self.std = (torch.tensor(v).view(1, -1, 1, 1) for v in (self.record.mean, self.record.std))
+
+    def net(self) -> nn.Module:
+        torch.manual_seed(0)
+        return locate(self.spec.path)(**dict(self.spec.settings), channels=self.record.shape[0], classes=10).to(memory_format=torch.channels_last)
+
+    def normalised(self, x: Tensor) -> Tensor:
+        return (x.float() - self.mean * 255) * (1 / (self.std * 255))  # in this order, so that three loops round alike
+
+
+def loss(nets: Any, batch: Any) -> Tensor:
+    return F.cross_entropy(nets["net"](batch.x), batch.y)
+
+
+def by_engine(case: Case, epochs: int) -> tuple[float, nn.Module]:
+    data = case.task.train
+    data = replace(data, crop=case.crop, flip=case.flip)
+    net = case.net()
+    request = FitRequest("train", {"net": net}, loss, {"data": data}, True, sgd(LR, momentum=MOMENTUM, weight_decay=DECAY), epochs, None, BATCH,
+                         "longest", constant(), {}, None, 1, None, None, "fp32", 0, torch.device("cpu"))  # fmt: skip
+    began = time.perf_counter()
+    found = fit(request, Scratch(None))
+    return found.images / (time.perf_counter() - began), net
+
+
+def shifted(x: Tensor, crop: int, flip: bool) -> Tensor:
+    """Random shifts and flips of a batch that is already padded, [B, C, H + 2 crop, W + 2 crop]; one gather."""
+    size, height, width = len(x), x.shape[2] - 2 * crop, x.shape[3] - 2 * crop
+    down = torch.randint(2 * crop + 1, (size, 1)) + torch.arange(height)
+    right = torch.randint(2 * crop + 1, (size, 1)) + torch.arange(width)
+    if flip:
+        right = torch.where((torch.rand(size) < 0.5)[:, None], right.flip(1), right)
+    return x[torch.arange(size)[:, None, None], :, down[:, :, None], right[:, None, :]].permute(0, 3, 1, 2)
+
+
+def by_hand(case: Case, epochs: int, floats: bool, last: bool) -> float:
+    layout = torch.channels_last if last else torch.contiguous_format
+    net = case.net().to(memory_format=layout)
+    optimizer = torch.optim.SGD(net.parameters(), lr=LR, momentum=MOMENTUM, weight_decay=DECAY)
+    x = F.pad(case.x, (case.crop,) * 4) if case.crop else case.x
+    x = (case.normalised(x) if floats else x).contiguous(memory_format=layout)
+    steps = len(case.y) // BATCH
+    scale, shift = 1 / (case.std * 255), case.mean * 255
+    began = time.perf_counter()
+    net.train()
+    for _ in range(epochs):
+        order, total = torch.randperm(len(case.y)), torch.zeros(())
+        for step in range(steps):
+            index = order[step * BATCH : (step + 1) * BATCH]
+            batch = shifted(x[index], case.crop, case.flip) if case.crop else x[index]
+            batch = (batch if floats else (batch.float() - shift) * scale).contiguous(memory_format=layout)
+            optimizer.zero_grad()
+            value = F.cross_entropy(net(batch), case.y[index])
+            value.backward()
+            optimizer.step()
+            total += value.detach()
+        float(total)
+    return epochs * steps * BATCH / (time.perf_counter() - began)
+
+
+class Listed(torch.utils.data.Dataset):
+    """Images one at a time through torchvision's transforms, as most code has it."""
+
+    def __init__(self, case: Case) -> None:
+        from torchvision import transforms as T
+
+        moves = [T.RandomCrop(case.x.shape[-1], padding=case.crop)] if case.crop else []
+        moves += [T.RandomHorizontalFlip()] if case.flip else []
+        self.transform = T.Compose([T.ToPILImage(), *moves, T.ToTensor(), T.Normalize(case.record.mean, case.record.std)])
+        self.images, self.labels = case.x.permute(0, 2, 3, 1).numpy(), case.y
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        return self.transform(self.images[index]), self.labels[index]
+
+
+def by_loader(case: Case, epochs: int, workers: int, threads: int) -> float:
+    torch.set_num_threads(threads)
+    net = case.net()
+    optimizer = torch.optim.SGD(net.parameters(), lr=LR, momentum=MOMENTUM, weight_decay=DECAY)
+    loader = torch.utils.data.DataLoader(Listed(case), BATCH, shuffle=True, drop_last=True, num_workers=workers, persistent_workers=workers > 0)
+    began, seen = time.perf_counter(), 0
+    net.train()
+    for _ in range(epochs):
+        for x, y in loader:
+            optimizer.zero_grad()
+            F.cross_entropy(net(x), y).backward()
+            optimizer.step()
+            seen += len(y)
+    return seen / (time.perf_counter() - began)
+
+
+def check_equal(case: Case) -> None:
+    """The engine and the loop by hand end with the same weights after an epoch on the same batches."""
+    plain = Case(case.name, case.task.images(limit=3 * BATCH + 60).validation(0), case.spec, 0, False)
+    _, net = by_engine(plain, 1)
+    other = plain.net()
+    optimizer = torch.optim.SGD(other.parameters(), lr=LR, momentum=MOMENTUM, weight_decay=DECAY)
+    generator = torch.Generator().manual_seed(derive(0, "train", "data", "data", 0, "order"))
+    order = torch.randperm(len(plain.y), generator=generator)
+    other.train()
+    for step in range(len(plain.y) // BATCH):
+        index = order[step * BATCH : (step + 1) * BATCH]
+        optimizer.zero_grad()
+        F.cross_entropy(other(plain.normalised(plain.x[index]).contiguous(memory_format=torch.channels_last)), plain.y[index]).backward()
+        optimizer.step()
+    apart = max(float((a - b).detach().abs().max()) for a, b in zip(net.parameters(), other.parameters(), strict=True))
+    assert apart < 1e-6, f"{case.name}: the engine computes something else ({apart})"
+
+
+def made_up(name: str, shape: tuple[int, int, int], count: int) -> Task:
+    """Random images under a data set's name, where the real ones are not at hand."""
+    random = np.random.RandomState(0)
+    x, y = random.randint(0, 256, (count, *shape), dtype=np.uint8), np.arange(count) % 10
+    classes = tuple(str(c) for c in range(10))
+    record = DataRecord(name=name, digest=name, classes=classes, shape=shape, counts=(count, count), mean=(0.5,) * shape[0], std=(0.25,) * shape[0])
+    images = Images((x, y), (x, y), record, None)
+    real = sources.load
+    sources.load = lambda wanted: images if wanted == name else real(wanted)
+    return Task(data=name).resolve(record)
+
+
+def task_of(name: str, shape: tuple[int, int, int], count: int, real: Callable[[], Task] | None) -> Task:
+    if real is None:
+        print(f"{name}: random images (name a folder with --data for real ones)")
+        return made_up(name, shape, count)
+    task = real()
+    return task.resolve(sources.load(task.data).record).images(limit=count).validation(0)
+
+
+def rounds(case: Case, threads: int, count: int, epochs: int) -> list[dict[str, float]]:
+    torch.set_num_threads(threads)
+    found = []
+    for _ in range(count):
+        ours = by_engine(case, epochs)[0]
+        hand = {f"{'floats' if f else 'uint8'}, channels {'last' if c else 'first'}": by_hand(case, epochs, f, c)
+                for f, c in itertools.product((False, True), (False, True))}  # fmt: skip
+        again = by_engine(case, epochs)[0]  # before and after: a machine that slows down is not held against either
+        ways = [(0, 1)] if threads == 1 else [(0, threads), (threads, threads), (threads, 1)]
+        usual = max(by_loader(case, epochs, *way) for way in ways)
+        torch.set_num_threads(threads)
+        best = max(hand, key=lambda k: hand[k])
+        print(f"{case.name:8} {threads:7} {(ours + again) / 2:9.0f} {hand[best]:9.0f} {best:24} {usual:9.0f}", flush=True)
+        found.append({"hand": (ours + again) / 2 / hand[best], "usual": (ours + again) / 2 / usual})
+    return found
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", default=os.environ.get("SPOLIA_DATA"), help="folder of image sets")
+    parser.add_argument("--rounds", type=int, default=5)
+    chosen = parser.parse_args()
+    from methods.networks import resnet8, small_vgg
+    from orchestrator.data import parquet, torchvision_set
+
+    real = bool(chosen.data)
+    if real:
+        os.environ["SPOLIA_DATA"] = os.path.abspath(chosen.data)
+    cases = {
+        "cifar": Case("cifar", task_of("cifar10", (3, 32, 32), 2560, (lambda: parquet("cifar10")) if real else None), resnet8(), 4, True),
+        "small": Case(
+            "small", task_of("fashion", (1, 28, 28), 3840, (lambda: torchvision_set("FashionMNIST")) if real else None), small_vgg(), 0, False
+        ),
+    }
+    print(f"{'case':8} {'threads':>7} {'run.fit':>9} {'hand':>9} {'(its best layout)':24} {'usual':>9}   images/s")
+    fine = True
+    for name, case in cases.items():
+        check_equal(case)
+        for threads in (1, 2):
+            found = rounds(case, threads, chosen.rounds, 2)
+            for peer in ("hand", "usual"):
+                ratio, bar = statistics.median(r[peer] for r in found), BARS["hand"] if peer == "hand" else BARS.get(("usual", name))
+                print(f"fit, {name}, {threads} threads, against {peer}: {ratio:.3f} ({f'bar {bar:g}' if bar else 'no bar'})", flush=True)
+                fine &= bar is None or ratio >= bar
+    return 0 if fine else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
