@@ -77,7 +77,7 @@ def _store(address: str) -> Check:
         Store(address).prepare()
     except SpoliaError as error:
         return Check("store", False, str(error))
-    return Check("store", True, f"{address} (written and read)")
+    return Check("store", True, f"{Store(address).name} (written and read)")
 
 
 def _tracking(address: str | None) -> Check:

@@ -34,6 +34,7 @@ class Files(Protocol):
     """What a store asks of the place where it lies."""
 
     address: str
+    name: str  # the address for people: without the keys that it may hold
     is_local: bool
 
     def read(self, path: str) -> bytes | None:
@@ -61,7 +62,7 @@ def files_at(address: str | Path) -> Files:
         system, root = fs.FileSystem.from_uri(text)
     except (OSError, ValueError, pa.ArrowException) as error:
         raise StoreError(
-            f"the store's address {text!r} cannot be used: {error}. Give a folder, or s3://bucket/prefix, or gs://bucket/prefix"
+            f"the store's address {_public(text)!r} cannot be used: {error}. Give a folder, or s3://bucket/prefix, or gs://bucket/prefix"
         ) from error
     return Bucket(text, system, root)
 
@@ -73,7 +74,7 @@ class Folder:
 
     def __init__(self, root: Path) -> None:
         self.root = root.expanduser().absolute()
-        self.address = str(self.root)
+        self.address = self.name = str(self.root)
 
     def read(self, path: str) -> bytes | None:
         try:
@@ -128,7 +129,7 @@ class Bucket:
     is_local = False
 
     def __init__(self, address: str, system: Any, root: str) -> None:
-        self.address, self._fs, self._root = address, system, root.rstrip("/")
+        self.address, self.name, self._fs, self._root = address, _public(address), system, root.rstrip("/")
 
     def read(self, path: str) -> bytes | None:
         try:
@@ -137,7 +138,7 @@ class Bucket:
         except FileNotFoundError:
             return None
         except OSError as error:
-            raise StoreError(f"{self._name}/{path} cannot be read: {_first_line(error)}") from error
+            raise StoreError(f"{self.name}/{path} cannot be read: {_first_line(error)}") from error
 
     def publish(self, path: str, content: bytes, *, replace: bool = False) -> bool:
         target = f"{self._root}/{path}"
@@ -148,7 +149,7 @@ class Bucket:
             with self._fs.open_output_stream(target) as stream:
                 stream.write(content)
         except OSError as error:
-            raise StoreError(f"the store {self._name} cannot be written ({path}): {_first_line(error)}. Choose another with --store") from error
+            raise StoreError(f"the store {self.name} cannot be written ({path}): {_first_line(error)}. Choose another with --store") from error
         return True
 
     def remove(self, path: str) -> bool:
@@ -157,7 +158,7 @@ class Bucket:
                 return False
             self._fs.delete_file(f"{self._root}/{path}")
         except OSError as error:
-            raise StoreError(f"{self._name}/{path} cannot be removed: {_first_line(error)}") from error
+            raise StoreError(f"{self.name}/{path} cannot be removed: {_first_line(error)}") from error
         return True
 
     def entries(self, folder: str) -> Iterator[Entry]:
@@ -167,19 +168,14 @@ class Bucket:
                 if info.type == fs.FileType.File:
                     yield Entry(info.path.removeprefix(self._root + "/"), info.size, info.mtime_ns or 0)
         except OSError as error:
-            raise StoreError(f"{self._name}/{folder} cannot be listed: {_first_line(error)}") from error
-
-    @property
-    def _name(self) -> str:
-        """The address without what a query may hold: keys, endpoints."""
-        return self.address.partition("?")[0].split("@")[-1] if "@" in self.address else self.address.partition("?")[0]
+            raise StoreError(f"{self.name}/{folder} cannot be listed: {_first_line(error)}") from error
 
 
 class Cached:
     """An object store with a local copy of what never changes: blobs, and results as long as the store shows them unchanged."""
 
     def __init__(self, files: Files, folder: Path) -> None:
-        self._files, self.address, self.is_local = files, files.address, files.is_local
+        self._files, self.address, self.name, self.is_local = files, files.address, files.name, files.is_local
         self._copies = Folder(folder / hashlib.sha256(files.address.encode()).hexdigest()[:16])
         self._seen: dict[str, Entry] = {}
 
@@ -226,6 +222,12 @@ def cache_folder() -> Path:
 
 def _hashes_to(content: bytes, path: str) -> bool:
     return hashlib.sha256(content).hexdigest() == path.rsplit("/", 1)[-1]
+
+
+def _public(address: str) -> str:
+    """An address without what its query and its user part may hold."""
+    scheme, separator, rest = address.partition("?")[0].partition("://")
+    return scheme + separator + rest.rpartition("@")[2]
 
 
 def _first_line(error: BaseException) -> str:

@@ -40,7 +40,7 @@ def greet(store: str, probe: str, methods: Sequence[str], variables: Mapping[str
     try:
         here = Store(store)
         if probe and not here.sees_probe(probe):
-            problem = f"it does not see the driver's store at {here.address}; a store for several machines is a shared folder or an s3:// address"
+            problem = f"it does not see the driver's store at {here.name}; a store for several machines is a shared folder or an s3:// address"
         elif probe:
             here.leave_probe(own := f"{probe}-{platform.node()}-{os.getpid()}")
             here.take_probe(own)

@@ -36,17 +36,17 @@ class Store:
     def __init__(self, address: str | Path) -> None:
         files = files_at(address)
         self._files = files if files.is_local else Cached(files, cache_folder() / "stores")
-        self.address, self.is_local = files.address, files.is_local
+        self.address, self.name, self.is_local = files.address, files.name, files.is_local
 
     def __repr__(self) -> str:
-        return f"Store({self.address!r})"
+        return f"Store({self.name!r})"
 
     def prepare(self) -> None:
         """Make the store, or check its format. Raises StoreError where it cannot be written."""
         self._files.publish("format.json", canonical_json({"format": FORMAT}).encode())
         found = self._json("format.json")
         if found != {"format": FORMAT}:
-            raise StoreError(f"{self.address} is a store of another format ({found}); this version reads format {FORMAT}")
+            raise StoreError(f"{self.name} is a store of another format ({found}); this version reads format {FORMAT}")
         self.leave_probe(probe := uuid.uuid4().hex)
         self.take_probe(probe)
 
@@ -75,7 +75,7 @@ class Store:
             return None
         record = body.get("record") if isinstance(body, dict) else None
         if not isinstance(record, dict) or body.get("sha256") != digest(record) or record.get("key") != key:
-            raise CorruptError(f"{self.address}/{path} is not the record that was written. Remove that file and run again: the trial is trained anew")
+            raise CorruptError(f"{self.name}/{path} is not the record that was written. Remove that file and run again: the trial is trained anew")
         return record
 
     def find_all(self, keys: Iterable[str]) -> Iterator[dict[str, Any]]:
@@ -98,7 +98,7 @@ class Store:
             return found[0]
         if found:
             raise StoreError(f"{len(found)} trials have keys that begin with {start!r}: {', '.join(k[:12] for k in found[:5])}. Give more digits")
-        raise StoreError(f"no finished or failed trial in {self.address} has a key that begins with {start!r}; `spolia status --json` lists keys")
+        raise StoreError(f"no finished or failed trial in {self.name} has a key that begins with {start!r}; `spolia status --json` lists keys")
 
     def retire(self, key: str) -> None:
         """Put a result aside, so that its trial runs again. Its blobs stay until `spolia gc`."""
@@ -120,11 +120,9 @@ class Store:
         path = _blob_path(name)
         content = self._files.read(path)
         if content is None:
-            raise CorruptError(f"{self.address}/{path} is missing though a result names it")
+            raise CorruptError(f"{self.name}/{path} is missing though a result names it")
         if hashlib.sha256(content).hexdigest() != name:
-            raise CorruptError(
-                f"{self.address}/{path} has been altered: its content does not hash to its name. Remove it and the results that name it"
-            )
+            raise CorruptError(f"{self.name}/{path} has been altered: its content does not hash to its name. Remove it and the results that name it")
         return content
 
     # ------------------------------------------------------------------ what is not a result
@@ -198,7 +196,7 @@ class Store:
         try:
             return json.loads(content)
         except ValueError as error:
-            raise CorruptError(f"{self.address}/{path} is not JSON ({error}). Remove that file and run again") from error
+            raise CorruptError(f"{self.name}/{path} is not JSON ({error}). Remove that file and run again") from error
 
 
 def _result_path(key: str) -> str:

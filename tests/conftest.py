@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
 import sys
+import tempfile
 from pathlib import Path
 
 # Ray reads these when it starts; its workers find the sample methods by this path.
 os.environ["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parent / "samples"), *filter(None, [os.environ.get("PYTHONPATH")])])
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
 os.environ.pop("RAY_ADDRESS", None)
-for name in ("SPOLIA_HOME", "SPOLIA_STORE", "SPOLIA_TRACKING", "SPOLIA_DATA"):
+for name in ("SPOLIA_HOME", "SPOLIA_STORE", "SPOLIA_TRACKING", "SPOLIA_DATA", "SPOLIA_SITE"):
     os.environ.pop(name, None)
 
 import pytest  # noqa: E402
 
 from orchestrator.store import Store  # noqa: E402
+
+# Decoded images of the whole test run, out of the user's own cache.
+os.environ["SPOLIA_CACHE"] = tempfile.mkdtemp(prefix="spolia-test-cache-")
+atexit.register(shutil.rmtree, os.environ["SPOLIA_CACHE"], ignore_errors=True)
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 
@@ -81,6 +88,28 @@ def local_ray():
     executor.start_local(2)
     yield
     executor.ray.shutdown()
+
+
+@pytest.fixture(scope="session")
+def _s3_server():
+    """An S3 on this machine, with one bucket."""
+    from moto.server import ThreadedMotoServer
+    from pyarrow import fs
+
+    server = ThreadedMotoServer(port=0, verbose=False)
+    server.start()
+    os.environ.update(AWS_ACCESS_KEY_ID="test", AWS_SECRET_ACCESS_KEY="test", AWS_EC2_METADATA_DISABLED="true", AWS_DEFAULT_REGION="us-east-1")
+    host, port = server.get_host_and_port()
+    where = f"{host}:{port}"
+    fs.S3FileSystem(endpoint_override=where, scheme="http", region="us-east-1", allow_bucket_creation=True).create_dir("bucket")
+    yield where
+    server.stop()
+
+
+@pytest.fixture
+def s3(_s3_server, tmp_path) -> str:
+    """The address of an empty place on it, a new one for each test."""
+    return f"s3://bucket/{tmp_path.name}?endpoint_override={_s3_server}&scheme=http&region=us-east-1"
 
 
 @pytest.fixture

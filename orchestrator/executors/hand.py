@@ -44,7 +44,7 @@ class Hand:
     def run(self, key: str) -> Outcome:
         """Execute one trial, unless this node would compute something else than the driver planned."""
         if not self._sees_store:
-            return Outcome(key, "failed", reason=f"the worker on {self._host} does not see the driver's store at {self._orders.store}")
+            return Outcome(key, "failed", reason=f"the worker on {self._host} does not see the driver's store at {self._store.name}")
         try:
             trial = Trial.from_json(json.loads(self._orders.trials[key]))
         except SpoliaError as error:

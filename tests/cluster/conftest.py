@@ -1,0 +1,35 @@
+"""Several real raylets on this machine, started and ended by the test that wants them."""
+
+from __future__ import annotations
+
+import contextlib
+
+import pytest
+
+
+@pytest.fixture
+def raylets(monkeypatch):
+    """`raylets(count, environment=None)`: a cluster whose driver this process is; the further nodes get the environment."""
+    from orchestrator.executors import ray as executor  # sets Ray's variables before it imports Ray
+
+    ray = executor.ray
+    made = []
+    if ray.is_initialized():  # the session's own Ray of other tests; they start it again when they need it
+        pytest.skip("another Ray is running in this process; run tests/cluster by itself, as `make test` does")
+
+    def start(count, environment=None, cpus=2, join=True):
+        from ray.cluster_utils import Cluster
+
+        cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": cpus, "include_dashboard": False})
+        made.append(cluster)
+        nodes = [cluster.add_node(num_cpus=cpus, env_vars=environment or {}) for _ in range(count - 1)]
+        cluster.wait_for_nodes()
+        if join:
+            ray.init(address=cluster.address, log_to_driver=False, logging_level="ERROR")
+        return cluster, nodes
+
+    yield start
+    ray.shutdown()
+    for cluster in made:
+        with contextlib.suppress(Exception):  # a node that the test killed cannot be ended again
+            cluster.shutdown()

@@ -1,0 +1,127 @@
+"""A sweep on three nodes: shared trainings run once, a node dies, nodes that would compute something else are refused."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import threading
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from sample_methods import Count
+
+from orchestrator.errors import ExecutorError
+from orchestrator.executors import executor
+from orchestrator.grid import product
+from orchestrator.plan import make_plan
+from orchestrator.schedule import Queue
+from orchestrator.site import Site
+from orchestrator.store import Store
+from orchestrator.sweep import Sweep
+
+pytestmark = [pytest.mark.ray, pytest.mark.cluster]
+SAMPLES = Path(__file__).resolve().parents[1] / "samples"
+
+
+class Heard:
+    def __init__(self):
+        self.ends = []
+
+    def started(self, trial):
+        pass
+
+    def ended(self, outcome):
+        self.ends.append(outcome)
+
+
+def drain(sweep, store, tmp_path, slots=6):
+    plan, heard = make_plan("asked", sweep, store), Heard()
+    queue = Queue(plan)
+    executor("ray").run(queue, store, Site(tmp_path / "scratch", slots), heard)
+    return plan, queue, heard
+
+
+def executed(folder):
+    """How often each training was executed, counted by the workers."""
+    return Counter(f.name.rsplit("-", 2)[0] for f in folder.iterdir())
+
+
+@pytest.mark.parametrize("nodes", [1, 3])
+def test_of_200_trials_with_shared_needs_each_is_executed_once(raylets, store, tmp_path, nodes):
+    raylets(nodes)
+    folder = tmp_path / "notes"
+    folder.mkdir()
+    cells = product(Count.grid(depth=2, fan=3, folder=str(folder)), seed=range(23))  # 1 + 3 + 5 distinct trials a seed, 13 without sharing
+    sweep = Sweep(question="?", cells=cells, expect=23)
+    plan, queue, heard = drain(sweep, store, tmp_path)
+    assert queue.is_finished
+    assert {o.kind for o in heard.ends} == {"done"}
+    assert len(plan.trials) == len(heard.ends) == 207
+    counts = executed(folder)
+    assert set(counts.values()) == {1}
+    assert sum(counts.values()) == 207
+    assert plan.unshared() == 23 * 13
+
+
+@pytest.mark.faults
+def test_a_node_that_dies_takes_no_trial_with_it(raylets, store, tmp_path):
+    cluster, (_, victim) = raylets(3)
+    folder = tmp_path / "notes"
+    folder.mkdir()
+    sweep = Sweep(question="?", cells=product(Count.grid(folder=str(folder), nap=1.0), seed=range(24)), expect=24)
+    killed = threading.Event()
+
+    def kill():
+        while len(list(folder.iterdir())) < 7:
+            time.sleep(0.1)
+        cluster.remove_node(victim, allow_graceful=False)
+        killed.set()
+
+    threading.Thread(target=kill, daemon=True).start()
+    _, queue, heard = drain(sweep, store, tmp_path)
+    assert killed.is_set()
+    assert queue.is_finished
+    assert Counter(o.kind for o in heard.ends) == {"done": 24}
+    assert make_plan("asked", sweep, store).is_complete
+    assert sum(executed(folder).values()) >= 24  # what the dead node had begun was begun again elsewhere
+
+
+def test_a_store_that_another_node_does_not_see_is_refused_before_work_starts(raylets, tmp_path, monkeypatch):
+    """A path that means another folder on the other node: /proc/self/cwd, with nodes started in different places."""
+    there, here = tmp_path / "there", tmp_path / "here"
+    there.mkdir()
+    here.mkdir()
+    monkeypatch.chdir(there)
+    raylets(2)
+    monkeypatch.chdir(here)
+    store = Store("/proc/self/cwd/store")
+    store.prepare()
+    sweep = Sweep(question="?", cells=product(Count.grid(), seed=range(2)), expect=2)
+    with pytest.raises(ExecutorError, match=r"the cluster cannot start work:(.|\n)*does not see the driver's store"):
+        drain(sweep, store, tmp_path)
+    assert list(store.finished()) == []
+
+
+def test_a_node_with_other_sources_of_a_method_is_refused_before_work_starts(raylets, store, tmp_path):
+    other = tmp_path / "other"
+    shutil.copytree(SAMPLES, other)
+    changed = other / "sample_methods.py"
+    changed.write_text(changed.read_text() + "\n# another version\n")
+    raylets(2, environment={"PYTHONPATH": os.pathsep.join([str(other), os.environ["PYTHONPATH"]])})
+    sweep = Sweep(question="?", cells=product(Count.grid(), seed=range(2)), expect=2)
+    with pytest.raises(ExecutorError, match=r"sample_methods:Count has other sources (.|\n)*install the same version on every node"):
+        drain(sweep, store, tmp_path)
+    assert list(store.finished()) == []
+
+
+def test_a_cluster_is_joined_by_its_address_and_looked_at_by_the_doctor(raylets, spolia, sweep_file, tmp_path, monkeypatch):
+    cluster, _ = raylets(2, join=False)
+    file = sweep_file("product(Count.grid(), seed=range(4))", 4)
+    common = ("--home", tmp_path / "home", "--tracking", "none")
+    code, out, err = spolia("run", file, *common, "--address", cluster.address)
+    assert (code, "4 of 4 done" in out) == (0, True), err
+    code, out, _ = spolia("doctor", *common, "--address", cluster.address)
+    assert code == 0, out
+    assert out.count("sees the store") == 2
