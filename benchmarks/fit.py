@@ -5,10 +5,10 @@
 * usual: `DataLoader` with torchvision's transforms (v1, as most code has them), on as many cores: with one, in the training process; with two, the
   best of loading in the training process, two worker processes beside two threads, or beside one.
 
-Network, initial weights, optimiser, schedule, batch, number of steps, normalisation and kind of augmentation are the same. Each round measures all
-loops one after another, `run.fit` before and after the others. The best way of a peer is the one with the highest median rate over the rounds (not
-the luckiest of each round); a figure is the median over the rounds of the ratios within a round. Before anything is timed, `run.fit` and the loop by
-hand train three steps on the same batches without augmentation and must end with equal weights.
+Network, initial weights, optimiser, schedule, batch, number of steps, normalisation and kind of augmentation are the same. The best way of each peer
+is found in two rounds of all of them; then `run.fit` is timed right before and right after it, again and again, and the figure is the median of these
+ratios: a machine that slows down in between does so for both. Before anything is timed, `run.fit` and the loop by hand train three steps on the same
+batches without augmentation and must end with equal weights.
 
     python benchmarks/fit.py --data FOLDER      # with cifar10/*.parquet in it; without, random images of the same shape
 """
@@ -23,6 +23,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -39,6 +40,7 @@ from orchestrator.scratch import Scratch
 from orchestrator.task import DataRecord, Task
 from orchestrator.trial import locate
 
+CORES = 2  # the bars against the usual loop are for a training that has this machine to itself; with one thread the ratio stands without a bar
 BATCH, LR, MOMENTUM, DECAY = 128, 0.05, 0.9, 5e-4
 BARS = {"hand": 0.95, ("usual", "cifar"): 1.1, ("usual", "small"): 1.5}
 
@@ -183,32 +185,40 @@ def task_of(name: str, shape: tuple[int, int, int], count: int, real: Callable[[
     return task.resolve(sources.load(task.data).record).images(limit=count).validation(0)
 
 
-def rounds(case: Case, threads: int, count: int, epochs: int) -> dict[str, tuple[str, float, float, float]]:
-    """By peer: its best way, its rate and ours there (medians, images/s), and the median ratio."""
+def ways(threads: int) -> dict[str, dict[str, Callable[[Case, int], float]]]:
+    """By peer and by name: loops that give images/s."""
+    hand = {f"{'floats' if f else 'uint8'}, channels {'last' if c else 'first'}": partial(by_hand, floats=f, last=c)
+            for f, c in itertools.product((False, True), (False, True))}  # fmt: skip
+    shares = [(0, 1)] if threads == 1 else [(0, threads), (threads, threads), (threads, 1)]
+    return {"hand": hand, "usual": {f"{w} workers, {t} threads": partial(by_loader, workers=w, threads=t) for w, t in shares}}
+
+
+def rounds(case: Case, threads: int, count: int) -> dict[str, tuple[str, float, float, float]]:
+    """By peer: its best way, its rate and ours (medians, images/s), and the median ratio of neighbours."""
+    torch.set_num_threads(threads)
+    best = {}
+    for peer, candidates in ways(threads).items():
+        rates = {name: statistics.median(loop(case, 1) for _ in range(2)) for name, loop in candidates.items()}
+        best[peer] = max(rates, key=lambda name: rates[name])
     ours: list[float] = []
-    rates: dict[str, dict[str, list[float]]] = {"hand": {}, "usual": {}}
+    theirs: dict[str, list[float]] = {peer: [] for peer in best}
+    ratios: dict[str, list[float]] = {peer: [] for peer in best}
     for _ in range(count):
-        torch.set_num_threads(threads)
-        before = by_engine(case, epochs)[0]
-        for floats, last in itertools.product((False, True), (False, True)):
-            way = f"{'floats' if floats else 'uint8'}, channels {'last' if last else 'first'}"
-            rates["hand"].setdefault(way, []).append(by_hand(case, epochs, floats, last))
-        for workers, beside in [(0, 1)] if threads == 1 else [(0, threads), (threads, threads), (threads, 1)]:
-            rates["usual"].setdefault(f"{workers} workers, {beside} threads", []).append(by_loader(case, epochs, workers, beside))
-        torch.set_num_threads(threads)
-        ours.append((before + by_engine(case, epochs)[0]) / 2)
-    found = {}
-    for peer, ways in rates.items():
-        best = max(ways, key=lambda way: statistics.median(ways[way]))
-        ratio = statistics.median(o / p for o, p in zip(ours, ways[best], strict=True))
-        found[peer] = (best, statistics.median(ways[best]), statistics.median(ours), ratio)
-    return found
+        for peer, name in best.items():
+            torch.set_num_threads(threads)
+            before = by_engine(case, 1)[0]
+            rate = ways(threads)[peer][name](case, 1)
+            torch.set_num_threads(threads)
+            ours += [before, by_engine(case, 1)[0]]
+            theirs[peer].append(rate)
+            ratios[peer].append((ours[-2] + ours[-1]) / 2 / rate)
+    return {peer: (name, statistics.median(theirs[peer]), statistics.median(ours), statistics.median(ratios[peer])) for peer, name in best.items()}
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", default=os.environ.get("SPOLIA_DATA"), help="folder of image sets")
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=9)
     chosen = parser.parse_args()
     from methods.networks import resnet8, small_vgg
     from orchestrator.data import parquet, torchvision_set
@@ -217,9 +227,9 @@ def main() -> int:
     if real:
         os.environ["SPOLIA_DATA"] = os.path.abspath(chosen.data)
     cases = {
-        "cifar": Case("cifar", task_of("cifar10", (3, 32, 32), 2560, (lambda: parquet("cifar10")) if real else None), resnet8(), 4, True),
+        "cifar": Case("cifar", task_of("cifar10", (3, 32, 32), 1408, (lambda: parquet("cifar10")) if real else None), resnet8(), 4, True),
     }
-    fashion = task_of("fashion", (1, 28, 28), 3840, (lambda: torchvision_set("FashionMNIST")) if real else None)
+    fashion = task_of("fashion", (1, 28, 28), 3200, (lambda: torchvision_set("FashionMNIST")) if real else None)
     cases["small"] = Case("small", fashion, small_vgg(width=8), 0, False)
     cases["width 16"] = Case("width 16", fashion, small_vgg(width=16), 0, False)  # no bar: the arithmetic itself takes nearly all the time
     print(f"{'case':8} {'threads':>7}  {'peer':5} {'its best way':22} {'images/s':>8} {'run.fit':>8} {'ratio':>6}")
@@ -227,9 +237,9 @@ def main() -> int:
     for name, case in cases.items():
         check_equal(case)
         for threads in (1, 2):
-            for peer, (way, rate, ours, ratio) in rounds(case, threads, chosen.rounds, 2).items():
+            for peer, (way, rate, ours, ratio) in rounds(case, threads, chosen.rounds).items():
                 print(f"{name:8} {threads:7}  {peer:5} {way:22} {rate:8.0f} {ours:8.0f} {ratio:6.3f}", flush=True)
-                bar = BARS["hand"] if peer == "hand" else BARS.get(("usual", name))
+                bar = BARS["hand"] if peer == "hand" else BARS.get(("usual", name)) if threads == CORES else None
                 lines.append(f"fit, {name}, {threads} threads, against {peer}: {ratio:.3f} ({f'bar {bar:g}' if bar else 'no bar'})")
                 fine &= bar is None or ratio >= bar
     print("\n".join(lines))

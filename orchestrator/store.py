@@ -7,6 +7,7 @@ from it.
     failures/<key>.json              the last exception of a trial that has no result
     progress/<key>.json              curves of a trial under way
     logs/<key>.txt                   what a trial printed
+    sweeps/<name>.json               which file a sweep's name belongs to
     data/<name>.json                 what planning has to know of a data set
 
 Two drivers may use one store at once: at worst a trial is trained twice and one of two true results stands.
@@ -23,7 +24,7 @@ from typing import Any
 from urllib.parse import quote
 
 from orchestrator.canonical import canonical_json, digest
-from orchestrator.errors import CorruptError, StoreError
+from orchestrator.errors import CorruptError, InputError, StoreError
 from orchestrator.files import Cached, Entry, cache_folder, files_at
 from orchestrator.task import DataRecord
 
@@ -165,6 +166,19 @@ class Store:
     def log(self, key: str) -> str:
         """What a trial printed, or an empty string."""
         return (self._files.read(f"logs/{key}.txt") or b"").decode(errors="replace")
+
+    def claim_sweep(self, name: str, file: Path) -> None:
+        """Remember which file a sweep's name belongs to. Raises InputError where another sweep of this machine has it: tables and MLflow go by name.
+
+        A file that was moved or copied keeps its name: the file remembered must still be there and say something else.
+        """
+        path, mine = f"sweeps/{name}.json", file.absolute()
+        known = self._json(path)
+        before = Path(known["file"]) if isinstance(known, dict) else mine
+        if before != mine and before.is_file() and before.read_bytes() != mine.read_bytes():
+            raise InputError(f"another sweep is called {name!r}: {before}. Rename one of the two files: results and MLflow runs go by this name")
+        if not isinstance(known, dict) or before != mine:
+            self._files.publish(path, json.dumps({"file": str(mine)}).encode(), replace=True)
 
     def data(self, name: str) -> DataRecord | None:
         """The record of a data set seen before, or None."""

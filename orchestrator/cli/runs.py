@@ -61,12 +61,21 @@ def run(
     if smoke:
         _smoke(name, part, here, executor, slots)
         return
+    _claim(name, sweep, here)
     made = _planned(name, part, here, limit, stale, retry or ())
     if pdb is not None:
         _debug(made, here, pdb)
         return
     site = _site(here, executor, address, slots, checkpoint_every)
     _launch(made, whole, here.place, site, executor)
+
+
+def _claim(name: str, sweep: str, here: Any) -> None:
+    from orchestrator.store import Store
+
+    opened = Store(here.place.store)
+    opened.prepare()
+    opened.claim_sweep(name, Path(sweep))
 
 
 def _planned(name: str, part: Any, here: Any, limit: int | None, stale: Stale | None, retry: Sequence[Retry]) -> Any:

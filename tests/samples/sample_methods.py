@@ -253,3 +253,52 @@ class TwoFits(Method):
     def distil(self, nets: Any, batch: Any) -> dict[str, torch.Tensor]:
         out = nets["net"](batch.x)
         return {"own": F.cross_entropy(out, batch.y), "teacher": F.mse_loss(out, nets["teacher"](batch.x))}
+
+
+class Looped(Method):
+    """Trains by a loop of its own, with dropout, and prints."""
+
+    name = "looped"
+    uses = frozenset({"tasks", "seed"})
+    tasks = roles("task")
+    metrics = (Metric("accuracy"),)
+    components = (Kept("net"),)
+
+    epochs: int = axis(2, smoke=2)
+    say: str = axis("")
+
+    def train(self, run: Run) -> None:
+        task = run.tasks.task
+        net = Dropping(classes=task.num_classes)
+        optimizer = torch.optim.SGD(net.parameters(), lr=0.05, momentum=0.9)
+        for _ in run.epochs("loop", self.epochs, net=net, optimizer=optimizer):
+            net.train()
+            total = 0.0
+            for batch in run.batches(task.train.augmented(crop=1), batch=16):
+                optimizer.zero_grad()
+                loss = F.cross_entropy(net(batch.x), batch.y)
+                loss.backward()
+                optimizer.step()
+                total += float(loss.detach())
+            run.curve(loss=total)
+        if self.say:
+            print(self.say)
+        run.log(accuracy=run.accuracy(net, task.test))
+        run.keep("net", net)
+
+
+class Adopting(Method):
+    """Passes on what a fine-tuning left."""
+
+    name = "adopting"
+    tasks = roles("task")
+    metrics = (Metric("accuracy", by=("task",)),)
+    components = (Kept("network", by=("task",)),)
+
+    def needs(self, trial: Trial) -> Mapping[str, Trial]:
+        from methods.fine_tune import FineTune
+
+        return {"base": trial.replace(method=FineTune(epochs=1))}
+
+    def train(self, run: Run) -> None:
+        run.adopt("base")
