@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
 from orchestrator.errors import InputError, nearest
@@ -78,7 +78,7 @@ def _holds_methods(value: Any) -> bool:
 
 def _smoke_numbers(method: type[Method], settings: Mapping[str, Any]) -> dict[str, Any]:
     values = method.smoke().settings()
-    declared = {f.name for f in method.__dataclass_fields__.values() if f.metadata.get("smoke") in (values[f.name],)}
+    declared = {f.name for f in fields(method) if f.metadata.get("smoke") in (values[f.name],)}
     numbers = (int, float)
     return {k: v for k, v in values.items() if k in declared and isinstance(v, numbers) and not isinstance(v, bool)
             and isinstance(settings.get(k, v), numbers)}  # fmt: skip

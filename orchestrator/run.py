@@ -142,8 +142,9 @@ class Run:
         `state` is all that changes from epoch to epoch (modules, optimisers); it is saved and restored, so that a resumed trial goes on with the same
         bits. Read data by `run.batches`, leave values by `run.curve`.
         """
+        loop = Loop(stage, count, state, self.seed, self._scratch, self._on_epoch)
         self._enter(stage)
-        self._loop = loop = Loop(stage, count, state, self.seed, self._scratch, self._on_epoch)
+        self._loop = loop
         try:
             yield from loop
         finally:

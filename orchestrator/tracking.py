@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import sqlite3
 import tempfile
 import time
@@ -232,7 +233,7 @@ class Tracker:
             tags = {"spolia.key": record["key"], "spolia.component": component.title, "spolia.blob": component.blob}
             about = {**params, **component.labels}
             model = self.client.create_logged_model(
-                self.experiment, name=component.title, source_run_id=run_id, tags=tags, params=about, model_type="spolia"
+                self.experiment, name=model_name(component.title), source_run_id=run_id, tags=tags, params=about, model_type="spolia"
             )
             self.client.log_model_artifacts(model.model_id, str(Path(folder) / "model"))
             self.client.finalize_logged_model(model.model_id, "READY")
@@ -264,6 +265,11 @@ class Tracker:
         for found in self._search():  # what was under way and did not come to its end must not look as if it still ran
             if found.info.status == "RUNNING" and "spolia.id" in found.data.tags:
                 self.client.set_terminated(found.info.run_id, "KILLED")
+
+
+def model_name(title: str) -> str:
+    """A component's title as MLflow takes it for a model's name; the tag `spolia.component` keeps it as it is."""
+    return re.sub(r"[/:.%\"']", "_", title)
 
 
 def _pages(fetch: Callable[[str | None], Any]) -> Iterator[Any]:

@@ -56,6 +56,7 @@ def test_limit_runs_that_many_cells_that_are_not_done(spolia, sweep_file):
     assert counts(spolia, file) == ["done"] * 4 + ["open"]
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_a_part_is_tracked_under_the_names_of_the_whole(spolia, sweep_file, tmp_path):
     from mlflow import MlflowClient
 
