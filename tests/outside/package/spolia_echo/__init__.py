@@ -1,0 +1,1 @@
+"""A package of somebody else's, with one method. Spolia is not edited for it."""

@@ -1,0 +1,98 @@
+"""A method in a package of its own, installed in an environment of its own: found, planned, run on Ray, tracked, held to the contract."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+import venv
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parent / "package"
+pytestmark = [pytest.mark.ray, pytest.mark.mlflow, pytest.mark.filterwarnings("ignore::DeprecationWarning")]  # MLflow's own dependencies warn
+
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory):
+    """A virtual environment that has what this one has, and the package; returns a runner of its Python."""
+    folder = tmp_path_factory.mktemp("outside")
+    venv.create(folder / "venv", with_pip=False)
+    python = folder / "venv/bin/python"
+    (site,) = (folder / "venv").glob("lib/python*/site-packages")
+    (site / "beside.pth").write_text(f"import site; site.addsitedir({sysconfig.get_path('purelib')!r})\n")
+
+    def run(*arguments, **options):
+        variables = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "VIRTUAL_ENV")}
+        variables |= {"PIP_DISABLE_PIP_VERSION_CHECK": "1", "COLUMNS": "100", "MLFLOW_DISABLE_TELEMETRY": "true"}
+        return subprocess.run([str(python), *map(str, arguments)], capture_output=True, text=True, cwd=folder, env=variables, check=False, **options)
+
+    def install(source):
+        copy = folder / source.name
+        shutil.copytree(source, copy)
+        made = run("-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "--no-index", "--target", site, copy)
+        assert made.returncode == 0, made.stderr
+
+    install(PACKAGE)
+    run.folder, run.install = folder, install
+    return run
+
+
+def test_it_is_found_beside_ours(environment):
+    listed = environment("-m", "orchestrator.cli", "methods")
+    assert listed.returncode == 0, listed.stderr
+    assert {"echo", "fine_tune"} <= {line.split()[0] for line in listed.stdout.splitlines() if line.strip()}
+    shown = environment("-m", "orchestrator.cli", "methods", "echo").stdout
+    assert "spolia_echo.echo" in shown
+    assert "teacher_epochs" in shown
+
+
+def test_it_is_planned_run_on_ray_workers_and_tracked(environment):
+    sweep = PACKAGE / "sweep.py"
+    planned = environment("-m", "orchestrator.cli", "plan", sweep)
+    assert "fine_tune, used 4 times (shared 2.0x)" in planned.stdout, planned.stderr
+    ran = environment("-m", "orchestrator.cli", "run", sweep, "--slots", "2", timeout=300)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert "6 of 6 done" in ran.stdout
+    from mlflow import MlflowClient
+
+    client = MlflowClient(f"sqlite:///{environment.folder}/spolia-home/mlflow.db")
+    (experiment,) = [e for e in client.search_experiments() if e.name == "sweep"]
+    runs = client.search_runs([experiment.experiment_id])
+    cells = [r for r in runs if r.data.tags["spolia.role"] == "cell"]
+    assert len(cells) == 4
+    assert all(r.data.params["method"] == "echo" and 0 <= r.data.metrics["agreement"] <= 1 for r in cells)
+    assert {m.name for m in client.search_logged_models([experiment.experiment_id])} == {"student", "network-t"}
+
+
+def test_it_passes_the_contract_suite(environment):
+    ran = environment("-m", "pytest", "-q", "-p", "no:cacheprovider", PACKAGE / "contract.py", timeout=300)
+    assert ran.returncode == 0, ran.stdout[-3000:]
+    assert ran.stdout.split()[0].count(".") >= 10
+
+
+def test_two_packages_with_a_method_of_one_name_are_both_named(environment, tmp_path):
+    twin = tmp_path / "twin"
+    shutil.copytree(PACKAGE, twin)
+    (twin / "spolia_echo").rename(twin / "spolia_other_echo")
+    text = (twin / "pyproject.toml").read_text().replace("spolia_echo", "spolia_other_echo").replace("spolia-echo", "spolia-other-echo")
+    (twin / "pyproject.toml").write_text(text)
+    environment.install(twin)
+    for command in (("methods",), ("plan", PACKAGE / "sweep.py")):
+        ran = environment("-m", "orchestrator.cli", *command)
+        if command == ("methods",):
+            assert ran.returncode == 2
+            assert "two methods are called 'echo'" in ran.stderr
+            assert "spolia_echo.echo.Echo" in ran.stderr
+            assert "spolia_other_echo.echo.Echo" in ran.stderr
+        else:
+            assert ran.returncode == 0, ran.stderr  # a sweep names its class, so nothing is in doubt
+
+
+def test_this_environment_is_not_that_one():
+    with pytest.raises(ImportError):
+        __import__("spolia_echo")
+    assert "outside" not in sys.prefix
