@@ -173,12 +173,16 @@ def _known(trials: Mapping[str, Trial], store: Store, rerun_stale: bool, retry: 
         seconds[key] = times[-1][1] - times[-1][0]
         if why := _why_stale(trials[key], record, contents, stale):
             stale[key] = why
-    outdated = frozenset(k for k, outcome in outcomes.items() if outcome in retry or (rerun_stale and k in stale))
+    outdated: set[str] = set()
+    for key, outcome in outcomes.items():  # needs first: what rests on a result that is made again is made again, too
+        behind = any(need.key in outdated for need in trials[key].needs.values())
+        if behind or outcome in retry or (rerun_stale and key in stale):
+            outdated.add(key)
     outcomes = {key: outcome for key, outcome in outcomes.items() if key not in outdated}
     stale = {key: why for key, why in stale.items() if key not in outdated}
     failed = store.failures()
     failures = {key: str((store.failure(key) or {}).get("reason", "")) for key in trials if key in failed and key not in outcomes}
-    return {"outcomes": outcomes, "failures": failures, "seconds": seconds, "stale": stale, "outdated": outdated,
+    return {"outcomes": outcomes, "failures": failures, "seconds": seconds, "stale": stale, "outdated": frozenset(outdated),
             "span": (min((b for b, _ in times), default=0.0), max((e for _, e in times), default=0.0))}  # fmt: skip
 
 

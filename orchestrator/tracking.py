@@ -53,9 +53,10 @@ class Tracker:
         for found in sorted((r for r in self._search() if "spolia.id" in r.data.tags), key=lambda r: (r.info.start_time, r.info.run_id)):
             if self.runs.setdefault(found.data.tags["spolia.id"], found) is not found:
                 self.client.delete_run(found.info.run_id)  # the younger of two that one outage or two writers made
-        self.models: dict[str, dict[str, str]] = {}
+        self.models: dict[str, dict[tuple[str, str], str]] = {}  # ids by trial, and by component and weights
         for model in self._search_models():
-            self.models.setdefault(model.tags.get("spolia.key", ""), {})[model.tags.get("spolia.component", "")] = model.model_id
+            named = (model.tags.get("spolia.component", ""), model.tags.get("spolia.blob", ""))
+            self.models.setdefault(model.tags.get("spolia.key", ""), {})[named] = model.model_id
         about = {"mlflow.note.content": sheet["question"], "spolia.role": "sweep", **{f"spolia.{k}": v for k, v in sheet["code"].items()}}
         self.parent = self._open("parent", sheet["sweep"], sheet["began"] or int(time.time() * 1000), about)
         self.about = {"mlflow.parentRunId": self.parent, **self.source}
@@ -130,13 +131,14 @@ class Tracker:
             self.written += len(together)
 
     def _is_written(self, sheet: Mapping[str, Any], mark: str, began: str) -> bool:
-        """Whether a run is there and whole. Curves of a try that is not the one on record go: points of two tries would be twins of each other."""
+        """Whether a run is there and whole. One of a try or a result that is not on record any more goes: its points and the new ones would
+        be twins of each other."""
         existing = self.runs.get(sheet["id"])
         if existing is None:
             return False
         if existing.data.tags.get("spolia.written") == mark and existing.info.status == "FINISHED":
             return True
-        if existing.data.tags.get("spolia.live", began) != began:
+        if existing.data.tags.get("spolia.live", began) != began or existing.data.tags.get("spolia.written", mark) != mark:
             self.client.delete_run(existing.info.run_id)
             del self.runs[sheet["id"]]
         return False
@@ -205,11 +207,11 @@ class Tracker:
             return
         from orchestrator.component import ComponentRecord  # brings torch: two seconds that runs without models can do without
 
-        known = self.models.setdefault(record["key"], {})
+        known, outputs = self.models.setdefault(record["key"], {}), list[LoggedModelOutput]()
         for component in (ComponentRecord(**c) for c in record["components"]):
-            if component.title not in known:
-                known[component.title] = self._write_model(run_id, record, component, params)
-        outputs = [LoggedModelOutput(model_id, step=0) for model_id in known.values()]
+            if (component.title, component.blob) not in known:
+                known[component.title, component.blob] = self._write_model(run_id, record, component, params)
+            outputs.append(LoggedModelOutput(known[component.title, component.blob], step=0))
         inputs = [LoggedModelInput(m) for need in record["needs"].values() for m in self.models.get(need["key"], {}).values()]
         if outputs:
             self.client.log_outputs(run_id, models=outputs)

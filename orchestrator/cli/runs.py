@@ -145,7 +145,9 @@ def _smoke(name: str, part: Any, here: Any, executor: ExecutorName, slots: int |
         place = replace(here.place, root=Path(folder), store=str(Path(folder) / "store"), tracking=None)
         there = replace(here, place=place)
         console.print(f"[bold]Smoke run[/]: {len(small.cells)} settings of {len(part.cells)} cells, small, in a store that is thrown away.")
-        _launch(_planned(name, small, there, None, None, ()), small, place, _site(there, executor, None, slots, None), executor)
+        # On this machine whatever the site says: its other nodes would not see a store that is thrown away.
+        site = replace(_site(there, executor, None, slots or os.cpu_count(), None), address=None, device="auto")
+        _launch(_planned(name, small, there, None, None, ()), small, place, site, executor)
 
 
 def _debug(made: Any, here: Any, start: str) -> None:

@@ -161,6 +161,8 @@ def _variables() -> dict[str, str]:
 def _fit(queue: Queue, store: Store, site: Site, listener: Listener, probe: str) -> None:
     cluster = ray.cluster_resources()
     shapes = Shapes(site, cluster.get("CPU", 1.0), cluster.get("GPU", 0.0))
+    if site.device == "gpu" and not site.address and not shapes.gpus:
+        raise ExecutorError('the site says device = "gpu" and there is none on this machine; name a cluster (address), or say device = "auto"')
     queue = queue.shaped(shapes)
     slots = site.slots or max(1, int(shapes.cpus))
 

@@ -88,6 +88,13 @@ def test_a_node_that_dies_takes_no_trial_with_it(raylets, store, tmp_path):
     assert sum(executed(folder).values()) >= 24  # what the dead node had begun was begun again elsewhere
 
 
+def test_auto_without_a_cluster_is_an_error_at_once(raylets, store, tmp_path):
+    """`raylets` is not called: it sees to it that no other Ray of this process is running."""
+    plan = make_plan("asked", Sweep(question="?", cells=product(Count.grid(), seed=0), expect=1), store)
+    with pytest.raises(ExecutorError, match="no Ray cluster answers at 'auto'"):
+        executor("ray").run(Queue(plan), store, Site(tmp_path / "scratch", 1, address="auto"), Heard())
+
+
 def test_a_store_that_another_node_does_not_see_is_refused_before_work_starts(raylets, tmp_path, monkeypatch):
     """A path that means another folder on the other node: /proc/self/cwd, with nodes started in different places."""
     there, here = tmp_path / "there", tmp_path / "here"

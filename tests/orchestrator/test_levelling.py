@@ -247,3 +247,19 @@ def test_a_failed_trial_levelled_later_keeps_the_time_at_which_it_failed(spolia,
     store = Store(tmp_path / "home/store")
     (key,) = store.failures()
     assert (run[1], run[3][1]) == ("FAILED", int(store.failure(key)["time"] * 1000))
+
+
+def test_a_result_that_was_made_again_replaces_its_run_and_its_models(spolia, sweep_file, tmp_path, monkeypatch):
+    file = sweep_file("product(Looped.grid(epochs=1), tasks=digits.classes(0, 1).images(limit=40).named('t'), seed=0)")
+    home = ("--home", tmp_path / "home", "--executor", "inline")
+    assert spolia("run", file, *home)[0] == 0
+    monkeypatch.setattr("orchestrator.plan.sources_digest", lambda cls: "other code")
+    assert spolia("run", file, *home, "--stale", "rerun")[0] == 0
+    monkeypatch.undo()
+    monkeypatch.chdir(tmp_path)
+    address = f"sqlite:///{tmp_path}/home/mlflow.db"
+    (run,) = [r for r in dump(address, tmp_path)["runs"].values() if r[2] == "cell"]
+    assert [len(points) for points in run[6].values()] == [1, 1]  # accuracy and the loss of one epoch, once each
+    store = Store(tmp_path / "home/store")
+    (key,) = store.finished()
+    assert run[3][0] == int(store.find(key)["timings"]["began"] * 1000)

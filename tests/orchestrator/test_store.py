@@ -116,11 +116,6 @@ def test_another_format_is_refused(store):
         store.prepare()
 
 
-def test_an_object_store_is_told_that_it_cannot_be_used_yet():
-    with pytest.raises(StoreError, match="local folder"):
-        Store("s3://bucket/store")
-
-
 def test_a_write_that_fails_leaves_nothing(store, monkeypatch):
     def full(descriptor):
         raise OSError(28, "No space left on device")
