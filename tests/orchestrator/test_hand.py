@@ -77,6 +77,7 @@ def test_a_disk_that_fills_up_fails_the_trial_with_a_reason_and_loses_nothing(sp
 
     monkeypatch.setattr(os, "fsync", full)
     code, _, err = spolia("run", file, *quick)
+    err = " ".join(err.split())
     assert (code, "No space left on device" in err, "Choose another folder with --store" in err) == (1, True, True), err
     monkeypatch.undo()
     monkeypatch.chdir(tmp_path)
