@@ -117,7 +117,7 @@ def _site(here: Any, executor: ExecutorName, address: str | None, slots: int | N
     return Site(here.place.scratch, count, every, cluster, file.device, file.gpus, file.cpus)
 
 
-def _launch(made: Any, whole: Any, place: Any, site: Any, executor: ExecutorName) -> None:
+def _launch(made: Any, whole: Any, place: Any, site: Any, executor: ExecutorName, *, kept: bool = True) -> None:
     from orchestrator.console import print_results
     from orchestrator.launch import launch
 
@@ -126,7 +126,8 @@ def _launch(made: Any, whole: Any, place: Any, site: Any, executor: ExecutorName
         console.print("Nothing to run: every cell has its result in the store.")
     print_results(console, report.results)
     _print_problems(report)
-    _print_places(report, place)
+    if kept:
+        _print_places(report, place)
     if report.interrupted:
         raise typer.Exit(INTERRUPTED)
     if not report.is_complete:
@@ -147,7 +148,7 @@ def _smoke(name: str, part: Any, here: Any, executor: ExecutorName, slots: int |
         console.print(f"[bold]Smoke run[/]: {len(small.cells)} settings of {len(part.cells)} cells, small, in a store that is thrown away.")
         # On this machine whatever the site says: its other nodes would not see a store that is thrown away.
         site = replace(_site(there, executor, None, slots or os.cpu_count(), None), address=None, device="auto")
-        _launch(_planned(name, small, there, None, None, ()), small, place, site, executor)
+        _launch(_planned(name, small, there, None, None, ()), small, place, site, executor, kept=False)
 
 
 def _debug(made: Any, here: Any, start: str) -> None:
