@@ -52,11 +52,12 @@ _VIRIDIS = ((68, 1, 84), (71, 45, 123), (59, 82, 139), (44, 114, 142), (33, 145,
 
 def matrix_svg(matrix: Matrix) -> str:
     """One matrix as an SVG picture: rows down, columns across, values from 0 to 1 as colours and in writing."""
-    side, left, top = 46, 12 + 7 * max(len(r) for r in matrix.rows), 44
-    width, height = left + side * len(matrix.columns) + 8, top + side * len(matrix.rows) + 8
-    parts = [f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" font-family="sans-serif" font-size="11">',
+    title = f"{matrix.name}: {matrix.axes[0]} down, {matrix.axes[1]} across"
+    side, left, top = 60, 16 + 8 * max(len(r) for r in matrix.rows), 56
+    width, height = max(left + side * len(matrix.columns), 8 * len(title)) + 12, top + side * len(matrix.rows) + 12
+    parts = [f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" font-family="sans-serif" font-size="13">',
              '<rect width="100%" height="100%" fill="white"/>',
-             f'<text x="4" y="13" font-weight="bold">{escape(matrix.name)}: {escape(matrix.axes[0])} x {escape(matrix.axes[1])}</text>']  # fmt: skip
+             f'<text x="6" y="20" font-weight="bold">{escape(title)}</text>']  # fmt: skip
     for j, column in enumerate(matrix.columns):
         shown = column if len(column) <= 7 else column[:6] + "…"
         parts.append(f'<text x="{left + side * j + side / 2}" y="{top - 6}" text-anchor="middle">{escape(shown)}</text>')

@@ -33,14 +33,15 @@ def plan_view(plan: Plan) -> dict[str, Any]:
 def status_view(plan: Plan, store: Store) -> dict[str, Any]:
     """Every cell with its labels, key and state; every trial that failed; every trial under way."""
     names = short_names(plan.axes)
-    under_way = [(t.key, store.progress(t.key)) for t in plan.todo]
+    running = store.under_way()
+    under_way = [store.progress(t.key) for t in plan.todo if t.key in running]
     return {
         "sweep": plan.name,
         "complete": plan.is_complete,
         "cells": [{"cell": c.index, "key": c.trial.key, "state": _state(plan, c.trial.key), **{names[a]: shown(c, a) for a in plan.axes}}
                   for c in plan.cells],
         "failed": [{"key": k, "label": plan.trials[k].label, "reason": reason} for k, reason in plan.failures.items()],
-        "under_way": [{k: now[k] for k in ("key", "stage", "epoch", "epochs", "began", "time")} for _, now in under_way if now is not None],
+        "under_way": [{k: now[k] for k in ("key", "stage", "epoch", "epochs", "began", "time")} for now in under_way if now is not None],
     }  # fmt: skip
 
 

@@ -89,8 +89,9 @@ def _print_status(made: Any, store: Any) -> None:
     for trial in failed:
         console.print(Text(f"  failed: {trial.label}\n    {made.failures[trial.key].splitlines()[0]}", style="red"))
         console.print(f"    spolia logs {trial.key[:12]}")
+    running = store.under_way()
     for trial in made.todo:
-        if (now := store.progress(trial.key)) is not None:
+        if trial.key in running and (now := store.progress(trial.key)) is not None:
             console.print(Text(f"  under way: {trial.label}\n    {now['stage']}: epoch {now['epoch']} of {now['epochs']}"))
 
 

@@ -75,6 +75,7 @@ def test_everything_else_a_store_does_works_on_s3(bucket):
     assert bucket.failure(KEY) is None
     bucket.put_progress(KEY, {"epoch": 3})
     assert bucket.progress(KEY) == {"epoch": 3}
+    assert bucket.under_way() == {KEY}
     bucket.put_progress(KEY, None)
     assert bucket.progress(KEY) is None
     bucket.put_log(KEY, "printed")
