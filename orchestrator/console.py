@@ -137,11 +137,28 @@ def print_results(console: Console, results: Results) -> None:
             console.print(_pivot(groups, axes_left, metric))
     else:
         console.print(_flat(groups, axes_left, metrics))
+    print_verdicts(console, results)
     sizes = sorted({len(g.results) for g in groups})
     seeds = f"{sizes[0]}" if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]}"
     shared = [g for g in groups if 0 < g.num_needs < len(g.results)]
     tail = f"; {len(shared)} settings have fewer distinct needs than trials" if shared else ""
     console.print(f"Mean ± half-width of the 95 % interval over n = {seeds} distinct trials{tail}.", style="dim", highlight=False)
+
+
+def print_verdicts(console: Console, results: Results) -> None:
+    """Every claim of the sweep and what became of it."""
+    if not results.plan.claims:
+        return
+    from orchestrator.claims import verdicts
+
+    colours = {"reproduced": "green", "not reproduced": "red"}
+    table = Table(title="\nclaims", title_justify="left", title_style="bold", box=None, padding=(0, 2, 0, 0))
+    for column in ("", "claim", "verdict", "n"):
+        table.add_column(column, overflow="fold", justify="right" if column == "n" else "left")
+    for found in verdicts(results.plan.claims, results):
+        verdict = Text(found.verdict, style=colours.get(found.verdict, "yellow"))
+        table.add_row(found.paper, Text(f"{found.claim}: {found.evidence}"), verdict, str(found.n))
+    console.print(table)
 
 
 def _spread(total: int, most: int) -> list[int]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
+import importlib.util
 import os
 import platform
 from collections.abc import Mapping, Sequence
@@ -69,13 +69,11 @@ def _sources(path: str) -> str:
 
 
 def _files() -> dict[str, str]:
-    """Which file each package was imported from: the first thing to know where a change seems to have no effect."""
+    """Which file each package is imported from: the first thing to know where a change seems to have no effect."""
     found = {}
-    for name in ("orchestrator", "methods", "torch"):
-        try:
-            found[name] = str(importlib.import_module(name).__file__)
-        except ImportError as error:
-            found[name] = f"cannot be imported: {error}"
+    for name in ("orchestrator", "methods", "torch", "torchvision", "ray", "mlflow", "pyarrow"):
+        spec = importlib.util.find_spec(name)
+        found[name] = str(spec.origin) if spec is not None else "cannot be imported: not installed"
     return found
 
 

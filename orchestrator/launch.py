@@ -11,6 +11,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from orchestrator.claims import verdicts
 from orchestrator.errors import StoreError
 from orchestrator.execute import Outcome, failure_record
 from orchestrator.executors import Executor, executor
@@ -18,6 +19,7 @@ from orchestrator.figures import heat_map
 from orchestrator.home import Home
 from orchestrator.plan import Plan, make_plan
 from orchestrator.progress import Progress
+from orchestrator.report import report
 from orchestrator.results import Results
 from orchestrator.schedule import Queue
 from orchestrator.site import Site
@@ -140,9 +142,12 @@ def _finish(writer: Writer, plan: Plan, results: Results, tables: list[Path], co
     counts = Counter(plan.outcomes.get(cell.trial.key, "open") for cell in plan.cells)
     with tempfile.TemporaryDirectory() as folder:
         artifacts = [str(p) for p in tables]
-        if figure := overview(results):
+        figure = overview(results)
+        if figure:
             (path := Path(folder) / "overview.png").write_bytes(figure)
             artifacts.append(str(path))
+        (page := Path(folder) / "report.html").write_text(report(results, results.store, figure))
+        artifacts.append(str(page))
         order = {
             "artifacts": artifacts,
             "note": note(plan, results),
@@ -181,4 +186,6 @@ def note(plan: Plan, results: Results) -> str:
         estimates = [group.metric(m) for m in metrics]
         cells = [*(str(v) for v in group.labels.values()), *(str(e) for e in estimates), str(len(group.results))]
         lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join([*lines, "", "Means with the half-width of the 95 % interval over n distinct trials."])
+    lines += ["", "Means with the half-width of the 95 % interval over n distinct trials."]
+    decided = [f"| {v.paper} | {v.claim} | **{v.verdict}** | {v.evidence} | {v.n} |" for v in verdicts(plan.claims, results)]
+    return "\n".join([*lines, *(["", "| | claim | verdict | evidence | n |", "|---|---|---|---|---|", *decided] if decided else [])])

@@ -38,6 +38,7 @@ class Plan:
     seconds: Mapping[str, float]
     stale: Mapping[str, str]
     outdated: frozenset[str] = frozenset()
+    claims: Sequence[Any] = ()
     span: tuple[float, float] = (0.0, 0.0)  # when the first of the known results began and the last ended, in seconds since 1970
 
     @cached_property
@@ -136,7 +137,8 @@ def make_plan(name: str, sweep: Sweep, store: Store, *, rerun_stale: bool = Fals
         total = len(sweep.cells)
         raise PlanError(f"{name}: cells that cannot run as written:", (f"{p} ({n} of {total} cells)" for p, n in problems.items()))
     question = inspect.cleandoc(sweep.question or "")
-    return Plan(name, question, tuple(cells), sweep.axes, sweep.cells.dropped, trials, **_known(trials, store, rerun_stale, retry))
+    return Plan(name, question, tuple(cells), sweep.axes, sweep.cells.dropped, trials, claims=tuple(sweep.claims),
+                **_known(trials, store, rerun_stale, retry))  # fmt: skip
 
 
 def _walk(trial: Trial, known: Mapping[str, Trial], above: Sequence[Trial] = ()) -> Iterable[Trial]:

@@ -76,7 +76,7 @@ class Results:
     """The results of a sweep's finished cells."""
 
     def __init__(self, plan: Plan, store: Store) -> None:
-        self.plan = plan
+        self.plan, self.store = plan, store
         found = {cell.trial.key: store.find(cell.trial.key) for cell in plan.cells}
         self.by_key = {key: Result(store, record) for key, record in found.items() if record is not None}
         self.axes = short_names(plan.axes)

@@ -96,14 +96,16 @@ class Store:
         yield from (e.path.split("/")[-2] for e in self._files.entries("results") if e.path.endswith("/result.json"))
 
     def resolve_key(self, start: str) -> str:
-        """The one key of a finished or failed trial that begins so. Raises StoreError where there is none or more than one."""
-        known = sorted({*self.finished(), *(e.path.split("/")[-1].removesuffix(".json") for e in self._files.entries("failures"))})
+        """The one key of a trial that has finished, failed or is under way and begins so. Raises StoreError where there is none or more than one."""
+        known = sorted({*self.finished(), *self.failures(), *self.under_way()})
         found = [key for key in known if key.startswith(start)]
         if len(found) == 1:
             return found[0]
         if found:
             raise StoreError(f"{len(found)} trials have keys that begin with {start!r}: {', '.join(k[:12] for k in found[:5])}. Give more digits")
-        raise StoreError(f"no finished or failed trial in {self.name} has a key that begins with {start!r}; `spolia status --json` lists keys")
+        raise StoreError(
+            f"no finished, failed or running trial in {self.name} has a key that begins with {start!r}; `spolia status --json` lists keys"
+        )
 
     def retire(self, key: str) -> None:
         """Put a result aside, so that its trial runs again. Its blobs stay until `spolia gc`."""

@@ -19,11 +19,13 @@ from orchestrator.trial import Cell, NetworkSpec, Trial
 
 @dataclass(frozen=True, kw_only=True)
 class Sweep:
-    """`question` in a sentence or two, `cells` as a grid, and how many cells that should be (`expect`). Checked when made; all mistakes at once."""
+    """`question` in a sentence or two, `cells` as a grid, how many cells that should be (`expect`), and the `claims` that it decides (see
+    `orchestrator.claims`). Checked when made; all mistakes at once."""
 
     cells: Grid
     expect: int
     question: str | None = None
+    claims: Sequence[Any] = ()
     part_of: Sweep | None = None
 
     def __post_init__(self) -> None:
@@ -40,6 +42,10 @@ class Sweep:
         if self.expect != len(self.cells):
             raise SweepError(f"the grid has {len(self.cells)} cells but the sweep says expect={self.expect}. If {len(self.cells)} is right, write:",
                              [f"expect={len(self.cells)},"])  # fmt: skip
+        if self.claims and self.part_of is None:
+            from orchestrator.claims import check
+
+            check(self.claims, list(self.trials()), self.axes)
 
     def trials(self) -> Iterator[Cell]:
         """Each cell with its trial, tasks not yet resolved."""
@@ -50,7 +56,8 @@ class Sweep:
     def part(self, keep: Sequence[int]) -> Sweep:
         """The cells at these places. Their axes are still those of the whole sweep, so that they are called as there."""
         points = tuple(self.cells.points[i] for i in keep)
-        return Sweep(cells=Grid(points, (), self.cells.dropped), expect=len(points), question=self.question, part_of=self.part_of or self)
+        return Sweep(cells=Grid(points, (), self.cells.dropped), expect=len(points), question=self.question, claims=self.claims,
+                     part_of=self.part_of or self)  # fmt: skip
 
     @property
     def axes(self) -> tuple[str, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from orchestrator.claims import verdicts
 from orchestrator.plan import Plan
 from orchestrator.results import Estimate, Results, short_names, shown
 from orchestrator.store import Store
@@ -58,7 +59,8 @@ def results_view(results: Results) -> dict[str, Any]:
     for group in results.groups():
         found = {name: _estimate(e) for name in names if (e := group.metric(name)).n}
         groups.append({"labels": dict(group.labels), "n": len(group.results), "distinct_needs": group.num_needs, "metrics": found})
-    return {"sweep": results.plan.name, "complete": results.plan.is_complete, "groups": groups}
+    decided = [vars(verdict) for verdict in verdicts(results.plan.claims, results)]
+    return {"sweep": results.plan.name, "complete": results.plan.is_complete, "groups": groups, "claims": decided}
 
 
 def _estimate(estimate: Estimate) -> dict[str, Any]:

@@ -27,7 +27,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 PANELS: dict[str, tuple[Callable[..., None], ...]] = {
-    "A sweep": (sweeps.plan, runs.run, sweeps.status, sweeps.results, sweeps.track),
+    "A sweep": (sweeps.plan, runs.run, sweeps.status, sweeps.results, sweeps.report, sweeps.track),
     "What there is": (methods.methods, stores.logs, stores.gc, stores.doctor),
 }
 for panel, commands in PANELS.items():

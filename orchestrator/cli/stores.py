@@ -33,9 +33,12 @@ def logs(
     full = opened.resolve_key(key)
     record, failure = opened.find(full), opened.failure(full)
     if as_json:
-        print_json({"record": record, "failure": failure, "log": opened.log(full)})
-    else:
-        print_trial(console, full, record, failure, opened.log(full))
+        print_json({"record": record, "failure": failure, "progress": opened.progress(full), "log": opened.log(full)})
+        return
+    print_trial(console, full, record, failure, opened.log(full))
+    if (now := opened.progress(full)) is not None:
+        seen = time.strftime("%H:%M:%S", time.localtime(now["time"]))
+        console.print(f"under way: {now['stage']}, epoch {now['epoch']} of {now['epochs']} (seen at {seen})", markup=False)
 
 
 @data_app.command("add")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -124,6 +125,28 @@ def results(
     console.print("\nTables")
     for path in found.write(place.tables(name)):
         console.print(f"  {short(path)}", soft_wrap=True)
+
+
+def report(
+    sweep: SweepFile,
+    out: Annotated[Path | None, typer.Option(help="Where the page goes.", show_default="HOME/tables/SWEEP/report.html")] = None,
+    home_folder: HomeFolder = None,
+    store: StorePlace = None,
+    data: DataFolder = None,
+    site_file: SiteOption = None,
+) -> None:
+    """Write one HTML page: question, verdicts on claims, results with intervals, matrices, use of the machines."""
+    from orchestrator.plan import make_plan
+    from orchestrator.report import write
+    from orchestrator.results import Results
+    from orchestrator.store import Store
+
+    place = setting(home_folder, store, None, data, site_file).place
+    name, whole, _ = load(sweep)
+    opened = Store(place.store)
+    path = out or place.tables(name) / "report.html"
+    write(Results(make_plan(name, whole, opened), opened), opened, path)
+    console.print(short(path), soft_wrap=True)
 
 
 def track(

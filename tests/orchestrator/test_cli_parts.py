@@ -171,8 +171,18 @@ def test_logs_show_the_traceback_of_a_failure_and_what_was_printed(spolia, sweep
     assert (code, "hello" in out, "peak memory" in out, "images/s" in out) == (0, True, True, True)
     assert json.loads(spolia("logs", states["done"], "--json")[1])["record"]["outcome"] == "done"
     code, _, err = spolia("logs", "zz")
-    assert (code, "no finished or failed trial" in err) == (2, True)
+    assert (code, "no finished, failed or running trial" in err) == (2, True)
     assert "Give more digits" in spolia("logs", "")[2]
+
+
+def test_a_trial_under_way_is_seen_by_status_and_logs(spolia, sweep_file, tmp_path):
+    file = sweep_file("product(Count.grid(), seed=0)")
+    (trial,) = json.loads(spolia("plan", file, "--json")[1])["trials"]
+    now = {"key": trial["key"], "began": 1.0, "stage": "joint", "epoch": 3, "epochs": 9, "time": 2.0, "curves": []}
+    Store(tmp_path / "spolia-home/store").put_progress(trial["key"], now)
+    assert "joint: epoch 3 of 9" in spolia("status", file)[1]
+    assert json.loads(spolia("status", file, "--json")[1])["under_way"][0]["epoch"] == 3
+    assert "under way: joint, epoch 3 of 9" in spolia("logs", trial["key"][:9])[1]
 
 
 def test_the_debugger_opens_where_a_trial_fails(spolia, sweep_file, monkeypatch):

@@ -87,7 +87,7 @@ def test_a_sweep_in_mlflow(tracked):
 
 def _check_parent(home, parent):
     files = {f.path for f in client(home).list_artifacts(parent.info.run_id)}
-    assert files == {"metrics.parquet", "matrices.parquet", "overview.png"}
+    assert files == {"metrics.parquet", "matrices.parquet", "overview.png", "report.html"}
     note = parent.data.tags["mlflow.note.content"]
     assert note.startswith("What is asked?")
     assert "| ingredients | split | compatibility | recombined_accuracy | own_accuracy | n |" in note

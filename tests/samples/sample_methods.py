@@ -302,3 +302,17 @@ class Adopting(Method):
 
     def train(self, run: Run) -> None:
         run.adopt("base")
+
+
+class Noisy(Method):
+    """A score that depends on the level a little and on the seed a lot."""
+
+    name = "noisy"
+    uses = frozenset({"seed"})
+    metrics = (Metric("score", headline=True),)
+
+    level: float = axis(0.0)
+
+    def train(self, run: Run) -> None:
+        seed = run.seed or 0
+        run.log(score=self.level + 10.0 * seed + 0.001 * ((seed * 7 + int(self.level * 100)) % 5))

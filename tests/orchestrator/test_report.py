@@ -1,0 +1,61 @@
+"""The page of a sweep: whole in one file, safe for any name, there before anything has run."""
+
+from __future__ import annotations
+
+from html.parser import HTMLParser
+
+
+class Page(HTMLParser):
+    """Text and images of a page; void elements aside, what is opened is closed."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.text, self.images, self.open = [], [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        if tag == "img":
+            self.images.append(dict(attrs)["src"])
+        elif tag != "meta":
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.text.append(data)
+
+
+def test_the_page_has_question_claims_results_matrices_and_use(spolia, sweep_file, tmp_path):
+    file = sweep_file(
+        "product(Recombine.grid(of=CompatibleFeatures.grid(ingredients=[(), ('identical',)], epochs=2), split='pool'), network=resnet8(width=4), "
+        "tasks=(digits.classes(0, 1, 2).images(limit=60).named('a'), digits.classes(0, 1, 3).images(limit=60).named('b')), seed=range(2)), "
+        "claims=[Higher(metric='compatibility', where={'ingredients': 'identical'}, than={'ingredients': 'none'}, paper='C7')]",
+        4, before="from orchestrator.claims import Higher",
+    )  # fmt: skip
+    assert spolia("run", file, "--executor", "inline", "--tracking", "none")[0] == 0
+    code, out, err = spolia("report", file)
+    assert (code, out) == (0, "spolia-home/tables/asked/report.html\n"), err
+    page = Page((tmp_path / "spolia-home/tables/asked/report.html").read_text())
+    text = " ".join(" ".join(page.text).split())
+    assert page.open == []
+    assert "What is asked?" in text
+    assert "C7 compatibility is higher at ingredients=identical than at ingredients=none" in text
+    assert "4 of 4 cells are done" in text
+    assert "8 trials took" in text
+    assert [src[:22] for src in page.images] == ["data:image/png;base64,"]
+
+
+def test_the_page_of_a_sweep_that_has_not_run_says_so(spolia, sweep_file, tmp_path):
+    file = sweep_file("product(Count.grid(number=[1, 2]), seed=range(2))", 4)
+    assert spolia("report", file, "--out", tmp_path / "page.html")[0] == 0
+    text = " ".join(Page((tmp_path / "page.html").read_text()).text)
+    assert "0 of 4 cells are done" in text
+    assert "Nothing has run yet." in text
+
+
+def test_what_a_question_says_is_text_not_markup(spolia, sweep_file, tmp_path):
+    file = sweep_file("product(Count.grid(), seed=0)")
+    file.write_text(file.read_text().replace("What is asked?", "Is a < b & c > d?"))
+    spolia("report", file, "--out", tmp_path / "page.html")
+    assert "Is a &lt; b &amp; c &gt; d?" in (tmp_path / "page.html").read_text()
