@@ -101,13 +101,17 @@ def _connected(site: Site) -> Iterator[None]:
         ray.shutdown()
 
 
+def runnable() -> dict[str, str] | None:
+    """Ray hands the interpreter's path to a shell as it is: with a space in it no worker would ever start, and Tune would wait for ever."""
+    quoted = shlex.quote(sys.executable)
+    return {"py_executable": quoted} if quoted != sys.executable else None
+
+
 def start_local(cpus: int) -> None:
     """A private Ray on this machine. Raises ExecutorError where it cannot be started."""
-    # Ray hands the interpreter's path to a shell as it is: with a space in it no worker would ever start, and Tune would wait for ever.
-    quoted = shlex.quote(sys.executable)
-    environment = {"py_executable": quoted} if quoted != sys.executable else None
+    quiet = {"include_dashboard": False, "log_to_driver": False, "logging_level": logging.ERROR}
     try:
-        ray.init(address="local", num_cpus=cpus, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR, runtime_env=environment)
+        ray.init(address="local", num_cpus=cpus, runtime_env=runnable(), **quiet)
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise ExecutorError(f"a local Ray cannot be started: {error}. --executor inline works without it") from error
 
@@ -124,7 +128,7 @@ def join(address: str) -> None:
         except (OSError, ValueError) as error:
             raise ExecutorError(f"no Ray cluster answers at {address!r} ({error}). {hint} An address is 'auto' or HOST:PORT") from error
     try:
-        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, runtime_env=runnable())
     except (ConnectionError, RuntimeError, ValueError, RayError) as error:
         raise ExecutorError(f"no Ray cluster answers at {address!r}: {str(error).splitlines()[0]} {hint}") from error
 

@@ -25,7 +25,7 @@ def raylets(monkeypatch):
         nodes = [cluster.add_node(num_cpus=cpus, env_vars=environment or {}) for _ in range(count - 1)]
         cluster.wait_for_nodes()
         if join:
-            ray.init(address=cluster.address, log_to_driver=False, logging_level="ERROR")
+            ray.init(address=cluster.address, log_to_driver=False, logging_level="ERROR", runtime_env=executor.runnable())
         return cluster, nodes
 
     yield start
