@@ -64,8 +64,7 @@ class RayTune:
         if queue.is_finished:
             return
         with _connected(site):
-            methods = sorted({t.method.path for t in queue.trials.values()})
-            probe = uuid.uuid4().hex
+            methods, probe = sorted({t.method.path for t in queue.trials.values()}), uuid.uuid4().hex
             store.leave_probe(probe)  # stays while we run: workers that a cluster starts later look for it too
             try:
                 _shake_hands(store, site, methods, probe)
@@ -109,9 +108,8 @@ def runnable() -> dict[str, str] | None:
 
 def start_local(cpus: int) -> None:
     """A private Ray on this machine. Raises ExecutorError where it cannot be started."""
-    quiet = {"include_dashboard": False, "log_to_driver": False, "logging_level": logging.ERROR}
     try:
-        ray.init(address="local", num_cpus=cpus, runtime_env=runnable(), **quiet)
+        ray.init(address="local", num_cpus=cpus, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR, runtime_env=runnable())
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise ExecutorError(f"a local Ray cannot be started: {error}. --executor inline works without it") from error
 
@@ -163,8 +161,7 @@ def _variables() -> dict[str, str]:
 
 
 def _fit(queue: Queue, store: Store, site: Site, listener: Listener, probe: str) -> None:
-    cluster = ray.cluster_resources()
-    shapes = Shapes(site, cluster.get("CPU", 1.0), cluster.get("GPU", 0.0))
+    shapes = Shapes(site, *(ray.cluster_resources().get(kind, least) for kind, least in (("CPU", 1.0), ("GPU", 0.0))))
     if site.device == "gpu" and not site.address and not shapes.gpus:
         raise ExecutorError('the site says device = "gpu" and there is none on this machine; name a cluster (address), or say device = "auto"')
     queue = queue.shaped(shapes)
@@ -184,8 +181,8 @@ def _fit(queue: Queue, store: Store, site: Site, listener: Listener, probe: str)
         variables=_variables(),
     )  # fmt: skip
     worker = tune.with_parameters(Worker, orders=orders)
-    logging.getLogger("ray.tune").setLevel(logging.ERROR)
     with _tune_folder(store) as folder:
+        logging.getLogger("ray.tune").setLevel(logging.ERROR)
         tuner = tune.Tuner(
             tune.with_resources(worker, resources),
             tune_config=tune.TuneConfig(
