@@ -14,8 +14,8 @@ def raylets(monkeypatch):
 
     ray = executor.ray
     made = []
-    if ray.is_initialized():  # the session's own Ray of other tests; they start it again when they need it
-        pytest.skip("another Ray is running in this process; run tests/cluster by itself, as `make test` does")
+    if ray.is_initialized():  # a node of this test must not be mistaken for one of theirs
+        pytest.fail("another Ray is running in this process; these tests come first, before any test that starts the session's own")
 
     def start(count, environment=None, cpus=2, join=True):
         from ray.cluster_utils import Cluster
