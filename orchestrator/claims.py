@@ -7,8 +7,9 @@ fewer than two seeds.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
@@ -92,6 +93,60 @@ class Equal:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Within:
+    """`metric` is more than `above`, less than `below`, or both, where cells are as `where` says."""
+
+    metric: str
+    where: Labels
+    above: float = -math.inf
+    below: float = math.inf
+    paper: str = ""
+
+    @property
+    def named(self) -> Sequence[Labels]:
+        return (self.where,)
+
+    def decide(self, results: Results) -> Verdict:
+        found = estimate(list(_by_seed(results, self.metric, self.where).values()))
+        bars = [f"more than {self.above:g}"] * (self.above > -math.inf) + [f"less than {self.below:g}"] * (self.below < math.inf)
+        claim = f"{self.metric} is {' and '.join(bars)} at {_text(self.where)}"
+        low, high = found.mean - found.half, found.mean + found.half
+        inside, outside = self.above < low and high < self.below, high < self.above or low > self.below
+        return Verdict(self.paper, claim, REPRODUCED if inside else NOT_REPRODUCED if outside else UNDECIDED, f"mean {found}", found.n)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ranked:
+    """`metric` falls (or rises) with the numbers on an axis: Spearman's correlation within each seed, their mean beyond `rho` (negative: falls)."""
+
+    axis: str
+    metric: str
+    rho: float
+    where: Labels = field(default_factory=dict)
+    paper: str = ""
+
+    @property
+    def named(self) -> Sequence[Labels]:
+        return ({self.axis: "", **self.where},)
+
+    def decide(self, results: Results) -> Verdict:
+        from scipy import stats
+
+        claim = f"{self.metric} {'falls' if self.rho < 0 else 'rises'} with {self.axis}" + (f" at {_text(self.where)}" if self.where else "")
+        values = sorted({v for cell in results.plan.cells if (v := _number(shown(cell, _full(results, self.axis)))) is not None})
+        by_value = [_by_seed(results, self.metric, {**self.where, self.axis: f"{value:g}"}) for value in values]
+        seeds = [s for s in (by_value[0] if by_value else ()) if all(s in other for other in by_value)]
+        if len(values) < 3 or len(seeds) < 2:
+            return Verdict(self.paper, claim, UNDECIDED, f"{len(values)} values of {self.axis} with {len(seeds)} seeds are too few", len(seeds))
+        found = estimate([float(stats.spearmanr(values, [by[s] for by in by_value]).statistic) for s in seeds])
+        sign = -1 if self.rho < 0 else 1
+        far, near = sign * found.mean - found.half >= sign * self.rho, sign * found.mean + found.half < sign * self.rho
+        means = ", ".join(f"{v:g} {np.mean([by[s] for s in seeds]):.3f}" for v, by in zip(values, by_value, strict=True))
+        return Verdict(self.paper, claim, REPRODUCED if far else NOT_REPRODUCED if near else UNDECIDED, f"rho {found} (bar {self.rho:g}); {means}",
+                       found.n)  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
 class DependsOn:
     """`metric` depends on an axis (Friedman's test over its values, seeds as blocks, 5 %). Finding nothing decides nothing."""
 
@@ -137,6 +192,13 @@ def check(claims: Sequence[Claim], cells: Sequence[Cell], axes: Sequence[str]) -
 def verdicts(claims: Sequence[Claim], results: Results) -> Iterator[Verdict]:
     """Every claim's verdict on what is finished."""
     yield from (claim.decide(results) for claim in claims)
+
+
+def _number(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None
 
 
 def _full(results: Results, axis: str) -> str:

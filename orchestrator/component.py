@@ -34,6 +34,10 @@ class Part(nn.Module):
     def path(self) -> str:
         return f"{type(self).__module__}:{type(self).__qualname__}"
 
+    def joined(self, other: Part) -> nn.Module:
+        """The network, images to logits, that this part makes together with the one it was kept with as `requires`, and shares nothing with."""
+        raise MethodError(f"{type(self).__name__} does not say how it is joined with {type(other).__name__}: define joined(other)")
+
 
 def _capturing(init: Any) -> Any:
     signature = inspect.signature(init)

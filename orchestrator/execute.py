@@ -151,7 +151,7 @@ def _record(run: Run, store: Store, kind: str, reason: str, curves: list[CurvePo
         "reason": reason,
         "trial": trial.to_json(),
         "identity": trial.identity,
-        "metrics": [{"name": n, "value": _finite(v), "labels": dict(labels)} for (n, labels), v in run.metrics.items()],
+        "metrics": [_metric_record(run, n, dict(labels), v) for (n, labels), v in run.metrics.items()],
         "curves": [[p.name, p.step, _finite(p.value), round(p.time, 3)] for p in points],
         "components": components,
         "matrices": matrices,
@@ -165,6 +165,11 @@ def _record(run: Run, store: Store, kind: str, reason: str, curves: list[CurvePo
         "memory": dict(memory),
         "provenance": {**_versions(), "sources": sources_digest(type(trial.method)), "device": _device_name(run.device), "host": platform.node()},
     }
+
+
+def _metric_record(run: Run, name: str, labels: dict[str, str], value: float) -> dict[str, Any]:
+    entry = {"name": name, "value": _finite(value), "labels": labels}
+    return {**entry, "timing": True} if any(m.name == name and m.timing for m in run.trial.method.metrics) else entry
 
 
 def _fit_record(fitted: Fit) -> dict[str, Any]:

@@ -1,9 +1,10 @@
-"""Heat maps of matrices, drawn without a display."""
+"""Heat maps of matrices, and lines of metrics against each other, drawn without a display."""
 
 from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 from xml.sax.saxutils import escape
 
@@ -46,6 +47,37 @@ def heat_map(matrices: Sequence[tuple[str, Matrix, Values | None]], title: str =
     return buffer.getvalue()
 
 
+@dataclass(frozen=True)
+class Line:
+    """One line of a plot: its name, and points (x, y, half-width of y's interval); a single point stands alone."""
+
+    name: str
+    points: Sequence[tuple[float, float, float]]
+
+
+def lines(series: Sequence[Line], x: str, y: str) -> bytes:
+    """A PNG of lines and points with error bars."""
+    from matplotlib import colormaps
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 4.6 + 0.12 * max(0, len(series) - 14)), layout="constrained", dpi=110)
+    FigureCanvasAgg(figure)
+    axis = figure.subplots()
+    for number, line in enumerate(series):
+        xs, ys, halves = (np.array(values) for values in zip(*sorted(line.points), strict=True))
+        style = "o-" if len(xs) > 1 else "D"
+        axis.errorbar(xs, ys, yerr=np.nan_to_num(halves), fmt=style, color=colormaps["tab20"](number % 20), label=line.name, markersize=4,
+                      capsize=2, linewidth=1.2, elinewidth=0.7)  # fmt: skip
+    axis.set_xlabel(x)
+    axis.set_ylabel(y)
+    axis.grid(alpha=0.3)
+    figure.legend(loc="outside right upper", fontsize=7)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png")
+    return buffer.getvalue()
+
+
 # Viridis at nine places, for pictures that are made by the thousand: drawing one with matplotlib takes a quarter of a second.
 _VIRIDIS = ((68, 1, 84), (71, 45, 123), (59, 82, 139), (44, 114, 142), (33, 145, 140), (40, 174, 128), (94, 201, 98), (173, 220, 48), (253, 231, 37))
 
@@ -66,10 +98,18 @@ def matrix_svg(matrix: Matrix) -> str:
         parts.append(f'<text x="{left - 6}" y="{y + side / 2 + 4}" text-anchor="end">{escape(row)}</text>')
         for j in range(len(matrix.columns)):
             value, x = float(matrix.values[i, j]), left + side * j
-            fill, ink, text = ("#eee", "gray", "–") if np.isnan(value) else (_colour(value), "black" if value > 0.6 else "white", f"{value:.2f}")
+            fill, ink, text = ("#eee", "gray", "–") if np.isnan(value) else (_colour(value), "black" if value > 0.6 else "white", _brief(value))
             parts.append(f'<rect x="{x}" y="{y}" width="{side}" height="{side}" fill="{fill}"/>'
                          f'<text x="{x + side / 2}" y="{y + side / 2 + 4}" text-anchor="middle" fill="{ink}">{text}</text>')  # fmt: skip
     return "\n".join([*parts, "</svg>"])
+
+
+def _brief(value: float) -> str:
+    """`0.53`, or `1.2M` for what is counted."""
+    for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if abs(value) >= size:
+            return f"{value / size:.1f}{unit}"
+    return f"{value:.2f}"
 
 
 def _colour(value: float) -> str:

@@ -13,6 +13,7 @@ from dataclasses import MISSING, dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Self, dataclass_transform
 
 from orchestrator.canonical import coerce, show, to_json, type_hints, unsupported
+from orchestrator.declarations import Kept, MatrixSpec, Metric, Plot, Resources, Roles, roles
 from orchestrator.errors import InputError, MethodError, nearest
 from orchestrator.grid import RESERVED, Grid
 
@@ -20,71 +21,13 @@ if TYPE_CHECKING:
     from orchestrator.run import Run
     from orchestrator.trial import Trial
 
+__all__ = ["Kept", "MatrixSpec", "Method", "Metric", "Plot", "Resources", "Roles", "axis", "canonical_method", "checked_names", "roles",
+           "settings_default", "settings_of"]  # fmt: skip
+
 
 def axis(default: Any, *, over: Sequence[Any] = (), smoke: Any = MISSING, help: str = "") -> Any:
     """One setting: its default, the values worth trying, a value that makes a run take seconds, and what it means."""
     return dataclasses.field(default=default, metadata={"over": tuple(over), "smoke": smoke, "help": help})
-
-
-@dataclass(frozen=True)
-class Metric:
-    """A number that `train` logs, once for each combination of the labels in `by`. Summaries show the `headline` ones; `optional` where some settings
-    leave none."""
-
-    name: str
-    by: tuple[str, ...] = ()
-    higher_is_better: bool = True
-    headline: bool = False
-    optional: bool = False
-
-
-@dataclass(frozen=True)
-class Kept:
-    """A component that `train` keeps, once for each combination of the labels in `by`; `optional` where some settings leave none."""
-
-    name: str
-    by: tuple[str, ...] = ()
-    optional: bool = False
-
-
-@dataclass(frozen=True)
-class MatrixSpec:
-    """A matrix that `train` measures: what its rows and columns are; summaries show the `headline` one."""
-
-    name: str
-    rows: str
-    columns: str
-    headline: bool = False
-    optional: bool = False
-
-
-@dataclass(frozen=True)
-class Roles:
-    """What tasks a method takes, in order; `more` says that the last role may be filled any number of times."""
-
-    names: tuple[str, ...]
-    at_least: int
-    more: bool
-
-    def problem(self, count: int) -> str | None:
-        """Why this many tasks do not fit, or None."""
-        if count < self.at_least or (count > len(self.names) and not self.more):
-            wanted = f"at least {self.at_least}" if self.more else str(self.at_least)
-            return f"takes {wanted} task{'s' if wanted != '1' else ''} ({', '.join(self.names)}), got {count}"
-        return None
-
-
-def roles(*names: str, at_least: int | None = None) -> Roles:
-    """`roles("source", "target")` takes exactly two tasks; `roles("tasks", at_least=1)` one or more."""
-    return Roles(names, len(names) if at_least is None else at_least, at_least is not None)
-
-
-@dataclass(frozen=True)
-class Resources:
-    """A hint of what one trial uses: CPU threads, and the share of a GPU where there is one. Never part of a key."""
-
-    cpus: int = 1
-    gpus: float = 1.0
 
 
 @dataclass_transform(kw_only_default=True, frozen_default=True)
@@ -118,6 +61,7 @@ class Method(ABC, _Settings):
     metrics: ClassVar[tuple[Metric, ...]] = ()
     components: ClassVar[tuple[Kept, ...]] = ()
     matrices: ClassVar[tuple[MatrixSpec, ...]] = ()
+    plots: ClassVar[tuple[Plot, ...]] = ()
 
     def __post_init__(self) -> None:
         problems = []
@@ -262,11 +206,11 @@ def _class_problems(cls: Any) -> Iterable[str]:
         yield "tasks is not roles(...)"
     if unknown := set(cls.uses) - {"network", "tasks", "seed"}:
         yield f"uses names {sorted(unknown)}; it may name network, tasks and seed"
-    for attribute, kind in (("metrics", Metric), ("components", Kept), ("matrices", MatrixSpec)):
+    for attribute, kind in (("metrics", Metric), ("components", Kept), ("matrices", MatrixSpec), ("plots", Plot)):
         declared = getattr(cls, attribute)
         if not isinstance(declared, tuple) or not all(isinstance(d, kind) for d in declared):
             yield f"{attribute} is not a tuple of {kind.__name__}(...)"
-        elif len({d.name for d in declared}) < len(declared):
+        elif kind is not Plot and len({d.name for d in declared}) < len(declared):
             yield f"{attribute} declares a name twice"
     if cls.train is Method.train:
         yield "train is missing"

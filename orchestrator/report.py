@@ -8,6 +8,7 @@ from collections import Counter
 from pathlib import Path
 
 from orchestrator.claims import verdicts
+from orchestrator.plots import plots
 from orchestrator.progress import duration
 from orchestrator.results import Results
 from orchestrator.store import Store
@@ -27,6 +28,7 @@ def report(results: Results, store: Store, figure: bytes | None) -> str:
         others=", ".join(f"{n} {kind}" for kind, n in outcomes.items() if kind not in ("done", "not done")),
         verdicts=list(verdicts(plan.claims, results)), axes=list(groups[0].labels) if groups else [], metrics=metrics, rows=rows,
         matrix=(results.headline_matrix() or "").replace("_", " "), overview=base64.b64encode(figure).decode() if figure else "",
+        plots=[(title, base64.b64encode(picture).decode()) for title, picture in plots(results)],
         use=machine_use(results), made=time.strftime("%Y-%m-%d"), store=store.name,
     )  # fmt: skip
 

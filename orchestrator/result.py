@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from torch import nn
+
 from orchestrator.canonical import digest
 from orchestrator.component import ComponentRecord, Part, rebuild
 from orchestrator.errors import CorruptError, MethodError, nearest
@@ -25,16 +27,24 @@ class Component:
 
     def module(self) -> Part:
         """The part, rebuilt with its weights; eval mode, on the CPU, a fresh copy each time. Raises CorruptError where what it needs changed."""
-        if self.record.requires:
-            self._verify(self.record.requires["component"], self.record.requires["blob"])
+        self.required()
         return rebuild(self.record.path, self.record.config, self.result.store.blob(self.record.blob))
 
-    def _verify(self, reference: str, blob: str) -> None:
-        """What this component is nothing without must be in the store with the very bits it was trained on."""
+    def ready(self) -> nn.Module:
+        """The network, images to logits, eval mode, on the CPU: this part, joined with the one it is nothing without where there is one."""
+        part, other = self.module(), self.required()
+        return part if other is None else part.joined(other.module()).eval()
+
+    def required(self) -> Component | None:
+        """The component that this one is nothing without; it must be in the store with the very bits that this one was trained on."""
+        if not self.record.requires:
+            return None
+        reference, blob = self.record.requires["component"], self.record.requires["blob"]
         record = self.result.store.find(reference.partition("/")[0])
-        found = {c.reference: c.record.blob for c in Result(self.result.store, record).every_component()} if record else {}
-        if found.get(reference) != blob:
+        found = {c.reference: c for c in Result(self.result.store, record).every_component()} if record else {}
+        if reference not in found or found[reference].record.blob != blob:
             raise CorruptError(f"{self.reference} belongs to {reference} with weights {blob[:12]}, which the store does not hold")
+        return found[reference]
 
     @property
     def task(self) -> Task:
@@ -54,7 +64,8 @@ class Component:
 
 def content_digest(record: Mapping[str, Any]) -> str:
     """SHA-256 of what a trial found, without when, where and how fast: two runs that computed the same bits have one."""
-    return digest({k: record[k] for k in ("key", "outcome", "metrics", "components", "matrices")})
+    metrics = [m for m in record["metrics"] if not m.get("timing")]
+    return digest({**{k: record[k] for k in ("key", "outcome", "components", "matrices")}, "metrics": metrics})
 
 
 class Result:

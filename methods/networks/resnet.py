@@ -5,7 +5,7 @@ Shortcuts where the shape changes are 1x1 convolutions with batch norm (option B
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, cast
 
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -29,9 +29,13 @@ class Block(nn.Module):
         if stride > 1 or channels != width:
             self.shortcut = nn.Sequential(nn.Conv2d(channels, width, 1, stride, bias=False), nn.BatchNorm2d(width))
 
-    def forward(self, x: Tensor) -> Tensor:
+    def summed(self, x: Tensor) -> Tensor:
+        """The sum before the last ReLU."""
         y = F.relu(self.bn1(self.conv1(x)))
-        return F.relu(self.bn2(self.conv2(y)) + self.shortcut(x))
+        return cast(Tensor, self.bn2(self.conv2(y)) + self.shortcut(x))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(self.summed(x))
 
 
 class ResNet(Network):

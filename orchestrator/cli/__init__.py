@@ -28,7 +28,7 @@ app = typer.Typer(
 )
 PANELS: dict[str, tuple[Callable[..., None], ...]] = {
     "A sweep": (sweeps.plan, runs.run, sweeps.status, sweeps.results, sweeps.report, sweeps.track),
-    "What there is": (methods.methods, stores.logs, stores.gc, stores.doctor),
+    "What there is": (methods.methods, stores.logs, stores.export, stores.gc, stores.doctor),
 }
 for panel, commands in PANELS.items():
     for command in commands:

@@ -41,6 +41,32 @@ def logs(
         console.print(f"under way: {now['stage']}, epoch {now['epoch']} of {now['epochs']} (seen at {seen})", markup=False)
 
 
+def export(
+    key: Key,
+    to: Annotated[Path, typer.Option(metavar="FILE", help="The file to write, such as tailored.pt2.", show_default=False)],
+    component: Annotated[str | None, typer.Option(help="Which one, where a trial kept several.", show_default=False)] = None,
+    home_folder: HomeFolder = None,
+    store: StorePlace = None,
+    site_file: SiteOption = None,
+) -> None:
+    """Write a component as a file that torch.export.load opens, without Spolia."""
+    from orchestrator.errors import InputError
+    from orchestrator.export import export as exported
+    from orchestrator.export import find_component, write
+    from orchestrator.result import Result
+    from orchestrator.store import Store
+
+    opened = Store(setting(home_folder, store, None, None, site_file).place.store)
+    full = opened.resolve_key(key)
+    if (record := opened.find(full)) is None:
+        raise InputError(f"{full[:12]} has no result yet, so there is nothing to export")
+    found = find_component(Result(opened, record), component)
+    content = exported(found, opened)
+    write(content, to)
+    console.print(f"{found.record.title} of {full[:12]}: {len(content) / 2**20:.2f} MiB in {to}", soft_wrap=True, markup=False)
+    console.print(f'torch.export.load("{to}").module()(images) gives logits', soft_wrap=True, markup=False)
+
+
 @data_app.command("add")
 def data_add(
     names: Annotated[list[str], typer.Argument(help="Names such as torchvision/MNIST or parquet/cifar10, or sweep files.", show_default=False)],

@@ -37,8 +37,9 @@ def smoke_trial(method: type[Method], *, network: NetworkSpec | None = None, see
 def fingerprint(record: Mapping[str, Any]) -> dict[str, Any]:
     """Everything of a record that must not depend on when, where and in how many tries a trial ran."""
     curves = [(name, step, value) for name, step, value, _ in record["curves"]]
-    kept = {k: record[k] for k in ("key", "outcome", "metrics", "components", "matrices", "frozen")}
-    return {**kept, "curves": curves, "fits": {s: (f["steps"], f["images"]) for s, f in record["timings"]["fits"].items()}}
+    kept = {k: record[k] for k in ("key", "outcome", "components", "matrices", "frozen")}
+    metrics = [m for m in record["metrics"] if not m.get("timing")]
+    return {**kept, "metrics": metrics, "curves": curves, "fits": {s: (f["steps"], f["images"]) for s, f in record["timings"]["fits"].items()}}
 
 
 class Killed(BaseException):
@@ -107,7 +108,7 @@ class MethodContract:
         for part, declared in (("metrics", method.metrics), ("components", method.components), ("matrices", method.matrices)):
             names = {entry["name"] for entry in found[part]}
             assert names <= {d.name for d in declared}
-            assert names >= {d.name for d in declared if not d.optional}
+            assert names >= {d.name for d in declared if not d.optional and not getattr(d, "timing", False)}
 
     def test_same_seed_same_bits(self, trial: Trial, tmp_path: Path) -> None:
         _, _, first = self._reference(trial, tmp_path / "first")

@@ -1,0 +1,59 @@
+"""What a network costs: parameters, and multiply-accumulates as NetTailor counts them.
+
+Morgado and Vasconcelos, NetTailor, CVPR 2019, arXiv:1907.00274, section 2.3 of its specification: every multiply-accumulate of a convolution is one,
+every element that batch norm puts out counts two, ReLU, pooling and softmax are free. We also count the multiply-accumulates of linear layers; the
+paper leaves the classifier out.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Trainable or frozen parameters (weights, biases, batch norm's scale and shift), and multiply-accumulates for one image."""
+
+    parameters: int = 0
+    flops: int = 0
+
+    def __add__(self, other: Cost) -> Cost:
+        return Cost(self.parameters + other.parameters, self.flops + other.flops)
+
+
+@torch.no_grad()
+def measure(module: nn.Module, x: Tensor, *, area: int | None = None) -> tuple[Any, Cost]:
+    """A module's output for one image [1, C, H, W] on the meta device, and its cost. With `area` every layer is counted as though it put out so many
+    places: the way in which NetTailor's code counts a stem behind its pooling."""
+    flops = 0
+
+    def count(layer: nn.Module, _: Any, out: Tensor) -> None:
+        nonlocal flops
+        places = out.shape[2:].numel() if area is None else area
+        if isinstance(layer, nn.Conv2d):
+            flops += places * layer.weight.numel()
+        elif isinstance(layer, _BatchNorm):
+            flops += 2 * places * out.shape[1]
+        elif isinstance(layer, nn.Linear):
+            flops += layer.weight.numel()
+
+    handles = [m.register_forward_hook(count) for m in module.modules()]
+    try:
+        out = module(x)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return out, Cost(sum(p.numel() for p in module.parameters()), flops)
+
+
+def network_cost(network: nn.Module, image: Sequence[int]) -> Cost:
+    """The cost of a whole network for images [C, H, W]; nothing is computed."""
+    probe = copy.deepcopy(network).to("meta").eval()
+    return measure(probe, torch.zeros(1, *image, device="meta"))[1]
