@@ -11,21 +11,25 @@ from orchestrator.figures import Line, lines
 from orchestrator.results import Group, Results
 
 
-def plots(results: Results) -> Iterator[tuple[str, bytes]]:
-    """Title and PNG of every plot that a method of the sweep declares. Cells that leave both metrics are in it, whatever their method; means over
+def series(results: Results) -> Iterator[tuple[Plot, list[Line]]]:
+    """Every plot that a method of the sweep declares, with its lines. Cells that leave both metrics are in it, whatever their method; means over
     seeds. Cells that differ in the plot's setting `along` only are one line."""
-    declared = dict.fromkeys(plot for cell in results.plan.cells for plot in cell.trial.method.plots)
     groups = results.groups()
-    constant = {a for a in (groups[0].labels if groups else ()) if len({g.labels[a] for g in groups}) == 1}
-    for plot in declared:
+    for plot in dict.fromkeys(plot for cell in results.plan.cells for plot in cell.trial.method.plots):
         found: dict[str, list[tuple[float, float, float]]] = {}
-        for group in groups:
-            x, y = group.metric(plot.against), group.metric(plot.metric)
-            if x.n and y.n:
-                found.setdefault(_name(group, plot, constant), []).append((x.mean, y.mean, float(np.nan_to_num(y.half))))
+        drawn = [(g, x, y) for g in groups if (x := g.metric(plot.against)).n and (y := g.metric(plot.metric)).n]
+        constant = {a for a in (groups[0].labels if groups else ()) if len({g.labels[a] for g, _, _ in drawn}) == 1}
+        for group, x, y in drawn:
+            found.setdefault(_name(group, plot, constant), []).append((x.mean, y.mean, float(np.nan_to_num(y.half))))
         if found:
-            picture = lines([Line(name, points) for name, points in found.items()], plot.against.replace("_", " "), plot.metric.replace("_", " "))
-            yield f"{plot.metric} against {plot.against}".replace("_", " "), picture
+            yield plot, [Line(name, points) for name, points in found.items()]
+
+
+def plots(results: Results) -> Iterator[tuple[str, bytes]]:
+    """Title and PNG of each of them."""
+    for plot, found in series(results):
+        title, (x, y) = f"{plot.metric} against {plot.against}", (plot.against, plot.metric)
+        yield title.replace("_", " "), lines(found, x.replace("_", " "), y.replace("_", " "))
 
 
 def _name(group: Group, plot: Plot, constant: set[str]) -> str:

@@ -7,7 +7,7 @@ import json
 import pytest
 from sample_methods import Noisy
 
-from orchestrator.claims import DependsOn, Equal, Higher, verdicts
+from orchestrator.claims import DependsOn, Equal, Higher, Ranked, Within, verdicts
 from orchestrator.errors import SweepError
 from orchestrator.execute import execute
 from orchestrator.grid import product
@@ -51,6 +51,24 @@ def test_equality_is_a_claim_of_its_own(store):
         store, Equal(metric="score", where={"level": "0.05"}, than=LOW, within=0.2), Equal(metric="score", where=HIGH, than=LOW, within=0.2)
     )
     assert (close.verdict, far.verdict) == ("reproduced", "not reproduced")
+
+
+def test_a_level_is_held_against_bars(store):
+    within, outside, straddled = decided(
+        store, Within(metric="score", where=HIGH, above=-1000, below=1000), Within(metric="score", where=HIGH, above=1000, paper="N2"),
+        Within(metric="score", where=HIGH, below=15),
+    )  # fmt: skip
+    assert (within.verdict, within.n, outside.verdict, straddled.verdict) == ("reproduced", 4, "not reproduced", "undecided")
+    assert (outside.paper, outside.claim) == ("N2", "score is more than 1000 at level=1")
+
+
+def test_a_ranking_is_taken_within_each_seed(store):
+    rises, falls = decided(store, Ranked(axis="level", metric="score", rho=0.8), Ranked(axis="level", metric="score", rho=-0.8))
+    assert (rises.verdict, rises.n, falls.verdict) == ("reproduced", 4, "not reproduced")
+    assert rises.claim == "score rises with level"
+    assert falls.claim == "score falls with level"
+    (few,) = decided(store, Ranked(axis="level", metric="score", rho=0.8), levels=(0.0, 1.0))
+    assert (few.verdict, "too few" in few.evidence) == ("undecided", True)
 
 
 def test_dependence_on_an_axis_is_found_and_its_absence_is_not_claimed(store):

@@ -46,6 +46,34 @@ def test_the_page_has_question_claims_results_matrices_and_use(spolia, sweep_fil
     assert [src[:22] for src in page.images] == ["data:image/png;base64,"]
 
 
+def test_metrics_that_a_method_declares_are_drawn_against_each_other(spolia, sweep_file, tmp_path):
+    file = sweep_file("product(union(Priced.grid(size=[1, 2, 3], shape=['round', 'flat']), Count.grid()), seed=range(2))", 14)
+    assert spolia("run", file, "--executor", "inline", "--tracking", "none")[0] == 0
+    assert spolia("report", file, "--out", tmp_path / "page.html")[0] == 0
+    page = Page((tmp_path / "page.html").read_text())
+    assert "Worth against price" in page.text
+    assert len(page.images) == 1
+
+
+def test_lines_of_a_plot_are_what_differs_in_one_setting_only(store, sweep_file):
+    from orchestrator.execute import execute
+    from orchestrator.plan import make_plan
+    from orchestrator.plots import series
+    from orchestrator.results import Results
+    from orchestrator.sweep import load_sweep
+
+    file = sweep_file("product(union(Priced.grid(size=[1, 2, 3], shape=['round', 'flat']), Count.grid()), seed=range(2))", 14)
+    name, sweep = load_sweep(file)
+    for trial in make_plan(name, sweep, store).todo:
+        execute(trial, store)
+    ((plot, found),) = series(Results(make_plan(name, sweep, store), store))
+    assert (plot.metric, plot.against) == ("worth", "price")
+    assert {line.name: [(x, y) for x, y, _ in line.points] for line in found} == {
+        "shape round": [(1.0, 10.5), (2.0, 20.5), (3.0, 30.5)],
+        "shape flat": [(1.0, 10.5), (2.0, 20.5), (3.0, 30.5)],
+    }
+
+
 def test_the_page_of_a_sweep_that_has_not_run_says_so(spolia, sweep_file, tmp_path):
     file = sweep_file("product(Count.grid(number=[1, 2]), seed=range(2))", 4)
     assert spolia("report", file, "--out", tmp_path / "page.html")[0] == 0

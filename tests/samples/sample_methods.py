@@ -10,14 +10,14 @@ import signal
 import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 
 from orchestrator.component import Part
-from orchestrator.method import Kept, Method, Metric, Resources, axis, roles
+from orchestrator.method import Kept, Method, Metric, Plot, Resources, axis, roles
 from orchestrator.optim import sgd
 from orchestrator.run import Run
 from orchestrator.trial import Trial
@@ -302,6 +302,20 @@ class Adopting(Method):
 
     def train(self, run: Run) -> None:
         run.adopt("base")
+
+
+class Priced(Method):
+    """Worth ten times its size, and a little for its seed; priced by size."""
+
+    name = "priced"
+    uses = frozenset({"seed"})
+    metrics = (Metric("worth"), Metric("price"))
+    plots = (Plot("worth", "price", along="size"),)
+    size: int = axis(1, over=(1, 2, 3))
+    shape: Literal["round", "flat"] = axis("round", over=("round", "flat"))
+
+    def train(self, run: Run) -> None:
+        run.log(worth=10 * self.size + (run.seed or 0), price=self.size)
 
 
 class Noisy(Method):
