@@ -1,7 +1,7 @@
-"""Whether a tailored network is faster in fact, not only in multiply-accumulates: ResNet-34 at 224 pixels with 0, 3, 7 and 11 of its 16 blocks removed.
+"""Whether a tailored network is faster in fact, not only in multiply-accumulates: ResNet-34 at 224 pixels, 0, 3, 7 and 11 of its 16 blocks removed.
 
-Weights are as drawn (time does not depend on them). Attention is set so that the last blocks of each stage go first, as on the paper's tasks most late
-blocks do, and each removed block keeps the proxy beside it. The network is timed as it is exported, in turns with the whole ResNet-34.
+Weights are as drawn (time does not depend on them). Late blocks of a stage go first, and each removed block keeps the proxy beside it. The network is
+timed as it is exported, in turns with the whole ResNet-34.
 
     python benchmarks/tailored.py
 """

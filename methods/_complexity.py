@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 Form = Literal["disjoint", "disjoint_code", "independent"]
 
@@ -38,14 +38,21 @@ def all_edges(num_blocks: int, skip: int | None) -> list[Edge]:
     return found
 
 
-class Attention:
-    """Which edges share a softmax, as index tables: `softmax` and the products over a node's edges are a few operations for any graph."""
+class Attention(nn.Module):
+    """Which edges share a softmax, as index tables: attention and the products over a node's edges are a few operations for any graph."""
+
+    entering: Tensor
+    leaving: Tensor
+    source: Tensor
+    target: Tensor
 
     def __init__(self, edges: Sequence[Edge], num_blocks: int) -> None:
-        self.edges, self.last = list(edges), num_blocks
-        self.entering = self._table([e.target for e in edges])
-        self.leaving = self._table([e.source for e in edges])
-        self.source, self.target = torch.tensor([e.source for e in edges]), torch.tensor([e.target for e in edges])
+        super().__init__()
+        self.last = num_blocks
+        sources, targets = [e.source for e in edges], [e.target for e in edges]
+        tables = {"entering": self._table(targets), "leaving": self._table(sources), "source": torch.tensor(sources), "target": torch.tensor(targets)}
+        for name, table in tables.items():  # they follow the module to its device, and are not stored
+            self.register_buffer(name, table, persistent=False)
 
     def _table(self, nodes: Sequence[int]) -> Tensor:
         """[nodes, most edges]: by node the places of its edges; one past the last edge fills up."""
@@ -53,9 +60,9 @@ class Attention:
         width = max(map(len, rows))
         return torch.tensor([row + [len(nodes)] * (width - len(row)) for row in rows])
 
-    def softmax(self, scores: Tensor) -> Tensor:
+    def forward(self, scores: Tensor) -> Tensor:
         """Attention of each edge, [edges]: softmax of the scores over the edges that enter its node (eq. 3). A score of -inf is an edge not there."""
-        table = self.entering.to(scores.device)
+        table = self.entering
         padded = torch.cat([scores, scores.new_full((1,), -torch.inf)])[table]
         used = (table[:, 0] < len(scores)).unsqueeze(1)  # a node that nothing enters has no softmax
         alpha = torch.where(used, padded, 0.0).softmax(1)
@@ -68,7 +75,7 @@ class Attention:
         inner = torch.ones(self.last + 1, device=alpha.device)
         no_input, no_output = inner.clone(), inner.clone()
         no_input[0], no_output[self.last] = 0.0, 0.0
-        return kept_out[self.entering.to(alpha.device)].prod(1) * no_input, kept_out[self.leaving.to(alpha.device)].prod(1) * no_output
+        return kept_out[self.entering].prod(1) * no_input, kept_out[self.leaving].prod(1) * no_output
 
     def expected_complexity(self, alpha: Tensor, complexity: Tensor, form: Form) -> Tensor:
         """Expected complexity of the graph, a scalar, from `complexity` [edges], each a share of the universal network.
@@ -78,7 +85,7 @@ class Attention:
         edge, its source and its target are there independently of each other.
         """
         no_input, no_output = self.excluded(alpha)
-        source, target = self.source.to(alpha.device), self.target.to(alpha.device)
+        source, target = self.source, self.target
         if form == "independent":
             return (complexity * alpha * (1 - no_input[source]) * (1 - no_output[target])).sum()
         if form == "disjoint_code":

@@ -50,7 +50,7 @@ class TailoredGraph(Part):
         super().__init__()
         self.backbone = b = backbone(network, image)
         self.edges = [e for e in all_edges(b.num_blocks, skip) if edges is None or e.name in edges]
-        self.softmax = Attention(self.edges, b.num_blocks)
+        self.routes = Attention(self.edges, b.num_blocks)
         self.scores = nn.Parameter(torch.tensor([float(start[0 if e.is_block else 1]) for e in self.edges]))
         shapes, deep = b.nodes, b.bottleneck
         self.proxies = nn.ModuleDict({e.name: Proxy(shapes[e.source], shapes[e.target], bottleneck=deep) for e in self.edges if not e.is_block})
@@ -76,7 +76,7 @@ class TailoredGraph(Part):
 
     def attention(self) -> Tensor:
         """Of each edge, [edges]; over the edges that enter a node they sum to 1."""
-        return self.softmax.softmax(self.scores)
+        return self.routes(self.scores)  # type: ignore[no-any-return]
 
     def forward(self, x: Tensor, universal: Network) -> Tensor:
         """Images [B, C, H, W] to logits [B, classes]."""

@@ -62,8 +62,9 @@ class Leanest(Method):
             yield "removed is empty: name at least one number of blocks"
         if not trial.tasks[1].held_out:
             yield f"{trial.tasks[1].name} holds out no validation images to choose on; write .validation(0.2)"
-        for count in self.removed:
-            yield from self.of.replace(removed=count).check(trial)
+        if self.against.base is not None:
+            yield "against.base is set; the fine-tuned network starts from the universal one, which `of.base` says how to train"
+        yield from dict.fromkeys(problem for count in self.removed for problem in self.of.replace(removed=count).check(trial))
 
     def needs(self, trial: Trial) -> Mapping[str, Trial]:
         prunings = {str(count): trial.replace(method=self.of.replace(removed=count)) for count in self.removed}

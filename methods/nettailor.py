@@ -87,6 +87,8 @@ class NetTailor(Method):
             return
         if self.removed is not None and not 0 <= self.removed <= blocks:
             yield f"removed={self.removed}, but the network has {blocks} blocks"
+        if self.teacher.base is not None:
+            yield "teacher.base is set; the teacher starts from the universal network, which `base` says how to train"
         if self.skip is not None and self.skip < 1:
             yield f"skip={self.skip}: a proxy bridges at least one block"
 
@@ -139,7 +141,7 @@ class NetTailor(Method):
         found = graph.passed(batch.x, nets["universal"], local=bool(self.teacher_weight) and self.imitated == "local")
         terms = {"own": F.cross_entropy(found.logits, batch.y)}
         if self.complexity_weight and self.removed is None:
-            expected = graph.softmax.expected_complexity(graph.attention(), graph.complexity, self.form)
+            expected = graph.routes.expected_complexity(graph.attention(), graph.complexity, self.form)
             terms["complexity"] = self.complexity_weight * expected
         if self.teacher_weight:
             nodes = {"local": found.local, "end_to_end": found.nodes, "logits": {}}[self.imitated]

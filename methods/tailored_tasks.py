@@ -7,7 +7,7 @@ Departs from the paper: it counts the whole universal network; here only the blo
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import cast
 
 import numpy as np
@@ -44,8 +44,8 @@ class TailoredTasks(Method):
     of: Leanest = axis(Leanest(), smoke=Leanest.smoke(), help="how each task's network is chosen")
 
     def check(self, trial: Trial) -> Iterable[str]:
-        for target in trial.tasks[1:]:
-            yield from self.of.check(trial.replace(method=self.of, tasks=(trial.tasks[0], target)))
+        pairs = [trial.replace(method=self.of, tasks=(trial.tasks[0], target)) for target in trial.tasks[1:]]
+        yield from dict.fromkeys(problem for pair in pairs for problem in self.of.check(pair))
 
     def needs(self, trial: Trial) -> Mapping[str, Trial]:
         source, *targets = trial.tasks
@@ -62,7 +62,7 @@ class TailoredTasks(Method):
         for name in names:
             if run.need(name).outcome == "done":
                 run.log(accuracy=run.need(name).metric("accuracy"), flops_share=run.need(name).metric("flops_share"), by={"task": name})
-        stored, separate = storage(backbone, graphs, others=len(names) - len(graphs))
+        stored, separate = storage(backbone, graphs, others=[task.num_classes for task in run.tasks[1:] if task.name not in graphs])
         run.log(storage_parameters=stored, storage_share=stored / separate)
         stages = list(dict.fromkeys(backbone.stages()))
         nothing = [np.nan] * backbone.num_blocks
@@ -79,11 +79,12 @@ def shared(names: list[str], kept: Mapping[str, set[int]], num_blocks: int) -> n
     return np.array(rows)
 
 
-def storage(backbone: Backbone, graphs: Mapping[str, TailoredGraph], others: int) -> tuple[int, int]:
-    """Parameters to store for all tasks together, and for as many fine-tuned ones. `others` tasks store one in any case."""
+def storage(backbone: Backbone, graphs: Mapping[str, TailoredGraph], others: Sequence[int]) -> tuple[int, int]:
+    """Parameters to store for all tasks together, and for as many fine-tuned networks. `others` are the numbers of classes of tasks that store a
+    fine-tuned network in any case."""
     ledgers = [ledger(graph) for graph in graphs.values()]
     used = {block for graph in graphs.values() for block in graph.kept_blocks}
     universal = backbone.stem_cost.parameters + sum(backbone.block_costs[b - 1].parameters for b in used)
-    whole = sum(entry.whole.parameters for entry in ledgers)
-    apart = others * whole // len(ledgers)
-    return universal + sum(entry.task for entry in ledgers) + apart, whole + apart
+    body = sum(backbone.block_costs, backbone.stem_cost).parameters
+    apart = sum(body + (backbone.features + 1) * classes for classes in others)
+    return universal + sum(entry.task for entry in ledgers) + apart, sum(entry.whole.parameters for entry in ledgers) + apart

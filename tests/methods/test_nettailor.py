@@ -26,7 +26,7 @@ from methods.leanest import Leanest, area
 from methods.nettailor import PUBLISHED, NetTailor
 from methods.networks import cifar_resnet, resnet8, small_vgg, torchvision_network
 from methods.networks.resnet import ResNet
-from methods.tailored_tasks import TailoredTasks, shared
+from methods.tailored_tasks import TailoredTasks, shared, storage
 from orchestrator.component import state_digest
 from orchestrator.data import digits
 from orchestrator.execute import execute, run_with_needs
@@ -129,8 +129,8 @@ def test_expected_complexity_is_that_of_the_unit_table(name, skip, scores, disjo
         values = torch.tensor([6.0 if c else -6.0 for c in chosen])
     else:
         values = torch.tensor([scores[0 if e.is_block else 1] for e in graph.edges])
-    alpha, complexity = graph.softmax.softmax(values), complexities(graph, "flops", "paper")
-    found = [float(graph.softmax.expected_complexity(alpha, complexity, form)) for form in ("disjoint", "disjoint_code", "independent")]
+    alpha, complexity = graph.routes(values), complexities(graph, "flops", "paper")
+    found = [float(graph.routes.expected_complexity(alpha, complexity, form)) for form in ("disjoint", "disjoint_code", "independent")]
     assert found == pytest.approx([disjoint, code, independent], abs=6e-5)
     assert float((alpha * complexity).sum()) == pytest.approx(naive, abs=6e-5)
 
@@ -141,7 +141,7 @@ def test_the_codes_boundaries_shift_the_value_and_not_the_gradient():
     gradients = []
     for form in ("disjoint", "disjoint_code"):
         scores = torch.randn(len(graph.edges), generator=torch.Generator().manual_seed(0)).requires_grad_()
-        graph.softmax.expected_complexity(graph.softmax.softmax(scores), complexity, form).backward()
+        graph.routes.expected_complexity(graph.routes(scores), complexity, form).backward()
         gradients.append(scores.grad)
     torch.testing.assert_close(*gradients)
 
@@ -149,7 +149,7 @@ def test_the_codes_boundaries_shift_the_value_and_not_the_gradient():
 class TestAttention:
     def test_edges_that_enter_a_node_sum_to_one(self):
         edges = all_edges(6, 3)
-        alpha = Attention(edges, 6).softmax(torch.randn(len(edges)))
+        alpha = Attention(edges, 6)(torch.randn(len(edges)))
         for node in range(1, 7):
             assert float(sum(a for a, e in zip(alpha, edges, strict=True) if e.target == node)) == pytest.approx(1.0)
 
@@ -168,7 +168,7 @@ class TestAttention:
         scores = torch.zeros(len(edges), requires_grad=True)
         masked = torch.where(torch.tensor([e.name == "block2" for e in edges]), -torch.inf, scores)
         attention = Attention(edges, 3)
-        attention.expected_complexity(attention.softmax(masked), torch.ones(len(edges)), "independent").backward()
+        attention.expected_complexity(attention(masked), torch.ones(len(edges)), "independent").backward()
         assert torch.isfinite(scores.grad).all()
 
 
@@ -487,6 +487,7 @@ class TestMethod:
         [
             ({"removed": 4}, {}, "removed=4, but the network has 3 blocks"),
             ({"skip": 0}, {}, "skip=0: a proxy bridges at least one block"),
+            ({"teacher": FineTune(epochs=1, base=SHORT)}, {}, "teacher.base is set; the teacher starts from the universal network"),
             ({}, {"network": small_vgg()}, "is no stem, residual blocks one behind another, and a pooling"),
         ],
     )
@@ -575,6 +576,13 @@ class TestTailoredTasks:
         universal = graph.backbone.stem_cost.parameters + sum(c.parameters for c, u in zip(graph.backbone.block_costs, used, strict=True) if u)
         assert result.metric("storage_parameters") == universal + sum(entry.task for entry in ledgers)
         assert result.metric("storage_share") == pytest.approx(result.metric("storage_parameters") / sum(entry.whole.parameters for entry in ledgers))
+
+    def test_a_fine_tuned_network_is_stored_whole(self):
+        _, graph = small(statistics="frozen")
+        alone = storage(graph.backbone, {"a": graph}, others=[])
+        beside = storage(graph.backbone, {"a": graph}, others=[5])
+        whole = sum(p.numel() for p in ResNet(blocks=2, width=8, channels=3, classes=5).parameters())
+        assert [b - a for a, b in zip(alone, beside, strict=True)] == [whole, whole]
 
     def test_a_task_that_keeps_its_fine_tuned_network_shares_nothing(self):
         values = shared(["a", "b"], {"a": {1, 2}}, 4)
