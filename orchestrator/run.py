@@ -14,7 +14,7 @@ from torch import nn
 from orchestrator.canonical import derive
 from orchestrator.component import ComponentRecord, Part, state_bytes
 from orchestrator.data import sources
-from orchestrator.data.batches import Batch, Feed, in_order
+from orchestrator.data.batches import Batch, Feed, in_order, tensors
 from orchestrator.errors import Infeasible, MethodError, nearest
 from orchestrator.fit import Fit, FitRequest, Loss, Nets, OnEpoch, Watch, fit
 from orchestrator.loop import Loop
@@ -97,6 +97,10 @@ class Run:
     def image(self, task: Task) -> tuple[int, int, int]:
         """Shape of a task's images: (channels, height, width)."""
         return task.image(sources.load(task.data).record)
+
+    def count(self, data: Data) -> int:
+        """How many images a part of a task has."""
+        return len(tensors(data, self.device)[1])
 
     def need(self, name: str) -> Result:
         """The result of a need. Raises MethodError for a name that `needs` does not give."""

@@ -1,0 +1,270 @@
+"""Piggyback against its specification: masks, packing, the exact claims P1 to P3, torchvision's sizes, and the method on digits."""
+
+from __future__ import annotations
+
+from itertools import permutations
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from methods._masking import Masks, PackedMasks, hard, maskable, straight_through
+from methods.fine_tune import FineTune
+from methods.networks import resnet8, small_vgg, torchvision_network
+from methods.networks.resnet import ResNet
+from methods.piggyback import Piggyback
+from orchestrator.component import state_bytes, state_digest
+from orchestrator.data import digits
+from orchestrator.execute import execute, run_with_needs
+from orchestrator.plan import resolve
+from orchestrator.result import Result
+from orchestrator.store import Store
+from orchestrator.trial import Trial, locate
+
+SHORT = FineTune(epochs=1)
+QUICK = Piggyback(epochs=2, lr=1e-2, base=SHORT)
+BASE = digits.classes(0, 1, 2, 3, 4).images(limit=200).named("base")
+TARGETS = tuple(digits.classes(*classes).images(limit=120).named(name) for name, classes in (("a", (5, 6)), ("b", (7, 8, 9)), ("c", (0, 9))))
+
+
+def a_base(classes=5):
+    torch.manual_seed(0)
+    net = ResNet(blocks=1, width=4, channels=1, classes=classes)
+    for _ in range(3):
+        net(torch.randn(16, 1, 8, 8))
+    return net.eval().requires_grad_(False)
+
+
+def masks_over(base, classes=3, **settings):
+    made = Masks(network={"path": base.path, "config": base.config}, classes=classes, masked=maskable(base, "all", None), **settings)
+    made.begin(base, "constant", 1e-2)
+    return made
+
+
+def scattered(masks):
+    with torch.no_grad():
+        for score in masks.scores.values():
+            score.normal_()
+    return masks.eval()
+
+
+def result_of(method, store, tasks, network=None, seed=0):
+    trial = resolve(Trial(method=method, network=network or resnet8(width=4), tasks=tasks, seed=seed), store)
+    assert trial.problems() == []
+    run_with_needs(trial, store)
+    outcome = execute(trial, store)
+    assert outcome.is_result, outcome.traceback
+    return Result(store, store.find(trial.key))
+
+
+class TestMasks:
+    def test_with_all_ones_the_network_is_the_base_bit_for_bit(self):
+        base = a_base()
+        masks = masks_over(base, classes=5).eval()
+        masks.head.load_state_dict(base.classifier.state_dict())
+        x = torch.randn(7, 1, 8, 8)
+        assert torch.equal(masks(x, base), base(x))
+
+    @pytest.mark.parametrize("kind", ["binary", "ternary"])
+    def test_the_threshold_is_exact_and_the_gradient_passes_straight_through(self, kind):
+        scores = torch.tensor([-1.0, -1e-9, 0.0, 4.9e-3, 5e-3, 5.1e-3, 1.0], requires_grad=True)
+        weights = torch.tensor([1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0])
+        mask = straight_through(scores, 5e-3, kind)
+        assert mask.tolist() == ([0, 0, 0, 0, 0, 1, 1] if kind == "binary" else [-1, -1, 0, 0, 0, 1, 1])
+        (weights * mask * 2.0).sum().backward()
+        assert torch.equal(scores.grad, 2 * weights)  # the gradient of the effective weight, times the weight
+
+    @pytest.mark.parametrize(("scaling", "divisor"), [("none", None), ("layer", "mean"), ("weight", "each")])
+    def test_gradients_of_scores_may_be_divided_by_the_size_of_weights(self, scaling, divisor):
+        base = a_base()
+        masks, plain = masks_over(base, scaling=scaling), masks_over(base)
+        plain.load_state_dict(masks.state_dict())
+        x = torch.randn(7, 1, 8, 8)
+        for one in (masks, plain):
+            one.eval()(x, base).square().sum().backward()
+        name = "stage1.0.conv1.weight"
+        size = {"mean": base.state_dict()[name].abs().mean(), "each": base.state_dict()[name].abs(), None: 1.0}[divisor]
+        torch.testing.assert_close(masks.score(name).grad, plain.score(name).grad / size)
+
+    def test_what_is_masked(self):
+        vgg = locate(small_vgg().path)(width=4, channels=1, classes=3)
+        assert maskable(vgg, "all", None) == [n for n, p in vgg.named_parameters() if p.ndim == 4]
+        net = a_base()
+        assert maskable(net, "all", "stage2") == [n for n, p in net.named_parameters() if p.ndim == 4 and n.startswith("stage3")]
+        assert not [n for n in maskable(net, "all", None) if "bn" in n or "classifier" in n]
+
+    @pytest.mark.parametrize("norm", ["frozen", "affine", "full"])
+    def test_batch_norm_is_the_bases_or_the_tasks(self, norm):
+        base = a_base()
+        before = state_digest(base)
+        masks = masks_over(base, norm=norm).train()
+        optimizer = torch.optim.SGD(masks.parameters(), lr=0.1)
+        for _ in range(2):
+            optimizer.zero_grad()
+            masks(torch.randn(16, 1, 8, 8) * 2 + 1, base).square().sum().backward()
+            optimizer.step()
+        assert state_digest(base) == before
+        own = {n: v for n, v in (masks.norm.tensors() if masks.norm else {}).items()}
+        moved = {n.rpartition(".")[2] for n, v in own.items() if not torch.equal(v, base.state_dict()[n])}
+        assert (
+            moved
+            == {"frozen": set(), "affine": {"weight", "bias"}, "full": {"weight", "bias", "running_mean", "running_var", "num_batches_tracked"}}[norm]
+        )
+
+    def test_dropout_of_the_base_is_a_switch(self):
+        class Net(ResNet):
+            pass
+
+        base = a_base()
+        base.pool.append(nn.Dropout(0.5))
+        x = torch.randn(4, 1, 8, 8)
+        for dropout in (True, False):
+            masks = masks_over(a_base(), dropout=dropout).train()
+            assert torch.equal(masks(x, base), masks(x, base)) != dropout
+
+    def test_flips_are_counted_from_one_asking_to_the_next(self):
+        base = a_base()
+        masks = masks_over(base)
+        assert masks.flipped() == {"flipped": 0.0, "zeroed": 0.0}
+        with torch.no_grad():
+            masks.score("stem.0.weight").zero_()
+        share = masks.score("stem.0.weight").numel() / sum(s.numel() for s in masks.scores.values())
+        assert masks.flipped() == pytest.approx({"flipped": share, "zeroed": share})
+        assert masks.flipped() == pytest.approx({"flipped": 0.0, "zeroed": share})
+
+
+class TestPacking:
+    @pytest.mark.parametrize("kind", ["binary", "ternary"])
+    def test_p3_a_bit_a_weight(self, kind):
+        masks = scattered(masks_over(a_base(), kind=kind))
+        packed = masks.packed()
+        planes = 2 if kind == "ternary" else 1
+        sizes = {n: masks.score(n).numel() for n in masks.masked}
+        for name, size in sizes.items():
+            found = [b.numel() for n, b in packed.named_buffers() if n.endswith("-" + name.replace(".", "-"))]
+            assert found == [-(-size // 8)] * planes
+            assert torch.equal(packed.mask(name), hard(masks.score(name), 5e-3, kind))
+        assert packed.payload == planes * sum(-(-size // 8) for size in sizes.values())
+
+    @pytest.mark.parametrize("kind", ["binary", "ternary"])
+    @pytest.mark.parametrize("norm", ["frozen", "full"])
+    def test_packed_unpacked_and_ready_compute_the_same(self, kind, norm):
+        base = a_base()
+        masks = masks_over(base, kind=kind, norm=norm)
+        if norm == "full":
+            masks.train()(torch.randn(16, 1, 8, 8), base)
+        scattered(masks)
+        packed = masks.packed().eval()
+        ready = packed.joined(base)
+        x = torch.randn(9, 1, 8, 8)
+        with torch.no_grad():
+            assert torch.equal(packed(x, base), masks(x, base))
+            assert torch.equal(ready(x), masks(x, base))
+        base.stem[0].weight.data.zero_()
+        assert ready.stem[0].weight.abs().sum() > 0  # it shares nothing with the base
+
+    def test_bits_survive_the_store(self, tmp_path):
+        packed = scattered(masks_over(a_base())).packed()
+        from orchestrator.component import rebuild
+
+        again = rebuild(packed.path, packed.config, state_bytes(packed))
+        assert isinstance(again, PackedMasks)
+        assert all(torch.equal(again.mask(n), packed.mask(n)) for n in packed.masked)
+
+
+@pytest.mark.parametrize(
+    ("name", "weights", "megabytes"), [("vgg16", 134_248_128, 16.78), ("resnet50", 23_454_912, 2.93), ("densenet121", 6_870_208, 0.86)]
+)
+def test_sizes_of_torchvisions_networks(name, weights, megabytes):
+    spec = torchvision_network(name)
+    with torch.device("meta"):
+        net = locate(spec.path)(**dict(spec.settings), channels=3, classes=10)
+    shapes = dict(net.named_parameters())
+    masked = maskable(net, "all", None)
+    assert sum(shapes[n].numel() for n in masked) == weights
+    assert sum(-(-shapes[n].numel() // 8) for n in masked) / 1e6 == pytest.approx(megabytes, abs=0.005)
+
+
+class TestMethod:
+    def test_p1_the_base_and_its_logits_are_bit_identical_after_any_number_of_tasks(self, tmp_path):
+        store = Store(tmp_path)
+        result = result_of(QUICK, store, (BASE, *TARGETS))
+        base = Result(store, store.find(result.record["needs"]["base"]["key"])).module("network", task="base")
+        x = torch.randn(8, 1, 8, 8)
+        logits, digest = base(x), state_digest(base)
+        for target in TARGETS:
+            learned = Result(store, store.find(result.record["needs"][target.name]["key"]))
+            assert learned.record["frozen"]["masks"]["base"] == digest
+            result.component("mask", task=target.name).ready()
+        assert state_digest(base) == digest
+        assert torch.equal(base(x), logits)
+
+    def test_p2_masks_are_bit_identical_in_every_order(self, tmp_path):
+        found = {}
+        for number, order in enumerate(permutations(TARGETS)):
+            result = result_of(QUICK, Store(tmp_path / str(number)), (BASE, *order))  # a store each: nothing is shared
+            for component in result.components("mask"):
+                found.setdefault(component.record.labels["task"], set()).add(component.record.blob)
+        assert {name: len(blobs) for name, blobs in found.items()} == {"a": 1, "b": 1, "c": 1}
+
+    def test_all_orders_share_their_masks(self, store):
+        trials = [resolve(Trial(method=QUICK, network=resnet8(width=4), tasks=(BASE, *order), seed=0), store) for order in permutations(TARGETS)]
+        assert len({t.key for t in trials}) == 6
+        assert len({need.key for t in trials for need in t.needs.values()}) == 4
+
+    def test_matrices_of_a_sequence(self, store):
+        result = result_of(QUICK, store, (BASE, *TARGETS))
+        accuracy = result.matrix("accuracy")
+        assert accuracy.rows == accuracy.columns == ("base", "a", "b", "c")
+        for i, j in np.ndindex(4, 4):
+            assert np.isnan(accuracy.values[i, j]) == (j > i)
+        assert accuracy.values[3, 2] == accuracy.values[2, 2] == result.metric("accuracy", task="b")
+        kept, overlap = result.matrix("kept"), result.matrix("overlap")
+        masks = {t: torch.cat([(m.mask(n) != 0).flatten() for n in m.masked]) for t in "abc" for m in [result.module("mask", task=t)]}
+        assert kept.columns == ("a", "b", "c")
+        assert overlap.values[0, 1] == pytest.approx(float((masks["a"] & masks["b"]).sum() / (masks["a"] | masks["b"]).sum()))
+        assert [overlap.values[i, i] for i in range(3)] == [1, 1, 1]
+        assert 0 < result.metric("zeroed", task="a") == pytest.approx(float((~masks["a"]).float().mean()))
+
+    def test_two_lines_give_a_ready_network(self, store):
+        result = result_of(QUICK, store, (BASE, TARGETS[0]))
+        network = result.component("mask", task="a").ready()
+        assert network(torch.randn(3, 1, 8, 8)).shape == (3, 2)
+
+    def test_a_mask_loads_only_on_its_very_base(self, store):
+        from orchestrator.errors import CorruptError
+
+        result = result_of(QUICK, store, (BASE, TARGETS[0]))
+        base = store.find(result.record["needs"]["base"]["key"])
+        store.retire(base["key"])
+        store.commit({**base, "components": [{**base["components"][0], "blob": store.put_blob(b"other weights")}]})
+        with pytest.raises(CorruptError, match="belongs to"):
+            result.module("mask", task="a")
+
+    def test_bytes_are_mask_classifier_and_batch_norm(self, store):
+        plain = result_of(QUICK, store, (BASE, TARGETS[0]))
+        normed = result_of(QUICK.replace(norm="full"), store, (BASE, TARGETS[0]))
+        module = plain.module("mask", task="a")
+        assert plain.metric("mask_bytes", task="a") == module.payload
+        assert plain.metric("task_bytes", task="a") == module.payload + 4 * (16 * 2 + 2)
+        channels = sum(m.num_features for m in a_base().modules() if isinstance(m, nn.BatchNorm2d))
+        count = sum(1 for m in a_base().modules() if isinstance(m, nn.BatchNorm2d))
+        assert normed.metric("task_bytes", task="a") - plain.metric("task_bytes", task="a") == 4 * (4 * channels + count)
+
+    def test_too_few_steps_for_any_score_are_told(self, store):
+        with pytest.warns(UserWarning, match=r"a: 12 steps are few, a score needs 50 at least to cross the threshold"):
+            result_of(QUICK.replace(lr=1e-4, epochs=4), store, (BASE, TARGETS[0]))
+
+    @pytest.mark.parametrize(
+        "changes", [{"kind": "ternary"}, {"start": "uniform"}, {"optimizer": "sgd", "lr": 0.1}, {"layers": "convolutions"}, {"after": "stage1"}]
+    )
+    def test_every_form_trains(self, store, changes):
+        assert result_of(QUICK.replace(**changes), store, (BASE, TARGETS[0])).outcome == "done"
+
+    @pytest.mark.parametrize(
+        ("changes", "message"), [({"after": "stage9"}, "has no split point 'stage9'"), ({"size": 1e-3}, "size=0.001 is not above threshold=0.005")]
+    )
+    def test_what_cannot_run_is_told_at_planning(self, store, changes, message):
+        trial = resolve(Trial(method=QUICK.replace(**changes), network=resnet8(width=4), tasks=(BASE, TARGETS[0]), seed=0), store)
+        assert message in str(trial.problems())
