@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from methods._masking import Masks, PackedMasks
+from methods._masking import PackedMasks
+from methods._sequence import ACCURACY, accuracy_table
 from methods._task_network import TaskNetwork
 from orchestrator.method import MatrixSpec, Metric
 from orchestrator.network import Network
@@ -21,13 +22,13 @@ from orchestrator.task import Task
 METRICS = (
     Metric("accuracy", by=("task",), headline=True),
     Metric("val_accuracy", by=("task",), optional=True),
-    Metric("zeroed", by=("task",), headline=True, optional=True),
+    Metric("zeroed", by=("task",), headline=True),
     Metric("mask_bytes", by=("task",), higher_is_better=False),
     Metric("task_bytes", by=("task",), higher_is_better=False),
     Metric("bytes_share", by=("task",), higher_is_better=False),
 )
 MATRICES = (
-    MatrixSpec("accuracy", "learned", "evaluated", headline=True),
+    ACCURACY,
     MatrixSpec("kept", "layer", "task"),
     MatrixSpec("overlap", "task", "task"),
 )
@@ -44,13 +45,13 @@ class OnBase(nn.Module):
         return self.part(x, self.base)  # type: ignore[no-any-return]
 
 
-def keep_task(run: Run, task: Task, masks: Masks, base: Network) -> PackedMasks:
+def keep_packed(run: Run, task: Task, packed: PackedMasks, base: Network) -> PackedMasks:
     """Log and keep one task: what is scored is the packed mask, as it will be loaded."""
-    packed = masks.packed().to(run.device)
+    packed = packed.to(run.device)
     net, by = OnBase(packed, base), {"task": task.name}
     backbone = 4 * sum(p.numel() for n, p in base.named_parameters() if not n.startswith(packed.classifier + "."))
     own = packed.payload + 4 * sum(t.numel() for t in (*packed.parameters(), *(packed.norm.buffers() if packed.norm is not None else ())))
-    run.log(accuracy=run.accuracy(net, task.test), zeroed=masks.flipped()["zeroed"], mask_bytes=packed.payload, task_bytes=own,
+    run.log(accuracy=run.accuracy(net, task.test), zeroed=packed.zeroed, mask_bytes=packed.payload, task_bytes=own,
             bytes_share=own / backbone, by=by)  # fmt: skip
     if task.held_out:
         run.log(val_accuracy=run.accuracy(net, task.validation_part), by=by)
@@ -61,11 +62,8 @@ def keep_task(run: Run, task: Task, masks: Masks, base: Network) -> PackedMasks:
 def tables(run: Run, packed: Mapping[str, PackedMasks]) -> None:
     """After each task the accuracy on every task so far, the base's included; weights kept by layer and task; and their overlap between tasks (kept
     by both as a share of kept by either)."""
-    source, names = run.tasks[0].name, list(packed)
-    scores = [run.need("base").metric("accuracy", task=source), *(run.metrics["accuracy", (("task", name),)] for name in names)]
-    # A mask never changes once it is learned, and neither does the base (the certificate of each fit says so): a column is constant.
-    values = [[score if column <= row else np.nan for column, score in enumerate(scores)] for row in range(len(scores))]
-    run.matrix("accuracy", rows=[source, *names], columns=[source, *names], values=np.array(values))
+    names = list(packed)
+    accuracy_table(run, names)
     layers = next(iter(packed.values())).masked
     kept = {name: [(one.mask(layer) != 0).flatten() for layer in layers] for name, one in packed.items()}
     shares = [[float(kept[name][i].float().mean()) for name in names] for i in range(len(layers))]

@@ -136,6 +136,12 @@ class PackedMasks(TaskNetwork):
         return super().effective(weights) | {n: weights[n] * self.mask(n).to(weights[n].device) for n in self.masked}
 
     @property
+    def zeroed(self) -> float:
+        """Share of the masked weights that are masked out."""
+        masks = [self.mask(name) for name in self.masked]
+        return sum(int((m == 0).sum()) for m in masks) / sum(m.numel() for m in masks)
+
+    @property
     def payload(self) -> int:
         """Bytes of all masks."""
         return sum(b.numel() for n, b in self.named_buffers() if n.startswith(("kept-", "sign-")))

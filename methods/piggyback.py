@@ -18,8 +18,9 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.optim import SGD, Adam, Optimizer
 
-from methods._mask_report import MATRICES, METRICS, keep_task, tables
+from methods._mask_report import MATRICES, METRICS, keep_packed, tables
 from methods._masking import Kind, Masks, PackedMasks, Scaling, Start, maskable
+from methods._sequence import needs_of_targets
 from methods._task_network import Norm
 from methods.fine_tune import FineTune
 from orchestrator.errors import nearest
@@ -65,9 +66,7 @@ class Piggyback(Method):
             yield f"size={self.size:g} is not above threshold={self.threshold:g}: every weight would be masked from the first step"
 
     def needs(self, trial: Trial) -> Mapping[str, Trial]:
-        source, *targets = trial.tasks
-        base = {"base": trial.replace(method=self.base, tasks=(source,))}
-        return base | ({t.name: trial.replace(tasks=(source, t)) for t in targets} if len(targets) > 1 else {})
+        return needs_of_targets(trial, self.base)
 
     def train(self, run: Run) -> None:
         source, *targets = run.tasks
@@ -89,7 +88,7 @@ class Piggyback(Method):
             warnings.warn(f"{task.name}: {steps} steps are few, a score needs {crossing:.0f} at least to cross the threshold", stacklevel=2)
         run.fit("masks", {"masks": masks}, self.loss, task.train, frozen={"base": base}, optimizer=self.optimizers, schedule=drops((0.5,)),
                 epochs=self.epochs, batch=self.batch, watch=masks.flipped)  # fmt: skip
-        return keep_task(run, task, masks, base)
+        return keep_packed(run, task, masks.packed(), base)
 
     def optimizers(self, p: Parameters) -> Optimizer:
         """One optimiser with two groups: scores (and batch norm), and the classifier. The scores never decay: all would end below the threshold."""

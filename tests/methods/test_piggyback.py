@@ -10,10 +10,15 @@ import torch
 from torch import nn
 
 from methods._masking import Masks, PackedMasks, hard, maskable, straight_through
+from methods.batch_norm_only import BatchNormOnly
+from methods.control_masks import ControlMasks
+from methods.feature_extraction import FeatureExtraction
 from methods.fine_tune import FineTune
 from methods.networks import resnet8, small_vgg, torchvision_network
 from methods.networks.resnet import ResNet
+from methods.packnet import PackNet
 from methods.piggyback import Piggyback
+from methods.sequential_fine_tuning import SequentialFineTuning
 from orchestrator.component import state_bytes, state_digest
 from orchestrator.data import digits
 from orchestrator.execute import execute, run_with_needs
@@ -268,3 +273,109 @@ class TestMethod:
     def test_what_cannot_run_is_told_at_planning(self, store, changes, message):
         trial = resolve(Trial(method=QUICK.replace(**changes), network=resnet8(width=4), tasks=(BASE, TARGETS[0]), seed=0), store)
         assert message in str(trial.problems())
+
+
+class TestBaselines:
+    @pytest.mark.parametrize("method", [FeatureExtraction(epochs=1, base=SHORT), BatchNormOnly(epochs=1, base=SHORT), ControlMasks(of=QUICK)])
+    def test_orders_share_their_trainings_and_the_base_keeps_its_bits(self, store, method):
+        trials = [resolve(Trial(method=method, network=resnet8(width=4), tasks=(BASE, *order), seed=0), store) for order in permutations(TARGETS[:2])]
+        assert len({t.key for t in trials}) == 2
+        assert len({need.key for t in trials for need in t.needs.values()}) == 3
+        result = result_of(method, store, (BASE, *TARGETS[:2]))
+        base = Result(store, store.find(result.record["needs"]["base"]["key"])).module("network", task="base")
+        alone = Result(store, store.find(result.record["needs"]["a"]["key"]))
+        assert {d for stage in alone.record["frozen"].values() for d in stage.values()} == {state_digest(base)}
+        ready = result.every_component()[0].ready()
+        assert ready(torch.randn(2, 1, 8, 8)).shape == (2, 2)
+
+    def test_feature_extraction_changes_the_classifier_only_and_batch_norm_only_batch_norm_too(self, store):
+        for method, moved in (
+            (FeatureExtraction(epochs=1, base=SHORT), {"classifier"}),
+            (BatchNormOnly(epochs=1, base=SHORT), {"classifier", "norm"}),
+        ):
+            result = result_of(method, store, (BASE, TARGETS[0]))
+            base = Result(store, store.find(result.record["needs"]["base"]["key"])).module("network", task="base").state_dict()
+            ready = result.component("part", task="a").ready().state_dict()
+            changed = {n for n in base if base[n].shape != ready[n].shape or not torch.equal(base[n], ready[n])}
+            norms = {n for n in base if base[n].ndim < 2 and not n.startswith("classifier")}
+            assert changed == {"classifier.weight", "classifier.bias"} | (norms if "norm" in moved else set())
+
+    def test_batch_norm_only_says_that_a_network_has_none(self, store):
+        trial = resolve(Trial(method=BatchNormOnly(), network=small_vgg(), tasks=(BASE, TARGETS[0]), seed=0), store)
+        assert "small_vgg has no batch norm to train; use feature_extraction" in str(trial.problems())
+
+    @pytest.mark.parametrize("by", ["random", "magnitude"])
+    def test_control_masks_are_as_dense_as_the_learned_ones_in_every_layer(self, store, by):
+        learned = result_of(QUICK, store, (BASE, TARGETS[0]))
+        control = result_of(ControlMasks(of=QUICK, by=by), store, (BASE, TARGETS[0]))
+        one, other = learned.module("mask", task="a"), control.module("mask", task="a")
+        assert [int(one.mask(n).sum()) for n in one.masked] == [int(other.mask(n).sum()) for n in other.masked]
+        assert any(not torch.equal(one.mask(n), other.mask(n)) for n in one.masked)
+        base = Result(store, store.find(learned.record["needs"]["base"]["key"])).module("network", task="base").state_dict()
+        if by == "magnitude":
+            for n in other.masked:
+                kept, gone = base[n].abs()[other.mask(n) == 1], base[n].abs()[other.mask(n) == 0]
+                assert not len(gone) or kept.min() >= gone.max()
+
+    def test_sequential_fine_tuning_measures_old_heads_on_the_moved_body(self, store):
+        result = result_of(SequentialFineTuning(training=SHORT), store, (BASE, *TARGETS[:2]))
+        matrix = result.matrix("accuracy")
+        assert matrix.rows == ("base", "a", "b")
+        for number, name in enumerate(matrix.rows):
+            need = Result(store, store.find(result.record["needs"][name]["key"]))
+            assert matrix.values[number, number] == need.metric("accuracy", task=name)
+            assert result.metric("forgetting", task=name) == pytest.approx(matrix.values[number, number] - matrix.values[2, number])
+        assert result.metric("forgetting", task="b") == 0
+
+    def test_sequential_orders_share_their_prefixes(self, store):
+        method = SequentialFineTuning(training=SHORT)
+        trials = [resolve(Trial(method=method, network=resnet8(width=4), tasks=(BASE, *order), seed=0), store) for order in permutations(TARGETS)]
+        assert len({need.key for t in trials for need in t.needs.values()}) == 1 + 3 + 6 + 6
+
+
+class TestPackNet:
+    method = PackNet(epochs=2, retrain_epochs=1, base=SHORT)
+
+    def test_what_earlier_tasks_own_never_changes(self, store):
+        two, three = (result_of(self.method, store, (BASE, *TARGETS[:n])) for n in (1, 2))
+        before = Result(store, store.find(three.record["needs"]["before"]["key"])).module("packed")
+        after = three.module("packed")
+        x = torch.randn(9, 1, 8, 8)
+        for task in (1, 2):
+            assert torch.equal(before.eval()(x, task), after.eval()(x, task))
+        assert two.key != three.record["needs"]["before"]["key"]  # as the last task it keeps all, as the second it frees most
+        assert three.matrix("accuracy").values[2, 0] == three.matrix("accuracy").values[0, 0]
+
+    def test_shares_of_weights(self, store):
+        result = result_of(self.method, store, (BASE, *TARGETS[:2]))
+        assert [result.metric("owned", task=t) for t in ("base", "a", "b")] == pytest.approx([0.5, 0.125, 0.375], abs=0.01)
+        assert result.metric("free") == pytest.approx(0, abs=1e-6)
+
+    def test_freed_weights_are_zero_and_take_no_part(self, store):
+        result = result_of(self.method, store, (BASE,))
+        packed = result.module("packed")
+        for name in packed.packed:
+            assert (packed.body.get_parameter(name)[packed.owner(name) == 0] == 0).all()
+        x = torch.randn(4, 1, 8, 8)
+        before = packed(x)
+        with torch.no_grad():
+            for name in packed.packed:
+                packed.body.get_parameter(name)[packed.owner(name) == 0] = 7.0
+        assert torch.equal(packed(x), before)
+
+    def test_the_order_is_part_of_the_key_and_prefixes_are_shared(self, store):
+        trials = [
+            resolve(Trial(method=self.method, network=resnet8(width=4), tasks=(BASE, *order), seed=0), store) for order in permutations(TARGETS)
+        ]
+        assert len({t.key for t in trials}) == 6
+        found = {}
+        for trial in trials:
+            before = trial.needs.get("before")
+            while before:
+                found[before.key] = before
+                before = before.needs.get("before")
+        assert len(found) == 6 + 3 + 1
+
+    def test_shares_that_cannot_be_are_told(self, store):
+        trial = resolve(Trial(method=self.method.replace(freed=1.0), network=resnet8(width=4), tasks=(BASE,), seed=0), store)
+        assert "freed=1 is not a share between 0 and 1" in str(trial.problems())

@@ -1,0 +1,34 @@
+"""A classifier and batch norms for each task on one frozen network.
+
+Control for Mallya, Davis, Lazebnik: Piggyback, ECCV 2018, arXiv:1801.06519, which trains batch norm beside its masks in one variant: how much of the
+gain is batch norm's alone?
+
+Departs from the paper: it is no row of the paper's tables.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import ClassVar
+
+import torch
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from methods._residual import build
+from methods._task_network import Norm
+from methods.feature_extraction import FeatureExtraction
+from orchestrator.trial import Trial
+
+
+class BatchNormOnly(FeatureExtraction):
+    """Train scale, shift and running statistics of all batch norms, and a classifier, for each target."""
+
+    name = "batch_norm_only"
+    norm: ClassVar[Norm] = "full"
+
+    def check(self, trial: Trial) -> Iterable[str]:
+        if trial.network is not None:
+            with torch.device("meta"):
+                net = build({"path": trial.network.path, "config": {**dict(trial.network.settings), "channels": 3, "classes": 2}})
+            if not any(isinstance(module, _BatchNorm) for module in net.modules()):
+                yield f"{trial.network.name} has no batch norm to train; use feature_extraction"

@@ -1,0 +1,68 @@
+"""A classifier for each task on the features of one frozen network.
+
+Baseline of Mallya, Davis, Lazebnik: Piggyback, ECCV 2018, arXiv:1801.06519 ("classifier only"): nothing but a linear layer is learned.
+
+Departs from the paper: Adam at 1e-3 instead of SGD at the same rate, so that it differs from Piggyback in the masks only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, cast
+
+from torch import Tensor
+from torch.nn import functional as F
+
+from methods._mask_report import OnBase
+from methods._sequence import ACCURACY, accuracy_table, needs_of_targets
+from methods._task_network import Norm, TaskNetwork
+from methods.fine_tune import FineTune
+from orchestrator.method import Kept, Method, Metric, axis, roles
+from orchestrator.network import Network
+from orchestrator.optim import adam, drops
+from orchestrator.run import Run
+from orchestrator.task import Task
+from orchestrator.trial import Trial
+
+
+class FeatureExtraction(Method):
+    """Train a classifier for each target on the source task's network. Every target is a trial of its own."""
+
+    name = "feature_extraction"
+    tasks = roles("source", "targets", at_least=2)
+    metrics = (Metric("accuracy", by=("task",), headline=True), Metric("val_accuracy", by=("task",), optional=True))
+    components = (Kept("part", by=("task",)),)
+    matrices = (ACCURACY,)
+    norm: ClassVar[Norm] = "frozen"
+
+    epochs: int = axis(30, over=(10, 30), smoke=1)
+    batch: int = axis(32, over=(32, 64))
+    lr: float = axis(1e-3, over=(1e-4, 1e-3, 1e-2), help="of Adam; a tenth in the second half")
+    dropout: bool = axis(True, over=(True, False), help="dropout of the base stays active in training")
+    base: FineTune = axis(FineTune(), smoke=FineTune(epochs=1), help="how the base is trained")
+
+    def needs(self, trial: Trial) -> Mapping[str, Trial]:
+        return needs_of_targets(trial, self.base)
+
+    def train(self, run: Run) -> None:
+        source, *targets = run.tasks
+        if len(targets) > 1:
+            run.adopt(*(target.name for target in targets))
+        else:
+            self.learn(run, targets[0], cast(Network, run.need("base").module("network", task=source.name)).to(run.device))
+        accuracy_table(run, [target.name for target in targets])
+
+    def learn(self, run: Run, task: Task, base: Network) -> None:
+        """One task's classifier."""
+        part = TaskNetwork(network={"path": base.path, "config": base.config}, classes=task.num_classes, norm=self.norm, dropout=self.dropout)
+        part.take(base)
+        run.fit("train", {"part": part}, self.loss, task.train, frozen={"base": base}, optimizer=adam(self.lr), schedule=drops((0.5,)),
+                epochs=self.epochs, batch=self.batch)  # fmt: skip
+        by = {"task": task.name}
+        run.log(accuracy=run.accuracy(OnBase(part, base), task.test), by=by)
+        if task.held_out:
+            run.log(val_accuracy=run.accuracy(OnBase(part, base), task.validation_part), by=by)
+        run.keep("part", part, by=by, requires=run.need("base").component("network", task=run.tasks[0].name))
+
+    def loss(self, nets: Any, batch: Any) -> Tensor:
+        return F.cross_entropy(nets["part"](batch.x, nets["base"]), batch.y)
