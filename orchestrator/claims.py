@@ -64,7 +64,8 @@ class Higher:
     def decide(self, results: Results) -> Verdict:
         found = _difference(results, self.metric, self.where, self.than)
         more = f" by more than {self.by:g}" if self.by else ""
-        claim = f"{self.metric} is higher at {_text(self.where)} than at {_text(self.than)}{more}"
+        first, second, common = _apart(self.where, self.than)
+        claim = f"{common}{self.metric} is higher at {first} than at {second}{more}"
         low, high = found.mean - found.half, found.mean + found.half
         verdict = REPRODUCED if low > self.by else NOT_REPRODUCED if high < self.by else UNDECIDED
         return Verdict(self.paper, claim, verdict, f"difference {found}", found.n)
@@ -86,7 +87,8 @@ class Equal:
 
     def decide(self, results: Results) -> Verdict:
         found = _difference(results, self.metric, self.where, self.than)
-        claim = f"{self.metric} at {_text(self.where)} is that at {_text(self.than)}, within {self.within:g}"
+        first, second, common = _apart(self.where, self.than)
+        claim = f"{common}{self.metric} at {first} is that at {second}, within {self.within:g}"
         low, high = found.mean - found.half, found.mean + found.half
         inside, outside = -self.within < low and high < self.within, low > self.within or high < -self.within
         return Verdict(self.paper, claim, REPRODUCED if inside else NOT_REPRODUCED if outside else UNDECIDED, f"difference {found}", found.n)
@@ -219,6 +221,13 @@ def _by_seed(results: Results, metric: str, labels: Labels) -> dict[str, float]:
 def _difference(results: Results, metric: str, first: Labels, second: Labels) -> Estimate:
     one, other = _by_seed(results, metric, first), _by_seed(results, metric, second)
     return estimate([one[seed] - other[seed] for seed in one if seed in other])
+
+
+def _apart(first: Labels, second: Labels) -> tuple[str, str, str]:
+    """Both texts without what they share, and what they share, said first."""
+    common = {axis: value for axis, value in first.items() if second.get(axis) == value}
+    one, other = ({a: v for a, v in labels.items() if a not in common} for labels in (first, second))
+    return _text(one), _text(other), f"{_text(common)}: " if common else ""
 
 
 def _text(labels: Labels) -> str:

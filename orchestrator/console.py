@@ -17,7 +17,7 @@ from orchestrator.explain import Explanation
 from orchestrator.matrix import Matrix
 from orchestrator.plan import Plan
 from orchestrator.progress import duration
-from orchestrator.results import Estimate, Group, Results
+from orchestrator.results import Estimate, Group, Results, Section
 from orchestrator.trial import Trial
 
 MATRICES_SHOWN = 4
@@ -130,13 +130,14 @@ def print_results(console: Console, results: Results) -> None:
         console.print(f"\n[bold]{name}[/]: rows {axes[0]}s, columns {axes[1]}s, mean over trials "
                       f"({len(chosen)} of {len(found)} settings; all are in the tables)", highlight=False)  # fmt: skip
         console.print(Columns([_matrix(g, mean) for g, (mean, _) in chosen], padding=(1, 3)))
-    metrics = results.headline()
-    axes_left = list(groups[0].labels)
-    if len(axes_left) == 2 and metrics and len({g.labels[axes_left[1]] for g in groups}) <= ACROSS:
-        for metric in metrics:
-            console.print(_pivot(groups, axes_left, metric))
-    else:
-        console.print(_flat(groups, axes_left, metrics))
+    for section in results.sections():
+        if section.common:
+            console.print(Text("\n" + section.title, style="bold"))
+        if len(section.axes) == 2 and section.metrics and len({g.labels[section.axes[1]] for g in section.groups}) <= ACROSS:
+            for metric in section.metrics:
+                console.print(_pivot(section, metric))
+        else:
+            console.print(_flat(section))
     print_verdicts(console, results)
     sizes = sorted({len(g.results) for g in groups})
     seeds = f"{sizes[0]}" if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]}"
@@ -184,32 +185,32 @@ def _shade(value: float) -> Text:
     return Text(f"{value:.2f}", style="green" if value >= 0.8 else "yellow" if value >= 0.4 else "red")
 
 
-def _pivot(groups: list[Group], axes: list[str], metric: str) -> Table:
+def _pivot(section: Section, metric: str) -> Table:
     """Two axes: one down, the other across."""
-    down, across = axes
-    columns = list(dict.fromkeys(str(g.labels[across]) for g in groups))
+    down, across = section.axes
+    columns = list(dict.fromkeys(str(g.labels[across]) for g in section.groups))
     wide = len(columns) > 3  # then a digit less, to stay within 80 columns
     table = Table(title=f"\n{metric}", title_justify="left", title_style="bold", box=None, padding=(0, 1 if wide else 2, 0, 0))
     table.add_column(down)
     for column in columns:
         table.add_column(f"{across}={column}" if column == columns[0] else column, justify="right", no_wrap=True)
     cells: dict[str, dict[str, Estimate]] = {}
-    for g in groups:
+    for g in section.groups:
         cells.setdefault(str(g.labels[down]), {})[str(g.labels[across])] = g.metric(metric)
     for row, values in cells.items():
         table.add_row(row, *(values[c].text(2 if wide else 3) if c in values else "" for c in columns))
     return table
 
 
-def _flat(groups: list[Group], axes: list[str], metrics: list[str]) -> Table:
+def _flat(section: Section) -> Table:
     """One row a group; long names fold, values never do."""
-    crowded = len(axes) + len(metrics) > 5
+    crowded = len(section.axes) + len(section.metrics) > 5
     table = Table(box=None, padding=(0, 1 if crowded else 2, 0, 0))
-    for axis in axes:
+    for axis in section.axes:
         table.add_column(axis, overflow="fold")
-    for metric in metrics:
+    for metric in section.metrics:
         table.add_column(metric, justify="right", overflow="fold", min_width=10 if crowded else 12)
-    for group in groups:
-        values = (Text(group.metric(m).text(2 if crowded else 3), no_wrap=True) for m in metrics)
-        table.add_row(*(str(v) for v in group.labels.values()), *values)
+    for group in section.groups:
+        values = (Text(group.metric(m).text(2 if crowded else 3), no_wrap=True) for m in section.metrics)
+        table.add_row(*(str(group.labels[a]) for a in section.axes), *values)
     return table

@@ -177,15 +177,15 @@ def overview(results: Results) -> bytes | None:
 
 def note(plan: Plan, results: Results) -> str:
     """The parent run's description: question, and means with 95 % intervals over distinct trials, as a Markdown table."""
-    groups, metrics = results.groups(), results.headline()
-    if not groups:
+    if not results.groups():
         return plan.question
-    axes = list(groups[0].labels)
-    lines = [plan.question, "", "| " + " | ".join([*axes, *metrics, "n"]) + " |", "|" + "---|" * (len(axes) + len(metrics) + 1)]
-    for group in groups:
-        estimates = [group.metric(m) for m in metrics]
-        cells = [*(str(v) for v in group.labels.values()), *(str(e) for e in estimates), str(len(group.results))]
-        lines.append("| " + " | ".join(cells) + " |")
+    lines = [plan.question]
+    for section in results.sections():
+        heads = [*section.axes, *section.metrics, "n"]
+        lines += ["", *([f"**{section.title}**", ""] if section.common else []), "| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
+        for group in section.groups:
+            values = [*(str(group.labels[a]) for a in section.axes), *(str(group.metric(m)) for m in section.metrics), str(len(group.results))]
+            lines.append("| " + " | ".join(values) + " |")
     lines += ["", "Means with the half-width of the 95 % interval over n distinct trials."]
     decided = [f"| {v.paper} | {v.claim} | **{v.verdict}** | {v.evidence} | {v.n} |" for v in verdicts(plan.claims, results)]
     return "\n".join([*lines, *(["", "| | claim | verdict | evidence | n |", "|---|---|---|---|---|", *decided] if decided else [])])

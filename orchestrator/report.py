@@ -19,14 +19,16 @@ def report(results: Results, store: Store, figure: bytes | None) -> str:
     from jinja2 import Environment
 
     template = Environment(autoescape=True).from_string(Path(__file__).with_name("report.html.j2").read_text())
-    plan, groups, metrics = results.plan, results.groups(), results.headline()
+    plan = results.plan
     outcomes = Counter(plan.outcomes.get(cell.trial.key, "not done") for cell in plan.cells)
-    rows = [{"texts": [str(v) for v in g.labels.values()], "numbers": [*(str(g.metric(m)) for m in metrics), len(g.results), g.num_needs]}
-            for g in groups]  # fmt: skip
+    tables = [{"title": s.title, "heads": [*s.axes, *(m.replace("_", " ") for m in s.metrics), "n", "distinct needs"],
+               "rows": [{"texts": [str(g.labels[a]) for a in s.axes],
+                         "numbers": [*(str(g.metric(m)) for m in s.metrics), len(g.results), g.num_needs]} for g in s.groups]}
+              for s in (results.sections() if results.by_key else ())]  # fmt: skip
     return template.render(
         name=plan.name, question=" ".join(plan.question.split()), cells=len(plan.cells), done=sum(c.trial.key in plan.outcomes for c in plan.cells),
         others=", ".join(f"{n} {kind}" for kind, n in outcomes.items() if kind not in ("done", "not done")),
-        verdicts=list(verdicts(plan.claims, results)), axes=list(groups[0].labels) if groups else [], metrics=metrics, rows=rows,
+        verdicts=list(verdicts(plan.claims, results)), tables=tables,
         matrix=(results.headline_matrix() or "").replace("_", " "), overview=base64.b64encode(figure).decode() if figure else "",
         plots=[(title, base64.b64encode(picture).decode()) for title, picture in plots(results)],
         use=machine_use(results), made=time.strftime("%Y-%m-%d"), store=store.name,

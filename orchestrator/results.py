@@ -72,6 +72,22 @@ class Group:
         return tuple(Matrix(name, first.axes, first.rows, first.columns, v, count, first.chance) for v in (means, halves))  # type: ignore[return-value]
 
 
+@dataclass(frozen=True)
+class Section:
+    """Groups that have the same axes, which a union of grids may put beside others: the labels that all of them share, the axes in which they differ,
+    and the headline metrics that they leave."""
+
+    common: Mapping[str, str]
+    axes: tuple[str, ...]
+    groups: tuple[Group, ...]
+    metrics: tuple[str, ...]
+
+    @property
+    def title(self) -> str:
+        """What the groups share, for people: methods, networks and tasks by name, settings as name=value."""
+        return "  ".join(v if k in ("method", "network", "tasks") else f"{k}={v}" for k, v in self.common.items())
+
+
 class Results:
     """The results of a sweep's finished cells."""
 
@@ -98,6 +114,25 @@ class Results:
             Group(labels[p], tuple(results.values()), len({n["key"] for r in results.values() for n in r.record["needs"].values()}))
             for p, results in members.items()
         ]
+
+    def sections(self) -> list[Section]:
+        """The groups by the axes that they have, in the sweep's order. Where all have the same ones, they are one section with nothing in common."""
+        members: dict[tuple[str, ...], list[Group]] = {}
+        for group in self.groups():
+            present = [axis for axis, value in group.labels.items() if value != "-"]
+            members.setdefault((*present, str(group.labels.get("method", ""))), []).append(group)
+        if len(members) == 1:
+            groups = next(iter(members.values()))
+            return [Section({}, tuple(groups[0].labels), tuple(groups), self._left(groups))]
+        found = []
+        for (*present, _), groups in members.items():
+            values = {axis: {g.labels[axis] for g in groups} for axis in present}
+            common = {axis: str(next(iter(values[axis]))) for axis in present if len(values[axis]) == 1}
+            found.append(Section(common, tuple(a for a in present if a not in common), tuple(groups), self._left(groups)))
+        return found
+
+    def _left(self, groups: Sequence[Group]) -> tuple[str, ...]:
+        return tuple(m for m in self.headline() if any(g.metric(m).n for g in groups)) or tuple(self.headline())
 
     def headline(self) -> list[str]:
         """Names of the metrics that summaries show."""

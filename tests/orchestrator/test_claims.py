@@ -46,6 +46,11 @@ def test_a_bar_that_the_interval_straddles_is_undecided(store):
     assert found.verdict == "undecided"
 
 
+def test_what_both_sides_share_is_said_once(store):
+    (found,) = decided(store, Higher(metric="score", where={"level": "1", "seed": "0"}, than={"level": "0", "seed": "0"}))
+    assert found.claim == "seed=0: score is higher at level=1 than at level=0"
+
+
 def test_equality_is_a_claim_of_its_own(store):
     close, far = decided(
         store, Equal(metric="score", where={"level": "0.05"}, than=LOW, within=0.2), Equal(metric="score", where=HIGH, than=LOW, within=0.2)

@@ -55,6 +55,23 @@ def test_metrics_that_a_method_declares_are_drawn_against_each_other(spolia, swe
     assert len(page.images) == 1
 
 
+def test_cells_with_other_axes_stand_in_tables_of_their_own(spolia, sweep_file, tmp_path):
+    file = sweep_file("product(union(Priced.grid(size=[1, 2, 3], shape='flat'), Count.grid()), seed=range(2))", 8)
+    assert spolia("run", file, "--executor", "inline", "--tracking", "none")[0] == 0
+    code, out, _ = spolia("results", file)
+    lines = [line.strip() for line in out.splitlines()]
+    assert code == 0
+    assert "priced  shape=flat" in lines  # what all have is said once, and no column is full of dashes
+    assert "count" in lines
+    table = lines[lines.index("priced  shape=flat") + 1 :]
+    assert table[0].split() == ["size", "worth"]
+    assert [row.split()[0] for row in table[1:4]] == ["1", "2", "3"]
+    spolia("report", file, "--out", tmp_path / "page.html")
+    text = Page((tmp_path / "page.html").read_text()).text
+    assert "priced  shape=flat" in text
+    assert "-" not in text
+
+
 def test_lines_of_a_plot_are_what_differs_in_one_setting_only(store, sweep_file):
     from orchestrator.execute import execute
     from orchestrator.plan import make_plan

@@ -309,7 +309,7 @@ class Priced(Method):
 
     name = "priced"
     uses = frozenset({"seed"})
-    metrics = (Metric("worth"), Metric("price"))
+    metrics = (Metric("worth", headline=True), Metric("price"))
     plots = (Plot("worth", "price", along="size"),)
     size: int = axis(1, over=(1, 2, 3))
     shape: Literal["round", "flat"] = axis("round", over=("round", "flat"))
