@@ -5,7 +5,8 @@ Mallya, Davis, Lazebnik: Piggyback, ECCV 2018, arXiv:1801.06519, section 4 of it
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import cast
 
 import numpy as np
 import torch
@@ -57,6 +58,17 @@ def keep_packed(run: Run, task: Task, packed: PackedMasks, base: Network) -> Pac
         run.log(val_accuracy=run.accuracy(net, task.validation_part), by=by)
     run.keep("mask", packed, by=by, requires=run.need("base").component("network", task=run.tasks[0].name))
     return packed
+
+
+def each_target(run: Run, learn: Callable[[Run, Task, Network], PackedMasks]) -> None:
+    """With one target learn it on the base; with several pass on what the trial of each of them left. Either way, tabulate."""
+    source, *targets = run.tasks
+    if len(targets) > 1:
+        run.adopt(*(target.name for target in targets))
+        tables(run, {t.name: cast(PackedMasks, run.need(t.name).module("mask", task=t.name)) for t in targets})
+    else:
+        base = cast(Network, run.need("base").module("network", task=source.name)).to(run.device)
+        tables(run, {targets[0].name: learn(run, targets[0], base)})
 
 
 def tables(run: Run, packed: Mapping[str, PackedMasks]) -> None:

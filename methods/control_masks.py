@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from methods._mask_report import MATRICES, METRICS, keep_packed, tables
+from methods._mask_report import MATRICES, METRICS, each_target, keep_packed
 from methods._masking import PackedMasks
 from methods._sequence import needs_of_targets
 from methods.piggyback import Piggyback
@@ -45,13 +45,7 @@ class ControlMasks(Method):
         return {**needs_of_targets(trial, self.of.base), **learned}
 
     def train(self, run: Run) -> None:
-        source, *targets = run.tasks
-        if len(targets) > 1:
-            run.adopt(*(target.name for target in targets))
-            tables(run, {t.name: cast(PackedMasks, run.need(t.name).module("mask", task=t.name)) for t in targets})
-        else:
-            base = cast(Network, run.need("base").module("network", task=source.name)).to(run.device)
-            tables(run, {targets[0].name: self.learn(run, targets[0], base)})
+        each_target(run, self.learn)
 
     def learn(self, run: Run, task: Task, base: Network) -> PackedMasks:
         """One task's mask and classifier; both begin anew, nothing of the learned ones but their number of weights goes in."""

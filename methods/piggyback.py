@@ -12,13 +12,13 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Mapping
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 from torch import Tensor
 from torch.nn import functional as F
 from torch.optim import SGD, Adam, Optimizer
 
-from methods._mask_report import MATRICES, METRICS, keep_packed, tables
+from methods._mask_report import MATRICES, METRICS, each_target, keep_packed
 from methods._masking import Kind, Masks, PackedMasks, Scaling, Start, maskable
 from methods._sequence import needs_of_targets
 from methods._task_network import Norm
@@ -69,13 +69,7 @@ class Piggyback(Method):
         return needs_of_targets(trial, self.base)
 
     def train(self, run: Run) -> None:
-        source, *targets = run.tasks
-        if len(targets) > 1:
-            run.adopt(*(target.name for target in targets))
-            tables(run, {t.name: cast(PackedMasks, run.need(t.name).module("mask", task=t.name)) for t in targets})
-        else:
-            base = cast(Network, run.need("base").module("network", task=source.name)).to(run.device)
-            tables(run, {targets[0].name: self.learn(run, targets[0], base)})
+        each_target(run, self.learn)
 
     def learn(self, run: Run, task: Task, base: Network) -> PackedMasks:
         """One task's mask."""
