@@ -78,6 +78,10 @@ class TailoredGraph(Part):
         """Of each edge, [edges]; over the edges that enter a node they sum to 1."""
         return self.routes(self.scores)  # type: ignore[no-any-return]
 
+    def watched(self) -> dict[str, float]:
+        """Attention by edge, for curves."""
+        return {f"attention/{e.name}": a for e, a in zip(self.edges, self.attention().tolist(), strict=True)}
+
     def forward(self, x: Tensor, universal: Network) -> Tensor:
         """Images [B, C, H, W] to logits [B, classes]."""
         return self.passed(x, universal).logits

@@ -93,7 +93,8 @@ class Leanest(Method):
         if self.parameters_at_most is not None:
             small = [name for name, r in found.items() if r.metric("parameters") <= self.parameters_at_most]
             return max(small, key=lambda name: (found[name].metric("val_accuracy"), int(name)), default=None)
-        good = [name for name, r in found.items() if r.metric("val_accuracy") >= best - self.drop]
+        bar = best - self.drop - 1e-9  # exactly `drop` lost is still within it, whatever the last digit
+        good = [name for name, r in found.items() if r.metric("val_accuracy") >= bar]
         return min(good, key=lambda name: (found[name].metric(f"{self.by}_share"), -int(name)), default=None)
 
 

@@ -486,6 +486,7 @@ class TestMethod:
         ("changes", "about", "message"),
         [
             ({"removed": 4}, {}, "removed=4, but the network has 3 blocks"),
+            ({"complexity_weight": -0.1}, {}, "complexity_weight=-0.1 is negative"),
             ({"skip": 0}, {}, "skip=0: a proxy bridges at least one block"),
             ({"teacher": FineTune(epochs=1, base=SHORT)}, {}, "teacher.base is set; the teacher starts from the universal network"),
             ({}, {"network": small_vgg()}, "is no stem, residual blocks one behind another, and a pooling"),
