@@ -34,8 +34,8 @@ from orchestrator.run import Run
 from orchestrator.trial import Trial
 
 # NetTailor(**PUBLISHED): paper and authors' code, but for epochs, threshold and the number of removed blocks, which differ by task there.
-PUBLISHED = {"skip": 3, "start": (2.0, -2.0), "complexity_weight": 0.3, "form": "disjoint", "cost": "flops", "counting": "paper", "batch": 32, "lr": 0.1,
-             "teacher_weight": 10.0, "imitated": "local", "normalised": "none", "statistics": "task", "guard": "none", "attention_lr": 0.1,
+PUBLISHED = {"skip": 3, "start": (2.0, -2.0), "complexity_weight": 0.3, "form": "disjoint", "cost": "flops", "counting": "paper", "batch": 32,
+             "lr": 0.1, "teacher_weight": 10.0, "imitated": "local", "normalised": "none", "statistics": "task", "guard": "none", "attention_lr": 0.1,
              "retrain_lr": 0.01, "weight_decay": 5e-4}  # fmt: skip
 PRUNING = ("order", "threshold", "guard", "retrain_epochs", "retrain_lr")
 
