@@ -32,6 +32,8 @@ from orchestrator.cli.options import (
     short,
 )
 
+ALIKE = 3  # trials that failed for one reason and are shown
+
 
 def run(
     sweep: SweepFile,
@@ -174,9 +176,15 @@ def _debug(made: Any, here: Any, start: str) -> None:
 
 
 def _print_problems(report: Any) -> None:
+    by_reason: dict[tuple[str, str], list[Any]] = {}
     for outcome in report.problems:
-        trial = report.plan.trials[outcome.key]
-        errors.print(Text(f"{outcome.kind}: {trial.label}\n  {outcome.reason.splitlines()[0]}\n  spolia logs {outcome.key[:12]}", style="red"))
+        by_reason.setdefault((outcome.kind, outcome.reason.splitlines()[0]), []).append(outcome)
+    for (kind, reason), alike in by_reason.items():
+        for outcome in alike[:ALIKE]:
+            label = report.plan.trials[outcome.key].label
+            errors.print(Text(f"{kind}: {label}\n  {reason}\n  spolia logs {outcome.key[:12]}", style="red"))
+        if len(alike) > ALIKE:
+            errors.print(Text(f"{len(alike) - ALIKE} more {kind} for this reason; `spolia status` lists them", style="red"))
     reasons = list(dict.fromkeys(report.blocked.values()))
     if reasons:
         errors.print(Text(f"{len(report.blocked)} trials are blocked, the first because {reasons[0]}", style="red"))

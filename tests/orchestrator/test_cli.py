@@ -172,6 +172,16 @@ def test_a_method_that_raises_blocks_only_what_needs_it(spolia, sweep_file):
     assert "ZeroDivisionError: something in epoch 2" in out
 
 
+def test_many_failures_for_one_reason_are_told_briefly(spolia, sweep_file):
+    grown = DIGITS.replace("seed=0", "seed=range(5)")
+    assert grown != DIGITS
+    file = sweep_file(f"product(Faulty.grid(how='undeclared'), {grown})", 5)
+    code, _, err = spolia("run", file, *QUICK)
+    assert (code, err.count("declares no metric 'acuracy'"), err.count("spolia logs")) == (1, 3, 3)
+    assert "2 more failed for this reason; `spolia status` lists them" in err
+    assert spolia("status", file)[1].count("spolia logs") == 5
+
+
 def test_a_loss_that_is_nan_is_a_result_and_is_told(spolia, sweep_file):
     file = sweep_file(f"product(Faulty.grid(how='nan'), {DIGITS})")
     code, out, _ = spolia("run", file, *QUICK)
