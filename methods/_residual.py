@@ -45,7 +45,7 @@ class Backbone:
 
     def stages(self) -> list[str]:
         """The stage of each block."""
-        return [label.partition(".")[0] for label in self.labels]
+        return [name.partition(".")[0] for name in self.blocks]
 
 
 def is_residual(block: nn.Module) -> bool:
@@ -116,6 +116,6 @@ def take_apart(network: Network, image: Sequence[int]) -> Backbone:
 
 
 def _labels(blocks: Sequence[str]) -> tuple[str, ...]:
-    """`stage2.block1`; the last block of a stage is called by the stage's name among split points and gets its number here."""
+    """`2.1`: stage and number within it, short enough for a column's head."""
     stages = [name.partition(".")[0] for name in blocks]
-    return tuple(f"{stage}.block{stages[: i + 1].count(stage)}" for i, stage in enumerate(stages))
+    return tuple(f"{stage.removeprefix('stage')}.{stages[: i + 1].count(stage)}" for i, stage in enumerate(stages))

@@ -168,9 +168,9 @@ def _spread(total: int, most: int) -> list[int]:
 
 
 def _matrix(group: Group, matrix: Matrix) -> Table:
-    title = " ".join(str(v) for v in group.labels.values())
+    title = " ".join(str(v) for v in group.labels.values() if v != "-")
     table = Table(title=title, title_justify="left", title_style="", box=None, padding=(0, 1), show_edge=False)
-    table.add_column("")
+    table.add_column("", no_wrap=True, min_width=min(12, max(map(len, matrix.rows))))
     limit = 8
     for column in matrix.columns[:limit]:
         table.add_column(column, justify="right", no_wrap=True)

@@ -171,7 +171,7 @@ def overview(results: Results) -> bytes | None:
         return None
     # Where the last axis has few values, they stand beside each other, so that the picture reads as a table.
     last = len({list(labels.values())[-1] for labels, _ in found if labels})
-    panels = [(" · ".join(str(v) for v in labels.values()) or name, mean, half.values) for labels, (mean, half) in found]
+    panels = [(" · ".join(str(v) for v in labels.values() if v != "-") or name, mean, half.values) for labels, (mean, half) in found]
     return heat_map(panels, name.replace("_", " "), columns=last if 1 < last <= 6 else 4)
 
 

@@ -259,7 +259,8 @@ class TestGraph:
     def test_blocks_are_called_by_stage_and_number(self):
         spec = cifar_resnet(2)
         found = backbone({"path": spec.path, "config": {**dict(spec.settings), "channels": 3, "classes": 2}}, (3, 16, 16))
-        assert found.labels == tuple(f"stage{s}.block{b}" for s in (1, 2, 3) for b in (1, 2))
+        assert found.labels == tuple(f"{s}.{b}" for s in (1, 2, 3) for b in (1, 2))
+        assert found.stages() == ["stage1"] * 2 + ["stage2"] * 2 + ["stage3"] * 2
         assert [n[1] for n in found.nodes] == [16, 16, 16, 8, 8, 4, 4]
 
 
@@ -567,7 +568,7 @@ class TestTailoredTasks:
         choice = TestLeanest.choice
         result = result_of(TailoredTasks(of=choice), digits_store, tasks=self.TASKS)
         assert result.matrix("kept").rows == ("t", "u")
-        assert result.matrix("kept").columns == ("stage1.block1", "stage2.block1", "stage3.block1")
+        assert result.matrix("kept").columns == ("1.1", "2.1", "3.1")
         kept = result.matrix("kept").values
         assert result.matrix("shared").values == pytest.approx(kept @ kept.T / 3)
         students = [result_of(choice, digits_store, tasks=(DIGITS[0], task)) for task in self.TASKS[1:]]
