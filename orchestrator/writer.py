@@ -48,10 +48,10 @@ def _code() -> dict[str, str]:
 def _cell_run(plan: Plan, cell: Cell) -> dict[str, Any]:
     short = short_names(plan.axes)
     settings = {k: show(v) for k, v in cell.trial.method.settings().items()}
-    values = {a: shown(cell, a) for a in plan.axes}
+    values = {a: v for a in plan.axes if (v := shown(cell, a)) != "-"}  # an axis that only other cells have says nothing of this one
     # An axis inside a setting must not pass for a setting of the method itself that differs from it.
     axes = {short[a] if settings.get(short[a], v) == v else a: v for a, v in values.items()}
-    name = f"{cell.trial.method.name} " + " ".join(f"{k}={v}" for k, v in axes.items())
+    name = " ".join([cell.trial.method.name, *(f"{k}={v}" for k, v in axes.items() if k != "method")])
     labels = {k: shown(cell, k) for k in cell.labels}
     return _run(cell.trial, "cell", digest([plan.name, labels, cell.trial.key])[:32], name[:250], axes)
 

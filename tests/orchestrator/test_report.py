@@ -104,3 +104,16 @@ def test_what_a_question_says_is_text_not_markup(spolia, sweep_file, tmp_path):
     file.write_text(file.read_text().replace("What is asked?", "Is a < b & c > d?"))
     spolia("report", file, "--out", tmp_path / "page.html")
     assert "Is a &lt; b &amp; c &gt; d?" in (tmp_path / "page.html").read_text()
+
+
+def test_a_run_is_called_by_the_axes_that_its_cell_has(store, sweep_file):
+    from orchestrator.plan import make_plan
+    from orchestrator.sweep import load_sweep
+    from orchestrator.writer import _cell_run
+
+    name, sweep = load_sweep(sweep_file("product(union(Priced.grid(size=[1, 2]), Count.grid(number=[3])), seed=range(2))", 6))
+    plan = make_plan(name, sweep, store)
+    first, *_, last = (_cell_run(plan, cell) for cell in plan.cells)
+    assert first["name"] == "priced size=1 seed=0"
+    assert "-" not in {*first["params"].values(), *last["params"].values()}
+    assert last["name"] == "count seed=1 number=3"
