@@ -10,11 +10,10 @@ from typing import cast
 
 import numpy as np
 import torch
-from torch import nn
 
+from methods._attached import Attached
 from methods._masking import PackedMasks
-from methods._sequence import ACCURACY, accuracy_table
-from methods._task_network import TaskNetwork
+from methods._sequence import ACCURACY, PLACED, accuracy_table
 from orchestrator.method import MatrixSpec, Metric
 from orchestrator.network import Network
 from orchestrator.run import Run
@@ -27,6 +26,9 @@ METRICS = (
     Metric("mask_bytes", by=("task",), higher_is_better=False),
     Metric("task_bytes", by=("task",), higher_is_better=False),
     Metric("bytes_share", by=("task",), higher_is_better=False),
+    Metric("late_bias", by=("task",)),
+    Metric("storage_share", higher_is_better=False),
+    PLACED,
 )
 MATRICES = (
     ACCURACY,
@@ -35,25 +37,23 @@ MATRICES = (
 )
 
 
-class OnBase(nn.Module):
-    """A task's part together with the base."""
+def backbone_bytes(base: Network) -> int:
+    """Bytes of a network's tensors without its classifier, as the paper counts."""
+    return sum(t.numel() * t.element_size() for n, t in base.state_dict().items() if not n.startswith(base.stage_names[-1] + "."))
 
-    def __init__(self, part: TaskNetwork, base: Network) -> None:
-        super().__init__()
-        self.part, self.base = part, base
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.part(x, self.base)  # type: ignore[no-any-return]
+def own_bytes(packed: PackedMasks) -> int:
+    """Bytes of all that is a task's own: masks, classifier, batch norms."""
+    return sum(t.numel() * t.element_size() for t in packed.state_dict().values())
 
 
 def keep_packed(run: Run, task: Task, packed: PackedMasks, base: Network) -> PackedMasks:
     """Log and keep one task: what is scored is the packed mask, as it will be loaded."""
     packed = packed.to(run.device)
-    net, by = OnBase(packed, base), {"task": task.name}
-    backbone = 4 * sum(p.numel() for n, p in base.named_parameters() if not n.startswith(packed.classifier + "."))
-    own = packed.payload + 4 * sum(t.numel() for t in (*packed.parameters(), *(packed.norm.buffers() if packed.norm is not None else ())))
-    run.log(accuracy=run.accuracy(net, task.test), zeroed=packed.zeroed, mask_bytes=packed.payload, task_bytes=own,
-            bytes_share=own / backbone, by=by)  # fmt: skip
+    net, by = Attached(packed, base), {"task": task.name}
+    first, *later = [float((packed.mask(layer) == 0).float().mean()) for layer in packed.masked]
+    run.log(accuracy=run.accuracy(net, task.test), zeroed=packed.zeroed, mask_bytes=packed.payload, task_bytes=own_bytes(packed),
+            bytes_share=own_bytes(packed) / backbone_bytes(base), late_bias=float(np.mean(later or first)) - first, by=by)  # fmt: skip
     if task.held_out:
         run.log(val_accuracy=run.accuracy(net, task.validation_part), by=by)
     run.keep("mask", packed, by=by, requires=run.need("base").component("network", task=run.tasks[0].name))
@@ -73,9 +73,14 @@ def each_target(run: Run, learn: Callable[[Run, Task, Network], PackedMasks]) ->
 
 def tables(run: Run, packed: Mapping[str, PackedMasks]) -> None:
     """After each task the accuracy on every task so far, the base's included; weights kept by layer and task; and their overlap between tasks (kept
-    by both as a share of kept by either)."""
+    by both as a share of kept by either); and the bytes of base and all tasks as a share of those of separate networks."""
     names = list(packed)
     accuracy_table(run, names)
+    base = cast(Network, run.need("base").module("network", task=run.tasks[0].name))
+    heads = {name: sum(4 * p.numel() for p in one.head.parameters()) for name, one in packed.items()}
+    base_head = sum(4 * p.numel() for p in base.last_layer.parameters())
+    separate = (len(names) + 1) * backbone_bytes(base) + sum(heads.values()) + base_head
+    run.log(storage_share=(backbone_bytes(base) + base_head + sum(own_bytes(one) for one in packed.values())) / separate)
     layers = next(iter(packed.values())).masked
     kept = {name: [(one.mask(layer) != 0).flatten() for layer in layers] for name, one in packed.items()}
     shares = [[float(kept[name][i].float().mean()) for name in names] for i in range(len(layers))]

@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from orchestrator.method import MatrixSpec, Method
+from orchestrator.method import MatrixSpec, Method, Metric
 from orchestrator.run import Run
 from orchestrator.trial import Trial
 
+PLACED = Metric("accuracy_at", by=("place",), optional=True)
 ACCURACY = MatrixSpec("accuracy", "learned", "evaluated", headline=True)
 
 
@@ -26,4 +27,12 @@ def accuracy_table(run: Run, names: Sequence[str]) -> None:
     source = run.tasks[0].name
     scores = [run.need("base").metric("accuracy", task=source), *(run.metrics["accuracy", (("task", name),)] for name in names)]
     values = [[score if column <= row else np.nan for column, score in enumerate(scores)] for row in range(len(scores))]
+    log_places(run, scores[1:])
     run.matrix("accuracy", rows=[source, *names], columns=[source, *names], values=np.array(values))
+
+
+def log_places(run: Run, scores: Sequence[float]) -> None:
+    """Log the final accuracies of the tasks behind the first by their place in the order. Averaged over orders that bring every task to every place,
+    it is the effect of the place alone."""
+    for place, score in enumerate(scores, start=1):
+        run.log(accuracy_at=score, by={"place": str(place)})

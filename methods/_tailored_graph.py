@@ -133,14 +133,3 @@ class TailoredGraph(Part):
         from methods._tailored_export import plain
 
         return plain(self, cast(Network, other))
-
-
-class Joined(nn.Module):
-    """A tailored graph together with its universal network."""
-
-    def __init__(self, graph: TailoredGraph, universal: Network) -> None:
-        super().__init__()
-        self.graph, self.universal = graph, universal
-
-    def forward(self, x: Tensor) -> Tensor:
-        return cast(Tensor, self.graph(x, self.universal))

@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from methods._attached import Attached
 from methods._pruning import stages_lost
 from methods._tailored_cost import complexities, edge_costs, latency_share, ledger
 from methods._tailored_export import plain
-from methods._tailored_graph import Joined, TailoredGraph
+from methods._tailored_graph import TailoredGraph
 from orchestrator.method import Metric
 from orchestrator.run import Run
 from orchestrator.task import Task
@@ -32,7 +33,7 @@ METRICS = (
 LATENCY_BATCH = 32  # images a pass when latency is measured
 
 
-def report(run: Run, graph: TailoredGraph, net: Joined, target: Task) -> None:
+def report(run: Run, graph: TailoredGraph, net: Attached, target: Task) -> None:
     """Log everything of the finished graph. Shares are of the whole universal network with the target's classifier: the fine-tuned network."""
     true, paper = ledger(graph, "true"), ledger(graph, "paper")
     lost = list(stages_lost(graph.kept_blocks, graph.backbone.stages()).values())
@@ -46,11 +47,11 @@ def report(run: Run, graph: TailoredGraph, net: Joined, target: Task) -> None:
     _latency(run, graph, net, target)
 
 
-def _latency(run: Run, graph: TailoredGraph, net: Joined, target: Task) -> None:
+def _latency(run: Run, graph: TailoredGraph, net: Attached, target: Task) -> None:
     """How long the exported network takes on the trial's device, as a share of the whole universal network's time."""
     images = torch.randn(LATENCY_BATCH, *run.image(target), device=run.device).contiguous(memory_format=torch.channels_last)
-    exported = plain(graph, net.universal).to(run.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    run.log(latency_share=latency_share(exported, net.universal.eval(), images))
+    exported = plain(graph, net.base).to(run.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    run.log(latency_share=latency_share(exported, net.base.eval(), images))
 
 
 def _matrices(run: Run, graph: TailoredGraph) -> None:

@@ -13,8 +13,8 @@ from typing import Any, ClassVar, cast
 from torch import Tensor
 from torch.nn import functional as F
 
-from methods._mask_report import OnBase
-from methods._sequence import ACCURACY, accuracy_table, needs_of_targets
+from methods._attached import Attached
+from methods._sequence import ACCURACY, PLACED, accuracy_table, needs_of_targets
 from methods._task_network import Norm, TaskNetwork
 from methods.fine_tune import FineTune
 from orchestrator.method import Kept, Method, Metric, axis, roles
@@ -30,7 +30,7 @@ class FeatureExtraction(Method):
 
     name = "feature_extraction"
     tasks = roles("source", "targets", at_least=2)
-    metrics = (Metric("accuracy", by=("task",), headline=True), Metric("val_accuracy", by=("task",), optional=True))
+    metrics = (Metric("accuracy", by=("task",), headline=True), Metric("val_accuracy", by=("task",), optional=True), PLACED)
     components = (Kept("part", by=("task",)),)
     matrices = (ACCURACY,)
     norm: ClassVar[Norm] = "frozen"
@@ -59,9 +59,9 @@ class FeatureExtraction(Method):
         run.fit("train", {"part": part}, self.loss, task.train, frozen={"base": base}, optimizer=adam(self.lr), schedule=drops((0.5,)),
                 epochs=self.epochs, batch=self.batch)  # fmt: skip
         by = {"task": task.name}
-        run.log(accuracy=run.accuracy(OnBase(part, base), task.test), by=by)
+        run.log(accuracy=run.accuracy(Attached(part, base), task.test), by=by)
         if task.held_out:
-            run.log(val_accuracy=run.accuracy(OnBase(part, base), task.validation_part), by=by)
+            run.log(val_accuracy=run.accuracy(Attached(part, base), task.validation_part), by=by)
         run.keep("part", part, by=by, requires=run.need("base").component("network", task=run.tasks[0].name))
 
     def loss(self, nets: Any, batch: Any) -> Tensor:

@@ -35,7 +35,7 @@ class FineTune(Method):
     )
     components = (Kept("network", by=("task",)),)
 
-    epochs: int = axis(30, over=(10, 30, 100), smoke=2, help="passes through the training images")
+    epochs: int = axis(30, over=(10, 30, 100), smoke=2, help="passes through the training images; 0 keeps the network as drawn, or as pretrained")
     batch: int = axis(64, over=(32, 64, 128), help="images a step")
     lr: float = axis(0.1, over=(0.01, 0.03, 0.1), help="highest learning rate of the one-cycle schedule")
     weight_decay: float = axis(5e-4, over=(1e-4, 5e-4))
@@ -43,7 +43,8 @@ class FineTune(Method):
     base: Method | None = axis(None, help="how the first task's network is trained; None: as the others")
 
     def canonical(self) -> Self:
-        return self.reset("base") if self.base == self.replace(base=None) else self
+        same = self.reset("base") if self.base == self.replace(base=None) else self
+        return same.reset("batch", "lr", "weight_decay", "augment") if self.epochs == 0 else same
 
     def check(self, trial: Trial) -> Iterable[str]:
         if self.base is not None and not isinstance(self.base, FineTune):
@@ -63,9 +64,10 @@ class FineTune(Method):
             before = run.need("before").module("network", task=run.tasks[-2].name).state_dict()
             classifier = net.stage_names[-1] + "."
             net.load_state_dict({k: v if k.startswith(classifier) else before[k] for k, v in net.state_dict().items()})
-        run.fit("train", {"network": net}, self.loss, task.train.augmented() if self.augment else task.train,
-                optimizer=sgd(self.lr, weight_decay=self.weight_decay), schedule=one_cycle(), epochs=self.epochs, batch=self.batch,
-                watch=lambda: {"val_accuracy": run.accuracy(net, task.validation_part)} if task.held_out else {})  # fmt: skip
+        if self.epochs:
+            run.fit("train", {"network": net}, self.loss, task.train.augmented() if self.augment else task.train,
+                    optimizer=sgd(self.lr, weight_decay=self.weight_decay), schedule=one_cycle(), epochs=self.epochs, batch=self.batch,
+                    watch=lambda: {"val_accuracy": run.accuracy(net, task.validation_part)} if task.held_out else {})  # fmt: skip
         cost = network_cost(net, run.image(task))
         run.log(accuracy=run.accuracy(net, task.test), parameters=cost.parameters, flops=cost.flops, by={"task": task.name})
         if task.held_out:

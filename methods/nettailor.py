@@ -1,8 +1,8 @@
 """A network made as small as its task allows, from frozen blocks that all tasks share.
 
 Morgado, Vasconcelos: NetTailor: Tuning the Architecture, Not Just the Weights, CVPR 2019, arXiv:1907.00274. Small trainable proxies bridge the blocks
-of a frozen universal network; attention learns which blocks a task can do without, these are removed, and what is left imitates a teacher, the fully
-fine-tuned network.
+of a frozen universal network; attention learns which blocks a task can do without, these go, and what is left imitates a fine-tuned teacher.
+network.
 
 Departs from the paper: defaults are the stable ones of our specification (independent form of the expected complexity, teacher's distances divided by
 its variance, smaller steps for the attention); `PUBLISHED` holds the paper's. A guard keeps a path from stem to classifier; blocks that lead nowhere
@@ -18,12 +18,13 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.optim import SGD, Optimizer
 
+from methods._attached import Attached
 from methods._complexity import Form
 from methods._imitation import Imitated, Normalised, distance, teacher_outputs
 from methods._pruning import Guard, Order, blocks_to_remove, prune
 from methods._residual import count_blocks
 from methods._tailored_cost import Counting, complexities
-from methods._tailored_graph import Joined, Statistics, TailoredGraph
+from methods._tailored_graph import Statistics, TailoredGraph
 from methods._tailored_report import METRICS, report
 from methods.fine_tune import FineTune
 from orchestrator.errors import InputError
@@ -87,8 +88,8 @@ class NetTailor(Method):
         except InputError as error:
             yield str(error)
             return
-        negative = [name for name in ("complexity_weight", "teacher_weight", "threshold") if getattr(self, name) < 0]
-        yield from (f"{name}={getattr(self, name):g} is negative" for name in negative)
+        weights = {n: getattr(self, n) for n in ("complexity_weight", "teacher_weight", "threshold")}
+        yield from (f"{name}={value:g} is negative" for name, value in weights.items() if value < 0)
         if self.removed is not None and not 0 <= self.removed <= blocks:
             yield f"removed={self.removed}, but the network has {blocks} blocks"
         if self.teacher.base is not None:
@@ -102,7 +103,7 @@ class NetTailor(Method):
         return found if self.removed is None else found | {"student": trial.replace(method=self.reset("removed", *PRUNING))}
 
     def train(self, run: Run) -> None:
-        if ended := [f"{name} {run.need(name).outcome}" for name in run.needs if run.need(name).outcome != "done"]:
+        if ended := [f"{name} {need.outcome}" for name, need in run.needs.items() if need.outcome != "done"]:
             run.infeasible(f"what it needs is not there: {', '.join(ended)}")
         source, target = run.tasks
         universal = cast(Network, run.need("universal").module("network", task=source.name)).to(run.device)
@@ -110,7 +111,7 @@ class NetTailor(Method):
         graph = self.pruned(run) if self.removed is not None else TailoredGraph.over(
             universal, run.image(target), target.num_classes, skip=self.skip, start=self.start, statistics=self.statistics)  # fmt: skip
         graph.complexity = complexities(graph, self.cost, self.counting)
-        net = Joined(graph.to(run.device), universal)
+        net = Attached(graph.to(run.device), universal)
         if self.removed is not None:
             run.log(accuracy_before_retraining=run.accuracy(net, target.test))
         stage, epochs = ("train", self.epochs) if self.removed is None else ("retrain", self.retrain_epochs)

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from methods._packed import OneTask, PackedNetwork
-from methods._sequence import ACCURACY
+from methods._sequence import ACCURACY, PLACED, log_places
 from methods.fine_tune import FineTune
 from orchestrator.method import Kept, Method, Metric, axis, roles
 from orchestrator.network import Network
@@ -31,7 +31,7 @@ class PackNet(Method):
 
     name = "packnet"
     tasks = roles("source", "targets", at_least=1)
-    metrics = (Metric("accuracy", by=("task",), headline=True), Metric("owned", by=("task",)), Metric("free"))
+    metrics = (Metric("accuracy", by=("task",), headline=True), Metric("owned", by=("task",)), Metric("free"), PLACED)
     components = (Kept("packed"),)
     matrices = (ACCURACY,)
 
@@ -68,6 +68,7 @@ class PackNet(Method):
             values[:-1, :-1] = run.need("before").matrix("accuracy").values
         values[-1] = scores
         run.matrix("accuracy", rows=names, columns=names, values=values)
+        log_places(run, scores[1:])
         free, *owned = packed.shares()
         run.log(free=free)
         for name, score, share in zip(names, scores, owned, strict=True):

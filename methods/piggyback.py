@@ -45,9 +45,9 @@ class Piggyback(Method):
     threshold: float = axis(5e-3, over=(2.5e-3, 5e-3, 7.5e-3), help="scores above it keep their weight")
     start: Start = axis("constant", over=("constant", "uniform"), help="first scores: all `size`, or drawn from [-size, size]")
     size: float = axis(1e-2, over=(1e-2, 2e-2), help="of the first scores")
-    optimizer: Literal["adam", "sgd"] = axis("adam", over=("adam", "sgd"), help="of scores and classifier")
-    lr: float = axis(1e-4, over=(3e-5, 1e-4, 3e-4, 1e-3), smoke=1e-2, help="of the scores and of batch norm; a tenth in the second half")
-    head_lr: float = axis(1e-3, over=(1e-4, 1e-3), help="of the classifier")
+    optimizer: Literal["adam", "sgd"] = axis("adam", over=("adam", "sgd"), help="of scores and batch norm; sgd wants a far larger lr")
+    lr: float = axis(1e-4, over=(3e-5, 1e-4, 3e-4, 1e-3), smoke=1e-2, help="of scores and batch norm; a tenth in the second half")
+    head_lr: float = axis(1e-3, over=(1e-4, 1e-3), help="of the classifier, whose optimiser is Adam; a tenth in the second half")
     norm: Norm = axis(
         "frozen", over=("frozen", "affine", "full"), help="batch norm: the base's, its scale and shift trained, or all of it the task's"
     )
@@ -84,13 +84,10 @@ class Piggyback(Method):
                 epochs=self.epochs, batch=self.batch, watch=masks.flipped)  # fmt: skip
         return keep_packed(run, task, masks.packed(), base)
 
-    def optimizers(self, p: Parameters) -> Optimizer:
-        """One optimiser with two groups: scores (and batch norm), and the classifier. The scores never decay: all would end below the threshold."""
-        groups: list[dict[str, Any]] = [
-            {"params": p.other("masks.head.*"), "lr": self.lr},
-            {"params": p.matching("masks.head.*"), "lr": self.head_lr},
-        ]
-        return Adam(groups) if self.optimizer == "adam" else SGD(groups, momentum=0.9)
+    def optimizers(self, p: Parameters) -> list[Optimizer]:
+        """One of the scores (and batch norm), one of the classifier. The scores never decay: all would end below the threshold."""
+        scores, head = p.other("masks.head.*"), p.matching("masks.head.*")
+        return [Adam(scores, self.lr) if self.optimizer == "adam" else SGD(scores, self.lr, momentum=0.9), Adam(head, self.head_lr)]
 
     def loss(self, nets: Any, batch: Any) -> Tensor:
         return F.cross_entropy(nets["masks"](batch.x, nets["base"]), batch.y)

@@ -13,7 +13,7 @@ from typing import cast
 import numpy as np
 from torch import nn
 
-from methods._sequence import ACCURACY
+from methods._sequence import ACCURACY, PLACED, log_places
 from methods.fine_tune import FineTune
 from orchestrator.method import Method, Metric, axis, roles
 from orchestrator.network import Network
@@ -26,7 +26,7 @@ class SequentialFineTuning(Method):
 
     name = "sequential_fine_tuning"
     tasks = roles("tasks", at_least=2)
-    metrics = (Metric("accuracy", by=("task",), headline=True), Metric("forgetting", by=("task",), higher_is_better=False, headline=True))
+    metrics = (Metric("accuracy", by=("task",), headline=True), Metric("forgetting", by=("task",), higher_is_better=False, headline=True), PLACED)
     matrices = (ACCURACY,)
 
     training: FineTune = axis(FineTune(), smoke=FineTune(epochs=1), help="of each task in turn")
@@ -45,5 +45,6 @@ class SequentialFineTuning(Method):
                 values[row, column] = run.accuracy(nn.Sequential(body, head), run.tasks[column].test)
         names = [task.name for task in run.tasks]
         run.matrix("accuracy", rows=names, columns=names, values=values)
+        log_places(run, list(values[-1, 1:]))
         for number, name in enumerate(names):
             run.log(accuracy=values[-1, number], forgetting=values[number, number] - values[-1, number], by={"task": name})

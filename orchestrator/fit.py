@@ -22,7 +22,7 @@ from orchestrator.capture import refuse_captured
 from orchestrator.component import state_digest
 from orchestrator.data.batches import Batch, Feed
 from orchestrator.errors import Diverged, MethodError, nearest
-from orchestrator.optim import OptimizerOf, Parameters, Schedule, check_coverage
+from orchestrator.optim import OptimizerOf, Parameters, Schedule, all_of
 from orchestrator.reading import Data, Noise
 from orchestrator.scratch import Scratch
 from orchestrator.stopping import Best, Until
@@ -159,16 +159,16 @@ class _Training:
             net.requires_grad_(False)
         named = {f"{k}.{n}": p for k, net in r.nets.items() for n, p in net.named_parameters() if p.requires_grad}
         self.parameters = Parameters(named)
-        self.optimizer = r.optimizer(self.parameters)
-        check_coverage(self.optimizer, self.parameters, r.stage)
-        self.rates = [float(group["lr"]) for group in self.optimizer.param_groups]
+        self.optimizers = all_of(r.optimizer(self.parameters), self.parameters, r.stage)
+        self.groups = [group for optimizer in self.optimizers for group in optimizer.param_groups]
+        self.rates = [float(group["lr"]) for group in self.groups]
         self.all_nets = {**r.nets, **r.frozen}
 
     def state(self) -> dict[str, Any]:
         nets = {name: net.state_dict() for name, net in self.request.nets.items()}
         curves = [(p.name, p.step, p.value, p.time) for p in self.curves]
         about = {"epoch": self.epoch, "stopped": self.stopped, "curves": curves, "best": self.best}
-        return {**about, "nets": nets, "optimizer": self.optimizer.state_dict()}
+        return {**about, "nets": nets, "optimizers": [optimizer.state_dict() for optimizer in self.optimizers]}
 
     def resume(self, state: dict[str, Any] | None) -> None:
         """Go on from a saved state. One that does not fit these nets is refused: resumption must never be a guess."""
@@ -177,7 +177,9 @@ class _Training:
         try:
             for name, net in self.request.nets.items():
                 net.load_state_dict(state["nets"][name])
-            self.optimizer.load_state_dict(state["optimizer"])
+            for optimizer, held in zip(self.optimizers, state["optimizers"], strict=True):
+                optimizer.load_state_dict(held)
+            self.groups = [group for optimizer in self.optimizers for group in optimizer.param_groups]  # load_state_dict makes new ones
         except (KeyError, RuntimeError, ValueError) as error:
             raise MethodError(f"stage {self.request.stage!r}: the checkpoint is of other nets; is train deterministic up to here? {error}") from error
         self.epoch, self.stopped, self.best = state["epoch"], state["stopped"], state["best"]
@@ -232,9 +234,10 @@ class _Training:
     def one_step(self, step: int, batches: dict[str, Batch]) -> dict[str, Tensor]:
         r = self.request
         factor = r.schedule((self.epoch * self.steps + step) / self.total)
-        for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
+        for group, rate in zip(self.groups, self.rates, strict=True):
             group["lr"] = rate * factor
-        self.optimizer.zero_grad()
+        for optimizer in self.optimizers:
+            optimizer.zero_grad()
         with torch.autocast(r.device.type, torch.bfloat16, enabled=r.numerics == "bf16"):
             terms = r.loss(self.all_nets, next(iter(batches.values())) if r.single else batches)
         named = terms if isinstance(terms, Mapping) else {"loss": terms}
@@ -246,7 +249,8 @@ class _Training:
         values = [value.float() for value in named.values()]
         total = values[0] if len(values) == 1 else torch.stack(values).sum()
         total.backward()  # type: ignore[no-untyped-call]
-        self.optimizer.step()
+        for optimizer in self.optimizers:
+            optimizer.step()
         return {name: value.detach() for name, value in named.items()}
 
     def record(self, values: Mapping[str, float]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import torch
@@ -44,7 +45,8 @@ class Parameters(Mapping[str, nn.Parameter]):
         return [p for p in self._parameters.values() if id(p) not in chosen]
 
 
-OptimizerOf = Callable[[Parameters], Optimizer]
+OptimizerOf = Callable[[Parameters], Optimizer | Sequence[Optimizer]]
+"""One optimiser, or several that step together, over all the parameters of a fit."""
 
 
 def sgd(lr: float, *, momentum: float = 0.9, weight_decay: float = 0.0, nesterov: bool = False) -> OptimizerOf:
@@ -57,18 +59,24 @@ def adam(lr: float, *, weight_decay: float = 0.0) -> OptimizerOf:
     return lambda p: torch.optim.Adam(list(p.values()), lr=lr, weight_decay=weight_decay)
 
 
-def check_coverage(optimizer: Optimizer, parameters: Parameters, stage: str) -> None:
-    """Every trainable parameter in exactly one group: a forgotten one would silently stay as it was drawn."""
-    if not isinstance(optimizer, Optimizer):
-        raise MethodError(f"stage {stage!r}: optimizer must return a torch optimizer, got {type(optimizer).__name__}")
-    held = [id(p) for group in optimizer.param_groups for p in group["params"]]
+def all_of(made: Optimizer | Sequence[Optimizer], parameters: Parameters, stage: str) -> list[Optimizer]:
+    """The optimisers that were made. Every trainable parameter is in exactly one group: a forgotten one would silently stay as it was drawn, one in
+    two of them would step twice."""
+    optimizers = list(made) if isinstance(made, Sequence) else [made]
+    for one in optimizers:
+        if not isinstance(one, Optimizer):
+            raise MethodError(f"stage {stage!r}: optimizer must return a torch optimizer, or a list of them, got {type(one).__name__}")
+    held = Counter(id(p) for one in optimizers for group in one.param_groups for p in group["params"])
     names = {id(p): n for n, p in parameters.items()}
     missing = [n for i, n in names.items() if i not in held]
+    twice = [n for i, n in names.items() if held[i] > 1]
     foreign = sum(i not in names for i in held)
-    if missing or foreign:
+    if missing or foreign or twice:
         parts = [f"leaves out {_some(missing)}"] if missing else []
+        parts += [f"holds {_some(twice)} twice"] if twice else []
         parts += [f"holds {foreign} tensors that are not trainable parameters of the nets"] if foreign else []
         raise MethodError(f"stage {stage!r}: the optimizer {' and '.join(parts)}. Put what must not move into frozen=")
+    return optimizers
 
 
 def _some(names: Sequence[str]) -> str:

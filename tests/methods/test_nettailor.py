@@ -13,6 +13,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from methods._attached import Attached
 from methods._complexity import Attention, Edge, all_edges
 from methods._cost import Cost, network_cost
 from methods._imitation import distance, teacher_outputs
@@ -20,7 +21,7 @@ from methods._pruning import blocks_to_remove, live_edges, prune, stages_lost
 from methods._residual import backbone, count_blocks, summed
 from methods._tailored_cost import complexities, edge_costs, ledger
 from methods._tailored_export import plain
-from methods._tailored_graph import Joined, TailoredGraph
+from methods._tailored_graph import TailoredGraph
 from methods.fine_tune import FineTune
 from methods.leanest import Leanest, area
 from methods.nettailor import PUBLISHED, NetTailor
@@ -373,7 +374,7 @@ class TestExport:
         assert code == 0, err
         assert "torch.export.load" in out
         component = Result(store, store.find(key)).component("student")
-        joined = Joined(component.module(), component.required().module()).eval()
+        joined = Attached(component.module(), component.required().module()).eval()
         x = torch.randn(7, 1, 8, 8)
         torch.save({"x": x, "y": joined(x).detach()}, tmp_path / "seen.pt")
         program = (
