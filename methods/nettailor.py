@@ -2,7 +2,6 @@
 
 Morgado, Vasconcelos: NetTailor: Tuning the Architecture, Not Just the Weights, CVPR 2019, arXiv:1907.00274. Small trainable proxies bridge the blocks
 of a frozen universal network; attention learns which blocks a task can do without, these go, and what is left imitates a fine-tuned teacher.
-network.
 
 Departs from the paper: defaults are the stable ones of our specification (independent form of the expected complexity, teacher's distances divided by
 its variance, smaller steps for the attention); `PUBLISHED` holds the paper's. A guard keeps a path from stem to classifier; blocks that lead nowhere
