@@ -31,7 +31,8 @@ class PackNet(Method):
 
     name = "packnet"
     tasks = roles("source", "targets", at_least=1)
-    metrics = (Metric("accuracy", by=("task",), headline=True), Metric("owned", by=("task",)), Metric("free"), PLACED)
+    metrics = (Metric("accuracy", by=("task",), headline=True), Metric("val_accuracy", by=("task",), optional=True), Metric("owned", by=("task",)),
+               Metric("free"), PLACED)  # fmt: skip
     components = (Kept("packed"),)
     matrices = (ACCURACY,)
 
@@ -71,8 +72,10 @@ class PackNet(Method):
         log_places(run, scores[1:])
         free, *owned = packed.shares()
         run.log(free=free)
-        for name, score, share in zip(names, scores, owned, strict=True):
-            run.log(accuracy=score, owned=share, by={"task": name})
+        for number, (task, score, share) in enumerate(zip(run.tasks, scores, owned, strict=True), start=1):
+            run.log(accuracy=score, owned=share, by={"task": task.name})
+            if task.held_out:
+                run.log(val_accuracy=run.accuracy(OneTask(packed, number), task.validation_part), by={"task": task.name})
         run.keep("packed", packed)
 
     def first(self, run: Run) -> PackedNetwork:

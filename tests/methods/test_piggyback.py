@@ -255,7 +255,7 @@ class TestMethod:
         assert plain.metric("task_bytes", task="a") == module.payload + 4 * (16 * 2 + 2)
         channels = sum(m.num_features for m in a_base().modules() if isinstance(m, nn.BatchNorm2d))
         count = sum(1 for m in a_base().modules() if isinstance(m, nn.BatchNorm2d))
-        assert normed.metric("task_bytes", task="a") - plain.metric("task_bytes", task="a") == 4 * (4 * channels + count)
+        assert normed.metric("task_bytes", task="a") - plain.metric("task_bytes", task="a") == 4 * 4 * channels + 8 * count
 
     def test_too_few_steps_for_any_score_are_told(self, store):
         with pytest.warns(UserWarning, match=r"a: 12 steps are few, a score needs 50 at least to cross the threshold"):

@@ -1,0 +1,13 @@
+"""Claims: statements of a paper as tests on a sweep's results.
+
+A verdict rests on differences paired by seed: other axes are averaged within a seed first, so n counts distinct seeds. `reproduced` and
+`not reproduced` need a 95 % interval (Student's t) on one side of the bar; whatever the interval straddles is `undecided`, and so is anything with
+fewer than two seeds.
+"""
+
+from orchestrator.claims.claim import Claim, Verdict, check, verdicts
+from orchestrator.claims.comparisons import Equal, GainHigher, Higher, Recovered, Within
+from orchestrator.claims.trends import DependsOn, Ranked, Related, Unchanged, Varies
+
+__all__ = ["Claim", "DependsOn", "Equal", "GainHigher", "Higher", "Ranked", "Recovered", "Related", "Unchanged", "Varies", "Verdict", "Within",
+           "check", "verdicts"]  # fmt: skip

@@ -1,0 +1,69 @@
+"""What makes masks over a frozen network good: the first scores, the threshold, the optimiser, batch norm, a third value, the base?
+
+Piggyback (Mallya, Davis, Lazebnik 2018), on tasks of piggyback_tasks: one that is near to the base, inverted Fashion-MNIST, and one that is far,
+KMNIST. Bases: the same network trained on Fashion-MNIST, trained on MNIST, and as it was drawn.
+"""
+
+from typing import Any
+
+from methods.fine_tune import FineTune
+from methods.networks import resnet8, small_vgg
+from methods.piggyback import Piggyback
+from orchestrator.data import parquet, torchvision_set
+from orchestrator.grid import Grid, product, union
+from orchestrator.sweep import Sweep
+
+fashion, mnist = torchvision_set("FashionMNIST"), torchvision_set("MNIST")
+base, other = (data.resized(14).images(limit=10_000).validation(0.1).named(n) for n, data in (("fashion", fashion), ("mnist_base", mnist)))
+targets = {
+    name: data.resized(14).images(limit=2500).validation(0.2).named(name)
+    for name, data in (
+        ("inverted", fashion.shifted("inverted")),
+        ("kmnist", parquet("kmnist")),
+        ("mnist", mnist),
+        ("permuted", fashion.shifted("permuted")),
+        ("omniglot", parquet("omniglot")),
+    )
+}
+two = [targets["inverted"], targets["kmnist"]]
+trained, drawn = FineTune(epochs=15, lr=0.03), FineTune(epochs=0)
+
+THE_BASE = {"base": "fine_tune(epochs=15, lr=0.03)"}
+DRAWN = {"base": "fine_tune(epochs=0)"}
+
+
+def at(task: str, source: str = "fashion", **settings: str) -> dict[str, str]:
+    return {"tasks": f"{source} + {task}", "network": "small_vgg", **settings}
+
+
+def masks(**settings: Any) -> Grid:
+    return Piggyback.grid(epochs=15, base=[trained], **settings)
+
+
+sweep = Sweep(
+    question=__doc__,
+    cells=union(
+        product(
+            union(
+                masks(optimizer=["adam"], lr=[3e-5, 1e-4, 3e-4]),
+                masks(optimizer=["sgd"], lr=[1e-2, 1e-1]),
+                masks(threshold=[2.5e-3, 5e-3, 7.5e-3]),
+                masks(kind=["binary", "ternary"]),
+            ),
+            network=small_vgg(),
+            tasks=[(base, target) for target in two],
+            seed=range(5),
+        ),
+        product(masks(start=["constant", "uniform"]), network=small_vgg(), tasks=[(base, target) for target in targets.values()], seed=range(5)),
+        product(masks(norm=["frozen", "affine", "full"]), network=resnet8(), tasks=[(base, target) for target in two], seed=range(5)),
+        product(
+            union(
+                product(Piggyback.grid(epochs=15, base=[trained]), tasks=[(source, target) for source in (base, other) for target in two]),
+                product(Piggyback.grid(epochs=15, base=[drawn]), tasks=[(base, target) for target in two]),
+            ),
+            network=small_vgg(),
+            seed=range(5),
+        ),
+    ),
+    expect=210,
+)
