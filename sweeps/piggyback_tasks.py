@@ -85,7 +85,7 @@ sweep = Sweep(
         *(Higher(metric="accuracy", where=NORMS | RESNET | at(t), than=MASKS | RESNET | at(t), paper="P5") for t in targets),
         *(GainHigher(metric="accuracy", gain=NORMS | RESNET, without=MASKS | RESNET, where=at(f), than=at(n), paper="P5") for f in far for n in near),
         *(
-            Related(metric="zeroed", axis="tasks", where=MASKS | n, with_metric="accuracy", at=CLASSIFIER | n, rho=-0.0, paper="P8")
+            Related(metric="zeroed", axis="tasks", where=MASKS | n, how="against", other="accuracy", at=CLASSIFIER | n, paper="P8")
             for n in (VGG, RESNET)
         ),
         *(Within(metric="late_bias", where=MASKS | n | at(t), above=0.0, paper="P8") for n in (VGG, RESNET) for t in targets),

@@ -26,10 +26,11 @@ def matching(results: Results, labels: Labels) -> Iterator[tuple[Cell, Result]]:
 
 
 def values_of(results: Results, result: Result, metric: str, labels: Labels) -> dict[tuple[tuple[str, str], ...], float]:
-    """One result's values of a metric by what it is logged by, as far as `labels` ask for them; none that is not finite."""
+    """One result's values of a metric by what it is logged by, as far as `labels` ask for them (a label that it is not logged by asks
+    for nothing); none that is not finite."""
     wanted = {name: value for name, value in labels.items() if full_name(results, name) not in results.axes}
     found = [m for m in result.metrics if m["name"] == metric and m["value"] is not None]
-    return {tuple(sorted(m["labels"].items())): float(m["value"]) for m in found if all(m["labels"].get(k) == v for k, v in wanted.items())}
+    return {tuple(sorted(m["labels"].items())): float(m["value"]) for m in found if all(m["labels"].get(k, v) == v for k, v in wanted.items())}
 
 
 def by_seed(results: Results, metric: str, labels: Labels) -> dict[str, float]:

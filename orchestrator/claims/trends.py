@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -30,37 +30,45 @@ class Ranked(Claim):
         values = sorted({v for cell in results.plan.cells if (v := _number(shown(cell, full_name(results, self.axis)))) is not None})
         columns = [by_seed(results, self.metric, {**self.where, self.axis: f"{value:g}"}) for value in values]
         means = ", ".join(f"{v:g} {_mean(by):.3f}" for v, by in zip(values, columns, strict=True))
-        return _correlated(self, claim, [{s: value for s in by} for value, by in zip(values, columns, strict=True)], columns, self.rho, means)
+        return _correlated(
+            self,
+            claim,
+            [{s: value for s in by} for value, by in zip(values, columns, strict=True)],
+            columns,
+            abs(self.rho),
+            means,
+            falls=self.rho < 0,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Related(Claim):
-    """Over the values of an axis, `metric` where cells are as `where` says goes with the metric `with_metric` where they are as `at` says (negative
-    `rho`: goes against it): Spearman's correlation within each seed, their mean beyond `rho`."""
+    """Over the values of an axis, `metric` where cells are as `where` says goes `how` the metric `other` where they are as `at` says: Spearman's
+    correlation within each seed, their mean above `rho` (against: below -`rho`)."""
 
     axis: str
-    rho: float
     where: Labels
-    with_metric: str
+    how: Literal["with", "against"]
+    other: str
     at: Labels
+    rho: float = 0.0
 
     @property
     def measured(self) -> Sequence[str]:
-        return (self.metric, self.with_metric)
+        return (self.metric, self.other)
 
     @property
     def named(self) -> Sequence[Labels]:
         return ({self.axis: "", **self.where}, self.at)
 
     def decide(self, results: Results) -> Verdict:
-        how = "against" if self.rho < 0 else "with"
-        claim = f"over {self.axis}, {self.metric} at {text(self.where)} goes {how} {self.with_metric} at {text(self.at)}"
+        claim = f"over {self.axis}, {self.metric} at {text(self.where)} goes {self.how} {self.other} at {text(self.at)}"
         values = list(dict.fromkeys(shown(cell, full_name(results, self.axis)) for cell in results.plan.cells))
-        pairs = [tuple(by_seed(results, m, {**at, self.axis: value}) for m, at in ((self.metric, self.where), (self.with_metric, self.at)))
+        pairs = [tuple(by_seed(results, m, {**at, self.axis: value}) for m, at in ((self.metric, self.where), (self.other, self.at)))
                  for value in values]  # fmt: skip
         both = [(value, one, other) for value, (one, other) in zip(values, pairs, strict=True) if one and other]
         means = ", ".join(f"{value} {_mean(one):.3f}/{_mean(other):.3f}" for value, one, other in both)
-        return _correlated(self, claim, [other for _, _, other in both], [one for _, one, _ in both], self.rho, means)
+        return _correlated(self, claim, [other for _, _, other in both], [one for _, one, _ in both], self.rho, means, falls=self.how == "against")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,19 +149,18 @@ def _along(claim: Varies | Unchanged, results: Results) -> Mapping[str, list[lis
     return {seed: lists for seed, lists in columns.items() if lists}
 
 
-def _correlated(
-    claim: Claim, text: str, first: Sequence[Mapping[str, float]], second: Sequence[Mapping[str, float]], bar: float, means: str
-) -> Verdict:
-    """Of Spearman's correlation within each seed between two series, one mapping from seeds a place."""
+def _correlated(claim: Claim, text: str, first: Sequence[Mapping[str, float]], second: Sequence[Mapping[str, float]], bar: float, means: str, *,
+                falls: bool) -> Verdict:  # fmt: skip
+    """Of Spearman's correlation within each seed between two series, one mapping from seeds a place; it should be above `bar`, or below -`bar`."""
     from scipy import stats
 
     seeds = [s for s in (second[0] if second else ()) if all(s in other for other in (*first, *second))]
     if len(second) < 3 or len(seeds) < 2:
         return claim.verdict(text, _too_few(len(second), "the axis", len(seeds)), len(seeds), holds=False, fails=False)
     found = estimate([float(stats.spearmanr([by[s] for by in first], [by[s] for by in second]).statistic) for s in seeds])
-    sign = -1 if bar < 0 else 1
-    return claim.verdict(text, f"rho {found} (bar {bar:g}); {means}", found.n, holds=sign * found.mean - found.half >= sign * bar,
-                         fails=sign * found.mean + found.half < sign * bar)  # fmt: skip
+    mean = -found.mean if falls else found.mean
+    holds, fails = mean - found.half > bar, mean + found.half < bar
+    return claim.verdict(text, f"rho {found} (bar {-bar if falls else bar:g}); {means}", found.n, holds=holds, fails=fails)
 
 
 def _mean(values: Mapping[str, float]) -> float:

@@ -22,8 +22,10 @@ from methods.sequential_fine_tuning import SequentialFineTuning
 from orchestrator.component import state_bytes, state_digest
 from orchestrator.data import digits
 from orchestrator.execute import execute, run_with_needs
+from orchestrator.optim import Parameters
 from orchestrator.plan import resolve
 from orchestrator.result import Result
+from orchestrator.run import Run
 from orchestrator.store import Store
 from orchestrator.trial import Trial, locate
 
@@ -257,6 +259,40 @@ class TestMethod:
         count = sum(1 for m in a_base().modules() if isinstance(m, nn.BatchNorm2d))
         assert normed.metric("task_bytes", task="a") - plain.metric("task_bytes", task="a") == 4 * 4 * channels + 8 * count
 
+    def test_what_is_stored_is_held_against_separate_networks(self, store):
+        result = result_of(QUICK, store, (BASE, *TARGETS))
+        base = a_base()
+        body = sum(4 * t.numel() if t.is_floating_point() else 8 for n, t in base.state_dict().items() if not n.startswith("classifier"))
+        heads = [4 * 17 * classes for classes in (5, 2, 3, 2)]
+        masks = 3 * sum(-(-base.get_parameter(n).numel() // 8) for n in maskable(base, "all", None))
+        assert result.metric("storage_share") == pytest.approx((body + sum(heads) + masks) / (4 * body + sum(heads)))
+        assert result.metric("bytes_share", task="a") == pytest.approx((masks / 3 + heads[1]) / body)
+
+    def test_late_layers_are_held_against_the_first(self, store):
+        result = result_of(QUICK, store, (BASE, TARGETS[0]))
+        first, *later = result.matrix("kept").values[:, 0]
+        assert result.metric("late_bias", task="a") == pytest.approx(first - np.mean(later))
+
+    def test_accuracy_is_logged_by_place_too(self, store):
+        result = result_of(QUICK, store, (BASE, *TARGETS))
+        assert [result.metric("accuracy_at", place=str(p)) for p in (1, 2, 3)] == [result.metric("accuracy", task=t.name) for t in TARGETS]
+
+    def test_masks_and_classifier_have_optimisers_of_their_own(self):
+        masks = Masks(network={"path": a_base().path, "config": a_base().config}, classes=3, masked=["stem.0.weight"], norm="affine")
+        parameters = Parameters({f"masks.{n}": p for n, p in masks.named_parameters()})
+        for optimizer, kind in (("adam", torch.optim.Adam), ("sgd", torch.optim.SGD)):
+            scores, head = QUICK.replace(optimizer=optimizer).optimizers(parameters)
+            assert (type(scores), type(head)) == (kind, torch.optim.Adam)
+            assert {id(p) for p in head.param_groups[0]["params"]} == {id(p) for p in masks.head.parameters()}
+            assert (scores.param_groups[0]["lr"], head.param_groups[0]["lr"], scores.param_groups[0]["weight_decay"]) == (1e-2, 1e-3, 0)
+
+    def test_a_base_may_be_as_it_was_drawn(self, store):
+        result = result_of(QUICK.replace(base=FineTune(epochs=0)), store, (BASE, TARGETS[0]))
+        need = Result(store, store.find(result.record["needs"]["base"]["key"]))
+        trial = resolve(Trial(method=FineTune(epochs=0), network=resnet8(width=4), tasks=(BASE,), seed=0), store)
+        assert need.key == trial.key
+        assert state_digest(need.module("network", task="base")) == state_digest(Run(trial, {}).network("network", trial.tasks[0]))
+
     def test_too_few_steps_for_any_score_are_told(self, store):
         with pytest.warns(UserWarning, match=r"a: 12 steps are few, a score needs 50 at least to cross the threshold"):
             result_of(QUICK.replace(lr=1e-4, epochs=4), store, (BASE, TARGETS[0]))
@@ -345,6 +381,12 @@ class TestPackNet:
             assert torch.equal(before.eval()(x, task), after.eval()(x, task))
         assert two.key != three.record["needs"]["before"]["key"]  # as the last task it keeps all, as the second it frees most
         assert three.matrix("accuracy").values[2, 0] == three.matrix("accuracy").values[0, 0]
+
+    def test_places_and_validation_are_logged(self, store):
+        tasks = (BASE.validation(0.2), *(t.validation(0.2) for t in TARGETS[:2]))
+        result = result_of(self.method, store, tasks)
+        assert [result.metric("accuracy_at", place=p) for p in "12"] == [result.metric("accuracy", task=t) for t in "ab"]
+        assert {result.metric("val_accuracy", task=t.name) for t in tasks} <= {n / 40 for n in range(41)} | {n / 24 for n in range(25)}
 
     def test_shares_of_weights(self, store):
         result = result_of(self.method, store, (BASE, *TARGETS[:2]))

@@ -220,7 +220,13 @@ def test_a_method_as_the_loss_is_fine(run):
         ({"batch": 1.5}, "batch must be a whole number"),
         ({"optimizer": lambda p: sgd(0.1)(Parameters({"net.last": p["net.classifier.weight"]}))}, "leaves out net.stem"),
         ({"optimizer": lambda p: torch.optim.SGD([torch.nn.Parameter(torch.ones(1)), *p.values()], lr=0.1)}, "holds 1 tensors"),
-        ({"optimizer": lambda p: None}, "must return a torch optimizer"),
+        ({"optimizer": lambda p: None}, "must return a torch optimizer, or a list of them, got NoneType"),
+        ({"optimizer": lambda p: [sgd(0.1)(p), "adam"]}, "must return a torch optimizer, or a list of them, got str"),
+        (
+            {"optimizer": lambda p: [sgd(0.1)(p), torch.optim.Adam(p.matching("*classifier*"))]},
+            "holds net.classifier.weight, net.classifier.bias twice",
+        ),
+        ({"optimizer": lambda p: []}, "leaves out net.stem"),
         ({"optimizer": lambda p: torch.optim.SGD(p.matching("*nowhere*"), lr=0.1)}, "no trainable parameter matches"),
         ({"loss": lambda nets, b: nets["net"](b.x)}, r"one number, got shape \(16, 5\)"),
         ({"loss": lambda nets, b: 0.5}, "one number, got float"),
@@ -300,6 +306,28 @@ def test_parameter_groups_have_rates_of_their_own(run):
     run.fit("train", {"net": net}, own, run.tasks[0].train, **{**FAST, "optimizer": groups})
     moved = {k for k, p in net.named_parameters() if not torch.equal(p, before[k])}
     assert moved == {"classifier.weight", "classifier.bias"}
+
+
+def two(p):
+    return [torch.optim.SGD(p.other("*classifier*"), lr=0.05, momentum=0.9), torch.optim.Adam(p.matching("*classifier*"), lr=1e-3)]
+
+
+def test_several_optimisers_step_together_each_on_its_own_parameters(run):
+    """Against a loop by hand over the same batches."""
+    fitted, by_hand = run.network("net"), run.network("net")
+    done = run.fit("train", {"net": fitted}, own, run.tasks[0].train, **{**FAST, "optimizer": two, "schedule": drops((0.5,))})
+    optimizers = two(Parameters({f"net.{n}": p for n, p in by_hand.named_parameters()}))
+    by_hand.to(memory_format=torch.channels_last).train()
+    feed = Feed(run.tasks[0].train, name="data", seed=run.seed, stage="train", device=CPU)
+    for epoch in range(2):
+        for batch in feed.epoch(epoch, done.steps // 2, 16):
+            for optimizer, rate in zip(optimizers, (0.05, 1e-3), strict=True):
+                optimizer.param_groups[0]["lr"] = rate * (0.1 if epoch else 1.0)
+                optimizer.zero_grad()
+            own({"net": by_hand}, batch).backward()
+            for optimizer in optimizers:
+                optimizer.step()
+    assert all(torch.equal(a, b) for a, b in zip(fitted.state_dict().values(), by_hand.state_dict().values(), strict=True))
 
 
 @pytest.mark.parametrize("schedule", [constant(), cosine(warmup=0.1), one_cycle(), drops((0.5, 0.75))])

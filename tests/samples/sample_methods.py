@@ -330,3 +330,22 @@ class Noisy(Method):
     def train(self, run: Run) -> None:
         seed = run.seed or 0
         run.log(score=self.level + 10.0 * seed + 0.001 * ((seed * 7 + int(self.level * 100)) % 5))
+
+
+class Graded(Method):
+    """A score by part that grows with the kind and, on the second part only, falls with the order; quality prefers a rate of 2."""
+
+    name = "graded"
+    uses = frozenset({"seed"})
+    metrics = (Metric("score", by=("part",), headline=True), Metric("quality"))
+
+    kind: Literal["floor", "middle", "ceiling"] = axis("floor")
+    rate: float = axis(1.0)
+    order: int = axis(0)
+
+    def train(self, run: Run) -> None:
+        noise = 10.0 * (run.seed or 0) + 0.01 * ((run.seed or 0) % 2)
+        level = {"floor": 0.0, "middle": 0.8, "ceiling": 1.0}[self.kind] * (1 + self.order)
+        run.log(score=noise + level, by={"part": "a"})
+        run.log(score=noise - 2.0 * self.order, by={"part": "b"})
+        run.log(quality=-abs(self.rate - 2.0))
