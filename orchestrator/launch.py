@@ -15,8 +15,8 @@ from orchestrator.claims import verdicts
 from orchestrator.errors import StoreError
 from orchestrator.execute import Outcome, failure_record
 from orchestrator.executors import Executor, executor
-from orchestrator.figures import heat_map
 from orchestrator.home import Home
+from orchestrator.overview import overview
 from orchestrator.plan import Plan, make_plan
 from orchestrator.progress import Progress
 from orchestrator.report import report
@@ -27,8 +27,6 @@ from orchestrator.store import Store
 from orchestrator.sweep import Sweep
 from orchestrator.trial import Trial
 from orchestrator.writer import Writer, sheet
-
-PANELS = 36  # matrices in the overview; more cannot be read
 
 
 @dataclass(frozen=True)
@@ -159,20 +157,6 @@ def _finish(writer: Writer, plan: Plan, results: Results, tables: list[Path], co
             with console.status("bringing MLflow level with the store"):
                 return writer.finish(order)
         return writer.finish(order)
-
-
-def overview(results: Results) -> bytes | None:
-    """The headline matrix of every group, averaged over its trials, as one PNG; None where there is none."""
-    name = results.headline_matrix()
-    if name is None:
-        return None
-    found = [(group.labels, pair) for group in results.groups() if (pair := group.matrix(name))][:PANELS]
-    if not found:
-        return None
-    # Where the last axis has few values, they stand beside each other, so that the picture reads as a table.
-    last = len({list(labels.values())[-1] for labels, _ in found if labels})
-    panels = [(" · ".join(str(v) for v in labels.values() if v != "-") or name, mean, half.values) for labels, (mean, half) in found]
-    return heat_map(panels, name.replace("_", " "), columns=last if 1 < last <= 6 else 4)
 
 
 def note(plan: Plan, results: Results) -> str:

@@ -8,6 +8,7 @@ from collections import Counter
 from pathlib import Path
 
 from orchestrator.claims import verdicts
+from orchestrator.overview import others, overview
 from orchestrator.plots import plots
 from orchestrator.progress import duration
 from orchestrator.results import Results
@@ -15,7 +16,7 @@ from orchestrator.store import Store
 
 
 def report(results: Results, store: Store, figure: bytes | None) -> str:
-    """The page; `figure` is the overview of matrices as a PNG (see `orchestrator.launch.overview`)."""
+    """The page; `figure` is the overview of matrices as a PNG (see `orchestrator.overview`)."""
     from jinja2 import Environment
 
     template = Environment(autoescape=True).from_string(Path(__file__).with_name("report.html.j2").read_text())
@@ -27,9 +28,10 @@ def report(results: Results, store: Store, figure: bytes | None) -> str:
               for s in (results.sections() if results.by_key else ())]  # fmt: skip
     return template.render(
         name=plan.name, question=" ".join(plan.question.split()), cells=len(plan.cells), done=sum(c.trial.key in plan.outcomes for c in plan.cells),
-        others=", ".join(f"{n} {kind}" for kind, n in outcomes.items() if kind not in ("done", "not done")),
+        outcomes=", ".join(f"{n} {kind}" for kind, n in outcomes.items() if kind not in ("done", "not done")),
         verdicts=list(verdicts(plan.claims, results)), tables=tables,
         matrix=(results.headline_matrix() or "").replace("_", " "), overview=base64.b64encode(figure).decode() if figure else "",
+        others=[(title, base64.b64encode(picture).decode()) for title, picture in others(results)],
         plots=[(title, base64.b64encode(picture).decode()) for title, picture in plots(results)],
         use=machine_use(results), made=time.strftime("%Y-%m-%d"), store=store.name,
     )  # fmt: skip
@@ -53,8 +55,6 @@ def _when(seconds: float) -> str:
 
 def write(results: Results, store: Store, path: Path) -> None:
     """Write the page; it appears whole."""
-    from orchestrator.launch import overview
-
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(".part")
     temporary.write_text(report(results, store, overview(results)))

@@ -123,7 +123,8 @@ class Results:
             members.setdefault((*present, str(group.labels.get("method", ""))), []).append(group)
         if len(members) == 1:
             groups = next(iter(members.values()))
-            return [Section({}, tuple(groups[0].labels), tuple(groups), self._left(groups))]
+            axes = tuple(a for a in groups[0].labels if any(g.labels[a] != "-" for g in groups))
+            return [Section({}, axes, tuple(groups), self._left(groups))]
         found = []
         for (*present, _), groups in members.items():
             values = {axis: {g.labels[axis] for g in groups} for axis in present}

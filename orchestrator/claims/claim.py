@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from orchestrator.claims.seedwise import Labels
+from orchestrator.claims.seedwise import Labels, several
 from orchestrator.errors import SweepError, nearest
 from orchestrator.results import Results, short_names, shown
 from orchestrator.trial import Cell
@@ -48,6 +48,7 @@ class Claim(ABC):
 
     def verdict(self, claim: str, evidence: str, n: int, *, holds: bool, fails: bool) -> Verdict:
         """`reproduced` where it holds, `not reproduced` where it fails, `undecided` where neither is shown."""
+        evidence = evidence if n else "nothing to compare yet"
         return Verdict(self.paper, claim, REPRODUCED if holds else NOT_REPRODUCED if fails else UNDECIDED, evidence, n)
 
 
@@ -63,8 +64,11 @@ def check(claims: Sequence[Claim], cells: Sequence[Cell], axes: Sequence[str]) -
         for axis, value in (pair for labels in claim.named for pair in labels.items() if pair[0] in names or pair[0] not in logged_by):
             if axis not in names:
                 problems.append(f"claim {claim.paper}: the sweep has no axis {axis!r}. {nearest(axis, [*names, *logged_by])}")
-            elif value and value not in (values := list(dict.fromkeys(shown(cell, names[axis]) for cell in cells))):
-                problems.append(f"claim {claim.paper}: {axis} is never {value!r}. {nearest(value, values)}")
+                continue
+            values = list(dict.fromkeys(shown(cell, names[axis]) for cell in cells))
+            problems += [
+                f"claim {claim.paper}: {axis} is never {one!r}. {nearest(one, values)}" for one in several(value) if one and one not in values
+            ]
     if problems:
         raise SweepError("claims that cannot be decided by this sweep:", problems)
 

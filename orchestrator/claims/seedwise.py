@@ -10,8 +10,8 @@ from orchestrator.result import Result
 from orchestrator.results import Estimate, Results, estimate, shown
 from orchestrator.trial import Cell
 
-Labels = Mapping[str, str]
-"""Values as tables show them, by axis; and by what a metric is logged by, such as `task`."""
+Labels = Mapping[str, str | tuple[str, ...]]
+"""Values as tables show them, by axis; and by what a metric is logged by, such as `task`. Of several values, all count and are averaged."""
 
 
 def full_name(results: Results, axis: str) -> str:
@@ -21,16 +21,16 @@ def full_name(results: Results, axis: str) -> str:
 
 def matching(results: Results, labels: Labels) -> Iterator[tuple[Cell, Result]]:
     """Finished cells with these labels, as far as they are axes."""
-    wanted = {full: value for axis, value in labels.items() if (full := full_name(results, axis)) in results.axes}
-    yield from ((c, r) for c, r in results.cells() if all(shown(c, axis) == value for axis, value in wanted.items()))
+    wanted = {full: several(value) for axis, value in labels.items() if (full := full_name(results, axis)) in results.axes}
+    yield from ((c, r) for c, r in results.cells() if all(shown(c, axis) in values for axis, values in wanted.items()))
 
 
 def values_of(results: Results, result: Result, metric: str, labels: Labels) -> dict[tuple[tuple[str, str], ...], float]:
     """One result's values of a metric by what it is logged by, as far as `labels` ask for them (a label that it is not logged by asks
     for nothing); none that is not finite."""
-    wanted = {name: value for name, value in labels.items() if full_name(results, name) not in results.axes}
+    wanted = {name: several(value) for name, value in labels.items() if full_name(results, name) not in results.axes}
     found = [m for m in result.metrics if m["name"] == metric and m["value"] is not None]
-    return {tuple(sorted(m["labels"].items())): float(m["value"]) for m in found if all(m["labels"].get(k, v) == v for k, v in wanted.items())}
+    return {tuple(sorted(m["labels"].items())): float(m["value"]) for m in found if all(m["labels"].get(k, v[0]) in v for k, v in wanted.items())}
 
 
 def by_seed(results: Results, metric: str, labels: Labels) -> dict[str, float]:
@@ -71,4 +71,9 @@ def apart(first: Labels, second: Labels) -> tuple[str, str, str]:
 
 def text(labels: Labels) -> str:
     """`axis=value` and so on."""
-    return " ".join(f"{axis}={value}" for axis, value in labels.items())
+    return " ".join(f"{axis}={' or '.join(several(value))}" for axis, value in labels.items())
+
+
+def several(value: str | tuple[str, ...]) -> tuple[str, ...]:
+    """One value or several as several."""
+    return value if isinstance(value, tuple) else (value,)

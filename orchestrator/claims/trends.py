@@ -160,7 +160,7 @@ def _correlated(claim: Claim, text: str, first: Sequence[Mapping[str, float]], s
     found = estimate([float(stats.spearmanr([by[s] for by in first], [by[s] for by in second]).statistic) for s in seeds])
     mean = -found.mean if falls else found.mean
     holds, fails = mean - found.half > bar, mean + found.half < bar
-    return claim.verdict(text, f"rho {found} (bar {-bar if falls else bar:g}); {means}", found.n, holds=holds, fails=fails)
+    return claim.verdict(text, f"rho {found} (bar {-bar + 0.0 if falls else bar:g}); {means}", found.n, holds=holds, fails=fails)
 
 
 def _mean(values: Mapping[str, float]) -> float:

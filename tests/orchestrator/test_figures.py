@@ -6,7 +6,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 
-from orchestrator.figures import matrix_svg
+from orchestrator.figures import heat_map, matrix_svg
 from orchestrator.matrix import make_matrix
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -37,3 +37,22 @@ def test_the_picture_is_wide_enough_for_its_title_and_safe_for_any_name():
     picture = drawn(["<a & b>"], ["x" * 30], [[0.5]])
     assert float(picture.get("width")) >= 8 * len("accuracy_by_extractor: extractor down, head across")
     assert "<a & b>" in [t.text for t in picture.iter(f"{SVG}text")]
+
+
+def panels(count, rows, columns, value):
+    names = [f"row{i}" for i in range(rows)], [f"column{i}" for i in range(columns)]
+    return [(f"panel {i}", make_matrix("kept", ("layer", "task"), *names, np.full((rows, columns), value), None, None), None) for i in range(count)]
+
+
+def size(png):
+    return int.from_bytes(png[16:20], "big"), int.from_bytes(png[20:24], "big")
+
+
+def test_a_tall_matrix_makes_a_tall_picture_not_a_wide_one():
+    (wide, low), (narrow, high) = size(heat_map(panels(1, 2, 12, 0.5))), size(heat_map(panels(1, 12, 2, 0.5)))
+    assert wide > low
+    assert narrow < high
+
+
+def test_values_beyond_one_have_a_scale_of_their_own():
+    assert heat_map(panels(1, 2, 2, 0.5)) != heat_map(panels(1, 2, 2, 5e6))

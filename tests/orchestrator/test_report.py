@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from html.parser import HTMLParser
 
+from methods.recombine import Recombine
+
 
 class Page(HTMLParser):
     """Text and images of a page; void elements aside, what is opened is closed."""
@@ -43,7 +45,9 @@ def test_the_page_has_question_claims_results_matrices_and_use(spolia, sweep_fil
     assert "C7 compatibility is higher at ingredients=identical than at ingredients=none" in text
     assert "4 of 4 cells are done" in text
     assert "8 trials took" in text
-    assert [src[:22] for src in page.images] == ["data:image/png;base64,"]
+    more = [m.name.replace("_", " ") for m in Recombine.matrices if not m.headline]
+    assert [t.partition(", of")[0].lower() for t in page.text if t.endswith(", of every setting")] == more
+    assert [src[:22] for src in page.images] == ["data:image/png;base64,"] * (1 + len(more))
 
 
 def test_metrics_that_a_method_declares_are_drawn_against_each_other(spolia, sweep_file, tmp_path):

@@ -1,0 +1,45 @@
+"""A sweep's matrices as pictures: every group's, averaged over its trials."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from orchestrator.figures import heat_map
+from orchestrator.matrix import Matrix
+from orchestrator.results import Group, Results
+
+PANELS = 36  # matrices in a picture; more cannot be read
+ENTRIES = 900  # of a matrix that is drawn; a curve over many epochs is for other pictures
+
+
+def overview(results: Results, name: str | None = None) -> bytes | None:
+    """A matrix (default: the headline one) of every group as one PNG, the largest first; None where there is none."""
+    name = name or results.headline_matrix()
+    found = [(group, pair) for group in results.groups() if name and (pair := group.matrix(name)) and 1 < pair[0].values.size <= ENTRIES]
+    if not found or name is None:
+        return None
+    found.sort(key=lambda one: -one[1][0].values.size)
+    found = found[:PANELS]
+    groups = [group for group, _ in found]
+    varying = [a for a in groups[0].labels if len({g.labels[a] for g in groups}) > 1]
+    panels = [(_heading(group, varying, mean) or name, mean, half.values) for group, (mean, half) in found]
+    # Where the last axis has few values, they stand beside each other, so that the picture reads as a table.
+    last = len({group.labels[varying[-1]] for group in groups}) if varying else 1
+    return heat_map(panels, name.replace("_", " "), columns=last if 1 < last <= 6 else 4)
+
+
+def others(results: Results) -> Iterator[tuple[str, bytes]]:
+    """Title and picture of every matrix but the headline one that the sweep's methods declare."""
+    names = dict.fromkeys(m.name for cell in results.plan.cells for m in cell.trial.method.matrices if m.name != results.headline_matrix())
+    for name in names:
+        if (picture := overview(results, name)) is not None:
+            yield name.replace("_", " "), picture
+
+
+def _heading(group: Group, varying: list[str], matrix: Matrix) -> str:
+    """What tells this group from the others, less the tasks where rows or columns are their names."""
+    named = {*matrix.rows, *matrix.columns}
+    shown = {a: str(group.labels[a]) for a in varying if group.labels[a] != "-"}
+    if set(shown.get("tasks", "").split(" + ")[1:]) & named:
+        del shown["tasks"]
+    return " · ".join(v if a in ("method", "network", "tasks") else f"{a}={v}" for a, v in shown.items())
