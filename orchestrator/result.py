@@ -11,7 +11,7 @@ from torch import nn
 
 from orchestrator.canonical import digest
 from orchestrator.component import ComponentRecord, Part, rebuild
-from orchestrator.errors import CorruptError, MethodError, nearest
+from orchestrator.errors import CorruptError, MethodError, StoreError, nearest
 from orchestrator.matrix import Matrix
 from orchestrator.store import Store
 from orchestrator.task import Task
@@ -73,6 +73,16 @@ class Result:
 
     def __init__(self, store: Store, record: Mapping[str, Any]) -> None:
         self.store, self.record = store, record
+
+    @staticmethod
+    def open(key: str, store: Store | str = "spolia-home/store") -> Result:
+        """The result of the one trial whose key begins so, in a store or at its folder or address. Raises StoreError where there is none."""
+        opened = store if isinstance(store, Store) else Store(store)
+        full = opened.resolve_key(key)
+        record = opened.find(full)
+        if record is None:
+            raise StoreError(f"{full[:12]} has no result yet; `spolia logs {full[:12]}` says what is known of it")
+        return Result(opened, record)
 
     @property
     def key(self) -> str:

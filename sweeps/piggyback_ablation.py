@@ -9,6 +9,7 @@ from typing import Any
 from methods.fine_tune import FineTune
 from methods.networks import resnet8, small_vgg
 from methods.piggyback import Piggyback
+from orchestrator.claims import Equal, Higher, Within
 from orchestrator.data import parquet, torchvision_set
 from orchestrator.grid import Grid, product, union
 from orchestrator.sweep import Sweep
@@ -28,12 +29,13 @@ targets = {
 two = [targets["inverted"], targets["kmnist"]]
 trained, drawn = FineTune(epochs=15, lr=0.03), FineTune(epochs=0)
 
-THE_BASE = {"base": "fine_tune(epochs=15, lr=0.03)"}
-DRAWN = {"base": "fine_tune(epochs=0)"}
+# Cells that stand for a choice have its axis; those that stand for a base have none of them.
+PLAIN = dict.fromkeys(("optimizer", "threshold", "kind", "start", "norm"), "-")
+FROM_TRAINED, FROM_DRAWN = ({"base": base, **PLAIN} for base in ("fine_tune(epochs=15, lr=0.03)", "fine_tune(epochs=0)"))
 
 
-def at(task: str, source: str = "fashion", **settings: str) -> dict[str, str]:
-    return {"tasks": f"{source} + {task}", "network": "small_vgg", **settings}
+def at(*names: str, source: str = "fashion") -> dict[str, str | tuple[str, ...]]:
+    return {"tasks": tuple(f"{source} + {name}" for name in names)}
 
 
 def masks(**settings: Any) -> Grid:
@@ -66,4 +68,26 @@ sweep = Sweep(
         ),
     ),
     expect=210,
+    claims=[
+        *(Higher(metric="accuracy", where=at(t) | {"start": "constant"}, than=at(t) | {"start": "uniform"}, by=0.05, paper="P6") for t in targets),
+        *(
+            Higher(metric="accuracy", where=at(t) | {"optimizer": "adam"}, than=at(t) | {"optimizer": "sgd"}, choose="val_accuracy", paper="P7")
+            for t in ("inverted", "kmnist")
+        ),
+        *(
+            Equal(metric="accuracy", where=at(t) | {"kind": "ternary"}, than=at(t) | {"kind": "binary"}, within=0.02, paper="P10")
+            for t in ("inverted", "kmnist")
+        ),
+        *(
+            Higher(metric="accuracy", where=at(t) | {"norm": better}, than=at(t) | {"norm": worse}, paper="P5")
+            for t in ("inverted", "kmnist")
+            for better, worse in (("affine", "frozen"), ("full", "affine"))
+        ),
+        Higher(metric="accuracy", where=FROM_TRAINED | at("inverted"), than=FROM_TRAINED | at("inverted", source="mnist_base"), paper="P9"),
+        Higher(metric="accuracy", where=FROM_TRAINED | at("kmnist", source="mnist_base"), than=FROM_TRAINED | at("kmnist"), paper="P9"),
+        Higher(metric="accuracy", where=FROM_TRAINED | at("inverted", source="mnist_base"), than=FROM_DRAWN | at("inverted"), paper="P9"),
+        Higher(metric="accuracy", where=FROM_TRAINED | at("kmnist"), than=FROM_DRAWN | at("kmnist"), paper="P9"),
+        # Chance and three standard deviations of it on 10,000 test images.
+        *(Within(metric="accuracy", where=FROM_DRAWN | at(t), above=0.109, paper="P9") for t in ("inverted", "kmnist")),
+    ],
 )

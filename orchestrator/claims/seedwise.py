@@ -70,8 +70,8 @@ def apart(first: Labels, second: Labels) -> tuple[str, str, str]:
 
 
 def text(labels: Labels) -> str:
-    """`axis=value` and so on."""
-    return " ".join(f"{axis}={' or '.join(several(value))}" for axis, value in labels.items())
+    """`axis=value` and so on; not what cells are to lack."""
+    return " ".join(f"{axis}={' or '.join(several(value))}" for axis, value in labels.items() if value != "-")
 
 
 def several(value: str | tuple[str, ...]) -> tuple[str, ...]:

@@ -50,20 +50,16 @@ def export(
     site_file: SiteOption = None,
 ) -> None:
     """Write a component as a file that torch.export.load opens, without Spolia."""
-    from orchestrator.errors import InputError
     from orchestrator.export import export as exported
     from orchestrator.export import find_component, write
     from orchestrator.result import Result
     from orchestrator.store import Store
 
-    opened = Store(setting(home_folder, store, None, None, site_file).place.store)
-    full = opened.resolve_key(key)
-    if (record := opened.find(full)) is None:
-        raise InputError(f"{full[:12]} has no result yet, so there is nothing to export")
-    found = find_component(Result(opened, record), component)
-    content = exported(found, opened)
+    result = Result.open(key, Store(setting(home_folder, store, None, None, site_file).place.store))
+    found = find_component(result, component)
+    content = exported(found, result.store)
     write(content, to)
-    console.print(f"{found.record.title} of {full[:12]}: {len(content) / 2**20:.2f} MiB in {to}", soft_wrap=True, markup=False)
+    console.print(f"{found.record.title} of {result.key[:12]}: {len(content) / 2**20:.2f} MiB in {to}", soft_wrap=True, markup=False)
     console.print(f'torch.export.load("{to}").module()(images) gives logits', soft_wrap=True, markup=False)
 
 

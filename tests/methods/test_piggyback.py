@@ -21,6 +21,7 @@ from methods.piggyback import Piggyback
 from methods.sequential_fine_tuning import SequentialFineTuning
 from orchestrator.component import state_bytes, state_digest
 from orchestrator.data import digits
+from orchestrator.errors import CorruptError, StoreError
 from orchestrator.execute import execute, run_with_needs
 from orchestrator.optim import Parameters
 from orchestrator.plan import resolve
@@ -240,7 +241,6 @@ class TestMethod:
         assert network(torch.randn(3, 1, 8, 8)).shape == (3, 2)
 
     def test_a_mask_loads_only_on_its_very_base(self, store):
-        from orchestrator.errors import CorruptError
 
         result = result_of(QUICK, store, (BASE, TARGETS[0]))
         base = store.find(result.record["needs"]["base"]["key"])
@@ -258,6 +258,17 @@ class TestMethod:
         channels = sum(m.num_features for m in a_base().modules() if isinstance(m, nn.BatchNorm2d))
         count = sum(1 for m in a_base().modules() if isinstance(m, nn.BatchNorm2d))
         assert normed.metric("task_bytes", task="a") - plain.metric("task_bytes", task="a") == 4 * 4 * channels + 8 * count
+
+    def test_two_lines_of_a_notebook_give_the_network_of_a_task(self, tmp_path):
+        store = Store(tmp_path)
+        result = result_of(QUICK, store, (BASE, *TARGETS))
+        net = Result.open(result.key[:8], str(tmp_path)).component("mask", task="b").ready()
+        x = torch.randn(6, 1, 8, 8)
+        packed = result.module("mask", task="b")
+        base = Result(store, store.find(result.record["needs"]["base"]["key"])).module("network", task="base")
+        assert torch.equal(net(x), packed(x, base))
+        with pytest.raises(StoreError, match="no finished, failed or running trial"):
+            Result.open("zz", store)
 
     def test_what_is_stored_is_held_against_separate_networks(self, store):
         result = result_of(QUICK, store, (BASE, *TARGETS))
