@@ -14,10 +14,10 @@ from rich.table import Table
 from rich.text import Text
 
 from orchestrator.explain import Explanation
-from orchestrator.matrix import Matrix
+from orchestrator.overview import Panel, panels
 from orchestrator.plan import Plan
 from orchestrator.progress import duration
-from orchestrator.results import Estimate, Group, Results, Section
+from orchestrator.results import Estimate, Results, Section
 from orchestrator.trial import Trial
 
 MATRICES_SHOWN = 4
@@ -123,19 +123,19 @@ def print_results(console: Console, results: Results) -> None:
         console.print("No cell has a result yet.")
         return
     name = results.headline_matrix()
-    found = [(g, pair) for g in groups if name and (pair := g.matrix(name))]
-    if name and found:
+    if name and (found := panels(results, name)):
         chosen = [found[i] for i in _spread(len(found), MATRICES_SHOWN)]
-        axes = chosen[0][1][0].axes
-        console.print(f"\n[bold]{name}[/]: rows {axes[0]}s, columns {axes[1]}s, mean over trials "
+        down, across = chosen[0].mean.axes
+        console.print(f"\n[bold]{name}[/]: {down} down, {across} across, mean over trials "
                       f"({len(chosen)} of {len(found)} settings; all are in the tables)", highlight=False)  # fmt: skip
-        console.print(Columns([_matrix(g, mean) for g, (mean, _) in chosen], padding=(1, 3)))
+        console.print(Columns([_matrix(panel) for panel in chosen], padding=(1, 3)))
     for section in results.sections():
         if section.common:
             console.print(Text("\n" + section.title, style="bold"))
-        if len(section.axes) == 2 and section.metrics and len({g.labels[section.axes[1]] for g in section.groups}) <= ACROSS:
-            for metric in section.metrics:
-                console.print(_pivot(section, metric))
+        two = len(section.axes) == 2 and len({g.labels[section.axes[1]] for g in section.groups}) <= ACROSS
+        pivots = [_pivot(section, metric) for metric in section.metrics] if two else []
+        if pivots and all(console.measure(p, options=console.options.update(width=1000)).maximum <= console.width for p in pivots):
+            console.print(*pivots, sep="\n")
         else:
             console.print(_flat(section))
     print_verdicts(console, results)
@@ -167,9 +167,9 @@ def _spread(total: int, most: int) -> list[int]:
     return list(range(total)) if total <= most else [round(i * (total - 1) / (most - 1)) for i in range(most)]
 
 
-def _matrix(group: Group, matrix: Matrix) -> Table:
-    title = " ".join(str(v) for v in group.labels.values() if v != "-")
-    table = Table(title=title, title_justify="left", title_style="", box=None, padding=(0, 1), show_edge=False)
+def _matrix(panel: Panel) -> Table:
+    matrix = panel.mean
+    table = Table(title=panel.heading, title_justify="left", title_style="", box=None, padding=(0, 1), show_edge=False)
     table.add_column("", no_wrap=True, min_width=min(12, max(map(len, matrix.rows))))
     limit = 8
     for column in matrix.columns[:limit]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
 
 from orchestrator.figures import heat_map
 from orchestrator.matrix import Matrix
@@ -12,20 +14,34 @@ PANELS = 36  # matrices in a picture; more cannot be read
 ENTRIES = 900  # of a matrix that is drawn; a curve over many epochs is for other pictures
 
 
-def overview(results: Results, name: str | None = None) -> bytes | None:
-    """A matrix (default: the headline one) of every group as one PNG, the largest first; None where there is none."""
-    name = name or results.headline_matrix()
-    found = [(group, pair) for group in results.groups() if name and (pair := group.matrix(name)) and 1 < pair[0].values.size <= ENTRIES]
-    if not found or name is None:
-        return None
+@dataclass(frozen=True)
+class Panel:
+    """One group's matrix: a heading that tells it from the others, means and half-widths of 95 % intervals, and the group's labels."""
+
+    heading: str
+    mean: Matrix
+    half: Matrix
+    labels: Mapping[str, Any]
+
+
+def panels(results: Results, name: str) -> list[Panel]:
+    """A matrix of every group that has it, the largest first."""
+    found = [(group, pair) for group in results.groups() if (pair := group.matrix(name)) and 1 < pair[0].values.size <= ENTRIES]
     found.sort(key=lambda one: -one[1][0].values.size)
-    found = found[:PANELS]
-    groups = [group for group, _ in found]
-    varying = [a for a in groups[0].labels if len({g.labels[a] for g in groups}) > 1]
-    panels = [(_heading(group, varying, mean) or name, mean, half.values) for group, (mean, half) in found]
+    varying = [a for a in results.axes.values() if len({group.labels.get(a) for group, _ in found}) > 1]
+    return [Panel(_heading(group, varying, mean) or name, mean, half, group.labels) for group, (mean, half) in found]
+
+
+def overview(results: Results, name: str | None = None) -> bytes | None:
+    """A matrix (default: the headline one) of every group as one PNG; None where there is none."""
+    name = name or results.headline_matrix()
+    shown = panels(results, name)[:PANELS] if name else []
+    if not shown or name is None:
+        return None
     # Where the last axis has few values, they stand beside each other, so that the picture reads as a table.
-    last = len({group.labels[varying[-1]] for group in groups}) if varying else 1
-    return heat_map(panels, name.replace("_", " "), columns=last if 1 < last <= 6 else 4)
+    varying = [a for a in shown[0].labels if len({p.labels[a] for p in shown}) > 1]
+    last = len({p.labels[varying[-1]] for p in shown}) if varying else 1
+    return heat_map([(p.heading, p.mean, p.half.values) for p in shown], name.replace("_", " "), columns=last if 1 < last <= 6 else 4)
 
 
 def others(results: Results) -> Iterator[tuple[str, bytes]]:

@@ -58,6 +58,13 @@ class Data:
     flip: bool = False
     order: str = ""
     because: str = ""
+    chosen: tuple[int, int] | None = None
+
+    def few(self, count: int, *, seed: int | None) -> Data:
+        """Only `count` of the images, equally many of each label as far as they go, drawn by the seed. Nested: the 10 are among the 20."""
+        if count < 1:
+            raise InputError(f"{self.task.name}: few({count}) leaves no image")
+        return replace(self, chosen=(count, seed or 0))
 
     def drawing(self, **draws: Draw) -> Data:
         """Random numbers that the loss needs, one an image: `batch.rotation` for `drawing(rotation=randint(4))`."""

@@ -57,6 +57,7 @@ class Task:
     limit: int | None = None
     held_out: float = 0.1
     positive: tuple[int | str, ...] | None = None
+    called: str = ""
     shift: tuple[str, float] | None = None
     size: int | None = None
     coloured: bool = False
@@ -67,10 +68,11 @@ class Task:
         _check_classes(f"{self.data}.classes()", wanted)
         return replace(self, wanted=wanted)
 
-    def binary(self, *positive: int | str) -> Task:
-        """Two labels: 1 for these classes, 0 for all others that the task keeps (a category against the background)."""
+    def binary(self, *positive: int | str, called: str = "") -> Task:
+        """Two labels: 1 for these classes, 0 for all others that the task keeps (a category against the background). `called` names label 1, so that
+        tasks with other positive classes have a class in common: all are about whatever it is."""
         _check_classes(f"{self.data}.binary()", positive)
-        return replace(self, positive=positive)
+        return replace(self, positive=positive, called=called)
 
     def shifted(self, kind: Shift, amount: float | None = None) -> Task:
         """Another domain made of the same images, training and test alike: `inverted`; `permuted` (one order of the pixels, `amount` numbers it,
@@ -174,7 +176,7 @@ class Task:
     @property
     def class_names(self) -> tuple[str, ...]:
         """Names in label order. Only of a resolved task."""
-        return self.kept_classes if self.positive is None else ("rest", "+".join(str(p) for p in self.positive))
+        return self.kept_classes if self.positive is None else ("rest", self.called or "+".join(str(p) for p in self.positive))
 
     @property
     def num_classes(self) -> int:
@@ -182,8 +184,8 @@ class Task:
 
     def identity(self) -> dict[str, Any]:
         """What enters a trial's key: the digest, not the data's name. Verbs that were not used are not in it, so that new ones change no old key."""
-        used = {"positive": list(self.positive) if self.positive else None, "shift": list(self.shift) if self.shift else None, "size": self.size,
-                "rgb": self.coloured or None}  # fmt: skip
+        used = {"positive": list(self.positive) if self.positive else None, "called": self.called or None,
+                "shift": list(self.shift) if self.shift else None, "size": self.size, "rgb": self.coloured or None}  # fmt: skip
         return {"data": self.digest, "classes": list(self.kept_classes), "share": list(self.share), "limit": self.limit,
                 "held_out": self.held_out, "name": self.name, **{k: v for k, v in used.items() if v is not None}}  # fmt: skip
 

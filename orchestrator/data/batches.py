@@ -63,7 +63,25 @@ def _stored(task: Task, part: Part, device: torch.device, root: str) -> tuple[Pi
 
 def tensors(data: Data, device: torch.device) -> tuple[Pixels, Tensor]:
     """Pixels and labels (int64, [N]) of a part of a task, on the device; shared by all who ask."""
-    return _stored(data.task, data.part, device, str(data_root()))
+    pixels, labels = _stored(data.task, data.part, device, str(data_root()))
+    if data.chosen is None:
+        return pixels, labels
+    index = nested(labels.cpu(), *data.chosen, name=data.task.name).to(device)
+    return Pixels(pixels.base, index if pixels.rows is None else pixels.rows[index]), labels[index]
+
+
+def nested(labels: Tensor, count: int, seed: int, *, name: str) -> Tensor:
+    """Places of `count` images, one of each label in turn, in an order drawn by the seed and the task's name: the first few are always among more.
+    Raises InputError where there are not so many."""
+    if count > len(labels):
+        raise InputError(f"{name} has {len(labels)} images, so {count} of them cannot be drawn")
+    places, turns = [], []
+    for label in sorted(set(labels.tolist())):
+        mine = (labels == label).nonzero().flatten()
+        places.append(mine[torch.randperm(len(mine), generator=torch.Generator().manual_seed(derive(seed, "few", name, label)))])
+        turns.append(torch.arange(len(mine)))
+    order = torch.cat(turns).argsort(stable=True)
+    return torch.cat(places)[order[:count]]
 
 
 class Feed:
@@ -80,7 +98,8 @@ class Feed:
         if not self.count:
             raise InputError(f"{data.task.name} has no {data.part} image; its task keeps too few or holds out too many")
         self.normalise = normaliser(data.task, device)
-        self.ready = _ready(data.task, data.part, data.crop, str(data_root())) if device.type == "cpu" else None
+        whole = device.type == "cpu" and data.chosen is None
+        self.ready = _ready(data.task, data.part, data.crop, str(data_root())) if whole else None
         self.extra = {k: torch.tensor(mapping, device=device)[self.y] for k, mapping in data.labels}
 
     def __len__(self) -> int:
