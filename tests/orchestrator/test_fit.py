@@ -308,6 +308,14 @@ def test_parameter_groups_have_rates_of_their_own(run):
     assert moved == {"classifier.weight", "classifier.bias"}
 
 
+def test_a_fit_on_a_few_images_sees_no_others(run):
+    data = run.tasks[0].train.few(10, seed=run.seed)
+    feed = Feed(data, name="data", seed=0, stage="train", device=CPU)
+    chosen = {tuple(x.flatten().tolist()) for x, _ in ((image, 0) for images, _ in in_order(data, CPU) for image in images)}
+    seen = {tuple(x.flatten().tolist()) for batch in feed.epoch(0, 4, 10) for x in batch.x}
+    assert (len(feed), len(chosen), seen) == (10, 10, chosen)
+
+
 def two(p):
     return [torch.optim.SGD(p.other("*classifier*"), lr=0.05, momentum=0.9), torch.optim.Adam(p.matching("*classifier*"), lr=1e-3)]
 

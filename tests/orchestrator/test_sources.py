@@ -219,6 +219,36 @@ def test_binary_makes_a_category_against_the_rest(store):
         resolve_task(digits.classes(1, 3).binary(7), store)
 
 
+def test_binary_tasks_may_have_their_category_in_common(store):
+    one, other = (resolve_task(digits.classes(1, 3, 5).binary(c, called="it"), store) for c in (1, 3))
+    assert one.class_names == other.class_names == ("rest", "it")
+    assert one.identity() != other.identity()
+    plain = resolve_task(digits.classes(1, 3, 5).binary(1), store)
+    assert "called" not in plain.identity()
+    assert one.identity() != plain.identity()
+
+
+def test_a_few_images_are_balanced_nested_and_drawn_by_the_seed(store):
+    task = resolve_task(digits.classes(1, 3, 5).binary(3), store)
+
+    def few(count, seed=0):
+        x, y = batches.tensors(task.train.few(count, seed=seed), CPU)
+        return [tuple(image.flatten().tolist()) for image in x.take(slice(None))], y.tolist()
+
+    (ten, labels), (twenty, more), (others, _) = few(10), few(20), few(10, seed=1)
+    assert (ten, labels) == (twenty[:10], more[:10])
+    assert (labels.count(0), labels.count(1)) == (5, 5)
+    assert ten != others
+    assert few(10) == (ten, labels)
+    _, whole = batches.tensors(task.train, CPU)
+    _, every = batches.tensors(task.train.few(len(whole), seed=0), CPU)
+    assert sorted(every.tolist()) == sorted(whole.tolist())  # where one label runs out, the other goes on
+    with pytest.raises(InputError, match=f"images, so {len(whole) + 1} of them cannot be drawn"):
+        few(len(whole) + 1)
+    with pytest.raises(InputError, match=r"few\(0\) leaves no image"):
+        few(0)
+
+
 @pytest.mark.parametrize(
     ("shift", "check"),
     [

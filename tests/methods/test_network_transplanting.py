@@ -1,0 +1,258 @@
+"""Network Transplanting against section 8.4 of its specification, exact parts first, then the method on digits."""
+
+from __future__ import annotations
+
+from itertools import permutations
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from methods._back_distillation import directions, flat, gate_shapes, input_gradient, surrogate
+from methods._transplant import Adapter, Transplanted, TransplantNetwork
+from methods._transplant_report import auc, balanced_error, best_bar
+from methods.fine_tune import FineTune
+from methods.network_transplanting import NetworkTransplanting
+from methods.networks import resnet8, small_vgg
+from methods.networks.vgg import SmallVGG
+from orchestrator.data import digits
+from orchestrator.execute import execute, run_with_needs
+from orchestrator.plan import resolve
+from orchestrator.recombination import recombine
+from orchestrator.result import Result
+from orchestrator.store import Store
+from orchestrator.trial import Trial
+
+BACKGROUND = (5, 6, 7, 8, 9)
+PRETRAIN = digits.classes(*BACKGROUND).named("pretrain")
+SPECIFIC = FineTune(epochs=15, lr=0.03, batch=32)
+QUICK = NetworkTransplanting(specific=FineTune(epochs=1), steps=5)
+
+
+def category(number):
+    return digits.classes(number, *BACKGROUND).binary(number, called="category").named(f"digit{number}")
+
+
+def smooth_module(seed):
+    """A task module with average pooling, where the surrogate is exact if its gates are."""
+    torch.manual_seed(seed)
+    layers = [nn.Conv2d(4, 6, 3, 1, 1), nn.ReLU(), nn.AvgPool2d(2), nn.Conv2d(6, 8, 3, 2, 1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
+              nn.Dropout(0.5), nn.Linear(8, 2)]  # fmt: skip
+    return nn.Sequential(*layers).double().eval()
+
+
+def start_at(depth, how="he", channels=4, seed=0):
+    return Adapter(channels=channels, depth=depth).begin(how, torch.Generator().manual_seed(seed))
+
+
+class TestGradients:
+    def test_1_equal_modules_and_the_identity_agree_exactly(self):
+        module, adapter = smooth_module(0), start_at(3, "dirac").double()
+        x, along = torch.rand(5, 4, 8, 8, dtype=torch.double), directions(torch.randn(5, 2, dtype=torch.double))
+        assert torch.equal(module(adapter(x)), module(x))
+        own, theirs = input_gradient(module, x, along), input_gradient(nn.Sequential(adapter, module), x, along)
+        assert torch.equal(own, theirs)
+
+    def test_2_the_surrogate_with_true_gates_is_the_gradient_where_pooling_is_an_average(self):
+        module, x = smooth_module(0), torch.randn(3, 4, 8, 8, dtype=torch.double)
+        along = directions(torch.randn(3, 2, dtype=torch.double))
+        gates, y = {}, x
+        for name, layer in flat(module):
+            if isinstance(layer, nn.ReLU):
+                gates[name] = (y > 0).double()
+            y = layer(y)
+        torch.testing.assert_close(surrogate(module, (4, 8, 8), along, gates), input_gradient(module, x, along), rtol=1e-12, atol=1e-12)
+
+    def test_2_with_max_pooling_it_is_another(self):
+        module = nn.Sequential(nn.Conv2d(4, 6, 3, 1, 1), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(96, 2)).double()
+        x, along = torch.randn(3, 4, 8, 8, dtype=torch.double), directions(torch.randn(3, 2, dtype=torch.double))
+        true = input_gradient(module, x, along)
+        assert (surrogate(module, (4, 8, 8), along, {}) - true).norm() / true.norm() > 0.3
+
+    def test_3_finite_differences_confirm_the_gradient(self):
+        module, x = smooth_module(0), torch.randn(2, 4, 8, 8, dtype=torch.double)
+        along = directions(torch.randn(2, 2, dtype=torch.double))
+        gradient = input_gradient(module, x, along).detach()
+        for _ in range(5):
+            step = torch.randn_like(x)
+            rise = ((module(x + 1e-6 * step) - module(x - 1e-6 * step)) * along).sum() / 2e-6
+            assert float(rise.detach()) == pytest.approx(float((gradient * step).sum()), rel=1e-5)
+
+    def test_directions_have_no_part_that_the_softmax_cannot_see(self):
+        two, many = directions(torch.randn(50, 2)), directions(torch.randn(50, 7))
+        torch.testing.assert_close(two.abs(), torch.ones(50, 2))
+        for drawn in (two, many):
+            torch.testing.assert_close(drawn.sum(1), torch.zeros(50), atol=1e-5, rtol=0)
+            torch.testing.assert_close(drawn.norm(dim=1), torch.full((50,), 2**0.5))
+
+    def test_gates_are_as_large_as_the_features_at_their_relu(self):
+        assert set(gate_shapes(smooth_module(0), (4, 8, 8)).values()) == {(6, 8, 8), (8, 2, 2)}
+
+    def test_layers_that_a_gradient_without_images_cannot_pass_are_named(self):
+        with pytest.raises(ValueError, match="is a BatchNorm2d; gradients without images pass"):
+            flat(nn.Sequential(nn.BatchNorm2d(3)))
+
+
+class TestMeasures:
+    def test_auc_and_errors_of_known_margins(self):
+        margin, labels = np.array([-2.0, -1.0, 0.5, 3.0, 1.0]), np.array([0, 0, 0, 1, 1])
+        assert auc(margin, labels) == 1.0
+        assert auc(-margin, labels) == 0.0
+        assert auc(np.zeros(5), labels) == 0.5
+        assert balanced_error(margin, labels) == pytest.approx((1 / 3 + 0) / 2)
+        assert 0.5 < best_bar(margin, labels) < 1.0
+        assert balanced_error(margin, labels, best_bar(margin, labels)) == 0
+
+
+class TestParts:
+    def test_a_transplant_network_grows_and_keeps_the_bits_of_what_is_there(self):
+        torch.manual_seed(0)
+        nets = [SmallVGG(width=4, channels=1, classes=2).eval() for _ in range(3)]
+        x = torch.randn(6, 1, 8, 8)
+        host, split = nets[0], "stage1"
+        net = TransplantNetwork(task=host.head(split).config, categories={})
+        net.task.load_state_dict(host.head(split).state_dict())
+        net = net.with_category("host", host.extractor(split), Adapter(channels=1, depth=0))
+        assert torch.equal(net(x, "host"), host(x))
+        for name, own in zip("ab", nets[1:], strict=True):
+            before = {c: net(x, c) for c in net.categories}
+            adapter = start_at(2)
+            adapter.move(0.25)
+            net = net.with_category(name, own.extractor(split), adapter)
+            assert all(torch.equal(net(x, c), y) for c, y in before.items())
+            assert torch.equal(net(x, name), Transplanted.of(own.extractor(split), adapter, host.head(split))(x))
+        assert list(net.categories) == ["host", "a", "b"]
+
+    def test_the_offset_moves_the_last_logit_only(self):
+        net = SmallVGG(width=4, channels=1, classes=2).eval()
+        adapter = start_at(1)
+        joined = Transplanted.of(net.extractor("stage1"), adapter, net.head("stage1"))
+        x = torch.randn(3, 1, 8, 8)
+        before = joined(x)
+        joined.adapter.move(-1.5)
+        torch.testing.assert_close(joined(x) - before, torch.tensor([[0.0, -1.5]] * 3))
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    return Store(tmp_path_factory.mktemp("transplants"))
+
+
+def result_of(store, method, guests=(1,), seed=0, network=None):
+    tasks = (PRETRAIN, category(0), *(category(g) for g in guests))
+    trial = resolve(Trial(method=method, network=network or small_vgg(), tasks=tasks, seed=seed), store)
+    assert trial.problems() == []
+    run_with_needs(trial, store)
+    outcome = execute(trial, store)
+    assert outcome.is_result, outcome.traceback
+    return Result(store, store.find(trial.key))
+
+
+def good(**settings):
+    return NetworkTransplanting(specific=SPECIFIC, steps=200, **settings)
+
+
+class TestMethod:
+    @pytest.mark.slow
+    def test_4_gradients_without_gates_agree_while_the_transplant_is_poor(self, store):
+        results = [result_of(store, good(gradients="lin"), (guest,)) for guest in (1, 2, 3)]
+        assert all(r.metric("gradient_loss", category=f"digit{g}") < 1e-4 for g, r in zip((1, 2, 3), results, strict=True))
+        assert np.mean([r.metric("balanced_error", category=f"digit{g}") for g, r in zip((1, 2, 3), results, strict=True)]) > 0.1
+
+    @pytest.mark.slow
+    def test_5_and_6_without_samples_gradients_at_noise_transplant_and_outputs_at_noise_do_worse(self, store):
+        def errors(method):
+            return np.array([result_of(store, method, (g,)).metric("balanced_error", category=f"digit{g}") for g in (1, 2, 3)])
+
+        gradients, outputs = errors(good()), errors(good(gradients="none", labels="synthetic"))
+        bare = errors(good(depth=0))
+        assert gradients.mean() < 0.12
+        assert gradients.mean() < outputs.mean() < bare.mean()
+        assert np.mean([result_of(store, good(), (g,)).metric("auc", category=f"digit{g}") for g in (1, 2, 3)]) > 0.94
+
+    def test_6_nothing_but_the_adapter_changes(self, store):
+        result = result_of(store, QUICK)
+        assert result.metric("retention", category="digit0") == 0.0
+        (certificates,) = result.record["frozen"].values()
+        assert set(certificates) == {"category", "task", "teacher"}
+        joined = result.module("transplanted", category="digit1")
+        needs = {n: Result(store, store.find(entry["key"])) for n, entry in result.record["needs"].items()}
+        own, host = needs["guest"].module("network", task="digit1"), needs["host"].module("network", task="digit0")
+        for mine, theirs in ((joined.category, own.extractor("stage1")), (joined.task, host.head("stage1"))):
+            assert all(torch.equal(a, b) for a, b in zip(mine.state_dict().values(), theirs.state_dict().values(), strict=True))
+
+    def test_fine_tuning_everything_breaks_the_rule_and_says_so(self, store):
+        result = result_of(store, QUICK.replace(gradients="none", labels="direct", samples=10, everything=True))
+        assert result.metric("retention", category="digit0") > 0
+
+    def test_guests_are_joined_in_turn_and_what_is_there_keeps_its_bits(self, store):
+        result = result_of(store, QUICK, (1, 2, 3))
+        assert [result.metric("retention", category=f"digit{c}") for c in range(4)] == [0, 0, 0, 0]
+        network = result.module("network")
+        assert list(network.categories) == ["digit0", "digit1", "digit2", "digit3"]
+        after, before = result.matrix("after"), result.matrix("before")
+        assert (after.rows, after.columns) == (("digit1", "digit2", "digit3"), ("digit0",))
+        alone = result_of(store, QUICK, (2,))
+        assert after.values[1, 0] == alone.metric("balanced_error", category="digit2")
+        assert before.values[1, 0] == alone.metric("bare_error", category="digit2")
+
+    def test_orders_share_every_adapter(self, store):
+        trials = [resolve(Trial(method=QUICK, network=small_vgg(), tasks=(PRETRAIN, category(0), *order), seed=0), store)
+                  for order in permutations([category(1), category(2), category(3)])]  # fmt: skip
+        assert len({t.key for t in trials}) == 6
+        assert len({need.key for t in trials for need in t.needs.values()}) == 4  # three guests and the host
+
+    def test_methods_of_comparison_share_the_specific_networks(self, store):
+        trials = [resolve(Trial(method=m, network=small_vgg(), tasks=(PRETRAIN, category(0), category(1)), seed=0), store)
+                  for m in (QUICK, QUICK.replace(gradients="none", labels="direct", samples=10), QUICK.replace(depth=0))]  # fmt: skip
+        assert len({need.key for t in trials for need in t.needs.values()}) == 2
+
+    def test_without_an_adapter_the_error_is_recombines_own_entry(self, store):
+        result = result_of(store, QUICK.replace(depth=0))
+        tasks = (PRETRAIN, category(0), category(1))
+        needed = [store.find(result.record["needs"][n]["key"]) for n in ("host", "guest")]
+        networks = [Result(store, record).module("network", task=f"digit{i}") for i, record in enumerate(needed)]
+        resolved = resolve(Trial(method=QUICK, network=small_vgg(), tasks=tasks, seed=0), store).tasks
+        scores = recombine([n.extractor("stage1") for n in networks], [n.head("stage1") for n in networks], resolved[1:], torch.device("cpu"))
+        assert 1 - scores.by_extractor.accuracy[1, 0] == pytest.approx(result.metric("error", category="digit1"), abs=1e-12)
+        assert result.metric("balanced_error", category="digit1") == result.metric("bare_error", category="digit1")
+
+    @pytest.mark.parametrize(
+        "changes",
+        [{"gradients": "dummy"}, {"gradients": "real", "samples": 10}, {"start": "dirac"}, {"scale": "fitted"}, {"depth": 1, "spread": 2.0},
+         {"gradients": "none", "labels": "both", "samples": 20}, {"labels": "synthetic"}, {"labels": "direct", "samples": 10, "calibrate": "labels"},
+         {"gradients": "none", "labels": "distill", "samples": 10, "calibrate": "teacher"}],
+    )  # fmt: skip
+    def test_every_form_trains(self, store, changes):
+        assert result_of(store, QUICK.replace(**changes)).outcome == "done"
+
+    def test_calibration_from_labels_helps_where_only_an_offset_is_missing(self, store):
+        plain = result_of(store, QUICK.replace(depth=0))
+        moved = result_of(store, QUICK.replace(depth=0, samples=100, calibrate="labels"))
+        assert moved.metric("auc", category="digit1") == plain.metric("auc", category="digit1")
+        assert moved.metric("balanced_error", category="digit1") < plain.metric("balanced_error", category="digit1")
+
+    @pytest.mark.parametrize(
+        ("changes", "message"),
+        [({"split": "stage9"}, "no split point 'stage9'"), ({"gradients": "real"}, "need images, and samples is 0"),
+         ({"samples": 10}, "nothing here looks at them")],
+    )  # fmt: skip
+    def test_what_cannot_run_is_told_at_planning(self, store, changes, message):
+        trial = resolve(Trial(method=QUICK.replace(**changes), network=small_vgg(), tasks=(PRETRAIN, category(0), category(1)), seed=0), store)
+        assert message in str(trial.problems())
+
+    def test_tasks_that_have_no_category_in_common_are_told(self, store):
+        plain = digits.classes(1, *BACKGROUND).binary(1)
+        told = resolve(Trial(method=QUICK, network=small_vgg(), tasks=(PRETRAIN, category(0), plain), seed=0), store).problems()
+        assert "give both .binary(..., called='category')" in str(told)
+        ten = digits.named("ten")
+        told = resolve(Trial(method=QUICK, network=small_vgg(), tasks=(PRETRAIN, ten, category(1)), seed=0), store).problems()
+        assert "has 10 classes; a category against its background has two" in str(told)
+
+    def test_networks_that_gradients_without_images_cannot_pass_are_told(self, store):
+        tasks = (PRETRAIN, category(0), category(1))
+        for mode in ("lin", "dummy"):
+            told = resolve(Trial(method=QUICK.replace(gradients=mode), network=resnet8(width=4), tasks=tasks, seed=0), store).problems()
+            assert "is a BatchNorm2d; gradients without images pass convolutions" in str(told)
+        assert result_of(store, QUICK, network=resnet8(width=4)).outcome == "done"
