@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,8 +28,8 @@ def panels(results: Results, name: str) -> list[Panel]:
     """A matrix of every group that has it, the largest first."""
     found = [(group, pair) for group in results.groups() if (pair := group.matrix(name)) and 1 < pair[0].values.size <= ENTRIES]
     found.sort(key=lambda one: -one[1][0].values.size)
-    varying = [a for a in results.axes.values() if len({group.labels.get(a) for group, _ in found}) > 1]
-    return [Panel(_heading(group, varying, mean) or name, mean, half, group.labels) for group, (mean, half) in found]
+    groups = [group for group, _ in found]
+    return [Panel(_heading(group, _varying(group, groups), mean) or name, mean, half, group.labels) for group, (mean, half) in found]
 
 
 def overview(results: Results, name: str | None = None) -> bytes | None:
@@ -39,7 +39,7 @@ def overview(results: Results, name: str | None = None) -> bytes | None:
     if not shown or name is None:
         return None
     # Where the last axis has few values, they stand beside each other, so that the picture reads as a table.
-    varying = [a for a in shown[0].labels if len({p.labels[a] for p in shown}) > 1]
+    varying = _varying(shown[0], shown)
     last = len({p.labels[varying[-1]] for p in shown}) if varying else 1
     return heat_map([(p.heading, p.mean, p.half.values) for p in shown], name.replace("_", " "), columns=last if 1 < last <= 6 else 4)
 
@@ -50,6 +50,13 @@ def others(results: Results) -> Iterator[tuple[str, bytes]]:
     for name in names:
         if (picture := overview(results, name)) is not None:
             yield name.replace("_", " "), picture
+
+
+def _varying(one: Group | Panel, groups: Sequence[Group | Panel]) -> list[str]:
+    """Axes that tell this group from the others: the method, and those in which groups of its method differ."""
+    alike = [g for g in groups if g.labels.get("method") == one.labels.get("method")]
+    several = len(alike) < len(groups)
+    return [a for a in one.labels if (a == "method" and several) or len({g.labels[a] for g in alike}) > 1]
 
 
 def _heading(group: Group, varying: list[str], matrix: Matrix) -> str:

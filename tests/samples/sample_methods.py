@@ -17,7 +17,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from orchestrator.component import Part
-from orchestrator.method import Kept, Method, Metric, Plot, Resources, axis, roles
+from orchestrator.method import Kept, MatrixSpec, Method, Metric, Plot, Resources, axis, roles
 from orchestrator.optim import sgd
 from orchestrator.run import Run
 from orchestrator.trial import Trial
@@ -349,3 +349,21 @@ class Graded(Method):
         run.log(score=noise + level, by={"part": "a"})
         run.log(score=noise - 2.0 * self.order, by={"part": "b"})
         run.log(quality=-abs(self.rate - 2.0))
+
+
+class Tabled(Method):
+    """A matrix of as many rows as asked for, and one with a single entry."""
+
+    name = "tabled"
+    uses = frozenset({"seed"})
+    metrics = (Metric("score", headline=True),)
+    matrices = (MatrixSpec("table", "row", "column", headline=True), MatrixSpec("single", "row", "column"))
+
+    size: int = axis(2)
+    tone: str = axis("low")
+
+    def train(self, run: Run) -> None:
+        rows = [f"r{i}" for i in range(self.size)]
+        run.matrix("table", rows=rows, columns=["c0", "c1"], values=[[0.5, 0.25 * (run.seed or 0)]] * self.size)
+        run.matrix("single", rows=["r"], columns=["c"], values=[[1.0]])
+        run.log(score=1.0)
