@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from methods._residual import build
+from methods.networks.fcn import PerPixel
 from orchestrator.reading import Data, Noise, noise, normal
 from orchestrator.trial import NetworkSpec
 
@@ -24,7 +25,7 @@ Labels = Literal["none", "direct", "distill", "both", "synthetic"]
 SYNTHETIC = 2000  # synthetic features an epoch
 Gates = Mapping[str, Tensor]
 PASSED = (nn.Dropout, nn.Identity)
-KNOWN = (nn.Conv2d, nn.Linear, nn.ReLU, nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.Flatten, *PASSED)
+KNOWN = (nn.Conv2d, nn.Linear, nn.ReLU, nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.Upsample, nn.Flatten, *PASSED)
 
 
 def outputs(module: nn.Module, features: Sequence[int]) -> tuple[int, ...]:
@@ -79,7 +80,9 @@ def surrogate(module: nn.Module, features: Sequence[int], direction: Tensor, gat
     gates say ([B, ...]; everything where there is none), pooling spreads evenly, dropout passes (specification, section 3.3)."""
     d = direction
     for (name, layer), shape in reversed(list(zip(flat(module), _shapes(module, features), strict=True))):
-        if isinstance(layer, nn.Linear):
+        if isinstance(layer, PerPixel):
+            d = (d.movedim(1, -1) @ layer.weight).movedim(-1, 1)
+        elif isinstance(layer, nn.Linear):
             d = d @ layer.weight
         elif isinstance(layer, nn.Conv2d):
             d = _through_convolution(d, layer, shape)
@@ -87,6 +90,8 @@ def surrogate(module: nn.Module, features: Sequence[int], direction: Tensor, gat
             d = d * gates[name] if name in gates else d
         elif isinstance(layer, nn.Flatten):
             d = d.reshape(len(d), *shape)
+        elif isinstance(layer, nn.Upsample):
+            d = F.adaptive_avg_pool2d(d, (shape[1], shape[2])) * (d.shape[2] * d.shape[3] / (shape[1] * shape[2]))
         elif not isinstance(layer, PASSED):
             d = F.interpolate(d, size=tuple(shape[1:]), mode="nearest") * (d.shape[2] * d.shape[3] / (shape[1] * shape[2]))
     return d

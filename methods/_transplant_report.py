@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Literal, TypeVar, cast
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 
+from methods._margins import Array, Margins, auc, balanced_error, best_bar, logits_of, margins, overlap
 from methods._transplant import Adapter, Transplanted, TransplantNetwork
-from orchestrator.data.batches import in_order
 from orchestrator.method import MatrixSpec, Metric
 from orchestrator.network import Network
 from orchestrator.reading import Data
@@ -29,12 +28,11 @@ METRICS = (
     Metric("gap", by=("category",), higher_is_better=False),
     Metric("recovery", by=("category",)),
     Metric("gradient_loss", by=("category",), higher_is_better=False, optional=True),
+    Metric("iou", by=("category",), optional=True),
     Metric("retention", by=("category",), higher_is_better=False),
 )
 MATRICES = (MatrixSpec("after", "category", "task", headline=True), MatrixSpec("before", "category", "task"))
 Net = TypeVar("Net", bound=nn.Module)
-Array = NDArray[np.float64]
-Margins = tuple[Array, NDArray[np.int64]]
 
 
 def unfit(host: Task, guests: Sequence[Task]) -> Iterator[str]:
@@ -50,43 +48,6 @@ def unfit(host: Task, guests: Sequence[Task]) -> Iterator[str]:
 def laid_out(run: Run, net: Net) -> Net:
     """A network on the trial's device, in eval mode, in memory as a fit lays it out: another layout has other roundings."""
     return net.to(run.device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload,no-any-return]
-
-
-@torch.no_grad()
-def logits_of(run: Run, net: Callable[[Tensor], Tensor], data: Data) -> Margins:
-    """Logits [N, outputs] and labels [N] of all images of a part."""
-    found = [(net(x).cpu(), y.cpu()) for x, y in in_order(data, run.device)]
-    return torch.cat([one for one, _ in found]).double().numpy(), torch.cat([y for _, y in found]).numpy()
-
-
-def margins(run: Run, net: Callable[[Tensor], Tensor], data: Data) -> Margins:
-    """How far each image's (or pixel's) second logit is above its first, and labels; both [N]."""
-    logits, labels = logits_of(run, net, data)
-    return (logits[:, 1] - logits[:, 0]).ravel(), labels.ravel()
-
-
-def balanced_error(margin: Array, labels: NDArray[np.int64], bar: float = 0.0) -> float:
-    """Mean over both labels of the share of their images on the wrong side of `bar`."""
-    return float(np.mean([np.mean((margin[labels == label] > bar) != bool(label)) for label in (0, 1)]))
-
-
-def auc(margin: Array, labels: NDArray[np.int64]) -> float:
-    """Probability that an image of the category has the larger margin than one of the background; ties count half (Mann and Whitney)."""
-    from scipy.stats import rankdata
-
-    positive = int((labels == 1).sum())
-    ranks = rankdata(margin)[labels == 1].sum()
-    return float((ranks - positive * (positive + 1) / 2) / (positive * (len(labels) - positive)))
-
-
-def best_bar(margin: Array, labels: NDArray[np.int64]) -> float:
-    """The bar of least balanced error on these images: the middle of the widest gap where several are as good."""
-    points = np.unique(margin)
-    bars = np.concatenate([[points[0] - 1], (points[1:] + points[:-1]) / 2, [points[-1] + 1]])
-    errors = np.array([balanced_error(margin, labels, bar) for bar in bars])
-    widths = np.concatenate([[0.0], np.diff(points), [0.0]])
-    best = np.flatnonzero(errors == errors.min())
-    return float(bars[best[np.argmax(widths[best])]])
 
 
 def calibrated(run: Run, joined: Transplanted, own: Network, few: Data, how: Literal["labels", "teacher"]) -> float:
@@ -106,6 +67,8 @@ def report(run: Run, joined: Transplanted, own: Network, bare: Margins, guest: T
     run.log(error=float(np.mean((found["error"][0] > 0) != found["error"][1])), balanced_error=errors["error"], auc=auc(*found["error"]),
             own_error=errors["own"], bare_error=errors["bare"], gap=errors["error"] - errors["own"],
             recovery=(errors["bare"] - errors["error"]) / lost if lost > 0 else float("nan"), by=by)  # fmt: skip
+    if guest.masks:
+        run.log(iou=overlap(*found["error"]), by=by)
     if guest.held_out:  # a bar chosen on validation images says how much of the error is an offset only
         bar = best_bar(*margins(run, joined, guest.validation_part))
         run.log(calibrated_error=balanced_error(*found["error"], bar), by=by)

@@ -19,8 +19,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from methods._back_distillation import Gradients, Labels, both_gradients, impassable, sources
+from methods._margins import logits_of, margins
 from methods._transplant import Adapter, Start, Transplanted
-from methods._transplant_report import MATRICES, METRICS, calibrated, join_in_turn, laid_out, logits_of, margins, report, tabulate, unfit
+from methods._transplant_report import MATRICES, METRICS, calibrated, join_in_turn, laid_out, report, tabulate, unfit
 from methods.fine_tune import FineTune
 from orchestrator.canonical import derive
 from orchestrator.errors import nearest

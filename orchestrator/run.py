@@ -176,7 +176,8 @@ class Run:
 
     @torch.no_grad()
     def accuracy(self, net: nn.Module, data: Data, *, among: Sequence[int] | None = None) -> float:
-        """Share of images whose largest logit is the label's; `among` restricts the choice to these outputs. Leaves the net's mode as it was."""
+        """Share of images (where labels are masks: of pixels) whose largest logit is the label's; `among` restricts the choice to these outputs.
+        Leaves the net's mode as it was."""
         if self._fitting and data.part == "test" and not data.because:
             raise MethodError(f"stage {self._fitting!r}: the test part is not measured during a fit; watch task.validation_part")
         modes = {module: module.training for module in net.modules()}
@@ -190,7 +191,7 @@ class Run:
                 outputs = torch.tensor(list(among), device=self.device)
                 guess = outputs[logits[:, outputs].argmax(1)]
             hits += int((guess == y).sum())
-            total += len(y)
+            total += y.numel()
         for module, training in modes.items():
             module.training = training
         return hits / total if total else float("nan")

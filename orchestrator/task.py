@@ -58,6 +58,7 @@ class Task:
     held_out: float = 0.1
     positive: tuple[int | str, ...] | None = None
     called: str = ""
+    masks: bool = False
     shift: tuple[str, float] | None = None
     size: int | None = None
     coloured: bool = False
@@ -73,6 +74,12 @@ class Task:
         tasks with other positive classes have a class in common: all are about whatever it is."""
         _check_classes(f"{self.data}.binary()", positive)
         return replace(self, positive=positive, called=called)
+
+    def foreground(self) -> Task:
+        """The label of each pixel: 1 on the image's object, 0 elsewhere. For sets that have masks, see `orchestrator.data.canvases`."""
+        if not self.data.startswith("pasted/"):
+            raise InputError(f"{self.data} has no masks; pasted(...) makes a set that has")
+        return replace(self, masks=True)
 
     def shifted(self, kind: Shift, amount: float | None = None) -> Task:
         """Another domain made of the same images, training and test alike: `inverted`; `permuted` (one order of the pixels, `amount` numbers it,
@@ -134,6 +141,7 @@ class Task:
             name += f"-{self.share[0]}of{self.share[1]}"
         name += f"-{self.limit}" if self.limit else ""
         name += (f"-{self.shift[0]}" + (f"{self.shift[1]:g}" if self.shift[1] else "")) if self.shift else ""
+        name += "-foreground" if self.masks else ""
         return name + (f"-{self.size}px" if self.size else "") + ("-rgb" if self.coloured else "")
 
     def resolve(self, record: DataRecord) -> Task:
@@ -176,6 +184,8 @@ class Task:
     @property
     def class_names(self) -> tuple[str, ...]:
         """Names in label order. Only of a resolved task."""
+        if self.masks:
+            return ("background", "foreground")
         return self.kept_classes if self.positive is None else ("rest", self.called or "+".join(str(p) for p in self.positive))
 
     @property
@@ -185,7 +195,8 @@ class Task:
     def identity(self) -> dict[str, Any]:
         """What enters a trial's key: the digest, not the data's name. Verbs that were not used are not in it, so that new ones change no old key."""
         used = {"positive": list(self.positive) if self.positive else None, "called": self.called or None,
-                "shift": list(self.shift) if self.shift else None, "size": self.size, "rgb": self.coloured or None}  # fmt: skip
+                "shift": list(self.shift) if self.shift else None, "size": self.size, "rgb": self.coloured or None,
+                "masks": self.masks or None}  # fmt: skip
         return {"data": self.digest, "classes": list(self.kept_classes), "share": list(self.share), "limit": self.limit,
                 "held_out": self.held_out, "name": self.name, **{k: v for k, v in used.items() if v is not None}}  # fmt: skip
 

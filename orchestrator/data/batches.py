@@ -53,7 +53,8 @@ def _stored(task: Task, part: Part, device: torch.device, root: str) -> tuple[Pi
     images = sources.load_verified(task)
     chosen = sources.rows(task, part, images)
     x, y = images.test if part == "test" else images.train
-    labels = torch.from_numpy(sources.labels(task, images, y[chosen])).to(device)
+    found = sources.masks(task, images, part, chosen) if task.masks else sources.labels(task, images, y[chosen])
+    labels = torch.from_numpy(found).to(device)
     if task.shift or task.size or (task.coloured and x.shape[1] == 1):
         return Pixels(torch.from_numpy(changed(x[chosen], task, part)).to(device), None), labels
     if device.type == "cpu":
@@ -62,11 +63,11 @@ def _stored(task: Task, part: Part, device: torch.device, root: str) -> tuple[Pi
 
 
 def tensors(data: Data, device: torch.device) -> tuple[Pixels, Tensor]:
-    """Pixels and labels (int64, [N]) of a part of a task, on the device; shared by all who ask."""
+    """Pixels and labels (int64, [N]; masks: uint8, [N, H, W]) of a part of a task, on the device; shared by all who ask."""
     pixels, labels = _stored(data.task, data.part, device, str(data_root()))
     if data.chosen is None:
         return pixels, labels
-    index = nested(labels.cpu(), *data.chosen, name=data.task.name).to(device)
+    index = nested(labels.cpu() if labels.ndim == 1 else torch.zeros(len(labels)), *data.chosen, name=data.task.name).to(device)
     return Pixels(pixels.base, index if pixels.rows is None else pixels.rows[index]), labels[index]
 
 
@@ -97,10 +98,12 @@ class Feed:
         self.count = len(self.y)
         if not self.count:
             raise InputError(f"{data.task.name} has no {data.part} image; its task keeps too few or holds out too many")
+        if data.task.masks and (data.crop or data.flip):
+            raise InputError(f"{data.task.name}: images whose labels are masks are not augmented; shifts and flips would not move the masks")
         self.normalise = normaliser(data.task, device)
         whole = device.type == "cpu" and data.chosen is None
         self.ready = _ready(data.task, data.part, data.crop, str(data_root())) if whole else None
-        self.extra = {k: torch.tensor(mapping, device=device)[self.y] for k, mapping in data.labels}
+        self.extra = {k: torch.tensor(mapping, device=device)[self.y.long()] for k, mapping in data.labels}
 
     def __len__(self) -> int:
         return self.count
@@ -142,7 +145,7 @@ class Feed:
             moved = None if shifts is None else shifts[here]
             flipped = None if flips is None else flips[here]
             x = self._from_bytes(index, moved, flipped) if self.ready is None else _cut(self.ready, index, crop, moved, flipped)
-            yield {"x": x, "y": self.y[index], **{k: v[index] for k, v in self.extra.items()}}
+            yield {"x": x, "y": self.y[index].long(), **{k: v[index] for k, v in self.extra.items()}}
 
     def _from_bytes(self, index: Tensor, shifts: Tensor | None, flips: Tensor | None) -> Tensor:
         """Images as they are kept, moved, then normalised."""
@@ -220,4 +223,4 @@ def in_order(data: Data, device: torch.device, batch: int = 512) -> Iterator[tup
     x, y = tensors(data, device)
     normalise = normaliser(data.task, device)
     for start in range(0, len(y), batch):
-        yield normalise(x.take(slice(start, start + batch))), y[start : start + batch]
+        yield normalise(x.take(slice(start, start + batch))), y[start : start + batch].long()

@@ -23,6 +23,15 @@ def changed(x: Pixels, task: Task, part: str) -> Pixels:
     return np.ascontiguousarray(x)
 
 
+def moved(masks: Pixels, task: Task) -> Pixels:
+    """Masks [N, 1, H, W] of 0 and 1 where the task's images have their pixels: only what moves pixels concerns them."""
+    if task.shift and task.shift[0] in ("rotated", "permuted"):
+        masks = _shifted(masks, task.shift[0], task.shift[1], "")
+    if task.size:
+        masks = (_resized(masks * np.uint8(255), task.size) >= 128).astype(np.uint8)
+    return np.ascontiguousarray(masks)
+
+
 def _shifted(x: Pixels, kind: str, amount: float, stream: str) -> Pixels:
     if kind == "inverted":
         return 255 - x

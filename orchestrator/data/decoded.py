@@ -81,8 +81,9 @@ def mapped(folder: Path, part: str) -> tuple[Pixels, Labels]:
 def content_digest(folder: Path) -> str:
     """SHA-256 over the decoded pixels and labels, as `spolia data verify` compares it."""
     sha = hashlib.sha256()
-    for name in (f"{part}{what}.npy" for part in PARTS for what in ("", "_labels")):
-        with open(folder / name, "rb") as file:
+    paths = [folder / f"{part}{what}.npy" for part in PARTS for what in ("", "_labels", "_masks")]
+    for path in (p for p in paths if p.exists() or not p.name.endswith("_masks.npy")):
+        with open(path, "rb") as file:
             sha.update(hashlib.file_digest(file, "sha256").digest())
     return sha.hexdigest()
 

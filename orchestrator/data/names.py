@@ -10,7 +10,7 @@ from orchestrator.errors import DataError, nearest
 from orchestrator.task import Task
 
 TORCHVISION_SETS = ("MNIST", "FashionMNIST", "KMNIST", "CIFAR10", "CIFAR100", "SVHN", "STL10", "USPS")
-KINDS = ("digits", "torchvision", "parquet", "folder")
+KINDS = ("digits", "torchvision", "parquet", "folder", "pasted")
 
 digits = Task(data="digits")
 """scikit-learn's digits: 1,797 real 8x8 grey images of 10 classes that ship with the package; 1,200 to train and 597 to test, our own fixed split."""
@@ -38,6 +38,16 @@ def image_folder(path: str, *, size: int | None = None) -> Task:
     return Task(data=_name("folder", path, {}, None, size))
 
 
+def pasted(objects: Task, *, seed: int = 0) -> Task:
+    """A grey set's images as objects on textured canvases, 4 pixels larger each way and drawn by the seed, with a mask of each object's pixels:
+    `pasted(torchvision_set("FashionMNIST"))`. The classes are the objects'; `.foreground()` makes the masks the labels."""
+    name, _, query = objects.data.partition("?")
+    if objects != Task(data=objects.data) or name.startswith("pasted/"):
+        raise DataError(f"pasted() takes a whole set, such as pasted(digits).classes(0, 1), not {objects.data} with something taken from it")
+    options = dict(parse_qsl(query)) | {"canvas": str(seed)}
+    return Task(data=f"pasted/{name}?{urlencode(sorted(options.items()))}")
+
+
 def _name(kind: str, path: str, options: Mapping[str, tuple[str, str]], where: Mapping[str, str] | None, size: int | None) -> str:
     if not path.strip("/") or "?" in path:
         raise DataError(f"{kind}: {path!r} is not a folder or an address")
@@ -61,6 +71,12 @@ class Source:
         return int(self.options["size"]) if "size" in self.options else None
 
     @property
+    def objects(self) -> str:
+        """The name of the set whose images are pasted."""
+        rest = sorted((k, v) for k, v in self.options.items() if k != "canvas")
+        return self.path + (f"?{urlencode(rest)}" if rest else "")
+
+    @property
     def where(self) -> dict[str, str]:
         return {k.removeprefix("where."): v for k, v in self.options.items() if k.startswith("where.")}
 
@@ -72,4 +88,7 @@ def parse(name: str) -> Source:
     if kind not in KINDS or (kind == "torchvision" and path not in TORCHVISION_SETS) or (kind in ("parquet", "folder") and not path):
         known = f"torchvision/NAME with NAME one of {', '.join(TORCHVISION_SETS)}"
         raise DataError(f"no data set is called {name!r}. A name is 'digits', {known}, parquet/FOLDER or folder/FOLDER")
-    return Source(kind, path, dict(parse_qsl(query)))
+    source = Source(kind, path, dict(parse_qsl(query)))
+    if kind == "pasted":
+        parse(source.objects)
+    return source

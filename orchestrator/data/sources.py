@@ -13,6 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from orchestrator.canonical import derive
+from orchestrator.data.canvases import pasted_arrays
+from orchestrator.data.changes import moved
 from orchestrator.data.decoded import content_digest, decode_all, decoded, mapped, write_arrays
 from orchestrator.data.names import Source, parse
 from orchestrator.data.parquet_files import ParquetReader
@@ -55,6 +57,9 @@ def _decoded(name: str, root: Path | None) -> tuple[Path, dict[str, Any]]:
         files = torchvision_files(source.path, root) if source.kind == "torchvision" else []
         stamp = [name, [[str(f), f.stat().st_size, f.stat().st_mtime_ns] for f in files] or str(root)]
         return decoded(stamp, lambda folder: _from_arrays(name, source, root, folder))
+    if source.kind == "pasted":
+        objects = _load(source.objects, root)
+        return decoded([name, objects.record.digest], lambda folder: _from_objects(name, source, objects, folder))
     place = place_of(source, root)
     reader = ParquetReader(place, source) if source.kind == "parquet" else FolderReader(place)
     listed = reader.files if isinstance(reader, ParquetReader) else _folder_files(Path(place))
@@ -74,6 +79,19 @@ def _from_arrays(name: str, source: Source, root: Path | None, folder: Path) -> 
         sha.update(y.astype("<i8").tobytes())
         write_arrays(folder, part, x, y)
     return _about(name, folder, classes, sha.hexdigest())
+
+
+def _from_objects(name: str, source: Source, objects: Images, folder: Path) -> dict[str, Any]:
+    if objects.record.shape[0] != 1:
+        raise DataError(f"{name}: {source.objects} has {objects.record.shape[0]} channels; grey objects are pasted on canvases")
+    sha = hashlib.sha256()
+    for part, (x, y) in (("train", objects.train), ("test", objects.test)):
+        images, found = pasted_arrays(x, int(source.options.get("canvas", "0")), part)
+        for array in (images, found, y.astype("<i8")):
+            sha.update(array.tobytes())
+        write_arrays(folder, part, images, y)
+        np.save(folder / f"{part}_masks.npy", found)
+    return _about(name, folder, objects.record.classes, sha.hexdigest())
 
 
 def _from_files(name: str, reader: ParquetReader | FolderReader, folder: Path, size: int | None) -> dict[str, Any]:
@@ -133,6 +151,14 @@ def rows(task: Task, part: Part, images: Images) -> NDArray[np.int64]:
             members = members[len(members) - held_out :] if part == "validation" else members[: len(members) - held_out]
         chosen.append(members)
     return np.sort(np.concatenate(chosen))
+
+
+def masks(task: Task, images: Images, part: Part, chosen: NDArray[np.int64]) -> Pixels:
+    """Of these images the pixels that are the object's, [N, H, W] of 0 and 1, moved and scaled as the images are."""
+    path = images.folder / f"{'test' if part == 'test' else 'train'}_masks.npy"
+    if not path.is_file():
+        raise DataError(f"{task.data} has no masks, so .foreground() cannot be told; pasted(...) makes a set that has")
+    return moved(np.load(path, mmap_mode="r")[chosen], task)[:, 0]
 
 
 def labels(task: Task, images: Images, y: Labels) -> Labels:

@@ -10,8 +10,8 @@ import torch
 from torch import nn
 
 from methods._back_distillation import directions, flat, gate_shapes, input_gradient, surrogate
+from methods._margins import auc, balanced_error, best_bar
 from methods._transplant import Adapter, Transplanted, TransplantNetwork
-from methods._transplant_report import auc, balanced_error, best_bar
 from methods.fine_tune import FineTune
 from methods.network_transplanting import NetworkTransplanting
 from methods.networks import resnet8, small_vgg
