@@ -12,7 +12,7 @@ from torch import nn
 
 from methods._margins import Array, Margins, auc, balanced_error, best_bar, logits_of, margins, overlap
 from methods._transplant import Adapter, Transplanted, TransplantNetwork
-from orchestrator.method import MatrixSpec, Metric
+from orchestrator.method import MatrixSpec, Metric, Plot
 from orchestrator.network import Network
 from orchestrator.reading import Data
 from orchestrator.run import Run
@@ -23,14 +23,18 @@ METRICS = (
     Metric("balanced_error", by=("category",), higher_is_better=False, headline=True),
     Metric("auc", by=("category",), headline=True),
     Metric("calibrated_error", by=("category",), higher_is_better=False, optional=True),
+    Metric("validation_error", by=("category",), higher_is_better=False, optional=True),
     Metric("own_error", by=("category",), higher_is_better=False),
     Metric("bare_error", by=("category",), higher_is_better=False),
     Metric("gap", by=("category",), higher_is_better=False),
     Metric("recovery", by=("category",)),
     Metric("gradient_loss", by=("category",), higher_is_better=False, optional=True),
+    Metric("samples", higher_is_better=False, optional=True),
+    Metric("error_at", by=("place",), higher_is_better=False),
     Metric("iou", by=("category",), optional=True),
     Metric("retention", by=("category",), higher_is_better=False),
 )
+PLOTS = (Plot("balanced_error", "samples", along="samples"), Plot("auc", "samples", along="samples"))
 MATRICES = (MatrixSpec("after", "category", "task", headline=True), MatrixSpec("before", "category", "task"))
 Net = TypeVar("Net", bound=nn.Module)
 
@@ -70,16 +74,18 @@ def report(run: Run, joined: Transplanted, own: Network, bare: Margins, guest: T
     if guest.masks:
         run.log(iou=overlap(*found["error"]), by=by)
     if guest.held_out:  # a bar chosen on validation images says how much of the error is an offset only
-        bar = best_bar(*margins(run, joined, guest.validation_part))
-        run.log(calibrated_error=balanced_error(*found["error"], bar), by=by)
+        held_out = margins(run, joined, guest.validation_part)
+        run.log(calibrated_error=balanced_error(*found["error"], best_bar(*held_out)), validation_error=balanced_error(*held_out), by=by)
     curve = [p.value for fitted in run.fits.values() for p in fitted.curves if p.name.endswith("/back")]
     if curve:
         run.log(gradient_loss=curve[-1], by=by)
 
 
 def tabulate(run: Run) -> None:
-    """Balanced error of every guest with the host's task module, before and after."""
+    """Balanced error of every guest with the host's task module, before and after, and by the place at which it was joined."""
     _, host, *guests = run.tasks
+    for place, guest in enumerate(guests, start=1):
+        run.log(error_at=run.metrics["balanced_error", (("category", guest.name),)], by={"place": str(place)})
     for name, metric in (("before", "bare_error"), ("after", "balanced_error")):
         values = [[run.metrics[metric, (("category", g.name),)]] for g in guests]
         run.matrix(name, rows=[g.name for g in guests], columns=[host.name], values=np.array(values))

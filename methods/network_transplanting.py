@@ -21,7 +21,8 @@ from torch.nn import functional as F
 from methods._back_distillation import Gradients, Labels, both_gradients, impassable, sources
 from methods._margins import logits_of, margins
 from methods._transplant import Adapter, Start, Transplanted
-from methods._transplant_report import MATRICES, METRICS, calibrated, join_in_turn, laid_out, report, tabulate, unfit
+from methods._transplant_report import MATRICES, METRICS, PLOTS, calibrated, join_in_turn, laid_out, report, tabulate, unfit
+from methods.compatible_features import CompatibleFeatures
 from methods.fine_tune import FineTune
 from orchestrator.canonical import derive
 from orchestrator.errors import nearest
@@ -43,7 +44,7 @@ class NetworkTransplanting(Method):
     tasks = roles("pretrain", "host", "guests", at_least=3)
     metrics = METRICS
     components = (Kept("transplanted", by=("category",)), Kept("network", optional=True))
-    matrices = MATRICES
+    matrices, plots = MATRICES, PLOTS
 
     split: str = axis("stage1", over=("stage1", "stage2"), help="where the networks are cut")
     depth: int = axis(3, over=(0, 1, 3), help="convolutions of the adapter; 0 is no adapter")
@@ -63,16 +64,16 @@ class NetworkTransplanting(Method):
     batch: int = axis(64, over=(32, 64))
     lr: float = axis(1e-2, over=(1e-3, 1e-2), help="highest learning rate of Adam's one-cycle schedule")
     specific: FineTune = axis(FineTune(), smoke=FineTune(epochs=1), help="how the categories' own networks are trained")
+    jointly: CompatibleFeatures | None = axis(None, help="how host and guest are trained instead, together and from scratch, for one guest")
 
     @property
     def trained(self) -> bool:
         return self.depth > 0 and (self.gradients != "none" or self.labels != "none")
 
     def canonical(self) -> Self:
-        idle = ["start"] if not self.depth else []
+        idle = (["start"] if not self.depth else []) + (["specific"] if self.jointly else [])
         idle += [*TRAINING] if not self.trained else []
-        idle += ["gates"] if self.gradients != "dummy" else []
-        idle += ["scale"] if self.gradients == "none" else []
+        idle += {"none": ["gates", "scale"], "dummy": []}.get(self.gradients, ["gates"])
         idle += ["weight"] if "none" in (self.gradients, self.labels) else []
         idle += ["spread"] if self.gradients != "noise" and self.labels != "synthetic" else []
         silent = self.reset(*idle)
@@ -86,13 +87,16 @@ class NetworkTransplanting(Method):
             yield f"gradients={self.gradients}, labels={self.labels}, calibrate={self.calibrate} need images, and samples is 0"
         if self.samples and not seen:
             yield f"samples={self.samples}, but nothing here looks at them (gradients={self.gradients}, labels={self.labels})"
+        if self.jointly is not None and len(trial.tasks) > 3:
+            yield "jointly trains the host with one guest, so several guests have no host in common"
         yield from unfit(trial.tasks[1], trial.tasks[2:])
         if trial.network and self.gradients in ("lin", "dummy"):
             yield from impassable(trial.network, self.split)
 
     def needs(self, trial: Trial) -> Mapping[str, Trial]:
         first, host, *guests = trial.tasks
-        own = {n: trial.replace(method=self.specific, tasks=(first, t)) for n, t in (("host", host), ("guest", guests[0]))}
+        own = {n: trial.replace(method=self.jointly or self.specific, tasks=(host, guests[0]) if self.jointly else (first, t))
+               for n, t in (("host", host), ("guest", guests[0]))}  # fmt: skip
         return own if len(guests) == 1 else {"host": own["host"], **{g.name: trial.replace(tasks=(first, host, g)) for g in guests}}
 
     def train(self, run: Run) -> None:
@@ -121,6 +125,7 @@ class NetworkTransplanting(Method):
         if few is not None and self.calibrate != "none":
             joined.adapter.move(calibrated(run, joined, own, few, self.calibrate))
         report(run, joined, own, bare, guest)
+        run.log(samples=self.samples)
         run.log(retention=float(abs(logits_of(run, origin, host.test)[0] - before).max()), by={"category": host.name})
         run.keep("transplanted", joined, by={"category": guest.name})
 

@@ -12,11 +12,13 @@ from torch import nn
 from methods._back_distillation import directions, flat, gate_shapes, input_gradient, surrogate
 from methods._margins import auc, balanced_error, best_bar
 from methods._transplant import Adapter, Transplanted, TransplantNetwork
+from methods.compatible_features import CompatibleFeatures
 from methods.fine_tune import FineTune
 from methods.network_transplanting import NetworkTransplanting
-from methods.networks import resnet8, small_vgg
+from methods.networks import resnet8, small_fcn, small_vgg
+from methods.networks.fcn import PerPixel
 from methods.networks.vgg import SmallVGG
-from orchestrator.data import digits
+from orchestrator.data import digits, pasted
 from orchestrator.execute import execute, run_with_needs
 from orchestrator.plan import resolve
 from orchestrator.recombination import recombine
@@ -256,3 +258,32 @@ class TestMethod:
             told = resolve(Trial(method=QUICK.replace(gradients=mode), network=resnet8(width=4), tasks=tasks, seed=0), store).problems()
             assert "is a BatchNorm2d; gradients without images pass convolutions" in str(told)
         assert result_of(store, QUICK, network=resnet8(width=4)).outcome == "done"
+
+    def test_host_and_guest_may_be_trained_together(self, store):
+        together = CompatibleFeatures(ingredients=("common",), epochs=1)
+        result = result_of(store, QUICK.replace(jointly=together, depth=0))
+        needs = result.record["needs"]
+        assert needs["host"]["key"] == needs["guest"]["key"]
+        assert result.metric("balanced_error", category="digit1") == result.metric("bare_error", category="digit1")
+        tasks = (PRETRAIN, category(0), category(1), category(2))
+        told = resolve(Trial(method=QUICK.replace(jointly=together), network=small_vgg(), tasks=tasks, seed=0), store).problems()
+        assert "several guests have no host in common" in str(told)
+
+    def test_pixels_of_pasted_objects_are_told_through_an_adapter(self, store):
+        images = pasted(digits)
+        tasks = (images.classes(*BACKGROUND).foreground().images(limit=100).named("pretrain"),
+                 *(images.classes(c).foreground().images(limit=60).named(f"digit{c}") for c in (0, 1)))  # fmt: skip
+        for gradients in ("noise", "dummy"):
+            trial = resolve(Trial(method=QUICK.replace(gradients=gradients), network=small_fcn(width=4), tasks=tasks, seed=0), store)
+            assert trial.problems() == []
+            run_with_needs(trial, store)
+            assert execute(trial, store).kind == "done"
+            result = Result(store, store.find(trial.key))
+            assert 0 <= result.metric("iou", category="digit1") <= 1
+            assert result.metric("retention", category="digit0") == 0
+            assert result.component("transplanted", category="digit1").ready()(torch.randn(2, 1, 12, 12)).shape == (2, 2, 12, 12)
+
+    def test_the_surrogate_passes_layers_of_pixels(self):
+        module = nn.Sequential(nn.Upsample(scale_factor=2), nn.Conv2d(3, 4, 3, 1, 1), PerPixel(4, 2)).double()
+        x, along = torch.randn(2, 3, 6, 6, dtype=torch.double), directions(torch.randn(2, 2, 12, 12, dtype=torch.double))
+        torch.testing.assert_close(surrogate(module, (3, 6, 6), along, {}), input_gradient(module, x, along))
