@@ -76,8 +76,7 @@ class NetworkTransplanting(Method):
         idle += {"none": ["gates", "scale"], "dummy": []}.get(self.gradients, ["gates"])
         idle += ["weight"] if "none" in (self.gradients, self.labels) else []
         idle += ["spread"] if self.gradients != "noise" and self.labels != "synthetic" else []
-        silent = self.reset(*idle)
-        return silent if self.trained else silent.replace(gradients="none", labels="none")
+        return self.reset(*idle) if self.trained else self.reset(*idle).replace(gradients="none", labels="none")
 
     def check(self, trial: Trial) -> Iterable[str]:
         if trial.network and self.split not in trial.network.splits:
