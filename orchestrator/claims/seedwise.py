@@ -66,7 +66,7 @@ def apart(first: Labels, second: Labels) -> tuple[str, str, str]:
     """Both texts without what they share, and what they share, said first."""
     common = {axis: value for axis, value in first.items() if second.get(axis) == value}
     one, other = ({a: v for a, v in labels.items() if a not in common} for labels in (first, second))
-    return text(one), text(other), f"{text(common)}: " if common else ""
+    return text(one), text(other), f"{shared}: " if (shared := text(common)) else ""
 
 
 def text(labels: Labels) -> str:

@@ -8,7 +8,7 @@ from sample_methods import Graded
 from orchestrator.claims import GainHigher, Higher, Recovered, Related, Unchanged, Varies, Within, verdicts
 from orchestrator.errors import SweepError
 from orchestrator.execute import execute
-from orchestrator.grid import product
+from orchestrator.grid import product, union
 from orchestrator.plan import make_plan
 from orchestrator.results import Results
 from orchestrator.sweep import Sweep
@@ -56,6 +56,19 @@ def test_each_side_may_be_taken_at_its_best_by_another_metric(store):
 def test_a_negative_bar_says_how_much_lower_is_allowed(store):
     (found,) = decided(store, Higher(metric="score", where=MIDDLE | A, than=CEILING | A, by=-0.3), kind=list(KINDS))
     assert (found.verdict, found.claim) == ("reproduced", "part=a: score is higher at kind=middle than at kind=ceiling or at most 0.3 lower")
+
+
+def test_what_cells_are_to_lack_is_not_said(store):
+    first, second = {"kind": "middle", "rate": "-"}, {"kind": "floor", "rate": "-"}
+    grid = union(Graded.grid(kind=list(KINDS)), Graded.grid(kind=["floor"], rate=[2.0, 3.0]))
+    cells = product(grid, seed=range(3))
+    sweep = Sweep(question="?", cells=cells, expect=len(cells), claims=[Higher(metric="score", where=first | A, than=second | A)])
+    for trial in make_plan("asked", sweep, store).todo:
+        execute(trial, store)
+    plan = make_plan("asked", sweep, store)
+    (found,) = verdicts(plan.claims, Results(plan, store))
+    assert found.claim == "part=a: score is higher at kind=middle than at kind=floor"
+    assert found.evidence == "difference 0.800 ±0.000"
 
 
 def test_gains_are_compared_within_seeds(store):
