@@ -64,6 +64,8 @@ def at(gradients: str, labels: str, samples: int, depth: int = 3) -> dict[str, s
 
 ZERO = at("noise", "none", 0)
 
+PAIRS = ("tasks",)  # categories and seeds
+
 sweep = Sweep(
     question=__doc__,
     cells=union(
@@ -86,24 +88,32 @@ sweep = Sweep(
     expect=396,
     claims=[
         *(
-            Higher(metric="balanced_error", where=CLS | at("none", how, n), than=CLS | ZERO, paper="T1" if n == 100 else "T5")
+            Higher(metric="balanced_error", pairs=PAIRS, where=CLS | at("none", how, n), than=CLS | ZERO, paper="T1" if n == 100 else "T5")
             for n in (100, 10, 20)
             for how in ("direct", "distill")
         ),
         *(
-            Higher(metric="balanced_error", where=CLS | at("none", how, n), than=CLS | at("noise", "direct", n), paper="T2")
+            Higher(metric="balanced_error", pairs=PAIRS, where=CLS | at("none", how, n), than=CLS | at("noise", "direct", n), paper="T2")
             for n in SAMPLES
             for how in ("direct", "distill", "both")
         ),
         *(
-            Higher(metric="balanced_error", where=CLS | at("none", "direct", n, 3), than=CLS | at("none", "direct", n, 1), paper="T5, depth")
+            Higher(
+                metric="balanced_error", pairs=PAIRS, where=CLS | at("none", "direct", n, 3), than=CLS | at("none", "direct", n, 1), paper="T5, depth"
+            )
             for n in (10, 20)
         ),
         *(Within(metric="retention", where=task, below=1e-12, paper="T3") for task in (CLS, SEG)),
         *(Within(metric="balanced_error", where=CLS | at("none", "none", 0, depth), above=0.4, paper="T6") for depth in (0, 3)),
-        Higher(metric="balanced_error", where=CLS | at("none", "synthetic", 0), than=CLS | ZERO, paper="outputs"),
-        *(Higher(metric="balanced_error", where=SEG | at("none", "direct", n), than=SEG | ZERO, paper="T1" if n == 100 else "T5") for n in (100, 10)),
-        *(Higher(metric="balanced_error", where=SEG | at("none", "direct", n), than=SEG | at("noise", "direct", n), paper="T2") for n in (10, 100)),
+        Higher(metric="balanced_error", pairs=PAIRS, where=CLS | at("none", "synthetic", 0), than=CLS | ZERO, paper="outputs"),
+        *(
+            Higher(metric="balanced_error", pairs=PAIRS, where=SEG | at("none", "direct", n), than=SEG | ZERO, paper="T1" if n == 100 else "T5")
+            for n in (100, 10)
+        ),
+        *(
+            Higher(metric="balanced_error", pairs=PAIRS, where=SEG | at("none", "direct", n), than=SEG | at("noise", "direct", n), paper="T2")
+            for n in (10, 100)
+        ),
         *(Within(metric="balanced_error", where=SEG | at("none", "none", 0, depth), above=0.4, paper="T6") for depth in (0, 3)),
     ],
 )

@@ -1,6 +1,7 @@
 """Claims: statements of a paper as tests on a sweep's results.
 
-A verdict rests on differences paired by seed: other axes are averaged within a seed first, so n counts distinct seeds. `reproduced` and
+A verdict rests on differences paired by seed: other axes are averaged within a seed first, so n counts distinct seeds, unless a claim names axes
+that make pairs, too. `reproduced` and
 `not reproduced` need a 95 % interval (Student's t) on one side of the bar; whatever the interval straddles is `undecided`, and so is anything with
 fewer than two seeds.
 """

@@ -16,12 +16,15 @@ class Higher(Claim):
     """`metric` is higher where cells are as `where` says than where they are as `than` says, by more than `by`.
 
     With `choose`, of the settings that each side leaves open only those with the highest mean of that metric count: name one of validation data.
+    With `pairs`, values of these axes make pairs as seeds do (categories, say), instead of being averaged within a seed; n counts the
+    pairs. Pairs of one seed share what the seed draws, so the interval may be too narrow.
     """
 
     where: Labels
     than: Labels
     by: float = 0.0
     choose: str = ""
+    pairs: tuple[str, ...] = ()
 
     @property
     def measured(self) -> Sequence[str]:
@@ -29,15 +32,17 @@ class Higher(Claim):
 
     @property
     def named(self) -> Sequence[Labels]:
-        return (self.where, self.than)
+        return (self.where, self.than, dict.fromkeys(self.pairs, ""))
 
     def decide(self, results: Results) -> Verdict:
-        sides = [best(results, self.choose, side) if self.choose else side for side in self.named]
-        found = difference(results, self.metric, *sides)
+        sides = [best(results, self.choose, side) if self.choose else side for side in (self.where, self.than)]
+        found = difference(results, self.metric, sides[0], sides[1], self.pairs)
         more = f" by more than {self.by:g}" if self.by > 0 else f" or at most {-self.by:g} lower" if self.by else ""
         first, second, common = apart(self.where, self.than)
         claim = f"{common}{self.metric} is higher at {first} than at {second}{more}" + (f", each at its best {self.choose}" if self.choose else "")
-        chosen = [text({a: v for a, v in new.items() if a not in old}) or "one setting" for new, old in zip(sides, self.named, strict=True)]
+        chosen = [
+            text({a: v for a, v in new.items() if a not in old}) or "one setting" for new, old in zip(sides, (self.where, self.than), strict=True)
+        ]
         evidence = f"difference {found}" + (f" ({chosen[0]} against {chosen[1]})" if self.choose else "")
         low, high = found.mean - found.half, found.mean + found.half
         return self.verdict(claim, evidence, found.n, holds=low > self.by, fails=high < self.by)

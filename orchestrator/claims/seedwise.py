@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -33,18 +33,19 @@ def values_of(results: Results, result: Result, metric: str, labels: Labels) -> 
     return {tuple(sorted(m["labels"].items())): float(m["value"]) for m in found if all(m["labels"].get(k, v[0]) in v for k, v in wanted.items())}
 
 
-def by_seed(results: Results, metric: str, labels: Labels) -> dict[str, float]:
-    """By seed the metric's mean over the cells with these labels; cells without a finite value are left out."""
+def by_seed(results: Results, metric: str, labels: Labels, pairs: Sequence[str] = ()) -> dict[str, float]:
+    """By seed (and the values of these axes) the metric's mean over the cells with these labels; cells without a finite value are left out."""
     found: dict[str, list[float]] = {}
     for cell, result in matching(results, labels):
         if values := values_of(results, result, metric, labels):
-            found.setdefault(str(cell.trial.seed), []).append(float(np.mean(list(values.values()))))
-    return {seed: float(np.mean(many)) for seed, many in found.items()}
+            place = " ".join([str(cell.trial.seed), *(shown(cell, full_name(results, axis)) for axis in pairs)])
+            found.setdefault(place, []).append(float(np.mean(list(values.values()))))
+    return {place: float(np.mean(many)) for place, many in found.items()}
 
 
-def difference(results: Results, metric: str, first: Labels, second: Labels) -> Estimate:
-    """Mean over seeds of the metric at `first` less that at `second`."""
-    one, other = by_seed(results, metric, first), by_seed(results, metric, second)
+def difference(results: Results, metric: str, first: Labels, second: Labels, pairs: Sequence[str] = ()) -> Estimate:
+    """Mean over seeds (and the values of these axes) of the metric at `first` less that at `second`."""
+    one, other = by_seed(results, metric, first, pairs), by_seed(results, metric, second, pairs)
     return estimate([one[seed] - other[seed] for seed in one if seed in other])
 
 

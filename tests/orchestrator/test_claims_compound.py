@@ -71,6 +71,18 @@ def test_what_cells_are_to_lack_is_not_said(store):
     assert found.evidence == "difference 0.800 ±0.000"
 
 
+def test_values_of_an_axis_may_make_pairs_as_seeds_do(store):
+    averaged, paired = decided(
+        store, *(Higher(metric="score", where=CEILING | A, than=FLOOR | A, pairs=pairs) for pairs in ((), ("order",))),
+        kind=["floor", "ceiling"], order=[0, 1, 2],
+    )  # fmt: skip
+    assert (averaged.n, averaged.evidence) == (4, "difference 2.000 ±0.000")
+    assert (paired.n, paired.verdict) == (12, "reproduced")
+    assert paired.evidence.startswith("difference 2.000 ±0.5")
+    with pytest.raises(SweepError, match=r"the sweep has no axis 'ordre'\. Did you mean 'order'"):
+        decided(store, Higher(metric="score", where=CEILING, than=FLOOR, pairs=("ordre",)), kind=["floor", "ceiling"], order=[0, 1])
+
+
 def test_gains_are_compared_within_seeds(store):
     more, less = (
         GainHigher(metric="score", gain=CEILING | A, without=FLOOR | A, where={"order": one}, than={"order": other})
