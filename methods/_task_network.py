@@ -13,8 +13,16 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from methods._residual import build
 from orchestrator.component import Part
 from orchestrator.network import Network
+from orchestrator.trial import NetworkSpec
 
 Norm = Literal["frozen", "affine", "full"]
+
+
+def has_batch_norm(spec: NetworkSpec) -> bool:
+    """Whether a network has any batch norm."""
+    with torch.device("meta"):
+        net = build({"path": spec.path, "config": {**dict(spec.settings), "channels": 3, "classes": 2}})
+    return any(isinstance(module, _BatchNorm) for module in net.modules())
 
 
 class TaskNorm(nn.Module):

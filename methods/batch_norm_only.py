@@ -11,11 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import ClassVar
 
-import torch
-from torch.nn.modules.batchnorm import _BatchNorm
-
-from methods._residual import build
-from methods._task_network import Norm
+from methods._task_network import Norm, has_batch_norm
 from methods.feature_extraction import FeatureExtraction
 from orchestrator.trial import Trial
 
@@ -27,8 +23,5 @@ class BatchNormOnly(FeatureExtraction):
     norm: ClassVar[Norm] = "full"
 
     def check(self, trial: Trial) -> Iterable[str]:
-        if trial.network is not None:
-            with torch.device("meta"):
-                net = build({"path": trial.network.path, "config": {**dict(trial.network.settings), "channels": 3, "classes": 2}})
-            if not any(isinstance(module, _BatchNorm) for module in net.modules()):
-                yield f"{trial.network.name} has no batch norm to train; use feature_extraction"
+        if trial.network is not None and not has_batch_norm(trial.network):
+            yield f"{trial.network.name} has no batch norm to train; use feature_extraction"

@@ -46,7 +46,7 @@ class NetworkTransplanting(Method):
     components = (Kept("transplanted", by=("category",)), Kept("network", optional=True))
     matrices, plots = MATRICES, PLOTS
 
-    split: str = axis("stage1", over=("stage1", "stage2"), help="where the networks are cut")
+    split: str = axis("stage2", over=("stage1", "stage2"), help="where the networks are cut")
     depth: int = axis(3, over=(0, 1, 3), help="convolutions of the adapter; 0 is no adapter")
     start: Start = axis("he", over=("he", "dirac"), help="the adapter's first weights: drawn, or the identity")
     gradients: Gradients = axis("noise", over=("none", "lin", "dummy", "noise", "real"), help="where the gradients are compared")

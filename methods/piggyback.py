@@ -21,7 +21,7 @@ from torch.optim import SGD, Adam, Optimizer
 from methods._mask_report import MATRICES, METRICS, each_target, keep_packed
 from methods._masking import Kind, Masks, PackedMasks, Scaling, Start, maskable
 from methods._sequence import needs_of_targets
-from methods._task_network import Norm
+from methods._task_network import Norm, has_batch_norm
 from methods.fine_tune import FineTune
 from orchestrator.errors import nearest
 from orchestrator.method import Kept, Method, axis, roles
@@ -62,6 +62,8 @@ class Piggyback(Method):
     def check(self, trial: Trial) -> Iterable[str]:
         if self.after is not None and trial.network and self.after not in trial.network.splits:
             yield f"{trial.network.name} has no split point {self.after!r}. {nearest(self.after, trial.network.splits)}"
+        if self.norm != "frozen" and trial.network and not has_batch_norm(trial.network):
+            yield f"norm={self.norm}, but {trial.network.name} has no batch norm to train; leave it at frozen"
         if self.start == "constant" and self.size <= self.threshold:
             yield f"size={self.size:g} is not above threshold={self.threshold:g}: every weight would be masked from the first step"
 

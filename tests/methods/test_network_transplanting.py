@@ -112,14 +112,14 @@ class TestParts:
         torch.manual_seed(0)
         nets = [SmallVGG(width=4, channels=1, classes=2).eval() for _ in range(3)]
         x = torch.randn(6, 1, 8, 8)
-        host, split = nets[0], "stage1"
+        host, split = nets[0], "stage2"
         net = TransplantNetwork(task=host.head(split).config, categories={})
         net.task.load_state_dict(host.head(split).state_dict())
         net = net.with_category("host", host.extractor(split), Adapter(channels=1, depth=0))
         assert torch.equal(net(x, "host"), host(x))
         for name, own in zip("ab", nets[1:], strict=True):
             before = {c: net(x, c) for c in net.categories}
-            adapter = start_at(2)
+            adapter = start_at(2, channels=8)
             adapter.move(0.25)
             net = net.with_category(name, own.extractor(split), adapter)
             assert all(torch.equal(net(x, c), y) for c, y in before.items())
@@ -128,8 +128,8 @@ class TestParts:
 
     def test_the_offset_moves_the_last_logit_only(self):
         net = SmallVGG(width=4, channels=1, classes=2).eval()
-        adapter = start_at(1)
-        joined = Transplanted.of(net.extractor("stage1"), adapter, net.head("stage1"))
+        adapter = start_at(1, channels=8)
+        joined = Transplanted.of(net.extractor("stage2"), adapter, net.head("stage2"))
         x = torch.randn(3, 1, 8, 8)
         before = joined(x)
         joined.adapter.move(-1.5)
@@ -158,20 +158,26 @@ def good(**settings):
 class TestMethod:
     @pytest.mark.slow
     def test_4_gradients_without_gates_agree_while_the_transplant_is_poor(self, store):
-        results = [result_of(store, good(gradients="lin"), (guest,)) for guest in (1, 2, 3)]
-        assert all(r.metric("gradient_loss", category=f"digit{g}") < 1e-4 for g, r in zip((1, 2, 3), results, strict=True))
-        assert np.mean([r.metric("balanced_error", category=f"digit{g}") for g, r in zip((1, 2, 3), results, strict=True)]) > 0.1
+        results = {guest: result_of(store, good(gradients="lin"), (guest,)) for guest in (1, 2, 3)}
+        assert max(r.metric("gradient_loss", category=f"digit{g}") for g, r in results.items()) < 1e-6
+        assert np.mean([r.metric("balanced_error", category=f"digit{g}") for g, r in results.items()]) > 0.1
 
     @pytest.mark.slow
-    def test_5_and_6_without_samples_gradients_at_noise_transplant_and_outputs_at_noise_do_worse(self, store):
-        def errors(method):
-            return np.array([result_of(store, method, (g,)).metric("balanced_error", category=f"digit{g}") for g in (1, 2, 3)])
+    def test_5_6_and_7_gradients_at_noise_transplant_without_samples_and_help_with_few(self, store):
+        """The bars of the specification, on two seeds; of its own pilot 0.011, 0.198, 0.095 and 0.012."""
 
-        gradients, outputs = errors(good()), errors(good(gradients="none", labels="synthetic"))
-        bare = errors(good(depth=0))
-        assert gradients.mean() < 0.12
-        assert gradients.mean() < outputs.mean() < bare.mean()
-        assert np.mean([result_of(store, good(), (g,)).metric("auc", category=f"digit{g}") for g in (1, 2, 3)]) > 0.94
+        def mean(metric, **settings):
+            return np.mean(
+                [result_of(store, good(**settings), (g,), seed).metric(metric, category=f"digit{g}") for seed in (0, 1) for g in (1, 2, 3)]
+            )
+
+        zero = mean("balanced_error")
+        assert zero <= 0.05
+        assert mean("auc") >= 0.97
+        assert zero < mean("balanced_error", gradients="none", labels="synthetic")  # gradients beat outputs at the same synthetic features
+        few = {"labels": "direct", "samples": 10}
+        assert mean("balanced_error", **few) < mean("balanced_error", gradients="none", **few)
+        assert mean("bare_error", depth=0) > 10 * zero
 
     def test_6_nothing_but_the_adapter_changes(self, store):
         result = result_of(store, QUICK)
@@ -181,7 +187,7 @@ class TestMethod:
         joined = result.module("transplanted", category="digit1")
         needs = {n: Result(store, store.find(entry["key"])) for n, entry in result.record["needs"].items()}
         own, host = needs["guest"].module("network", task="digit1"), needs["host"].module("network", task="digit0")
-        for mine, theirs in ((joined.category, own.extractor("stage1")), (joined.task, host.head("stage1"))):
+        for mine, theirs in ((joined.category, own.extractor("stage2")), (joined.task, host.head("stage2"))):
             assert all(torch.equal(a, b) for a, b in zip(mine.state_dict().values(), theirs.state_dict().values(), strict=True))
 
     def test_fine_tuning_everything_breaks_the_rule_and_says_so(self, store):
@@ -216,7 +222,7 @@ class TestMethod:
         needed = [store.find(result.record["needs"][n]["key"]) for n in ("host", "guest")]
         networks = [Result(store, record).module("network", task=f"digit{i}") for i, record in enumerate(needed)]
         resolved = resolve(Trial(method=QUICK, network=small_vgg(), tasks=tasks, seed=0), store).tasks
-        scores = recombine([n.extractor("stage1") for n in networks], [n.head("stage1") for n in networks], resolved[1:], torch.device("cpu"))
+        scores = recombine([n.extractor("stage2") for n in networks], [n.head("stage2") for n in networks], resolved[1:], torch.device("cpu"))
         assert 1 - scores.by_extractor.accuracy[1, 0] == pytest.approx(result.metric("error", category="digit1"), abs=1e-12)
         assert result.metric("balanced_error", category="digit1") == result.metric("bare_error", category="digit1")
 

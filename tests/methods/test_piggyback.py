@@ -321,6 +321,10 @@ class TestMethod:
         trial = resolve(Trial(method=QUICK.replace(**changes), network=resnet8(width=4), tasks=(BASE, TARGETS[0]), seed=0), store)
         assert message in str(trial.problems())
 
+    def test_batch_norm_that_is_not_there_is_told_at_planning(self, store):
+        trial = resolve(Trial(method=QUICK.replace(norm="full"), network=small_vgg(), tasks=(BASE, TARGETS[0]), seed=0), store)
+        assert "norm=full, but small_vgg has no batch norm to train" in str(trial.problems())
+
 
 class TestBaselines:
     @pytest.mark.parametrize("method", [FeatureExtraction(epochs=1, base=SHORT), BatchNormOnly(epochs=1, base=SHORT), ControlMasks(of=QUICK)])
