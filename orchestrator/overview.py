@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +12,7 @@ from orchestrator.matrix import Matrix
 from orchestrator.results import Group, Results
 
 PANELS = 36  # matrices in a picture; more cannot be read
-ENTRIES = 900  # of a matrix that is drawn; a curve over many epochs is for other pictures
+ENTRIES = 900  # of a matrix that is drawn unless it is the headline; curves over many epochs are for other pictures
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,8 @@ class Panel:
 
 def panels(results: Results, name: str) -> list[Panel]:
     """A matrix of every group that has it, the largest first."""
-    found = [(group, pair) for group in results.groups() if (pair := group.matrix(name)) and 1 < pair[0].values.size <= ENTRIES]
+    most = math.inf if name == results.headline_matrix() else ENTRIES
+    found = [(group, pair) for group in results.groups() if (pair := group.matrix(name)) and 1 < pair[0].values.size <= most]
     found.sort(key=lambda one: -one[1][0].values.size)
     groups = [group for group, _ in found]
     return [Panel(_heading(group, _varying(group, groups), mean) or name, mean, half, group.labels) for group, (mean, half) in found]

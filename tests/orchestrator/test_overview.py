@@ -38,5 +38,10 @@ def test_a_matrix_of_one_entry_is_no_picture(store):
     assert overview(results)[:4] == b"\x89PNG"
 
 
+def test_the_headline_matrix_is_drawn_however_large_it_is(store):
+    results = results_of(store, product(Tabled.grid(size=500), seed=[0]))
+    assert panels(results, "table")[0].mean.values.shape == (500, 2)
+
+
 def test_without_a_matrix_there_is_no_picture(store):
     assert overview(results_of(store, product(Count.grid(), seed=[0]))) is None
