@@ -34,7 +34,7 @@ METRICS = (
     Metric("iou", by=("category",), optional=True),
     Metric("retention", by=("category",), higher_is_better=False),
 )
-PLOTS = (Plot("balanced_error", "samples", along="samples"), Plot("auc", "samples", along="samples"))
+PLOTS = (Plot("balanced_error", "samples", along="samples", over=("tasks",)),)
 MATRICES = (MatrixSpec("after", "category", "task", headline=True), MatrixSpec("before", "category", "task"))
 Net = TypeVar("Net", bound=nn.Module)
 

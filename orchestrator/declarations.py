@@ -20,11 +20,13 @@ class Metric:
 
 @dataclass(frozen=True)
 class Plot:
-    """Two metrics of a sweep to draw against each other: cells that differ in the setting `along` only are one line, all others points."""
+    """Two metrics of a sweep to draw against each other: cells that differ in the setting `along` only are one line, all others points. Axes `over`
+    which to average (such as `tasks`) are averaged within a seed."""
 
     metric: str
     against: str
     along: str = ""
+    over: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

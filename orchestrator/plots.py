@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from orchestrator.declarations import Plot
 from orchestrator.figures import Line, lines
-from orchestrator.results import Group, Results
+from orchestrator.results import Group, Results, estimate
 
 
 def series(results: Results) -> Iterator[tuple[Plot, list[Line]]]:
@@ -16,13 +16,26 @@ def series(results: Results) -> Iterator[tuple[Plot, list[Line]]]:
     seeds. Cells that differ in the plot's setting `along` only are one line."""
     groups = results.groups()
     for plot in dict.fromkeys(plot for cell in results.plan.cells for plot in cell.trial.method.plots):
-        found: dict[str, list[tuple[float, float, float]]] = {}
-        drawn = [(g, x, y) for g in groups if (x := g.metric(plot.against)).n and (y := g.metric(plot.metric)).n]
-        constant = {a for a in (groups[0].labels if groups else ()) if len({g.labels[a] for g, _, _ in drawn}) == 1}
-        for group, x, y in drawn:
-            found.setdefault(_name(group, plot, constant), []).append((x.mean, y.mean, float(np.nan_to_num(y.half))))
+        found: dict[str, dict[str, list[Group]]] = {}
+        drawn = [g for g in groups if g.metric(plot.against).n and g.metric(plot.metric).n]
+        constant = {a for a in (groups[0].labels if groups else ()) if len({g.labels[a] for g in drawn}) == 1}
+        for group in drawn:
+            place = next((str(v) for axis, v in group.labels.items() if axis.rpartition(".")[2] == plot.along), "")
+            found.setdefault(_name(group, plot, constant), {}).setdefault(place, []).append(group)
         if found:
-            yield plot, [Line(name, points) for name, points in found.items()]
+            yield plot, [Line(name, [_point(many, plot) for many in places.values()]) for name, places in found.items()]
+
+
+def _point(groups: Sequence[Group], plot: Plot) -> tuple[float, float, float]:
+    """Where these groups stand together: means of both metrics, and the half-width of the second's interval over seeds."""
+    by_seed: dict[object, list[float]] = {}
+    for group in groups:
+        for result in group.results:
+            by_seed.setdefault(result.record["trial"]["seed"], []).extend(
+                m["value"] for m in result.metrics if m["name"] == plot.metric and m["value"] is not None
+            )
+    y = estimate([float(np.mean(values)) for values in by_seed.values() if values])
+    return float(np.mean([g.metric(plot.against).mean for g in groups])), y.mean, float(np.nan_to_num(y.half))
 
 
 def plots(results: Results) -> Iterator[tuple[str, bytes]]:
@@ -35,5 +48,5 @@ def plots(results: Results) -> Iterator[tuple[str, bytes]]:
 def _name(group: Group, plot: Plot, constant: set[str]) -> str:
     """The labels that tell this line from the others."""
     parts = [f"{value}" if axis in ("method", "tasks", "network") else f"{axis} {value}" for axis, value in group.labels.items()
-             if axis not in constant and axis.rpartition(".")[2] != plot.along and str(value) != "-"]  # fmt: skip
+             if axis not in constant and axis.rpartition(".")[2] not in (plot.along, *plot.over) and str(value) != "-"]  # fmt: skip
     return ", ".join(parts) or "all cells"

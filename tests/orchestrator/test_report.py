@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 from html.parser import HTMLParser
 
+import pytest
+from sample_methods import Priced
+
 from methods.recombine import Recombine
+from orchestrator.execute import execute
+from orchestrator.plan import make_plan
+from orchestrator.plots import series
+from orchestrator.results import Results
+from orchestrator.sweep import load_sweep
+from orchestrator.writer import _cell_run
 
 
 class Page(HTMLParser):
@@ -77,12 +87,6 @@ def test_cells_with_other_axes_stand_in_tables_of_their_own(spolia, sweep_file, 
 
 
 def test_lines_of_a_plot_are_what_differs_in_one_setting_only(store, sweep_file):
-    from orchestrator.execute import execute
-    from orchestrator.plan import make_plan
-    from orchestrator.plots import series
-    from orchestrator.results import Results
-    from orchestrator.sweep import load_sweep
-
     file = sweep_file("product(union(Priced.grid(size=[1, 2, 3], shape=['round', 'flat']), Count.grid()), seed=range(2))", 14)
     name, sweep = load_sweep(file)
     for trial in make_plan(name, sweep, store).todo:
@@ -93,6 +97,19 @@ def test_lines_of_a_plot_are_what_differs_in_one_setting_only(store, sweep_file)
         "shape round": [(1.0, 10.5), (2.0, 20.5), (3.0, 30.5)],
         "shape flat": [(1.0, 10.5), (2.0, 20.5), (3.0, 30.5)],
     }
+
+
+def test_a_plot_averages_over_axes_within_each_seed(store, sweep_file, monkeypatch):
+    file = sweep_file("product(Priced.grid(size=[1, 2], shape=['round', 'flat']), seed=range(2))", 8)
+    name, sweep = load_sweep(file)
+    for trial in make_plan(name, sweep, store).todo:
+        execute(trial, store)
+    monkeypatch.setattr(Priced, "plots", tuple(dataclasses.replace(plot, over=("shape",)) for plot in Priced.plots))
+    ((_, found),) = series(Results(make_plan(name, sweep, store), store))
+    ((line, points),) = [(line.name, line.points) for line in found]
+    assert line == "all cells"
+    assert [(x, y) for x, y, _ in points] == [(1.0, 10.5), (2.0, 20.5)]
+    assert points[0][2] == pytest.approx(12.706 * 0.5, rel=1e-3)  # two seeds that differ by one, not four results
 
 
 def test_the_page_of_a_sweep_that_has_not_run_says_so(spolia, sweep_file, tmp_path):
@@ -111,10 +128,6 @@ def test_what_a_question_says_is_text_not_markup(spolia, sweep_file, tmp_path):
 
 
 def test_a_run_is_called_by_the_axes_that_its_cell_has(store, sweep_file):
-    from orchestrator.plan import make_plan
-    from orchestrator.sweep import load_sweep
-    from orchestrator.writer import _cell_run
-
     name, sweep = load_sweep(sweep_file("product(union(Priced.grid(size=[1, 2]), Count.grid(number=[3])), seed=range(2))", 6))
     plan = make_plan(name, sweep, store)
     first, *_, last = (_cell_run(plan, cell) for cell in plan.cells)
