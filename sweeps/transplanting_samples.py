@@ -42,6 +42,7 @@ classification = union(
     adapters(labels=["synthetic"]),
     adapters(gradients=["noise"], depth=[1]),
     adapters(gradients=["noise", "none"], labels=["direct"], samples=[10, 20], depth=[1]),
+    adapters(labels=["direct"], samples=[50, 100], depth=[1]),
     adapters(gradients=["noise", "none"], labels=["direct"], samples=list(SAMPLES)),
     adapters(labels=["distill", "both"], samples=list(SAMPLES)),
     adapters(gradients=["real"], samples=list(SAMPLES)),
@@ -85,8 +86,12 @@ sweep = Sweep(
             seed=range(3),
         ),
     ),
-    expect=396,
+    expect=414,
     claims=[
+        # Asked after the first results were seen: a shallow adapter serves both sides better.
+        Higher(
+            metric="balanced_error", pairs=PAIRS, where=CLS | at("none", "direct", 100, 1), than=CLS | at("noise", "none", 0, 1), paper="T1, depth 1"
+        ),
         *(
             Higher(metric="balanced_error", pairs=PAIRS, where=CLS | at("none", how, n), than=CLS | ZERO, paper="T1" if n == 100 else "T5")
             for n in (100, 10, 20)
