@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from orchestrator.claims.claim import Claim, Verdict
-from orchestrator.claims.seedwise import Labels, apart, best, by_seed, difference, text
+from orchestrator.claims.seedwise import Labels, apart, at, best, by_seed, difference, text
 from orchestrator.results import Results, estimate
 
 
@@ -84,7 +84,7 @@ class Within(Claim):
     def decide(self, results: Results) -> Verdict:
         found = estimate(list(by_seed(results, self.metric, self.where).values()))
         bars = [f"more than {self.above:g}"] * (self.above > -math.inf) + [f"less than {self.below:g}"] * (self.below < math.inf)
-        claim = f"{self.metric} is {' and '.join(bars)} at {text(self.where)}"
+        claim = f"{self.metric} is {' and '.join(bars)}{at(self.where)}"
         low, high = found.mean - found.half, found.mean + found.half
         return self.verdict(
             claim, f"mean {found}", found.n, holds=self.above < low and high < self.below, fails=high < self.above or low > self.below

@@ -75,6 +75,11 @@ def text(labels: Labels) -> str:
     return " ".join(f"{axis}={' or '.join(several(value))}" for axis, value in labels.items() if value != "-")
 
 
+def at(labels: Labels) -> str:
+    """` at axis=value`, or nothing where all cells are meant."""
+    return f" at {said}" if (said := text(labels)) else ""
+
+
 def several(value: str | tuple[str, ...]) -> tuple[str, ...]:
     """One value or several as several."""
     return value if isinstance(value, tuple) else (value,)

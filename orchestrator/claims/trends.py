@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 
 from orchestrator.claims.claim import Claim, Verdict
-from orchestrator.claims.seedwise import Labels, by_seed, full_name, matching, text, values_of
+from orchestrator.claims.seedwise import Labels, at, by_seed, full_name, matching, text, values_of
 from orchestrator.results import Results, estimate, shown
 
 
@@ -26,7 +26,7 @@ class Ranked(Claim):
         return ({self.axis: "", **self.where},)
 
     def decide(self, results: Results) -> Verdict:
-        claim = f"{self.metric} {'falls' if self.rho < 0 else 'rises'} with {self.axis}" + (f" at {text(self.where)}" if self.where else "")
+        claim = f"{self.metric} {'falls' if self.rho < 0 else 'rises'} with {self.axis}{at(self.where)}"
         values = sorted({v for cell in results.plan.cells if (v := _number(shown(cell, full_name(results, self.axis)))) is not None})
         columns = [by_seed(results, self.metric, {**self.where, self.axis: f"{value:g}"}) for value in values]
         means = ", ".join(f"{v:g} {_mean(by):.3f}" for v, by in zip(values, columns, strict=True))
@@ -111,7 +111,7 @@ class Varies(Claim):
     def decide(self, results: Results) -> Verdict:
         columns = _along(self, results)
         found = estimate([float(np.mean([np.std(values, ddof=1) for values in by_label])) for by_label in columns.values()])
-        claim = f"{self.metric} varies with {self.axis} at {text(self.where)}" + (f" by more than {self.above:g}" if self.above else "")
+        claim = f"{self.metric} varies with {self.axis}{at(self.where)}" + (f" by more than {self.above:g}" if self.above else "")
         return self.verdict(claim, f"standard deviation {found}", found.n, holds=found.mean - found.half > self.above,
                             fails=found.mean + found.half < self.above)  # fmt: skip
 
@@ -130,7 +130,7 @@ class Unchanged(Claim):
     def decide(self, results: Results) -> Verdict:
         columns = _along(self, results)
         every = [values for by_label in columns.values() for values in by_label]
-        claim = f"{self.metric} is the same whatever {self.axis} is at {text(self.where)}"
+        claim = f"{self.metric} is the same whatever {self.axis} is{at(self.where)}"
         differ = sum(len(set(values)) > 1 for values in every)
         evidence = f"{differ} of {len(every)} differ" if every else _too_few(0, self.axis, 0)
         return self.verdict(claim, evidence, len(columns), holds=bool(every) and not differ, fails=bool(differ))

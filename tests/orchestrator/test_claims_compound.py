@@ -125,6 +125,11 @@ def test_what_varies_and_what_stays_the_same_to_the_last_bit(store):
     assert (changed.verdict, changed.evidence) == ("not reproduced", "4 of 8 differ")
 
 
+def test_a_claim_about_all_cells_names_none(store):
+    everywhere, whatever = decided(store, Within(metric="quality", where={}, above=-5.0), Unchanged(metric="quality", axis="order"), order=[0, 1])
+    assert (everywhere.claim, whatever.claim) == ("quality is more than -5", "quality is the same whatever order is")
+
+
 def test_with_nothing_along_the_axis_nothing_is_decided(store):
     for claim in (Varies(metric="score", axis="order", where=A), Unchanged(metric="score", axis="order", where=A)):
         (found,) = decided(store, claim, order=[0, 1], ran=1)
