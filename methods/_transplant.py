@@ -6,13 +6,15 @@ Zhang, Yang, Yu, Wu: Network Transplanting, 2018, arXiv:1804.10272. The text cou
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
 
+from orchestrator.canonical import derive
 from orchestrator.component import Part
+from orchestrator.errors import InputError
 from orchestrator.network import Piece
 
 Start = Literal["he", "dirac"]
@@ -49,6 +51,13 @@ class Adapter(Part):
 
     def forward(self, features: Tensor) -> Tensor:
         return cast(Tensor, self.layers(features))
+
+
+def adapter_for(features: Sequence[int], depth: int, start: Start, seed: int | None) -> Adapter:
+    """A fresh adapter for one image's features [C, H, W]. Raises InputError for features that have no height and width."""
+    if depth and len(features) != 3:
+        raise InputError(f"features of shape {tuple(features)} have no height and width for a convolution; cut the network before its pooling")
+    return Adapter(channels=features[0], depth=depth).begin(start, torch.Generator().manual_seed(derive(seed, "adapter")))
 
 
 class Transplanted(Part):

@@ -20,11 +20,10 @@ from torch.nn import functional as F
 
 from methods._back_distillation import Gradients, Labels, both_gradients, impassable, sources
 from methods._margins import logits_of, margins
-from methods._transplant import Adapter, Start, Transplanted
+from methods._transplant import Start, Transplanted, adapter_for
 from methods._transplant_report import MATRICES, METRICS, PLOTS, calibrated, join_in_turn, laid_out, report, tabulate, unfit
 from methods.compatible_features import CompatibleFeatures
 from methods.fine_tune import FineTune
-from orchestrator.canonical import derive
 from orchestrator.errors import nearest
 from orchestrator.method import Kept, Method, axis, roles
 from orchestrator.network import Network
@@ -111,7 +110,7 @@ class NetworkTransplanting(Method):
         own, origin = (laid_out(run, cast(Network, run.need(n).module("network", task=t.name))) for n, t in (("guest", guest), ("host", host)))
         category, teacher, task = copy.deepcopy(own).extractor(self.split), own.head(self.split), origin.head(self.split)
         shape = own.shape(self.split, run.image(guest))
-        adapter = Adapter(channels=shape[0], depth=self.depth).begin(self.start, torch.Generator().manual_seed(derive(run.seed, "adapter")))
+        adapter = adapter_for(shape, self.depth, self.start, run.seed)
         few = guest.train.few(self.samples, seed=run.seed) if self.samples else None
         bare, before = margins(run, torch.nn.Sequential(category, task), guest.test), logits_of(run, origin, host.test)[0]
         if self.trained:

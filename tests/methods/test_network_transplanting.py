@@ -265,6 +265,13 @@ class TestMethod:
             assert "is a BatchNorm2d; gradients without images pass convolutions" in str(told)
         assert result_of(store, QUICK, network=resnet8(width=4)).outcome == "done"
 
+    def test_behind_the_pooling_there_is_nothing_to_convolve(self, store):
+        tasks = (PRETRAIN, category(0), category(1))
+        trial = resolve(Trial(method=QUICK.replace(split="pool"), network=small_vgg(), tasks=tasks, seed=0), store)
+        run_with_needs(trial, store)
+        assert "have no height and width for a convolution" in execute(trial, store).traceback
+        assert result_of(store, QUICK.replace(split="pool", depth=0)).outcome == "done"
+
     def test_host_and_guest_may_be_trained_together(self, store):
         together = CompatibleFeatures(ingredients=("common",), epochs=1)
         result = result_of(store, QUICK.replace(jointly=together, depth=0))
