@@ -6,43 +6,41 @@ features that each other's heads can read, with no fine-tuning and no mapping in
 
 Departs from the paper: the full text could not be read, so everything below the three ingredients is reconstructed. Split points, auxiliary heads
 (shape, weights of their losses), optimiser, schedule and the treatment of batch norm are our own; rotated images do not enter running statistics
-unless asked. Training here is simultaneous; the paper's incremental training is not part of this file.
+unless asked. Incremental training (the paper has it; how is reconstructed): a later network is trained alone, against the first one's auxiliary
+heads, frozen and in eval mode by then. So a later network depends on the first only, and whatever order the others come in, each is trained once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from functools import partial
 from typing import Any, Literal, Self
 
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from methods._auxiliary import Kind, auxiliary_head
+from methods._ingredients import Ingredient, data, networks, reasons, same_features, start, told_apart
 from methods._losses import masked_cross_entropy
 from methods._statistics import held_statistics
 from methods._transforms import dihedral, rotate
-from orchestrator.errors import nearest
 from orchestrator.method import Kept, Method, Metric, axis, roles
-from orchestrator.network import Network
 from orchestrator.optim import one_cycle, sgd
-from orchestrator.reading import Data, randint
 from orchestrator.run import Run
-from orchestrator.task import Task, common_classes, relabel
-from orchestrator.trial import Trial
-
-Ingredient = Literal["rotation", "common", "identical"]
+from orchestrator.trial import NetworkSpec, Trial
 
 
 class CompatibleFeatures(Method):
-    """Train one network a task, all at once, so that their parts fit together.
+    """Train one network a task, all at once or one after another, so that their parts fit together.
 
     `ingredients` make them compatible: `rotation` and `common` are auxiliary heads shared by all networks (which of four rotations; which of the
-    common classes), `identical` gives all networks the same initial weights. Without any they are trained independently.
+    common classes), `identical` gives all networks the same initial weights. Without any they are trained independently. Two more are references, not
+    the paper's: `shared` is one extractor for all tasks (a multi-task network), `trained` starts later networks from the first as it was trained.
     """
 
     name = "compatible_features"
     tasks = roles("tasks", at_least=1)
-    metrics = (Metric("accuracy", by=("task",), headline=True),)
+    metrics = (Metric("accuracy", by=("task",), headline=True, optional=True),)
     components = (Kept("network", by=("task",)), Kept("auxiliary", by=("ingredient",), optional=True))
 
     ingredients: frozenset[Ingredient] = axis(
@@ -60,67 +58,79 @@ class CompatibleFeatures(Method):
     batch: int = axis(64, over=(32, 64, 128), help="images a step and task")
     lr: float = axis(0.1, over=(0.03, 0.1), help="highest learning rate of the one-cycle schedule")
     weight_decay: float = axis(5e-4, over=(1e-4, 5e-4))
+    incremental: bool = axis(False, over=(False, True), help="later networks learn against the first one's auxiliary heads, frozen")
+    unlabelled: bool = axis(False, over=(False, True), help="labels of the tasks behind the first are not used")
+    classes: tuple[str, ...] = axis((), help="that 'common' tells apart; none named: those that all tasks share (incremental: the first task's)")
+    other_networks: tuple[NetworkSpec, ...] = axis((), help="of the tasks behind the first, where they are not the trial's network")
     augment: bool = axis(False, over=(False, True), help="random shifts by up to 4 pixels and horizontal flips")
 
     @property
     def heads(self) -> list[str]:
         """Ingredients that are auxiliary heads."""
-        return sorted(self.ingredients - {"identical"})
+        return sorted(self.ingredients & {"rotation", "common"})
 
     @property
     def split_matters(self) -> bool:
-        return bool(self.heads) or ("identical" in self.ingredients and self.identical_part == "extractor")
+        return bool(self.heads) or "shared" in self.ingredients or ("identical" in self.ingredients and self.identical_part == "extractor")
 
     def canonical(self) -> Self:
         idle = {"rotation_weight", "transforms", "rotated_statistics"} if "rotation" not in self.ingredients else set()
-        idle |= {"common_weight"} if "common" not in self.ingredients else set()
+        idle |= {"common_weight", "classes"} if "common" not in self.ingredients else set()
         idle |= {"identical_part"} if "identical" not in self.ingredients else set()
         idle |= {"auxiliary"} if not self.heads else set()
         return self.reset(*idle, *(() if self.split_matters else ("split",)))
 
     def check(self, trial: Trial) -> Iterable[str]:
-        if trial.network and self.split_matters and self.split not in trial.network.splits:
-            yield f"{trial.network.name} has no split point {self.split!r}. {nearest(self.split, trial.network.splits)}"
-        if "common" in self.ingredients and len(common_classes(trial.tasks)) < 2:
-            yield f"the ingredient 'common' needs at least two classes that all tasks share; shared: {common_classes(trial.tasks) or 'none'}"
+        return reasons(self, trial)
+
+    def needs(self, trial: Trial) -> Mapping[str, Trial]:
+        if not self.incremental or len(trial.tasks) < 2:
+            return {}
+        (first, *later), specs = trial.tasks, networks(self, trial)
+        alone = self.replace(incremental=False, unlabelled=False, other_networks=(), ingredients=self.ingredients - {"trained"})
+        pairs = {t.name: self.replace(other_networks=(specs[t.name],) if specs[t.name] != trial.network else ()) for t in later}
+        each = {f"with/{t.name}": trial.replace(method=pairs[t.name], tasks=(first, t)) for t in later}
+        return {"first": trial.replace(method=alone, tasks=(first,)), **(each if len(later) > 1 else {})}
 
     def train(self, run: Run) -> None:
-        nets = {task.name: self.start(run, task) for task in run.tasks}
-        outputs = {"rotation": 4, "common": len(common_classes(run.tasks))}
-        heads = {name: auxiliary_head(run, self.auxiliary, self.split, name, outputs[name]) for name in self.heads}
-        watched = {name: (net, run.tasks.by_name[name]) for name, net in nets.items() if run.tasks.by_name[name].held_out}
-        run.fit("joint", {**nets, **heads}, self.loss, {task.name: self.data(run, task) for task in run.tasks},
+        if self.incremental:
+            run.adopt(*run.needs)
+            if len(run.tasks) > 2:
+                return
+        nets = {task.name: start(self, run, task) for task in (run.tasks[1:] if self.incremental else run.tasks)}
+        earlier: dict[str, nn.Module] = {}
+        if self.incremental:
+            heads = {name: run.need("first").module("auxiliary", ingredient=name) for name in self.heads}
+            # The first network takes no part; among the frozen ones its bits are certified to stay as they are.
+            earlier = {run.tasks[0].name: run.need("first").module("network", task=run.tasks[0].name), **heads}
+        else:
+            outputs = {"rotation": 4, "common": len(told_apart(self, run.tasks))}
+            heads = {name: auxiliary_head(run, self.auxiliary, self.split, name, outputs[name]) for name in self.heads}
+        for net in list(nets.values())[1:] if "shared" in self.ingredients else ():
+            net.borrow(nets[run.tasks[0].name], self.split)
+        same_features(self, run, {**nets, **{n: net for n, net in earlier.items() if n not in heads}})
+        labelled = {name for name in nets if not self.unlabelled or name == run.tasks[0].name}
+        watched = {name: run.tasks.by_name[name] for name in nets if name in labelled and run.tasks.by_name[name].held_out}
+        run.fit("joint", {**nets, **({} if earlier else heads)}, partial(self.loss, labelled=frozenset(labelled)),
+                {name: data(self, run, run.tasks.by_name[name]) for name in nets}, frozen=earlier,
                 optimizer=sgd(self.lr, weight_decay=self.weight_decay), schedule=one_cycle(), epochs=self.epochs, batch=self.batch,
-                watch=lambda: {f"val_accuracy/{n}": run.accuracy(net, t.validation_part) for n, (net, t) in watched.items()})  # fmt: skip
-        for task in run.tasks:
-            run.log(accuracy=run.accuracy(nets[task.name], task.test), by={"task": task.name})
-            run.keep("network", nets[task.name], by={"task": task.name})
+                watch=lambda: {f"val_accuracy/{n}": run.accuracy(nets[n], t.validation_part) for n, t in watched.items()})  # fmt: skip
+        for name, net in nets.items():
+            if name in labelled:
+                run.log(accuracy=run.accuracy(net, run.tasks.by_name[name].test), by={"task": name})
+            run.keep("network", net, by={"task": name})
         for name, head in heads.items():
             run.keep("auxiliary", head, by={"ingredient": name})
 
-    def start(self, run: Run, task: Task) -> Network:
-        """The task's network as drawn: all from one start where initial weights are identical (Gygli et al. 2020, 'identical initial weights')."""
-        if "identical" not in self.ingredients:
-            return run.network(task.name, task)
-        net = run.network(task.name, task, start="identical")
-        if self.identical_part == "extractor":
-            net.head(self.split).load_state_dict(run.network(task.name, task).head(self.split).state_dict())
-        return net
-
-    def data(self, run: Run, task: Task) -> Data:
-        data = task.train.augmented() if self.augment else task.train
-        data = data.drawing(rotation=randint(4)) if "rotation" in self.ingredients else data
-        data = data.labelled(common=relabel(task, common_classes(run.tasks))) if "common" in self.ingredients else data
-        return data.ordered("all") if self.same_order else data
-
-    def loss(self, nets: Any, batch: Any) -> dict[str, Tensor]:
+    def loss(self, nets: Any, batch: Any, *, labelled: frozenset[str]) -> dict[str, Tensor]:
         """Sum over tasks of the task's own loss and its auxiliary ones; gradients of these go into the head and into the extractor."""
         terms = {}
         for task, b in batch.items():
             extractor, head = nets[task].cut(self.split) if self.heads else (None, nets[task])
             features = extractor(b.x) if extractor else b.x
-            terms[f"own/{task}"] = F.cross_entropy(head(features), b.y)
-            if "common" in self.heads:
+            if task in labelled:
+                terms[f"own/{task}"] = F.cross_entropy(head(features), b.y)
+            if "common" in self.heads and task in labelled:
                 terms[f"common/{task}"] = self.common_weight * masked_cross_entropy(nets["common"](features), b.common)
             if "rotation" in self.heads and extractor:
                 turned = rotate(b.x, b.rotation) if self.transforms == "rotate" else dihedral(b.x, b.rotation)

@@ -1,7 +1,7 @@
 """Values in canonical form: what enters a trial's key, and how randomness gets its names.
 
 A setting may hold only a closed set of types, so that every value has exactly one JSON form on every machine and every Python: None, bool, int,
-float, str, tuples, frozensets, literals, and methods. `1` and `1.0` are one value where a float is declared; NaN and infinities are refused.
+float, str, tuples, frozensets, literals, methods and networks. `1` and `1.0` are one value where a float is declared; NaN and infinities are refused.
 """
 
 from __future__ import annotations
@@ -52,14 +52,14 @@ def describe(kind: Any) -> str:
 def unsupported(kind: Any) -> str | None:
     """Why a declared type cannot be a setting's, or None if it can."""
     origin, args = get_origin(kind), get_args(kind)
-    if kind in SCALARS or is_method_type(kind):
+    if kind in SCALARS or is_method_type(kind) or is_network_type(kind):
         return None
     if origin is Literal:
         bad: Iterable[Any] = [a for a in args if not isinstance(a, SCALARS)]
         return f"{bad} in a Literal" if bad else None
     if origin in (Union, types.UnionType, frozenset) or (origin is tuple and args):
         return next((why for a in args if a is not Ellipsis and (why := unsupported(a))), None)
-    return f"{kind!r}: use bool, int, float, str, None, Literal, tuple[...], frozenset[...] or a Method"
+    return f"{kind!r}: use bool, int, float, str, None, Literal, tuple[...], frozenset[...], a Method or a NetworkSpec"
 
 
 def is_method_type(kind: Any) -> bool:
@@ -67,10 +67,15 @@ def is_method_type(kind: Any) -> bool:
     return isinstance(kind, type) and hasattr(kind, "identity") and hasattr(kind, "canonical")
 
 
+def is_network_type(kind: Any) -> bool:
+    """Whether a declared type is a NetworkSpec (known by its `identity` and split points)."""
+    return isinstance(kind, type) and hasattr(kind, "identity") and hasattr(kind, "splits")
+
+
 def coerce(value: Any, kind: Any) -> Any:
     """The value as the declared type `kind`; raises ValueError that says what was expected."""
     origin, args = get_origin(kind), get_args(kind)
-    if is_method_type(kind):
+    if is_method_type(kind) or is_network_type(kind):
         if isinstance(value, kind):
             return value
         raise _mismatch(value, kind)
@@ -141,7 +146,7 @@ def to_json(value: Any) -> Any:
         return sorted((to_json(v) for v in value), key=canonical_json)
     if isinstance(value, tuple | list):
         return [to_json(v) for v in value]
-    if is_method_type(type(value)):
+    if is_method_type(type(value)) or is_network_type(type(value)):
         return value.to_json()
     raise TypeError(f"{value!r} has no canonical form")
 

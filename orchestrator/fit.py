@@ -158,7 +158,9 @@ class _Training:
         for net in r.frozen.values():
             net.requires_grad_(False)
         named = {f"{k}.{n}": p for k, net in r.nets.items() for n, p in net.named_parameters() if p.requires_grad}
-        self.parameters = Parameters(named)
+        # Layers that several nets have in common are trained once, under their first name.
+        first = {id(p): name for name, p in reversed(named.items())}
+        self.parameters = Parameters({name: p for name, p in named.items() if first[id(p)] == name})
         self.optimizers = all_of(r.optimizer(self.parameters), self.parameters, r.stage)
         self.groups = [group for optimizer in self.optimizers for group in optimizer.param_groups]
         self.rates = [float(group["lr"]) for group in self.groups]

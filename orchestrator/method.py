@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import MISSING, dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Self, dataclass_transform
 
-from orchestrator.canonical import coerce, show, to_json, type_hints, unsupported
+from orchestrator.canonical import coerce, is_network_type, show, to_json, type_hints, unsupported
 from orchestrator.declarations import Kept, MatrixSpec, Metric, Plot, Resources, Roles, roles
 from orchestrator.errors import InputError, MethodError, nearest
 from orchestrator.grid import RESERVED, Grid
@@ -165,7 +165,7 @@ def _canonical_value(value: Any) -> Any:
 
 
 def _identity_of(value: Any) -> Any:
-    if isinstance(value, Method):
+    if isinstance(value, Method) or is_network_type(type(value)):
         return value.identity()
     return [_identity_of(v) for v in value] if isinstance(value, tuple) else to_json(value)
 

@@ -79,6 +79,15 @@ class Network(Part):
             x = getattr(self, name)(x)
         return x
 
+    def borrow(self, other: Network, split: str) -> None:
+        """Take over another network's own layers up to a split point: training one trains both."""
+        mine, pieces = self.extractor(split), other.pieces()
+        for name in list(pieces)[: len(mine.layers)]:
+            stage, _, block = name.partition(".block")
+            blocks = isinstance(getattr(self, stage), Blocks)
+            number = int(block) - 1 if block else len(getattr(self, stage)) - 1 if blocks else 0
+            self.set_submodule(f"{stage}.{number}" if blocks else stage, pieces[name])
+
     def cut(self, split: str) -> tuple[Piece, Piece]:
         """Extractor and head at a split point. They share this network's layers: training one trains it."""
         return self.extractor(split), self.head(split)

@@ -27,7 +27,7 @@ from orchestrator.result import Component, Result
 from orchestrator.scratch import Scratch
 from orchestrator.stopping import Best, Until
 from orchestrator.task import Task, Tasks
-from orchestrator.trial import Trial, locate
+from orchestrator.trial import NetworkSpec, Trial, locate
 
 Labels = Mapping[str, str]
 
@@ -66,18 +66,20 @@ class Run:
 
     # ------------------------------------------------------------------ what there is to work with
 
-    def network(self, name: str, task: Task | None = None, *, start: str | None = None, classes: int | None = None) -> Network:
-        """The trial's network, freshly drawn, for the images and classes of `task` (default: the first task), or for `classes` outputs.
+    def network(self, name: str, task: Task | None = None, *, start: str | None = None, classes: int | None = None,
+                spec: NetworkSpec | None = None) -> Network:  # fmt: skip
+        """The trial's network (or `spec`), freshly drawn, for the images and classes of `task` (default: the first task), or for `classes` outputs.
 
         Weights come from `derive(seed, "init", start or name)`: the same `start` gives the same weights. Each row of the classifier is drawn by its
         class's name, so networks with one start agree on the classes they share and differ on the others.
         """
-        if self.trial.network is None:
+        spec = spec or self.trial.network
+        if spec is None:
             raise MethodError(f"{self.trial.method.name} has no network; list 'network' in its `uses`")
         about = task or self.tasks[0]
         channels = self.image(about)[0]
         names = [f"output {i}" for i in range(classes)] if classes is not None else list(about.class_names)
-        spec, stream = self.trial.network, start or name
+        stream = start or name
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive(self.seed, "init", stream))
             built = locate(spec.path)(**dict(spec.settings), channels=channels, classes=len(names))

@@ -159,7 +159,7 @@ def locate(path: str) -> Any:
 
 
 def method_from_json(value: Mapping[str, Any]) -> Method:
-    """A method from its `to_json()`; methods among its settings too."""
+    """A method from its `to_json()`; methods and networks among its settings too."""
     cls = locate(value["path"])
     built = cls(**{name: _decode(setting) for name, setting in value["settings"].items()})
     if not isinstance(built, Method):
@@ -169,5 +169,5 @@ def method_from_json(value: Mapping[str, Any]) -> Method:
 
 def _decode(value: Any) -> Any:
     if isinstance(value, Mapping):
-        return method_from_json(value)
+        return NetworkSpec.from_json(value) if "splits" in value else method_from_json(value)
     return tuple(_decode(v) for v in value) if isinstance(value, list) else value

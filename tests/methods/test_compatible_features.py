@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from methods import _ingredients as ingredients
 from methods._losses import masked_cross_entropy
 from methods._statistics import held_statistics
 from methods._transforms import dihedral, rotate
@@ -136,7 +137,7 @@ def start(tmp_path, **settings):
 
     method = CompatibleFeatures(**settings)
     run = Run(resolve(Trial(method=method, network=resnet8(width=4), tasks=TASKS, seed=0), Store(tmp_path)), {})
-    return [run.trial.method.start(run, t) for t in run.tasks]
+    return [ingredients.start(run.trial.method, run, t) for t in run.tasks]
 
 
 def equal(one, other):
