@@ -9,34 +9,27 @@ the extractor's task whose class the head knows; `by_head` takes all images of t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Self, cast
-
 import numpy as np
 from numpy.typing import NDArray
 
-from methods.fine_tune import FineTune
-from orchestrator.canonical import show
-from orchestrator.errors import nearest
-from orchestrator.method import MatrixSpec, Method, Metric, axis, roles
-from orchestrator.network import Network
-from orchestrator.result import Component
+from methods._recombined import Found, OfNetworks
+from orchestrator.method import MatrixSpec, Metric, roles
+from orchestrator.recombination import Scores
 from orchestrator.run import Run
-from orchestrator.trial import Trial
 
 Array = NDArray[np.float64]
 PROTOCOLS = ("by_extractor", "by_head")
 
 
-class Recombine(Method):
+class Recombine(OfNetworks):
     """Cut the networks of other trials at `split` and score every extractor with every head on test images.
 
-    `of` are the methods whose networks take part, trained on this trial's tasks with its seed and with each of `other_seeds`.
+    Networks come from the methods `of`, trained on this trial's tasks with its seed, each of `other_seeds` and in each of `other_orders`.
+    `Recombine.grid(of=networks.together(), other_seeds=(1, 2))` puts all of a sweep's into one matrix. A pair without a score says why there.
     """
 
     name = "recombine"
     tasks = roles("tasks", at_least=1)
-    accepts_diverged = True
     metrics = (
         Metric("compatibility", headline=True),
         Metric("recombined_accuracy", headline=True),
@@ -44,6 +37,7 @@ class Recombine(Method):
         Metric("compatibility_by_head"),
         Metric("recombined_accuracy_by_head"),
         Metric("worst_recombined_accuracy"),
+        Metric("unscored_pairs", higher_is_better=False),
     )
     matrices = (
         MatrixSpec("accuracy_by_extractor", "extractor", "head", headline=True),
@@ -54,65 +48,48 @@ class Recombine(Method):
         MatrixSpec("restricted_by_head", "extractor", "head"),
     )
 
-    of: tuple[Method, ...] = axis((), smoke=(FineTune(epochs=1),), help="methods whose networks are recombined")
-    split: str | None = axis(None, smoke="stage1", help="where they are cut; None takes the first method's own split")
-    other_seeds: tuple[int, ...] = axis((), over=((), (1, 2)), smoke=(1,), help="further seeds whose networks join the matrix")
-
-    def canonical(self) -> Self:
-        return self if self.split or not self.of else self.replace(split=self.of[0].settings().get("split"))
-
-    def check(self, trial: Trial) -> Iterable[str]:
-        if not self.of:
-            yield "of is empty: name the methods to recombine, Recombine.grid(of=CompatibleFeatures.grid(...))"
-        for method in self.of:
-            if "network" not in {c.name for c in method.components if "task" in c.by}:
-                yield f"{method.name} keeps no 'network' by task, so there is nothing to recombine"
-        splits = trial.network.splits if trial.network else ()
-        if self.split is None and self.of:
-            yield f"split is not set and {self.of[0].name} has none of its own; it may be {', '.join(splits)}"
-        elif self.split is not None and self.split not in splits:
-            yield f"{trial.network.name if trial.network else 'the network'} has no split point {self.split!r}. {nearest(self.split, splits)}"
-        if len({trial.seed, *self.other_seeds}) <= len(self.other_seeds):
-            yield f"other_seeds {self.other_seeds} repeats a seed (this cell's own is {trial.seed})"
-
-    def needs(self, trial: Trial) -> Mapping[str, Trial]:
-        seeds = [trial.seed, *self.other_seeds]
-        return {f"{number}/{seed}": trial.replace(method=method, seed=seed) for number, method in enumerate(self.of) for seed in seeds}
-
     def train(self, run: Run) -> None:
         assert self.split is not None
-        found = [(name, component) for name in run.needs for component in run.need(name).components("network")]
-        if len(found) < 2:
-            run.infeasible(f"{len(found)} networks are left to recombine")
-        # What diverged keeps its place as a row and a column without scores.
-        lost = [f"{self.title(name)}{run.need(name).outcome}" for name in run.needs if run.need(name).outcome != "done"]
-        networks = [cast(Network, component.module()) for _, component in found]
-        labels = self.labels(found)
-        scores = run.recombine([n.extractor(self.split) for n in networks], [n.head(self.split) for n in networks], [c.task for _, c in found])
+        found = self.found(run)
+        networks = found.networks
+        scores = run.recombine([n.extractor(self.split) for n in networks], [n.head(self.split) for n in networks], found.tasks)
         for name in PROTOCOLS:
-            p = getattr(scores, name)
-            for what in ("accuracy", "normalised", "restricted"):
-                values, count, chance = (_padded(v, len(lost)) for v in (getattr(p, what), p.count, p.chance))
-                run.matrix(f"{what}_{name}", rows=labels + lost, columns=labels + lost, values=values, count=np.nan_to_num(count), chance=chance)
+            measure(run, found, scores, name)
         others = ~np.eye(len(networks), dtype=bool)
         first, second = scores.by_extractor, scores.by_head
         run.log(compatibility=_mean(first.normalised[others]), recombined_accuracy=_mean(first.accuracy[others]),
                 own_accuracy=_mean(np.diag(second.accuracy)), worst_recombined_accuracy=_lowest(first.accuracy[others]),
-                compatibility_by_head=_mean(second.normalised[others]),
-                recombined_accuracy_by_head=_mean(second.accuracy[others]))  # fmt: skip
+                compatibility_by_head=_mean(second.normalised[others]), recombined_accuracy_by_head=_mean(second.accuracy[others]),
+                unscored_pairs=int(np.isnan(first.accuracy).sum()) + _squared_more(len(networks), len(found.lost)))  # fmt: skip
 
-    def labels(self, found: list[tuple[str, Component]]) -> list[str]:
-        """Names of the networks: the task, and method and seed where they differ."""
-        return [self.title(need) + component.task.name for need, component in found]
 
-    def title(self, need: str) -> str:
-        number, seed = need.split("/")
-        parts = [show(self.of[int(number)]) if len(self.of) > 1 else "", f"seed{seed}" if self.other_seeds else ""]
-        return "".join(p + "/" for p in parts if p)
+def measure(run: Run, found: Found, scores: Scores, name: str) -> None:
+    """Leave the three matrices of a protocol. A trial without networks keeps its place as row and column; a pair without a score says why."""
+    protocol, more, n = getattr(scores, name), len(found.lost), len(found.labels)
+    reasons = {(i, j): "no test image of the extractor's task has a class of the head" for i, j in np.argwhere(protocol.count == 0).tolist()}
+    reasons |= scores.unjoined
+    for place, (label, outcome) in enumerate(found.lost.items(), start=n):
+        for k in range(n + more):
+            reasons |= dict.fromkeys([(place, k), (k, place)], f"{label}: {outcome}, there is no network")
+    labels = [*found.labels, *(f"{label} ({outcome})" for label, outcome in found.lost.items())]
+    components = [[*found.components, *[None] * more]] * 2
+    for what in ("accuracy", "normalised", "restricted"):
+        values, count, chance = (_padded(v, more) for v in (getattr(protocol, what), protocol.count, protocol.chance))
+        notes = dict(reasons)
+        if what == "normalised":
+            guessing = np.argwhere((protocol.count > 0) & ~(protocol.own > protocol.chance)).tolist()
+            notes |= {(i, j): "the head's own network guesses on these images" for i, j in guessing if (i, j) not in notes}
+        notes = {place: notes[place] for place in sorted(notes) if np.isnan(values[place])}
+        run.matrix(f"{what}_{name}", rows=labels, columns=labels, values=values, count=np.nan_to_num(count), chance=chance, notes=notes,
+                   components=components)  # fmt: skip
 
 
 def _padded(values: Array, more: int) -> Array:
     return np.pad(values.astype(float), (0, more), constant_values=np.nan)
+
+
+def _squared_more(scored: int, lost: int) -> int:
+    return (scored + lost) ** 2 - scored**2
 
 
 def _mean(values: Array) -> float:

@@ -87,6 +87,10 @@ class Grid:
         left_out = len(self.points) - len(kept)
         return Grid(tuple(kept), tuple(problems), (*self.dropped, *([Dropped(reason, left_out)] if left_out else [])))
 
+    def together(self) -> Together:
+        """All methods of this grid as one value of a setting: `Recombine.grid(of=networks.together())` measures them in one matrix."""
+        return Together(self)
+
     @staticmethod
     def of_method(cls: type[Method], settings: Mapping[str, Any]) -> Grid:  # noqa: PLW0211 - cls is a method's class
         """The product of a method's settings; `Method.grid` calls it."""
@@ -97,6 +101,13 @@ class Grid:
         axes = [_setting_axis(cls, name, value, kinds[name]) for name, value in settings.items() if name in kinds]
         grid = _product([Grid((Point({"method": cls}, {"method": cls.name}),)), *axes])
         return replace(grid, problems=(*problems, *grid.problems))
+
+
+@dataclass(frozen=True)
+class Together:
+    """The methods of a grid as one value of a setting that takes several."""
+
+    grid: Grid
 
 
 def product(*grids: Grid, **axes: Any) -> Grid:
@@ -167,6 +178,10 @@ def _setting_axis(cls: type[Method], name: str, value: Any, kind: Any) -> Grid:
     """An axis of one setting, its values checked; a grid of methods becomes one axis with the inner labels spread out."""
     from orchestrator.canonical import coerce, is_method_type
 
+    if isinstance(value, Together):
+        each = _method_axis(name, value.grid, kind)
+        several = tuple(method for point in each.points for method in point.values[name])
+        return Grid((Point({name: several}, {name: f"{len(several)} methods"}),), each.problems, each.dropped)
     if isinstance(value, Grid):
         return _method_axis(name, value, kind)
     raw = _axis(name, value)

@@ -69,7 +69,8 @@ class Group:
         cells = [[estimate([float(m.values[i, j]) for m in found]) for j in range(len(first.columns))] for i in range(len(first.rows))]
         means, halves = (np.array([[getattr(e, what) for e in row] for row in cells]) for what in ("mean", "half"))
         count = np.sum([m.count for m in found], axis=0)
-        return tuple(Matrix(name, first.axes, first.rows, first.columns, v, count, first.chance) for v in (means, halves))  # type: ignore[return-value]
+        notes = {place: note for m in found for place, note in m.notes.items()}
+        return tuple(Matrix(name, first.axes, first.rows, first.columns, v, count, first.chance, notes) for v in (means, halves))  # type: ignore[return-value]
 
 
 @dataclass(frozen=True)
@@ -152,7 +153,8 @@ class Results:
         return self._table(rows, {"metric": pa.string(), "label": pa.string(), "value": pa.float64()})
 
     def matrices_table(self) -> pa.Table:
-        """One row a matrix entry: cell, key, outcome, the axes, matrix, row, column, value, count, chance."""
+        """One row a matrix entry: cell, key, outcome, the axes, matrix, row, column, value, count, chance, note, row_component, column_component
+        (`<key>/network?task=a`: what `Result.open(key)` finds; empty where rows and columns are no stored components)."""
         rows = []
         for cell, result in self.cells():
             base = {"cell": cell.index, "key": result.key, "outcome": result.outcome, **self._labels(cell)}
@@ -160,10 +162,13 @@ class Results:
                 matrix = result.matrix(entry["name"])
                 for i, row in enumerate(matrix.rows):
                     for j, column in enumerate(matrix.columns):
-                        scores = {"value": matrix.values[i, j], "count": int(matrix.count[i, j]), "chance": matrix.chance[i, j]}
-                        rows.append({**base, "matrix": matrix.name, "row": row, "column": column, **scores})
+                        scores: dict[str, Any] = {"value": matrix.values[i, j], "count": int(matrix.count[i, j]), "chance": matrix.chance[i, j]}
+                        named = (matrix.components[0][i], matrix.components[1][j]) if matrix.components else ("", "")
+                        about: dict[str, Any] = {"note": matrix.notes.get((i, j), ""), "row_component": named[0], "column_component": named[1]}
+                        rows.append({**base, "matrix": matrix.name, "row": row, "column": column, **scores, **about})
         types = {"matrix": pa.string(), "row": pa.string(), "column": pa.string()}
-        return self._table(rows, {**types, "value": pa.float64(), "count": pa.int64(), "chance": pa.float64()})
+        texts = dict.fromkeys(("note", "row_component", "column_component"), pa.string())
+        return self._table(rows, {**types, "value": pa.float64(), "count": pa.int64(), "chance": pa.float64(), **texts})
 
     def write(self, folder: Path) -> list[Path]:
         """Both tables as Parquet in a folder; each appears whole or not at all. Returns their paths."""
@@ -195,7 +200,8 @@ def shown(cell: Cell, axis: str) -> str:
 def short_names(axes: Sequence[str]) -> dict[str, str]:
     """Axis names without the setting they are in, where that leaves no doubt: `of.split` is `split`. Fixed columns keep their names."""
     last = [a.rsplit(".", 1)[-1] for a in axes]
-    taken = {"cell", "key", "outcome", "metric", "label", "value", "matrix", "row", "column", "count", "chance"}
+    taken = {"cell", "key", "outcome", "metric", "label", "value", "matrix", "row", "column", "count", "chance", "note",
+             "row_component", "column_component"}  # fmt: skip
     return {a: short if last.count(short) == 1 and short not in taken else a for a, short in zip(axes, last, strict=True)}
 
 

@@ -222,12 +222,16 @@ class Run:
         record = ComponentRecord(name, dict(labels), part.path, part.config, "", pinned)
         self.kept[name, labels] = (record, state_bytes(part))
 
-    def matrix(self, name: str, *, rows: Sequence[str], columns: Sequence[str], values: Any, count: Any = None, chance: Any = None) -> None:
-        """A declared matrix: labels of its rows and columns, `values` [rows, columns], images behind an entry, and what guessing scores."""
+    def matrix(self, name: str, *, rows: Sequence[str], columns: Sequence[str], values: Any, count: Any = None, chance: Any = None,
+               notes: Mapping[tuple[int, int], str] | None = None, components: Sequence[Sequence[Component | None]] = ()) -> None:  # fmt: skip
+        """A declared matrix: labels of its rows and columns, `values` [rows, columns], images behind an entry, and what guessing scores. `notes` say
+        by place why an entry has no value; `components` are what rows and columns stand for, where these are stored components."""
         declared = {m.name: m for m in self.trial.method.matrices}
         if name not in declared:
             raise MethodError(f"{self.trial.method.name} declares no matrix {name!r}. {nearest(name, declared)}")
-        self.matrices[name] = make_matrix(name, (declared[name].rows, declared[name].columns), rows, columns, values, count, chance)
+        named = [[one.reference if one else "" for one in side] for side in components]
+        self.matrices[name] = make_matrix(name, (declared[name].rows, declared[name].columns), rows, columns, values, count, chance,
+                                          notes, named)  # fmt: skip
 
     def adopt(self, *needs: str) -> None:
         """Pass on what these needs left: their metrics and components, as far as this method declares them under the same names and labels."""

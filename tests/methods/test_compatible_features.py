@@ -182,7 +182,8 @@ def test_networks_of_several_trials_make_one_matrix(tmp_path):
 
     matrix = Result(store, store.find(trial.key)).matrix("accuracy_by_head")
     assert len(matrix.rows) == 8
-    assert matrix.rows[0] == "compatible_features(epochs=1)/seed0/a"
+    assert matrix.rows[0] == "ingredients=none/seed0/a"
+    assert matrix.components[0][0].endswith("/network?task=a")
 
 
 def test_rotations_are_rotations():
@@ -232,7 +233,8 @@ def test_a_network_that_diverged_keeps_its_row_without_scores(tmp_path):
     from orchestrator.result import Result
 
     matrix = Result(store, store.find(trial.key)).matrix("accuracy_by_extractor")
-    assert matrix.rows[2].endswith("/diverged")
+    assert matrix.rows[2].endswith("(diverged)")
+    assert matrix.notes[0, 2].endswith("diverged, there is no network")
     assert np.isnan(matrix.values[2]).all()
     assert np.isnan(matrix.values[:, 2]).all()
     assert np.isfinite(matrix.values[:2, :2]).all()
