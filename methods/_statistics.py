@@ -1,12 +1,21 @@
-"""Batch norm's running statistics, kept out of a pass that should not leave a trace in them."""
+"""Batch norm's running statistics: kept out of a pass that should not leave a trace in them, or taken anew from other images."""
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
+import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
+
+from orchestrator.data.batches import in_order
+from orchestrator.reading import Data
+from orchestrator.run import Run
+
+Net = TypeVar("Net", bound=nn.Module)
 
 
 @contextmanager
@@ -20,3 +29,18 @@ def held_statistics(module: nn.Module) -> Iterator[None]:
     finally:
         for m in tracking:
             m.track_running_stats = True
+
+
+@torch.no_grad()
+def re_estimated(run: Run, net: Net, data: Data) -> Net:
+    """A copy of a network whose running statistics are those of these images, each batch counting alike; their labels are not looked at
+    (Li, Wang, Shi, Liu, Hou: Revisiting Batch Normalization For Practical Domain Adaptation, 2016, arXiv:1603.04779)."""
+    copied = copy.deepcopy(net).to(run.device).eval()
+    for module in copied.modules():
+        if isinstance(module, _BatchNorm) and module.track_running_stats:
+            module.reset_running_stats()
+            module.momentum = None  # a cumulative average
+            module.train()
+    for x, _ in in_order(data, run.device):
+        copied(x)
+    return copied.eval()

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from methods._recombined import Found, OfNetworks
+from methods._scored import lowest_scored, mean_scored
 from orchestrator.method import MatrixSpec, Metric, roles
 from orchestrator.recombination import Scores
 from orchestrator.run import Run
@@ -57,9 +58,9 @@ class Recombine(OfNetworks):
             measure(run, found, scores, name)
         others = ~np.eye(len(networks), dtype=bool)
         first, second = scores.by_extractor, scores.by_head
-        run.log(compatibility=_mean(first.normalised[others]), recombined_accuracy=_mean(first.accuracy[others]),
-                own_accuracy=_mean(np.diag(second.accuracy)), worst_recombined_accuracy=_lowest(first.accuracy[others]),
-                compatibility_by_head=_mean(second.normalised[others]), recombined_accuracy_by_head=_mean(second.accuracy[others]),
+        run.log(compatibility=mean_scored(first.normalised[others]), recombined_accuracy=mean_scored(first.accuracy[others]),
+                own_accuracy=mean_scored(np.diag(second.accuracy)), worst_recombined_accuracy=lowest_scored(first.accuracy[others]),
+                compatibility_by_head=mean_scored(second.normalised[others]), recombined_accuracy_by_head=mean_scored(second.accuracy[others]),
                 unscored_pairs=int(np.isnan(first.accuracy).sum()) + _squared_more(len(networks), len(found.lost)))  # fmt: skip
 
 
@@ -90,14 +91,3 @@ def _padded(values: Array, more: int) -> Array:
 
 def _squared_more(scored: int, lost: int) -> int:
     return (scored + lost) ** 2 - scored**2
-
-
-def _mean(values: Array) -> float:
-    """Mean over the pairs that have a score; NaN where none has."""
-    scored = values[~np.isnan(values)]
-    return float(scored.mean()) if len(scored) else float("nan")
-
-
-def _lowest(values: Array) -> float:
-    scored = values[~np.isnan(values)]
-    return float(scored.min()) if len(scored) else float("nan")

@@ -156,3 +156,9 @@ class Piece(Part):
 
     def forward(self, x: Tensor) -> Tensor:
         return cast(Tensor, self.layers(x))
+
+    def joined(self, other: Part) -> nn.Module:
+        """A head behind the extractor of another network, cut at this head's own split point."""
+        if self.config["side"] == "head" and isinstance(other, Network):
+            return nn.Sequential(other.extractor(self.config["split"]), self)
+        return super().joined(other)

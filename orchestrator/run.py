@@ -26,7 +26,7 @@ from orchestrator.recombination import Scores, recombine
 from orchestrator.result import Component, Result
 from orchestrator.scratch import Scratch
 from orchestrator.stopping import Best, Until
-from orchestrator.task import Task, Tasks
+from orchestrator.task import Task, Tasks, relabel
 from orchestrator.trial import NetworkSpec, Trial, locate
 
 Labels = Mapping[str, str]
@@ -177,23 +177,26 @@ class Run:
         self._loop.point({name: float(value) for name, value in values.items()})
 
     @torch.no_grad()
-    def accuracy(self, net: nn.Module, data: Data, *, among: Sequence[int] | None = None) -> float:
+    def accuracy(self, net: nn.Module, data: Data, *, among: Sequence[int] | None = None, outputs_of: Task | None = None) -> float:
         """Share of images (where labels are masks: of pixels) whose largest logit is the label's; `among` restricts the choice to these outputs.
-        Leaves the net's mode as it was."""
+        With `outputs_of` the outputs are that task's classes, and only images of these count; NaN where there are none. Leaves the net's mode as it
+        was."""
         if self._fitting and data.part == "test" and not data.because:
             raise MethodError(f"stage {self._fitting!r}: the test part is not measured during a fit; watch task.validation_part")
         modes = {module: module.training for module in net.modules()}
         net.to(self.device).eval()
         hits = total = 0
+        table = torch.tensor(relabel(data.task, outputs_of.class_names), device=self.device) if outputs_of else None
         for x, y in in_order(data, self.device):
             logits = net(x)
+            label = y if table is None else table[y]
             if among is None:
                 guess = logits.argmax(1)
             else:
                 outputs = torch.tensor(list(among), device=self.device)
                 guess = outputs[logits[:, outputs].argmax(1)]
-            hits += int((guess == y).sum())
-            total += y.numel()
+            hits += int((guess == label).sum())
+            total += int((label >= 0).sum())
         for module, training in modes.items():
             module.training = training
         return hits / total if total else float("nan")

@@ -7,8 +7,8 @@ fewer than two seeds.
 """
 
 from orchestrator.claims.claim import Claim, Verdict, check, verdicts
-from orchestrator.claims.comparisons import Equal, GainHigher, Higher, Recovered, Within
-from orchestrator.claims.trends import DependsOn, Ranked, Related, Unchanged, Varies
+from orchestrator.claims.comparisons import AboveAll, Equal, GainHigher, Higher, Keeps, NoWorse, Recovered, Within
+from orchestrator.claims.trends import DependsOn, Ranked, Related, Spread, Unchanged, Varies
 
-__all__ = ["Claim", "DependsOn", "Equal", "GainHigher", "Higher", "Ranked", "Recovered", "Related", "Unchanged", "Varies", "Verdict", "Within",
-           "check", "verdicts"]  # fmt: skip
+__all__ = ["AboveAll", "Claim", "DependsOn", "Equal", "GainHigher", "Higher", "Keeps", "NoWorse", "Ranked", "Recovered", "Related", "Spread",
+           "Unchanged", "Varies", "Verdict", "Within", "check", "verdicts"]  # fmt: skip

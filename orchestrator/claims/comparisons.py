@@ -142,3 +142,65 @@ class Recovered(Claim):
         found = estimate([(where[s] - floor[s]) / (ceiling[s] - floor[s]) for s in seeds])
         return self.verdict(claim, f"share {found} of {gap}", found.n, holds=found.mean - found.half > self.above,
                             fails=found.mean + found.half < self.above)  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class NoWorse(Claim):
+    """`metric` at `where` is no worse than at `than`: on average at most `by` lower, and surely (95 % interval) not as much as `never` lower."""
+
+    where: Labels
+    than: Labels
+    by: float
+    never: float
+
+    @property
+    def named(self) -> Sequence[Labels]:
+        return (self.where, self.than)
+
+    def decide(self, results: Results) -> Verdict:
+        found = difference(results, self.metric, self.where, self.than)
+        first, second, common = apart(self.where, self.than)
+        claim = f"{common}{self.metric} at {first} is at most {self.by:g} below that at {second}, and surely not {self.never:g}"
+        return self.verdict(claim, f"difference {found}", found.n, holds=found.mean >= -self.by and found.mean - found.half > -self.never,
+                            fails=found.mean + found.half < -self.by)  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class Keeps(Claim):
+    """Cells as `where` says keep at least the share `share` of the `metric` that cells as `of` says have."""
+
+    where: Labels
+    of: Labels
+    share: float
+
+    @property
+    def named(self) -> Sequence[Labels]:
+        return (self.where, self.of)
+
+    def decide(self, results: Results) -> Verdict:
+        kept, whole = (by_seed(results, self.metric, labels) for labels in self.named)
+        seeds = [s for s in kept if s in whole]
+        found = estimate([kept[s] - self.share * whole[s] for s in seeds])
+        first, second, common = apart(self.where, self.of)
+        means = " of ".join(str(estimate([side[s] for s in seeds])) for side in (kept, whole))
+        return self.verdict(f"{common}{first} keeps at least {self.share:g} of the {self.metric} at {second}", f"{means}; beyond the bar {found}",
+                            found.n, holds=found.mean - found.half > 0, fails=found.mean + found.half < 0)  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class AboveAll(Claim):
+    """`metric` is higher where cells are as `where` says than at each of several others: the sum of parts against every part."""
+
+    where: Labels
+    than: tuple[Labels, ...]
+
+    @property
+    def named(self) -> Sequence[Labels]:
+        return (self.where, *self.than)
+
+    def decide(self, results: Results) -> Verdict:
+        found = [difference(results, self.metric, self.where, other) for other in self.than]
+        claim = f"{self.metric} at {text(self.where)} is above that at {' and at '.join(text(other) for other in self.than)}"
+        evidence = f"differences {' and '.join(map(str, found))}"
+        return self.verdict(claim, evidence, min(one.n for one in found), holds=all(one.mean - one.half > 0 for one in found),
+                            fails=any(one.mean + one.half < 0 for one in found))  # fmt: skip

@@ -96,6 +96,33 @@ class DependsOn(Claim):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Spread(Claim):
+    """Between the value of an axis where `metric` is highest on average and the one where it is lowest lie more than `above`. The two are chosen on
+    what they are then compared by, so a spread that is there by chance only is not much below zero."""
+
+    axis: str
+    above: float
+    where: Labels = field(default_factory=dict)
+
+    @property
+    def named(self) -> Sequence[Labels]:
+        return ({self.axis: "", **self.where},)
+
+    def decide(self, results: Results) -> Verdict:
+        claim = f"{self.metric} differs along {self.axis} by more than {self.above:g}{at(self.where)}"
+        values = dict.fromkeys(shown(cell, full_name(results, self.axis)) for cell in results.plan.cells)
+        columns = {value: by for value in values if (by := by_seed(results, self.metric, {**self.where, self.axis: value}))}
+        if len(columns) < 2:
+            return self.verdict(claim, _too_few(len(columns), self.axis, 0), 0, holds=False, fails=False)
+        ranked = sorted(columns, key=lambda value: _mean(columns[value]))
+        low, high = columns[ranked[0]], columns[ranked[-1]]
+        found = estimate([high[s] - low[s] for s in high if s in low])
+        means = ", ".join(f"{value} {_mean(column):.3f}" for value, column in columns.items())
+        return self.verdict(claim, f"{ranked[-1]} less {ranked[0]} {found}; {means}", found.n, holds=found.mean - found.half > self.above,
+                            fails=found.mean + found.half < self.above)  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
 class Varies(Claim):
     """`metric` varies along an axis: its standard deviation over the axis within a seed (the mean of it over what the metric is logged by, such as
     tasks) is more than `above`."""
