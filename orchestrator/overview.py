@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+import numpy as np
 
 from orchestrator.figures import heat_map
 from orchestrator.matrix import Matrix
@@ -44,6 +47,18 @@ def overview(results: Results, name: str | None = None) -> bytes | None:
     varying = _varying(shown[0], shown)
     last = len({p.labels[varying[-1]] for p in shown}) if varying else 1
     return heat_map([(p.heading, p.mean, p.half.values) for p in shown], name.replace("_", " "), columns=last if 1 < last <= 6 else 4)
+
+
+def unscored(results: Results, name: str | None = None) -> list[str]:
+    """A line for each group whose matrix (default: the headline one) has entries without a value: how many, and why."""
+    lines = []
+    for panel in panels(results, name) if (name := name or results.headline_matrix()) else ():
+        empty = [(int(i), int(j)) for i, j in np.argwhere(np.isnan(panel.mean.values))]
+        if empty:
+            reasons = Counter(panel.mean.notes.get(place, "not measured") for place in empty)
+            told = "; ".join(f"{why} ({count})" for why, count in reasons.most_common())
+            lines.append(f"{panel.heading}: {len(empty)} of {panel.mean.values.size} entries have no value: {told}")
+    return lines
 
 
 def others(results: Results) -> Iterator[tuple[str, bytes]]:

@@ -8,7 +8,7 @@ from collections import Counter
 from pathlib import Path
 
 from orchestrator.claims import verdicts
-from orchestrator.overview import others, overview
+from orchestrator.overview import others, overview, unscored
 from orchestrator.plots import plots
 from orchestrator.progress import duration
 from orchestrator.results import Results
@@ -31,7 +31,7 @@ def report(results: Results, store: Store, figure: bytes | None) -> str:
         outcomes=", ".join(f"{n} {kind}" for kind, n in outcomes.items() if kind not in ("done", "not done")),
         verdicts=list(verdicts(plan.claims, results)), tables=tables,
         matrix=(results.headline_matrix() or "").replace("_", " "), overview=base64.b64encode(figure).decode() if figure else "",
-        others=[(title, base64.b64encode(picture).decode()) for title, picture in others(results)],
+        unscored=unscored(results), others=[(title, base64.b64encode(picture).decode()) for title, picture in others(results)],
         plots=[(title, base64.b64encode(picture).decode()) for title, picture in plots(results)],
         use=machine_use(results), made=time.strftime("%Y-%m-%d"), store=store.name,
     )  # fmt: skip

@@ -126,3 +126,29 @@ def test_networks_on_one_task_share_its_images(tmp_path):
     found = scores(run, nets)
     assert np.array_equal(found.by_head.count, found.by_extractor.count)
     assert np.allclose(found.by_head.accuracy, found.by_extractor.accuracy)
+
+
+def test_features_are_computed_once_an_extractor_and_image_set(pair):
+    run, nets = pair
+    seen = []
+    extractors = [n.extractor("stage2") for n in nets]
+    handles = [e.register_forward_hook(lambda module, args, output, i=i: seen.append((i, len(output)))) for i, e in enumerate(extractors)]
+    recombine(extractors, [n.head("stage2") for n in nets], list(run.tasks), CPU)
+    for handle in handles:
+        handle.remove()
+    images = [len(sources_of(task)) for task in run.tasks]
+    assert [sum(count for i, count in seen if i == number) for number in (0, 1)] == [sum(images)] * 2
+
+
+def sources_of(task):
+    return [y for _, labels in in_order(task.test, CPU) for y in labels]
+
+
+def test_a_pair_without_a_score_says_why(tmp_path):
+    run, nets = trained(tmp_path, resnet8(width=4), TASKS, epochs=1)
+    other = resnet8(width=8)
+    wide = Run(resolve(Trial(method=FineTune(), network=other, tasks=TASKS, seed=0), Store(tmp_path)), {}).network("b", run.tasks[1]).eval()
+    found = recombine([nets[0].extractor("stage2"), wide.extractor("stage2")], [nets[0].head("stage2"), wide.head("stage2")], list(run.tasks), CPU)
+    assert set(found.unjoined) == {(0, 1), (1, 0)}
+    assert found.unjoined[0, 1].startswith("features of 8x4x4 do not enter the head")
+    assert np.isnan(found.by_extractor.accuracy[[0, 1], [1, 0]]).all()
