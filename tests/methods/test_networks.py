@@ -6,13 +6,15 @@ import pytest
 import torch
 
 from methods._auxiliary import PooledHead
-from methods.networks import resnet8, resnet20, resnet56, small_vgg
+from methods.networks import projected, resnet8, resnet20, resnet56, small_mobilenet, small_vgg, torchvision_network
 from orchestrator.component import Part, rebuild, state_bytes, state_digest
 from orchestrator.errors import CorruptError, InputError, MethodError
 from orchestrator.network import Piece
 from orchestrator.trial import locate
 
-NETWORKS = {"resnet8": resnet8(), "resnet20": resnet20(width=4), "resnet56": resnet56(width=4), "small_vgg": small_vgg()}
+NETWORKS = {"resnet8": resnet8(), "resnet20": resnet20(width=4), "resnet56": resnet56(width=4), "small_vgg": small_vgg(),
+            "small_mobilenet": small_mobilenet(width=4), "projected": projected(resnet20(width=4), behind="stage2.block2"),
+            "projected_vgg": projected(small_vgg(), behind="stage2", features=8, size=2)}  # fmt: skip
 CASES = [(name, split) for name, spec in NETWORKS.items() for split in spec.splits]
 
 
@@ -87,3 +89,42 @@ def test_arguments_that_are_no_json_are_refused():
 
     with pytest.raises(MethodError, match="JSON values"):
         Odd(thing=object())
+
+
+class TestProjected:
+    def test_networks_of_other_kinds_get_features_of_one_shape(self):
+        shapes = set()
+        for spec, behind in (
+            (resnet8(), "stage3"),
+            (small_vgg(), "stage2"),
+            (small_mobilenet(), "stage1"),
+            (torchvision_network("resnet18"), "stage3"),
+        ):
+            made = projected(spec, behind=behind, features=24, size=3)
+            net = locate(made.path)(**dict(made.settings), channels=3, classes=5)
+            assert made.splits == net.splits
+            shapes.add(net.shape("common", (3, 32, 32)))
+        assert shapes == {(24, 3, 3)}
+
+    def test_what_cannot_be_meant_is_told(self):
+        with pytest.raises(InputError, match=r"projected\(resnet8\): there is no split point 'stage4'. Did you mean 'stage"):
+            projected(resnet8(), behind="stage4")
+        with pytest.raises(InputError, match="features=0 and size=4 leave nothing"):
+            projected(resnet8(), behind="stage3", features=0)
+        flat = projected(resnet8(), behind="pool")
+        with pytest.raises(InputError, match="a projection needs height and width"):
+            locate(flat.path)(**dict(flat.settings), channels=3, classes=5)
+
+    def test_its_key_has_the_settings_of_the_network_that_is_projected(self):
+        identities = [projected(spec, behind="stage3").identity() for spec in (resnet8(), resnet8(width=8), small_vgg())]
+        assert len({str(i) for i in identities}) == 3
+        assert identities[0] == {"network": "projected_resnet8", "revision": 1, "settings": {"behind": "stage3"}}
+
+
+def test_a_head_by_itself_is_joined_with_the_network_it_was_trained_on():
+    net, other = build("resnet8"), build("resnet8", classes=3)
+    with torch.no_grad():
+        x = torch.randn(2, 3, 16, 16)
+        assert torch.equal(other.head("stage2").joined(net)(x), other.head("stage2")(net.extractor("stage2")(x)))
+    with pytest.raises(MethodError, match="does not say how it is joined"):
+        net.extractor("stage2").joined(other)

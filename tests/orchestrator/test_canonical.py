@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from typing import Literal
 
 import numpy as np
 import pytest
 
+from methods.compatible_features import CompatibleFeatures
+from methods.networks import resnet8, small_vgg
 from orchestrator.canonical import canonical_json, coerce, derive, digest, show
+from orchestrator.errors import InputError
+from orchestrator.trial import method_from_json
 
 
 def test_an_int_and_a_float_are_one_value_where_a_float_is_declared():
@@ -72,3 +77,20 @@ def test_derived_seeds_are_named_by_all_their_parts():
 
 def test_a_derived_seed_is_the_same_for_ever():
     assert derive(0, "init", "a") == 8878919505939303050
+
+
+class TestNetworksAsSettings:
+    def test_a_network_is_a_value_and_comes_back_from_json(self):
+        method = CompatibleFeatures(other_networks=(resnet8(width=8), small_vgg()))
+        again = method_from_json(json.loads(json.dumps(method.to_json())))
+        assert again == method
+        assert again.other_networks[0].label == "resnet8(width=8)"
+
+    def test_its_settings_are_in_the_key_and_those_at_their_defaults_are_not(self):
+        one, other, plain = (CompatibleFeatures(other_networks=(spec,)).identity() for spec in (resnet8(width=8), resnet8(width=4), resnet8()))
+        assert len({canonical_json(i) for i in (one, other, plain)}) == 3
+        assert plain["settings"]["other_networks"][0]["settings"] == {}
+
+    def test_anything_else_is_refused(self):
+        with pytest.raises(InputError, match="NetworkSpec"):
+            CompatibleFeatures(other_networks=("resnet8",))

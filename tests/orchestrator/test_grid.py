@@ -135,3 +135,11 @@ def test_a_bare_task_stands_for_a_tuple_of_one():
 
 def test_one_method_stands_for_a_tuple_of_one():
     assert labels(Recombine.grid(of=[FineTune(epochs=1), FineTune(epochs=2)]), "of") == [((FineTune(epochs=1),),), ((FineTune(epochs=2),),)]
+
+
+def test_methods_of_a_grid_together_are_one_value():
+    networks = union(CompatibleFeatures.grid(split=["stem", "pool"], epochs=1), FineTune.grid(epochs=[1, 2]))
+    grid = Recombine.grid(of=networks.together(), split="pool")
+    assert labels(grid, "of") == [("4 methods",)]
+    assert [m.name for m in grid.points[0].values["of"]] == ["compatible_features"] * 2 + ["fine_tune"] * 2
+    assert "'spilt'" in Recombine.grid(of=CompatibleFeatures.grid(spilt="pool").together()).problems[0]
