@@ -101,16 +101,24 @@ class OfNetworks(Method):
 
 
 def _told_apart(methods: tuple[Method, ...]) -> list[str]:
-    """Each method by the settings in which it differs from the others of its name, and by its name where these differ."""
+    """Each method by as few settings as tell it from the others of its name, and by its name where these differ."""
     if len(methods) < 2:
         return [""]
     several = len({m.name for m in methods}) > 1
     found = []
     for method in methods:
-        alike = [m.settings() for m in methods if m.name == method.name]
-        inner = ",".join(f"{k}={show(v)}" for k, v in method.settings().items() if any(other[k] != v for other in alike))
+        inner = ",".join(f"{k}={show(getattr(method, k))}" for k in _telling([m for m in methods if m.name == method.name]))
         found.append(f"{method.name}({inner})" if several and inner else method.name if several else inner)
     return found
+
+
+def _telling(methods: list[Method]) -> list[str]:
+    """Settings, in their order, that tell these methods apart; one that adds nothing to those before it is left out."""
+    chosen: list[str] = []
+    for name in methods[0].settings():
+        if len({repr([getattr(m, n) for n in (*chosen, name)]) for m in methods}) > len({repr([getattr(m, n) for n in chosen]) for m in methods}):
+            chosen.append(name)
+    return chosen
 
 
 def _networks(method: Method, trial: Trial) -> list[NetworkSpec]:

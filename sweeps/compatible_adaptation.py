@@ -14,13 +14,13 @@ from orchestrator.sweep import Sweep
 from orchestrator.task import Task
 
 photo, cartoon = (
-    parquet("pacs", where={"domain": domain}).resized(24).images(limit=1600).validation(0).named(domain) for domain in ("photo", "cartoon")
+    parquet("pacs", where={"domain": domain}).resized(24).images(limit=1200).validation(0).named(domain) for domain in ("photo", "cartoon")
 )
 
 
 def shifted(data: Task, name: str, kind: str, amount: float | None = None) -> tuple[Task, Task]:
     """Halves of a set, the second one in another domain."""
-    first, second = (data.resized(14).images(half, of=2, limit=1600).validation(0) for half in (0, 1))
+    first, second = (data.resized(14).images(half, of=2, limit=1200).validation(0) for half in (0, 1))
     return first.named(name), second.shifted(kind, amount).named(f"{name}-{kind[:3]}")  # type: ignore[arg-type]
 
 
@@ -29,19 +29,19 @@ fashion = shifted(torchvision_set("FashionMNIST"), "fashion", "noisy", 0.3)
 kmnist = shifted(parquet("kmnist"), "kmnist", "contrast", 0.3)
 directions = [way for pair in ((photo, cartoon), mnist, fashion, kmnist) for way in (pair, pair[::-1])]
 
-FIT = {"epochs": 12, "batch": 32, "lr": 0.05, "unlabelled": True, "transforms": "rotate"}
+FIT = {"epochs": 10, "batch": 32, "lr": 0.05, "unlabelled": True, "transforms": "rotate"}
 trainings = union(
-    CompatibleFeatures.grid(ingredients=[("rotation", "identical"), ("rotation", "trained")], split=["stage2", "stage3"], incremental=True, **FIT),
+    CompatibleFeatures.grid(ingredients=[("rotation", "identical"), ("rotation", "trained")], split="stage2", incremental=True, **FIT),
     CompatibleFeatures.grid(ingredients=("rotation", "shared"), split="stage3", incremental=False, **FIT),
 )
 
-WAYS = [("identical+rotation", "stage2"), ("rotation+trained", "stage2"), ("identical+rotation", "stage3"), ("rotation+trained", "stage3")]
+WAYS = [("identical+rotation", "stage2"), ("rotation+trained", "stage2")]
 SHARED = {"ingredients": "rotation+shared", "split": "stage3"}
 
 sweep = Sweep(
     question=__doc__,
     cells=product(DomainAdaptation.grid(training=trainings), network=resnet8(width=8), tasks=directions, seed=range(3)),
-    expect=120,
+    expect=72,
     claims=[
         *(
             Within(metric="gain", where={"ingredients": one, "split": split, "tasks": " + ".join(t.name for t in way)}, above=0.0, paper="C8")

@@ -227,3 +227,28 @@ class TestOtherNetworks:
 def test_what_cannot_be_meant_is_told_at_planning(store, settings, tasks, reason):
     trial = resolve(Trial(method=CompatibleFeatures(**settings), network=resnet8(), tasks=tasks, seed=0), store)
     assert any(reason in problem for problem in trial.problems()), trial.problems()
+
+
+class TestWholeSweeps:
+    def test_seeds_ingredients_and_orders_make_one_matrix(self, store):
+        networks = CompatibleFeatures.grid(ingredients=[(), ("common",)], split="stage2", incremental=True, epochs=1)
+        (point,) = Recombine.grid(of=networks.together(), split="stage2", other_seeds=(4,), other_orders=(("b", "a"),)).points
+        settings = {name: value for name, value in point.values.items() if name != "method"}
+        result = done(store, Recombine(**settings), FEW[:2])
+        matrix = result.matrix("accuracy_by_extractor")
+        assert matrix.values.shape == (16, 16)
+        assert matrix.rows[:4] == ("ingredients=none/seed0/a>b/a", "ingredients=none/seed0/a>b/b", "ingredients=none/seed0/b>a/b",
+                                   "ingredients=none/seed0/b>a/a")  # fmt: skip
+        assert len(set(matrix.components[0])) == 16
+        alone = done(store, Recombine(of=(networks.points[0].values["method"](ingredients=(), split="stage2", incremental=True, epochs=1),),
+                                      split="stage2"), FEW[:2])  # fmt: skip
+        assert np.array_equal(matrix.values[:2, :2], alone.matrix("accuracy_by_extractor").values)
+
+    @pytest.mark.parametrize(
+        ("orders", "reason"),
+        [((("a", "c"),), "a, c is no order of the tasks a, b"), ((("a", "b"),), "repeats an order"), ((("b", "a"), ("b", "a")), "repeats an order")],
+    )
+    def test_orders_that_are_none_are_told(self, store, orders, reason):
+        method = Recombine(of=(CompatibleFeatures(),), split="stage2", other_orders=orders)
+        trial = resolve(Trial(method=method, network=resnet8(), tasks=FEW[:2], seed=0), store)
+        assert reason in trial.problems()[0]
