@@ -31,7 +31,9 @@ class Estimate:
         return self.text(3)
 
     def text(self, digits: int) -> str:
-        """`0.859 ±0.009`; without an interval where there is one trial only."""
+        """`0.859 ±0.009`; without an interval where there is one trial only, and a dash where there is none."""
+        if not self.n:
+            return "–"
         return f"{self.mean:.{digits}f}" + (f" ±{self.half:.{digits}f}" if self.n > 1 else "")
 
 

@@ -200,7 +200,9 @@ class AboveAll(Claim):
 
     def decide(self, results: Results) -> Verdict:
         found = [difference(results, self.metric, self.where, other) for other in self.than]
-        claim = f"{self.metric} at {text(self.where)} is above that at {' and at '.join(text(other) for other in self.than)}"
+        common = {axis: value for axis, value in self.where.items() if all(other.get(axis) == value for other in self.than)}
+        first, *others = (text({axis: value for axis, value in labels.items() if axis not in common}) for labels in self.named)
+        claim = f"{f'{said}: ' if (said := text(common)) else ''}{self.metric} at {first} is above that at {' and at '.join(others)}"
         evidence = f"differences {' and '.join(map(str, found))}"
         return self.verdict(claim, evidence, min(one.n for one in found), holds=all(one.mean - one.half > 0 for one in found),
                             fails=any(one.mean + one.half < 0 for one in found))  # fmt: skip
