@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Self, cast
+from typing import Any, Self, cast
+
+import numpy as np
+from numpy.typing import NDArray
 
 from methods.fine_tune import FineTune
 from orchestrator.canonical import show
@@ -98,6 +101,25 @@ class OfNetworks(Method):
             parts = [methods[int(number)], f"seed{seed}" if self.other_seeds else "", order]
             titles[need] = "".join(f"{part}/" for part in parts if part)
         return titles
+
+
+def leave(run: Run, found: Found, name: str, values: NDArray[np.float64], notes: Mapping[tuple[int, int], str], *, count: Any = 0,
+          chance: Any = np.nan) -> None:  # fmt: skip
+    """Measure a matrix over the networks. A trial that left none keeps its place as a row and a column; an entry without a value has its note."""
+    n, more = len(found.labels), len(found.lost)
+
+    def padded(entries: Any) -> NDArray[np.float64]:
+        return np.pad(np.broadcast_to(np.asarray(entries, dtype=float), (n, n)), (0, more), constant_values=np.nan)
+
+    reasons = dict(notes)
+    for place, (label, outcome) in enumerate(found.lost.items(), start=n):
+        for k in range(n + more):
+            reasons |= dict.fromkeys([(place, k), (k, place)], f"{label}: {outcome}, there is no network")
+    labels = [*found.labels, *(f"{label} ({outcome})" for label, outcome in found.lost.items())]
+    whole = padded(values)
+    run.matrix(name, rows=labels, columns=labels, values=whole, count=np.nan_to_num(padded(count)), chance=padded(chance),
+               notes={place: reasons[place] for place in sorted(reasons) if np.isnan(whole[place])},
+               components=[[*found.components, *[None] * more]] * 2)  # fmt: skip
 
 
 def _told_apart(methods: tuple[Method, ...]) -> list[str]:

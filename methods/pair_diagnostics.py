@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from methods._recombined import Found, OfNetworks
+from methods._recombined import Found, OfNetworks, leave
 from methods._scored import mean_scored
 from methods._similarity import features_of, linear_cka
 from methods._statistics import re_estimated
@@ -67,8 +67,8 @@ class PairDiagnostics(OfNetworks):
             cka[mine] = alike[mine]
         scores, notes = self.scores(run, found, extractors)
         others = ~np.eye(n, dtype=bool)
-        for name, values, why in (("cka", cka, None), *((name, scores[name], notes) for name in SCORES)):
-            run.matrix(name, rows=found.labels, columns=found.labels, values=values, notes=why, components=[found.components] * 2)
+        for name, values, why in (("cka", cka, {}), *((name, scores[name], notes) for name in SCORES)):
+            leave(run, found, name, values, why)
             metric: Any = {name if name == "cka" else f"{name}_accuracy": mean_scored(values[others])}
             run.log(**metric)
 

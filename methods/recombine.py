@@ -10,15 +10,13 @@ the extractor's task whose class the head knows; `by_head` takes all images of t
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
-from methods._recombined import Found, OfNetworks
+from methods._recombined import Found, OfNetworks, leave
 from methods._scored import lowest_scored, mean_scored
 from orchestrator.method import MatrixSpec, Metric, roles
 from orchestrator.recombination import Scores
 from orchestrator.run import Run
 
-Array = NDArray[np.float64]
 PROTOCOLS = ("by_extractor", "by_head")
 
 
@@ -61,33 +59,16 @@ class Recombine(OfNetworks):
         run.log(compatibility=mean_scored(first.normalised[others]), recombined_accuracy=mean_scored(first.accuracy[others]),
                 own_accuracy=mean_scored(np.diag(second.accuracy)), worst_recombined_accuracy=lowest_scored(first.accuracy[others]),
                 compatibility_by_head=mean_scored(second.normalised[others]), recombined_accuracy_by_head=mean_scored(second.accuracy[others]),
-                unscored_pairs=int(np.isnan(first.accuracy).sum()) + _squared_more(len(networks), len(found.lost)))  # fmt: skip
+                unscored_pairs=int(np.isnan(first.accuracy).sum()) + (len(networks) + len(found.lost)) ** 2 - len(networks) ** 2)  # fmt: skip
 
 
 def measure(run: Run, found: Found, scores: Scores, name: str) -> None:
-    """Leave the three matrices of a protocol. A trial without networks keeps its place as row and column; a pair without a score says why."""
-    protocol, more, n = getattr(scores, name), len(found.lost), len(found.labels)
+    """Leave the three matrices of a protocol; a pair without a score says why."""
+    protocol = getattr(scores, name)
     reasons = {(i, j): "no test image of the extractor's task has a class of the head" for i, j in np.argwhere(protocol.count == 0).tolist()}
     reasons |= scores.unjoined
-    for place, (label, outcome) in enumerate(found.lost.items(), start=n):
-        for k in range(n + more):
-            reasons |= dict.fromkeys([(place, k), (k, place)], f"{label}: {outcome}, there is no network")
-    labels = [*found.labels, *(f"{label} ({outcome})" for label, outcome in found.lost.items())]
-    components = [[*found.components, *[None] * more]] * 2
+    guessing = np.argwhere((protocol.count > 0) & ~(protocol.own > protocol.chance)).tolist()
+    own = {(i, j): "the head's own network guesses on these images" for i, j in guessing}
     for what in ("accuracy", "normalised", "restricted"):
-        values, count, chance = (_padded(v, more) for v in (getattr(protocol, what), protocol.count, protocol.chance))
-        notes = dict(reasons)
-        if what == "normalised":
-            guessing = np.argwhere((protocol.count > 0) & ~(protocol.own > protocol.chance)).tolist()
-            notes |= {(i, j): "the head's own network guesses on these images" for i, j in guessing if (i, j) not in notes}
-        notes = {place: notes[place] for place in sorted(notes) if np.isnan(values[place])}
-        run.matrix(f"{what}_{name}", rows=labels, columns=labels, values=values, count=np.nan_to_num(count), chance=chance, notes=notes,
-                   components=components)  # fmt: skip
-
-
-def _padded(values: Array, more: int) -> Array:
-    return np.pad(values.astype(float), (0, more), constant_values=np.nan)
-
-
-def _squared_more(scored: int, lost: int) -> int:
-    return (scored + lost) ** 2 - scored**2
+        notes = own | reasons if what == "normalised" else reasons
+        leave(run, found, f"{what}_{name}", getattr(protocol, what), notes, count=protocol.count, chance=protocol.chance)

@@ -96,16 +96,17 @@ class Labels:
 
     def count(self, places: Sequence[int], y: Tensor) -> Array:
         """How many of the images with labels `y` have a class that the head knows; [places]."""
-        return self._numbers((self.tables[list(places)][:, y] >= 0).sum(1))
+        return self._numbers(self.tables[list(places)][:, y] >= 0)
 
     def hits(self, places: Sequence[int], logits: Tensor, y: Tensor) -> tuple[Array, Array]:
-        """Images whose largest logit is the label's: of all outputs, and of those whose class the images have; logits [places, B, outputs]."""
-        label, known = self.tables[list(places)][:, y], self.known[list(places), None, : logits.shape[2]]
-        easy = logits.masked_fill(~known, -torch.inf).argmax(2)
-        return self._numbers((logits.argmax(2) == label).sum(1)), self._numbers(((easy == label) & (label >= 0)).sum(1))
+        """Images (where labels are masks: pixels) whose largest logit is the label's: of all outputs, and of those whose class the images have;
+        logits [places, B, outputs, ...]."""
+        label, known = self.tables[list(places)][:, y], self.known[list(places), : logits.shape[2]]
+        easy = logits.masked_fill(~known.view(len(places), 1, -1, *[1] * (logits.ndim - 3)), -torch.inf).argmax(2)
+        return self._numbers(logits.argmax(2) == label), self._numbers((easy == label) & (label >= 0))
 
-    def _numbers(self, counts: Tensor) -> Array:
-        return counts.cpu().numpy().astype(np.float64)
+    def _numbers(self, hits: Tensor) -> Array:
+        return hits.flatten(1).sum(1).cpu().numpy().astype(np.float64)
 
 
 def _count(

@@ -264,3 +264,13 @@ class TestCheaperTransfer:
         assert "the head of near knows no class of far" in told((self.RICH, self.NEAR, digits.classes(0, 9).named("far")))
         assert "holds out no images" in told((self.RICH, self.NEAR, self.TARGET.validation(0)))
         assert "has no split point 'stage7'" in told((self.RICH, self.NEAR, self.TARGET), split="stage7")
+
+
+def test_a_trial_that_left_no_network_keeps_its_row_in_the_diagnostics_too(store):
+    of = (FineTune(epochs=1), FineTune(epochs=3, lr=1e30, base=None))
+    tasks = (A.images(0, of=3, limit=60),)
+    result = done(store, PairDiagnostics(of=of, split="stage2", other_seeds=(1,), samples=20, steps=2), tasks, resnet8(width=4))
+    matrix = result.matrix("joined")
+    assert [row for row in matrix.rows if "(diverged)" in row] == ["epochs=3/seed0 (diverged)", "epochs=3/seed1 (diverged)"]
+    assert matrix.notes[0, 2] == "epochs=3/seed0: diverged, there is no network"
+    assert np.isfinite(matrix.values[:2, :2]).all()

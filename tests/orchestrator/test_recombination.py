@@ -152,3 +152,18 @@ def test_a_pair_without_a_score_says_why(tmp_path):
     assert set(found.unjoined) == {(0, 1), (1, 0)}
     assert found.unjoined[0, 1].startswith("features of 8x4x4 do not enter the head")
     assert np.isnan(found.by_extractor.accuracy[[0, 1], [1, 0]]).all()
+
+
+def test_where_labels_are_masks_pixels_count(tmp_path, monkeypatch, shared_data):
+    from methods.networks import small_fcn
+    from orchestrator.data import pasted, torchvision_set
+
+    monkeypatch.setenv("SPOLIA_DATA", str(shared_data))
+    whole = pasted(torchvision_set("FashionMNIST"))
+    tasks = tuple(whole.classes(i).resized(16).images(limit=20).validation(0).foreground().named(name) for i, name in enumerate("ab"))
+    run = Run(resolve(Trial(method=FineTune(), network=small_fcn(width=4), tasks=tasks, seed=0), Store(tmp_path)), {})
+    nets = [run.network(task.name, task).eval() for task in run.tasks]
+    found = scores(run, nets, "stage2").by_head
+    assert found.accuracy[1, 1] == pytest.approx(run.accuracy(nets[1], run.tasks[1].test))
+    assert found.count[0, 0] == 1000 * 16 * 16
+    assert found.accuracy[0, 1] == pytest.approx(run.accuracy(torch.nn.Sequential(nets[0].extractor("stage2"), nets[1].head("stage2")), run.tasks[1].test))
