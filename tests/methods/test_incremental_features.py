@@ -252,3 +252,18 @@ class TestWholeSweeps:
         method = Recombine(of=(CompatibleFeatures(),), split="stage2", other_orders=orders)
         trial = resolve(Trial(method=method, network=resnet8(), tasks=FEW[:2], seed=0), store)
         assert reason in trial.problems()[0]
+
+
+@pytest.mark.parametrize("asked", [False, True])
+def test_rotated_images_enter_running_statistics_only_where_asked(store, asked):
+    method = CompatibleFeatures(ingredients=("rotation",), split="stage2", rotated_statistics=asked)
+    run = Run(resolve(Trial(method=method, network=resnet8(width=4), tasks=FEW[:1], seed=0), store), {})
+    net, alone = (run.network("a", start="one").train() for _ in range(2))
+    nets = {"a": net, "rotation": run.network("rotation", classes=4).head("stage2")}
+    x = torch.arange(4 * 64, dtype=torch.float32).view(4, 1, 8, 8) / 64
+    batch = SimpleNamespace(x=x, rotation=torch.tensor([0, 1, 2, 3]), y=torch.arange(4))
+    method.loss(nets, {"a": batch}, labelled=frozenset({"a"}))
+    alone(x)
+    same = [torch.equal(v, alone.state_dict()[k]) for k, v in net.state_dict().items() if "running_mean" in k and k.startswith("stage2")]
+    assert all(same) != asked
+    assert len(same) == 3

@@ -166,4 +166,6 @@ def test_where_labels_are_masks_pixels_count(tmp_path, monkeypatch, shared_data)
     found = scores(run, nets, "stage2").by_head
     assert found.accuracy[1, 1] == pytest.approx(run.accuracy(nets[1], run.tasks[1].test))
     assert found.count[0, 0] == 1000 * 16 * 16
-    assert found.accuracy[0, 1] == pytest.approx(run.accuracy(torch.nn.Sequential(nets[0].extractor("stage2"), nets[1].head("stage2")), run.tasks[1].test))
+    assert found.accuracy[0, 1] == pytest.approx(
+        run.accuracy(torch.nn.Sequential(nets[0].extractor("stage2"), nets[1].head("stage2")), run.tasks[1].test)
+    )
