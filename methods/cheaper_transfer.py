@@ -18,7 +18,7 @@ from torch.nn import functional as F
 
 from methods.compatible_features import CompatibleFeatures
 from orchestrator.errors import nearest
-from orchestrator.method import Method, Metric, axis, roles
+from orchestrator.method import Curve, Method, Metric, axis, roles
 from orchestrator.network import Network
 from orchestrator.optim import constant, sgd
 from orchestrator.run import Run
@@ -46,6 +46,7 @@ class CheaperTransfer(Method):
         Metric("reached"),
         Metric("mean_val_accuracy"),
     )
+    plots = (Curve("transfer/val_accuracy", begins="first_val_accuracy"),)
 
     parts: CompatibleFeatures = axis(PARTS, smoke=PARTS.replace(epochs=1, split="stage2"), help="how the networks of 'rich' and 'near' are trained")
     start: Literal["parts", "new_head", "near", "drawn"] = axis(

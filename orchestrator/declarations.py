@@ -30,6 +30,15 @@ class Plot:
 
 
 @dataclass(frozen=True)
+class Curve:
+    """A curve of a fit to draw, by its whole name (`transfer/val_accuracy`): a line for each setting, over epochs, averaged over seeds. `begins`
+    names a metric that holds the value before the first epoch."""
+
+    name: str
+    begins: str = ""
+
+
+@dataclass(frozen=True)
 class Kept:
     """A component that `train` keeps, once for each combination of the labels in `by`; `optional` where some settings leave none."""
 

@@ -13,7 +13,7 @@ from dataclasses import MISSING, dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Self, dataclass_transform
 
 from orchestrator.canonical import coerce, is_network_type, show, to_json, type_hints, unsupported
-from orchestrator.declarations import Kept, MatrixSpec, Metric, Plot, Resources, Roles, roles
+from orchestrator.declarations import Curve, Kept, MatrixSpec, Metric, Plot, Resources, Roles, roles
 from orchestrator.errors import InputError, MethodError, nearest
 from orchestrator.grid import RESERVED, Grid
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from orchestrator.run import Run
     from orchestrator.trial import Trial
 
-__all__ = ["Kept", "MatrixSpec", "Method", "Metric", "Plot", "Resources", "Roles", "axis", "canonical_method", "checked_names", "roles",
+__all__ = ["Curve", "Kept", "MatrixSpec", "Method", "Metric", "Plot", "Resources", "Roles", "axis", "canonical_method", "checked_names", "roles",
            "settings_default", "settings_of"]  # fmt: skip
 
 
@@ -61,7 +61,7 @@ class Method(ABC, _Settings):
     metrics: ClassVar[tuple[Metric, ...]] = ()
     components: ClassVar[tuple[Kept, ...]] = ()
     matrices: ClassVar[tuple[MatrixSpec, ...]] = ()
-    plots: ClassVar[tuple[Plot, ...]] = ()
+    plots: ClassVar[tuple[Plot | Curve, ...]] = ()
 
     def __post_init__(self) -> None:
         problems = []
@@ -206,11 +206,11 @@ def _class_problems(cls: Any) -> Iterable[str]:
         yield "tasks is not roles(...)"
     if unknown := set(cls.uses) - {"network", "tasks", "seed"}:
         yield f"uses names {sorted(unknown)}; it may name network, tasks and seed"
-    for attribute, kind in (("metrics", Metric), ("components", Kept), ("matrices", MatrixSpec), ("plots", Plot)):
+    for attribute, kinds in (("metrics", (Metric,)), ("components", (Kept,)), ("matrices", (MatrixSpec,)), ("plots", (Plot, Curve))):
         declared = getattr(cls, attribute)
-        if not isinstance(declared, tuple) or not all(isinstance(d, kind) for d in declared):
-            yield f"{attribute} is not a tuple of {kind.__name__}(...)"
-        elif kind is not Plot and len({d.name for d in declared}) < len(declared):
+        if not isinstance(declared, tuple) or not all(isinstance(d, kinds) for d in declared):
+            yield f"{attribute} is not a tuple of {' or '.join(kind.__name__ for kind in kinds)}(...)"
+        elif attribute != "plots" and len({d.name for d in declared}) < len(declared):
             yield f"{attribute} declares a name twice"
     if cls.train is Method.train:
         yield "train is missing"

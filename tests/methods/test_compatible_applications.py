@@ -22,11 +22,15 @@ from methods.recombine import Recombine
 from orchestrator.data import digits
 from orchestrator.data.batches import in_order
 from orchestrator.execute import execute, needs_of, run_with_needs
+from orchestrator.grid import product
 from orchestrator.network import Network
-from orchestrator.plan import resolve
+from orchestrator.plan import make_plan, resolve
+from orchestrator.plots import curves
 from orchestrator.result import Result
+from orchestrator.results import Results
 from orchestrator.run import Run
 from orchestrator.store import Store
+from orchestrator.sweep import Sweep
 from orchestrator.trial import Trial
 
 CPU = torch.device("cpu")
@@ -255,6 +259,20 @@ class TestCheaperTransfer:
         bar = 0.95 * sum(values[-3:]) / 3
         first = next(i for i, v in enumerate(values) if v >= bar)
         assert result.metric("steps_to_bar") == first * (80 // 32)
+
+    def test_the_report_draws_the_learning_curves_from_the_first_step(self, kept_in):
+        starts = CheaperTransfer.grid(parts=CompatibleFeatures.grid(ingredients=("common",), split="stage3", epochs=15),
+                                      start=["new_head", "parts"], split="stage3", epochs=6)  # fmt: skip
+        sweep = Sweep(question="?", cells=product(starts, network=resnet8(width=8), tasks=(self.RICH, self.NEAR, self.TARGET), seed=0), expect=2)
+        for start in ("new_head", "parts"):
+            self.transfer(kept_in, start)
+        ((curve, drawn),) = curves(Results(make_plan("transfer", sweep, kept_in), kept_in))
+        assert curve.name == "transfer/val_accuracy"
+        assert [line.name for line in drawn] == ["start new_head", "start parts"]
+        usual = self.transfer(kept_in, "new_head")
+        assert [x for x, _, _ in drawn[0].points] == [0, 1, 2, 3, 4, 5, 6]
+        assert drawn[0].points[0][1] == usual.metric("first_val_accuracy")
+        assert sum(y for _, y, _ in drawn[0].points[-3:]) / 3 == pytest.approx(usual.metric("final_val_accuracy"))
 
     def test_what_cannot_be_meant_is_told(self, kept_in):
         def told(tasks, **settings):
