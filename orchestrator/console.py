@@ -168,13 +168,17 @@ def _spread(total: int, most: int) -> list[int]:
 
 
 def _matrix(panel: Panel) -> Table:
-    matrix = panel.mean
-    table = Table(title=panel.heading, title_justify="left", title_style="", box=None, padding=(0, 1), show_edge=False)
-    table.add_column("", no_wrap=True, min_width=min(12, max(map(len, matrix.rows))))
-    limit = 8
-    for column in matrix.columns[:limit]:
+    matrix, limit = panel.mean, 8
+    size = matrix.values.shape
+    title = panel.heading + (f" (the first {limit} of {size[0]} x {size[1]})" if max(size) > limit else "")
+    table = Table(title=title, title_justify="left", title_style="", box=None, padding=(0, 1), show_edge=False)
+    rows, columns = list(matrix.rows[:limit]), list(matrix.columns[:limit])
+    if rows == columns and max(map(len, rows)) > 9:  # long names stand once, with a number, and columns go by it
+        rows, columns = [f"{number} {label}" for number, label in enumerate(rows, 1)], [str(number) for number in range(1, len(rows) + 1)]
+    table.add_column("", no_wrap=True, min_width=min(12, max(map(len, rows))))
+    for column in columns:
         table.add_column(column, justify="right", no_wrap=True)
-    for label, row in list(zip(matrix.rows, matrix.values, strict=True))[:limit]:
+    for label, row in zip(rows, matrix.values, strict=False):
         table.add_row(label, *(_shade(v) for v in row[:limit]))
     return table
 
