@@ -44,8 +44,8 @@ sweep = Sweep(
     expect=72,
     claims=[
         *(
-            Within(metric="gain", where={"ingredients": one, "split": split, "tasks": " + ".join(t.name for t in way)}, above=0.0, paper="C8")
-            for one, split in WAYS
+            Within(metric="gain", where={"ingredients": one, "split": split, "tasks": " + ".join(t.name for t in way)}, above=0.0, paper=paper)
+            for one, split, paper in (*((*way, "C8") for way in WAYS), (SHARED["ingredients"], SHARED["split"], "one network"))
             for way in directions
         ),
         *(
