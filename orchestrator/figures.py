@@ -50,6 +50,9 @@ def heat_map(matrices: Sequence[tuple[str, Matrix, Values | None]], title: str =
     return buffer.getvalue()
 
 
+BARS = 12  # points of a line that each show an error bar
+
+
 @dataclass(frozen=True)
 class Line:
     """One line of a plot: its name, and points (x, y, half-width of y's interval); a single point stands alone."""
@@ -59,7 +62,7 @@ class Line:
 
 
 def lines(series: Sequence[Line], x: str, y: str) -> bytes:
-    """A PNG of lines and points with error bars."""
+    """A PNG of lines and points with error bars, or bands where a line has many points."""
     from matplotlib import colormaps
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -69,9 +72,12 @@ def lines(series: Sequence[Line], x: str, y: str) -> bytes:
     axis = figure.subplots()
     for number, line in enumerate(series):
         xs, ys, halves = (np.array(values) for values in zip(*sorted(line.points), strict=True))
-        style = "o-" if len(xs) > 1 else "D"
-        axis.errorbar(xs, ys, yerr=np.nan_to_num(halves), fmt=style, color=colormaps["tab20"](number % 20), label=line.name, markersize=4,
-                      capsize=2, linewidth=1.2, elinewidth=0.7)  # fmt: skip
+        style, colour, halves = "o-" if len(xs) > 1 else "D", colormaps["tab20"](number % 20), np.nan_to_num(halves)
+        if len(xs) > BARS:
+            axis.plot(xs, ys, color=colour, label=line.name, linewidth=1.4)
+            axis.fill_between(xs, ys - halves, ys + halves, color=colour, alpha=0.1, linewidth=0)
+        else:
+            axis.errorbar(xs, ys, yerr=halves, fmt=style, color=colour, label=line.name, markersize=4, capsize=2, linewidth=1.2, elinewidth=0.7)
     axis.set_xlabel(x)
     axis.set_ylabel(y)
     axis.grid(alpha=0.3)
