@@ -3,28 +3,14 @@
 from __future__ import annotations
 
 import pytest
-from sample_methods import Graded
+from deciding import decided
 
-from orchestrator.claims import AboveAll, Keeps, NoWorse, Spread, verdicts
+from orchestrator.claims import AboveAll, Keeps, NoWorse, Spread
 from orchestrator.errors import SweepError
-from orchestrator.execute import execute
-from orchestrator.grid import product
-from orchestrator.plan import make_plan
-from orchestrator.results import Results
-from orchestrator.sweep import Sweep
 
 KINDS = ["floor", "middle", "ceiling"]
 FLOOR, MIDDLE, CEILING = ({"kind": kind, "part": "a"} for kind in KINDS)
 """Scores on part a: floor 0, middle 0.8, ceiling 1 above what the seed draws."""
-
-
-def decided(store, *claims, seeds=4, ran=None, **grid):
-    cells = product(Graded.grid(**grid), seed=range(seeds))
-    sweep = Sweep(question="?", cells=cells, expect=len(cells), claims=claims)
-    for trial in make_plan("asked", sweep, store).todo[:ran]:
-        assert execute(trial, store).kind == "done"
-    plan = make_plan("asked", sweep, store)
-    return list(verdicts(plan.claims, Results(plan, store)))
 
 
 def test_no_worse_allows_a_little_and_rules_out_much(store):

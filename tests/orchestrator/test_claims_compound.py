@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from deciding import decided
 from sample_methods import Graded
 
 from orchestrator.claims import GainHigher, Higher, Recovered, Related, Unchanged, Varies, Within, verdicts
@@ -16,15 +17,6 @@ from orchestrator.sweep import Sweep
 KINDS = ("floor", "middle", "ceiling")
 FLOOR, MIDDLE, CEILING = ({"kind": kind} for kind in KINDS)
 A, B = {"part": "a"}, {"part": "b"}
-
-
-def decided(store, *claims, seeds=4, ran=None, **grid):
-    cells = product(Graded.grid(**grid), seed=range(seeds))
-    sweep = Sweep(question="?", cells=cells, expect=len(cells), claims=claims)
-    for trial in make_plan("asked", sweep, store).todo[:ran]:
-        assert execute(trial, store).kind == "done"
-    plan = make_plan("asked", sweep, store)
-    return list(verdicts(plan.claims, Results(plan, store)))
 
 
 def test_a_claim_may_speak_of_one_label_of_a_metric(store):
