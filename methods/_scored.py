@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
-
-Array = NDArray[np.float64]
 
 
 def mean_scored(values: Any) -> float:
-    """Mean over the pairs that have a score; NaN where none has."""
+    """Mean over the pairs that have a score, the same to the last bit whatever their order; NaN where none has."""
     scored = values[~np.isnan(values)]
-    return float(scored.mean()) if len(scored) else float("nan")
+    return math.fsum(scored) / len(scored) if len(scored) else math.nan
 
 
 def lowest_scored(values: Any) -> float:
     """The lowest score; NaN where no pair has one."""
     scored = values[~np.isnan(values)]
-    return float(scored.min()) if len(scored) else float("nan")
+    return float(scored.min()) if len(scored) else math.nan

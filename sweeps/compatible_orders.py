@@ -9,7 +9,7 @@ import itertools
 from methods.compatible_features import CompatibleFeatures
 from methods.networks import resnet8
 from methods.recombine import Recombine
-from orchestrator.claims import DependsOn, Within
+from orchestrator.claims import Spread, Unchanged, Within
 from orchestrator.data import digits
 from orchestrator.grid import product
 from orchestrator.sweep import Sweep
@@ -18,6 +18,8 @@ tasks = [
     digits.classes(*range(8), *more).images(number, of=3).validation(0).named(name)
     for number, (name, more) in enumerate({"a": (8,), "b": (9,), "c": (8, 9)}.items())
 ]
+
+SAME_FIRST = [(f"{x} + {y} + {z}", f"{x} + {z} + {y}") for x, y, z in ("abc", "bca", "cab")]
 
 sweep = Sweep(
     question=__doc__,
@@ -31,6 +33,7 @@ sweep = Sweep(
     claims=[
         Within(metric="compatibility", where={"ingredients": "common"}, above=0.5, paper="C5"),
         Within(metric="compatibility", where={"ingredients": "none"}, below=0.15, paper="control"),
-        DependsOn(metric="compatibility", axis="tasks", paper="C5"),
+        *(Unchanged(metric="compatibility", axis="tasks", where={"ingredients": "common", "tasks": orders}, paper="C5") for orders in SAME_FIRST),
+        Spread(metric="compatibility", axis="tasks", above=0.05, where={"ingredients": "common"}, paper="which is first"),
     ],
 )
