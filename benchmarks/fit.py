@@ -1,16 +1,21 @@
-"""Images a second of `run.fit` on a CPU, against loops written by hand; the training mathematics are equal in all.
+"""Images a second of `run.fit` on a CPU, against loops written by hand; the training mathematics
+are equal in all.
 
-* hand: tensors in memory, the best of several layouts (uint8 or normalised floats kept, channels first or last), the same augmentation in vectorised
-  form, no bookkeeping but the summed loss.
-* usual: `DataLoader` with torchvision's transforms (v1, as most code has them), on as many cores: with one, in the training process; with two, the
-  best of loading in the training process, two worker processes beside two threads, or beside one.
+* hand: tensors in memory, the best of several layouts (uint8 or normalised floats kept, channels
+  first or last), the same augmentation in vectorised form, no bookkeeping but the summed loss.
+* usual: `DataLoader` with torchvision's transforms (v1, as most code has them), on as many cores:
+  with one, in the training process; with two, the best of loading in the training process, two
+  worker processes beside two threads, or beside one.
 
-Network, initial weights, optimiser, schedule, batch, number of steps, normalisation and kind of augmentation are the same. The best way of each peer
-is found in two rounds of all of them; then `run.fit` is timed right before and right after it, again and again, and the figure is the median of these
-ratios: a machine that slows down in between does so for both. Before anything is timed, `run.fit` and the loop by hand train three steps on the same
-batches without augmentation and must end with equal weights.
+Network, initial weights, optimiser, schedule, batch, number of steps, normalisation and kind of
+augmentation are the same. The best way of each peer is found in two rounds of all of them; then
+`run.fit` is timed right before and right after it, again and again, and the figure is the median of
+these ratios: a machine that slows down in between does so for both. Before anything is timed,
+`run.fit` and the loop by hand train three steps on the same batches without augmentation and must
+end with equal weights.
 
-    python benchmarks/fit.py --data FOLDER      # with cifar10/*.parquet in it; without, random images of the same shape
+    python benchmarks/fit.py --data FOLDER      # with cifar10/*.parquet in it; without, random
+    images of the same shape
 """
 
 from __future__ import annotations
@@ -31,16 +36,18 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from orchestrator.canonical import derive
 from orchestrator.data import batches, sources
 from orchestrator.data.sources import Images
-from orchestrator.fit import FitRequest, fit
-from orchestrator.optim import constant, sgd
-from orchestrator.scratch import Scratch
-from orchestrator.task import DataRecord, Task
-from orchestrator.trial import locate
+from orchestrator.spec.canonical import derive
+from orchestrator.spec.task import DataRecord, Task
+from orchestrator.spec.trial import locate
+from orchestrator.training.checkpoints import Scratch
+from orchestrator.training.fit import FitRequest, fit
+from orchestrator.training.optimisers import constant, sgd
 
-CORES = 2  # the bars against the usual loop are for a training that has this machine to itself; with one thread the ratio stands without a bar
+# The bars against the usual loop are for a training that has this machine to itself; with one
+# thread the ratio stands without a bar.
+CORES = 2
 BATCH, LR, MOMENTUM, DECAY = 128, 0.05, 0.9, 5e-4
 BARS = {"hand": 0.95, ("usual", "cifar"): 1.1, ("usual", "small"): 1.5}
 
@@ -53,14 +60,20 @@ class Case:
         self.record = sources.load(task.data).record
         pixels, self.y = batches.tensors(task.train, torch.device("cpu"))
         self.x = pixels.take(slice(None)).clone()
-        self.mean, self.std = (torch.tensor(v).view(1, -1, 1, 1) for v in (self.record.mean, self.record.std))
+        self.mean, self.std = (
+            torch.tensor(v).view(1, -1, 1, 1) for v in (self.record.mean, self.record.std)
+        )
 
     def net(self) -> nn.Module:
         torch.manual_seed(0)
-        return locate(self.spec.path)(**dict(self.spec.settings), channels=self.record.shape[0], classes=10).to(memory_format=torch.channels_last)
+        return locate(self.spec.path)(
+            **dict(self.spec.settings), channels=self.record.shape[0], classes=10
+        ).to(memory_format=torch.channels_last)
 
     def normalised(self, x: Tensor) -> Tensor:
-        return (x.float() - self.mean * 255) * (1 / (self.std * 255))  # in this order, so that three loops round alike
+        return (x.float() - self.mean * 255) * (
+            1 / (self.std * 255)
+        )  # in this order, so that three loops round alike
 
 
 def loss(nets: Any, batch: Any) -> Tensor:
@@ -71,21 +84,44 @@ def by_engine(case: Case, epochs: int) -> tuple[float, nn.Module]:
     data = case.task.train
     data = replace(data, crop=case.crop, flip=case.flip)
     net = case.net()
-    request = FitRequest("train", {"net": net}, loss, {"data": data}, True, sgd(LR, momentum=MOMENTUM, weight_decay=DECAY), epochs, None, BATCH,
-                         "longest", constant(), {}, None, 1, None, None, "fp32", 0, torch.device("cpu"))  # fmt: skip
+    request = FitRequest(
+        "train",
+        {"net": net},
+        loss,
+        {"data": data},
+        True,
+        sgd(LR, momentum=MOMENTUM, weight_decay=DECAY),
+        epochs,
+        None,
+        BATCH,
+        "longest",
+        constant(),
+        {},
+        None,
+        1,
+        None,
+        None,
+        "fp32",
+        0,
+        torch.device("cpu"),
+    )
     began = time.perf_counter()
     found = fit(request, Scratch(None))
     return found.images / (time.perf_counter() - began), net
 
 
 def shifted(x: Tensor, crop: int, flip: bool) -> Tensor:
-    """Random shifts and flips of a batch that is already padded, [B, C, H + 2 crop, W + 2 crop]; one gather."""
+    """Random shifts and flips of a batch that is already padded, [B, C, H + 2 crop, W + 2 crop];
+    one gather.
+    """
     size, height, width = len(x), x.shape[2] - 2 * crop, x.shape[3] - 2 * crop
     down = torch.randint(2 * crop + 1, (size, 1)) + torch.arange(height)
     right = torch.randint(2 * crop + 1, (size, 1)) + torch.arange(width)
     if flip:
         right = torch.where((torch.rand(size) < 0.5)[:, None], right.flip(1), right)
-    return x[torch.arange(size)[:, None, None], :, down[:, :, None], right[:, None, :]].permute(0, 3, 1, 2)
+    return x[torch.arange(size)[:, None, None], :, down[:, :, None], right[:, None, :]].permute(
+        0, 3, 1, 2
+    )
 
 
 def by_hand(case: Case, epochs: int, floats: bool, last: bool) -> float:
@@ -103,7 +139,9 @@ def by_hand(case: Case, epochs: int, floats: bool, last: bool) -> float:
         for step in range(steps):
             index = order[step * BATCH : (step + 1) * BATCH]
             batch = shifted(x[index], case.crop, case.flip) if case.crop else x[index]
-            batch = (batch if floats else (batch.float() - shift) * scale).contiguous(memory_format=layout)
+            batch = (batch if floats else (batch.float() - shift) * scale).contiguous(
+                memory_format=layout
+            )
             optimizer.zero_grad()
             value = F.cross_entropy(net(batch), case.y[index])
             value.backward()
@@ -121,7 +159,9 @@ class Listed(torch.utils.data.Dataset):
 
         moves = [T.RandomCrop(case.x.shape[-1], padding=case.crop)] if case.crop else []
         moves += [T.RandomHorizontalFlip()] if case.flip else []
-        self.transform = T.Compose([T.ToPILImage(), *moves, T.ToTensor(), T.Normalize(case.record.mean, case.record.std)])
+        self.transform = T.Compose(
+            [T.ToPILImage(), *moves, T.ToTensor(), T.Normalize(case.record.mean, case.record.std)]
+        )
         self.images, self.labels = case.x.permute(0, 2, 3, 1).numpy(), case.y
 
     def __len__(self) -> int:
@@ -135,7 +175,14 @@ def by_loader(case: Case, epochs: int, workers: int, threads: int) -> float:
     torch.set_num_threads(threads)
     net = case.net()
     optimizer = torch.optim.SGD(net.parameters(), lr=LR, momentum=MOMENTUM, weight_decay=DECAY)
-    loader = torch.utils.data.DataLoader(Listed(case), BATCH, shuffle=True, drop_last=True, num_workers=workers, persistent_workers=workers > 0)
+    loader = torch.utils.data.DataLoader(
+        Listed(case),
+        BATCH,
+        shuffle=True,
+        drop_last=True,
+        num_workers=workers,
+        persistent_workers=workers > 0,
+    )
     began, seen = time.perf_counter(), 0
     net.train()
     for _ in range(epochs):
@@ -148,8 +195,12 @@ def by_loader(case: Case, epochs: int, workers: int, threads: int) -> float:
 
 
 def check_equal(case: Case) -> None:
-    """The engine and the loop by hand end with the same weights after an epoch on the same batches."""
-    plain = Case(case.name, case.task.images(limit=3 * BATCH + 60).validation(0), case.spec, 0, False)
+    """The engine and the loop by hand end with the same weights after an epoch on the same
+    batches.
+    """
+    plain = Case(
+        case.name, case.task.images(limit=3 * BATCH + 60).validation(0), case.spec, 0, False
+    )
     _, net = by_engine(plain, 1)
     other = plain.net()
     optimizer = torch.optim.SGD(other.parameters(), lr=LR, momentum=MOMENTUM, weight_decay=DECAY)
@@ -159,9 +210,15 @@ def check_equal(case: Case) -> None:
     for step in range(len(plain.y) // BATCH):
         index = order[step * BATCH : (step + 1) * BATCH]
         optimizer.zero_grad()
-        F.cross_entropy(other(plain.normalised(plain.x[index]).contiguous(memory_format=torch.channels_last)), plain.y[index]).backward()
+        F.cross_entropy(
+            other(plain.normalised(plain.x[index]).contiguous(memory_format=torch.channels_last)),
+            plain.y[index],
+        ).backward()
         optimizer.step()
-    apart = max(float((a - b).detach().abs().max()) for a, b in zip(net.parameters(), other.parameters(), strict=True))
+    apart = max(
+        float((a - b).detach().abs().max())
+        for a, b in zip(net.parameters(), other.parameters(), strict=True)
+    )
     assert apart < 1e-6, f"{case.name}: the engine computes something else ({apart})"
 
 
@@ -170,14 +227,24 @@ def made_up(name: str, shape: tuple[int, int, int], count: int) -> Task:
     random = np.random.RandomState(0)
     x, y = random.randint(0, 256, (count, *shape), dtype=np.uint8), np.arange(count) % 10
     classes = tuple(str(c) for c in range(10))
-    record = DataRecord(name=name, digest=name, classes=classes, shape=shape, counts=(count, count), mean=(0.5,) * shape[0], std=(0.25,) * shape[0])
+    record = DataRecord(
+        name=name,
+        digest=name,
+        classes=classes,
+        shape=shape,
+        counts=(count, count),
+        mean=(0.5,) * shape[0],
+        std=(0.25,) * shape[0],
+    )
     images = Images((x, y), (x, y), record, None)
     real = sources.load
     sources.load = lambda wanted: images if wanted == name else real(wanted)
     return Task(data=name).resolve(record)
 
 
-def task_of(name: str, shape: tuple[int, int, int], count: int, real: Callable[[], Task] | None) -> Task:
+def task_of(
+    name: str, shape: tuple[int, int, int], count: int, real: Callable[[], Task] | None
+) -> Task:
     if real is None:
         print(f"{name}: random images (name a folder with --data for real ones)")
         return made_up(name, shape, count)
@@ -187,18 +254,32 @@ def task_of(name: str, shape: tuple[int, int, int], count: int, real: Callable[[
 
 def ways(threads: int) -> dict[str, dict[str, Callable[[Case, int], float]]]:
     """By peer and by name: loops that give images/s."""
-    hand = {f"{'floats' if f else 'uint8'}, channels {'last' if c else 'first'}": partial(by_hand, floats=f, last=c)
-            for f, c in itertools.product((False, True), (False, True))}  # fmt: skip
+    hand = {
+        f"{'floats' if f else 'uint8'}, channels {'last' if c else 'first'}": partial(
+            by_hand, floats=f, last=c
+        )
+        for f, c in itertools.product((False, True), (False, True))
+    }
     shares = [(0, 1)] if threads == 1 else [(0, threads), (threads, threads), (threads, 1)]
-    return {"hand": hand, "usual": {f"{w} workers, {t} threads": partial(by_loader, workers=w, threads=t) for w, t in shares}}
+    return {
+        "hand": hand,
+        "usual": {
+            f"{w} workers, {t} threads": partial(by_loader, workers=w, threads=t) for w, t in shares
+        },
+    }
 
 
 def rounds(case: Case, threads: int, count: int) -> dict[str, tuple[str, float, float, float]]:
-    """By peer: its best way, its rate and ours (medians, images/s), and the median ratio of neighbours."""
+    """By peer: its best way, its rate and ours (medians, images/s), and the median ratio of
+    neighbours.
+    """
     torch.set_num_threads(threads)
     best = {}
     for peer, candidates in ways(threads).items():
-        rates = {name: statistics.median(loop(case, 1) for _ in range(2)) for name, loop in candidates.items()}
+        rates = {
+            name: statistics.median(loop(case, 1) for _ in range(2))
+            for name, loop in candidates.items()
+        }
         best[peer] = max(rates, key=lambda name: rates[name])
     ours: list[float] = []
     theirs: dict[str, list[float]] = {peer: [] for peer in best}
@@ -212,35 +293,70 @@ def rounds(case: Case, threads: int, count: int) -> dict[str, tuple[str, float, 
             ours += [before, by_engine(case, 1)[0]]
             theirs[peer].append(rate)
             ratios[peer].append((ours[-2] + ours[-1]) / 2 / rate)
-    return {peer: (name, statistics.median(theirs[peer]), statistics.median(ours), statistics.median(ratios[peer])) for peer, name in best.items()}
+    return {
+        peer: (
+            name,
+            statistics.median(theirs[peer]),
+            statistics.median(ours),
+            statistics.median(ratios[peer]),
+        )
+        for peer, name in best.items()
+    }
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", default=os.environ.get("SPOLIA_DATA"), help="folder of image sets")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--data", default=os.environ.get("SPOLIA_DATA"), help="folder of image sets"
+    )
     parser.add_argument("--rounds", type=int, default=9)
     chosen = parser.parse_args()
     from methods.networks import resnet8, small_vgg
-    from orchestrator.data import parquet, torchvision_set
+    from orchestrator.spec.datasets import parquet, torchvision_set
 
     real = bool(chosen.data)
     if real:
         os.environ["SPOLIA_DATA"] = os.path.abspath(chosen.data)
     cases = {
-        "cifar": Case("cifar", task_of("cifar10", (3, 32, 32), 1408, (lambda: parquet("cifar10")) if real else None), resnet8(), 4, True),
+        "cifar": Case(
+            "cifar",
+            task_of("cifar10", (3, 32, 32), 1408, (lambda: parquet("cifar10")) if real else None),
+            resnet8(),
+            4,
+            True,
+        ),
     }
-    fashion = task_of("fashion", (1, 28, 28), 3200, (lambda: torchvision_set("FashionMNIST")) if real else None)
+    fashion = task_of(
+        "fashion", (1, 28, 28), 3200, (lambda: torchvision_set("FashionMNIST")) if real else None
+    )
     cases["small"] = Case("small", fashion, small_vgg(width=8), 0, False)
-    cases["width 16"] = Case("width 16", fashion, small_vgg(width=16), 0, False)  # no bar: the arithmetic itself takes nearly all the time
-    print(f"{'case':8} {'threads':>7}  {'peer':5} {'its best way':22} {'images/s':>8} {'run.fit':>8} {'ratio':>6}")
+    cases["width 16"] = Case(
+        "width 16", fashion, small_vgg(width=16), 0, False
+    )  # no bar: the arithmetic itself takes nearly all the time
+    print(
+        f"{'case':8} {'threads':>7}  {'peer':5} {'its best way':22} {'images/s':>8} {'run.fit':>8} {'ratio':>6}"
+    )
     lines, fine = [], True
     for name, case in cases.items():
         check_equal(case)
         for threads in (1, 2):
             for peer, (way, rate, ours, ratio) in rounds(case, threads, chosen.rounds).items():
-                print(f"{name:8} {threads:7}  {peer:5} {way:22} {rate:8.0f} {ours:8.0f} {ratio:6.3f}", flush=True)
-                bar = BARS["hand"] if peer == "hand" else BARS.get(("usual", name)) if threads == CORES else None
-                lines.append(f"fit, {name}, {threads} threads, against {peer}: {ratio:.3f} ({f'bar {bar:g}' if bar else 'no bar'})")
+                print(
+                    f"{name:8} {threads:7}  {peer:5} {way:22} {rate:8.0f} {ours:8.0f} {ratio:6.3f}",
+                    flush=True,
+                )
+                bar = (
+                    BARS["hand"]
+                    if peer == "hand"
+                    else BARS.get(("usual", name))
+                    if threads == CORES
+                    else None
+                )
+                lines.append(
+                    f"fit, {name}, {threads} threads, against {peer}: {ratio:.3f} ({f'bar {bar:g}' if bar else 'no bar'})"
+                )
                 fine &= bar is None or ratio >= bar
     print("\n".join(lines))
     return 0 if fine else 1

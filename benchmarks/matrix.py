@@ -1,8 +1,11 @@
-"""How long a matrix of every extractor with every head takes, against evaluating every joined network by itself.
+"""How long a matrix of every extractor with every head takes, against evaluating every joined
+network by itself.
 
-64 resnet8 as drawn (time does not depend on weights), 2,000 test images of 32 x 32 pixels made here. The peer is `run.accuracy` of each of the 4,096
-joined networks, timed on a sample of pairs before and after the matrix and scaled up; on the sample both must give the same accuracies. At early
-split points nearly all of the arithmetic is the heads', which nobody can save: those rows are measured on fewer networks and have no bar.
+64 resnet8 as drawn (time does not depend on weights), 2,000 test images of 32 x 32 pixels made
+here. The peer is `run.accuracy` of each of the 4,096 joined networks, timed on a sample of pairs
+before and after the matrix and scaled up; on the sample both must give the same accuracies. At
+early split points nearly all of the arithmetic is the heads', which nobody can save: those rows are
+measured on fewer networks and have no bar.
 
     python benchmarks/matrix.py
 """
@@ -22,13 +25,13 @@ from torch import nn
 
 from methods.fine_tune import FineTune
 from methods.networks import resnet8
-from orchestrator.data import image_folder
-from orchestrator.network import Network
-from orchestrator.plan import resolve
-from orchestrator.recombination import recombine
-from orchestrator.run import Run
-from orchestrator.store import Store
-from orchestrator.trial import Trial
+from orchestrator.parts.network import Network
+from orchestrator.parts.recombination import recombine
+from orchestrator.planning.plan import resolve
+from orchestrator.spec.datasets import image_folder
+from orchestrator.spec.trial import Trial
+from orchestrator.store.store import Store
+from orchestrator.training.run import Run
 
 BAR = 10.0
 CASES = (("stage1", 12, False), ("stage2", 12, False), ("stage3", 64, True), ("pool", 64, True))
@@ -43,19 +46,30 @@ def images(folder: Path) -> None:
             (folder / part / name).mkdir(parents=True)
             for number in range(count):
                 pixels = generator.integers(0, 256, (32, 32, 3), dtype=np.uint8)
-                Image.fromarray(pixels).save(folder / part / name / f"{number}.png", compress_level=0)
+                Image.fromarray(pixels).save(
+                    folder / part / name / f"{number}.png", compress_level=0
+                )
 
 
 def measure(run: Run, nets: list[Network], split: str) -> tuple[float, float, bool]:
-    """Seconds of the whole matrix; of all joined networks one by one, as far as the sample says; and whether the accuracies agree."""
+    """Seconds of the whole matrix; of all joined networks one by one, as far as the sample says;
+    and whether the accuracies agree.
+    """
     task = run.tasks[0]
     extractors, heads = [net.extractor(split) for net in nets], [net.head(split) for net in nets]
-    pairs = random.Random(0).sample([(i, j) for i in range(len(nets)) for j in range(len(nets))], SAMPLE)
+    pairs = random.Random(0).sample(
+        [(i, j) for i in range(len(nets)) for j in range(len(nets))], SAMPLE
+    )
     alone: dict[tuple[int, int], float] = {}
 
     def one_by_one(some: list[tuple[int, int]]) -> float:
         began = time.monotonic()
-        alone.update({(i, j): run.accuracy(nn.Sequential(extractors[i], heads[j]), task.test) for i, j in some})
+        alone.update(
+            {
+                (i, j): run.accuracy(nn.Sequential(extractors[i], heads[j]), task.test)
+                for i, j in some
+            }
+        )
         return time.monotonic() - began
 
     one_by_one(pairs[:2])  # to warm up
@@ -64,7 +78,9 @@ def measure(run: Run, nets: list[Network], split: str) -> tuple[float, float, bo
     scores = recombine(extractors, heads, [task] * len(nets), run.device).by_head.accuracy
     together = time.monotonic() - began
     after = one_by_one(pairs[SAMPLE // 2 :])
-    agree = all(abs(scores[pair] - value) <= 1 / 2000 for pair, value in alone.items())  # a tie may fall the other way
+    agree = all(
+        abs(scores[pair] - value) <= 1 / 2000 for pair, value in alone.items()
+    )  # a tie may fall the other way
     return together, (before + after) / SAMPLE * len(nets) ** 2, agree
 
 
@@ -74,13 +90,24 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         images(Path(folder) / "images")
         task = image_folder(str(Path(folder) / "images")).validation(0).named("noise")
-        run = Run(resolve(Trial(method=FineTune(), network=resnet8(), tasks=(task,), seed=0), Store(Path(folder) / "store")), {})
-        print(f"{'split':>8}{'networks':>10}{'pairs':>8}{'matrix s':>10}{'one by one s':>14}{'times':>8}")
+        run = Run(
+            resolve(
+                Trial(method=FineTune(), network=resnet8(), tasks=(task,), seed=0),
+                Store(Path(folder) / "store"),
+            ),
+            {},
+        )
+        print(
+            f"{'split':>8}{'networks':>10}{'pairs':>8}{'matrix s':>10}{'one by one s':>14}{'times':>8}"
+        )
         for split, count, counts in CASES:
             nets = [run.network(f"network {number}").eval() for number in range(count)]
             together, apart, agree = measure(run, nets, split)
             ratio = apart / together
-            print(f"{split:>8}{count:>10}{count * count:>8}{together:>10.1f}{apart:>14.1f}{ratio:>8.1f}" + ("" if agree else "   accuracies differ"))
+            print(
+                f"{split:>8}{count:>10}{count * count:>8}{together:>10.1f}{apart:>14.1f}{ratio:>8.1f}"
+                + ("" if agree else "   accuracies differ")
+            )
             failed |= not agree
             worst = min(worst, ratio) if counts else worst
     print(f"matrix: {worst:.1f} (bar {BAR:.0f})")

@@ -1,4 +1,5 @@
-"""A method whose trial does nothing but leave what trials leave: 20 settings, 30 points on curves, one matrix. For `orchestration.py`.
+"""A method whose trial does nothing but leave what trials leave: 20 settings, 30 points on curves,
+one matrix. For `orchestration.py`.
 
 Departs from the paper: there is none.
 """
@@ -10,10 +11,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from orchestrator.fit import CurvePoint, Fit
-from orchestrator.method import MatrixSpec, Method, Metric, Resources, axis
-from orchestrator.run import Run
-from orchestrator.trial import Trial
+from orchestrator.spec.method import MatrixSpec, Method, Metric, Resources, axis
+from orchestrator.spec.trial import Trial
+from orchestrator.training.fit import CurvePoint, Fit
+from orchestrator.training.run import Run
 
 POINTS = 30
 
@@ -49,7 +50,10 @@ class Nothing(Method):
 
     def train(self, run: Run) -> None:
         now = time.time()
-        points = tuple(CurvePoint("train/loss", step, 1.0 / step, now + step * 1e-3) for step in range(1, POINTS))
+        points = tuple(
+            CurvePoint("train/loss", step, 1.0 / step, now + step * 1e-3)
+            for step in range(1, POINTS)
+        )
         run.fits["train"] = replace(Fit("train", POINTS, POINTS, 0, 0.0, points, {}))
         run.log(score=float(run.seed or 0))
         names = ["a", "b", "c", "d"]

@@ -1,12 +1,17 @@
-"""How many trials a second, when the trials do nothing: Spolia with store and tracking on, against Ray Tune.
+"""How many trials a second, when the trials do nothing: Spolia with store and tracking on, against
+Ray Tune.
 
-Peers, all in this one run, on as many slots as this machine has CPUs, each in a process and a Ray of its own:
+Peers, all in this one run, on as many slots as this machine has CPUs, each in a process and a Ray
+of its own:
 
-* tune + MLflow: a class trainable, `MLflowLoggerCallback` on SQLite, the same 20 params, 30 points and one matrix (an artifact) a trial; with Ray's
-  defaults (a fresh actor each trial) and with `reuse_actors`. It is slow, so it gets fewer trials (--peer-trials): its rate does not depend on them.
+* tune + MLflow: a class trainable, `MLflowLoggerCallback` on SQLite, the same 20 params, 30 points
+  and one matrix (an artifact) a trial; with Ray's defaults (a fresh actor each trial) and with
+  `reuse_actors`. It is slow, so it gets fewer trials (--peer-trials): its rate does not depend on
+  them.
 * tune alone: class trainable, `reuse_actors`, no tracking at all, as many trials as Spolia.
 
-Spolia's time ends when the last run is written to MLflow. Bars: 20 times the better of the tracked peers; 0.7 of tune alone.
+Spolia's time ends when the last run is written to MLflow. Bars: 20 times the better of the tracked
+peers; 0.7 of tune alone.
 
     python benchmarks/orchestration.py --trials 300 --trials 2000
 """
@@ -38,17 +43,19 @@ def spolia(trials: int, folder: Path) -> float:
     """Seconds for a whole `spolia run`, imports apart."""
     file = folder / "nothing_sweep.py"
     cells = f"product(Nothing.grid(), seed=range({trials}))"
-    text = "from nothing import Nothing\nfrom orchestrator.grid import product\nfrom orchestrator.sweep import Sweep\n"
-    file.write_text(f"{text}sweep = Sweep(question='How fast is nothing?', cells={cells}, expect={trials})\n")
+    text = "from nothing import Nothing\nfrom orchestrator.spec.grid import product\nfrom orchestrator.spec.sweep import Sweep\n"
+    file.write_text(
+        f"{text}sweep = Sweep(question='How fast is nothing?', cells={cells}, expect={trials})\n"
+    )
     from rich.console import Console
 
     from orchestrator.executors import executor
-    from orchestrator.home import home
-    from orchestrator.launch import launch
-    from orchestrator.plan import make_plan
-    from orchestrator.site import Site
-    from orchestrator.store import Store
-    from orchestrator.sweep import load_sweep
+    from orchestrator.executors.site import Site
+    from orchestrator.planning.plan import make_plan
+    from orchestrator.session import launch
+    from orchestrator.spec.sweep import load_sweep
+    from orchestrator.store.home import home
+    from orchestrator.store.store import Store
 
     executor("ray")  # as the peers, which have imported and started Ray when their clock starts
     from orchestrator.executors.ray import start_local
@@ -61,14 +68,23 @@ def spolia(trials: int, folder: Path) -> float:
     store = Store(place.store)
     store.prepare()
     name, sweep = load_sweep(file)
-    report = launch(make_plan(name, sweep, store), sweep, place, Site(place.scratch, SLOTS), "ray", Console(quiet=True))
+    report = launch(
+        make_plan(name, sweep, store),
+        sweep,
+        place,
+        Site(place.scratch, SLOTS),
+        "ray",
+        Console(quiet=True),
+    )
     seconds = time.monotonic() - began
     assert report.is_complete, report.tracking_error
     assert report.executed == trials
     import sqlite3
 
     with sqlite3.connect(folder / "home" / "mlflow.db") as database:
-        (written,) = database.execute("select count(*) from runs where status = 'FINISHED'").fetchone()
+        (written,) = database.execute(
+            "select count(*) from runs where status = 'FINISHED'"
+        ).fetchone()
         (params,) = database.execute("select count(*) from params").fetchone()
         (points,) = database.execute("select count(*) from metrics").fetchone()
     assert (written, params >= 20 * trials, points >= 30 * trials) == (trials + 1, True, True)
@@ -108,15 +124,36 @@ def tune_peer(trials: int, folder: Path, tracked: bool, reuse: bool) -> float:
             pass
 
     make_database(folder / "peer.db")
-    callbacks = [MLflowLoggerCallback(tracking_uri=f"sqlite:///{folder / 'peer.db'}", experiment_name="peer", save_artifact=True)] if tracked else []
-    ray.init(address="local", num_cpus=SLOTS, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
-    space = {"seed": tune.grid_search(list(range(trials))), **{f"s{i:02d}": 0.1 for i in range(1, 20)}}
+    callbacks = (
+        [
+            MLflowLoggerCallback(
+                tracking_uri=f"sqlite:///{folder / 'peer.db'}",
+                experiment_name="peer",
+                save_artifact=True,
+            )
+        ]
+        if tracked
+        else []
+    )
+    ray.init(
+        address="local",
+        num_cpus=SLOTS,
+        include_dashboard=False,
+        log_to_driver=False,
+        logging_level="ERROR",
+    )
+    space = {
+        "seed": tune.grid_search(list(range(trials))),
+        **{f"s{i:02d}": 0.1 for i in range(1, 20)},
+    }
     began = time.monotonic()
     tuner = tune.Tuner(
         Peer,
         param_space=space,
         tune_config=tune.TuneConfig(reuse_actors=reuse, max_concurrent_trials=SLOTS),
-        run_config=tune.RunConfig(name="peer", storage_path=str(folder / "tune"), verbose=0, callbacks=callbacks),
+        run_config=tune.RunConfig(
+            name="peer", storage_path=str(folder / "tune"), verbose=0, callbacks=callbacks
+        ),
     )
     found = tuner.fit()
     seconds = time.monotonic() - began
@@ -126,8 +163,12 @@ def tune_peer(trials: int, folder: Path, tracked: bool, reuse: bool) -> float:
 
 def measured(what: str, trials: int) -> dict[str, float]:
     """One measurement in a process of its own: trials/s, and the driver's peak memory in MiB."""
-    environment = {**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true", "RAY_USAGE_STATS_ENABLED": "0",
-                   "PYTHONPATH": os.pathsep.join([str(HERE), os.environ.get("PYTHONPATH", "")])}  # fmt: skip
+    environment = {
+        **os.environ,
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "PYTHONPATH": os.pathsep.join([str(HERE), os.environ.get("PYTHONPATH", "")]),
+    }
     command = [sys.executable, __file__, "--only", what, "--trials", str(trials)]
     ran = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     if ran.returncode:
@@ -140,15 +181,31 @@ def one(what: str, trials: int) -> None:
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:
         folder = Path(name)
         reuse, tracked = "reuse" in what, "tracked" in what
-        seconds = spolia(trials, folder) if what == "spolia" else tune_peer(trials, folder, tracked, reuse)
+        seconds = (
+            spolia(trials, folder)
+            if what == "spolia"
+            else tune_peer(trials, folder, tracked, reuse)
+        )
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(json.dumps({"rate": trials / seconds, "seconds": seconds, "memory": memory}))
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--trials", type=int, action="append", help="how many (give it twice for two sizes; default 300 and 2000)")
-    parser.add_argument("--peer-trials", type=int, default=24, help="how many for the peers with MLflowLoggerCallback")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--trials",
+        type=int,
+        action="append",
+        help="how many (give it twice for two sizes; default 300 and 2000)",
+    )
+    parser.add_argument(
+        "--peer-trials",
+        type=int,
+        default=24,
+        help="how many for the peers with MLflowLoggerCallback",
+    )
     parser.add_argument("--only", help=argparse.SUPPRESS)
     chosen = parser.parse_args()
     if chosen.only:
@@ -158,11 +215,16 @@ def main() -> int:
 
     def show(who: str, what: str, trials: int) -> float:
         found = measured(what, trials)
-        print(f"{who:34} {trials:7} {found['seconds']:8.1f} {found['rate']:9.2f} {found['memory']:11.0f}", flush=True)
+        print(
+            f"{who:34} {trials:7} {found['seconds']:8.1f} {found['rate']:9.2f} {found['memory']:11.0f}",
+            flush=True,
+        )
         return found["rate"]
 
-    tracked = max(show("tune + MLflow, defaults", "tune-tracked", chosen.peer_trials),
-                  show("tune + MLflow, reuse_actors", "tune-tracked-reuse", chosen.peer_trials))  # fmt: skip
+    tracked = max(
+        show("tune + MLflow, defaults", "tune-tracked", chosen.peer_trials),
+        show("tune + MLflow, reuse_actors", "tune-tracked-reuse", chosen.peer_trials),
+    )
     over_tracked, over_alone = [], []
     for trials in chosen.trials or [300, 2000]:
         alone = show("tune alone, reuse_actors", "tune-reuse", trials)

@@ -1,6 +1,8 @@
-"""How long planning takes: 10,000 cells against an empty store, and a finished sweep of 1,000 trials found complete.
+"""How long planning takes: 10,000 cells against an empty store, and a finished sweep of 1,000
+trials found complete.
 
-Imports and the first look at the data set are apart; each measurement is the best of three, in processes of their own.
+Imports and the first look at the data set are apart; each measurement is the best of three, in
+processes of their own.
 
     python benchmarks/planning.py
 """
@@ -21,38 +23,41 @@ def ten_thousand() -> tuple[float, int, int]:
     from methods.compatible_features import CompatibleFeatures
     from methods.networks import resnet8
     from methods.recombine import Recombine
-    from orchestrator.data import digits
-    from orchestrator.grid import product
-    from orchestrator.plan import make_plan, resolve_task
-    from orchestrator.store import Store
-    from orchestrator.sweep import Sweep
+    from orchestrator.planning.plan import make_plan, resolve_task
+    from orchestrator.spec.datasets import digits
+    from orchestrator.spec.grid import product
+    from orchestrator.spec.sweep import Sweep
+    from orchestrator.store.store import Store
 
     with tempfile.TemporaryDirectory() as folder:
         store = Store(folder)
         resolve_task(digits, store)
         began = time.monotonic()
         networks = CompatibleFeatures.grid(
-            ingredients=[(), ("rotation",), ("common",), ("identical",)], split=["stem", "stage1", "stage2", "stage3", "pool"],
+            ingredients=[(), ("rotation",), ("common",), ("identical",)],
+            split=["stem", "stage1", "stage2", "stage3", "pool"],
             epochs=[10, 20, 30, 40, 50],
-        )  # fmt: skip
+        )
         tasks = (digits.classes(0, 1, 2).named("a"), digits.classes(0, 1, 3).named("b"))
-        cells = product(Recombine.grid(of=networks), network=resnet8(), tasks=tasks, seed=range(100))
+        cells = product(
+            Recombine.grid(of=networks), network=resnet8(), tasks=tasks, seed=range(100)
+        )
         plan = make_plan("planning", Sweep(question="?", cells=cells, expect=10_000), store)
         plan.todo, plan.unshared()
         return time.monotonic() - began, len(plan.cells), len(plan.trials)
 
 
 def finished() -> tuple[float, int, int]:
-    from orchestrator.data import digits
-    from orchestrator.grid import product
-    from orchestrator.plan import make_plan, resolve_task
-    from orchestrator.store import Store
-    from orchestrator.sweep import Sweep
+    from orchestrator.planning.plan import make_plan, resolve_task
+    from orchestrator.spec.datasets import digits
+    from orchestrator.spec.grid import product
+    from orchestrator.spec.sweep import Sweep
+    from orchestrator.store.store import Store
 
     sys.path.insert(0, __file__.rsplit("/", 1)[0])
     from nothing import Nothing
 
-    from orchestrator.execute import execute
+    from orchestrator.training.execute import execute
 
     with tempfile.TemporaryDirectory() as folder:
         store = Store(folder)
@@ -69,12 +74,26 @@ def finished() -> tuple[float, int, int]:
 def main() -> int:
     if len(sys.argv) > 1:
         seconds, cells, trials = {"plan": ten_thousand, "finished": finished}[sys.argv[1]]()
-        print(json.dumps([seconds, cells, trials, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024]))
+        print(
+            json.dumps(
+                [seconds, cells, trials, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024]
+            )
+        )
         return 0
     print(f"{'what':42} {'cells':>6} {'trials':>7} {'seconds':>8} {'MiB':>6}")
     worst = 0.0
-    for what, title in (("plan", "10,000 cells against an empty store"), ("finished", "1,000 finished trials found complete")):
-        found = [json.loads(subprocess.run([sys.executable, __file__, what], capture_output=True, text=True, check=True).stdout) for _ in range(3)]
+    for what, title in (
+        ("plan", "10,000 cells against an empty store"),
+        ("finished", "1,000 finished trials found complete"),
+    ):
+        found = [
+            json.loads(
+                subprocess.run(
+                    [sys.executable, __file__, what], capture_output=True, text=True, check=True
+                ).stdout
+            )
+            for _ in range(3)
+        ]
         seconds, cells, trials, memory = min(found)
         print(f"{title:42} {cells:6} {trials:7} {seconds:8.2f} {memory:6.0f}")
         worst = max(worst, seconds)

@@ -1,7 +1,9 @@
-"""Whether a tailored network is faster in fact, not only in multiply-accumulates: ResNet-34 at 224 pixels, 0, 3, 7 and 11 of its 16 blocks removed.
+"""Whether a tailored network is faster in fact, not only in multiply-accumulates: ResNet-34 at 224
+pixels, 0, 3, 7 and 11 of its 16 blocks removed.
 
-Weights are as drawn (time does not depend on them). Late blocks of a stage go first, and each removed block keeps the proxy beside it. The network is
-timed as it is exported, in turns with the whole ResNet-34.
+Weights are as drawn (time does not depend on them). Late blocks of a stage go first, and each
+removed block keeps the proxy beside it. The network is timed as it is exported, in turns with the
+whole ResNet-34.
 
     python benchmarks/tailored.py
 """
@@ -18,10 +20,22 @@ from methods._tailored_cost import latency_share, ledger
 from methods._tailored_export import plain
 from methods._tailored_graph import TailoredGraph
 from methods.networks import torchvision_network
-from orchestrator.trial import locate
+from orchestrator.spec.trial import locate
 
 BAR = 0.9  # the share of the whole network's time with 7 of 16 blocks removed, as in the paper's Flowers model
-ORDER = (16, 15, 13, 12, 7, 6, 3, 11, 10, 2, 5)  # numbers of blocks in the order of removal; stages end with 3, 7, 13 and 16
+ORDER = (
+    16,
+    15,
+    13,
+    12,
+    7,
+    6,
+    3,
+    11,
+    10,
+    2,
+    5,
+)  # numbers of blocks in the order of removal; stages end with 3, 7, 13 and 16
 
 
 def main() -> int:
@@ -33,7 +47,9 @@ def main() -> int:
     images = torch.randn(4, 3, 224, 224).contiguous(memory_format=torch.channels_last)
     universal = universal.to(memory_format=torch.channels_last)
     attention = dict(zip(graph.edges, graph.attention().tolist(), strict=True))
-    print(f"{'removed':>8}{'parameters':>12}{'FLOPs':>8}{'time':>8}   shares of the whole ResNet-34; one thread, batches of 4")
+    print(
+        f"{'removed':>8}{'parameters':>12}{'FLOPs':>8}{'time':>8}   shares of the whole ResNet-34; one thread, batches of 4"
+    )
     measured = {}
     for count in (0, 3, 7, 11):
         gone = {Edge(number, number - 1, True) for number in ORDER[:count]}
@@ -42,7 +58,9 @@ def main() -> int:
         costs = ledger(smaller)
         exported = plain(smaller, universal).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         measured[count] = latency_share(exported, universal, images, rounds=9)
-        print(f"{count:>8}{costs.parameters / costs.whole.parameters:>12.2f}{costs.flops / costs.whole.flops:>8.2f}{measured[count]:>8.2f}")
+        print(
+            f"{count:>8}{costs.parameters / costs.whole.parameters:>12.2f}{costs.flops / costs.whole.flops:>8.2f}{measured[count]:>8.2f}"
+        )
     falls = measured[0] > measured[3] > measured[7] > measured[11]
     print(f"tailored_latency: {measured[7]:.2f} (bar {BAR:.2f})")
     return 0 if falls and measured[7] <= BAR else 1

@@ -6,7 +6,7 @@ from typing import cast
 
 from torch import Tensor, nn
 
-from orchestrator.network import Network
+from orchestrator.parts.network import Network
 
 
 class Attached(nn.Module):

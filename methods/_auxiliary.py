@@ -1,4 +1,6 @@
-"""Auxiliary heads that several networks share: fed with features at a split point, thrown away after training."""
+"""Auxiliary heads that several networks share: fed with features at a split point, thrown away
+after training.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +8,16 @@ from typing import Literal, cast
 
 from torch import Tensor, nn
 
-from orchestrator.component import Part
-from orchestrator.run import Run
+from orchestrator.parts.component import Part
+from orchestrator.training.run import Run
 
 Kind = Literal["same_as_head", "linear", "mlp"]
 
 
 class PooledHead(Part):
-    """Global average pooling, then one linear layer (`hidden` = 0) or two with ReLU. Features [B, C, H, W] or [B, C] to [B, classes]."""
+    """Global average pooling, then one linear layer (`hidden` = 0) or two with ReLU. Features [B,
+    C, H, W] or [B, C] to [B, classes].
+    """
 
     def __init__(self, *, channels: int, classes: int, hidden: int = 0) -> None:
         super().__init__()
@@ -21,11 +25,15 @@ class PooledHead(Part):
         self.layers = nn.Sequential(*layers, nn.Linear(hidden or channels, classes))
 
     def forward(self, features: Tensor) -> Tensor:
-        return cast(Tensor, self.layers(features.flatten(2).mean(2) if features.ndim > 2 else features))
+        return cast(
+            Tensor, self.layers(features.flatten(2).mean(2) if features.ndim > 2 else features)
+        )
 
 
 def auxiliary_head(run: Run, kind: Kind, split: str, name: str, classes: int) -> Part:
-    """A head for `classes` outputs: the network's own layers behind the split point, one linear layer, or two."""
+    """A head for `classes` outputs: the network's own layers behind the split point, one linear
+    layer, or two.
+    """
     network = run.network(name, classes=classes)
     if kind == "same_as_head":
         return network.head(split)

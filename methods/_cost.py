@@ -1,8 +1,9 @@
 """What a network costs: parameters, and multiply-accumulates as NetTailor counts them.
 
-Morgado and Vasconcelos, NetTailor, CVPR 2019, arXiv:1907.00274, section 2.3 of its specification: every multiply-accumulate of a convolution is one,
-every element that batch norm puts out counts two, ReLU, pooling and softmax are free. We also count the multiply-accumulates of linear layers; the
-paper leaves the classifier out.
+Morgado and Vasconcelos, NetTailor, CVPR 2019, arXiv:1907.00274, section 2.3 of its specification:
+every multiply-accumulate of a convolution is one, every element that batch norm puts out counts
+two, ReLU, pooling and softmax are free. We also count the multiply-accumulates of linear layers;
+the paper leaves the classifier out.
 """
 
 from __future__ import annotations
@@ -19,7 +20,9 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 @dataclass(frozen=True)
 class Cost:
-    """Trainable or frozen parameters (weights, biases, batch norm's scale and shift), and multiply-accumulates for one image."""
+    """Trainable or frozen parameters (weights, biases, batch norm's scale and shift), and
+    multiply-accumulates for one image.
+    """
 
     parameters: int = 0
     flops: int = 0
@@ -30,8 +33,9 @@ class Cost:
 
 @torch.no_grad()
 def measure(module: nn.Module, x: Tensor, *, area: int | None = None) -> tuple[Any, Cost]:
-    """A module's output for one image [1, C, H, W] on the meta device, and its cost. With `area` every layer is counted as though it put out so many
-    places: the way in which NetTailor's code counts a stem behind its pooling."""
+    """A module's output for one image [1, C, H, W] on the meta device, and its cost. With `area`
+    every layer is counted as though it put out so many places: the way in which NetTailor's code
+    counts a stem behind its pooling."""
     flops = 0
 
     def count(layer: nn.Module, _: Any, out: Tensor) -> None:

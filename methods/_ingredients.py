@@ -1,4 +1,6 @@
-"""What makes networks compatible: how each starts, what its images carry, and why a setting of these does not go with another."""
+"""What makes networks compatible: how each starts, what its images carry, and why a setting of
+these does not go with another.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +10,11 @@ from typing import TYPE_CHECKING, Literal
 from torch import nn
 
 from orchestrator.errors import InputError, nearest
-from orchestrator.network import Network
-from orchestrator.reading import Data, randint
-from orchestrator.run import Run
-from orchestrator.task import Task, common_classes, relabel
-from orchestrator.trial import NetworkSpec, Trial
+from orchestrator.parts.network import Network
+from orchestrator.spec.reading import Data, randint
+from orchestrator.spec.task import Task, common_classes, relabel
+from orchestrator.spec.trial import NetworkSpec, Trial
+from orchestrator.training.run import Run
 
 if TYPE_CHECKING:
     from methods.compatible_features import CompatibleFeatures
@@ -21,7 +23,9 @@ Ingredient = Literal["rotation", "common", "identical", "trained", "shared"]
 
 
 def told_apart(method: CompatibleFeatures, tasks: Sequence[Task]) -> tuple[str, ...]:
-    """The classes that the ingredient `common` tells apart. A network that is trained first knows no others than its own."""
+    """The classes that the ingredient `common` tells apart. A network that is trained first knows
+    no others than its own.
+    """
     return method.classes or common_classes(tasks[:1] if method.incremental else tasks)
 
 
@@ -33,31 +37,45 @@ def networks(method: CompatibleFeatures, trial: Trial) -> dict[str, NetworkSpec]
 
 
 def start(method: CompatibleFeatures, run: Run, task: Task) -> Network:
-    """A task's network before its training: all from one start where initial weights are identical (Gygli et al. 2020, 'identical initial weights'),
-    the first one as trained where that is the ingredient, and with the first task's own layers up to the split point where they are shared."""
+    """A task's network before its training: all from one start where initial weights are identical
+    (Gygli et al. 2020, 'identical initial weights'), the first one as trained where that is the
+    ingredient, and with the first task's own layers up to the split point where they are shared."""
     spec, first = networks(method, run.trial)[task.name], run.tasks[0]
     if "identical" in method.ingredients:
         net = run.network(task.name, task, start="identical", spec=spec)
         if method.identical_part == "extractor":
-            net.head(method.split).load_state_dict(run.network(task.name, task, spec=spec).head(method.split).state_dict())
+            net.head(method.split).load_state_dict(
+                run.network(task.name, task, spec=spec).head(method.split).state_dict()
+            )
         return net
     net = run.network(task.name, task, spec=spec)
     if "trained" in method.ingredients and task.name != first.name:
         trained = run.need("first").module("network", task=first.name).state_dict()
         net.take(trained)
         for row, name in enumerate(task.class_names):
-            if name in first.class_names:  # rows of the classifier go by their class, as where initial weights are identical
+            if (
+                name in first.class_names
+            ):  # rows of the classifier go by their class, as where initial weights are identical
                 for part in ("weight", "bias"):
-                    getattr(net.last_layer, part).data[row] = trained[f"{net.stage_names[-1]}.{part}"][first.class_names.index(name)]
+                    getattr(net.last_layer, part).data[row] = trained[
+                        f"{net.stage_names[-1]}.{part}"
+                    ][first.class_names.index(name)]
     return net
 
 
 def same_features(method: CompatibleFeatures, run: Run, nets: Mapping[str, nn.Module]) -> None:
-    """Raises InputError where networks that are to fit together have features of different shapes at the split point."""
+    """Raises InputError where networks that are to fit together have features of different shapes
+    at the split point.
+    """
     if not method.heads:
         return
-    shapes = {f"{networks(method, run.trial)[name].label} on {name}": net.shape(method.split, run.image(run.tasks.by_name[name]))
-              for name, net in nets.items() if isinstance(net, Network)}  # fmt: skip
+    shapes = {
+        f"{networks(method, run.trial)[name].label} on {name}": net.shape(
+            method.split, run.image(run.tasks.by_name[name])
+        )
+        for name, net in nets.items()
+        if isinstance(net, Network)
+    }
     if len(set(shapes.values())) > 1:
         told = ", ".join(f"{'x'.join(map(str, shape))} of {name}" for name, shape in shapes.items())
         raise InputError(
@@ -69,7 +87,11 @@ def data(method: CompatibleFeatures, run: Run, task: Task) -> Data:
     """A task's training images with what the auxiliary heads are to tell."""
     found = task.train.augmented() if method.augment else task.train
     found = found.drawing(rotation=randint(4)) if "rotation" in method.ingredients else found
-    found = found.labelled(common=relabel(task, told_apart(method, run.tasks))) if "common" in method.ingredients else found
+    found = (
+        found.labelled(common=relabel(task, told_apart(method, run.tasks)))
+        if "common" in method.ingredients
+        else found
+    )
     return found.ordered("all") if method.same_order else found
 
 
@@ -79,7 +101,11 @@ def reasons(method: CompatibleFeatures, trial: Trial) -> Iterator[str]:
     if method.other_networks and len(method.other_networks) != len(tasks) - 1:
         yield f"other_networks names {len(method.other_networks)} networks for the {len(tasks) - 1} tasks behind the first"
         return
-    for spec in dict.fromkeys(spec.label for spec in networks(method, trial).values()) if trial.network else ():
+    for spec in (
+        dict.fromkeys(spec.label for spec in networks(method, trial).values())
+        if trial.network
+        else ()
+    ):
         network = next(n for n in networks(method, trial).values() if n.label == spec)
         if method.split_matters and method.split not in network.splits:
             yield f"{network.name} has no split point {method.split!r}. {nearest(method.split, network.splits)}"
@@ -94,7 +120,10 @@ def reasons(method: CompatibleFeatures, trial: Trial) -> Iterator[str]:
         yield "the ingredient 'shared' trains one extractor with all tasks at once: it goes with neither incremental training nor other networks"
     if method.unlabelled and ("rotation" not in given or len(tasks) < 2):
         yield "unlabelled tasks are those behind the first, and learn by the ingredient 'rotation' only"
-    yield from (f"a task is called {name!r}, like an ingredient; tell them apart with .named('...')" for name in {t.name for t in tasks} & given)
+    yield from (
+        f"a task is called {name!r}, like an ingredient; tell them apart with .named('...')"
+        for name in {t.name for t in tasks} & given
+    )
     yield from _about_classes(method, tasks)
 
 

@@ -1,6 +1,7 @@
 """One network whose weights are shared out among tasks.
 
-Mallya and Lazebnik: PackNet: Adding Multiple Tasks to a Single Network by Iterative Pruning, CVPR 2018, arXiv:1711.05769, section 3.
+Mallya and Lazebnik: PackNet: Adding Multiple Tasks to a Single Network by Iterative Pruning, CVPR
+2018, arXiv:1711.05769, section 3.
 """
 
 from __future__ import annotations
@@ -15,15 +16,17 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from methods._masking import maskable
 from methods._residual import build
-from orchestrator.component import Part
+from orchestrator.parts.component import Part
 
 FREE = 0  # owner of a weight that no task has kept
 
 
 class PackedNetwork(Part):
-    """A network and the owner of each weight: task number 1, 2, ... or nobody. A task computes with its own weights and those of all earlier ones.
+    """A network and the owner of each weight: task number 1, 2, ... or nobody. A task computes with
+    its own weights and those of all earlier ones.
 
-    `classes` are the numbers of classes of the tasks so far. Biases and batch norms are the first task's and do not change after it.
+    `classes` are the numbers of classes of the tasks so far. Biases and batch norms are the first
+    task's and do not change after it.
     """
 
     def __init__(self, *, network: Mapping[str, Any], classes: Sequence[int]) -> None:
@@ -31,10 +34,14 @@ class PackedNetwork(Part):
         self.body = build(network)
         self.classifier = self.body.stage_names[-1]
         self.packed = maskable(self.body, "all", None)
-        self.heads = nn.ModuleList(nn.Linear(self.body.last_layer.in_features, count) for count in classes)
+        self.heads = nn.ModuleList(
+            nn.Linear(self.body.last_layer.in_features, count) for count in classes
+        )
         state = self.body.state_dict()
         for name in self.packed:
-            self.register_buffer(self._place(name), torch.zeros_like(state[name], dtype=torch.uint8))
+            self.register_buffer(
+                self._place(name), torch.zeros_like(state[name], dtype=torch.uint8)
+            )
         self.growing = False
 
     @staticmethod
@@ -51,11 +58,17 @@ class PackedNetwork(Part):
         return len(self.heads)
 
     def weights(self, task: int) -> dict[str, Tensor]:
-        """The weights with which a task computes. Those of earlier tasks get no gradient; while the network grows, free ones are the newest's."""
+        """The weights with which a task computes. Those of earlier tasks get no gradient; while the
+        network grows, free ones are the newest's.
+        """
         found = {}
         for name in self.packed:
             weight, owner = self.body.get_parameter(name), self.owner(name)
-            mine = (owner == task) | (owner == FREE) if self.growing and task == self.last else owner == task
+            mine = (
+                (owner == task) | (owner == FREE)
+                if self.growing and task == self.last
+                else owner == task
+            )
             found[name] = weight.detach() * ((owner > FREE) & (owner < task)) + weight * mine
         return found
 
@@ -66,12 +79,19 @@ class PackedNetwork(Part):
             if isinstance(module, _BatchNorm):
                 module.training = self.training and self.last == 1
         head = cast(nn.Linear, self.heads[number - 1])
-        classifier = {f"{self.classifier}.weight": head.weight, f"{self.classifier}.bias": head.bias}
-        return cast(Tensor, functional_call(self.body, {**self.weights(number), **classifier}, (x,)))
+        classifier = {
+            f"{self.classifier}.weight": head.weight,
+            f"{self.classifier}.bias": head.bias,
+        }
+        return cast(
+            Tensor, functional_call(self.body, {**self.weights(number), **classifier}, (x,))
+        )
 
     @torch.no_grad()
     def claim(self, keep: float) -> None:
-        """Give the newest task, in each layer, the share `keep` of the free weights that are largest; the others are zero and free again."""
+        """Give the newest task, in each layer, the share `keep` of the free weights that are
+        largest; the others are zero and free again.
+        """
         for name in self.packed:
             weight, owner = self.body.get_parameter(name), self.owner(name)
             free = owner == FREE
@@ -87,19 +107,28 @@ class PackedNetwork(Part):
         """Only the newest head is trained, and biases and batch norms with the first task only."""
         for name, parameter in self.body.named_parameters():
             if name not in self.packed:
-                parameter.requires_grad_(self.last == 1 and not name.startswith(self.classifier + "."))
+                parameter.requires_grad_(
+                    self.last == 1 and not name.startswith(self.classifier + ".")
+                )
         for number, head in enumerate(self.heads, start=1):
             head.requires_grad_(number == self.last)
         return self
 
     def shares(self) -> list[float]:
         """Share of all weights that each task owns, free ones first."""
-        counts = torch.stack([torch.bincount(self.owner(n).flatten().long(), minlength=self.last + 1) for n in self.packed]).sum(0)
+        counts = torch.stack(
+            [
+                torch.bincount(self.owner(n).flatten().long(), minlength=self.last + 1)
+                for n in self.packed
+            ]
+        ).sum(0)
         return [float(c) / float(counts.sum()) for c in counts]
 
     def with_task(self, classes: int) -> PackedNetwork:
         """The same network with a head for one more task."""
-        grown = PackedNetwork(network=self.config["network"], classes=[*self.config["classes"], classes])
+        grown = PackedNetwork(
+            network=self.config["network"], classes=[*self.config["classes"], classes]
+        )
         grown.load_state_dict(self.state_dict(), strict=False)
         return grown.freeze_earlier()
 

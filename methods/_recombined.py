@@ -1,4 +1,6 @@
-"""Networks of other trials, cut at one split point: what every measurement of extractors with heads has in common."""
+"""Networks of other trials, cut at one split point: what every measurement of extractors with heads
+has in common.
+"""
 
 from __future__ import annotations
 
@@ -10,19 +12,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from methods.fine_tune import FineTune
-from orchestrator.canonical import show
 from orchestrator.errors import nearest
-from orchestrator.method import Method, axis
-from orchestrator.network import Network
-from orchestrator.result import Component
-from orchestrator.run import Run
-from orchestrator.task import Task
-from orchestrator.trial import NetworkSpec, Trial
+from orchestrator.parts.network import Network
+from orchestrator.parts.result import Component
+from orchestrator.spec.canonical import show
+from orchestrator.spec.method import Method, axis
+from orchestrator.spec.task import Task
+from orchestrator.spec.trial import NetworkSpec, Trial
+from orchestrator.training.run import Run
 
 
 @dataclass(frozen=True)
 class Found:
-    """The networks that a measurement is about: names, components and modules by place, and what is left of the trials that have none."""
+    """The networks that a measurement is about: names, components and modules by place, and what is
+    left of the trials that have none.
+    """
 
     labels: list[str]
     components: list[Component]
@@ -35,17 +39,31 @@ class Found:
 
 
 class OfNetworks(Method):
-    """Takes the networks of the methods `of`, trained on this trial's tasks with its seed, each of `other_seeds`, and in each of `other_orders`."""
+    """Takes the networks of the methods `of`, trained on this trial's tasks with its seed, each of
+    `other_seeds`, and in each of `other_orders`.
+    """
 
     accepts_diverged = True
 
-    of: tuple[Method, ...] = axis((), smoke=(FineTune(epochs=1),), help="methods whose networks are recombined")
-    split: str | None = axis(None, smoke="stage1", help="where they are cut; None takes the first method's own split")
-    other_seeds: tuple[int, ...] = axis((), over=((), (1, 2)), smoke=(1,), help="further seeds whose networks join the matrix")
-    other_orders: tuple[tuple[str, ...], ...] = axis((), help="further orders of the tasks, by name, whose networks join the matrix")
+    of: tuple[Method, ...] = axis(
+        (), smoke=(FineTune(epochs=1),), help="methods whose networks are recombined"
+    )
+    split: str | None = axis(
+        None, smoke="stage1", help="where they are cut; None takes the first method's own split"
+    )
+    other_seeds: tuple[int, ...] = axis(
+        (), over=((), (1, 2)), smoke=(1,), help="further seeds whose networks join the matrix"
+    )
+    other_orders: tuple[tuple[str, ...], ...] = axis(
+        (), help="further orders of the tasks, by name, whose networks join the matrix"
+    )
 
     def canonical(self) -> Self:
-        return self if self.split or not self.of else self.replace(split=self.of[0].settings().get("split"))
+        return (
+            self
+            if self.split or not self.of
+            else self.replace(split=self.of[0].settings().get("split"))
+        )
 
     def check(self, trial: Trial) -> Iterable[str]:
         if not self.of:
@@ -74,7 +92,9 @@ class OfNetworks(Method):
         orders = [tuple(by_name), *self.other_orders]
         seeds = [trial.seed, *self.other_seeds]
         return {
-            f"{number}/{seed}" + (f"/{place}" if place else ""): trial.replace(method=method, seed=seed, tasks=tuple(by_name[n] for n in order))
+            f"{number}/{seed}" + (f"/{place}" if place else ""): trial.replace(
+                method=method, seed=seed, tasks=tuple(by_name[n] for n in order)
+            )
             for number, method in enumerate(self.of)
             for seed in seeds
             for place, order in enumerate(orders)
@@ -82,16 +102,28 @@ class OfNetworks(Method):
 
     def found(self, run: Run) -> Found:
         """The networks of all needs. Ends the trial as infeasible where fewer than two are left."""
-        found = [(name, component) for name in run.needs for component in run.need(name).components("network")]
+        found = [
+            (name, component)
+            for name in run.needs
+            for component in run.need(name).components("network")
+        ]
         if len(found) < 2:
             run.infeasible(f"{len(found)} networks are left to recombine")
         titles = self._titles(run.trial)
-        lost = {titles[name].rstrip("/") or name: run.need(name).outcome for name in run.needs if run.need(name).outcome != "done"}
+        lost = {
+            titles[name].rstrip("/") or name: run.need(name).outcome
+            for name in run.needs
+            if run.need(name).outcome != "done"
+        }
         labels = [titles[name] + component.task.name for name, component in found]
-        return Found(labels, [c for _, c in found], [cast(Network, c.module()) for _, c in found], lost)
+        return Found(
+            labels, [c for _, c in found], [cast(Network, c.module()) for _, c in found], lost
+        )
 
     def _titles(self, trial: Trial) -> dict[str, str]:
-        """By need, what tells its networks from the others, as a prefix: `ingredients=common/seed1/`."""
+        """By need, what tells its networks from the others, as a prefix:
+        `ingredients=common/seed1/`.
+        """
         orders = [tuple(task.name for task in trial.tasks), *self.other_orders]
         methods = _told_apart(self.of)
         titles = {}
@@ -103,47 +135,87 @@ class OfNetworks(Method):
         return titles
 
 
-def leave(run: Run, found: Found, name: str, values: NDArray[np.float64], notes: Mapping[tuple[int, int], str], *, count: Any = 0,
-          chance: Any = np.nan) -> None:  # fmt: skip
-    """Measure a matrix over the networks. A trial that left none keeps its place as a row and a column; an entry without a value has its note."""
+def leave(
+    run: Run,
+    found: Found,
+    name: str,
+    values: NDArray[np.float64],
+    notes: Mapping[tuple[int, int], str],
+    *,
+    count: Any = 0,
+    chance: Any = np.nan,
+) -> None:
+    """Measure a matrix over the networks. A trial that left none keeps its place as a row and a
+    column; an entry without a value has its note.
+    """
     n, more = len(found.labels), len(found.lost)
 
     def padded(entries: Any) -> NDArray[np.float64]:
-        return np.pad(np.broadcast_to(np.asarray(entries, dtype=float), (n, n)), (0, more), constant_values=np.nan)
+        return np.pad(
+            np.broadcast_to(np.asarray(entries, dtype=float), (n, n)),
+            (0, more),
+            constant_values=np.nan,
+        )
 
     reasons = dict(notes)
     for place, (label, outcome) in enumerate(found.lost.items(), start=n):
         for k in range(n + more):
-            reasons |= dict.fromkeys([(place, k), (k, place)], f"{label}: {outcome}, there is no network")
+            reasons |= dict.fromkeys(
+                [(place, k), (k, place)], f"{label}: {outcome}, there is no network"
+            )
     labels = [*found.labels, *(f"{label} ({outcome})" for label, outcome in found.lost.items())]
     whole = padded(values)
-    run.matrix(name, rows=labels, columns=labels, values=whole, count=np.nan_to_num(padded(count)), chance=padded(chance),
-               notes={place: reasons[place] for place in sorted(reasons) if np.isnan(whole[place])},
-               components=[[*found.components, *[None] * more]] * 2)  # fmt: skip
+    run.matrix(
+        name,
+        rows=labels,
+        columns=labels,
+        values=whole,
+        count=np.nan_to_num(padded(count)),
+        chance=padded(chance),
+        notes={place: reasons[place] for place in sorted(reasons) if np.isnan(whole[place])},
+        components=[[*found.components, *[None] * more]] * 2,
+    )
 
 
 def _told_apart(methods: tuple[Method, ...]) -> list[str]:
-    """Each method by as few settings as tell it from the others of its name, and by its name where these differ."""
+    """Each method by as few settings as tell it from the others of its name, and by its name where
+    these differ.
+    """
     if len(methods) < 2:
         return [""]
     several = len({m.name for m in methods}) > 1
     found = []
     for method in methods:
-        inner = ",".join(f"{k}={show(getattr(method, k))}" for k in _telling([m for m in methods if m.name == method.name]))
-        found.append(f"{method.name}({inner})" if several and inner else method.name if several else inner)
+        inner = ",".join(
+            f"{k}={show(getattr(method, k))}"
+            for k in _telling([m for m in methods if m.name == method.name])
+        )
+        found.append(
+            f"{method.name}({inner})" if several and inner else method.name if several else inner
+        )
     return found
 
 
 def _telling(methods: list[Method]) -> list[str]:
-    """Settings, in their order, that tell these methods apart; one that adds nothing to those before it is left out."""
+    """Settings, in their order, that tell these methods apart; one that adds nothing to those
+    before it is left out.
+    """
     chosen: list[str] = []
     for name in methods[0].settings():
-        if len({repr([getattr(m, n) for n in (*chosen, name)]) for m in methods}) > len({repr([getattr(m, n) for n in chosen]) for m in methods}):
+        if len({repr([getattr(m, n) for n in (*chosen, name)]) for m in methods}) > len(
+            {repr([getattr(m, n) for n in chosen]) for m in methods}
+        ):
             chosen.append(name)
     return chosen
 
 
 def _networks(method: Method, trial: Trial) -> list[NetworkSpec]:
     """The trial's network, and those that a method's settings name."""
-    named = [v for value in method.settings().values() if isinstance(value, tuple) for v in value if isinstance(v, NetworkSpec)]
+    named = [
+        v
+        for value in method.settings().values()
+        if isinstance(value, tuple)
+        for v in value
+        if isinstance(v, NetworkSpec)
+    ]
     return [*([trial.network] if trial.network else []), *named]

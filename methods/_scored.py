@@ -9,7 +9,9 @@ import numpy as np
 
 
 def mean_scored(values: Any) -> float:
-    """Mean over the pairs that have a score, the same to the last bit whatever their order; NaN where none has."""
+    """Mean over the pairs that have a score, the same to the last bit whatever their order; NaN
+    where none has.
+    """
     scored = values[~np.isnan(values)]
     return math.fsum(scored) / len(scored) if len(scored) else math.nan
 

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from orchestrator.data.batches import in_order
-from orchestrator.reading import Data
-from orchestrator.run import Run
+from orchestrator.spec.reading import Data
+from orchestrator.training.run import Run
 
 
 @torch.no_grad()
@@ -25,10 +25,12 @@ def features_of(run: Run, extractor: nn.Module, data: Data, count: int) -> Tenso
 
 
 def linear_cka(features: Sequence[Tensor]) -> Tensor:
-    """Linear centred kernel alignment of every two of these features of the same images, each [N, D], D may differ: [n, n] from 0 to 1.
+    """Linear centred kernel alignment of every two of these features of the same images, each [N,
+    D], D may differ: [n, n] from 0 to 1.
 
-    Kornblith, Norouzi, Lee, Hinton: Similarity of Neural Network Representations Revisited, ICML 2019, section 3; the biased estimator. Computed from
-    N x N Gram matrices, so that wide features cost no more than narrow ones. NaN for features that are the same for all images.
+    Kornblith, Norouzi, Lee, Hinton: Similarity of Neural Network Representations Revisited, ICML
+    2019, section 3; the biased estimator. Computed from N x N Gram matrices, so that wide features
+    cost no more than narrow ones. NaN for features that are the same for all images.
     """
     grams = []
     for one in features:

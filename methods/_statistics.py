@@ -1,4 +1,6 @@
-"""Batch norm's running statistics: kept out of a pass that should not leave a trace in them, or taken anew from other images."""
+"""Batch norm's running statistics: kept out of a pass that should not leave a trace in them, or
+taken anew from other images.
+"""
 
 from __future__ import annotations
 
@@ -12,15 +14,17 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from orchestrator.data.batches import in_order
-from orchestrator.reading import Data
-from orchestrator.run import Run
+from orchestrator.spec.reading import Data
+from orchestrator.training.run import Run
 
 Net = TypeVar("Net", bound=nn.Module)
 
 
 @contextmanager
 def held_statistics(module: nn.Module) -> Iterator[None]:
-    """Normalise by the batch as in training, but leave running means, variances and batch counts alone."""
+    """Normalise by the batch as in training, but leave running means, variances and batch counts
+    alone.
+    """
     tracking = [m for m in module.modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
     for m in tracking:
         m.track_running_stats = False
@@ -33,8 +37,9 @@ def held_statistics(module: nn.Module) -> Iterator[None]:
 
 @torch.no_grad()
 def re_estimated(run: Run, net: Net, data: Data) -> Net:
-    """A copy of a network whose running statistics are those of these images, each batch counting alike; their labels are not looked at
-    (Li, Wang, Shi, Liu, Hou: Revisiting Batch Normalization For Practical Domain Adaptation, 2016, arXiv:1603.04779)."""
+    """A copy of a network whose running statistics are those of these images, each batch counting
+    alike; their labels are not looked at (Li, Wang, Shi, Liu, Hou: Revisiting Batch Normalization
+    For Practical Domain Adaptation, 2016, arXiv:1603.04779)."""
     copied = copy.deepcopy(net).to(run.device).eval()
     for module in copied.modules():
         if isinstance(module, _BatchNorm) and module.track_running_stats:

@@ -1,4 +1,6 @@
-"""What a tailored graph costs: a ledger of parameters and multiply-accumulates, edge by edge, by the paper's counting and by the true one."""
+"""What a tailored graph costs: a ledger of parameters and multiply-accumulates, edge by edge, by
+the paper's counting and by the true one.
+"""
 
 from __future__ import annotations
 
@@ -20,8 +22,9 @@ Counting = Literal["paper", "true"]
 
 @dataclass(frozen=True)
 class Ledger:
-    """Parameters of the universal pieces in use (stem and blocks) and of what the task adds (proxies, attention, classifier, statistics of its own),
-    multiply-accumulates an image; and those of the whole universal network with the task's classifier, to compare with."""
+    """Parameters of the universal pieces in use (stem and blocks) and of what the task adds
+    (proxies, attention, classifier, statistics of its own), multiply-accumulates an image; and
+    those of the whole universal network with the task's classifier, to compare with."""
 
     universal: int
     task: int
@@ -55,10 +58,17 @@ def ledger(graph: TailoredGraph, counting: Counting = "true") -> Ledger:
     proxies = sum((edges[e] for e in graph.edges if not e.is_block), Cost())
     own = graph.scores.numel() + head + sum(s.numel() for s in graph.own_statistics.buffers())
     whole = sum(b.block_costs, stem) + Cost(head, classifier)
-    return Ledger(stem.parameters + blocks.parameters, proxies.parameters + own, stem.flops + blocks.flops + proxies.flops + classifier, whole)
+    return Ledger(
+        stem.parameters + blocks.parameters,
+        proxies.parameters + own,
+        stem.flops + blocks.flops + proxies.flops + classifier,
+        whole,
+    )
 
 
-def complexities(graph: TailoredGraph, of: Literal["flops", "parameters"], counting: Counting) -> Tensor:
+def complexities(
+    graph: TailoredGraph, of: Literal["flops", "parameters"], counting: Counting
+) -> Tensor:
     """Of each edge, [edges], as a share of stem and all universal blocks."""
     b, costs = graph.backbone, edge_costs(graph)
     total = sum(b.block_costs, b.paper_stem if counting == "paper" else b.stem_cost)
@@ -67,7 +77,9 @@ def complexities(graph: TailoredGraph, of: Literal["flops", "parameters"], count
 
 @torch.inference_mode()
 def latency_share(net: nn.Module, whole: nn.Module, x: Tensor, *, rounds: int = 15) -> float:
-    """Median time of `net` on a batch over that of `whole`, taken in turns so that a busy machine slows both. A measurement: it differs each time."""
+    """Median time of `net` on a batch over that of `whole`, taken in turns so that a busy machine
+    slows both. A measurement: it differs each time.
+    """
     ratios = []
     for _ in range(rounds + 3):
         seconds = []

@@ -1,4 +1,6 @@
-"""A tailored graph and its universal network as one plain module: no attention, no shared blocks, nothing that is not used."""
+"""A tailored graph and its universal network as one plain module: no attention, no shared blocks,
+nothing that is not used.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from methods._residual import summed
 from methods._tailored_graph import TailoredGraph
-from orchestrator.network import Network
+from orchestrator.parts.network import Network
 
 
 class Scaled(nn.Module):
@@ -28,10 +30,18 @@ class Scaled(nn.Module):
 
 
 class Plain(nn.Module):
-    """Stem, nodes and classifier of a pruned network. `sources[i][j]` is the node that edge j into the i-th live node comes from."""
+    """Stem, nodes and classifier of a pruned network. `sources[i][j]` is the node that edge j into
+    the i-th live node comes from.
+    """
 
-    def __init__(self, stem: nn.Module, edges: Sequence[Sequence[nn.Module]], sources: Sequence[Sequence[int]], nodes: Sequence[int],
-                 rest: nn.Module) -> None:  # fmt: skip
+    def __init__(
+        self,
+        stem: nn.Module,
+        edges: Sequence[Sequence[nn.Module]],
+        sources: Sequence[Sequence[int]],
+        nodes: Sequence[int],
+        rest: nn.Module,
+    ) -> None:
         super().__init__()
         self.stem, self.rest = stem, rest
         self.edges = nn.ModuleList(nn.ModuleList(into) for into in edges)
@@ -40,7 +50,9 @@ class Plain(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         found = {0: self.stem(x)}
         for node, into, sources in zip(self.nodes, self.edges, self.sources, strict=True):
-            outs = [edge(found[source]) for edge, source in zip(into.children(), sources, strict=True)]
+            outs = [
+                edge(found[source]) for edge, source in zip(into.children(), sources, strict=True)
+            ]
             total = outs[0]
             for out in outs[1:]:
                 total = total + out
@@ -50,8 +62,9 @@ class Plain(nn.Module):
 
 @torch.no_grad()
 def plain(graph: TailoredGraph, universal: Network) -> Plain:
-    """The same function of images as `graph.joined(universal)` in eval mode, in floating point but for rounding: batch norm and attention are folded
-    into the proxies' convolutions. It shares nothing with its origin."""
+    """The same function of images as `graph.joined(universal)` in eval mode, in floating point but
+    for rounding: batch norm and attention are folded into the proxies' convolutions. It shares
+    nothing with its origin."""
     pieces, b = universal.pieces(), graph.backbone
     attention = dict(zip(graph.edges, graph.attention().tolist(), strict=True))
     by_node: dict[int, list[tuple[int, nn.Module]]] = {}
@@ -60,15 +73,28 @@ def plain(graph: TailoredGraph, universal: Network) -> Plain:
             block = copy.deepcopy(pieces[b.blocks[edge.target - 1]])
             if graph.own_statistics:
                 own = graph.own_statistics[str(edge.target)].named_buffers()
-                block.load_state_dict({name.replace("-", "."): value for name, value in own}, strict=False)
+                block.load_state_dict(
+                    {name.replace("-", "."): value for name, value in own}, strict=False
+                )
             module: nn.Module = Scaled(block, attention[edge])
         else:
             module = _folded(graph.proxies[edge.name], attention[edge])
         by_node.setdefault(edge.target, []).append((edge.source, module))
-    rest = nn.Sequential(*(copy.deepcopy(pieces[name]) for name in b.pool), copy.deepcopy(graph.head))
+    rest = nn.Sequential(
+        *(copy.deepcopy(pieces[name]) for name in b.pool), copy.deepcopy(graph.head)
+    )
     nodes = list(by_node)
-    edges, sources = [[m for _, m in by_node[n]] for n in nodes], [[s for s, _ in by_node[n]] for n in nodes]
-    return Plain(nn.Sequential(*(copy.deepcopy(pieces[name]) for name in b.stem)), edges, sources, nodes, rest).eval()
+    edges, sources = (
+        [[m for _, m in by_node[n]] for n in nodes],
+        [[s for s, _ in by_node[n]] for n in nodes],
+    )
+    return Plain(
+        nn.Sequential(*(copy.deepcopy(pieces[name]) for name in b.stem)),
+        edges,
+        sources,
+        nodes,
+        rest,
+    ).eval()
 
 
 def _folded(proxy: nn.Module, factor: float) -> nn.Sequential:

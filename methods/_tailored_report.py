@@ -1,4 +1,6 @@
-"""What a NetTailor trial logs of its graph: accuracy, ledger, latency, and the graph itself as data."""
+"""What a NetTailor trial logs of its graph: accuracy, ledger, latency, and the graph itself as
+data.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +12,9 @@ from methods._pruning import stages_lost
 from methods._tailored_cost import complexities, edge_costs, latency_share, ledger
 from methods._tailored_export import plain
 from methods._tailored_graph import TailoredGraph
-from orchestrator.method import Metric
-from orchestrator.run import Run
-from orchestrator.task import Task
+from orchestrator.spec.method import Metric
+from orchestrator.spec.task import Task
+from orchestrator.training.run import Run
 
 METRICS = (
     Metric("accuracy", headline=True),
@@ -34,13 +36,29 @@ LATENCY_BATCH = 32  # images a pass when latency is measured
 
 
 def report(run: Run, graph: TailoredGraph, net: Attached, target: Task) -> None:
-    """Log everything of the finished graph. Shares are of the whole universal network with the target's classifier: the fine-tuned network."""
+    """Log everything of the finished graph. Shares are of the whole universal network with the
+    target's classifier: the fine-tuned network.
+    """
     true, paper = ledger(graph, "true"), ledger(graph, "paper")
     lost = list(stages_lost(graph.kept_blocks, graph.backbone.stages()).values())
-    attended = float((graph.attention().detach() * complexities(graph, "flops", "true").to(graph.scores.device)).sum())
-    run.log(accuracy=run.accuracy(net, target.test), parameters=true.parameters, parameters_share=true.parameters / true.whole.parameters,
-            task_share=true.task / true.whole.parameters, flops=true.flops, flops_share=true.flops / true.whole.flops, flops_paper=paper.flops,
-            attended_complexity=attended, blocks=len(graph.kept_blocks), late_bias=lost[-1] - lost[0])  # fmt: skip
+    attended = float(
+        (
+            graph.attention().detach()
+            * complexities(graph, "flops", "true").to(graph.scores.device)
+        ).sum()
+    )
+    run.log(
+        accuracy=run.accuracy(net, target.test),
+        parameters=true.parameters,
+        parameters_share=true.parameters / true.whole.parameters,
+        task_share=true.task / true.whole.parameters,
+        flops=true.flops,
+        flops_share=true.flops / true.whole.flops,
+        flops_paper=paper.flops,
+        attended_complexity=attended,
+        blocks=len(graph.kept_blocks),
+        late_bias=lost[-1] - lost[0],
+    )
     if target.held_out:
         run.log(val_accuracy=run.accuracy(net, target.validation_part))
     _matrices(run, graph)
@@ -48,17 +66,36 @@ def report(run: Run, graph: TailoredGraph, net: Attached, target: Task) -> None:
 
 
 def _latency(run: Run, graph: TailoredGraph, net: Attached, target: Task) -> None:
-    """How long the exported network takes on the trial's device, as a share of the whole universal network's time."""
-    images = torch.randn(LATENCY_BATCH, *run.image(target), device=run.device).contiguous(memory_format=torch.channels_last)
+    """How long the exported network takes on the trial's device, as a share of the whole universal
+    network's time.
+    """
+    images = torch.randn(LATENCY_BATCH, *run.image(target), device=run.device).contiguous(
+        memory_format=torch.channels_last
+    )
     exported = plain(graph, net.base).to(run.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     run.log(latency_share=latency_share(exported, net.base.eval(), images))
 
 
 def _matrices(run: Run, graph: TailoredGraph) -> None:
     names, costs = [e.name for e in graph.edges], edge_costs(graph)
-    columns = {"attention": graph.attention().tolist(), "flops": [costs[e].flops for e in graph.edges],
-               "parameters": [costs[e].parameters for e in graph.edges]}  # fmt: skip
-    run.matrix("graph", rows=names, columns=list(columns), values=np.array(list(columns.values())).T)
-    points = {(p.name.rpartition("/")[2], p.step): p.value for fitted in run.fits.values() for p in fitted.curves if "attention/" in p.name}
+    columns = {
+        "attention": graph.attention().tolist(),
+        "flops": [costs[e].flops for e in graph.edges],
+        "parameters": [costs[e].parameters for e in graph.edges],
+    }
+    run.matrix(
+        "graph", rows=names, columns=list(columns), values=np.array(list(columns.values())).T
+    )
+    points = {
+        (p.name.rpartition("/")[2], p.step): p.value
+        for fitted in run.fits.values()
+        for p in fitted.curves
+        if "attention/" in p.name
+    }
     epochs = sorted({step for _, step in points})
-    run.matrix("attention", rows=names, columns=[str(e) for e in epochs], values=np.array([[points[n, e] for e in epochs] for n in names]))
+    run.matrix(
+        "attention",
+        rows=names,
+        columns=[str(e) for e in epochs],
+        values=np.array([[points[n, e] for e in epochs] for n in names]),
+    )

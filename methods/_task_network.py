@@ -1,4 +1,6 @@
-"""What a task adds to a frozen network that other tasks share: a classifier, and batch norms of its own where it may have them."""
+"""What a task adds to a frozen network that other tasks share: a classifier, and batch norms of its
+own where it may have them.
+"""
 
 from __future__ import annotations
 
@@ -11,9 +13,9 @@ from torch.func import functional_call
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from methods._residual import build
-from orchestrator.component import Part
-from orchestrator.network import Network
-from orchestrator.trial import NetworkSpec
+from orchestrator.parts.component import Part
+from orchestrator.parts.network import Network
+from orchestrator.spec.trial import NetworkSpec
 
 Norm = Literal["frozen", "affine", "full"]
 
@@ -21,12 +23,16 @@ Norm = Literal["frozen", "affine", "full"]
 def has_batch_norm(spec: NetworkSpec) -> bool:
     """Whether a network has any batch norm."""
     with torch.device("meta"):
-        net = build({"path": spec.path, "config": {**dict(spec.settings), "channels": 3, "classes": 2}})
+        net = build(
+            {"path": spec.path, "config": {**dict(spec.settings), "channels": 3, "classes": 2}}
+        )
     return any(isinstance(module, _BatchNorm) for module in net.modules())
 
 
 class TaskNorm(nn.Module):
-    """A task's own batch norms: scale and shift, which are trained, and with `statistics` running statistics."""
+    """A task's own batch norms: scale and shift, which are trained, and with `statistics` running
+    statistics.
+    """
 
     def __init__(self, network: Network, *, statistics: bool) -> None:
         super().__init__()
@@ -34,7 +40,10 @@ class TaskNorm(nn.Module):
         for layer, module in network.named_modules():
             if not isinstance(module, _BatchNorm):
                 continue
-            state = {**dict(module.named_parameters(recurse=False)), **(dict(module.named_buffers(recurse=False)) if statistics else {})}
+            state = {
+                **dict(module.named_parameters(recurse=False)),
+                **(dict(module.named_buffers(recurse=False)) if statistics else {}),
+            }
             for name, value in state.items():
                 own = f"{layer}-{name}".replace(".", "-")
                 self.names[own] = f"{layer}.{name}"
@@ -49,13 +58,25 @@ class TaskNorm(nn.Module):
 
     def tensors(self) -> dict[str, Tensor]:
         """By the network's names."""
-        return {self.names[own]: value for own, value in (*self.named_parameters(), *self.named_buffers())}
+        return {
+            self.names[own]: value
+            for own, value in (*self.named_parameters(), *self.named_buffers())
+        }
 
 
 class TaskNetwork(Part):
-    """What one task adds to a frozen base: a classifier and, as `norm` says, batch norms of its own. Subclasses change weights, too."""
+    """What one task adds to a frozen base: a classifier and, as `norm` says, batch norms of its
+    own. Subclasses change weights, too.
+    """
 
-    def __init__(self, *, network: Mapping[str, Any], classes: int, norm: Norm = "frozen", dropout: bool = True) -> None:
+    def __init__(
+        self,
+        *,
+        network: Mapping[str, Any],
+        classes: int,
+        norm: Norm = "frozen",
+        dropout: bool = True,
+    ) -> None:
         super().__init__()
         base = build(network)
         self.classifier = base.stage_names[-1]
@@ -84,8 +105,17 @@ class TaskNetwork(Part):
 
     @torch.no_grad()
     def joined(self, other: Part) -> Network:
-        """The task's network by itself: the base's layers with everything that is the task's in place."""
+        """The task's network by itself: the base's layers with everything that is the task's in
+        place.
+        """
         state = other.state_dict()
-        ready = build({"path": other.path, "config": {**other.config, "classes": self.head.out_features}})
-        ready.load_state_dict({**state, **{name: value.detach().clone() for name, value in self.effective(state).items()}})
+        ready = build(
+            {"path": other.path, "config": {**other.config, "classes": self.head.out_features}}
+        )
+        ready.load_state_dict(
+            {
+                **state,
+                **{name: value.detach().clone() for name, value in self.effective(state).items()},
+            }
+        )
         return ready.eval()

@@ -1,7 +1,7 @@
 """Category modules, task modules and the adapters between them.
 
-Zhang, Yang, Yu, Wu: Network Transplanting, 2018, arXiv:1804.10272. The text could not be read in full; the adapter's layers are reconstructed
-(specification, section 2).
+Zhang, Yang, Yu, Wu: Network Transplanting, 2018, arXiv:1804.10272. The text could not be read in
+full; the adapter's layers are reconstructed (specification, section 2).
 """
 
 from __future__ import annotations
@@ -12,26 +12,34 @@ from typing import Any, Literal, cast
 import torch
 from torch import Tensor, nn
 
-from orchestrator.canonical import derive
-from orchestrator.component import Part
 from orchestrator.errors import InputError
-from orchestrator.network import Piece
+from orchestrator.parts.component import Part
+from orchestrator.parts.network import Piece
+from orchestrator.spec.canonical import derive
 
 Start = Literal["he", "dirac"]
 
 
 class Adapter(Part):
-    """`depth` 3x3 convolutions with ReLU between features [B, C, H, W] of the same shape; none is the identity. `offset` is what calibration adds to
-    the last logit."""
+    """`depth` 3x3 convolutions with ReLU between features [B, C, H, W] of the same shape; none is
+    the identity. `offset` is what calibration adds to the last logit."""
 
     def __init__(self, *, channels: int, depth: int) -> None:
         super().__init__()
-        self.layers = nn.Sequential(*(layer for _ in range(depth) for layer in (nn.Conv2d(channels, channels, 3, padding=1), nn.ReLU())))
+        self.layers = nn.Sequential(
+            *(
+                layer
+                for _ in range(depth)
+                for layer in (nn.Conv2d(channels, channels, 3, padding=1), nn.ReLU())
+            )
+        )
         self.register_buffer("offset", torch.zeros(()))
 
     @torch.no_grad()
     def begin(self, start: Start, generator: torch.Generator) -> Adapter:
-        """Draw the weights (He et al. 2015), or make them the identity on features that are not negative; biases are zero."""
+        """Draw the weights (He et al. 2015), or make them the identity on features that are not
+        negative; biases are zero.
+        """
         for layer in self.layers:
             if isinstance(layer, nn.Conv2d):
                 if start == "he":
@@ -54,18 +62,32 @@ class Adapter(Part):
 
 
 def adapter_for(features: Sequence[int], depth: int, start: Start, seed: int | None) -> Adapter:
-    """A fresh adapter for one image's features [C, H, W]. Raises InputError for features that have no height and width."""
+    """A fresh adapter for one image's features [C, H, W]. Raises InputError for features that have
+    no height and width.
+    """
     if depth and len(features) != 3:
-        raise InputError(f"features of shape {tuple(features)} have no height and width for a convolution; cut the network before its pooling")
-    return Adapter(channels=features[0], depth=depth).begin(start, torch.Generator().manual_seed(derive(seed, "adapter")))
+        raise InputError(
+            f"features of shape {tuple(features)} have no height and width for a convolution; cut the network before its pooling"
+        )
+    return Adapter(channels=features[0], depth=depth).begin(
+        start, torch.Generator().manual_seed(derive(seed, "adapter"))
+    )
 
 
 class Transplanted(Part):
-    """A category module, an adapter and a task module, `pieces` being the configurations of the two modules: images to logits."""
+    """A category module, an adapter and a task module, `pieces` being the configurations of the two
+    modules: images to logits.
+    """
 
-    def __init__(self, *, category: dict[str, Any], adapter: dict[str, Any], task: dict[str, Any]) -> None:
+    def __init__(
+        self, *, category: dict[str, Any], adapter: dict[str, Any], task: dict[str, Any]
+    ) -> None:
         super().__init__()
-        self.category, self.adapter, self.task = Piece(**category), Adapter(**adapter), Piece(**task)
+        self.category, self.adapter, self.task = (
+            Piece(**category),
+            Adapter(**adapter),
+            Piece(**task),
+        )
 
     @classmethod
     def of(cls, category: Piece, adapter: Adapter, task: Piece) -> Transplanted:
@@ -80,18 +102,28 @@ class Transplanted(Part):
 
 
 class TransplantNetwork(Part):
-    """A task module and the category modules that are joined to it, each by an adapter of its own."""
+    """A task module and the category modules that are joined to it, each by an adapter of its
+    own.
+    """
 
-    def __init__(self, *, task: dict[str, Any], categories: Mapping[str, Mapping[str, Any]]) -> None:
+    def __init__(
+        self, *, task: dict[str, Any], categories: Mapping[str, Mapping[str, Any]]
+    ) -> None:
         super().__init__()
         self.task = Piece(**task)
-        self.categories = nn.ModuleDict({name: Piece(**c["category"]) for name, c in categories.items()})
-        self.adapters = nn.ModuleDict({name: Adapter(**c["adapter"]) for name, c in categories.items()})
+        self.categories = nn.ModuleDict(
+            {name: Piece(**c["category"]) for name, c in categories.items()}
+        )
+        self.adapters = nn.ModuleDict(
+            {name: Adapter(**c["adapter"]) for name, c in categories.items()}
+        )
 
     def with_category(self, name: str, category: Part, adapter: Part) -> TransplantNetwork:
         """The same network with one more category."""
         more = {name: {"category": category.config, "adapter": adapter.config}}
-        grown = TransplantNetwork(task=self.config["task"], categories={**self.config["categories"], **more})
+        grown = TransplantNetwork(
+            task=self.config["task"], categories={**self.config["categories"], **more}
+        )
         grown.load_state_dict(self.state_dict(), strict=False)
         grown.categories[name].load_state_dict(category.state_dict())
         grown.adapters[name].load_state_dict(adapter.state_dict())

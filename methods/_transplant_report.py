@@ -1,4 +1,6 @@
-"""What a transplanting trial logs: errors of a category with and without its adapter, and that nothing before it has changed."""
+"""What a transplanting trial logs: errors of a category with and without its adapter, and that
+nothing before it has changed.
+"""
 
 from __future__ import annotations
 
@@ -10,13 +12,22 @@ import numpy as np
 import torch
 from torch import nn
 
-from methods._margins import Array, Margins, auc, balanced_error, best_bar, logits_of, margins, overlap
+from methods._margins import (
+    Array,
+    Margins,
+    auc,
+    balanced_error,
+    best_bar,
+    logits_of,
+    margins,
+    overlap,
+)
 from methods._transplant import Adapter, Transplanted, TransplantNetwork
-from orchestrator.method import MatrixSpec, Metric, Plot
-from orchestrator.network import Network
-from orchestrator.reading import Data
-from orchestrator.run import Run
-from orchestrator.task import Task
+from orchestrator.parts.network import Network
+from orchestrator.spec.method import MatrixSpec, Metric, Plot
+from orchestrator.spec.reading import Data
+from orchestrator.spec.task import Task
+from orchestrator.training.run import Run
 
 METRICS = (
     Metric("error", by=("category",), higher_is_better=False),
@@ -35,7 +46,10 @@ METRICS = (
     Metric("retention", by=("category",), higher_is_better=False),
 )
 PLOTS = (Plot("balanced_error", "samples", along="samples", over=("tasks",)),)
-MATRICES = (MatrixSpec("after", "category", "task", headline=True), MatrixSpec("before", "category", "task"))
+MATRICES = (
+    MatrixSpec("after", "category", "task", headline=True),
+    MatrixSpec("before", "category", "task"),
+)
 Net = TypeVar("Net", bound=nn.Module)
 
 
@@ -45,17 +59,25 @@ def unfit(host: Task, guests: Sequence[Task]) -> Iterator[str]:
         yield f"{host.name} has {host.num_classes} classes; a category against its background has two: .binary(...)"
     for guest in guests:
         if guest.digest and host.digest and guest.class_names != host.class_names:
-            yield (f"{guest.name} has the classes {', '.join(guest.class_names)} and the host {', '.join(host.class_names)}; "
-                   "give both .binary(..., called='category')")  # fmt: skip
+            yield (
+                f"{guest.name} has the classes {', '.join(guest.class_names)} and the host {', '.join(host.class_names)}; "
+                "give both .binary(..., called='category')"
+            )
 
 
 def laid_out(run: Run, net: Net) -> Net:
-    """A network on the trial's device, in eval mode, in memory as a fit lays it out: another layout has other roundings."""
+    """A network on the trial's device, in eval mode, in memory as a fit lays it out: another layout
+    has other roundings.
+    """
     return net.to(run.device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload,no-any-return]
 
 
-def calibrated(run: Run, joined: Transplanted, own: Network, few: Data, how: Literal["labels", "teacher"]) -> float:
-    """What to add to the last logit, from a few images: so that their labels are told best, or with the mean margin of the category's own network."""
+def calibrated(
+    run: Run, joined: Transplanted, own: Network, few: Data, how: Literal["labels", "teacher"]
+) -> float:
+    """What to add to the last logit, from a few images: so that their labels are told best, or with
+    the mean margin of the category's own network.
+    """
     margin, labels = margins(run, joined, few)
     if how == "labels":
         return -best_bar(margin, labels)
@@ -63,49 +85,86 @@ def calibrated(run: Run, joined: Transplanted, own: Network, few: Data, how: Lit
 
 
 def report(run: Run, joined: Transplanted, own: Network, bare: Margins, guest: Task) -> None:
-    """One category: errors on its test images of the transplanted network, of the one without an adapter (`bare`), and of the category's own."""
+    """One category: errors on its test images of the transplanted network, of the one without an
+    adapter (`bare`), and of the category's own.
+    """
     by = {"category": guest.name}
-    found = {"error": margins(run, joined, guest.test), "own": margins(run, own, guest.test), "bare": bare}
+    found = {
+        "error": margins(run, joined, guest.test),
+        "own": margins(run, own, guest.test),
+        "bare": bare,
+    }
     errors = {name: balanced_error(*pair) for name, pair in found.items()}
     lost = errors["bare"] - errors["own"]
-    run.log(error=float(np.mean((found["error"][0] > 0) != found["error"][1])), balanced_error=errors["error"], auc=auc(*found["error"]),
-            own_error=errors["own"], bare_error=errors["bare"], gap=errors["error"] - errors["own"],
-            recovery=(errors["bare"] - errors["error"]) / lost if lost > 0 else float("nan"), by=by)  # fmt: skip
+    run.log(
+        error=float(np.mean((found["error"][0] > 0) != found["error"][1])),
+        balanced_error=errors["error"],
+        auc=auc(*found["error"]),
+        own_error=errors["own"],
+        bare_error=errors["bare"],
+        gap=errors["error"] - errors["own"],
+        recovery=(errors["bare"] - errors["error"]) / lost if lost > 0 else float("nan"),
+        by=by,
+    )
     if guest.masks:
         run.log(iou=overlap(*found["error"]), by=by)
-    if guest.held_out:  # a bar chosen on validation images says how much of the error is an offset only
+    if (
+        guest.held_out
+    ):  # a bar chosen on validation images says how much of the error is an offset only
         held_out = margins(run, joined, guest.validation_part)
-        run.log(calibrated_error=balanced_error(*found["error"], best_bar(*held_out)), validation_error=balanced_error(*held_out), by=by)
-    curve = [p.value for fitted in run.fits.values() for p in fitted.curves if p.name.endswith("/back")]
+        run.log(
+            calibrated_error=balanced_error(*found["error"], best_bar(*held_out)),
+            validation_error=balanced_error(*held_out),
+            by=by,
+        )
+    curve = [
+        p.value for fitted in run.fits.values() for p in fitted.curves if p.name.endswith("/back")
+    ]
     if curve:
         run.log(gradient_loss=curve[-1], by=by)
 
 
 def tabulate(run: Run) -> None:
-    """Balanced error of every guest with the host's task module, before and after, and by the place at which it was joined."""
+    """Balanced error of every guest with the host's task module, before and after, and by the place
+    at which it was joined.
+    """
     _, host, *guests = run.tasks
     for place, guest in enumerate(guests, start=1):
-        run.log(error_at=run.metrics["balanced_error", (("category", guest.name),)], by={"place": str(place)})
+        run.log(
+            error_at=run.metrics["balanced_error", (("category", guest.name),)],
+            by={"place": str(place)},
+        )
     for name, metric in (("before", "bare_error"), ("after", "balanced_error")):
         values = [[run.metrics[metric, (("category", g.name),)]] for g in guests]
-        run.matrix(name, rows=[g.name for g in guests], columns=[host.name], values=np.array(values))
+        run.matrix(
+            name, rows=[g.name for g in guests], columns=[host.name], values=np.array(values)
+        )
 
 
 def join_in_turn(run: Run) -> TransplantNetwork:
-    """Join the guests, whose trials are done, one after another. After each insertion every category before it must give the bits that it gave."""
+    """Join the guests, whose trials are done, one after another. After each insertion every
+    category before it must give the bits that it gave.
+    """
     _, host, *guests = run.tasks
     run.adopt(*(guest.name for guest in guests))
-    parts = {g.name: cast(Transplanted, run.need(g.name).module("transplanted", category=g.name)) for g in guests}
+    parts = {
+        g.name: cast(Transplanted, run.need(g.name).module("transplanted", category=g.name))
+        for g in guests
+    }
     origin = cast(Network, run.need("host").module("network", task=host.name))
     extractor, task = origin.cut(next(iter(parts.values())).task.config["split"])
     net = TransplantNetwork(task=task.config, categories={})
     net.task.load_state_dict(task.state_dict())
     net = laid_out(run, net.with_category(host.name, extractor, Adapter(channels=1, depth=0)))
     there: dict[str, Array] = {}
-    changes = dict.fromkeys([host.name, *parts], 0.0)  # the largest difference of a logit, in any image, after any insertion
+    changes = dict.fromkeys(
+        [host.name, *parts], 0.0
+    )  # the largest difference of a logit, in any image, after any insertion
     for category in changes:
         if category in parts:
-            net = laid_out(run, net.with_category(category, parts[category].category, parts[category].adapter))
+            net = laid_out(
+                run, net.with_category(category, parts[category].category, parts[category].adapter)
+            )
         for old, before in there.items():
             changes[old] = max(changes[old], float(np.abs(outputs(run, net, old) - before).max()))
         there[category] = outputs(run, net, category)

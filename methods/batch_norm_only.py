@@ -1,7 +1,7 @@
 """A classifier and batch norms for each task on one frozen network.
 
-Control for Mallya, Davis, Lazebnik: Piggyback, ECCV 2018, arXiv:1801.06519, which trains batch norm beside its masks in one variant: how much of the
-gain is batch norm's alone?
+Control for Mallya, Davis, Lazebnik: Piggyback, ECCV 2018, arXiv:1801.06519, which trains batch norm
+beside its masks in one variant: how much of the gain is batch norm's alone?
 
 Departs from the paper: it is no row of the paper's tables.
 """
@@ -13,11 +13,13 @@ from typing import ClassVar
 
 from methods._task_network import Norm, has_batch_norm
 from methods.feature_extraction import FeatureExtraction
-from orchestrator.trial import Trial
+from orchestrator.spec.trial import Trial
 
 
 class BatchNormOnly(FeatureExtraction):
-    """Train scale, shift and running statistics of all batch norms, and a classifier, for each target."""
+    """Train scale, shift and running statistics of all batch norms, and a classifier, for each
+    target.
+    """
 
     name = "batch_norm_only"
     norm: ClassVar[Norm] = "full"

@@ -1,9 +1,12 @@
-"""How many steps a new task takes when its network starts from compatible parts, against the usual start with a head drawn anew.
+"""How many steps a new task takes when its network starts from compatible parts, against the usual
+start with a head drawn anew.
 
-Gygli, Uijlings, Ferrari: Towards Reusable Network Components by Learning Compatible Representations, AAAI 2021, arXiv:2004.03898, third application.
+Gygli, Uijlings, Ferrari: Towards Reusable Network Components by Learning Compatible
+Representations, AAAI 2021, arXiv:2004.03898, third application.
 
-Departs from the paper: its protocol could not be read and is our specification's. Here the new task takes the extractor of one network and the head
-of another; rows of its classifier go by the names of classes. "Final accuracy" is that of the usual start on held-out images (mean of the last three
+Departs from the paper: its protocol could not be read and is our specification's. Here the new task
+takes the extractor of one network and the head of another; rows of its classifier go by the names
+of classes. "Final accuracy" is that of the usual start on held-out images (mean of the last three
 epochs), so all starts of a seed have one bar; the steps are counted at the ends of epochs.
 """
 
@@ -18,22 +21,25 @@ from torch.nn import functional as F
 
 from methods.compatible_features import CompatibleFeatures
 from orchestrator.errors import nearest
-from orchestrator.method import Curve, Method, Metric, axis, roles
-from orchestrator.network import Network
-from orchestrator.optim import constant, sgd
-from orchestrator.run import Run
-from orchestrator.task import common_classes
-from orchestrator.trial import Trial
+from orchestrator.parts.network import Network
+from orchestrator.spec.method import Curve, Method, Metric, axis, roles
+from orchestrator.spec.task import common_classes
+from orchestrator.spec.trial import Trial
+from orchestrator.training.optimisers import constant, sgd
+from orchestrator.training.run import Run
 
-PARTS = CompatibleFeatures(ingredients=frozenset({"rotation", "common", "identical"}), split="stage3")
+PARTS = CompatibleFeatures(
+    ingredients=frozenset({"rotation", "common", "identical"}), split="stage3"
+)
 
 
 class CheaperTransfer(Method):
     """Train a network for `target`, all of it, from a start of choice.
 
-    `start`: `parts`, the extractor of `rich` with the head of `near`; `new_head`, the same extractor with a head drawn anew (the usual transfer,
-    which sets the bar); `near`, the whole network of `near`; `drawn`, nothing trained before. The method `parts` trains both networks, compatible or
-    not.
+    `start`: `parts`, the extractor of `rich` with the head of `near`; `new_head`, the same
+    extractor with a head drawn anew (the usual transfer, which sets the bar); `near`, the whole
+    network of `near`; `drawn`, nothing trained before. The method `parts` trains both networks,
+    compatible or not.
     """
 
     name = "cheaper_transfer"
@@ -48,15 +54,25 @@ class CheaperTransfer(Method):
     )
     plots = (Curve("transfer/val_accuracy", begins="first_val_accuracy"),)
 
-    parts: CompatibleFeatures = axis(PARTS, smoke=PARTS.replace(epochs=1, split="stage2"), help="how the networks of 'rich' and 'near' are trained")
+    parts: CompatibleFeatures = axis(
+        PARTS,
+        smoke=PARTS.replace(epochs=1, split="stage2"),
+        help="how the networks of 'rich' and 'near' are trained",
+    )
     start: Literal["parts", "new_head", "near", "drawn"] = axis(
         "parts", over=("parts", "new_head", "near", "drawn"), help="what the network starts from"
     )
     split: str = axis("stage3", smoke="stage2", help="where extractor and head are joined")
-    share: float = axis(0.95, over=(0.9, 0.95), help="of the usual start's final accuracy that is the bar")
+    share: float = axis(
+        0.95, over=(0.9, 0.95), help="of the usual start's final accuracy that is the bar"
+    )
     epochs: int = axis(20, over=(10, 20), smoke=2, help="on the target's training images")
     batch: int = axis(32, over=(16, 32), help="images a step")
-    lr: float = axis(0.01, over=(0.003, 0.01, 0.03), help="learning rate, constant, so that every step counts alike")
+    lr: float = axis(
+        0.01,
+        over=(0.003, 0.01, 0.03),
+        help="learning rate, constant, so that every step counts alike",
+    )
 
     def check(self, trial: Trial) -> Iterable[str]:
         _, near, target = trial.tasks
@@ -70,46 +86,86 @@ class CheaperTransfer(Method):
             yield "parts must give two networks of the trial's own kind, each with labels"
 
     def needs(self, trial: Trial) -> Mapping[str, Trial]:
-        needs = {} if self.start == "drawn" else {"parts": trial.replace(method=self.parts, tasks=trial.tasks[:2])}
-        return needs | ({} if self.start == "new_head" else {"usual": trial.replace(method=self.replace(start="new_head"))})
+        needs = (
+            {}
+            if self.start == "drawn"
+            else {"parts": trial.replace(method=self.parts, tasks=trial.tasks[:2])}
+        )
+        return needs | (
+            {}
+            if self.start == "new_head"
+            else {"usual": trial.replace(method=self.replace(start="new_head"))}
+        )
 
     def train(self, run: Run) -> None:
         target = run.tasks[2]
         net = run.network("target", target)
         self.begin(run, net)
         curve = [run.accuracy(net, target.validation_part)]
-        fit = run.fit("transfer", {"network": net}, self.loss, target.train, optimizer=sgd(self.lr), schedule=constant(), epochs=self.epochs,
-                      batch=self.batch, watch=lambda: {"val_accuracy": run.accuracy(net, target.validation_part)})  # fmt: skip
+        fit = run.fit(
+            "transfer",
+            {"network": net},
+            self.loss,
+            target.train,
+            optimizer=sgd(self.lr),
+            schedule=constant(),
+            epochs=self.epochs,
+            batch=self.batch,
+            watch=lambda: {"val_accuracy": run.accuracy(net, target.validation_part)},
+        )
         curve += [point.value for point in fit.curves if point.name == "transfer/val_accuracy"]
         final = sum(curve[-3:]) / len(curve[-3:])
-        bar = self.share * (final if self.start == "new_head" else run.need("usual").metric("final_val_accuracy"))
+        bar = self.share * (
+            final if self.start == "new_head" else run.need("usual").metric("final_val_accuracy")
+        )
         reached = [epoch for epoch, value in enumerate(curve) if value >= bar]
-        # A run that never gets there counts with all of its steps, which is the least it would have needed.
-        run.log(steps_to_bar=(reached[0] if reached else fit.epochs) * fit.steps / fit.epochs, reached=float(bool(reached)),
-                first_val_accuracy=curve[0], final_val_accuracy=final, mean_val_accuracy=sum(curve) / len(curve),
-                accuracy=run.accuracy(net, target.test))  # fmt: skip
+        # A run that never gets there counts with all of its steps, which is the least it would have
+        # needed.
+        run.log(
+            steps_to_bar=(reached[0] if reached else fit.epochs) * fit.steps / fit.epochs,
+            reached=float(bool(reached)),
+            first_val_accuracy=curve[0],
+            final_val_accuracy=final,
+            mean_val_accuracy=sum(curve) / len(curve),
+            accuracy=run.accuracy(net, target.test),
+        )
 
     @torch.no_grad()
     def begin(self, run: Run, net: Network) -> None:
         """Give the network the weights it starts from."""
         if self.start == "drawn":
             return
-        rich, near = (cast(Network, run.need("parts").module("network", task=task.name)) for task in run.tasks[:2])
-        net.extractor(self.split).load_state_dict((near if self.start == "near" else rich).extractor(self.split).state_dict())
+        rich, near = (
+            cast(Network, run.need("parts").module("network", task=task.name))
+            for task in run.tasks[:2]
+        )
+        net.extractor(self.split).load_state_dict(
+            (near if self.start == "near" else rich).extractor(self.split).state_dict()
+        )
         if self.start == "new_head":
             return
         drawn = {part: getattr(net.last_layer, part).clone() for part in ("weight", "bias")}
         known, wanted = run.tasks[1].class_names, run.tasks[2].class_names
         classifier = f"{net.stage_names[-1]}."
-        net.load_state_dict({k: v for k, v in self.head_of(near).items() if not k.startswith(classifier)}, strict=False)
+        net.load_state_dict(
+            {k: v for k, v in self.head_of(near).items() if not k.startswith(classifier)},
+            strict=False,
+        )
         for part, rows in drawn.items():
             for row, name in enumerate(wanted):
-                rows[row] = getattr(near.last_layer, part)[known.index(name)] if name in known else rows[row]
+                rows[row] = (
+                    getattr(near.last_layer, part)[known.index(name)]
+                    if name in known
+                    else rows[row]
+                )
             getattr(net.last_layer, part).copy_(rows)
 
     def head_of(self, net: Network) -> dict[str, Tensor]:
         """The weights behind the split point, by the network's own names."""
-        behind = {id(value) for value in (*net.head(self.split).parameters(), *net.head(self.split).buffers())}
+        behind = {
+            id(value)
+            for value in (*net.head(self.split).parameters(), *net.head(self.split).buffers())
+        }
         return {k: v for k, v in (*net.named_parameters(), *net.named_buffers()) if id(v) in behind}
 
     def loss(self, nets: Any, batch: Any) -> Tensor:

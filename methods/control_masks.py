@@ -1,7 +1,8 @@
 """Masks that nobody learned, as dense as learned ones.
 
-Control for Mallya, Davis, Lazebnik: Piggyback, ECCV 2018, arXiv:1801.06519: if weights drawn at random, or the largest ones, did as well as those
-that were learned, learning them would be worth nothing.
+Control for Mallya, Davis, Lazebnik: Piggyback, ECCV 2018, arXiv:1801.06519: if weights drawn at
+random, or the largest ones, did as well as those that were learned, learning them would be worth
+nothing.
 
 Departs from the paper: it is no row of the paper's tables.
 """
@@ -19,17 +20,19 @@ from methods._mask_report import MATRICES, METRICS, each_target, keep_packed
 from methods._masking import PackedMasks
 from methods._sequence import needs_of_targets
 from methods.piggyback import Piggyback
-from orchestrator.canonical import derive
-from orchestrator.method import Kept, Method, axis, roles
-from orchestrator.network import Network
-from orchestrator.optim import adam, drops
-from orchestrator.run import Run
-from orchestrator.task import Task
-from orchestrator.trial import Trial
+from orchestrator.parts.network import Network
+from orchestrator.spec.canonical import derive
+from orchestrator.spec.method import Kept, Method, axis, roles
+from orchestrator.spec.task import Task
+from orchestrator.spec.trial import Trial
+from orchestrator.training.optimisers import adam, drops
+from orchestrator.training.run import Run
 
 
 class ControlMasks(Method):
-    """For each target a mask with as many weights in every layer as the learned one keeps, then its classifier (and batch norms)."""
+    """For each target a mask with as many weights in every layer as the learned one keeps, then its
+    classifier (and batch norms).
+    """
 
     name = "control_masks"
     tasks = roles("source", "targets", at_least=2)
@@ -37,8 +40,14 @@ class ControlMasks(Method):
     components = (Kept("mask", by=("task",)),)
     matrices = MATRICES
 
-    of: Piggyback = axis(Piggyback(), smoke=Piggyback.smoke(), help="whose masks are imitated in density, and whose training of the classifier")
-    by: Literal["random", "magnitude"] = axis("random", over=("random", "magnitude"), help="which weights are kept: drawn, or the largest")
+    of: Piggyback = axis(
+        Piggyback(),
+        smoke=Piggyback.smoke(),
+        help="whose masks are imitated in density, and whose training of the classifier",
+    )
+    by: Literal["random", "magnitude"] = axis(
+        "random", over=("random", "magnitude"), help="which weights are kept: drawn, or the largest"
+    )
 
     def needs(self, trial: Trial) -> Mapping[str, Trial]:
         learned = {"learned": trial.replace(method=self.of)} if len(trial.tasks) == 2 else {}
@@ -48,7 +57,9 @@ class ControlMasks(Method):
         each_target(run, self.learn)
 
     def learn(self, run: Run, task: Task, base: Network) -> PackedMasks:
-        """One task's mask and classifier; both begin anew, nothing of the learned ones but their number of weights goes in."""
+        """One task's mask and classifier; both begin anew, nothing of the learned ones but their
+        number of weights goes in.
+        """
         learned = cast(PackedMasks, run.need("learned").module("mask", task=task.name))
         masks = PackedMasks(**learned.config)
         masks.take(base)
@@ -56,12 +67,25 @@ class ControlMasks(Method):
         for name in masks.masked:
             count = int((learned.mask(name) != 0).sum())
             generator = torch.Generator().manual_seed(derive(run.seed, "control", task.name, name))
-            rank = torch.rand(weights[name].numel(), generator=generator) if self.by == "random" else weights[name].abs().flatten().cpu()
+            rank = (
+                torch.rand(weights[name].numel(), generator=generator)
+                if self.by == "random"
+                else weights[name].abs().flatten().cpu()
+            )
             kept = torch.zeros(len(rank))
             kept[rank.topk(count).indices] = 1
             masks.put(name, kept.view(weights[name].shape))
-        run.fit("classifier", {"masks": masks}, self.loss, task.train, frozen={"base": base}, optimizer=adam(self.of.head_lr), schedule=drops((0.5,)),
-                epochs=self.of.epochs, batch=self.of.batch)  # fmt: skip
+        run.fit(
+            "classifier",
+            {"masks": masks},
+            self.loss,
+            task.train,
+            frozen={"base": base},
+            optimizer=adam(self.of.head_lr),
+            schedule=drops((0.5,)),
+            epochs=self.of.epochs,
+            batch=self.of.batch,
+        )
         return keep_packed(run, task, masks, base)
 
     def loss(self, nets: Any, batch: Any) -> Tensor:

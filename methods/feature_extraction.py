@@ -1,8 +1,10 @@
 """A classifier for each task on the features of one frozen network.
 
-Baseline of Mallya, Davis, Lazebnik: Piggyback, ECCV 2018, arXiv:1801.06519 ("classifier only"): nothing but a linear layer is learned.
+Baseline of Mallya, Davis, Lazebnik: Piggyback, ECCV 2018, arXiv:1801.06519 ("classifier only"):
+nothing but a linear layer is learned.
 
-Departs from the paper: Adam at 1e-3 instead of SGD at the same rate, so that it differs from Piggyback in the masks only.
+Departs from the paper: Adam at 1e-3 instead of SGD at the same rate, so that it differs from
+Piggyback in the masks only.
 """
 
 from __future__ import annotations
@@ -17,20 +19,26 @@ from methods._attached import Attached
 from methods._sequence import ACCURACY, PLACED, accuracy_table, needs_of_targets
 from methods._task_network import Norm, TaskNetwork
 from methods.fine_tune import FineTune
-from orchestrator.method import Kept, Method, Metric, axis, roles
-from orchestrator.network import Network
-from orchestrator.optim import adam, drops
-from orchestrator.run import Run
-from orchestrator.task import Task
-from orchestrator.trial import Trial
+from orchestrator.parts.network import Network
+from orchestrator.spec.method import Kept, Method, Metric, axis, roles
+from orchestrator.spec.task import Task
+from orchestrator.spec.trial import Trial
+from orchestrator.training.optimisers import adam, drops
+from orchestrator.training.run import Run
 
 
 class FeatureExtraction(Method):
-    """Train a classifier for each target on the source task's network. Every target is a trial of its own."""
+    """Train a classifier for each target on the source task's network. Every target is a trial of
+    its own.
+    """
 
     name = "feature_extraction"
     tasks = roles("source", "targets", at_least=2)
-    metrics = (Metric("accuracy", by=("task",), headline=True), Metric("val_accuracy", by=("task",), optional=True), PLACED)
+    metrics = (
+        Metric("accuracy", by=("task",), headline=True),
+        Metric("val_accuracy", by=("task",), optional=True),
+        PLACED,
+    )
     components = (Kept("part", by=("task",)),)
     matrices = (ACCURACY,)
     norm: ClassVar[Norm] = "frozen"
@@ -38,7 +46,9 @@ class FeatureExtraction(Method):
     epochs: int = axis(30, over=(10, 30), smoke=1)
     batch: int = axis(32, over=(32, 64))
     lr: float = axis(1e-3, over=(1e-4, 1e-3, 1e-2), help="of Adam; a tenth in the second half")
-    dropout: bool = axis(True, over=(True, False), help="dropout of the base stays active in training")
+    dropout: bool = axis(
+        True, over=(True, False), help="dropout of the base stays active in training"
+    )
     base: FineTune = axis(FineTune(), smoke=FineTune(epochs=1), help="how the base is trained")
 
     def needs(self, trial: Trial) -> Mapping[str, Trial]:
@@ -49,20 +59,43 @@ class FeatureExtraction(Method):
         if len(targets) > 1:
             run.adopt(*(target.name for target in targets))
         else:
-            self.learn(run, targets[0], cast(Network, run.need("base").module("network", task=source.name)).to(run.device))
+            self.learn(
+                run,
+                targets[0],
+                cast(Network, run.need("base").module("network", task=source.name)).to(run.device),
+            )
         accuracy_table(run, [target.name for target in targets])
 
     def learn(self, run: Run, task: Task, base: Network) -> None:
         """One task's classifier."""
-        part = TaskNetwork(network={"path": base.path, "config": base.config}, classes=task.num_classes, norm=self.norm, dropout=self.dropout)
+        part = TaskNetwork(
+            network={"path": base.path, "config": base.config},
+            classes=task.num_classes,
+            norm=self.norm,
+            dropout=self.dropout,
+        )
         part.take(base)
-        run.fit("train", {"part": part}, self.loss, task.train, frozen={"base": base}, optimizer=adam(self.lr), schedule=drops((0.5,)),
-                epochs=self.epochs, batch=self.batch)  # fmt: skip
+        run.fit(
+            "train",
+            {"part": part},
+            self.loss,
+            task.train,
+            frozen={"base": base},
+            optimizer=adam(self.lr),
+            schedule=drops((0.5,)),
+            epochs=self.epochs,
+            batch=self.batch,
+        )
         by = {"task": task.name}
         run.log(accuracy=run.accuracy(Attached(part, base), task.test), by=by)
         if task.held_out:
             run.log(val_accuracy=run.accuracy(Attached(part, base), task.validation_part), by=by)
-        run.keep("part", part, by=by, requires=run.need("base").component("network", task=run.tasks[0].name))
+        run.keep(
+            "part",
+            part,
+            by=by,
+            requires=run.need("base").component("network", task=run.tasks[0].name),
+        )
 
     def loss(self, nets: Any, batch: Any) -> Tensor:
         return F.cross_entropy(nets["part"](batch.x, nets["base"]), batch.y)

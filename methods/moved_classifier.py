@@ -1,9 +1,11 @@
-"""A classifier trained on the features of one extractor, used unchanged on those of others, of other architectures too.
+"""A classifier trained on the features of one extractor, used unchanged on those of others, of
+other architectures too.
 
-Gygli, Uijlings, Ferrari: Towards Reusable Network Components by Learning Compatible Representations, AAAI 2021, arXiv:2004.03898, second application.
+Gygli, Uijlings, Ferrari: Towards Reusable Network Components by Learning Compatible
+Representations, AAAI 2021, arXiv:2004.03898, second application.
 
-Departs from the paper: its procedure could not be read and is our specification's. Extractors end with a projection to one feature shape
-(`methods.networks.projected`).
+Departs from the paper: its procedure could not be read and is our specification's. Extractors end
+with a projection to one feature shape (`methods.networks.projected`).
 """
 
 from __future__ import annotations
@@ -19,19 +21,21 @@ from methods._ingredients import networks
 from methods._scored import lowest_scored, mean_scored
 from methods.compatible_features import CompatibleFeatures
 from orchestrator.errors import nearest
-from orchestrator.method import Kept, MatrixSpec, Method, Metric, axis, roles
-from orchestrator.network import Network
-from orchestrator.optim import one_cycle, sgd
-from orchestrator.run import Run
-from orchestrator.trial import Trial
+from orchestrator.parts.network import Network
+from orchestrator.spec.method import Kept, MatrixSpec, Method, Metric, axis, roles
+from orchestrator.spec.trial import Trial
+from orchestrator.training.optimisers import one_cycle, sgd
+from orchestrator.training.run import Run
 
 TRAINING = CompatibleFeatures(ingredients=frozenset({"rotation", "common"}), split="stage3")
 
 
 class MovedClassifier(Method):
-    """Train a head for the task `new` on each of several frozen extractors, and score every head on every extractor.
+    """Train a head for the task `new` on each of several frozen extractors, and score every head on
+    every extractor.
 
-    The extractors are trained by `extractors` on the tasks behind `new`, one each; `other_networks` there gives them other architectures.
+    The extractors are trained by `extractors` on the tasks behind `new`, one each; `other_networks`
+    there gives them other architectures.
     """
 
     name = "moved_classifier"
@@ -44,18 +48,30 @@ class MovedClassifier(Method):
         Metric("kept_share_from", by=("extractor",)),
     )
     components = (Kept("head", by=("extractor",)),)
-    matrices = (MatrixSpec("accuracy", "extractor", "head trained on", headline=True), MatrixSpec("kept", "extractor", "head trained on"))
+    matrices = (
+        MatrixSpec("accuracy", "extractor", "head trained on", headline=True),
+        MatrixSpec("kept", "extractor", "head trained on"),
+    )
 
-    extractors: CompatibleFeatures = axis(TRAINING, smoke=TRAINING.replace(epochs=1, split="stage2"), help="how the extractors are trained")
+    extractors: CompatibleFeatures = axis(
+        TRAINING,
+        smoke=TRAINING.replace(epochs=1, split="stage2"),
+        help="how the extractors are trained",
+    )
     split: str = axis("stage3", smoke="stage2", help="where the networks are cut")
     epochs: int = axis(20, over=(10, 20), smoke=1, help="of each new head")
     batch: int = axis(64, over=(32, 64), help="images a step")
-    lr: float = axis(0.05, over=(0.01, 0.05), help="highest learning rate of the one-cycle schedule")
+    lr: float = axis(
+        0.05, over=(0.01, 0.05), help="highest learning rate of the one-cycle schedule"
+    )
 
     def check(self, trial: Trial) -> Iterable[str]:
         learned = trial.replace(method=self.extractors, tasks=trial.tasks[1:])
         yield from self.extractors.check(learned)
-        if self.extractors.other_networks and len(self.extractors.other_networks) != len(learned.tasks) - 1:
+        if (
+            self.extractors.other_networks
+            and len(self.extractors.other_networks) != len(learned.tasks) - 1
+        ):
             return
         for spec in networks(self.extractors, learned).values() if trial.network else ():
             if self.split not in spec.splits:
@@ -68,22 +84,46 @@ class MovedClassifier(Method):
         new, *learned = run.tasks
         found = [run.need("extractors").component("network", task=task.name) for task in learned]
         specs = networks(self.extractors, run.need("extractors").trial)
-        extractors = [cast(Network, component.module()).extractor(self.split) for component in found]
-        heads = [run.network("new", new, spec=specs[task.name]).head(self.split) for task in learned]
+        extractors = [
+            cast(Network, component.module()).extractor(self.split) for component in found
+        ]
+        heads = [
+            run.network("new", new, spec=specs[task.name]).head(self.split) for task in learned
+        ]
         for task, component, extractor, head in zip(learned, found, extractors, heads, strict=True):
-            run.fit(f"head on {task.name}", {"head": head}, self.loss, new.train, frozen={"extractor": extractor},
-                    optimizer=sgd(self.lr), schedule=one_cycle(), epochs=self.epochs, batch=self.batch)  # fmt: skip
+            run.fit(
+                f"head on {task.name}",
+                {"head": head},
+                self.loss,
+                new.train,
+                frozen={"extractor": extractor},
+                optimizer=sgd(self.lr),
+                schedule=one_cycle(),
+                epochs=self.epochs,
+                batch=self.batch,
+            )
             run.keep("head", head, by={"extractor": task.name}, requires=component)
         scores = run.recombine(extractors, heads, [new] * len(heads))
         accuracy, kept = scores.by_head.accuracy, scores.by_head.normalised
         names, others = [task.name for task in learned], ~np.eye(len(heads), dtype=bool)
-        about: dict[str, Any] = {"rows": names, "columns": names, "chance": scores.by_head.chance, "count": scores.by_head.count}
+        about: dict[str, Any] = {
+            "rows": names,
+            "columns": names,
+            "chance": scores.by_head.chance,
+            "count": scores.by_head.count,
+        }
         run.matrix("accuracy", values=accuracy, notes=scores.unjoined, **about)
         run.matrix("kept", values=kept, notes=scores.unjoined, **about)
-        run.log(kept_share=mean_scored(kept[others]), moved_accuracy=mean_scored(accuracy[others]),
-                own_accuracy=float(np.diag(accuracy).mean()), worst_kept_share=lowest_scored(kept[others]))  # fmt: skip
+        run.log(
+            kept_share=mean_scored(kept[others]),
+            moved_accuracy=mean_scored(accuracy[others]),
+            own_accuracy=float(np.diag(accuracy).mean()),
+            worst_kept_share=lowest_scored(kept[others]),
+        )
         for number, name in enumerate(names):
-            run.log(kept_share_from=mean_scored(kept[others[:, number], number]), by={"extractor": name})
+            run.log(
+                kept_share_from=mean_scored(kept[others[:, number], number]), by={"extractor": name}
+            )
 
     def loss(self, nets: Any, batch: Any) -> Tensor:
         return F.cross_entropy(nets["head"](nets["extractor"](batch.x)), batch.y)

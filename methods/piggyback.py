@@ -1,11 +1,13 @@
 """Many tasks on one frozen network, each with a binary mask over its weights.
 
-Mallya, Davis, Lazebnik: Piggyback: Adapting a Single Network to Multiple Tasks by Learning to Mask Weights, ECCV 2018, arXiv:1801.06519. Real-valued
-scores pass through a threshold, straight through in the gradient; what is kept of a task is one bit a weight and a classifier. A mask depends on
-the base and on its own task alone, so tasks may come in any order.
+Mallya, Davis, Lazebnik: Piggyback: Adapting a Single Network to Multiple Tasks by Learning to Mask
+Weights, ECCV 2018, arXiv:1801.06519. Real-valued scores pass through a threshold, straight through
+in the gradient; what is kept of a task is one bit a weight and a classifier. A mask depends on the
+base and on its own task alone, so tasks may come in any order.
 
-Departs from the paper: the PDF could not be read; method and constants follow its code and a detailed analysis of it. The classifier's learning
-rate is 1e-3 (the paper's 1e-4 leaves it untrained in short runs). The last epoch counts, not the best one on the test images.
+Departs from the paper: the PDF could not be read; method and constants follow its code and a
+detailed analysis of it. The classifier's learning rate is 1e-3 (the paper's 1e-4 leaves it
+untrained in short runs). The last epoch counts, not the best one on the test images.
 """
 
 from __future__ import annotations
@@ -24,16 +26,18 @@ from methods._sequence import needs_of_targets
 from methods._task_network import Norm, has_batch_norm
 from methods.fine_tune import FineTune
 from orchestrator.errors import nearest
-from orchestrator.method import Kept, Method, axis, roles
-from orchestrator.network import Network
-from orchestrator.optim import Parameters, drops
-from orchestrator.run import Run
-from orchestrator.task import Task
-from orchestrator.trial import Trial
+from orchestrator.parts.network import Network
+from orchestrator.spec.method import Kept, Method, axis, roles
+from orchestrator.spec.task import Task
+from orchestrator.spec.trial import Trial
+from orchestrator.training.optimisers import Parameters, drops
+from orchestrator.training.run import Run
 
 
 class Piggyback(Method):
-    """Learn a mask over the source task's network for each target. Every target is a trial of its own, which all orders of tasks share."""
+    """Learn a mask over the source task's network for each target. Every target is a trial of its
+    own, which all orders of tasks share.
+    """
 
     name = "piggyback"
     tasks = roles("source", "targets", at_least=2)
@@ -41,20 +45,49 @@ class Piggyback(Method):
     components = (Kept("mask", by=("task",)),)
     matrices = MATRICES
 
-    kind: Kind = axis("binary", over=("binary", "ternary"), help="masks of 0 and 1, or of -1, 0 and 1")
-    threshold: float = axis(5e-3, over=(2.5e-3, 5e-3, 7.5e-3), help="scores above it keep their weight")
-    start: Start = axis("constant", over=("constant", "uniform"), help="first scores: all `size`, or drawn from [-size, size]")
-    size: float = axis(1e-2, over=(1e-2, 2e-2), help="of the first scores")
-    optimizer: Literal["adam", "sgd"] = axis("adam", over=("adam", "sgd"), help="of scores and batch norm; sgd wants a far larger lr")
-    lr: float = axis(1e-4, over=(3e-5, 1e-4, 3e-4, 1e-3), smoke=1e-2, help="of scores and batch norm; a tenth in the second half")
-    head_lr: float = axis(1e-3, over=(1e-4, 1e-3), help="of the classifier, whose optimiser is Adam; a tenth in the second half")
-    norm: Norm = axis(
-        "frozen", over=("frozen", "affine", "full"), help="batch norm: the base's, its scale and shift trained, or all of it the task's"
+    kind: Kind = axis(
+        "binary", over=("binary", "ternary"), help="masks of 0 and 1, or of -1, 0 and 1"
     )
-    scaling: Scaling = axis("none", over=("none", "layer", "weight"), help="gradients of scores divided by the size of weights")
-    layers: Literal["all", "convolutions"] = axis("all", over=("all", "convolutions"), help="which weights are masked")
+    threshold: float = axis(
+        5e-3, over=(2.5e-3, 5e-3, 7.5e-3), help="scores above it keep their weight"
+    )
+    start: Start = axis(
+        "constant",
+        over=("constant", "uniform"),
+        help="first scores: all `size`, or drawn from [-size, size]",
+    )
+    size: float = axis(1e-2, over=(1e-2, 2e-2), help="of the first scores")
+    optimizer: Literal["adam", "sgd"] = axis(
+        "adam", over=("adam", "sgd"), help="of scores and batch norm; sgd wants a far larger lr"
+    )
+    lr: float = axis(
+        1e-4,
+        over=(3e-5, 1e-4, 3e-4, 1e-3),
+        smoke=1e-2,
+        help="of scores and batch norm; a tenth in the second half",
+    )
+    head_lr: float = axis(
+        1e-3,
+        over=(1e-4, 1e-3),
+        help="of the classifier, whose optimiser is Adam; a tenth in the second half",
+    )
+    norm: Norm = axis(
+        "frozen",
+        over=("frozen", "affine", "full"),
+        help="batch norm: the base's, its scale and shift trained, or all of it the task's",
+    )
+    scaling: Scaling = axis(
+        "none",
+        over=("none", "layer", "weight"),
+        help="gradients of scores divided by the size of weights",
+    )
+    layers: Literal["all", "convolutions"] = axis(
+        "all", over=("all", "convolutions"), help="which weights are masked"
+    )
     after: str | None = axis(None, help="mask only behind this split point")
-    dropout: bool = axis(True, over=(True, False), help="dropout of the base stays active while masks are trained")
+    dropout: bool = axis(
+        True, over=(True, False), help="dropout of the base stays active while masks are trained"
+    )
     epochs: int = axis(30, over=(10, 30), smoke=2)
     batch: int = axis(32, over=(32, 64))
     base: FineTune = axis(FineTune(), smoke=FineTune(epochs=1), help="how the base is trained")
@@ -76,20 +109,51 @@ class Piggyback(Method):
     def learn(self, run: Run, task: Task, base: Network) -> PackedMasks:
         """One task's mask."""
         masked = maskable(base, self.layers, self.after)
-        masks = Masks(network={"path": base.path, "config": base.config}, classes=task.num_classes, masked=masked, norm=self.norm,
-                      dropout=self.dropout, kind=self.kind, threshold=self.threshold, scaling=self.scaling)  # fmt: skip
+        masks = Masks(
+            network={"path": base.path, "config": base.config},
+            classes=task.num_classes,
+            masked=masked,
+            norm=self.norm,
+            dropout=self.dropout,
+            kind=self.kind,
+            threshold=self.threshold,
+            scaling=self.scaling,
+        )
         masks.begin(base, self.start, self.size)
-        steps, crossing = self.epochs * (run.count(task.train) // self.batch), abs(self.size - self.threshold) / self.lr
+        steps, crossing = (
+            self.epochs * (run.count(task.train) // self.batch),
+            abs(self.size - self.threshold) / self.lr,
+        )
         if self.optimizer == "adam" and steps < 5 * crossing:
-            warnings.warn(f"{task.name}: {steps} steps are few, a score needs {crossing:.0f} at least to cross the threshold", stacklevel=2)
-        run.fit("masks", {"masks": masks}, self.loss, task.train, frozen={"base": base}, optimizer=self.optimizers, schedule=drops((0.5,)),
-                epochs=self.epochs, batch=self.batch, watch=masks.flipped)  # fmt: skip
+            warnings.warn(
+                f"{task.name}: {steps} steps are few, a score needs {crossing:.0f} at least to cross the threshold",
+                stacklevel=2,
+            )
+        run.fit(
+            "masks",
+            {"masks": masks},
+            self.loss,
+            task.train,
+            frozen={"base": base},
+            optimizer=self.optimizers,
+            schedule=drops((0.5,)),
+            epochs=self.epochs,
+            batch=self.batch,
+            watch=masks.flipped,
+        )
         return keep_packed(run, task, masks.packed(), base)
 
     def optimizers(self, p: Parameters) -> list[Optimizer]:
-        """One of the scores (and batch norm), one of the classifier. The scores never decay: all would end below the threshold."""
+        """One of the scores (and batch norm), one of the classifier. The scores never decay: all
+        would end below the threshold.
+        """
         scores, head = p.other("masks.head.*"), p.matching("masks.head.*")
-        return [Adam(scores, self.lr) if self.optimizer == "adam" else SGD(scores, self.lr, momentum=0.9), Adam(head, self.head_lr)]
+        return [
+            Adam(scores, self.lr)
+            if self.optimizer == "adam"
+            else SGD(scores, self.lr, momentum=0.9),
+            Adam(head, self.head_lr),
+        ]
 
     def loss(self, nets: Any, batch: Any) -> Tensor:
         return F.cross_entropy(nets["masks"](batch.x, nets["base"]), batch.y)

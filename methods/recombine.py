@@ -1,9 +1,12 @@
-"""Measuring compatibility: every extractor with every head, over the networks of any number of trials, with no training in between.
+"""Measuring compatibility: every extractor with every head, over the networks of any number of
+trials, with no training in between.
 
-Paper: none (a measurement); the matrix is that of Gygli, Uijlings, Ferrari, AAAI 2021, arXiv:2004.03898.
+Paper: none (a measurement); the matrix is that of Gygli, Uijlings, Ferrari, AAAI 2021,
+arXiv:2004.03898.
 
-Departs from the paper: it is not known on which images the paper evaluates, so both ways are measured. `by_extractor` (the headline) takes images of
-the extractor's task whose class the head knows; `by_head` takes all images of the head's task. The normalised compatibility is our own:
+Departs from the paper: it is not known on which images the paper evaluates, so both ways are
+measured. `by_extractor` (the headline) takes images of the extractor's task whose class the head
+knows; `by_head` takes all images of the head's task. The normalised compatibility is our own:
 (accuracy - chance) / (own accuracy on the same images - chance).
 """
 
@@ -13,18 +16,21 @@ import numpy as np
 
 from methods._recombined import Found, OfNetworks, leave
 from methods._scored import lowest_scored, mean_scored
-from orchestrator.method import MatrixSpec, Metric, roles
-from orchestrator.recombination import Scores
-from orchestrator.run import Run
+from orchestrator.parts.recombination import Scores
+from orchestrator.spec.method import MatrixSpec, Metric, roles
+from orchestrator.training.run import Run
 
 PROTOCOLS = ("by_extractor", "by_head")
 
 
 class Recombine(OfNetworks):
-    """Cut the networks of other trials at `split` and score every extractor with every head on test images.
+    """Cut the networks of other trials at `split` and score every extractor with every head on test
+    images.
 
-    Networks come from the methods `of`, trained on this trial's tasks with its seed, each of `other_seeds` and in each of `other_orders`.
-    `Recombine.grid(of=networks.together(), other_seeds=(1, 2))` puts all of a sweep's into one matrix. A pair without a score says why there.
+    Networks come from the methods `of`, trained on this trial's tasks with its seed, each of
+    `other_seeds` and in each of `other_orders`. `Recombine.grid(of=networks.together(),
+    other_seeds=(1, 2))` puts all of a sweep's into one matrix. A pair without a score says why
+    there.
     """
 
     name = "recombine"
@@ -51,24 +57,46 @@ class Recombine(OfNetworks):
         assert self.split is not None
         found = self.found(run)
         networks = found.networks
-        scores = run.recombine([n.extractor(self.split) for n in networks], [n.head(self.split) for n in networks], found.tasks)
+        scores = run.recombine(
+            [n.extractor(self.split) for n in networks],
+            [n.head(self.split) for n in networks],
+            found.tasks,
+        )
         for name in PROTOCOLS:
             measure(run, found, scores, name)
         others = ~np.eye(len(networks), dtype=bool)
         first, second = scores.by_extractor, scores.by_head
-        run.log(compatibility=mean_scored(first.normalised[others]), recombined_accuracy=mean_scored(first.accuracy[others]),
-                own_accuracy=mean_scored(np.diag(second.accuracy)), worst_recombined_accuracy=lowest_scored(first.accuracy[others]),
-                compatibility_by_head=mean_scored(second.normalised[others]), recombined_accuracy_by_head=mean_scored(second.accuracy[others]),
-                unscored_pairs=int(np.isnan(first.accuracy).sum()) + (len(networks) + len(found.lost)) ** 2 - len(networks) ** 2)  # fmt: skip
+        run.log(
+            compatibility=mean_scored(first.normalised[others]),
+            recombined_accuracy=mean_scored(first.accuracy[others]),
+            own_accuracy=mean_scored(np.diag(second.accuracy)),
+            worst_recombined_accuracy=lowest_scored(first.accuracy[others]),
+            compatibility_by_head=mean_scored(second.normalised[others]),
+            recombined_accuracy_by_head=mean_scored(second.accuracy[others]),
+            unscored_pairs=int(np.isnan(first.accuracy).sum())
+            + (len(networks) + len(found.lost)) ** 2
+            - len(networks) ** 2,
+        )
 
 
 def measure(run: Run, found: Found, scores: Scores, name: str) -> None:
     """Leave the three matrices of a protocol; a pair without a score says why."""
     protocol = getattr(scores, name)
-    reasons = {(i, j): "no test image of the extractor's task has a class of the head" for i, j in np.argwhere(protocol.count == 0).tolist()}
+    reasons = {
+        (i, j): "no test image of the extractor's task has a class of the head"
+        for i, j in np.argwhere(protocol.count == 0).tolist()
+    }
     reasons |= scores.unjoined
     guessing = np.argwhere((protocol.count > 0) & ~(protocol.own > protocol.chance)).tolist()
     own = {(i, j): "the head's own network guesses on these images" for i, j in guessing}
     for what in ("accuracy", "normalised", "restricted"):
         notes = own | reasons if what == "normalised" else reasons
-        leave(run, found, f"{what}_{name}", getattr(protocol, what), notes, count=protocol.count, chance=protocol.chance)
+        leave(
+            run,
+            found,
+            f"{what}_{name}",
+            getattr(protocol, what),
+            notes,
+            count=protocol.count,
+            chance=protocol.chance,
+        )

@@ -76,4 +76,6 @@ def nearest(name: str, valid: Iterable[str]) -> str:
     names = list(valid)
     close = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
     hint = f"Did you mean {close[0]!r}? " if close else ""
-    return hint + ("Valid: " + ", ".join(repr(n) for n in names) + "." if names else "There is none.")
+    return hint + (
+        "Valid: " + ", ".join(repr(n) for n in names) + "." if names else "There is none."
+    )

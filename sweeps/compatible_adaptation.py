@@ -1,38 +1,56 @@
-"""Does an extractor that was made compatible, without labels, beat a network that saw the source only? (C8)
+"""Does an extractor that was made compatible, without labels, beat a network that saw the source
+only? (C8)
 
-Compatible Features (Gygli et al. 2020), first application: domains of PACS (photographs and cartoons, 24 x 24 pixels) and shifts of MNIST,
-Fashion-MNIST and KMNIST (14 x 14), both directions. Against one network with rotation on both domains (Sun et al. 2019) and re-estimated batch norm.
+Compatible Features (Gygli et al. 2020), first application: domains of PACS (photographs and
+cartoons, 24 x 24 pixels) and shifts of MNIST, Fashion-MNIST and KMNIST (14 x 14), both directions.
+Against one network with rotation on both domains (Sun et al. 2019) and re-estimated batch norm.
 """
 
 from methods.compatible_features import CompatibleFeatures
 from methods.domain_adaptation import DomainAdaptation
 from methods.networks import resnet8
-from orchestrator.claims import Higher, Within
-from orchestrator.data import parquet, torchvision_set
-from orchestrator.grid import product, union
-from orchestrator.sweep import Sweep
-from orchestrator.task import Task
+from orchestrator.analysis.claims import Higher, Within
+from orchestrator.spec.datasets import parquet, torchvision_set
+from orchestrator.spec.grid import product, union
+from orchestrator.spec.sweep import Sweep
+from orchestrator.spec.task import Task
 
 photo, cartoon = (
-    parquet("pacs", where={"domain": domain}).resized(24).images(limit=1200).validation(0).named(domain) for domain in ("photo", "cartoon")
+    parquet("pacs", where={"domain": domain})
+    .resized(24)
+    .images(limit=1200)
+    .validation(0)
+    .named(domain)
+    for domain in ("photo", "cartoon")
 )
 
 
 def shifted(data: Task, name: str, kind: str, amount: float | None = None) -> tuple[Task, Task]:
     """Halves of a set, the second one in another domain."""
-    first, second = (data.resized(14).images(half, of=2, limit=1200).validation(0) for half in (0, 1))
+    first, second = (
+        data.resized(14).images(half, of=2, limit=1200).validation(0) for half in (0, 1)
+    )
     return first.named(name), second.shifted(kind, amount).named(f"{name}-{kind[:3]}")  # type: ignore[arg-type]
 
 
 mnist = shifted(torchvision_set("MNIST"), "mnist", "inverted")
 fashion = shifted(torchvision_set("FashionMNIST"), "fashion", "noisy", 0.3)
 kmnist = shifted(parquet("kmnist"), "kmnist", "contrast", 0.3)
-directions = [way for pair in ((photo, cartoon), mnist, fashion, kmnist) for way in (pair, pair[::-1])]
+directions = [
+    way for pair in ((photo, cartoon), mnist, fashion, kmnist) for way in (pair, pair[::-1])
+]
 
 FIT = {"epochs": 10, "batch": 32, "lr": 0.05, "unlabelled": True, "transforms": "rotate"}
 trainings = union(
-    CompatibleFeatures.grid(ingredients=[("rotation", "identical"), ("rotation", "trained")], split="stage2", incremental=True, **FIT),
-    CompatibleFeatures.grid(ingredients=("rotation", "shared"), split="stage3", incremental=False, **FIT),
+    CompatibleFeatures.grid(
+        ingredients=[("rotation", "identical"), ("rotation", "trained")],
+        split="stage2",
+        incremental=True,
+        **FIT,
+    ),
+    CompatibleFeatures.grid(
+        ingredients=("rotation", "shared"), split="stage3", incremental=False, **FIT
+    ),
 )
 
 WAYS = [("identical+rotation", "stage2"), ("rotation+trained", "stage2")]
@@ -40,20 +58,48 @@ SHARED = {"ingredients": "rotation+shared", "split": "stage3"}
 
 sweep = Sweep(
     question=__doc__,
-    cells=product(DomainAdaptation.grid(training=trainings), network=resnet8(width=8), tasks=directions, seed=range(3)),
+    cells=product(
+        DomainAdaptation.grid(training=trainings),
+        network=resnet8(width=8),
+        tasks=directions,
+        seed=range(3),
+    ),
     expect=72,
     claims=[
         *(
-            Within(metric="gain", where={"ingredients": one, "split": split, "tasks": " + ".join(t.name for t in way)}, above=0.0, paper=paper)
-            for one, split, paper in (*((*way, "C8") for way in WAYS), (SHARED["ingredients"], SHARED["split"], "one network"))
+            Within(
+                metric="gain",
+                where={
+                    "ingredients": one,
+                    "split": split,
+                    "tasks": " + ".join(t.name for t in way),
+                },
+                above=0.0,
+                paper=paper,
+            )
+            for one, split, paper in (
+                *((*way, "C8") for way in WAYS),
+                (SHARED["ingredients"], SHARED["split"], "one network"),
+            )
             for way in directions
         ),
         *(
-            Higher(metric="adapted_accuracy", pairs=("tasks",), where={"ingredients": one, "split": split}, than=SHARED, paper="C8, one network")
+            Higher(
+                metric="adapted_accuracy",
+                pairs=("tasks",),
+                where={"ingredients": one, "split": split},
+                than=SHARED,
+                paper="C8, one network",
+            )
             for one, split in WAYS
         ),
         *(
-            Within(metric="gain_over_re_estimated", where={"ingredients": one, "split": split}, above=0.0, paper="C8, batch norm")
+            Within(
+                metric="gain_over_re_estimated",
+                where={"ingredients": one, "split": split},
+                above=0.0,
+                paper="C8, batch norm",
+            )
             for one, split in WAYS
         ),
     ],

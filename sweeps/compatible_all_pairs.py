@@ -1,19 +1,24 @@
 """Do networks fit across seeds and ingredients, or only those that were trained together?
 
-Compatible Features (Gygli et al. 2020) on CIFAR-10 (a JPEG re-encoding): 40 networks of `compatible_splits` (four ways, five seeds, two tasks), whose
-trainings this sweep shares, every extractor with every head in one matrix.
+Compatible Features (Gygli et al. 2020) on CIFAR-10 (a JPEG re-encoding): 40 networks of
+`compatible_splits` (four ways, five seeds, two tasks), whose trainings this sweep shares, every
+extractor with every head in one matrix.
 """
 
 from methods.compatible_features import CompatibleFeatures
 from methods.networks import resnet8
 from methods.recombine import Recombine
-from orchestrator.data import parquet
-from orchestrator.grid import product
-from orchestrator.sweep import Sweep
+from orchestrator.spec.datasets import parquet
+from orchestrator.spec.grid import product
+from orchestrator.spec.sweep import Sweep
 
 cifar = parquet("cifar10").resized(16)
 networks = CompatibleFeatures.grid(
-    ingredients=[(), ("common",), ("identical",), ("rotation", "common", "identical")], split="stage3", epochs=10, batch=32, lr=0.05
+    ingredients=[(), ("common",), ("identical",), ("rotation", "common", "identical")],
+    split="stage3",
+    epochs=10,
+    batch=32,
+    lr=0.05,
 )
 
 sweep = Sweep(

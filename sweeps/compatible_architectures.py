@@ -1,16 +1,17 @@
 """Can a classifier be moved to an extractor of another architecture? (C9)
 
-Compatible Features (Gygli et al. 2020), second application, on CIFAR-10 (a JPEG re-encoding) at 16 x 16 pixels: a residual network, one in the manner
-of VGG and one of MobileNetV2 learn six classes, each from images of its own; then a head for other classes, or for other images of the same ones.
+Compatible Features (Gygli et al. 2020), second application, on CIFAR-10 (a JPEG re-encoding) at 16
+x 16 pixels: a residual network, one in the manner of VGG and one of MobileNetV2 learn six classes,
+each from images of its own; then a head for other classes, or for other images of the same ones.
 """
 
 from methods.compatible_features import CompatibleFeatures
 from methods.moved_classifier import MovedClassifier
 from methods.networks import projected, resnet8, small_mobilenet, small_vgg
-from orchestrator.claims import Higher, Within
-from orchestrator.data import parquet
-from orchestrator.grid import product, union
-from orchestrator.sweep import Sweep
+from orchestrator.analysis.claims import Higher, Within
+from orchestrator.spec.datasets import parquet
+from orchestrator.spec.grid import product, union
+from orchestrator.spec.sweep import Sweep
 
 cifar = parquet("cifar10").resized(16)
 learned = [
@@ -25,16 +26,27 @@ FIT = {
     "epochs": 10,
     "batch": 32,
     "lr": 0.05,
-    "other_networks": (projected(small_vgg(), behind="stage2"), projected(small_mobilenet(), behind="stage3")),
+    "other_networks": (
+        projected(small_vgg(), behind="stage2"),
+        projected(small_mobilenet(), behind="stage3"),
+    ),
 }
 extractors = union(
-    CompatibleFeatures.grid(ingredients=[(), ("common",), ("rotation", "common")], incremental=False, **FIT),
-    CompatibleFeatures.grid(ingredients=[("common",), ("rotation", "common")], incremental=True, **FIT),
+    CompatibleFeatures.grid(
+        ingredients=[(), ("common",), ("rotation", "common")], incremental=False, **FIT
+    ),
+    CompatibleFeatures.grid(
+        ingredients=[("common",), ("rotation", "common")], incremental=True, **FIT
+    ),
 )
 
 
 def at(ingredients: str, new: str, incremental: bool = False) -> dict[str, str]:
-    return {"ingredients": ingredients, "incremental": str(incremental), "tasks": f"{new} + resnet + vgg + mobilenet"}
+    return {
+        "ingredients": ingredients,
+        "incremental": str(incremental),
+        "tasks": f"{new} + resnet + vgg + mobilenet",
+    }
 
 
 sweep = Sweep(
@@ -53,7 +65,19 @@ sweep = Sweep(
             for one in ("common", "common+rotation")
             for way in (False, True)
         ),
-        *(Within(metric="kept_share", where=at("none", new), below=0.15, paper="control") for new in ("same", "other")),
-        *(Higher(metric="kept_share", where=at("common", new), than=at("none", new), by=0.2, paper="C9, at all") for new in ("same", "other")),
+        *(
+            Within(metric="kept_share", where=at("none", new), below=0.15, paper="control")
+            for new in ("same", "other")
+        ),
+        *(
+            Higher(
+                metric="kept_share",
+                where=at("common", new),
+                than=at("none", new),
+                by=0.2,
+                paper="C9, at all",
+            )
+            for new in ("same", "other")
+        ),
     ],
 )

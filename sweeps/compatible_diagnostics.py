@@ -1,20 +1,27 @@
-"""Where two networks do not fit together, what is missing: another basis, other statistics, or another head?
+"""Where two networks do not fit together, what is missing: another basis, other statistics, or
+another head?
 
-Compatible Features (Gygli et al. 2020) on CIFAR-10 (a JPEG re-encoding): networks of `compatible_splits`, whose trainings this sweep shares, joined
-as they are, with batch norm re-estimated, with a learned 1x1 stitch, and with the head fine-tuned; and the linear CKA of their features.
+Compatible Features (Gygli et al. 2020) on CIFAR-10 (a JPEG re-encoding): networks of
+`compatible_splits`, whose trainings this sweep shares, joined as they are, with batch norm
+re-estimated, with a learned 1x1 stitch, and with the head fine-tuned; and the linear CKA of their
+features.
 """
 
 from methods.compatible_features import CompatibleFeatures
 from methods.networks import resnet8
 from methods.pair_diagnostics import PairDiagnostics
-from orchestrator.claims import Higher
-from orchestrator.data import parquet
-from orchestrator.grid import product
-from orchestrator.sweep import Sweep
+from orchestrator.analysis.claims import Higher
+from orchestrator.spec.datasets import parquet
+from orchestrator.spec.grid import product
+from orchestrator.spec.sweep import Sweep
 
 cifar = parquet("cifar10").resized(16)
 networks = CompatibleFeatures.grid(
-    ingredients=[(), ("rotation",), ("common",), ("identical",)], split=["stage2", "stage3"], epochs=10, batch=32, lr=0.05
+    ingredients=[(), ("rotation",), ("common",), ("identical",)],
+    split=["stage2", "stage3"],
+    epochs=10,
+    batch=32,
+    lr=0.05,
 )
 
 sweep = Sweep(
@@ -30,7 +37,12 @@ sweep = Sweep(
     ),
     expect=40,
     claims=[
-        Higher(metric="cka", where={"ingredients": one, "split": split}, than={"ingredients": "none", "split": split}, paper="features alike")
+        Higher(
+            metric="cka",
+            where={"ingredients": one, "split": split},
+            than={"ingredients": "none", "split": split},
+            paper="features alike",
+        )
         for one in ("rotation", "common", "identical")
         for split in ("stage2", "stage3")
     ],

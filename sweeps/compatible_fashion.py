@@ -1,15 +1,16 @@
 """Which ingredient makes two networks compatible, and at which split, on photographs of clothes?
 
-Compatible Features (Gygli et al. 2020) on Fashion-MNIST: two tasks of eight classes, six of them common, 2,000 disjoint training images each, a
-narrow resnet8. Decides nothing about the paper's own numbers, which are on CIFAR-10 and STL-10.
+Compatible Features (Gygli et al. 2020) on Fashion-MNIST: two tasks of eight classes, six of them
+common, 2,000 disjoint training images each, a narrow resnet8. Decides nothing about the paper's own
+numbers, which are on CIFAR-10 and STL-10.
 """
 
 from methods.compatible_features import CompatibleFeatures
 from methods.networks import resnet8
 from methods.recombine import Recombine
-from orchestrator.data import torchvision_set
-from orchestrator.grid import product
-from orchestrator.sweep import Sweep
+from orchestrator.spec.datasets import torchvision_set
+from orchestrator.spec.grid import product
+from orchestrator.spec.sweep import Sweep
 
 fashion = torchvision_set("FashionMNIST")
 

@@ -1,16 +1,18 @@
-"""Can a network be made compatible with one that is frozen already, as well as two that are trained together? (C5)
+"""Can a network be made compatible with one that is frozen already, as well as two that are trained
+together? (C5)
 
-Compatible Features (Gygli et al. 2020) on CIFAR-10 (a JPEG re-encoding): the tasks, networks and trainings of `compatible_splits`, which this sweep
-shares, against incremental training in both orders.
+Compatible Features (Gygli et al. 2020) on CIFAR-10 (a JPEG re-encoding): the tasks, networks and
+trainings of `compatible_splits`, which this sweep shares, against incremental training in both
+orders.
 """
 
 from methods.compatible_features import CompatibleFeatures
 from methods.networks import resnet8
 from methods.recombine import Recombine
-from orchestrator.claims import Higher, Keeps, Within
-from orchestrator.data import parquet
-from orchestrator.grid import product, union
-from orchestrator.sweep import Sweep
+from orchestrator.analysis.claims import Higher, Keeps, Within
+from orchestrator.spec.datasets import parquet
+from orchestrator.spec.grid import product, union
+from orchestrator.spec.sweep import Sweep
 
 cifar = parquet("cifar10").resized(16)
 a = cifar.classes(0, 1, 2, 3, 4, 5, 6, 7).images(0, of=2, limit=1800).named("a")
@@ -18,11 +20,26 @@ b = cifar.classes(0, 1, 2, 3, 4, 5, 8, 9).images(1, of=2, limit=1800).named("b")
 FIT = {"epochs": 10, "batch": 32, "lr": 0.05}
 SPLITS = ["stage2", "stage3"]
 WAYS = [("common",), ("rotation", "common"), ("rotation", "common", "identical")]
-SHARED = ("airplane", "automobile", "bird", "cat", "deer", "dog")  # what networks trained together tell apart; a first network tells all of its own
+SHARED = (
+    "airplane",
+    "automobile",
+    "bird",
+    "cat",
+    "deer",
+    "dog",
+)  # what networks trained together tell apart; a first network tells all of its own
 
 
-def at(ingredients: str, split: str, incremental: bool = True, classes: str = "-") -> dict[str, str]:
-    return {"ingredients": ingredients, "split": split, "incremental": str(incremental), "tasks": "a + b", "classes": classes}
+def at(
+    ingredients: str, split: str, incremental: bool = True, classes: str = "-"
+) -> dict[str, str]:
+    return {
+        "ingredients": ingredients,
+        "split": split,
+        "incremental": str(incremental),
+        "tasks": "a + b",
+        "classes": classes,
+    }
 
 
 NAMES = ("common", "common+rotation", "common+identical+rotation")
@@ -32,30 +49,56 @@ sweep = Sweep(
     cells=product(
         Recombine.grid(
             of=union(
-                CompatibleFeatures.grid(ingredients=WAYS, split=SPLITS, incremental=[False, True], **FIT),
-                CompatibleFeatures.grid(ingredients=("common",), split=SPLITS, incremental=True, classes=SHARED, **FIT),
-                CompatibleFeatures.grid(ingredients=("common", "trained"), split="stage3", incremental=True, **FIT),
+                CompatibleFeatures.grid(
+                    ingredients=WAYS, split=SPLITS, incremental=[False, True], **FIT
+                ),
+                CompatibleFeatures.grid(
+                    ingredients=("common",), split=SPLITS, incremental=True, classes=SHARED, **FIT
+                ),
+                CompatibleFeatures.grid(
+                    ingredients=("common", "trained"), split="stage3", incremental=True, **FIT
+                ),
             )
         ),
         network=resnet8(),
         tasks=[(a, b), (b, a)],
         seed=range(5),
     ).where(
-        lambda cell: cell.tasks[0] is a or (cell.of.incremental and cell.of.split == "stage3" and not cell.get("of.classes")),
+        lambda cell: (
+            cell.tasks[0] is a
+            or (cell.of.incremental and cell.of.split == "stage3" and not cell.get("of.classes"))
+        ),
         reason="networks that are trained together have no order; the other order is tried at one split",
     ),
     expect=95,
     claims=[
         *(
-            Keeps(metric="compatibility", where=at(way, split), of=at(way, split, incremental=False), share=0.8, paper="C5")
+            Keeps(
+                metric="compatibility",
+                where=at(way, split),
+                of=at(way, split, incremental=False),
+                share=0.8,
+                paper="C5",
+            )
             for way in NAMES
             for split in SPLITS
         ),
         *(
-            Keeps(metric="compatibility", where=at("common", split, classes=",".join(SHARED)), of=at("common", split, False), share=0.8, paper="C5")
+            Keeps(
+                metric="compatibility",
+                where=at("common", split, classes=",".join(SHARED)),
+                of=at("common", split, False),
+                share=0.8,
+                paper="C5",
+            )
             for split in SPLITS
         ),
         Within(metric="compatibility", where=at("common", "stage3"), above=0.5, paper="C5"),
-        Higher(metric="compatibility", where=at("common+trained", "stage3"), than=at("common", "stage3"), paper="stronger start"),
+        Higher(
+            metric="compatibility",
+            where=at("common+trained", "stage3"),
+            than=at("common", "stage3"),
+            paper="stronger start",
+        ),
     ],
 )

@@ -1,19 +1,26 @@
-"""How much of the compatibility that identical initial weights give depends on how large these weights are?
+"""How much of the compatibility that identical initial weights give depends on how large these
+weights are?
 
-Where `compatible_digits` differs from the table in our specification, the networks may have been drawn differently:
-there by torch's default, here as in He et al. 2015. The same cells with both; what `compatible_digits` has trained already is shared.
+Where `compatible_digits` differs from the table in our specification, the networks may have been
+drawn differently: there by torch's default, here as in He et al. 2015. The same cells with both;
+what `compatible_digits` has trained already is shared.
 """
 
 from methods.compatible_features import CompatibleFeatures
 from methods.networks import resnet8
 from methods.recombine import Recombine
-from orchestrator.data import digits
-from orchestrator.grid import product, union
-from orchestrator.sweep import Sweep
+from orchestrator.spec.datasets import digits
+from orchestrator.spec.grid import product, union
+from orchestrator.spec.sweep import Sweep
 
 networks = union(
     CompatibleFeatures.grid(
-        ingredients=("identical",), identical_part="extractor", split=["stage2", "stage3"], transforms="dihedral", rotated_statistics=True, epochs=33
+        ingredients=("identical",),
+        identical_part="extractor",
+        split=["stage2", "stage3"],
+        transforms="dihedral",
+        rotated_statistics=True,
+        epochs=33,
     ),
     CompatibleFeatures.grid(
         ingredients=[("rotation",), ("rotation", "common")],

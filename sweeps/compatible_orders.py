@@ -1,7 +1,7 @@
 """Does the order matter in which networks are made compatible with the first one? (C5, on digits)
 
-Three tasks of scikit-learn's digits, eight classes in common, in all six orders. A later network depends on the first only, so the six orders of a
-seed are three first networks and six later ones.
+Three tasks of scikit-learn's digits, eight classes in common, in all six orders. A later network
+depends on the first only, so the six orders of a seed are three first networks and six later ones.
 """
 
 import itertools
@@ -9,10 +9,10 @@ import itertools
 from methods.compatible_features import CompatibleFeatures
 from methods.networks import resnet8
 from methods.recombine import Recombine
-from orchestrator.claims import Spread, Unchanged, Within
-from orchestrator.data import digits
-from orchestrator.grid import product
-from orchestrator.sweep import Sweep
+from orchestrator.analysis.claims import Spread, Unchanged, Within
+from orchestrator.spec.datasets import digits
+from orchestrator.spec.grid import product
+from orchestrator.spec.sweep import Sweep
 
 tasks = [
     digits.classes(*range(8), *more).images(number, of=3).validation(0).named(name)
@@ -24,7 +24,11 @@ SAME_FIRST = [(f"{x} + {y} + {z}", f"{x} + {z} + {y}") for x, y, z in ("abc", "b
 sweep = Sweep(
     question=__doc__,
     cells=product(
-        Recombine.grid(of=CompatibleFeatures.grid(ingredients=[(), ("common",)], split="stage3", incremental=True, epochs=33)),
+        Recombine.grid(
+            of=CompatibleFeatures.grid(
+                ingredients=[(), ("common",)], split="stage3", incremental=True, epochs=33
+            )
+        ),
         network=resnet8(),
         tasks=list(itertools.permutations(tasks)),
         seed=range(5),
@@ -33,7 +37,21 @@ sweep = Sweep(
     claims=[
         Within(metric="compatibility", where={"ingredients": "common"}, above=0.5, paper="C5"),
         Within(metric="compatibility", where={"ingredients": "none"}, below=0.15, paper="control"),
-        *(Unchanged(metric="compatibility", axis="tasks", where={"ingredients": "common", "tasks": orders}, paper="C5") for orders in SAME_FIRST),
-        Spread(metric="compatibility", axis="tasks", above=0.05, where={"ingredients": "common"}, paper="which is first"),
+        *(
+            Unchanged(
+                metric="compatibility",
+                axis="tasks",
+                where={"ingredients": "common", "tasks": orders},
+                paper="C5",
+            )
+            for orders in SAME_FIRST
+        ),
+        Spread(
+            metric="compatibility",
+            axis="tasks",
+            above=0.05,
+            where={"ingredients": "common"},
+            paper="which is first",
+        ),
     ],
 )

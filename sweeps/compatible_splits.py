@@ -1,16 +1,18 @@
-"""Which ingredient makes two networks compatible, where are they best cut, and does it cost them accuracy? (C1, C2, C3, C4, C6, C7)
+"""Which ingredient makes two networks compatible, where are they best cut, and does it cost them
+accuracy? (C1, C2, C3, C4, C6, C7)
 
-Compatible Features (Gygli et al. 2020) on CIFAR-10 (a JPEG re-encoding) at 16 x 16 pixels, resnet8, 1,620 training images a task that no other task
-has. Two tasks with six common classes of eight, and two that have no class in common.
+Compatible Features (Gygli et al. 2020) on CIFAR-10 (a JPEG re-encoding) at 16 x 16 pixels, resnet8,
+1,620 training images a task that no other task has. Two tasks with six common classes of eight, and
+two that have no class in common.
 """
 
 from methods.compatible_features import CompatibleFeatures
 from methods.networks import resnet8
 from methods.recombine import Recombine
-from orchestrator.claims import AboveAll, Higher, NoWorse, Spread, Within
-from orchestrator.data import parquet
-from orchestrator.grid import product, union
-from orchestrator.sweep import Sweep
+from orchestrator.analysis.claims import AboveAll, Higher, NoWorse, Spread, Within
+from orchestrator.spec.datasets import parquet
+from orchestrator.spec.grid import product, union
+from orchestrator.spec.sweep import Sweep
 
 cifar = parquet("cifar10").resized(16)
 overlapping = (
@@ -26,14 +28,26 @@ SPLITS = ["stage1", "stage2", "stage3"]
 AUXILIARY = [("rotation",), ("common",), ("rotation", "common")]
 
 networks = union(
-    CompatibleFeatures.grid(ingredients=[(), ("identical",), *AUXILIARY, ("shared",)], split=SPLITS, **FIT),
-    CompatibleFeatures.grid(ingredients=("identical",), identical_part="extractor", split=SPLITS, **FIT),
-    CompatibleFeatures.grid(ingredients=[(*some, "identical") for some in AUXILIARY], split=SPLITS[1:], **FIT),
+    CompatibleFeatures.grid(
+        ingredients=[(), ("identical",), *AUXILIARY, ("shared",)], split=SPLITS, **FIT
+    ),
+    CompatibleFeatures.grid(
+        ingredients=("identical",), identical_part="extractor", split=SPLITS, **FIT
+    ),
+    CompatibleFeatures.grid(
+        ingredients=[(*some, "identical") for some in AUXILIARY], split=SPLITS[1:], **FIT
+    ),
 )
-without_common = CompatibleFeatures.grid(ingredients=[(), ("identical",), ("rotation",), ("rotation", "identical")], split="stage2", **FIT)
+without_common = CompatibleFeatures.grid(
+    ingredients=[(), ("identical",), ("rotation",), ("rotation", "identical")],
+    split="stage2",
+    **FIT,
+)
 
 
-def at(ingredients: str, split: str = "stage3", part: str = "-", tasks: str = "a + b") -> dict[str, str]:
+def at(
+    ingredients: str, split: str = "stage3", part: str = "-", tasks: str = "a + b"
+) -> dict[str, str]:
     return {"ingredients": ingredients, "split": split, "identical_part": part, "tasks": tasks}
 
 
@@ -44,37 +58,92 @@ APART = {"tasks": "low + high", "split": "stage2"}
 sweep = Sweep(
     question=__doc__,
     cells=product(
-        union(product(Recombine.grid(of=networks), tasks=overlapping), product(Recombine.grid(of=without_common), tasks=disjoint)),
+        union(
+            product(Recombine.grid(of=networks), tasks=overlapping),
+            product(Recombine.grid(of=without_common), tasks=disjoint),
+        ),
         network=resnet8(),
         seed=range(5),
     ),
     expect=155,
     claims=[
         *(
-            NoWorse(metric="own_accuracy", where=at(one, split), than=at(NONE, split), by=0.01, never=0.02, paper="C1")
+            NoWorse(
+                metric="own_accuracy",
+                where=at(one, split),
+                than=at(NONE, split),
+                by=0.01,
+                never=0.02,
+                paper="C1",
+            )
             for one in ("rotation", "common", BOTH, "identical", EVERY)
             for split in (SPLITS[1:] if one == EVERY else SPLITS)
         ),
-        *(Within(metric="compatibility", where=at(NONE, split), below=0.15, paper="C2") for split in SPLITS),
-        *(Within(metric="compatibility", where=at(EVERY, split), above=0.5, paper="C2") for split in SPLITS[1:]),
         *(
-            Spread(metric="compatibility", axis="split", above=0.3, where={"ingredients": one, "identical_part": part, "tasks": "a + b"}, paper="C3")
-            for one, part in (("rotation", "-"), ("common", "-"), ("identical", "-"), ("identical", "extractor"))
+            Within(metric="compatibility", where=at(NONE, split), below=0.15, paper="C2")
+            for split in SPLITS
         ),
         *(
-            Higher(metric="compatibility", where=at(more, split), than=at(less, split), by=0.2, paper="C4")
-            for less, more in ((NONE, "identical"), ("rotation", ALONE["rotation"]), ("common", ALONE["common"]), (BOTH, EVERY))
+            Within(metric="compatibility", where=at(EVERY, split), above=0.5, paper="C2")
             for split in SPLITS[1:]
         ),
         *(
-            AboveAll(metric="compatibility", where=at(more, split), than=(at(less, split), at("identical", split)), paper="C6")
+            Spread(
+                metric="compatibility",
+                axis="split",
+                above=0.3,
+                where={"ingredients": one, "identical_part": part, "tasks": "a + b"},
+                paper="C3",
+            )
+            for one, part in (
+                ("rotation", "-"),
+                ("common", "-"),
+                ("identical", "-"),
+                ("identical", "extractor"),
+            )
+        ),
+        *(
+            Higher(
+                metric="compatibility",
+                where=at(more, split),
+                than=at(less, split),
+                by=0.2,
+                paper="C4",
+            )
+            for less, more in (
+                (NONE, "identical"),
+                ("rotation", ALONE["rotation"]),
+                ("common", ALONE["common"]),
+                (BOTH, EVERY),
+            )
+            for split in SPLITS[1:]
+        ),
+        *(
+            AboveAll(
+                metric="compatibility",
+                where=at(more, split),
+                than=(at(less, split), at("identical", split)),
+                paper="C6",
+            )
             for less, more in ALONE.items()
             for split in SPLITS[1:]
         ),
         *(
-            Higher(metric="recombined_accuracy_by_head", where=APART | {"ingredients": one}, than=APART | {"ingredients": less}, paper="C7")
-            for one, less in (("rotation", NONE), (ALONE["rotation"], NONE), (ALONE["rotation"], "identical"))
+            Higher(
+                metric="recombined_accuracy_by_head",
+                where=APART | {"ingredients": one},
+                than=APART | {"ingredients": less},
+                paper="C7",
+            )
+            for one, less in (
+                ("rotation", NONE),
+                (ALONE["rotation"], NONE),
+                (ALONE["rotation"], "identical"),
+            )
         ),
-        *(Within(metric="compatibility", where=at("shared", split), above=0.9, paper="reference") for split in SPLITS),
+        *(
+            Within(metric="compatibility", where=at("shared", split), above=0.9, paper="reference")
+            for split in SPLITS
+        ),
     ],
 )

@@ -1,16 +1,18 @@
-"""Does a new task take fewer steps when it starts from compatible parts than with a head drawn anew? (C10)
+"""Does a new task take fewer steps when it starts from compatible parts than with a head drawn
+anew? (C10)
 
-Compatible Features (Gygli et al. 2020), third application, on CIFAR-10 (a JPEG re-encoding) at 16 x 16 pixels: an extractor that learned eight
-classes from 3,600 images, the head of a network that learned six from 1,350, and 360 images of four classes, two of them new to the extractor.
+Compatible Features (Gygli et al. 2020), third application, on CIFAR-10 (a JPEG re-encoding) at 16 x
+16 pixels: an extractor that learned eight classes from 3,600 images, the head of a network that
+learned six from 1,350, and 360 images of four classes, two of them new to the extractor.
 """
 
 from methods.cheaper_transfer import CheaperTransfer
 from methods.compatible_features import CompatibleFeatures
 from methods.networks import resnet8
-from orchestrator.claims import Higher
-from orchestrator.data import parquet
-from orchestrator.grid import product, union
-from orchestrator.sweep import Sweep
+from orchestrator.analysis.claims import Higher
+from orchestrator.spec.datasets import parquet
+from orchestrator.spec.grid import product, union
+from orchestrator.spec.sweep import Sweep
 
 cifar = parquet("cifar10").resized(16)
 rich = cifar.classes(0, 1, 2, 3, 4, 5, 6, 7).images(0, of=3, limit=4000).named("rich")
@@ -18,7 +20,9 @@ near = cifar.classes(4, 5, 6, 7, 8, 9).images(1, of=3, limit=1500).named("near")
 target = cifar.classes(6, 7, 8, 9).images(2, of=3, limit=720).validation(0.5).named("target")
 
 FIT = {"split": "stage3", "epochs": 8, "batch": 32, "lr": 0.05}
-parts = CompatibleFeatures.grid(ingredients=[(), ("common",), ("identical",), ("rotation", "common", "identical")], **FIT)
+parts = CompatibleFeatures.grid(
+    ingredients=[(), ("common",), ("identical",), ("rotation", "common", "identical")], **FIT
+)
 COMPATIBLE = ("common", "identical", "common+identical+rotation")
 
 
@@ -30,8 +34,15 @@ sweep = Sweep(
     question=__doc__,
     cells=product(
         union(
-            CheaperTransfer.grid(parts=parts, start=["parts", "new_head", "near"], split="stage3", epochs=30),
-            CheaperTransfer.grid(parts=CompatibleFeatures.grid(ingredients=(), **FIT), start="drawn", split="stage3", epochs=30),
+            CheaperTransfer.grid(
+                parts=parts, start=["parts", "new_head", "near"], split="stage3", epochs=30
+            ),
+            CheaperTransfer.grid(
+                parts=CompatibleFeatures.grid(ingredients=(), **FIT),
+                start="drawn",
+                split="stage3",
+                epochs=30,
+            ),
         ),
         network=resnet8(),
         tasks=(rich, near, target),
@@ -39,9 +50,36 @@ sweep = Sweep(
     ),
     expect=39,
     claims=[
-        *(Higher(metric="steps_to_bar", where=at(one, "new_head"), than=at(one, "parts"), paper="C10") for one in COMPATIBLE),
-        Higher(metric="steps_to_bar", where=at("none", "new_head"), than=at("none", "parts"), paper="control"),
-        *(Higher(metric="first_val_accuracy", where=at(one, "parts"), than=at(one, "new_head"), by=0.1, paper="C10") for one in COMPATIBLE),
-        *(Higher(metric="steps_to_bar", where=at(one, "near"), than=at(one, "parts"), paper="against the near network") for one in COMPATIBLE),
+        *(
+            Higher(
+                metric="steps_to_bar", where=at(one, "new_head"), than=at(one, "parts"), paper="C10"
+            )
+            for one in COMPATIBLE
+        ),
+        Higher(
+            metric="steps_to_bar",
+            where=at("none", "new_head"),
+            than=at("none", "parts"),
+            paper="control",
+        ),
+        *(
+            Higher(
+                metric="first_val_accuracy",
+                where=at(one, "parts"),
+                than=at(one, "new_head"),
+                by=0.1,
+                paper="C10",
+            )
+            for one in COMPATIBLE
+        ),
+        *(
+            Higher(
+                metric="steps_to_bar",
+                where=at(one, "near"),
+                than=at(one, "parts"),
+                paper="against the near network",
+            )
+            for one in COMPATIBLE
+        ),
     ],
 )

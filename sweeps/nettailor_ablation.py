@@ -1,32 +1,46 @@
-"""Which parts of NetTailor make its networks lean and good: the teacher, the complexity term, attention as the order of removal, the first scores?
+"""Which parts of NetTailor make its networks lean and good: the teacher, the complexity term,
+attention as the order of removal, the first scores?
 
-NetTailor (Morgado and Vasconcelos 2019), on an easy and the hardest task of nettailor_difficulty, both on the same images of CIFAR-10. Controls:
-removing blocks in random order or the last ones first, with the same proxies and retraining; and a shallower network, fine-tuned.
+NetTailor (Morgado and Vasconcelos 2019), on an easy and the hardest task of nettailor_difficulty,
+both on the same images of CIFAR-10. Controls: removing blocks in random order or the last ones
+first, with the same proxies and retraining; and a shallower network, fine-tuned.
 """
 
 from methods.fine_tune import FineTune
 from methods.leanest import Leanest
 from methods.nettailor import NetTailor
 from methods.networks import cifar_resnet
-from orchestrator.claims import Equal, Higher
-from orchestrator.data import parquet
-from orchestrator.grid import product, union
-from orchestrator.sweep import Sweep
+from orchestrator.analysis.claims import Equal, Higher
+from orchestrator.spec.datasets import parquet
+from orchestrator.spec.grid import product, union
+from orchestrator.spec.sweep import Sweep
 
 cifar = parquet("cifar10").rgb().resized(16)
 source = cifar.classes(0, 1, 2, 3, 4).images(limit=6000).named("source")
 target = cifar.classes(5, 6, 7, 8, 9).images(limit=2400).validation(0.375)
 hard, easy = (source, target.named("cifar")), (source, target.binary(8, 9).named("coarse"))
 
-parts = union(NetTailor.grid(order=["attention", "random", "last_first"]), NetTailor.grid(teacher_weight=0.0))
-more = union(NetTailor.grid(imitated=["end_to_end", "logits"]), NetTailor.grid(complexity_weight=0.0))
+parts = union(
+    NetTailor.grid(order=["attention", "random", "last_first"]), NetTailor.grid(teacher_weight=0.0)
+)
+more = union(
+    NetTailor.grid(imitated=["end_to_end", "logits"]), NetTailor.grid(complexity_weight=0.0)
+)
 REMOVED, SHALLOW = (3, 5), 77_717  # the shallower network's parameters
-ON_HARD, ON_EASY = {"method": "leanest", "tasks": "source + cifar"}, {"method": "leanest", "tasks": "source + coarse"}
+ON_HARD, ON_EASY = (
+    {"method": "leanest", "tasks": "source + cifar"},
+    {"method": "leanest", "tasks": "source + coarse"},
+)
 ATTENTION, NO_TEACHER = {"of.order": "attention"}, {"of.teacher_weight": "0"}
 
 
 def at(removed: int, order: str, task: str) -> dict[str, str]:
-    return {"method": "nettailor", "removed": str(removed), "order": order, "tasks": f"source + {task}"}
+    return {
+        "method": "nettailor",
+        "removed": str(removed),
+        "order": order,
+        "tasks": f"source + {task}",
+    }
 
 
 sweep = Sweep(
@@ -51,23 +65,54 @@ sweep = Sweep(
             tasks=hard,
             seed=range(5),
         ),
-        product(FineTune.grid(), network=[cifar_resnet(2), cifar_resnet(1)], tasks=hard, seed=range(5)),
+        product(
+            FineTune.grid(), network=[cifar_resnet(2), cifar_resnet(1)], tasks=hard, seed=range(5)
+        ),
     ),
     expect=140,
     claims=[
         Higher(metric="area", where=ON_HARD | ATTENTION, than=ON_HARD | NO_TEACHER, paper="N4"),
-        Equal(metric="area", where=ON_EASY | ATTENTION, than=ON_EASY | NO_TEACHER, within=0.01, paper="N4"),
-        Higher(metric="area", where=ON_HARD | ATTENTION, than=ON_HARD | {"of.complexity_weight": "0"}, paper="no complexity"),
-        *(Higher(metric="area", where=ON_HARD | {"of.imitated": form}, than=ON_HARD | NO_TEACHER, paper="N4") for form in ("end_to_end", "logits")),
+        Equal(
+            metric="area",
+            where=ON_EASY | ATTENTION,
+            than=ON_EASY | NO_TEACHER,
+            within=0.01,
+            paper="N4",
+        ),
+        Higher(
+            metric="area",
+            where=ON_HARD | ATTENTION,
+            than=ON_HARD | {"of.complexity_weight": "0"},
+            paper="no complexity",
+        ),
+        *(
+            Higher(
+                metric="area",
+                where=ON_HARD | {"of.imitated": form},
+                than=ON_HARD | NO_TEACHER,
+                paper="N4",
+            )
+            for form in ("end_to_end", "logits")
+        ),
         Higher(
             metric="accuracy",
             where={"method": "leanest", "parameters_at_most": str(SHALLOW)},
             than={"method": "fine_tune", "network": "resnet8"},
             paper="N5",
         ),
-        Higher(metric="accuracy", where={"method": "nettailor", "start": "2,-2"}, than={"method": "nettailor", "start": "0,0"}, paper="N8"),
+        Higher(
+            metric="accuracy",
+            where={"method": "nettailor", "start": "2,-2"},
+            than={"method": "nettailor", "start": "0,0"},
+            paper="N8",
+        ),
         *(
-            Higher(metric="accuracy", where=at(k, "attention", task), than=at(k, other, task), paper="control")
+            Higher(
+                metric="accuracy",
+                where=at(k, "attention", task),
+                than=at(k, other, task),
+                paper="control",
+            )
             for other in ("random", "last_first")
             for task in ("coarse", "cifar")
             for k in REMOVED

@@ -1,8 +1,9 @@
 """Does an easier task get a leaner network at the same loss of accuracy?
 
-NetTailor (Morgado and Vasconcelos 2019): a network of six residual blocks, trained on five classes of CIFAR-10, is tailored to three tasks with
-1,500 training images each, at 16 x 16 pixels: MNIST, the other five classes of CIFAR-10, and (coarse) whether one of these very images shows a
-vehicle or an animal.
+NetTailor (Morgado and Vasconcelos 2019): a network of six residual blocks, trained on five classes
+of CIFAR-10, is tailored to three tasks with 1,500 training images each, at 16 x 16 pixels: MNIST,
+the other five classes of CIFAR-10, and (coarse) whether one of these very images shows a vehicle or
+an animal.
 """
 
 from methods.fine_tune import FineTune
@@ -10,10 +11,10 @@ from methods.leanest import Leanest
 from methods.nettailor import NetTailor
 from methods.networks import cifar_resnet
 from methods.tailored_tasks import TailoredTasks
-from orchestrator.claims import Higher, Within
-from orchestrator.data import parquet, torchvision_set
-from orchestrator.grid import product, union
-from orchestrator.sweep import Sweep
+from orchestrator.analysis.claims import Higher, Within
+from orchestrator.spec.datasets import parquet, torchvision_set
+from orchestrator.spec.grid import product, union
+from orchestrator.spec.sweep import Sweep
 
 cifar = parquet("cifar10").rgb().resized(16)
 source = cifar.classes(0, 1, 2, 3, 4).images(limit=6000).named("source")
@@ -25,27 +26,51 @@ targets = [
         torchvision_set("MNIST").named("mnist"),
     )
 ]
-coarse, mnist, hard = ({"method": "leanest", "tasks": f"source + {name}"} for name in ("coarse", "mnist", "cifar"))
+coarse, mnist, hard = (
+    {"method": "leanest", "tasks": f"source + {name}"} for name in ("coarse", "mnist", "cifar")
+)
 
 sweep = Sweep(
     question=__doc__,
     cells=product(
         union(
             product(
-                union(NetTailor.grid(removed=[None, 1, 3, 5]), Leanest.grid(removed=(1, 3, 5), drop=0.01), FineTune.grid()),
+                union(
+                    NetTailor.grid(removed=[None, 1, 3, 5]),
+                    Leanest.grid(removed=(1, 3, 5), drop=0.01),
+                    FineTune.grid(),
+                ),
                 tasks=[(source, target) for target in targets],
             ),
-            product(TailoredTasks.grid(of=Leanest(removed=(1, 3, 5), drop=0.01)), tasks=(source, *targets)),
+            product(
+                TailoredTasks.grid(of=Leanest(removed=(1, 3, 5), drop=0.01)),
+                tasks=(source, *targets),
+            ),
         ),
         network=cifar_resnet(2),
         seed=range(5),
     ),
     expect=95,
     claims=[
-        *(Higher(metric=m, where=hard, than=easy, paper="N1") for easy in (coarse, mnist) for m in ("flops_share", "parameters_share")),
-        *(Within(metric="flops_share", where=easy, below=0.6, paper="N2") for easy in (coarse, mnist)),
+        *(
+            Higher(metric=m, where=hard, than=easy, paper="N1")
+            for easy in (coarse, mnist)
+            for m in ("flops_share", "parameters_share")
+        ),
+        *(
+            Within(metric="flops_share", where=easy, below=0.6, paper="N2")
+            for easy in (coarse, mnist)
+        ),
         Within(metric="flops_share", where=hard, below=1.0, paper="N2"),
         Within(metric="task_share", where={"method": "leanest"}, below=0.15, paper="N3"),
-        *(Within(metric="late_bias", where={"tasks": "source + cifar", "removed": str(k)}, above=0.0, paper="N7") for k in (1, 3)),
+        *(
+            Within(
+                metric="late_bias",
+                where={"tasks": "source + cifar", "removed": str(k)},
+                above=0.0,
+                paper="N7",
+            )
+            for k in (1, 3)
+        ),
     ],
 )

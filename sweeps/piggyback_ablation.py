@@ -1,7 +1,9 @@
-"""What makes masks over a frozen network good: the first scores, the threshold, the optimiser, batch norm, a third value, the base?
+"""What makes masks over a frozen network good: the first scores, the threshold, the optimiser,
+batch norm, a third value, the base?
 
-Piggyback (Mallya, Davis, Lazebnik 2018), on tasks of piggyback_tasks: one that is near to the base, inverted Fashion-MNIST, and one that is far,
-KMNIST. Bases: the same network trained on Fashion-MNIST, trained on MNIST, and as it was drawn.
+Piggyback (Mallya, Davis, Lazebnik 2018), on tasks of piggyback_tasks: one that is near to the base,
+inverted Fashion-MNIST, and one that is far, KMNIST. Bases: the same network trained on
+Fashion-MNIST, trained on MNIST, and as it was drawn.
 """
 
 from typing import Any
@@ -9,13 +11,16 @@ from typing import Any
 from methods.fine_tune import FineTune
 from methods.networks import resnet8, small_vgg
 from methods.piggyback import Piggyback
-from orchestrator.claims import Equal, Higher, Within
-from orchestrator.data import parquet, torchvision_set
-from orchestrator.grid import Grid, product, union
-from orchestrator.sweep import Sweep
+from orchestrator.analysis.claims import Equal, Higher, Within
+from orchestrator.spec.datasets import parquet, torchvision_set
+from orchestrator.spec.grid import Grid, product, union
+from orchestrator.spec.sweep import Sweep
 
 fashion, mnist = torchvision_set("FashionMNIST"), torchvision_set("MNIST")
-base, other = (data.resized(14).images(limit=10_000).validation(0.1).named(n) for n, data in (("fashion", fashion), ("mnist_base", mnist)))
+base, other = (
+    data.resized(14).images(limit=10_000).validation(0.1).named(n)
+    for n, data in (("fashion", fashion), ("mnist_base", mnist))
+)
 targets = {
     name: data.resized(14).images(limit=2500).validation(0.2).named(name)
     for name, data in (
@@ -31,7 +36,9 @@ trained, drawn = FineTune(epochs=15, lr=0.03), FineTune(epochs=0)
 
 # Cells that stand for a choice have its axis; those that stand for a base have none of them.
 PLAIN = dict.fromkeys(("optimizer", "threshold", "kind", "start", "norm"), "-")
-FROM_TRAINED, FROM_DRAWN = ({"base": base, **PLAIN} for base in ("fine_tune(epochs=15, lr=0.03)", "fine_tune(epochs=0)"))
+FROM_TRAINED, FROM_DRAWN = (
+    {"base": base, **PLAIN} for base in ("fine_tune(epochs=15, lr=0.03)", "fine_tune(epochs=0)")
+)
 
 
 def at(*names: str, source: str = "fashion") -> dict[str, str | tuple[str, ...]]:
@@ -56,12 +63,28 @@ sweep = Sweep(
             tasks=[(base, target) for target in two],
             seed=range(5),
         ),
-        product(masks(start=["constant", "uniform"]), network=small_vgg(), tasks=[(base, target) for target in targets.values()], seed=range(5)),
-        product(masks(norm=["frozen", "affine", "full"]), network=resnet8(), tasks=[(base, target) for target in two], seed=range(5)),
+        product(
+            masks(start=["constant", "uniform"]),
+            network=small_vgg(),
+            tasks=[(base, target) for target in targets.values()],
+            seed=range(5),
+        ),
+        product(
+            masks(norm=["frozen", "affine", "full"]),
+            network=resnet8(),
+            tasks=[(base, target) for target in two],
+            seed=range(5),
+        ),
         product(
             union(
-                product(Piggyback.grid(epochs=15, base=[trained]), tasks=[(source, target) for source in (base, other) for target in two]),
-                product(Piggyback.grid(epochs=15, base=[drawn]), tasks=[(base, target) for target in two]),
+                product(
+                    Piggyback.grid(epochs=15, base=[trained]),
+                    tasks=[(source, target) for source in (base, other) for target in two],
+                ),
+                product(
+                    Piggyback.grid(epochs=15, base=[drawn]),
+                    tasks=[(base, target) for target in two],
+                ),
             ),
             network=small_vgg(),
             seed=range(5),
@@ -69,25 +92,74 @@ sweep = Sweep(
     ),
     expect=210,
     claims=[
-        *(Higher(metric="accuracy", where=at(t) | {"start": "constant"}, than=at(t) | {"start": "uniform"}, by=0.05, paper="P6") for t in targets),
         *(
-            Higher(metric="accuracy", where=at(t) | {"optimizer": "adam"}, than=at(t) | {"optimizer": "sgd"}, choose="val_accuracy", paper="P7")
+            Higher(
+                metric="accuracy",
+                where=at(t) | {"start": "constant"},
+                than=at(t) | {"start": "uniform"},
+                by=0.05,
+                paper="P6",
+            )
+            for t in targets
+        ),
+        *(
+            Higher(
+                metric="accuracy",
+                where=at(t) | {"optimizer": "adam"},
+                than=at(t) | {"optimizer": "sgd"},
+                choose="val_accuracy",
+                paper="P7",
+            )
             for t in ("inverted", "kmnist")
         ),
         *(
-            Equal(metric="accuracy", where=at(t) | {"kind": "ternary"}, than=at(t) | {"kind": "binary"}, within=0.02, paper="P10")
+            Equal(
+                metric="accuracy",
+                where=at(t) | {"kind": "ternary"},
+                than=at(t) | {"kind": "binary"},
+                within=0.02,
+                paper="P10",
+            )
             for t in ("inverted", "kmnist")
         ),
         *(
-            Higher(metric="accuracy", where=at(t) | {"norm": better}, than=at(t) | {"norm": worse}, paper="P5")
+            Higher(
+                metric="accuracy",
+                where=at(t) | {"norm": better},
+                than=at(t) | {"norm": worse},
+                paper="P5",
+            )
             for t in ("inverted", "kmnist")
             for better, worse in (("affine", "frozen"), ("full", "affine"))
         ),
-        Higher(metric="accuracy", where=FROM_TRAINED | at("inverted"), than=FROM_TRAINED | at("inverted", source="mnist_base"), paper="P9"),
-        Higher(metric="accuracy", where=FROM_TRAINED | at("kmnist", source="mnist_base"), than=FROM_TRAINED | at("kmnist"), paper="P9"),
-        Higher(metric="accuracy", where=FROM_TRAINED | at("inverted", source="mnist_base"), than=FROM_DRAWN | at("inverted"), paper="P9"),
-        Higher(metric="accuracy", where=FROM_TRAINED | at("kmnist"), than=FROM_DRAWN | at("kmnist"), paper="P9"),
+        Higher(
+            metric="accuracy",
+            where=FROM_TRAINED | at("inverted"),
+            than=FROM_TRAINED | at("inverted", source="mnist_base"),
+            paper="P9",
+        ),
+        Higher(
+            metric="accuracy",
+            where=FROM_TRAINED | at("kmnist", source="mnist_base"),
+            than=FROM_TRAINED | at("kmnist"),
+            paper="P9",
+        ),
+        Higher(
+            metric="accuracy",
+            where=FROM_TRAINED | at("inverted", source="mnist_base"),
+            than=FROM_DRAWN | at("inverted"),
+            paper="P9",
+        ),
+        Higher(
+            metric="accuracy",
+            where=FROM_TRAINED | at("kmnist"),
+            than=FROM_DRAWN | at("kmnist"),
+            paper="P9",
+        ),
         # Chance and three standard deviations of it on 10,000 test images.
-        *(Within(metric="accuracy", where=FROM_DRAWN | at(t), above=0.109, paper="P9") for t in ("inverted", "kmnist")),
+        *(
+            Within(metric="accuracy", where=FROM_DRAWN | at(t), above=0.109, paper="P9")
+            for t in ("inverted", "kmnist")
+        ),
     ],
 )

@@ -1,7 +1,9 @@
-"""Does the order of tasks matter, to masks over one frozen network and to weights shared out among the tasks?
+"""Does the order of tasks matter, to masks over one frozen network and to weights shared out among
+the tasks?
 
-Piggyback and PackNet (Mallya et al. 2018; Mallya and Lazebnik 2018), and fine-tuning one network on task after task, which forgets. Four tasks behind
-Fashion-MNIST, in four orders that bring every task to every place.
+Piggyback and PackNet (Mallya et al. 2018; Mallya and Lazebnik 2018), and fine-tuning one network on
+task after task, which forgets. Four tasks behind Fashion-MNIST, in four orders that bring every
+task to every place.
 """
 
 from methods.fine_tune import FineTune
@@ -9,10 +11,10 @@ from methods.networks import small_vgg
 from methods.packnet import PackNet
 from methods.piggyback import Piggyback
 from methods.sequential_fine_tuning import SequentialFineTuning
-from orchestrator.claims import Higher, Unchanged, Varies, Within
-from orchestrator.data import parquet, torchvision_set
-from orchestrator.grid import product, union
-from orchestrator.sweep import Sweep
+from orchestrator.analysis.claims import Higher, Unchanged, Varies, Within
+from orchestrator.spec.datasets import parquet, torchvision_set
+from orchestrator.spec.grid import product, union
+from orchestrator.spec.sweep import Sweep
 
 fashion = torchvision_set("FashionMNIST")
 base = fashion.resized(14).images(limit=10_000).validation(0.1).named("fashion")
@@ -29,14 +31,21 @@ orders = [(base, *targets[first:], *targets[:first]) for first in range(4)]
 
 trained = FineTune(epochs=15, lr=0.03)
 tuned = FineTune(epochs=15, lr=0.03, batch=32, base=trained)
-MASKS, PACKED, TUNED = {"method": "piggyback"}, {"method": "packnet"}, {"method": "sequential_fine_tuning"}
+MASKS, PACKED, TUNED = (
+    {"method": "piggyback"},
+    {"method": "packnet"},
+    {"method": "sequential_fine_tuning"},
+)
 
 sweep = Sweep(
     question=__doc__,
     cells=product(
         union(
             product(
-                union(Piggyback.grid(epochs=15, base=trained), PackNet.grid(epochs=10, retrain_epochs=5, base=trained)),
+                union(
+                    Piggyback.grid(epochs=15, base=trained),
+                    PackNet.grid(epochs=10, retrain_epochs=5, base=trained),
+                ),
                 tasks=orders,
             ),
             product(SequentialFineTuning.grid(training=tuned), tasks=orders[::2]),
@@ -47,9 +56,20 @@ sweep = Sweep(
     expect=50,
     claims=[
         Unchanged(metric="accuracy", axis="tasks", where=MASKS, paper="P11"),
-        *(Varies(metric="accuracy", axis="tasks", where=PACKED | {"task": t.name}, paper="P11") for t in targets),
-        Higher(metric="accuracy_at", where=PACKED | {"place": "1"}, than=PACKED | {"place": "4"}, paper="P11"),
+        *(
+            Varies(metric="accuracy", axis="tasks", where=PACKED | {"task": t.name}, paper="P11")
+            for t in targets
+        ),
+        Higher(
+            metric="accuracy_at",
+            where=PACKED | {"place": "1"},
+            than=PACKED | {"place": "4"},
+            paper="P11",
+        ),
         Higher(metric="accuracy", where=MASKS, than=PACKED, paper="P11"),
-        *(Within(metric="forgetting", where=TUNED | {"task": t.name}, above=0.0, paper="control") for t in targets[:2]),
+        *(
+            Within(metric="forgetting", where=TUNED | {"task": t.name}, above=0.0, paper="control")
+            for t in targets[:2]
+        ),
     ],
 )

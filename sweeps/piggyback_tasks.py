@@ -1,8 +1,10 @@
 """Do masks over a frozen network do what fine-tuning it does, and for which tasks do they not?
 
-Piggyback (Mallya, Davis, Lazebnik 2018): a network trained on Fashion-MNIST, once without and once with batch norm, and five tasks of 2,000 training
-images each at 14 x 14 pixels. MNIST and inverted Fashion-MNIST are near to the base; KMNIST, Fashion-MNIST with its pixels permuted, and Omniglot's
-242 characters are far from it. Beside the masks: a classifier only, fine-tuning, batch norm only, and masks of equal density that nobody learned.
+Piggyback (Mallya, Davis, Lazebnik 2018): a network trained on Fashion-MNIST, once without and once
+with batch norm, and five tasks of 2,000 training images each at 14 x 14 pixels. MNIST and inverted
+Fashion-MNIST are near to the base; KMNIST, Fashion-MNIST with its pixels permuted, and Omniglot's
+242 characters are far from it. Beside the masks: a classifier only, fine-tuning, batch norm only,
+and masks of equal density that nobody learned.
 """
 
 from methods.batch_norm_only import BatchNormOnly
@@ -11,10 +13,10 @@ from methods.feature_extraction import FeatureExtraction
 from methods.fine_tune import FineTune
 from methods.networks import resnet8, small_vgg
 from methods.piggyback import Piggyback
-from orchestrator.claims import GainHigher, Higher, Recovered, Related, Within
-from orchestrator.data import parquet, torchvision_set
-from orchestrator.grid import product, union
-from orchestrator.sweep import Sweep
+from orchestrator.analysis.claims import GainHigher, Higher, Recovered, Related, Within
+from orchestrator.spec.datasets import parquet, torchvision_set
+from orchestrator.spec.grid import product, union
+from orchestrator.spec.sweep import Sweep
 
 fashion = torchvision_set("FashionMNIST")
 base = fashion.resized(14).images(limit=10_000).validation(0.1).named("fashion")
@@ -58,7 +60,10 @@ sweep = Sweep(
             seed=range(5),
         ),
         product(
-            union(Piggyback.grid(epochs=15, base=trained, norm=["full"]), BatchNormOnly.grid(epochs=15, base=trained)),
+            union(
+                Piggyback.grid(epochs=15, base=trained, norm=["full"]),
+                BatchNormOnly.grid(epochs=15, base=trained),
+            ),
             network=resnet8(),
             tasks=one_by_one,
             seed=range(5),
@@ -70,32 +75,94 @@ sweep = Sweep(
             seed=range(5),
         ),
         product(
-            Piggyback.grid(epochs=15, base=trained, norm=["frozen"]), network=[small_vgg(), resnet8()], tasks=(base, *targets.values()), seed=range(5)
+            Piggyback.grid(epochs=15, base=trained, norm=["frozen"]),
+            network=[small_vgg(), resnet8()],
+            tasks=(base, *targets.values()),
+            seed=range(5),
         ),
     ),
     expect=240,
     claims=[
-        *(Higher(metric="accuracy", where=MASKS | n | at(t), than=CLASSIFIER | n | at(t), paper="P4") for n in (VGG, RESNET) for t in targets),
         *(
-            Recovered(metric="accuracy", where=MASKS, floor=CLASSIFIER, ceiling=TUNED, above=0.7, at=n | at(t), paper="P4")
+            Higher(
+                metric="accuracy", where=MASKS | n | at(t), than=CLASSIFIER | n | at(t), paper="P4"
+            )
+            for n in (VGG, RESNET)
+            for t in targets
+        ),
+        *(
+            Recovered(
+                metric="accuracy",
+                where=MASKS,
+                floor=CLASSIFIER,
+                ceiling=TUNED,
+                above=0.7,
+                at=n | at(t),
+                paper="P4",
+            )
             for n in (VGG, RESNET)
             for t in near
         ),
-        *(Higher(metric="accuracy", where=MASKS | VGG | at(t), than=TUNED | VGG | at(t), by=-0.01, paper="P4") for t in targets),
-        *(Higher(metric="accuracy", where=NORMS | RESNET | at(t), than=MASKS | RESNET | at(t), paper="P5") for t in targets),
-        GainHigher(metric="accuracy", gain=NORMS | RESNET, without=MASKS | RESNET, where=at(*far), than=at(*near), paper="P5"),
         *(
-            Related(metric="zeroed", axis="tasks", where=MASKS | n, how="against", other="accuracy", at=CLASSIFIER | n, paper="P8")
+            Higher(
+                metric="accuracy",
+                where=MASKS | VGG | at(t),
+                than=TUNED | VGG | at(t),
+                by=-0.01,
+                paper="P4",
+            )
+            for t in targets
+        ),
+        *(
+            Higher(
+                metric="accuracy",
+                where=NORMS | RESNET | at(t),
+                than=MASKS | RESNET | at(t),
+                paper="P5",
+            )
+            for t in targets
+        ),
+        GainHigher(
+            metric="accuracy",
+            gain=NORMS | RESNET,
+            without=MASKS | RESNET,
+            where=at(*far),
+            than=at(*near),
+            paper="P5",
+        ),
+        *(
+            Related(
+                metric="zeroed",
+                axis="tasks",
+                where=MASKS | n,
+                how="against",
+                other="accuracy",
+                at=CLASSIFIER | n,
+                paper="P8",
+            )
             for n in (VGG, RESNET)
         ),
-        *(Within(metric="late_bias", where=MASKS | n | at(*targets), above=0.0, paper="P8") for n in (VGG, RESNET)),
         *(
-            Higher(metric="accuracy", where=MASKS | VGG | at(t), than={"method": "control_masks", "by": by} | VGG | at(t), paper="control")
+            Within(metric="late_bias", where=MASKS | n | at(*targets), above=0.0, paper="P8")
+            for n in (VGG, RESNET)
+        ),
+        *(
+            Higher(
+                metric="accuracy",
+                where=MASKS | VGG | at(t),
+                than={"method": "control_masks", "by": by} | VGG | at(t),
+                paper="control",
+            )
             for by in ("random", "magnitude")
             for t in ("inverted", "kmnist", "permuted")
         ),
         *(
-            Higher(metric="accuracy", where=NORMS | RESNET | at(t), than={"method": "batch_norm_only"} | RESNET | at(t), paper="control")
+            Higher(
+                metric="accuracy",
+                where=NORMS | RESNET | at(t),
+                than={"method": "batch_norm_only"} | RESNET | at(t),
+                paper="control",
+            )
             for t in targets
         ),
     ],

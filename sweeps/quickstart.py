@@ -1,15 +1,16 @@
 """Does the place of the split decide how compatible two networks become?
 
-Two small residual networks learn to read overlapping sets of handwritten digits, from disjoint images. Then each is cut in two, and the front of one
-is joined to the back of the other. Compatible Features (Gygli et al. 2020) on scikit-learn's digits: a few minutes on a laptop without a GPU.
+Two small residual networks learn to read overlapping sets of handwritten digits, from disjoint
+images. Then each is cut in two, and the front of one is joined to the back of the other. Compatible
+Features (Gygli et al. 2020) on scikit-learn's digits: a few minutes on a laptop without a GPU.
 """
 
 from methods.compatible_features import CompatibleFeatures
 from methods.networks import resnet8
 from methods.recombine import Recombine
-from orchestrator.data import digits
-from orchestrator.grid import product
-from orchestrator.sweep import Sweep
+from orchestrator.spec.datasets import digits
+from orchestrator.spec.grid import product
+from orchestrator.spec.sweep import Sweep
 
 networks = CompatibleFeatures.grid(
     ingredients=[(), ("rotation",), ("common",), ("identical",)],

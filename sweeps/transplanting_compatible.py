@@ -1,16 +1,17 @@
 """Do networks that were trained to be compatible still need an adapter?
 
-Network Transplanting (Zhang et al. 2018) meets Compatible Features (Gygli et al. 2020): the networks of two garments are trained together, with what
-makes features compatible, and joined with and without an adapter; 14 x 14 pixels.
+Network Transplanting (Zhang et al. 2018) meets Compatible Features (Gygli et al. 2020): the
+networks of two garments are trained together, with what makes features compatible, and joined with
+and without an adapter; 14 x 14 pixels.
 """
 
 from methods.compatible_features import CompatibleFeatures
 from methods.network_transplanting import NetworkTransplanting
 from methods.networks import small_vgg
-from orchestrator.claims import Equal, Higher, Within
-from orchestrator.data import torchvision_set
-from orchestrator.grid import product
-from orchestrator.sweep import Sweep
+from orchestrator.analysis.claims import Equal, Higher, Within
+from orchestrator.spec.datasets import torchvision_set
+from orchestrator.spec.grid import product
+from orchestrator.spec.sweep import Sweep
 
 fashion = torchvision_set("FashionMNIST").resized(14)
 BACKGROUND = (5, 6, 7, 8, 9)
@@ -18,7 +19,11 @@ WAYS: list[tuple[str, ...]] = [(), ("common",), ("identical",), ("rotation", "co
 
 pretrain = fashion.classes(*BACKGROUND).images(limit=4000).named("pretrain")
 host, *guests = [
-    fashion.classes(number, *BACKGROUND).binary(number, called="category").images(limit=2400).validation(0.25).named(f"garment{number}")
+    fashion.classes(number, *BACKGROUND)
+    .binary(number, called="category")
+    .images(limit=2400)
+    .validation(0.25)
+    .named(f"garment{number}")
     for number in range(4)
 ]
 
@@ -33,7 +38,12 @@ sweep = Sweep(
     question=__doc__,
     cells=product(
         NetworkTransplanting.grid(
-            split="stage2", jointly=CompatibleFeatures.grid(ingredients=WAYS, split="stage2", epochs=10, lr=0.03, batch=32), depth=[0, 3], steps=400
+            split="stage2",
+            jointly=CompatibleFeatures.grid(
+                ingredients=WAYS, split="stage2", epochs=10, lr=0.03, batch=32
+            ),
+            depth=[0, 3],
+            steps=400,
         ),
         network=small_vgg(),
         tasks=[(pretrain, host, guest) for guest in guests],
@@ -41,8 +51,26 @@ sweep = Sweep(
     ),
     expect=72,
     claims=[
-        *(Within(metric="gap", where=at(way, 0), below=0.02, paper="no adapter needed") for way in ("common", "identical")),
-        *(Higher(metric="balanced_error", pairs=PAIRS, where=at(way, 0), than=at(way, 3), paper="an adapter helps") for way in ("none", "common")),
-        Equal(metric="balanced_error", where=at("common", 0), than=at("none", 3), within=0.02, paper="either way"),
+        *(
+            Within(metric="gap", where=at(way, 0), below=0.02, paper="no adapter needed")
+            for way in ("common", "identical")
+        ),
+        *(
+            Higher(
+                metric="balanced_error",
+                pairs=PAIRS,
+                where=at(way, 0),
+                than=at(way, 3),
+                paper="an adapter helps",
+            )
+            for way in ("none", "common")
+        ),
+        Equal(
+            metric="balanced_error",
+            where=at("common", 0),
+            than=at("none", 3),
+            within=0.02,
+            paper="either way",
+        ),
     ],
 )

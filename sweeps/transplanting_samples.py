@@ -1,8 +1,10 @@
-"""How many images does it take to join a category's network to a task module that never saw the category?
+"""How many images does it take to join a category's network to a task module that never saw the
+category?
 
-Network Transplanting (Zhang, Yang, Yu, Wu 2018): back-distillation without and with samples against labels, distillation of outputs, and no adapter.
-Classification: three garments against five others, with the task module of a fourth; 14 x 14 pixels. Segmentation: the same garments pasted on
-textured canvases, 16 x 16 pixels, which pixels are the garment's.
+Network Transplanting (Zhang, Yang, Yu, Wu 2018): back-distillation without and with samples against
+labels, distillation of outputs, and no adapter. Classification: three garments against five others,
+with the task module of a fourth; 14 x 14 pixels. Segmentation: the same garments pasted on textured
+canvases, 16 x 16 pixels, which pixels are the garment's.
 """
 
 from typing import Any
@@ -10,11 +12,11 @@ from typing import Any
 from methods.fine_tune import FineTune
 from methods.network_transplanting import NetworkTransplanting
 from methods.networks import small_fcn, small_vgg
-from orchestrator.claims import Higher, Within
-from orchestrator.data import pasted, torchvision_set
-from orchestrator.grid import Grid, product, union
-from orchestrator.sweep import Sweep
-from orchestrator.task import Task
+from orchestrator.analysis.claims import Higher, Within
+from orchestrator.spec.datasets import pasted, torchvision_set
+from orchestrator.spec.grid import Grid, product, union
+from orchestrator.spec.sweep import Sweep
+from orchestrator.spec.task import Task
 
 fashion = torchvision_set("FashionMNIST")
 BACKGROUND, HOST, GUESTS = (5, 6, 7, 8, 9), 0, (1, 2, 3)
@@ -23,17 +25,39 @@ SAMPLES = (10, 20, 50, 100)
 
 def told(category: int) -> Task:
     """A garment against the background."""
-    return fashion.classes(category, *BACKGROUND).binary(category, called="category").resized(14).images(limit=2400).validation(0.25)
+    return (
+        fashion.classes(category, *BACKGROUND)
+        .binary(category, called="category")
+        .resized(14)
+        .images(limit=2400)
+        .validation(0.25)
+    )
 
 
 def found(*garments: int) -> Task:
     """Which pixels are a garment's."""
-    return pasted(fashion).classes(*garments).foreground().resized(16).images(limit=800).validation(0.25)
+    return (
+        pasted(fashion)
+        .classes(*garments)
+        .foreground()
+        .resized(16)
+        .images(limit=800)
+        .validation(0.25)
+    )
 
 
 def adapters(**settings: Any) -> Grid:
-    given = {"split": ["stage2"], "depth": [3], "gradients": ["none"], "labels": ["none"], "samples": [0], **settings}
-    return NetworkTransplanting.grid(specific=FineTune(epochs=10, lr=0.03, batch=32), steps=400, **given)
+    given = {
+        "split": ["stage2"],
+        "depth": [3],
+        "gradients": ["none"],
+        "labels": ["none"],
+        "samples": [0],
+        **settings,
+    }
+    return NetworkTransplanting.grid(
+        specific=FineTune(epochs=10, lr=0.03, batch=32), steps=400, **given
+    )
 
 
 classification = union(
@@ -56,7 +80,10 @@ segmentation = union(
     adapters(gradients=["noise", "none"], labels=["direct"], samples=[10, 100]),
 )
 
-CLS, SEG = ({"network": network, "split": "stage2", "everything": "-"} for network in ("small_vgg", "small_fcn"))
+CLS, SEG = (
+    {"network": network, "split": "stage2", "everything": "-"}
+    for network in ("small_vgg", "small_fcn")
+)
 
 
 def at(gradients: str, labels: str, samples: int, depth: int = 3) -> dict[str, str]:
@@ -74,7 +101,11 @@ sweep = Sweep(
             classification,
             network=small_vgg(),
             tasks=[
-                (fashion.classes(*BACKGROUND).resized(14).images(limit=4000).named("pretrain"), told(HOST).named("host"), told(c).named(f"guest{c}"))
+                (
+                    fashion.classes(*BACKGROUND).resized(14).images(limit=4000).named("pretrain"),
+                    told(HOST).named("host"),
+                    told(c).named(f"guest{c}"),
+                )
                 for c in GUESTS
             ],
             seed=range(3),
@@ -82,7 +113,14 @@ sweep = Sweep(
         product(
             segmentation,
             network=small_fcn(),
-            tasks=[(found(*BACKGROUND).named("pretrain"), found(HOST).named("host"), found(c).named(f"guest{c}")) for c in GUESTS],
+            tasks=[
+                (
+                    found(*BACKGROUND).named("pretrain"),
+                    found(HOST).named("host"),
+                    found(c).named(f"guest{c}"),
+                )
+                for c in GUESTS
+            ],
             seed=range(3),
         ),
     ),
@@ -90,35 +128,89 @@ sweep = Sweep(
     claims=[
         # Asked after the first results were seen: a shallow adapter serves both sides better.
         Higher(
-            metric="balanced_error", pairs=PAIRS, where=CLS | at("none", "direct", 100, 1), than=CLS | at("noise", "none", 0, 1), paper="T1, depth 1"
+            metric="balanced_error",
+            pairs=PAIRS,
+            where=CLS | at("none", "direct", 100, 1),
+            than=CLS | at("noise", "none", 0, 1),
+            paper="T1, depth 1",
         ),
         *(
-            Higher(metric="balanced_error", pairs=PAIRS, where=CLS | at("none", how, n), than=CLS | ZERO, paper="T1" if n == 100 else "T5")
+            Higher(
+                metric="balanced_error",
+                pairs=PAIRS,
+                where=CLS | at("none", how, n),
+                than=CLS | ZERO,
+                paper="T1" if n == 100 else "T5",
+            )
             for n in (100, 10, 20)
             for how in ("direct", "distill")
         ),
         *(
-            Higher(metric="balanced_error", pairs=PAIRS, where=CLS | at("none", how, n), than=CLS | at("noise", "direct", n), paper="T2")
+            Higher(
+                metric="balanced_error",
+                pairs=PAIRS,
+                where=CLS | at("none", how, n),
+                than=CLS | at("noise", "direct", n),
+                paper="T2",
+            )
             for n in SAMPLES
             for how in ("direct", "distill", "both")
         ),
         *(
             Higher(
-                metric="balanced_error", pairs=PAIRS, where=CLS | at("none", "direct", n, 3), than=CLS | at("none", "direct", n, 1), paper="T5, depth"
+                metric="balanced_error",
+                pairs=PAIRS,
+                where=CLS | at("none", "direct", n, 3),
+                than=CLS | at("none", "direct", n, 1),
+                paper="T5, depth",
             )
             for n in (10, 20)
         ),
         *(Within(metric="retention", where=task, below=1e-12, paper="T3") for task in (CLS, SEG)),
-        *(Within(metric="balanced_error", where=CLS | at("none", "none", 0, depth), above=0.4, paper="T6") for depth in (0, 3)),
-        Higher(metric="balanced_error", pairs=PAIRS, where=CLS | at("none", "synthetic", 0), than=CLS | ZERO, paper="outputs"),
         *(
-            Higher(metric="balanced_error", pairs=PAIRS, where=SEG | at("none", "direct", n), than=SEG | ZERO, paper="T1" if n == 100 else "T5")
+            Within(
+                metric="balanced_error",
+                where=CLS | at("none", "none", 0, depth),
+                above=0.4,
+                paper="T6",
+            )
+            for depth in (0, 3)
+        ),
+        Higher(
+            metric="balanced_error",
+            pairs=PAIRS,
+            where=CLS | at("none", "synthetic", 0),
+            than=CLS | ZERO,
+            paper="outputs",
+        ),
+        *(
+            Higher(
+                metric="balanced_error",
+                pairs=PAIRS,
+                where=SEG | at("none", "direct", n),
+                than=SEG | ZERO,
+                paper="T1" if n == 100 else "T5",
+            )
             for n in (100, 10)
         ),
         *(
-            Higher(metric="balanced_error", pairs=PAIRS, where=SEG | at("none", "direct", n), than=SEG | at("noise", "direct", n), paper="T2")
+            Higher(
+                metric="balanced_error",
+                pairs=PAIRS,
+                where=SEG | at("none", "direct", n),
+                than=SEG | at("noise", "direct", n),
+                paper="T2",
+            )
             for n in (10, 100)
         ),
-        *(Within(metric="balanced_error", where=SEG | at("none", "none", 0, depth), above=0.4, paper="T6") for depth in (0, 3)),
+        *(
+            Within(
+                metric="balanced_error",
+                where=SEG | at("none", "none", 0, depth),
+                above=0.4,
+                paper="T6",
+            )
+            for depth in (0, 3)
+        ),
     ],
 )

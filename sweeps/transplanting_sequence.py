@@ -1,16 +1,17 @@
-"""Can categories be joined to one task module one after another, whichever of them brought the module?
+"""Can categories be joined to one task module one after another, whichever of them brought the
+module?
 
-Network Transplanting (Zhang, Yang, Yu, Wu 2018): five garments against five others at 14 x 14 pixels. Each brings the task module once, and
-the others are joined to it without a sample, in turn.
+Network Transplanting (Zhang, Yang, Yu, Wu 2018): five garments against five others at 14 x 14
+pixels. Each brings the task module once, and the others are joined to it without a sample, in turn.
 """
 
 from methods.fine_tune import FineTune
 from methods.network_transplanting import NetworkTransplanting
 from methods.networks import small_vgg
-from orchestrator.claims import Equal, Within
-from orchestrator.data import torchvision_set
-from orchestrator.grid import product
-from orchestrator.sweep import Sweep
+from orchestrator.analysis.claims import Equal, Within
+from orchestrator.spec.datasets import torchvision_set
+from orchestrator.spec.grid import product
+from orchestrator.spec.sweep import Sweep
 
 fashion = torchvision_set("FashionMNIST").resized(14)
 BACKGROUND = (5, 6, 7, 8, 9)
@@ -18,22 +19,32 @@ NAMES = ("shirt", "trouser", "pullover", "dress", "coat")
 
 pretrain = fashion.classes(*BACKGROUND).images(limit=4000).named("pretrain")
 categories = [
-    fashion.classes(number, *BACKGROUND).binary(number, called="category").images(limit=2400).validation(0.25).named(name)
+    fashion.classes(number, *BACKGROUND)
+    .binary(number, called="category")
+    .images(limit=2400)
+    .validation(0.25)
+    .named(name)
     for number, name in enumerate(NAMES)
 ]
 
 sweep = Sweep(
     question=__doc__,
     cells=product(
-        NetworkTransplanting.grid(split="stage2", specific=FineTune(epochs=10, lr=0.03, batch=32), steps=400),
+        NetworkTransplanting.grid(
+            split="stage2", specific=FineTune(epochs=10, lr=0.03, batch=32), steps=400
+        ),
         network=small_vgg(),
-        tasks=[(pretrain, *categories[first:], *categories[:first]) for first in range(len(categories))],
+        tasks=[
+            (pretrain, *categories[first:], *categories[:first]) for first in range(len(categories))
+        ],
         seed=range(3),
     ),
     expect=15,
     claims=[
         Within(metric="retention", where={}, below=1e-12, paper="T3"),
-        Equal(metric="error_at", where={"place": "4"}, than={"place": "1"}, within=0.02, paper="T4"),
+        Equal(
+            metric="error_at", where={"place": "4"}, than={"place": "1"}, within=0.02, paper="T4"
+        ),
         Within(metric="gap", where={}, below=0.05, paper="T4"),
     ],
 )

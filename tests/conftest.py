@@ -1,4 +1,6 @@
-"""Shared fixtures. Every test gets a home of its own; Ray and MLflow are the real ones, private to the test run."""
+"""Shared fixtures. Every test gets a home of its own; Ray and MLflow are the real ones, private to
+the test run.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,9 @@ import tempfile
 from pathlib import Path
 
 # Ray reads these when it starts; its workers find the sample methods by this path.
-os.environ["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parent / "samples"), *filter(None, [os.environ.get("PYTHONPATH")])])
+os.environ["PYTHONPATH"] = os.pathsep.join(
+    [str(Path(__file__).parent / "samples"), *filter(None, [os.environ.get("PYTHONPATH")])]
+)
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
 os.environ.pop("RAY_ADDRESS", None)
 for name in ("SPOLIA_HOME", "SPOLIA_STORE", "SPOLIA_TRACKING", "SPOLIA_DATA", "SPOLIA_SITE"):
@@ -18,7 +22,7 @@ for name in ("SPOLIA_HOME", "SPOLIA_STORE", "SPOLIA_TRACKING", "SPOLIA_DATA", "S
 
 import pytest  # noqa: E402
 
-from orchestrator.store import Store  # noqa: E402
+from orchestrator.store.store import Store  # noqa: E402
 
 # Decoded images of the whole test run, out of the user's own cache.
 os.environ["SPOLIA_CACHE"] = tempfile.mkdtemp(prefix="spolia-test-cache-")
@@ -36,7 +40,9 @@ def store(tmp_path: Path) -> Store:
 
 @pytest.fixture
 def spolia(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path):
-    """Runs the command line in this process, in an empty folder: (exit status, standard output, standard error)."""
+    """Runs the command line in this process, in an empty folder: (exit status, standard output,
+    standard error).
+    """
     from orchestrator import cli
 
     monkeypatch.chdir(tmp_path)
@@ -68,9 +74,9 @@ def sweep_file(tmp_path: Path):
             "from methods.fine_tune import FineTune\n"
             "from methods.networks import resnet8, small_vgg\n"
             "from methods.recombine import Recombine\n"
-            "from orchestrator.data import digits, torchvision_set\n"
-            "from orchestrator.grid import product, union, zipped\n"
-            "from orchestrator.sweep import Sweep\n"
+            "from orchestrator.spec.datasets import digits, torchvision_set\n"
+            "from orchestrator.spec.grid import product, union, zipped\n"
+            "from orchestrator.spec.sweep import Sweep\n"
             "from sample_methods import *\n"
             f"{before}\n"
             f"sweep = Sweep(question=__doc__, cells={cells}, expect={expect})\n"
@@ -98,10 +104,17 @@ def _s3_server():
 
     server = ThreadedMotoServer(port=0, verbose=False)
     server.start()
-    os.environ.update(AWS_ACCESS_KEY_ID="test", AWS_SECRET_ACCESS_KEY="test", AWS_EC2_METADATA_DISABLED="true", AWS_DEFAULT_REGION="us-east-1")
+    os.environ.update(
+        AWS_ACCESS_KEY_ID="test",
+        AWS_SECRET_ACCESS_KEY="test",
+        AWS_EC2_METADATA_DISABLED="true",
+        AWS_DEFAULT_REGION="us-east-1",
+    )
     host, port = server.get_host_and_port()
     where = f"{host}:{port}"
-    fs.S3FileSystem(endpoint_override=where, scheme="http", region="us-east-1", allow_bucket_creation=True).create_dir("bucket")
+    fs.S3FileSystem(
+        endpoint_override=where, scheme="http", region="us-east-1", allow_bucket_creation=True
+    ).create_dir("bucket")
     yield where
     server.stop()
 
@@ -109,7 +122,9 @@ def _s3_server():
 @pytest.fixture
 def s3(_s3_server, tmp_path) -> str:
     """The address of an empty place on it, a new one for each test."""
-    return f"s3://bucket/{tmp_path.name}?endpoint_override={_s3_server}&scheme=http&region=us-east-1"
+    return (
+        f"s3://bucket/{tmp_path.name}?endpoint_override={_s3_server}&scheme=http&region=us-east-1"
+    )
 
 
 @pytest.fixture

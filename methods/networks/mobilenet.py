@@ -1,4 +1,6 @@
-"""A small network in the manner of MobileNetV2 (Sandler et al. 2018, arXiv:1801.04381): inverted residuals with depthwise convolutions."""
+"""A small network in the manner of MobileNetV2 (Sandler et al. 2018, arXiv:1801.04381): inverted
+residuals with depthwise convolutions.
+"""
 
 from __future__ import annotations
 
@@ -6,19 +8,28 @@ from typing import cast
 
 from torch import Tensor, nn
 
-from orchestrator.network import Blocks, Network
-from orchestrator.trial import NetworkSpec
+from orchestrator.parts.network import Blocks, Network
+from orchestrator.spec.trial import NetworkSpec
 
 
 class InvertedResidual(nn.Module):
-    """1x1 convolution to `expansion` times the channels, 3x3 depthwise, 1x1 to `width` without activation; a shortcut where the shape stays."""
+    """1x1 convolution to `expansion` times the channels, 3x3 depthwise, 1x1 to `width` without
+    activation; a shortcut where the shape stays.
+    """
 
     def __init__(self, channels: int, width: int, stride: int, expansion: int) -> None:
         super().__init__()
         wide = channels * expansion
-        self.layers = nn.Sequential(nn.Conv2d(channels, wide, 1, bias=False), nn.BatchNorm2d(wide), nn.ReLU6(),
-                                    nn.Conv2d(wide, wide, 3, stride, 1, groups=wide, bias=False), nn.BatchNorm2d(wide), nn.ReLU6(),
-                                    nn.Conv2d(wide, width, 1, bias=False), nn.BatchNorm2d(width))  # fmt: skip
+        self.layers = nn.Sequential(
+            nn.Conv2d(channels, wide, 1, bias=False),
+            nn.BatchNorm2d(wide),
+            nn.ReLU6(),
+            nn.Conv2d(wide, wide, 3, stride, 1, groups=wide, bias=False),
+            nn.BatchNorm2d(wide),
+            nn.ReLU6(),
+            nn.Conv2d(wide, width, 1, bias=False),
+            nn.BatchNorm2d(width),
+        )
         self.is_residual = stride == 1 and channels == width
 
     def forward(self, x: Tensor) -> Tensor:
@@ -27,11 +38,19 @@ class InvertedResidual(nn.Module):
 
 
 class SmallMobileNet(Network):
-    """Stem, three stages of two inverted residuals as wide as those of `ResNet`, of which the last two halve the resolution, pooling, classifier."""
+    """Stem, three stages of two inverted residuals as wide as those of `ResNet`, of which the last
+    two halve the resolution, pooling, classifier.
+    """
 
-    def __init__(self, *, width: int = 16, expansion: int = 3, channels: int = 3, classes: int = 10) -> None:
+    def __init__(
+        self, *, width: int = 16, expansion: int = 3, channels: int = 3, classes: int = 10
+    ) -> None:
         super().__init__()
-        stages: dict[str, nn.Module] = {"stem": nn.Sequential(nn.Conv2d(channels, width, 3, 1, 1, bias=False), nn.BatchNorm2d(width), nn.ReLU6())}
+        stages: dict[str, nn.Module] = {
+            "stem": nn.Sequential(
+                nn.Conv2d(channels, width, 3, 1, 1, bias=False), nn.BatchNorm2d(width), nn.ReLU6()
+            )
+        }
         before = width
         for number in (1, 2, 3):
             after = width * 2 ** (number - 1)
@@ -47,8 +66,19 @@ class SmallMobileNet(Network):
 
 
 def small_mobilenet(*, width: int = 16, expansion: int = 3) -> NetworkSpec:
-    """Six inverted residuals; 53 thousand parameters at width 16. Split points: stem, each block, each stage, pool."""
-    splits = ("stem", *(name for s in (1, 2, 3) for name in (f"stage{s}.block1", f"stage{s}")), "pool")
+    """Six inverted residuals; 53 thousand parameters at width 16. Split points: stem, each block,
+    each stage, pool.
+    """
+    splits = (
+        "stem",
+        *(name for s in (1, 2, 3) for name in (f"stage{s}.block1", f"stage{s}")),
+        "pool",
+    )
     settings = (("width", width), ("expansion", expansion))
-    return NetworkSpec(name="small_mobilenet", path="methods.networks.mobilenet:SmallMobileNet", settings=settings,
-                       defaults=(("width", 16), ("expansion", 3)), splits=splits)  # fmt: skip
+    return NetworkSpec(
+        name="small_mobilenet",
+        path="methods.networks.mobilenet:SmallMobileNet",
+        settings=settings,
+        defaults=(("width", 16), ("expansion", 3)),
+        splits=splits,
+    )

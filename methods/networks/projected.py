@@ -1,4 +1,6 @@
-"""Any network with features of one agreed shape, so that networks of different architectures can be cut at one place and joined."""
+"""Any network with features of one agreed shape, so that networks of different architectures can be
+cut at one place and joined.
+"""
 
 from __future__ import annotations
 
@@ -8,69 +10,117 @@ from typing import Any
 from torch import Tensor, nn
 
 from orchestrator.errors import InputError, nearest
-from orchestrator.network import Network
-from orchestrator.trial import NetworkSpec, locate
+from orchestrator.parts.network import Network
+from orchestrator.spec.trial import NetworkSpec, locate
 
 COMMON = "common"
 
 
 class Projected(Network):
-    """The stages of the network `of` up to the split point `behind`; then `common`: adaptive average pooling to `size` x `size`, a 1x1 convolution to
-    `features` channels, batch norm, ReLU; then pooling and a linear classifier.
+    """The stages of the network `of` up to the split point `behind`; then `common`: adaptive
+    average pooling to `size` x `size`, a 1x1 convolution to `features` channels, batch norm, ReLU;
+    then pooling and a linear classifier.
 
-    The projection belongs to the extractor (Gygli et al. 2020, as our specification reconstructs their third application). `of` is `module:Class` of
-    the network, `inner` its settings.
+    The projection belongs to the extractor (Gygli et al. 2020, as our specification reconstructs
+    their third application). `of` is `module:Class` of the network, `inner` its settings.
     """
 
     def __init__(
-        self, *, of: str, inner: dict[str, Any], behind: str, features: int = 64, size: int = 4, channels: int = 3, classes: int = 10
+        self,
+        *,
+        of: str,
+        inner: dict[str, Any],
+        behind: str,
+        features: int = 64,
+        size: int = 4,
+        channels: int = 3,
+        classes: int = 10,
     ) -> None:
         super().__init__()
         network: Network = locate(of)(**inner, channels=channels, classes=2)
         shape = network.shape(behind, (channels, 64, 64))
         if len(shape) != 3:
-            raise InputError(f"{type(network).__name__} has features of shape {shape} behind {behind!r}; a projection needs height and width")
+            raise InputError(
+                f"{type(network).__name__} has features of shape {shape} behind {behind!r}; a projection needs height and width"
+            )
         convolution = nn.Conv2d(shape[0], features, 1, bias=False)
         nn.init.kaiming_normal_(convolution.weight, mode="fan_out", nonlinearity="relu")
         self.set_stages(
             {
                 **_stages(network, behind),
-                COMMON: nn.Sequential(nn.AdaptiveAvgPool2d(size), convolution, nn.BatchNorm2d(features), nn.ReLU()),
+                COMMON: nn.Sequential(
+                    nn.AdaptiveAvgPool2d(size), convolution, nn.BatchNorm2d(features), nn.ReLU()
+                ),
                 "pool": nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten()),
                 "classifier": nn.Linear(features, classes),
             }
         )
 
     def pretrained(self) -> Mapping[str, Tensor] | None:
-        """Trained weights of the network that is projected, where it starts from any; the projection itself is always as drawn."""
-        network: Network = locate(self.config["of"])(**self.config["inner"], channels=self.config["channels"], classes=2)
+        """Trained weights of the network that is projected, where it starts from any; the
+        projection itself is always as drawn.
+        """
+        network: Network = locate(self.config["of"])(
+            **self.config["inner"], channels=self.config["channels"], classes=2
+        )
         trained = network.pretrained()
         if trained is None:
             return None
         network.take(trained)
         found = nn.ModuleDict(_stages(network, self.config["behind"])).state_dict()
-        return {name: found.get(name, value) for name, value in self.state_dict().items() if not name.startswith("classifier.")}
+        return {
+            name: found.get(name, value)
+            for name, value in self.state_dict().items()
+            if not name.startswith("classifier.")
+        }
 
 
 def _stages(network: Network, behind: str) -> dict[str, nn.Module]:
-    """What lies before a split point. Names of modules have no dot, so a block is `stage1_block1` here."""
+    """What lies before a split point. Names of modules have no dot, so a block is `stage1_block1`
+    here.
+    """
     pieces = network.pieces()
     names = list(pieces)
     return {name.replace(".", "_"): pieces[name] for name in names[: names.index(behind) + 1]}
 
 
-def projected(network: NetworkSpec, *, behind: str, features: int = 64, size: int = 4) -> NetworkSpec:
-    """A network cut behind one of its split points, with features of `features` x `size` x `size` at a new one, `common`, and a linear classifier.
+def projected(
+    network: NetworkSpec, *, behind: str, features: int = 64, size: int = 4
+) -> NetworkSpec:
+    """A network cut behind one of its split points, with features of `features` x `size` x `size`
+    at a new one, `common`, and a linear classifier.
 
     Raises InputError for a split point that the network lacks.
     """
     if behind not in network.splits:
-        raise InputError(f"projected({network.name}): there is no split point {behind!r}. {nearest(behind, network.splits)}")
+        raise InputError(
+            f"projected({network.name}): there is no split point {behind!r}. {nearest(behind, network.splits)}"
+        )
     if features < 1 or size < 1:
-        raise InputError(f"projected({network.name}): features={features} and size={size} leave nothing")
+        raise InputError(
+            f"projected({network.name}): features={features} and size={size} leave nothing"
+        )
     kept = [name.replace(".", "_") for name in network.splits[: network.splits.index(behind) + 1]]
-    # The name says which class it is; settings that are all at their defaults stay out of the key, as they do in the network's own.
-    fixed: tuple[tuple[str, Any], ...] = (("of", network.path), ("inner", dict(network.defaults)), ("features", 64), ("size", 4))
-    settings = (("of", network.path), ("inner", dict(network.settings)), ("behind", behind), ("features", features), ("size", size))
-    return NetworkSpec(name=f"projected_{network.name}", path="methods.networks.projected:Projected", settings=settings, defaults=fixed,
-                       splits=(*kept, COMMON, "pool"), revision=network.revision)  # fmt: skip
+    # The name says which class it is; settings that are all at their defaults stay out of the key,
+    # as they do in the network's own.
+    fixed: tuple[tuple[str, Any], ...] = (
+        ("of", network.path),
+        ("inner", dict(network.defaults)),
+        ("features", 64),
+        ("size", 4),
+    )
+    settings = (
+        ("of", network.path),
+        ("inner", dict(network.settings)),
+        ("behind", behind),
+        ("features", features),
+        ("size", size),
+    )
+    return NetworkSpec(
+        name=f"projected_{network.name}",
+        path="methods.networks.projected:Projected",
+        settings=settings,
+        defaults=fixed,
+        splits=(*kept, COMMON, "pool"),
+        revision=network.revision,
+    )

@@ -1,6 +1,8 @@
-"""CIFAR-style residual networks (He et al. 2016, arXiv:1512.03385, section 4.2): 6n+2 layers, three stages of n blocks.
+"""CIFAR-style residual networks (He et al. 2016, arXiv:1512.03385, section 4.2): 6n+2 layers, three
+stages of n blocks.
 
-Shortcuts where the shape changes are 1x1 convolutions with batch norm (option B); the paper's CIFAR networks use option A.
+Shortcuts where the shape changes are 1x1 convolutions with batch norm (option B); the paper's CIFAR
+networks use option A.
 """
 
 from __future__ import annotations
@@ -10,14 +12,16 @@ from typing import Literal, cast
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from orchestrator.network import Blocks, Network
-from orchestrator.trial import NetworkSpec
+from orchestrator.parts.network import Blocks, Network
+from orchestrator.spec.trial import NetworkSpec
 
 Init = Literal["he", "torch"]
 
 
 class Block(nn.Module):
-    """Two 3x3 convolutions with batch norm and a shortcut; ReLU after the sum, so a cut behind a block is bypassed by nothing."""
+    """Two 3x3 convolutions with batch norm and a shortcut; ReLU after the sum, so a cut behind a
+    block is bypassed by nothing.
+    """
 
     def __init__(self, channels: int, width: int, stride: int) -> None:
         super().__init__()
@@ -27,7 +31,9 @@ class Block(nn.Module):
         self.bn2 = nn.BatchNorm2d(width)
         self.shortcut: nn.Module = nn.Identity()
         if stride > 1 or channels != width:
-            self.shortcut = nn.Sequential(nn.Conv2d(channels, width, 1, stride, bias=False), nn.BatchNorm2d(width))
+            self.shortcut = nn.Sequential(
+                nn.Conv2d(channels, width, 1, stride, bias=False), nn.BatchNorm2d(width)
+            )
 
     def summed(self, x: Tensor) -> Tensor:
         """The sum before the last ReLU."""
@@ -39,20 +45,34 @@ class Block(nn.Module):
 
 
 class ResNet(Network):
-    """Stem, three stages of `blocks` blocks (`width`, 2 and 4 times `width` channels; the last two halve the resolution), pooling, classifier.
+    """Stem, three stages of `blocks` blocks (`width`, 2 and 4 times `width` channels; the last two
+    halve the resolution), pooling, classifier.
 
-    Convolutions are drawn as He et al. 2015 say (`init` = "he") or by torch's default ("torch"), whose
-    weights are about half as large behind the stem.
+    Convolutions are drawn as He et al. 2015 say (`init` = "he") or by torch's default ("torch"),
+    whose weights are about half as large behind the stem.
     """
 
-    def __init__(self, *, blocks: int = 1, width: int = 16, channels: int = 3, classes: int = 10, init: Init = "he") -> None:
+    def __init__(
+        self,
+        *,
+        blocks: int = 1,
+        width: int = 16,
+        channels: int = 3,
+        classes: int = 10,
+        init: Init = "he",
+    ) -> None:
         super().__init__()
-        stem = nn.Sequential(nn.Conv2d(channels, width, 3, 1, 1, bias=False), nn.BatchNorm2d(width), nn.ReLU())
+        stem = nn.Sequential(
+            nn.Conv2d(channels, width, 3, 1, 1, bias=False), nn.BatchNorm2d(width), nn.ReLU()
+        )
         stages: dict[str, nn.Module] = {"stem": stem}
         before = width
         for number in (1, 2, 3):
             after = width * 2 ** (number - 1)
-            sizes = [(before if i == 0 else after, 2 if i == 0 and number > 1 else 1) for i in range(blocks)]
+            sizes = [
+                (before if i == 0 else after, 2 if i == 0 and number > 1 else 1)
+                for i in range(blocks)
+            ]
             stages[f"stage{number}"] = Blocks(*(Block(c, after, stride) for c, stride in sizes))
             before = after
         stages["pool"] = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
@@ -64,12 +84,19 @@ class ResNet(Network):
 
 
 def cifar_resnet(blocks: int, *, width: int = 16, init: Init = "he") -> NetworkSpec:
-    """The residual network with 6 * blocks + 2 layers. Split points: stem, each block, each stage, pool."""
+    """The residual network with 6 * blocks + 2 layers. Split points: stem, each block, each stage,
+    pool.
+    """
     stages = [[*(f"stage{s}.block{b}" for b in range(1, blocks)), f"stage{s}"] for s in (1, 2, 3)]
     splits = ("stem", *(name for stage in stages for name in stage), "pool")
     settings = (("blocks", blocks), ("width", width), ("init", init))
-    return NetworkSpec(name=f"resnet{6 * blocks + 2}", path="methods.networks.resnet:ResNet", settings=settings,
-                       defaults=(("blocks", blocks), ("width", 16), ("init", "he")), splits=splits)  # fmt: skip
+    return NetworkSpec(
+        name=f"resnet{6 * blocks + 2}",
+        path="methods.networks.resnet:ResNet",
+        settings=settings,
+        defaults=(("blocks", blocks), ("width", 16), ("init", "he")),
+        splits=splits,
+    )
 
 
 def resnet8(*, width: int = 16, init: Init = "he") -> NetworkSpec:

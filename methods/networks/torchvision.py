@@ -1,7 +1,9 @@
-"""torchvision's classifiers by name, cut at split points that nothing bypasses; with pretrained weights where the user has the file.
+"""torchvision's classifiers by name, cut at split points that nothing bypasses; with pretrained
+weights where the user has the file.
 
-Residual networks (He et al. 2016, arXiv:1512.03385), VGG (Simonyan and Zisserman 2015, arXiv:1409.1556), MobileNetV2 (Sandler et al. 2018,
-arXiv:1801.04381), DenseNet (Huang et al. 2017, arXiv:1608.06993), as torchvision builds them. Nothing is ever downloaded.
+Residual networks (He et al. 2016, arXiv:1512.03385), VGG (Simonyan and Zisserman 2015,
+arXiv:1409.1556), MobileNetV2 (Sandler et al. 2018, arXiv:1801.04381), DenseNet (Huang et al. 2017,
+arXiv:1608.06993), as torchvision builds them. Nothing is ever downloaded.
 """
 
 from __future__ import annotations
@@ -18,36 +20,56 @@ from torch import Tensor, nn
 
 from orchestrator.data.sources import data_root
 from orchestrator.errors import DataError, InputError, nearest
-from orchestrator.network import Blocks, Network
-from orchestrator.trial import NetworkSpec
+from orchestrator.parts.network import Blocks, Network
+from orchestrator.spec.trial import NetworkSpec
 
-# How many blocks each of the four stages has: what planning has to know without importing torchvision.
-RESNETS = {"resnet18": (2, 2, 2, 2), "resnet34": (3, 4, 6, 3), "resnet50": (3, 4, 6, 3), "resnet101": (3, 4, 23, 3),
-           "wide_resnet50_2": (3, 4, 6, 3), "resnext50_32x4d": (3, 4, 6, 3)}  # fmt: skip
+# How many blocks each of the four stages has: what planning has to know without importing
+# torchvision.
+RESNETS = {
+    "resnet18": (2, 2, 2, 2),
+    "resnet34": (3, 4, 6, 3),
+    "resnet50": (3, 4, 6, 3),
+    "resnet101": (3, 4, 23, 3),
+    "wide_resnet50_2": (3, 4, 6, 3),
+    "resnext50_32x4d": (3, 4, 6, 3),
+}
 VGGS = ("vgg11", "vgg13", "vgg16", "vgg19", "vgg11_bn", "vgg13_bn", "vgg16_bn", "vgg19_bn")
 DENSENETS = ("densenet121", "densenet161", "densenet169", "densenet201")
 NAMES = (*RESNETS, *VGGS, "mobilenet_v2", *DENSENETS)
 
 
 def torchvision_network(name: str, *, weights: str | None = None) -> NetworkSpec:
-    """A network of torchvision's, for images of any size that it can take; `channels` and classes follow from the task.
+    """A network of torchvision's, for images of any size that it can take; `channels` and classes
+    follow from the task.
 
-    `weights` starts it from trained weights: `"NAME-HASH.pth"` as torchvision publishes them (`resnet50-11ad3fa6.pth`), looked for in `weights/` of
-    the data root and in torch's own cache. The hash is the beginning of the file's SHA-256 and is verified: it is what stands in the key. A file of
-    your own is named the same way. Trained weights want images of three channels; `task.rgb()` makes them of grey ones.
+    `weights` starts it from trained weights: `"NAME-HASH.pth"` as torchvision publishes them
+    (`resnet50-11ad3fa6.pth`), looked for in `weights/` of the data root and in torch's own cache.
+    The hash is the beginning of the file's SHA-256 and is verified: it is what stands in the key. A
+    file of your own is named the same way. Trained weights want images of three channels;
+    `task.rgb()` makes them of grey ones.
     """
     if name not in NAMES:
         raise InputError(f"no torchvision network {name!r} is known here. {nearest(name, NAMES)}")
     if weights is not None and not re.fullmatch(r"[\w.-]+-[0-9a-f]{8,64}\.pth", weights):
-        raise InputError(f"weights={weights!r} must be called NAME-HASH.pth, HASH being at least 8 hex digits of its SHA-256 (sha256sum FILE)")
+        raise InputError(
+            f"weights={weights!r} must be called NAME-HASH.pth, HASH being at least 8 hex digits of its SHA-256 (sha256sum FILE)"
+        )
     settings = (("name", name), ("weights", weights))
-    return NetworkSpec(name=name, path="methods.networks.torchvision:TorchvisionNetwork", settings=settings,
-                       defaults=(("name", name), ("weights", None)), splits=_splits(name))  # fmt: skip
+    return NetworkSpec(
+        name=name,
+        path="methods.networks.torchvision:TorchvisionNetwork",
+        settings=settings,
+        defaults=(("name", name), ("weights", None)),
+        splits=_splits(name),
+    )
 
 
 def _splits(name: str) -> tuple[str, ...]:
     if name in RESNETS:
-        blocks = [[*(f"stage{s}.block{b}" for b in range(1, count)), f"stage{s}"] for s, count in enumerate(RESNETS[name], start=1)]
+        blocks = [
+            [*(f"stage{s}.block{b}" for b in range(1, count)), f"stage{s}"]
+            for s, count in enumerate(RESNETS[name], start=1)
+        ]
         return ("stem", *(split for stage in blocks for split in stage), "pool")
     if name in VGGS:
         return (*(f"stage{s}" for s in range(1, 6)), "pool", "hidden")
@@ -57,9 +79,13 @@ def _splits(name: str) -> tuple[str, ...]:
 
 
 class TorchvisionNetwork(Network):
-    """One of torchvision's networks with our stages. torchvision's own code builds the layers; this only cuts them."""
+    """One of torchvision's networks with our stages. torchvision's own code builds the layers; this
+    only cuts them.
+    """
 
-    def __init__(self, *, name: str, weights: str | None = None, channels: int = 3, classes: int = 1000) -> None:
+    def __init__(
+        self, *, name: str, weights: str | None = None, channels: int = 3, classes: int = 1000
+    ) -> None:
         super().__init__()
         model = _model(name, classes)
         if channels != 3:
@@ -67,12 +93,16 @@ class TorchvisionNetwork(Network):
         self.set_stages(_stages(name)(model))
 
     def pretrained(self) -> Mapping[str, Tensor] | None:
-        """Trained weights under this network's names, less those of the classifier; None where none were asked for."""
+        """Trained weights under this network's names, less those of the classifier; None where none
+        were asked for.
+        """
         name, weights, channels = (self.config[k] for k in ("name", "weights", "channels"))
         if weights is None:
             return None
         if channels != 3:
-            raise DataError(f"{weights} was trained on three channels and the task has {channels}; use task.rgb()")
+            raise DataError(
+                f"{weights} was trained on three channels and the task has {channels}; use task.rgb()"
+            )
         state = torch.load(find_weights(weights), map_location="cpu", weights_only=True)
         donor = _model(name, len(next(v for k, v in reversed(state.items()) if v.ndim == 2)))
         donor.load_state_dict({_modern(k): v for k, v in state.items()})
@@ -81,7 +111,9 @@ class TorchvisionNetwork(Network):
 
 
 def find_weights(file: str) -> Path:
-    """The weights' file, its SHA-256 verified against its name. Raises DataError that lists where it was looked for."""
+    """The weights' file, its SHA-256 verified against its name. Raises DataError that lists where
+    it was looked for.
+    """
     root = data_root()
     torch_home = Path(os.environ.get("TORCH_HOME") or Path.home() / ".cache" / "torch")
     places = [*([root / "weights", root] if root else []), torch_home / "hub" / "checkpoints"]
@@ -90,9 +122,13 @@ def find_weights(file: str) -> Path:
             with open(path, "rb") as stream:
                 found = hashlib.file_digest(stream, "sha256").hexdigest()
             if not found.startswith(file.rsplit("-", 1)[1].removesuffix(".pth")):
-                raise DataError(f"{path} is damaged or another file: its SHA-256 begins {found[:8]}, its name says otherwise")
+                raise DataError(
+                    f"{path} is damaged or another file: its SHA-256 begins {found[:8]}, its name says otherwise"
+                )
             return path
-    raise DataError(f"there is no {file} in {', '.join(str(p) for p in places)}; weights are never downloaded, put the file there")
+    raise DataError(
+        f"there is no {file} in {', '.join(str(p) for p in places)}; weights are never downloaded, put the file there"
+    )
 
 
 def _model(name: str, classes: int) -> nn.Module:
@@ -108,7 +144,18 @@ def _replace_first_convolution(model: nn.Module, channels: int) -> None:
         for name, child in owner.named_children():
             if isinstance(child, nn.Conv2d):
                 bias = child.bias is not None
-                setattr(owner, name, nn.Conv2d(channels, child.out_channels, child.kernel_size, child.stride, child.padding, bias=bias))  # type: ignore[arg-type]
+                setattr(
+                    owner,
+                    name,
+                    nn.Conv2d(
+                        channels,
+                        child.out_channels,
+                        child.kernel_size,
+                        child.stride,
+                        child.padding,
+                        bias=bias,
+                    ),
+                )  # type: ignore[arg-type]
                 return
 
 
@@ -118,13 +165,29 @@ def _modern(key: str) -> str:
 
 
 def _stages(name: str) -> Callable[[Any], dict[str, nn.Module]]:
-    return _of_resnet if name in RESNETS else _of_vgg if name in VGGS else _of_mobilenet if name == "mobilenet_v2" else _of_densenet
+    return (
+        _of_resnet
+        if name in RESNETS
+        else _of_vgg
+        if name in VGGS
+        else _of_mobilenet
+        if name == "mobilenet_v2"
+        else _of_densenet
+    )
 
 
 def _of_resnet(m: Any) -> dict[str, nn.Module]:
-    stages = {f"stage{i}": Blocks(*layer.children()) for i, layer in enumerate((m.layer1, m.layer2, m.layer3, m.layer4), start=1)}
+    stages = {
+        f"stage{i}": Blocks(*layer.children())
+        for i, layer in enumerate((m.layer1, m.layer2, m.layer3, m.layer4), start=1)
+    }
     stem = nn.Sequential(m.conv1, m.bn1, m.relu, m.maxpool)
-    return {"stem": stem, **stages, "pool": nn.Sequential(m.avgpool, nn.Flatten()), "classifier": m.fc}
+    return {
+        "stem": stem,
+        **stages,
+        "pool": nn.Sequential(m.avgpool, nn.Flatten()),
+        "classifier": m.fc,
+    }
 
 
 def _of_vgg(m: Any) -> dict[str, nn.Module]:
@@ -133,21 +196,41 @@ def _of_vgg(m: Any) -> dict[str, nn.Module]:
         stages[-1].append(layer)
         if isinstance(layer, nn.MaxPool2d):
             stages.append([])
-    named = {f"stage{i}": nn.Sequential(*layers) for i, layers in enumerate(filter(None, stages), start=1)}
+    named = {
+        f"stage{i}": nn.Sequential(*layers)
+        for i, layers in enumerate(filter(None, stages), start=1)
+    }
     hidden = nn.Sequential(*list(m.classifier)[:-1])
-    return {**named, "pool": nn.Sequential(m.avgpool, nn.Flatten()), "hidden": hidden, "classifier": m.classifier[-1]}
+    return {
+        **named,
+        "pool": nn.Sequential(m.avgpool, nn.Flatten()),
+        "hidden": hidden,
+        "classifier": m.classifier[-1],
+    }
 
 
 def _of_mobilenet(m: Any) -> dict[str, nn.Module]:
     stem, *blocks, last = m.features
     pool = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), m.classifier[0])
-    return {"stem": stem, **{f"stage{i}": b for i, b in enumerate(blocks, start=1)}, "last": last, "pool": pool, "classifier": m.classifier[1]}
+    return {
+        "stem": stem,
+        **{f"stage{i}": b for i, b in enumerate(blocks, start=1)},
+        "last": last,
+        "pool": pool,
+        "classifier": m.classifier[1],
+    }
 
 
 def _of_densenet(m: Any) -> dict[str, nn.Module]:
     f = m.features
     stages: dict[str, nn.Module] = {"stem": nn.Sequential(f.conv0, f.norm0, f.relu0, f.pool0)}
     for i in (1, 2, 3):
-        stages[f"stage{i}"] = nn.Sequential(getattr(f, f"denseblock{i}"), getattr(f, f"transition{i}"))
+        stages[f"stage{i}"] = nn.Sequential(
+            getattr(f, f"denseblock{i}"), getattr(f, f"transition{i}")
+        )
     stages["stage4"] = nn.Sequential(f.denseblock4, f.norm5, nn.ReLU())
-    return {**stages, "pool": nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten()), "classifier": m.classifier}
+    return {
+        **stages,
+        "pool": nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten()),
+        "classifier": m.classifier,
+    }

@@ -1,6 +1,7 @@
 """The command `spolia`.
 
-Exit status: 0 all that was asked for is done; 1 something failed, is blocked or not tracked; 2 bad input; 130 interrupted.
+Exit status: 0 all that was asked for is done; 1 something failed, is blocked or not tracked; 2 bad
+input; 130 interrupted.
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ from orchestrator.cli import methods, runs, stores, sweeps
 from orchestrator.cli.options import BAD_INPUT, FAILED, INTERRUPTED, errors
 from orchestrator.errors import CorruptError, InputError, MethodError, SpoliaError, StoreError
 
-UsageError: Any = typer.BadParameter.__mro__[1]  # click's, which newer typers bring along under a private name
+UsageError: Any = typer.BadParameter.__mro__[
+    1
+]  # click's, which newer typers bring along under a private name
 
 app = typer.Typer(
     help="Sweeps of experiments on neural networks whose parts can be reused.\n\n"
@@ -38,7 +41,9 @@ app.add_typer(stores.data_app, name="data", rich_help_panel="What there is")
 
 def main() -> None:
     """The command's entry: errors as messages, not tracebacks."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a preempted driver stops like an interrupted one
+    signal.signal(
+        signal.SIGTERM, signal.default_int_handler
+    )  # a preempted driver stops like an interrupted one
     try:
         sys.exit(app(standalone_mode=False) or 0)
     except UsageError as error:
@@ -51,5 +56,7 @@ def main() -> None:
         sys.exit(INTERRUPTED)
     except SpoliaError as error:
         errors.print(Text(f"error: {error}", style="red"), soft_wrap=True)
-        wrong = isinstance(error, InputError | MethodError | StoreError) and not isinstance(error, CorruptError)
+        wrong = isinstance(error, InputError | MethodError | StoreError) and not isinstance(
+            error, CorruptError
+        )
         sys.exit(BAD_INPUT if wrong else FAILED)

@@ -13,17 +13,22 @@ from orchestrator.cli.options import console
 
 
 def _names(incomplete: str) -> list[str]:
-    from orchestrator.registry import discover
+    from orchestrator.spec.registry import discover
 
     return [name for name in discover() if name.startswith(incomplete)]
 
 
 def methods(
-    name: Annotated[str | None, typer.Argument(help="One method, with its axes.", show_default=False, autocompletion=_names)] = None,
+    name: Annotated[
+        str | None,
+        typer.Argument(
+            help="One method, with its axes.", show_default=False, autocompletion=_names
+        ),
+    ] = None,
 ) -> None:
     """List the methods that are installed, or one with its axes."""
     from orchestrator.errors import InputError, nearest
-    from orchestrator.registry import discover
+    from orchestrator.spec.registry import discover
 
     found = discover()
     if name is None:
@@ -32,7 +37,9 @@ def methods(
         table.add_column("tasks")
         table.add_column("what it does")
         for method in found.values():
-            table.add_row(method.name, ", ".join(method.tasks.names), _first_sentence(method.__doc__))
+            table.add_row(
+                method.name, ", ".join(method.tasks.names), _first_sentence(method.__doc__)
+            )
         console.print(table)
         console.print("\nspolia methods NAME shows its axes.", style="dim")
         return
@@ -44,8 +51,8 @@ def methods(
 def _print_method(method: Any) -> None:
     import dataclasses
 
-    from orchestrator.canonical import show
-    from orchestrator.method import settings_default
+    from orchestrator.spec.canonical import show
+    from orchestrator.spec.method import settings_default
 
     module = sys.modules[method.__module__]
     console.print(f"[bold]{method.name}[/] (revision {method.revision}, {method.__module__})\n")
@@ -56,8 +63,13 @@ def _print_method(method: Any) -> None:
     for column in ("axis", "default", "worth trying", "meaning"):
         table.add_column(column)
     for field in dataclasses.fields(method):
-        over = "  ".join(show(frozenset(v) if isinstance(settings_default(method, field.name), frozenset) else v) for v in field.metadata["over"])
-        table.add_row(field.name, show(settings_default(method, field.name)), over, field.metadata["help"])
+        over = "  ".join(
+            show(frozenset(v) if isinstance(settings_default(method, field.name), frozenset) else v)
+            for v in field.metadata["over"]
+        )
+        table.add_row(
+            field.name, show(settings_default(method, field.name)), over, field.metadata["help"]
+        )
     console.print(table)
 
 

@@ -13,9 +13,9 @@ import typer
 from rich.console import Console
 
 if TYPE_CHECKING:
-    from orchestrator.home import Home
-    from orchestrator.site import SiteFile
-    from orchestrator.sweep import Sweep
+    from orchestrator.executors.site import SiteFile
+    from orchestrator.spec.sweep import Sweep
+    from orchestrator.store.home import Home
 
 FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
 DEFAULT_HOME = "spolia-home"
@@ -46,53 +46,102 @@ class Retry(str, Enum):  # noqa: UP042
 
 
 PLACES = "Places"
-SweepFile = Annotated[str, typer.Argument(help="A sweep file, such as sweeps/quickstart.py.", show_default=False)]
+SweepFile = Annotated[
+    str, typer.Argument(help="A sweep file, such as sweeps/quickstart.py.", show_default=False)
+]
 HomeFolder = Annotated[
     str | None,
-    typer.Option("--home", envvar="SPOLIA_HOME", help="Folder for store, MLflow database, tables and scratch.", show_default=DEFAULT_HOME,
-                 rich_help_panel=PLACES),
-]  # fmt: skip
+    typer.Option(
+        "--home",
+        envvar="SPOLIA_HOME",
+        help="Folder for store, MLflow database, tables and scratch.",
+        show_default=DEFAULT_HOME,
+        rich_help_panel=PLACES,
+    ),
+]
 StorePlace = Annotated[
     str | None,
-    typer.Option("--store", envvar="SPOLIA_STORE", help="Folder or s3:// address of the store.", show_default="HOME/store", rich_help_panel=PLACES),
+    typer.Option(
+        "--store",
+        envvar="SPOLIA_STORE",
+        help="Folder or s3:// address of the store.",
+        show_default="HOME/store",
+        rich_help_panel=PLACES,
+    ),
 ]
 Tracking = Annotated[
     str | None,
-    typer.Option("--tracking", envvar="SPOLIA_TRACKING", help="MLflow address, or 'none'.", show_default="sqlite:///HOME/mlflow.db",
-                 rich_help_panel=PLACES),
-]  # fmt: skip
+    typer.Option(
+        "--tracking",
+        envvar="SPOLIA_TRACKING",
+        help="MLflow address, or 'none'.",
+        show_default="sqlite:///HOME/mlflow.db",
+        rich_help_panel=PLACES,
+    ),
+]
 DataFolder = Annotated[
-    str | None, typer.Option("--data", envvar="SPOLIA_DATA", help="Folder of image sets.", show_default=False, rich_help_panel=PLACES)
+    str | None,
+    typer.Option(
+        "--data",
+        envvar="SPOLIA_DATA",
+        help="Folder of image sets.",
+        show_default=False,
+        rich_help_panel=PLACES,
+    ),
 ]
 SiteOption = Annotated[
     Path | None,
-    typer.Option("--site", envvar="SPOLIA_SITE", help="Site file.", show_default="spolia.toml here or above", rich_help_panel=PLACES),
+    typer.Option(
+        "--site",
+        envvar="SPOLIA_SITE",
+        help="Site file.",
+        show_default="spolia.toml here or above",
+        rich_help_panel=PLACES,
+    ),
 ]
-Only = Annotated[str | None, typer.Option(help='Some cells: "split=stage1 seed=0".', show_default=False)]
+Only = Annotated[
+    str | None, typer.Option(help='Some cells: "split=stage1 seed=0".', show_default=False)
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 
 
 @dataclass(frozen=True)
 class Setting:
-    """Where things lie and how trials run, from the command line, the environment and the site file, in this order."""
+    """Where things lie and how trials run, from the command line, the environment and the site
+    file, in this order.
+    """
 
     place: Home
     site: SiteFile
 
 
-def setting(home_folder: str | None, store: str | None, tracking: str | None, data: str | None, site_file: Path | None) -> Setting:
-    """The setting of a command. The data folder goes to the variable that workers inherit. Raises InputError for a wrong site file."""
-    from orchestrator.home import home
-    from orchestrator.site import find_site, read_site
+def setting(
+    home_folder: str | None,
+    store: str | None,
+    tracking: str | None,
+    data: str | None,
+    site_file: Path | None,
+) -> Setting:
+    """The setting of a command. The data folder goes to the variable that workers inherit. Raises
+    InputError for a wrong site file.
+    """
+    from orchestrator.executors.site import find_site, read_site
+    from orchestrator.store.home import home
 
     path = find_site(site_file)
     site = read_site(path)
     beside = path.parent if path else Path()  # relative folders in a site file are beside it
     folder = data or (_beside(beside, site.data) if site.data else None)
     if folder is not None:
-        os.environ["SPOLIA_DATA"] = folder if "://" in folder else str(Path(folder).expanduser().absolute())
+        os.environ["SPOLIA_DATA"] = (
+            folder if "://" in folder else str(Path(folder).expanduser().absolute())
+        )
     root = home_folder or (_beside(beside, site.home) if site.home else DEFAULT_HOME)
-    place = home(Path(root), store or (_beside(beside, site.store) if site.store else None), tracking or site.tracking)
+    place = home(
+        Path(root),
+        store or (_beside(beside, site.store) if site.store else None),
+        tracking or site.tracking,
+    )
     return Setting(place, site)
 
 
@@ -102,8 +151,8 @@ def _beside(folder: Path, text: str) -> str:
 
 def load(sweep: str, chosen: str | None = None) -> tuple[str, Sweep, Sweep]:
     """Name of a sweep, the whole of it, and the part that `--only` chooses."""
-    from orchestrator.choose import only
-    from orchestrator.sweep import load_sweep
+    from orchestrator.planning.choose import only
+    from orchestrator.spec.sweep import load_sweep
 
     name, whole = load_sweep(sweep)
     return name, whole, only(whole, chosen) if chosen else whole

@@ -38,22 +38,56 @@ ALIKE = 3  # trials that failed for one reason and are shown
 def run(
     sweep: SweepFile,
     only: Only = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="At most so many cells that are not done.", show_default=False)] = None,
-    smoke: Annotated[bool, typer.Option(help="Every method at its smoke values on 256 images, in a store that is thrown away.")] = False,
-    stale: Annotated[Stale | None, typer.Option(help="Results that other code made: keep them, or run them again.", show_default=False)] = None,
-    retry: Annotated[list[Retry] | None, typer.Option(help="Run these outcomes again, too.", show_default=False)] = None,
-    executor: Annotated[ExecutorName, typer.Option(help="Ray Tune, or one trial after another in this process.")] = ExecutorName.ray,
-    pdb: Annotated[str | None, typer.Option(metavar="KEY", help="Run one trial under the debugger (with inline).", show_default=False)] = None,
-    address: Annotated[str | None, typer.Option(help="Ray cluster: 'auto' or HOST:PORT.", show_default="a private Ray here")] = None,
-    slots: Annotated[int | None, typer.Option(min=1, help="Trials at once.", show_default="one a CPU")] = None,
-    checkpoint_every: Annotated[float | None, typer.Option(min=0, help="Seconds between a trial's checkpoints.", show_default="60")] = None,
+    limit: Annotated[
+        int | None,
+        typer.Option(min=1, help="At most so many cells that are not done.", show_default=False),
+    ] = None,
+    smoke: Annotated[
+        bool,
+        typer.Option(
+            help="Every method at its smoke values on 256 images, in a store that is thrown away."
+        ),
+    ] = False,
+    stale: Annotated[
+        Stale | None,
+        typer.Option(
+            help="Results that other code made: keep them, or run them again.", show_default=False
+        ),
+    ] = None,
+    retry: Annotated[
+        list[Retry] | None, typer.Option(help="Run these outcomes again, too.", show_default=False)
+    ] = None,
+    executor: Annotated[
+        ExecutorName, typer.Option(help="Ray Tune, or one trial after another in this process.")
+    ] = ExecutorName.ray,
+    pdb: Annotated[
+        str | None,
+        typer.Option(
+            metavar="KEY",
+            help="Run one trial under the debugger (with inline).",
+            show_default=False,
+        ),
+    ] = None,
+    address: Annotated[
+        str | None,
+        typer.Option(help="Ray cluster: 'auto' or HOST:PORT.", show_default="a private Ray here"),
+    ] = None,
+    slots: Annotated[
+        int | None, typer.Option(min=1, help="Trials at once.", show_default="one a CPU")
+    ] = None,
+    checkpoint_every: Annotated[
+        float | None,
+        typer.Option(min=0, help="Seconds between a trial's checkpoints.", show_default="60"),
+    ] = None,
     home_folder: HomeFolder = None,
     store: StorePlace = None,
     tracking: Tracking = None,
     data: DataFolder = None,
     site_file: SiteOption = None,
 ) -> None:
-    """Run what a sweep lacks, track it to MLflow, and show its results. The same command again goes on where it stopped."""
+    """Run what a sweep lacks, track it to MLflow, and show its results. The same command again goes
+    on where it stopped.
+    """
     from orchestrator.errors import InputError
 
     here = setting(home_folder, store, tracking, data, site_file)
@@ -73,55 +107,75 @@ def run(
 
 
 def _claim(name: str, sweep: str, here: Any) -> None:
-    from orchestrator.store import Store
+    from orchestrator.store.store import Store
 
     opened = Store(here.place.store)
     opened.prepare()
     opened.claim_sweep(name, Path(sweep))
 
 
-def _planned(name: str, part: Any, here: Any, limit: int | None, stale: Stale | None, retry: Sequence[Retry]) -> Any:
-    """The plan of what is asked for, printed. Raises InputError for stale results of which nobody said what to do."""
-    from orchestrator.choose import limit as limited
-    from orchestrator.console import print_plan
+def _planned(
+    name: str, part: Any, here: Any, limit: int | None, stale: Stale | None, retry: Sequence[Retry]
+) -> Any:
+    """The plan of what is asked for, printed. Raises InputError for stale results of which nobody
+    said what to do.
+    """
+    from orchestrator.cli.tables import print_plan
     from orchestrator.errors import InputError
-    from orchestrator.plan import make_plan
-    from orchestrator.store import Store
+    from orchestrator.planning.choose import limit as limited
+    from orchestrator.planning.plan import make_plan
+    from orchestrator.store.store import Store
 
     opened = Store(here.place.store)
     opened.prepare()
 
     def plan(sweep: Any) -> Any:
-        return make_plan(name, sweep, opened, rerun_stale=stale is Stale.rerun, retry=[r.value for r in retry])
+        return make_plan(
+            name, sweep, opened, rerun_stale=stale is Stale.rerun, retry=[r.value for r in retry]
+        )
 
     made = plan(part)
     made = plan(limited(part, made, limit)) if limit else made
     print_plan(console, made)
     if made.stale and stale is None:
         reasons = list(dict.fromkeys(made.stale.values()))
-        raise InputError(f"{len(made.stale)} results are stale and would be mixed with new ones. Say --stale keep, or --stale rerun",
-                         reasons[:5])  # fmt: skip
+        raise InputError(
+            f"{len(made.stale)} results are stale and would be mixed with new ones. Say --stale keep, or --stale rerun",
+            reasons[:5],
+        )
     return made
 
 
-def _site(here: Any, executor: ExecutorName, address: str | None, slots: int | None, checkpoint_every: float | None) -> Any:
+def _site(
+    here: Any,
+    executor: ExecutorName,
+    address: str | None,
+    slots: int | None,
+    checkpoint_every: float | None,
+) -> Any:
     from orchestrator.errors import InputError
-    from orchestrator.registry import discover
-    from orchestrator.site import Site, unknown_methods
+    from orchestrator.executors.site import Site, unknown_methods
+    from orchestrator.spec.registry import discover
 
     file = here.site
     if problems := unknown_methods(file, discover()) if file.gpus or file.cpus else []:
         raise InputError("the site file names methods that are not there:", problems)
     cluster = address or file.address
     given = slots or file.slots
-    count = 1 if executor is ExecutorName.inline else given or (None if cluster else os.cpu_count() or 1)
+    count = (
+        1
+        if executor is ExecutorName.inline
+        else given or (None if cluster else os.cpu_count() or 1)
+    )
     every = file.checkpoint_every if checkpoint_every is None else checkpoint_every
     return Site(here.place.scratch, count, every, cluster, file.device, file.gpus, file.cpus)
 
 
-def _launch(made: Any, whole: Any, place: Any, site: Any, executor: ExecutorName, *, kept: bool = True) -> None:
-    from orchestrator.console import print_results
-    from orchestrator.launch import launch
+def _launch(
+    made: Any, whole: Any, place: Any, site: Any, executor: ExecutorName, *, kept: bool = True
+) -> None:
+    from orchestrator.cli.tables import print_results
+    from orchestrator.session import launch
 
     report = launch(made, whole, place, site, executor.value, console)
     if not report.executed and not report.problems and report.plan.is_complete:
@@ -141,16 +195,25 @@ def _smoke(name: str, part: Any, here: Any, executor: ExecutorName, slots: int |
     import tempfile
     from dataclasses import replace
 
-    from orchestrator.choose import smoke
+    from orchestrator.planning.choose import smoke
 
     small = smoke(part)
     with tempfile.TemporaryDirectory(prefix="spolia-smoke-") as folder:
-        place = replace(here.place, root=Path(folder), store=str(Path(folder) / "store"), tracking=None)
+        place = replace(
+            here.place, root=Path(folder), store=str(Path(folder) / "store"), tracking=None
+        )
         there = replace(here, place=place)
-        console.print(f"[bold]Smoke run[/]: {len(small.cells)} settings of {len(part.cells)} cells, small, in a store that is thrown away.")
-        # On this machine whatever the site says: its other nodes would not see a store that is thrown away.
-        site = replace(_site(there, executor, None, slots or os.cpu_count(), None), address=None, device="auto")
-        _launch(_planned(name, small, there, None, None, ()), small, place, site, executor, kept=False)
+        console.print(
+            f"[bold]Smoke run[/]: {len(small.cells)} settings of {len(part.cells)} cells, small, in a store that is thrown away."
+        )
+        # On this machine whatever the site says: its other nodes would not see a store that is
+        # thrown away.
+        site = replace(
+            _site(there, executor, None, slots or os.cpu_count(), None), address=None, device="auto"
+        )
+        _launch(
+            _planned(name, small, there, None, None, ()), small, place, site, executor, kept=False
+        )
 
 
 def _debug(made: Any, here: Any, start: str) -> None:
@@ -158,9 +221,9 @@ def _debug(made: Any, here: Any, start: str) -> None:
     import pdb
     import traceback
 
-    from orchestrator.execute import execute, run_with_needs
-    from orchestrator.explain import explain
-    from orchestrator.store import Store
+    from orchestrator.planning.explain import explain
+    from orchestrator.store.store import Store
+    from orchestrator.training.execute import execute, run_with_needs
 
     opened = Store(here.place.store)
     trial = explain(made, opened, start).trial
@@ -172,7 +235,10 @@ def _debug(made: Any, here: Any, start: str) -> None:
         traceback.print_exc()
         pdb.post_mortem(error.__traceback__)
         raise typer.Exit(FAILED) from error
-    console.print(f"{outcome.kind} in {outcome.seconds:.1f} s" + (f": {outcome.reason}" if outcome.reason else ""))
+    console.print(
+        f"{outcome.kind} in {outcome.seconds:.1f} s"
+        + (f": {outcome.reason}" if outcome.reason else "")
+    )
 
 
 def _print_problems(report: Any) -> None:
@@ -182,13 +248,29 @@ def _print_problems(report: Any) -> None:
     for (kind, reason), alike in by_reason.items():
         for outcome in alike[:ALIKE]:
             label = report.plan.trials[outcome.key].label
-            errors.print(Text(f"{kind}: {label}\n  {reason}\n  spolia logs {outcome.key[:12]}", style="red"))
+            errors.print(
+                Text(f"{kind}: {label}\n  {reason}\n  spolia logs {outcome.key[:12]}", style="red")
+            )
         if len(alike) > ALIKE:
-            errors.print(Text(f"{len(alike) - ALIKE} more {kind} for this reason; `spolia status` lists them", style="red"))
+            errors.print(
+                Text(
+                    f"{len(alike) - ALIKE} more {kind} for this reason; `spolia status` lists them",
+                    style="red",
+                )
+            )
     reasons = list(dict.fromkeys(report.blocked.values()))
     if reasons:
-        errors.print(Text(f"{len(report.blocked)} trials are blocked, the first because {reasons[0]}", style="red"))
-    kinds = [report.plan.outcomes[k] for k in report.plan.trials if report.plan.outcomes.get(k, "done") != "done"]
+        errors.print(
+            Text(
+                f"{len(report.blocked)} trials are blocked, the first because {reasons[0]}",
+                style="red",
+            )
+        )
+    kinds = [
+        report.plan.outcomes[k]
+        for k in report.plan.trials
+        if report.plan.outcomes.get(k, "done") != "done"
+    ]
     if kinds:
         listed = ", ".join(f"{kinds.count(k)} {k}" for k in dict.fromkeys(kinds))
         console.print(f"{len(kinds)} trials ended without training through: {listed}.")
@@ -202,9 +284,14 @@ def _print_places(report: Any, place: Any) -> None:
         return
     if report.tracking_error:
         again = "Nothing is lost: `spolia track` with this sweep, or the same command run again, writes what is missing."
-        errors.print(Text(f"MLflow is behind the store ({report.tracking_error}). {again}", style="red"), soft_wrap=True)
+        errors.print(
+            Text(f"MLflow is behind the store ({report.tracking_error}). {again}", style="red"),
+            soft_wrap=True,
+        )
         return
-    console.print(f"MLflow ({report.tracked} runs written now)" if report.tracked else "MLflow (up to date)")
+    console.print(
+        f"MLflow ({report.tracked} runs written now)" if report.tracked else "MLflow (up to date)"
+    )
     if place.tracking.startswith("sqlite:"):
         console.print("  " + mlflow_command(place.tracking), soft_wrap=True)
         console.print("  then open http://127.0.0.1:5000")
@@ -215,4 +302,6 @@ def _print_places(report: Any, place: Any) -> None:
 def mlflow_command(tracking: str) -> str:
     """The command that opens the MLflow UI on a database, ready to paste."""
     program = Path(sys.executable).with_name("mlflow")
-    return shlex.join([short(program) if program.exists() else "mlflow", "ui", "--backend-store-uri", tracking])
+    return shlex.join(
+        [short(program) if program.exists() else "mlflow", "ui", "--backend-store-uri", tracking]
+    )

@@ -30,7 +30,12 @@ from orchestrator.cli.options import (
 def plan(
     sweep: SweepFile,
     only: Only = None,
-    why: Annotated[str | None, typer.Option(metavar="KEY", help="Say what differs from the nearest result.", show_default=False)] = None,
+    why: Annotated[
+        str | None,
+        typer.Option(
+            metavar="KEY", help="Say what differs from the nearest result.", show_default=False
+        ),
+    ] = None,
     as_json: AsJson = False,
     home_folder: HomeFolder = None,
     store: StorePlace = None,
@@ -38,11 +43,11 @@ def plan(
     site_file: SiteOption = None,
 ) -> None:
     """Show what a sweep would run, what it shares and what is done. Starts nothing."""
-    from orchestrator.console import print_explanation, print_plan
-    from orchestrator.explain import explain
-    from orchestrator.plan import make_plan
-    from orchestrator.store import Store
-    from orchestrator.views import plan_view
+    from orchestrator.cli.json_values import plan_view
+    from orchestrator.cli.tables import print_explanation, print_plan
+    from orchestrator.planning.explain import explain
+    from orchestrator.planning.plan import make_plan
+    from orchestrator.store.store import Store
 
     place = setting(home_folder, store, None, data, site_file).place
     name, _, part = load(sweep, only)
@@ -66,9 +71,9 @@ def status(
     site_file: SiteOption = None,
 ) -> None:
     """Say how much of a sweep is done. Exit status 0 only when all of it is."""
-    from orchestrator.plan import make_plan
-    from orchestrator.store import Store
-    from orchestrator.views import status_view
+    from orchestrator.cli.json_values import status_view
+    from orchestrator.planning.plan import make_plan
+    from orchestrator.store.store import Store
 
     place = setting(home_folder, store, None, data, site_file).place
     name, _, part = load(sweep, only)
@@ -88,12 +93,21 @@ def _print_status(made: Any, store: Any) -> None:
     counts = f"trials: {len(made.outcomes)} of {len(made.trials)} done, {len(failed)} failed"
     console.print(f"{made.name}: {finished} of {len(made.cells)} cells done; {counts}")
     for trial in failed:
-        console.print(Text(f"  failed: {trial.label}\n    {made.failures[trial.key].splitlines()[0]}", style="red"))
+        console.print(
+            Text(
+                f"  failed: {trial.label}\n    {made.failures[trial.key].splitlines()[0]}",
+                style="red",
+            )
+        )
         console.print(f"    spolia logs {trial.key[:12]}")
     running = store.under_way()
     for trial in made.todo:
         if trial.key in running and (now := store.progress(trial.key)) is not None:
-            console.print(Text(f"  under way: {trial.label}\n    {now['stage']}: epoch {now['epoch']} of {now['epochs']}"))
+            console.print(
+                Text(
+                    f"  under way: {trial.label}\n    {now['stage']}: epoch {now['epoch']} of {now['epochs']}"
+                )
+            )
 
 
 def results(
@@ -106,11 +120,11 @@ def results(
     site_file: SiteOption = None,
 ) -> None:
     """Show the results of a sweep and write its tables as Parquet."""
-    from orchestrator.console import print_results
-    from orchestrator.plan import make_plan
-    from orchestrator.results import Results
-    from orchestrator.store import Store
-    from orchestrator.views import results_view
+    from orchestrator.analysis.results import Results
+    from orchestrator.cli.json_values import results_view
+    from orchestrator.cli.tables import print_results
+    from orchestrator.planning.plan import make_plan
+    from orchestrator.store.store import Store
 
     place = setting(home_folder, store, None, data, site_file).place
     name, _, part = load(sweep, only)
@@ -129,17 +143,22 @@ def results(
 
 def report(
     sweep: SweepFile,
-    out: Annotated[Path | None, typer.Option(help="Where the page goes.", show_default="HOME/tables/SWEEP/report.html")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Where the page goes.", show_default="HOME/tables/SWEEP/report.html"),
+    ] = None,
     home_folder: HomeFolder = None,
     store: StorePlace = None,
     data: DataFolder = None,
     site_file: SiteOption = None,
 ) -> None:
-    """Write one HTML page: question, verdicts on claims, results with intervals, matrices, use of the machines."""
-    from orchestrator.plan import make_plan
-    from orchestrator.report import write
-    from orchestrator.results import Results
-    from orchestrator.store import Store
+    """Write one HTML page: question, verdicts on claims, results with intervals, matrices, use of
+    the machines.
+    """
+    from orchestrator.analysis.report import write
+    from orchestrator.analysis.results import Results
+    from orchestrator.planning.plan import make_plan
+    from orchestrator.store.store import Store
 
     place = setting(home_folder, store, None, data, site_file).place
     name, whole, _ = load(sweep)
@@ -159,17 +178,27 @@ def track(
 ) -> None:
     """Bring MLflow level with the store: after an outage, a deletion, a half-written run."""
     from orchestrator.errors import InputError
-    from orchestrator.launch import track as level
-    from orchestrator.plan import make_plan
-    from orchestrator.store import Store
+    from orchestrator.planning.plan import make_plan
+    from orchestrator.session import track as level
+    from orchestrator.store.store import Store
 
     place = setting(home_folder, store, tracking, data, site_file).place
     if place.tracking is None:
-        raise InputError("--tracking none says to track nothing; name an MLflow address, or leave it out")
+        raise InputError(
+            "--tracking none says to track nothing; name an MLflow address, or leave it out"
+        )
     name, whole, _ = load(sweep)
     made = make_plan(name, whole, Store(place.store))
     written, error = level(made, place, console)
     if error:
-        errors.print(Text(f"MLflow is behind the store ({error}). Nothing is lost: run the same command again.", style="red"), soft_wrap=True)
+        errors.print(
+            Text(
+                f"MLflow is behind the store ({error}). Nothing is lost: run the same command again.",
+                style="red",
+            ),
+            soft_wrap=True,
+        )
         raise typer.Exit(FAILED)
-    console.print(f"{name}: {written} runs written now; MLflow is level with the store ({len(made.outcomes)} of {len(made.trials)} trials done)")
+    console.print(
+        f"{name}: {written} runs written now; MLflow is level with the store ({len(made.outcomes)} of {len(made.trials)} trials done)"
+    )

@@ -1,6 +1,8 @@
-"""Grey objects on textured canvases, and the masks of their pixels: a small set for segmentation, made of one that is there.
+"""Grey objects on textured canvases, and the masks of their pixels: a small set for segmentation,
+made of one that is there.
 
-Whole numbers only, and a random stream that is frozen for good: every machine makes the same bytes, so they have one digest.
+Whole numbers only, and a random stream that is frozen for good: every machine makes the same bytes,
+so they have one digest.
 """
 
 from __future__ import annotations
@@ -8,8 +10,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from orchestrator.canonical import derive
 from orchestrator.data.readers import Pixels
+from orchestrator.spec.canonical import derive
 
 BORDER = 4  # pixels by which a canvas is larger than its object, which lies anywhere on it
 VISIBLE = 25  # brightness above which a pixel belongs to the object
@@ -17,9 +19,13 @@ AT_ONCE = 2048
 
 
 def pasted_arrays(objects: Pixels, seed: int, part: str) -> tuple[Pixels, Pixels]:
-    """Objects [N, 1, H, W] to images and masks (1 on the object, 0 elsewhere), both [N, 1, H + 4, W + 4]."""
+    """Objects [N, 1, H, W] to images and masks (1 on the object, 0 elsewhere), both [N, 1, H + 4, W
+    + 4].
+    """
     random = np.random.RandomState(derive("pasted", seed, part) % 2**32)
-    pairs = [_some(objects[start : start + AT_ONCE], random) for start in range(0, len(objects), AT_ONCE)]
+    pairs = [
+        _some(objects[start : start + AT_ONCE], random) for start in range(0, len(objects), AT_ONCE)
+    ]
     images, masks = (np.concatenate([pair[i] for pair in pairs])[:, None] for i in (0, 1))
     return images, masks
 
@@ -41,8 +47,14 @@ def _some(objects: Pixels, random: np.random.RandomState) -> tuple[Pixels, Pixel
 def _texture(shape: tuple[int, int, int], random: np.random.RandomState) -> Pixels:
     """Patches, stripes of any slope, and grain: no brightness tells the object from its canvas."""
     count, height, width = shape
-    patches = random.randint(0, 140, (count, -(-height // 4), -(-width // 4))).repeat(4, 1).repeat(4, 2)[:, :height, :width]
-    slope, period, strength = (random.randint(low, high, (count, 1, 1)) for low, high in ((-3, 4), (3, 8), (0, 80)))
+    patches = (
+        random.randint(0, 140, (count, -(-height // 4), -(-width // 4)))
+        .repeat(4, 1)
+        .repeat(4, 2)[:, :height, :width]
+    )
+    slope, period, strength = (
+        random.randint(low, high, (count, 1, 1)) for low, high in ((-3, 4), (3, 8), (0, 80))
+    )
     down, right = np.arange(height)[None, :, None], np.arange(width)[None, None, :]
     stripes: NDArray[np.int64] = (right * 2 + down * slope) // period % 2 * strength
     grain = random.randint(-20, 21, shape)

@@ -1,4 +1,6 @@
-"""What a task does to its images before they are used: shifts of domain, another size, three channels. Pure functions of the pixels and of names."""
+"""What a task does to its images before they are used: shifts of domain, another size, three
+channels. Pure functions of the pixels and of names.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +8,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from orchestrator.canonical import derive
-from orchestrator.task import Task
+from orchestrator.spec.canonical import derive
+from orchestrator.spec.task import Task
 
 Pixels = NDArray[np.uint8]
 
 
 def changed(x: Pixels, task: Task, part: str) -> Pixels:
-    """Images [N, C, H, W] as the task wants them: shifted, then resized, then with three channels."""
+    """Images [N, C, H, W] as the task wants them: shifted, then resized, then with three
+    channels.
+    """
     if task.shift:
         x = _shifted(x, task.shift[0], task.shift[1], f"{task.digest}/{part}")
     if task.size:
@@ -24,7 +28,9 @@ def changed(x: Pixels, task: Task, part: str) -> Pixels:
 
 
 def moved(masks: Pixels, task: Task) -> Pixels:
-    """Masks [N, 1, H, W] of 0 and 1 where the task's images have their pixels: only what moves pixels concerns them."""
+    """Masks [N, 1, H, W] of 0 and 1 where the task's images have their pixels: only what moves
+    pixels concerns them.
+    """
     if task.shift and task.shift[0] in ("rotated", "permuted"):
         masks = _shifted(masks, task.shift[0], task.shift[1], "")
     if task.size:
@@ -36,7 +42,9 @@ def _shifted(x: Pixels, kind: str, amount: float, stream: str) -> Pixels:
     if kind == "inverted":
         return 255 - x
     if kind == "permuted":
-        order = np.random.RandomState(derive("permuted", int(amount)) % 2**32).permutation(x.shape[2] * x.shape[3])
+        order = np.random.RandomState(derive("permuted", int(amount)) % 2**32).permutation(
+            x.shape[2] * x.shape[3]
+        )
         return x.reshape(*x.shape[:2], -1)[:, :, order].reshape(x.shape)
     if kind == "rotated":
         return np.rot90(x, int(amount) // 90, axes=(2, 3))
@@ -45,7 +53,9 @@ def _shifted(x: Pixels, kind: str, amount: float, stream: str) -> Pixels:
     assert kind == "noisy"
     noise = np.random.RandomState(derive("noisy", stream) % 2**32)
     out = np.empty_like(x)
-    for start in range(0, len(x), 4096):  # in pieces: the noise is eight times as large as the images
+    for start in range(
+        0, len(x), 4096
+    ):  # in pieces: the noise is eight times as large as the images
         here = x[start : start + 4096]
         out[start : start + 4096] = _whole(here + noise.standard_normal(here.shape) * amount * 255)
     return out
@@ -55,7 +65,9 @@ def _resized(x: Pixels, size: int) -> Pixels:
     out = np.empty((len(x), x.shape[1], size, size), dtype=np.uint8)
     for start in range(0, len(x), 1024):
         piece = torch.from_numpy(np.ascontiguousarray(x[start : start + 1024])).float()
-        scaled = torch.nn.functional.interpolate(piece, (size, size), mode="bilinear", align_corners=False, antialias=True)
+        scaled = torch.nn.functional.interpolate(
+            piece, (size, size), mode="bilinear", align_corners=False, antialias=True
+        )
         out[start : start + 1024] = _whole(scaled.numpy())
     return out
 

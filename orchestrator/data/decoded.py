@@ -1,6 +1,8 @@
-"""Decoded images, once a node: .npy files in the user's cache, mapped into memory by every worker, so that all share the same pages.
+"""Decoded images, once a node: .npy files in the user's cache, mapped into memory by every worker,
+so that all share the same pages.
 
-A folder of the cache is named by what was decoded (data set, options, files with sizes and times), appears whole, and may be thrown away at any time.
+A folder of the cache is named by what was decoded (data set, options, files with sizes and times),
+appears whole, and may be thrown away at any time.
 """
 
 from __future__ import annotations
@@ -21,10 +23,10 @@ from typing import Any
 
 import numpy as np
 
-from orchestrator.canonical import digest
 from orchestrator.data.readers import Encoded, Labels, Pixels, Reader
 from orchestrator.errors import DataError
-from orchestrator.files import cache_folder
+from orchestrator.spec.canonical import digest
+from orchestrator.store.files import cache_folder
 
 PARTS = ("train", "test")
 FORMAT = 1
@@ -32,9 +34,11 @@ AT_ONCE = 512
 
 
 def decoded(stamp: Any, build: Callable[[Path], dict[str, Any]]) -> tuple[Path, dict[str, Any]]:
-    """The folder for a stamp and what `build` said of it; made by the first process on this machine that asks, while the others wait.
+    """The folder for a stamp and what `build` said of it; made by the first process on this machine
+    that asks, while the others wait.
 
-    `build(folder)` writes `train.npy`, `train_labels.npy`, `test.npy` and `test_labels.npy`. Raises DataError where the cache cannot be written.
+    `build(folder)` writes `train.npy`, `train_labels.npy`, `test.npy` and `test_labels.npy`. Raises
+    DataError where the cache cannot be written.
     """
     home = cache_folder() / "decoded"
     name = digest([FORMAT, stamp])[:32]
@@ -50,7 +54,9 @@ def decoded(stamp: Any, build: Callable[[Path], dict[str, Any]]) -> tuple[Path, 
         if isinstance(error, DataError):
             raise
         reason = getattr(error, "strerror", None) or str(error)
-        raise DataError(f"decoded images cannot be kept in {home}: {reason}. Set SPOLIA_CACHE to a folder with room") from error
+        raise DataError(
+            f"decoded images cannot be kept in {home}: {reason}. Set SPOLIA_CACHE to a folder with room"
+        ) from error
 
 
 def _build(home: Path, target: Path, build: Callable[[Path], dict[str, Any]]) -> None:
@@ -74,7 +80,9 @@ def _locked(path: Path) -> Iterator[None]:
 
 
 def mapped(folder: Path, part: str) -> tuple[Pixels, Labels]:
-    """Pixels and labels of a part, mapped copy-on-write: shared by all processes, and nobody's writing reaches the file."""
+    """Pixels and labels of a part, mapped copy-on-write: shared by all processes, and nobody's
+    writing reaches the file.
+    """
     return np.load(folder / f"{part}.npy", mmap_mode="c"), np.load(folder / f"{part}_labels.npy")
 
 
@@ -95,9 +103,11 @@ def write_arrays(folder: Path, part: str, x: Pixels, y: Labels) -> None:
 
 
 def decode_all(reader: Reader, folder: Path, size: int | None) -> str:
-    """Decode both parts into the folder; the digest of the encoded images, labels and options, which does not depend on the decoder's version.
+    """Decode both parts into the folder; the digest of the encoded images, labels and options,
+    which does not depend on the decoder's version.
 
-    Raises DataError that names the first image that does not decode, or whose size is not that of the others.
+    Raises DataError that names the first image that does not decode, or whose size is not that of
+    the others.
     """
     sha = hashlib.sha256(json.dumps([list(reader.classes), size]).encode())
     counts: dict[str, int] = {}
@@ -108,16 +118,28 @@ def decode_all(reader: Reader, folder: Path, size: int | None) -> str:
             is_grey, found = _header(record)
             if size is None and shape is not None and found != shape:
                 first, other = ("x".join(map(str, s)) for s in (shape, found))
-                raise DataError(f"{record.place} is {other} pixels, the images before it {first}. Say size=..., to scale and crop all to one size")
+                raise DataError(
+                    f"{record.place} is {other} pixels, the images before it {first}. Say size=..., to scale and crop all to one size"
+                )
             grey, shape = grey and is_grey, found
             counts[part] += 1
-            sha.update(part.encode() + record.label.to_bytes(8, "little") + hashlib.sha256(record.content).digest())
+            sha.update(
+                part.encode()
+                + record.label.to_bytes(8, "little")
+                + hashlib.sha256(record.content).digest()
+            )
         if not counts[part]:
             raise DataError(f"the {part} part has no image")
     assert shape is not None
     height, width = (size, size) if size else shape
     for part in PARTS:
-        _decode(reader.records(part), folder, part, (counts[part], 1 if grey else 3, height, width), size)
+        _decode(
+            reader.records(part),
+            folder,
+            part,
+            (counts[part], 1 if grey else 3, height, width),
+            size,
+        )
     return sha.hexdigest()
 
 
@@ -132,13 +154,23 @@ def _header(record: Encoded) -> tuple[bool, tuple[int, int]]:
         raise DataError(f"{record.place}: the image cannot be decoded: {error}") from error
 
 
-def _decode(records: Iterator[Encoded], folder: Path, part: str, shape: tuple[int, int, int, int], size: int | None) -> None:
-    pixels = np.lib.format.open_memmap(folder / f"{part}.npy", mode="w+", dtype=np.uint8, shape=shape)
+def _decode(
+    records: Iterator[Encoded],
+    folder: Path,
+    part: str,
+    shape: tuple[int, int, int, int],
+    size: int | None,
+) -> None:
+    pixels = np.lib.format.open_memmap(
+        folder / f"{part}.npy", mode="w+", dtype=np.uint8, shape=shape
+    )
     labels = np.empty(shape[0], dtype=np.int64)
     done = 0
     with ThreadPoolExecutor() as pool:
         while many := list(islice(records, AT_ONCE)):
-            for record, image in zip(many, pool.map(lambda r: _image(r, shape[1] == 1, size), many), strict=True):
+            for record, image in zip(
+                many, pool.map(lambda r: _image(r, shape[1] == 1, size), many), strict=True
+            ):
                 pixels[done], labels[done] = image, record.label
                 done += 1
     pixels.flush()

@@ -1,4 +1,6 @@
-"""Where images come from: arrays that a library hands over whole, or files with encoded images, read a record at a time."""
+"""Where images come from: arrays that a library hands over whole, or files with encoded images,
+read a record at a time.
+"""
 
 from __future__ import annotations
 
@@ -15,9 +17,9 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from orchestrator.data.names import Source
 from orchestrator.errors import DataError
-from orchestrator.files import cache_folder
+from orchestrator.spec.datasets import Source
+from orchestrator.store.files import cache_folder
 
 Pixels = NDArray[np.uint8]
 Labels = NDArray[np.int64]
@@ -48,7 +50,9 @@ def place_of(source: Source, root: Path | None) -> str:
     path = Path(source.path)
     found = path if path.is_absolute() else _root(f"{source.kind}/{source.path}", root) / path
     if not found.is_dir():
-        raise DataError(f"{source.kind}/{source.path}: there is no folder {found} (the data root comes from --data or SPOLIA_DATA)")
+        raise DataError(
+            f"{source.kind}/{source.path}: there is no folder {found} (the data root comes from --data or SPOLIA_DATA)"
+        )
     return str(found)
 
 
@@ -61,18 +65,28 @@ def _root(name: str, root: Path | None) -> Path:
 
 
 class FolderReader:
-    """`train/CLASS/*.png` and `test/CLASS/*.png`; classes are the names of the folders in `train`, sorted."""
+    """`train/CLASS/*.png` and `test/CLASS/*.png`; classes are the names of the folders in `train`,
+    sorted.
+    """
 
     def __init__(self, place: str) -> None:
         self.root = Path(place)
         for part in ("train", "test"):
             if not (self.root / part).is_dir():
-                raise DataError(f"{self.root} has no folder {part!r}; images lie in train/CLASS/ and test/CLASS/")
+                raise DataError(
+                    f"{self.root} has no folder {part!r}; images lie in train/CLASS/ and test/CLASS/"
+                )
         self.classes = tuple(sorted(p.name for p in (self.root / "train").iterdir() if p.is_dir()))
         if not self.classes:
-            raise DataError(f"{self.root / 'train'} has no folder of a class; images lie in train/CLASS/ and test/CLASS/")
-        if extra := sorted({p.name for p in (self.root / "test").iterdir() if p.is_dir()} - set(self.classes)):
-            raise DataError(f"{self.root / 'test'} has the class {extra[0]!r}, which is not in train: {', '.join(self.classes)}")
+            raise DataError(
+                f"{self.root / 'train'} has no folder of a class; images lie in train/CLASS/ and test/CLASS/"
+            )
+        if extra := sorted(
+            {p.name for p in (self.root / "test").iterdir() if p.is_dir()} - set(self.classes)
+        ):
+            raise DataError(
+                f"{self.root / 'test'} has the class {extra[0]!r}, which is not in train: {', '.join(self.classes)}"
+            )
 
     def records(self, part: str) -> Iterator[Encoded]:
         for label, name in enumerate(self.classes):
@@ -107,14 +121,18 @@ _TORCHVISION_FILES = {
 
 
 def torchvision_files(name: str, root: Path | None) -> list[Path]:
-    """The files of one of torchvision's sets below the data root; none where they are not found where torchvision expects them."""
+    """The files of one of torchvision's sets below the data root; none where they are not found
+    where torchvision expects them.
+    """
     pattern = _TORCHVISION_FILES.get(name, f"{name}/raw")
     top = _root(f"torchvision/{name}", root)
     found = [p for folder in (top, top / "torchvision") for p in folder.glob(pattern)]
     return sorted(f for p in found for f in (p.rglob("*") if p.is_dir() else [p]) if f.is_file())
 
 
-def torchvision_arrays(name: str, root: Path | None) -> tuple[tuple[Pixels, Labels], tuple[Pixels, Labels], tuple[str, ...]]:
+def torchvision_arrays(
+    name: str, root: Path | None
+) -> tuple[tuple[Pixels, Labels], tuple[Pixels, Labels], tuple[str, ...]]:
     """One of torchvision's sets as arrays. Raises DataError that says where it looked."""
     top = _root(f"torchvision/{name}", root)
     import torchvision.datasets as sets
@@ -123,12 +141,24 @@ def torchvision_arrays(name: str, root: Path | None) -> tuple[tuple[Pixels, Labe
     folder = _unpacked(name, top)
     parts = []
     for train in (True, False):
-        choice = {"split": "train" if train else "test"} if name in ("SVHN", "STL10") else {"train": train}
+        choice = (
+            {"split": "train" if train else "test"}
+            if name in ("SVHN", "STL10")
+            else {"train": train}
+        )
         try:
             data: Any = cls(str(folder), download=False, **choice)
         except (RuntimeError, OSError, EOFError, ValueError) as error:
             raise DataError(f"torchvision/{name} cannot be read from {root}: {error}") from error
-        parts.append((_pixels(data.data), np.asarray(getattr(data, "labels", None) if name in ("SVHN", "STL10") else data.targets, dtype=np.int64)))
+        parts.append(
+            (
+                _pixels(data.data),
+                np.asarray(
+                    getattr(data, "labels", None) if name in ("SVHN", "STL10") else data.targets,
+                    dtype=np.int64,
+                ),
+            )
+        )
         classes = getattr(data, "classes", None) or [str(c) for c in range(10)]
     return parts[0], parts[1], tuple(str(c) for c in classes)
 
@@ -144,15 +174,23 @@ def _pixels(data: Any) -> Pixels:
 
 
 def _unpacked(name: str, root: Path) -> Path:
-    """A folder in which torchvision finds the set. Sets of the MNIST family that lie there as .gz only are unpacked into the user's cache, because
-    the data folder may be read-only."""
-    raw = next((f for f in (root / name / "raw", root / "torchvision" / name / "raw") if f.is_dir()), None)
+    """A folder in which torchvision finds the set. Sets of the MNIST family that lie there as .gz
+    only are unpacked into the user's cache, because the data folder may be read-only."""
+    raw = next(
+        (f for f in (root / name / "raw", root / "torchvision" / name / "raw") if f.is_dir()), None
+    )
     if raw is None:
-        return root / "torchvision" if (root / "torchvision").is_dir() and not (root / name).exists() else root
+        return (
+            root / "torchvision"
+            if (root / "torchvision").is_dir() and not (root / name).exists()
+            else root
+        )
     packed = sorted(raw.glob("*-ubyte.gz"))
     if not packed or all((raw / p.stem).exists() for p in packed):
         return raw.parent.parent
-    stamp = hashlib.sha256(repr([(str(p.resolve()), p.stat().st_size, p.stat().st_mtime_ns) for p in packed]).encode()).hexdigest()[:16]
+    stamp = hashlib.sha256(
+        repr([(str(p.resolve()), p.stat().st_size, p.stat().st_mtime_ns) for p in packed]).encode()
+    ).hexdigest()[:16]
     cache = cache_folder() / "unpacked" / stamp
     target = cache / name / "raw"
     target.mkdir(parents=True, exist_ok=True)
@@ -164,7 +202,10 @@ def _unpacked(name: str, root: Path) -> Path:
 
 def _unpack(file: Path, target: Path) -> None:
     try:
-        with tempfile.NamedTemporaryFile(dir=target.parent, delete=False) as out, gzip.open(file) as packed:
+        with (
+            tempfile.NamedTemporaryFile(dir=target.parent, delete=False) as out,
+            gzip.open(file) as packed,
+        ):
             shutil.copyfileobj(packed, out)
     except (OSError, EOFError) as error:
         raise DataError(f"{file} cannot be unpacked: {error}") from error

@@ -1,4 +1,6 @@
-"""Data sets by name: decoded once a node, mapped into memory, described for planning; and which of their rows a task takes."""
+"""Data sets by name: decoded once a node, mapped into memory, described for planning; and which of
+their rows a task takes.
+"""
 
 from __future__ import annotations
 
@@ -12,21 +14,31 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from orchestrator.canonical import derive
 from orchestrator.data.canvases import pasted_arrays
 from orchestrator.data.changes import moved
 from orchestrator.data.decoded import content_digest, decode_all, decoded, mapped, write_arrays
-from orchestrator.data.names import Source, parse
 from orchestrator.data.parquet_files import ParquetReader
-from orchestrator.data.readers import FolderReader, Labels, Pixels, digits_arrays, place_of, torchvision_arrays, torchvision_files
+from orchestrator.data.readers import (
+    FolderReader,
+    Labels,
+    Pixels,
+    digits_arrays,
+    place_of,
+    torchvision_arrays,
+    torchvision_files,
+)
 from orchestrator.errors import DataError
-from orchestrator.reading import Part
-from orchestrator.task import DataRecord, Task
+from orchestrator.spec.canonical import derive
+from orchestrator.spec.datasets import Source, parse
+from orchestrator.spec.reading import Part
+from orchestrator.spec.task import DataRecord, Task
 
 
 @dataclass(frozen=True)
 class Images:
-    """A data set mapped into memory: pixels [N, C, H, W] of 0..255 and labels [N] of both parts, its record, and where its decoded form lies."""
+    """A data set mapped into memory: pixels [N, C, H, W] of 0..255 and labels [N] of both parts,
+    its record, and where its decoded form lies.
+    """
 
     train: tuple[Pixels, Labels]
     test: tuple[Pixels, Labels]
@@ -35,7 +47,9 @@ class Images:
 
 
 def data_root() -> Path | None:
-    """The folder of image sets: the variable SPOLIA_DATA, which `--data` sets for the workers too."""
+    """The folder of image sets: the variable SPOLIA_DATA, which `--data` sets for the workers
+    too.
+    """
     root = os.environ.get("SPOLIA_DATA")
     return Path(root) if root else None
 
@@ -48,30 +62,50 @@ def load(name: str) -> Images:
 @lru_cache(maxsize=32)
 def _load(name: str, root: Path | None) -> Images:
     folder, about = _decoded(name, root)
-    return Images(mapped(folder, "train"), mapped(folder, "test"), DataRecord.from_json(about["record"]), folder)
+    return Images(
+        mapped(folder, "train"),
+        mapped(folder, "test"),
+        DataRecord.from_json(about["record"]),
+        folder,
+    )
 
 
 def _decoded(name: str, root: Path | None) -> tuple[Path, dict[str, Any]]:
     source = parse(name)
     if source.kind in ("digits", "torchvision"):
         files = torchvision_files(source.path, root) if source.kind == "torchvision" else []
-        stamp = [name, [[str(f), f.stat().st_size, f.stat().st_mtime_ns] for f in files] or str(root)]
+        stamp = [
+            name,
+            [[str(f), f.stat().st_size, f.stat().st_mtime_ns] for f in files] or str(root),
+        ]
         return decoded(stamp, lambda folder: _from_arrays(name, source, root, folder))
     if source.kind == "pasted":
         objects = _load(source.objects, root)
-        return decoded([name, objects.record.digest], lambda folder: _from_objects(name, source, objects, folder))
+        return decoded(
+            [name, objects.record.digest],
+            lambda folder: _from_objects(name, source, objects, folder),
+        )
     place = place_of(source, root)
     reader = ParquetReader(place, source) if source.kind == "parquet" else FolderReader(place)
     listed = reader.files if isinstance(reader, ParquetReader) else _folder_files(Path(place))
-    return decoded([name, place, listed], lambda folder: _from_files(name, reader, folder, source.size))
+    return decoded(
+        [name, place, listed], lambda folder: _from_files(name, reader, folder, source.size)
+    )
 
 
 def _folder_files(top: Path) -> list[list[Any]]:
-    return [[str(p), p.stat().st_size, p.stat().st_mtime_ns] for part in ("train", "test") for p in sorted((top / part).rglob("*")) if p.is_file()]
+    return [
+        [str(p), p.stat().st_size, p.stat().st_mtime_ns]
+        for part in ("train", "test")
+        for p in sorted((top / part).rglob("*"))
+        if p.is_file()
+    ]
 
 
 def _from_arrays(name: str, source: Source, root: Path | None, folder: Path) -> dict[str, Any]:
-    train, test, classes = digits_arrays() if source.kind == "digits" else torchvision_arrays(source.path, root)
+    train, test, classes = (
+        digits_arrays() if source.kind == "digits" else torchvision_arrays(source.path, root)
+    )
     sha = hashlib.sha256()
     for part, (x, y) in (("train", train), ("test", test)):
         sha.update(repr((x.shape, y.shape)).encode())
@@ -83,7 +117,9 @@ def _from_arrays(name: str, source: Source, root: Path | None, folder: Path) -> 
 
 def _from_objects(name: str, source: Source, objects: Images, folder: Path) -> dict[str, Any]:
     if objects.record.shape[0] != 1:
-        raise DataError(f"{name}: {source.objects} has {objects.record.shape[0]} channels; grey objects are pasted on canvases")
+        raise DataError(
+            f"{name}: {source.objects} has {objects.record.shape[0]} channels; grey objects are pasted on canvases"
+        )
     sha = hashlib.sha256()
     for part, (x, y) in (("train", objects.train), ("test", objects.test)):
         images, found = pasted_arrays(x, int(source.options.get("canvas", "0")), part)
@@ -94,7 +130,9 @@ def _from_objects(name: str, source: Source, objects: Images, folder: Path) -> d
     return _about(name, folder, objects.record.classes, sha.hexdigest())
 
 
-def _from_files(name: str, reader: ParquetReader | FolderReader, folder: Path, size: int | None) -> dict[str, Any]:
+def _from_files(
+    name: str, reader: ParquetReader | FolderReader, folder: Path, size: int | None
+) -> dict[str, Any]:
     return _about(name, folder, reader.classes, decode_all(reader, folder, size))
 
 
@@ -110,9 +148,20 @@ def _about(name: str, folder: Path, classes: tuple[str, ...], digest: str) -> di
         squares += np.square(part, dtype=np.int64).sum(axis=(0, 2, 3))
     count = x[:, 0].size
     mean = tuple(int(s) / count / 255 for s in sums)
-    std = tuple(max((int(q) / count - (int(s) / count) ** 2) ** 0.5 / 255, 1e-6) for q, s in zip(squares, sums, strict=True))
+    std = tuple(
+        max((int(q) / count - (int(s) / count) ** 2) ** 0.5 / 255, 1e-6)
+        for q, s in zip(squares, sums, strict=True)
+    )
     shape = (x.shape[1], x.shape[2], x.shape[3])
-    record = DataRecord(name=name, digest=digest, classes=classes, shape=shape, counts=(len(y), len(test)), mean=mean, std=std)
+    record = DataRecord(
+        name=name,
+        digest=digest,
+        classes=classes,
+        shape=shape,
+        counts=(len(y), len(test)),
+        mean=mean,
+        std=std,
+    )
     return {"record": record.to_json(), "content": content_digest(folder)}
 
 
@@ -123,18 +172,24 @@ def is_intact(name: str) -> bool:
 
 
 def load_verified(task: Task) -> Images:
-    """The data of a resolved task; raises DataError where the images are not those that the plan was made for."""
+    """The data of a resolved task; raises DataError where the images are not those that the plan
+    was made for.
+    """
     images = load(task.data)
     if images.record.digest != task.digest:
         found, wanted = images.record.digest[:12], task.digest[:12]
-        raise DataError(f"{task.data} has changed: its images hash to {found}, the plan was made for {wanted}. Check the data folder {data_root()}")
+        raise DataError(
+            f"{task.data} has changed: its images hash to {found}, the plan was made for {wanted}. Check the data folder {data_root()}"
+        )
     return images
 
 
 def rows(task: Task, part: Part, images: Images) -> NDArray[np.int64]:
-    """Row numbers, ascending, of a task's images: in the test set for the part `test`, else in the training set.
+    """Row numbers, ascending, of a task's images: in the test set for the part `test`, else in the
+    training set.
 
-    Shares are cut class by class from one fixed permutation of the whole class, so those of one data set are disjoint whatever classes tasks keep.
+    Shares are cut class by class from one fixed permutation of the whole class, so those of one
+    data set are disjoint whatever classes tasks keep.
     """
     y = (images.test if part == "test" else images.train)[1]
     chosen = []
@@ -143,21 +198,32 @@ def rows(task: Task, part: Part, images: Images) -> NDArray[np.int64]:
     for position, name in enumerate(kept):
         members = np.flatnonzero(y == images.record.classes.index(name))
         if part != "test":
-            # RandomState's stream is frozen for good, unlike that of numpy's newer generators: halves stay the same halves.
-            members = np.random.RandomState(derive("images", task.digest, name) % 2**32).permutation(members)[index::of]
+            # RandomState's stream is frozen for good, unlike that of numpy's newer generators:
+            # halves stay the same halves.
+            members = np.random.RandomState(
+                derive("images", task.digest, name) % 2**32
+            ).permutation(members)[index::of]
             if task.limit is not None:
                 members = members[: task.limit // len(kept) + (position < task.limit % len(kept))]
             held_out = round(task.held_out * len(members))
-            members = members[len(members) - held_out :] if part == "validation" else members[: len(members) - held_out]
+            members = (
+                members[len(members) - held_out :]
+                if part == "validation"
+                else members[: len(members) - held_out]
+            )
         chosen.append(members)
     return np.sort(np.concatenate(chosen))
 
 
 def masks(task: Task, images: Images, part: Part, chosen: NDArray[np.int64]) -> Pixels:
-    """Of these images the pixels that are the object's, [N, H, W] of 0 and 1, moved and scaled as the images are."""
+    """Of these images the pixels that are the object's, [N, H, W] of 0 and 1, moved and scaled as
+    the images are.
+    """
     path = images.folder / f"{'test' if part == 'test' else 'train'}_masks.npy"
     if not path.is_file():
-        raise DataError(f"{task.data} has no masks, so .foreground() cannot be told; pasted(...) makes a set that has")
+        raise DataError(
+            f"{task.data} has no masks, so .foreground() cannot be told; pasted(...) makes a set that has"
+        )
     return moved(np.load(path, mmap_mode="r")[chosen], task)[:, 0]
 
 
@@ -165,5 +231,7 @@ def labels(task: Task, images: Images, y: Labels) -> Labels:
     """Labels of the data set as labels of the task."""
     mapping = np.full(len(images.record.classes), -1, dtype=np.int64)
     for position, name in enumerate(task.kept_classes):
-        mapping[images.record.classes.index(name)] = position if task.positive is None else int(name in task.positive)
+        mapping[images.record.classes.index(name)] = (
+            position if task.positive is None else int(name in task.positive)
+        )
     return mapping[y]

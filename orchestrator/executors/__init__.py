@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from orchestrator.errors import InputError, nearest
-from orchestrator.execute import Outcome
-from orchestrator.handshake import Greeting
-from orchestrator.schedule import Queue
-from orchestrator.site import Site
-from orchestrator.store import Store
-from orchestrator.trial import Trial
+from orchestrator.executors.handshake import Greeting
+from orchestrator.executors.site import Site
+from orchestrator.planning.queue import Queue
+from orchestrator.spec.trial import Trial
+from orchestrator.store.store import Store
+from orchestrator.training.execute import Outcome
 
 NAMES = ("inline", "ray")
 

@@ -1,24 +1,34 @@
-"""One trial after another in this process: for debuggers, small sweeps, and machines without Ray."""
+"""One trial after another in this process: for debuggers, small sweeps, and machines without
+Ray.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from orchestrator.execute import execute
 from orchestrator.executors import Listener
-from orchestrator.handshake import Greeting, greet
-from orchestrator.schedule import Queue
-from orchestrator.site import Site
-from orchestrator.store import Store
+from orchestrator.executors.handshake import Greeting, greet
+from orchestrator.executors.site import Site
+from orchestrator.planning.queue import Queue
+from orchestrator.store.store import Store
+from orchestrator.training.execute import execute
 
 
 class Inline:
-    """Runs trials in the calling process. Bits are those of the other executors: a trial's threads are its own affair, not the executor's."""
+    """Runs trials in the calling process. Bits are those of the other executors: a trial's threads
+    are its own affair, not the executor's.
+    """
 
     def run(self, queue: Queue, store: Store, site: Site, listener: Listener) -> None:
         while (trial := queue.take()) is not None:
             listener.started(trial)
-            outcome = execute(trial, store, scratch=site.scratch, device=site.run_on, checkpoint_every=site.checkpoint_every)
+            outcome = execute(
+                trial,
+                store,
+                scratch=site.scratch,
+                device=site.run_on,
+                checkpoint_every=site.checkpoint_every,
+            )
             queue.finish(outcome)
             listener.ended(outcome)
 

@@ -1,7 +1,8 @@
 """Ray Tune: one experiment over the whole graph of trials, on a private local Ray or on a cluster.
 
-A search algorithm of our own hands out lots of trials whose needs are done. Workers are actors that stay warm from lot to lot; exceptions of a method
-are caught in the worker and come back as outcomes, so that Tune's own retries are for lost workers only.
+A search algorithm of our own hands out lots of trials whose needs are done. Workers are actors that
+stay warm from lot to lot; exceptions of a method are caught in the worker and come back as
+outcomes, so that Tune's own retries are for lost workers only.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-# Read by Ray when it is imported: no loggers that block the driver, no change of folder, no snapshots every few seconds, Ctrl-C is ours.
+# Read by Ray when it is imported: no loggers that block the driver, no change of folder, no
+# snapshots every few seconds, Ctrl-C is ours.
 os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
 os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", "600")
 os.environ.setdefault("TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S", "0")
@@ -41,18 +43,22 @@ from ray.tune.search import Searcher
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from orchestrator.errors import ExecutorError
-from orchestrator.execute import Outcome
 from orchestrator.executors import Listener
-from orchestrator.executors.hand import Hand, Orders
-from orchestrator.handshake import Greeting, disagreements, greet
-from orchestrator.registry import sources_digest
-from orchestrator.schedule import Queue
-from orchestrator.site import Shapes, Site
-from orchestrator.store import Store
-from orchestrator.trial import Trial
+from orchestrator.executors.handshake import Greeting, disagreements, greet
+from orchestrator.executors.site import Shapes, Site
+from orchestrator.executors.worker import Hand, Orders
+from orchestrator.planning.queue import Queue
+from orchestrator.spec.registry import sources_digest
+from orchestrator.spec.trial import Trial
+from orchestrator.store.store import Store
+from orchestrator.training.execute import Outcome
 
 RETRIES = 2  # tries of a lot whose worker was lost, beyond the first
-SHIPPED = ("SPOLIA_DATA", "SPOLIA_CACHE", "TORCH_HOME")  # variables that workers need as the driver has them
+SHIPPED = (
+    "SPOLIA_DATA",
+    "SPOLIA_CACHE",
+    "TORCH_HOME",
+)  # variables that workers need as the driver has them
 ANSWER_WITHIN = 60.0  # seconds for every node to answer the handshake
 CONNECT_WITHIN = 5.0  # seconds for a cluster's address to accept a connection
 
@@ -64,29 +70,41 @@ class RayTune:
         if queue.is_finished:
             return
         with _connected(site):
-            methods, probe = sorted({t.method.path for t in queue.trials.values()}), uuid.uuid4().hex
-            store.leave_probe(probe)  # stays while we run: workers that a cluster starts later look for it too
+            methods, probe = (
+                sorted({t.method.path for t in queue.trials.values()}),
+                uuid.uuid4().hex,
+            )
+            store.leave_probe(
+                probe
+            )  # stays while we run: workers that a cluster starts later look for it too
             try:
                 _shake_hands(store, site, methods, probe)
                 _fit(queue, store, site, listener, probe)
             finally:
                 store.take_probe(probe)
         if not queue.is_finished:
-            raise ExecutorError(f"Ray Tune stopped with {queue.num_waiting + len(queue.running)} trials not run; run the same command again")
+            raise ExecutorError(
+                f"Ray Tune stopped with {queue.num_waiting + len(queue.running)} trials not run; run the same command again"
+            )
 
     def greetings(self, store: Store, site: Site, methods: Sequence[str]) -> list[Greeting]:
         with _connected(site):
             probe = uuid.uuid4().hex
             store.leave_probe(probe)
             try:
-                return [greet(store.address, probe, methods, {}), *_greetings(store, methods, probe)]
+                return [
+                    greet(store.address, probe, methods, {}),
+                    *_greetings(store, methods, probe),
+                ]
             finally:
                 store.take_probe(probe)
 
 
 @contextlib.contextmanager
 def _connected(site: Site) -> Iterator[None]:
-    """A Ray to work on: the one this process is connected to already, the cluster of the site, or a private one on this machine."""
+    """A Ray to work on: the one this process is connected to already, the cluster of the site, or a
+    private one on this machine.
+    """
     if ray.is_initialized():
         yield
         return
@@ -101,7 +119,9 @@ def _connected(site: Site) -> Iterator[None]:
 
 
 def runnable() -> dict[str, str] | None:
-    """Ray hands the interpreter's path to a shell as it is: with a space in it no worker would ever start, and Tune would wait for ever."""
+    """Ray hands the interpreter's path to a shell as it is: with a space in it no worker would ever
+    start, and Tune would wait for ever.
+    """
     quoted = shlex.quote(sys.executable)
     return {"py_executable": quoted} if quoted != sys.executable else None
 
@@ -109,35 +129,59 @@ def runnable() -> dict[str, str] | None:
 def start_local(cpus: int) -> None:
     """A private Ray on this machine. Raises ExecutorError where it cannot be started."""
     try:
-        ray.init(address="local", num_cpus=cpus, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR, runtime_env=runnable())
+        ray.init(
+            address="local",
+            num_cpus=cpus,
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            runtime_env=runnable(),
+        )
     except (ConnectionError, RuntimeError, ValueError) as error:
-        raise ExecutorError(f"a local Ray cannot be started: {error}. --executor inline works without it") from error
+        raise ExecutorError(
+            f"a local Ray cannot be started: {error}. --executor inline works without it"
+        ) from error
 
 
 def join(address: str) -> None:
     """Join a cluster as its driver. Raises ExecutorError where nobody answers."""
     hint = "Is the cluster up (`ray status` on its head), is this machine part of it, and does RAY_AUTH_MODE agree?"
     if address.startswith("ray://"):
-        raise ExecutorError(f"{address}: the driver must run on the cluster; start it there with `ray job submit` (docs/running-on-a-cluster.md)")
+        raise ExecutorError(
+            f"{address}: the driver must run on the cluster; start it there with `ray job submit` (docs/running-on-a-cluster.md)"
+        )
     host, _, port = address.rpartition(":")
     if address != "auto":
         try:
             socket.create_connection((host, int(port)), CONNECT_WITHIN).close()
         except (OSError, ValueError) as error:
-            raise ExecutorError(f"no Ray cluster answers at {address!r} ({error}). {hint} An address is 'auto' or HOST:PORT") from error
+            raise ExecutorError(
+                f"no Ray cluster answers at {address!r} ({error}). {hint} An address is 'auto' or HOST:PORT"
+            ) from error
     try:
-        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, runtime_env=runnable())
+        ray.init(
+            address=address,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            runtime_env=runnable(),
+        )
     except (ConnectionError, RuntimeError, ValueError, RayError) as error:
-        raise ExecutorError(f"no Ray cluster answers at {address!r}: {str(error).splitlines()[0]} {hint}") from error
+        raise ExecutorError(
+            f"no Ray cluster answers at {address!r}: {str(error).splitlines()[0]} {hint}"
+        ) from error
 
 
 def _shake_hands(store: Store, site: Site, methods: Sequence[str], probe: str) -> None:
-    """Raises ExecutorError where a node would not compute what the driver planned. A private Ray needs no such greeting."""
+    """Raises ExecutorError where a node would not compute what the driver planned. A private Ray
+    needs no such greeting.
+    """
     if len([n for n in ray.nodes() if n["Alive"]]) < 2 and not site.address:
         return
     driver = greet(store.address, probe, methods, {})
     if problems := disagreements(driver, _greetings(store, methods, probe)):
-        raise ExecutorError("\n".join(["the cluster cannot start work:", *(f"  - {p}" for p in problems)]))
+        raise ExecutorError(
+            "\n".join(["the cluster cannot start work:", *(f"  - {p}" for p in problems)])
+        )
 
 
 def _greetings(store: Store, methods: Sequence[str], probe: str) -> list[Greeting]:
@@ -145,14 +189,18 @@ def _greetings(store: Store, methods: Sequence[str], probe: str) -> list[Greetin
     for node in (n for n in ray.nodes() if n["Alive"]):
         place = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
         remote = ray.remote(num_cpus=0, scheduling_strategy=place, max_retries=0)(greet)
-        asked[node["NodeManagerHostname"], node["NodeID"]] = remote.remote(store.address, probe, list(methods), _variables())
+        asked[node["NodeManagerHostname"], node["NodeID"]] = remote.remote(
+            store.address, probe, list(methods), _variables()
+        )
     found = []
     for (host, number), reference in asked.items():
         try:
             found.append(ray.get(reference, timeout=ANSWER_WITHIN))
         except RayError as error:
             reason = str(error).strip().splitlines()
-            raise ExecutorError(f"node {host} ({number[:8]}) cannot take part: {reason[-1] if reason else type(error).__name__}") from error
+            raise ExecutorError(
+                f"node {host} ({number[:8]}) cannot take part: {reason[-1] if reason else type(error).__name__}"
+            ) from error
     return found
 
 
@@ -161,13 +209,19 @@ def _variables() -> dict[str, str]:
 
 
 def _fit(queue: Queue, store: Store, site: Site, listener: Listener, probe: str) -> None:
-    shapes = Shapes(site, *(ray.cluster_resources().get(kind, least) for kind, least in (("CPU", 1.0), ("GPU", 0.0))))
+    shapes = Shapes(
+        site,
+        *(ray.cluster_resources().get(kind, least) for kind, least in (("CPU", 1.0), ("GPU", 0.0))),
+    )
     if site.device == "gpu" and not site.address and not shapes.gpus:
-        raise ExecutorError('the site says device = "gpu" and there is none on this machine; name a cluster (address), or say device = "auto"')
+        raise ExecutorError(
+            'the site says device = "gpu" and there is none on this machine; name a cluster (address), or say device = "auto"'
+        )
     queue = queue.shaped(shapes)
     slots = site.slots or max(1, int(shapes.cpus))
 
-    # Plain values only: what this function holds is unpickled on workers, before any of our code could say what is missing there.
+    # Plain values only: what this function holds is unpickled on workers, before any of our code
+    # could say what is missing there.
     wanted = {key: shapes(trial) for key, trial in queue.trials.items()}
 
     def resources(config: Mapping[str, Any]) -> tune.PlacementGroupFactory:
@@ -176,32 +230,54 @@ def _fit(queue: Queue, store: Store, site: Site, listener: Listener, probe: str)
 
     orders = Orders(
         trials={key: json.dumps(trial.to_json()) for key, trial in queue.trials.items()},
-        sources={trial.method.path: sources_digest(type(trial.method)) for trial in queue.trials.values()},
-        store=store.address, probe=probe, scratch=str(site.scratch.absolute()), checkpoint_every=site.checkpoint_every, device=site.run_on,
+        sources={
+            trial.method.path: sources_digest(type(trial.method)) for trial in queue.trials.values()
+        },
+        store=store.address,
+        probe=probe,
+        scratch=str(site.scratch.absolute()),
+        checkpoint_every=site.checkpoint_every,
+        device=site.run_on,
         variables=_variables(),
-    )  # fmt: skip
+    )
     worker = tune.with_parameters(Worker, orders=orders)
     with _tune_folder(store) as folder:
         logging.getLogger("ray.tune").setLevel(logging.ERROR)
         tuner = tune.Tuner(
             tune.with_resources(worker, resources),
             tune_config=tune.TuneConfig(
-                search_alg=Source(queue, listener, store, slots, shapes), scheduler=NothingToChoose(), num_samples=-1, max_concurrent_trials=slots,
-                reuse_actors=True, trial_name_creator=lambda trial: trial.trial_id, trial_dirname_creator=lambda trial: trial.trial_id,
+                search_alg=Source(queue, listener, store, slots, shapes),
+                scheduler=NothingToChoose(),
+                num_samples=-1,
+                max_concurrent_trials=slots,
+                reuse_actors=True,
+                trial_name_creator=lambda trial: trial.trial_id,
+                trial_dirname_creator=lambda trial: trial.trial_id,
             ),
-            run_config=tune.RunConfig(name="sweep", storage_path=folder, verbose=0, failure_config=tune.FailureConfig(max_failures=RETRIES)),
-        )  # fmt: skip
+            run_config=tune.RunConfig(
+                name="sweep",
+                storage_path=folder,
+                verbose=0,
+                failure_config=tune.FailureConfig(max_failures=RETRIES),
+            ),
+        )
         try:
             tuner.fit()
         except TuneError as error:
-            raise ExecutorError(f"Ray Tune gave up: {str(error).strip().splitlines()[-1]}") from error
+            raise ExecutorError(
+                f"Ray Tune gave up: {str(error).strip().splitlines()[-1]}"
+            ) from error
 
 
 @contextlib.contextmanager
 def _tune_folder(store: Store) -> Iterator[str]:
-    """Where Tune keeps its own books, for nobody to read: on one machine a temporary folder, else beside the store, which every node reaches."""
+    """Where Tune keeps its own books, for nobody to read: on one machine a temporary folder, else
+    beside the store, which every node reaches.
+    """
     if len(ray.nodes()) == 1:
-        with tempfile.TemporaryDirectory(prefix="spolia-tune-", ignore_cleanup_errors=True) as folder:
+        with tempfile.TemporaryDirectory(
+            prefix="spolia-tune-", ignore_cleanup_errors=True
+        ) as folder:
             yield folder
         return
     name = f"tune/{uuid.uuid4().hex[:8]}"
@@ -219,9 +295,19 @@ def _tune_folder(store: Store) -> Iterator[str]:
 class Source(Searcher):  # type: ignore[misc]
     """Hands lots of trials to Tune by key, as their needs get done."""
 
-    def __init__(self, queue: Queue, listener: Listener, store: Store, slots: int, shapes: Shapes) -> None:
-        super().__init__(metric="seconds", mode="min")  # Tune insists on a metric; nothing is chosen by it
-        self._queue, self._listener, self._store, self._slots, self._shapes = queue, listener, store, slots, shapes
+    def __init__(
+        self, queue: Queue, listener: Listener, store: Store, slots: int, shapes: Shapes
+    ) -> None:
+        super().__init__(
+            metric="seconds", mode="min"
+        )  # Tune insists on a metric; nothing is chosen by it
+        self._queue, self._listener, self._store, self._slots, self._shapes = (
+            queue,
+            listener,
+            store,
+            slots,
+            shapes,
+        )
         self._live: dict[str, list[Trial]] = {}
         self._freed: tuple[float, float] | None = None
 
@@ -238,7 +324,9 @@ class Source(Searcher):  # type: ignore[misc]
             self._listener.started(trial)
         return {"keys": ",".join(t.key for t in lot)}
 
-    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+    def on_trial_complete(
+        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
+    ) -> None:
         lot = self._live.pop(trial_id, [])
         if not lot:
             return
@@ -251,11 +339,15 @@ class Source(Searcher):  # type: ignore[misc]
             self._end(Outcome(**found))
 
     def _lost(self, trial: Trial, alone: bool) -> None:
-        """A worker went away for good. What it finished before is in the store; of several, each gets a try by itself: one of them killed it."""
+        """A worker went away for good. What it finished before is in the store; of several, each
+        gets a try by itself: one of them killed it.
+        """
         if (record := self._store.find(trial.key)) is not None:
             self._end(Outcome(trial.key, record["outcome"], 0.0, record["reason"]))
         elif alone:
-            reason = f"its worker went away {RETRIES + 1} times (out of memory, or the machine is gone)"
+            reason = (
+                f"its worker went away {RETRIES + 1} times (out of memory, or the machine is gone)"
+            )
             self._end(Outcome(trial.key, "lost", reason=reason))
         else:
             self._queue.put_back(trial.key)

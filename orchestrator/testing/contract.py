@@ -1,4 +1,6 @@
-"""What every method must keep to, as tests to inherit. Needs pytest, torch and scikit-learn; neither Ray nor MLflow."""
+"""What every method must keep to, as tests to inherit. Needs pytest, torch and scikit-learn;
+neither Ray nor MLflow.
+"""
 
 from __future__ import annotations
 
@@ -13,33 +15,44 @@ from typing import Any
 
 import torch
 
-from orchestrator.canonical import coerce
-from orchestrator.data import digits
-from orchestrator.execute import execute, run_with_needs
-from orchestrator.fit import Moment
-from orchestrator.method import Method, canonical_method, settings_default, settings_of
-from orchestrator.plan import resolve
-from orchestrator.store import Store
-from orchestrator.trial import NetworkSpec, Trial
+from orchestrator.planning.plan import resolve
+from orchestrator.spec.canonical import coerce
+from orchestrator.spec.datasets import digits
+from orchestrator.spec.method import Method, canonical_method, settings_default, settings_of
+from orchestrator.spec.trial import NetworkSpec, Trial
+from orchestrator.store.store import Store
+from orchestrator.training.execute import execute, run_with_needs
+from orchestrator.training.fit import Moment
 
 
-def smoke_trial(method: type[Method], *, network: NetworkSpec | None = None, seed: int = 0) -> Trial:
-    """A trial that takes seconds: the method's smoke settings on 80 digits a task, classes overlapping by three of five."""
+def smoke_trial(
+    method: type[Method], *, network: NetworkSpec | None = None, seed: int = 0
+) -> Trial:
+    """A trial that takes seconds: the method's smoke settings on 80 digits a task, classes
+    overlapping by three of five.
+    """
     roles = method.tasks
     count = max(roles.at_least, 2 if roles.more else len(roles.names))
     tasks = tuple(
         digits.classes(0, 1, 2, 3 + 2 * i, 4 + 2 * i).images(i, of=count, limit=80).named(name)
         for i, name in enumerate("abcd"[:count])
-    )  # fmt: skip
+    )
     return Trial(method=method.smoke(), network=network, tasks=tasks, seed=seed)
 
 
 def fingerprint(record: Mapping[str, Any]) -> dict[str, Any]:
-    """Everything of a record that must not depend on when, where and in how many tries a trial ran."""
+    """Everything of a record that must not depend on when, where and in how many tries a trial
+    ran.
+    """
     curves = [(name, step, value) for name, step, value, _ in record["curves"]]
     kept = {k: record[k] for k in ("key", "outcome", "components", "matrices", "frozen")}
     metrics = [m for m in record["metrics"] if not m.get("timing")]
-    return {**kept, "metrics": metrics, "curves": curves, "fits": {s: (f["steps"], f["images"]) for s, f in record["timings"]["fits"].items()}}
+    return {
+        **kept,
+        "metrics": metrics,
+        "curves": curves,
+        "fits": {s: (f["steps"], f["images"]) for s, f in record["timings"]["fits"].items()},
+    }
 
 
 class Killed(BaseException):
@@ -48,7 +61,9 @@ class Killed(BaseException):
 
 @contextmanager
 def killed_at_line(method: Method, line: int) -> Iterator[list[int]]:
-    """Raise `Killed` when `train` is about to execute its `line`-th line (0-based, as executed). Yields the lines passed so far."""
+    """Raise `Killed` when `train` is about to execute its `line`-th line (0-based, as executed).
+    Yields the lines passed so far.
+    """
     code = inspect.unwrap(type(method).train).__code__
     passed: list[int] = []
 
@@ -65,14 +80,18 @@ def killed_at_line(method: Method, line: int) -> Iterator[list[int]]:
         yield passed
     finally:
         sys.settrace(before)
-        torch.set_grad_enabled(True)  # a real kill leaves no process in which a `with torch.no_grad()` could have stayed open
+        torch.set_grad_enabled(
+            True
+        )  # a real kill leaves no process in which a `with torch.no_grad()` could have stayed open
 
 
 class MethodContract:
     """Inherit and give a fixture `trial` (see `smoke_trial`)."""
 
     def _reference(self, trial: Trial, folder: Path) -> tuple[Trial, Store, dict[str, Any]]:
-        """The resolved trial, a store in which its needs are done, and the fingerprint of a run that was never stopped."""
+        """The resolved trial, a store in which its needs are done, and the fingerprint of a run
+        that was never stopped.
+        """
         store = Store(folder / "store")
         resolved = resolve(trial, store)
         assert resolved.problems() == []
@@ -105,10 +124,16 @@ class MethodContract:
         resolved, _, found = self._reference(trial, tmp_path)
         method = resolved.method
         assert found["outcome"] == "done"
-        for part, declared in (("metrics", method.metrics), ("components", method.components), ("matrices", method.matrices)):
+        for part, declared in (
+            ("metrics", method.metrics),
+            ("components", method.components),
+            ("matrices", method.matrices),
+        ):
             names = {entry["name"] for entry in found[part]}
             assert names <= {d.name for d in declared}
-            assert names >= {d.name for d in declared if not d.optional and not getattr(d, "timing", False)}
+            assert names >= {
+                d.name for d in declared if not d.optional and not getattr(d, "timing", False)
+            }
 
     def test_same_seed_same_bits(self, trial: Trial, tmp_path: Path) -> None:
         _, _, first = self._reference(trial, tmp_path / "first")
@@ -120,7 +145,9 @@ class MethodContract:
         other = resolved.replace(seed=(trial.seed or 0) + 5)
         assert (other.key != resolved.key) == ("seed" in trial.method.uses)
 
-    def test_killed_between_any_two_lines_it_ends_with_the_same_bits(self, trial: Trial, tmp_path: Path) -> None:
+    def test_killed_between_any_two_lines_it_ends_with_the_same_bits(
+        self, trial: Trial, tmp_path: Path
+    ) -> None:
         resolved, store, reference = self._reference(trial, tmp_path)
         line = 0
         while True:
@@ -139,11 +166,15 @@ class MethodContract:
             line += 1
         assert line > 0, "train has no line"
 
-    def test_killed_after_any_epoch_it_ends_with_the_same_bits(self, trial: Trial, tmp_path: Path) -> None:
+    def test_killed_after_any_epoch_it_ends_with_the_same_bits(
+        self, trial: Trial, tmp_path: Path
+    ) -> None:
         resolved, store, reference = self._reference(trial, tmp_path)
         epochs: list[tuple[str, int]] = []
         counted = self._without(resolved, store, tmp_path / "counted")
-        execute(resolved, counted, device="cpu", on_epoch=lambda m: epochs.append((m.stage, m.epoch)))
+        execute(
+            resolved, counted, device="cpu", on_epoch=lambda m: epochs.append((m.stage, m.epoch))
+        )
         for number, last in enumerate(epochs):
             place = self._without(resolved, store, tmp_path / f"epoch{number}")
             scratch = tmp_path / f"epoch-scratch{number}"
@@ -153,14 +184,23 @@ class MethodContract:
                     raise Killed
 
             try:
-                execute(resolved, place, scratch=scratch, device="cpu", checkpoint_every=0, on_epoch=stop)
+                execute(
+                    resolved,
+                    place,
+                    scratch=scratch,
+                    device="cpu",
+                    checkpoint_every=0,
+                    on_epoch=stop,
+                )
                 raise AssertionError(f"epoch {last} did not come")
             except Killed:
                 pass
             execute(resolved, place, scratch=scratch, device="cpu", checkpoint_every=0)
             assert self._found(resolved, place) == reference, f"killed in epoch {last}"
 
-    def test_every_axis_changes_the_key_or_canonical_resets_it(self, trial: Trial, tmp_path: Path) -> None:
+    def test_every_axis_changes_the_key_or_canonical_resets_it(
+        self, trial: Trial, tmp_path: Path
+    ) -> None:
         resolved = resolve(trial, Store(tmp_path))
         cls = type(trial.method)
         for field in dataclasses.fields(cls):
@@ -170,7 +210,9 @@ class MethodContract:
                     continue
                 changed = resolved.replace(method=resolved.method.replace(**{field.name: wanted}))
                 reset = getattr(changed.method, field.name) == settings_default(cls, field.name)
-                assert changed.key != resolved.key or reset, f"{field.name}={value!r} changes nothing and canonical() does not say so"
+                assert changed.key != resolved.key or reset, (
+                    f"{field.name}={value!r} changes nothing and canonical() does not say so"
+                )
 
     def test_canonical_is_idempotent(self, trial: Trial) -> None:
         assert canonical_method(trial.method) == trial.method
@@ -186,4 +228,6 @@ class MethodContract:
         assert again.key == resolved.key
 
     def test_the_module_says_what_departs_from_the_paper(self, trial: Trial) -> None:
-        assert "Departs from the paper:" in (sys.modules[type(trial.method).__module__].__doc__ or "")
+        assert "Departs from the paper:" in (
+            sys.modules[type(trial.method).__module__].__doc__ or ""
+        )

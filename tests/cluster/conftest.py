@@ -9,23 +9,36 @@ import pytest
 
 @pytest.fixture
 def raylets(monkeypatch):
-    """`raylets(count, environment=None)`: a cluster whose driver this process is; the further nodes get the environment."""
+    """`raylets(count, environment=None)`: a cluster whose driver this process is; the further nodes
+    get the environment.
+    """
     from orchestrator.executors import ray as executor  # sets Ray's variables before it imports Ray
 
     ray = executor.ray
     made = []
     if ray.is_initialized():  # a node of this test must not be mistaken for one of theirs
-        pytest.fail("another Ray is running in this process; these tests come first, before any test that starts the session's own")
+        pytest.fail(
+            "another Ray is running in this process; these tests come first, before any test that starts the session's own"
+        )
 
     def start(count, environment=None, cpus=2, join=True):
         from ray.cluster_utils import Cluster
 
-        cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": cpus, "include_dashboard": False})
+        cluster = Cluster(
+            initialize_head=True, head_node_args={"num_cpus": cpus, "include_dashboard": False}
+        )
         made.append(cluster)
-        nodes = [cluster.add_node(num_cpus=cpus, env_vars=environment or {}) for _ in range(count - 1)]
+        nodes = [
+            cluster.add_node(num_cpus=cpus, env_vars=environment or {}) for _ in range(count - 1)
+        ]
         cluster.wait_for_nodes()
         if join:
-            ray.init(address=cluster.address, log_to_driver=False, logging_level="ERROR", runtime_env=executor.runnable())
+            ray.init(
+                address=cluster.address,
+                log_to_driver=False,
+                logging_level="ERROR",
+                runtime_env=executor.runnable(),
+            )
         return cluster, nodes
 
     yield start

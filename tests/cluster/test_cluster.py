@@ -1,4 +1,6 @@
-"""A sweep on three nodes: shared trainings run once, a node dies, nodes that would compute something else are refused."""
+"""A sweep on three nodes: shared trainings run once, a node dies, nodes that would compute
+something else are refused.
+"""
 
 from __future__ import annotations
 
@@ -15,12 +17,12 @@ from sample_methods import Count
 
 from orchestrator.errors import ExecutorError
 from orchestrator.executors import executor
-from orchestrator.grid import product
-from orchestrator.plan import make_plan
-from orchestrator.schedule import Queue
-from orchestrator.site import Site
-from orchestrator.store import Store
-from orchestrator.sweep import Sweep
+from orchestrator.executors.site import Site
+from orchestrator.planning.plan import make_plan
+from orchestrator.planning.queue import Queue
+from orchestrator.spec.grid import product
+from orchestrator.spec.sweep import Sweep
+from orchestrator.store.store import Store
 
 pytestmark = [pytest.mark.ray, pytest.mark.cluster]
 SAMPLES = Path(__file__).resolve().parents[1] / "samples"
@@ -54,7 +56,9 @@ def test_of_200_trials_with_shared_needs_each_is_executed_once(raylets, store, t
     raylets(nodes)
     folder = tmp_path / "notes"
     folder.mkdir()
-    cells = product(Count.grid(depth=2, fan=3, folder=str(folder)), seed=range(23))  # 1 + 3 + 5 distinct trials a seed, 13 without sharing
+    cells = product(
+        Count.grid(depth=2, fan=3, folder=str(folder)), seed=range(23)
+    )  # 1 + 3 + 5 distinct trials a seed, 13 without sharing
     sweep = Sweep(question="?", cells=cells, expect=23)
     plan, queue, heard = drain(sweep, store, tmp_path)
     assert queue.is_finished
@@ -71,7 +75,11 @@ def test_a_node_that_dies_takes_no_trial_with_it(raylets, store, tmp_path):
     cluster, (_, victim) = raylets(3)
     folder = tmp_path / "notes"
     folder.mkdir()
-    sweep = Sweep(question="?", cells=product(Count.grid(folder=str(folder), nap=1.0), seed=range(24)), expect=24)
+    sweep = Sweep(
+        question="?",
+        cells=product(Count.grid(folder=str(folder), nap=1.0), seed=range(24)),
+        expect=24,
+    )
     killed = threading.Event()
 
     def kill():
@@ -86,20 +94,30 @@ def test_a_node_that_dies_takes_no_trial_with_it(raylets, store, tmp_path):
     assert queue.is_finished
     assert Counter(o.kind for o in heard.ends) == {"done": 24}
     assert make_plan("asked", sweep, store).is_complete
-    assert sum(executed(folder).values()) >= 24  # what the dead node had begun was begun again elsewhere
+    assert (
+        sum(executed(folder).values()) >= 24
+    )  # what the dead node had begun was begun again elsewhere
 
 
 def test_auto_without_a_cluster_is_an_error_at_once(raylets, store, tmp_path):
     """`raylets` is not called: it sees to it that no other Ray of this process is running."""
     if find_gcs_addresses():  # Ray looks through the processes of the machine
         pytest.skip("another Ray runs on this machine, and `auto` would join it")
-    plan = make_plan("asked", Sweep(question="?", cells=product(Count.grid(), seed=0), expect=1), store)
+    plan = make_plan(
+        "asked", Sweep(question="?", cells=product(Count.grid(), seed=0), expect=1), store
+    )
     with pytest.raises(ExecutorError, match="no Ray cluster answers at 'auto'"):
-        executor("ray").run(Queue(plan), store, Site(tmp_path / "scratch", 1, address="auto"), Heard())
+        executor("ray").run(
+            Queue(plan), store, Site(tmp_path / "scratch", 1, address="auto"), Heard()
+        )
 
 
-def test_a_store_that_another_node_does_not_see_is_refused_before_work_starts(raylets, tmp_path, monkeypatch):
-    """A path that means another folder on the other node: /proc/self/cwd, with nodes started in different places."""
+def test_a_store_that_another_node_does_not_see_is_refused_before_work_starts(
+    raylets, tmp_path, monkeypatch
+):
+    """A path that means another folder on the other node: /proc/self/cwd, with nodes started in
+    different places.
+    """
     there, here = tmp_path / "there", tmp_path / "here"
     there.mkdir()
     here.mkdir()
@@ -109,24 +127,33 @@ def test_a_store_that_another_node_does_not_see_is_refused_before_work_starts(ra
     store = Store("/proc/self/cwd/store")
     store.prepare()
     sweep = Sweep(question="?", cells=product(Count.grid(), seed=range(2)), expect=2)
-    with pytest.raises(ExecutorError, match=r"the cluster cannot start work:(.|\n)*does not see the driver's store"):
+    with pytest.raises(
+        ExecutorError, match=r"the cluster cannot start work:(.|\n)*does not see the driver's store"
+    ):
         drain(sweep, store, tmp_path)
     assert list(store.finished()) == []
 
 
-def test_a_node_with_other_sources_of_a_method_is_refused_before_work_starts(raylets, store, tmp_path):
+def test_a_node_with_other_sources_of_a_method_is_refused_before_work_starts(
+    raylets, store, tmp_path
+):
     other = tmp_path / "other"
     shutil.copytree(SAMPLES, other)
     changed = other / "sample_methods.py"
     changed.write_text(changed.read_text() + "\n# another version\n")
     raylets(2, environment={"PYTHONPATH": os.pathsep.join([str(other), os.environ["PYTHONPATH"]])})
     sweep = Sweep(question="?", cells=product(Count.grid(), seed=range(2)), expect=2)
-    with pytest.raises(ExecutorError, match=r"sample_methods:Count has other sources (.|\n)*install the same version on every node"):
+    with pytest.raises(
+        ExecutorError,
+        match=r"sample_methods:Count has other sources (.|\n)*install the same version on every node",
+    ):
         drain(sweep, store, tmp_path)
     assert list(store.finished()) == []
 
 
-def test_a_cluster_is_joined_by_its_address_and_looked_at_by_the_doctor(raylets, spolia, sweep_file, tmp_path, monkeypatch):
+def test_a_cluster_is_joined_by_its_address_and_looked_at_by_the_doctor(
+    raylets, spolia, sweep_file, tmp_path, monkeypatch
+):
     cluster, _ = raylets(2, join=False)
     file = sweep_file("product(Count.grid(), seed=range(4))", 4)
     common = ("--home", tmp_path / "home", "--tracking", "none")

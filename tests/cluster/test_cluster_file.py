@@ -23,7 +23,9 @@ def test_it_fits_rays_schema():
 
 
 def test_ray_itself_accepts_it(monkeypatch):
-    util = pytest.importorskip("ray.autoscaler._private.util", reason="Ray moved its private checks")
+    util = pytest.importorskip(
+        "ray.autoscaler._private.util", reason="Ray moved its private checks"
+    )
     pytest.importorskip("boto3", reason="Ray's AWS provider needs boto3")
     monkeypatch.chdir(ROOT)
     prepared = util.prepare_config(copy.deepcopy(CONFIG))
@@ -50,12 +52,22 @@ def test_gpu_workers_scale_from_zero_and_the_head_runs_no_trial():
 def test_no_port_is_open_to_strangers():
     assert "0.0.0.0/0" not in TEXT
     assert CONFIG["provider"]["use_internal_ips"]
-    assert all(kind["node_config"]["SecurityGroupIds"] for kind in CONFIG["available_node_types"].values())
-    starts = [c for part in ("head", "worker") for c in CONFIG[f"{part}_start_ray_commands"] if "ray start" in c]
+    assert all(
+        kind["node_config"]["SecurityGroupIds"] for kind in CONFIG["available_node_types"].values()
+    )
+    starts = [
+        c
+        for part in ("head", "worker")
+        for c in CONFIG[f"{part}_start_ray_commands"]
+        if "ray start" in c
+    ]
     assert len(starts) == 2
     assert all("RAY_AUTH_MODE=token" in command for command in starts)
 
 
 def test_every_node_installs_the_pinned_set():
-    assert any("--constraint /home/ubuntu/spolia/constraints.txt" in command for command in CONFIG["setup_commands"])
+    assert any(
+        "--constraint /home/ubuntu/spolia/constraints.txt" in command
+        for command in CONFIG["setup_commands"]
+    )
     assert (ROOT / "constraints.txt").exists()

@@ -1,6 +1,8 @@
-"""Acceptance tests of Compatible Features on real digits: items 1 to 4 of section 8.4 of its specification (item 6 is in test_recombination).
+"""Acceptance tests of Compatible Features on real digits: items 1 to 4 of section 8.4 of its
+specification (item 6 is in test_recombination).
 
-Two tasks of nine digits, eight common, 600 disjoint images each, 33 epochs of batch 64 (297 steps), seeds 0 and 1; about two minutes on two cores.
+Two tasks of nine digits, eight common, 600 disjoint images each, 33 epochs of batch 64 (297 steps),
+seeds 0 and 1; about two minutes on two cores.
 """
 
 from __future__ import annotations
@@ -15,16 +17,16 @@ from methods._transforms import dihedral, rotate
 from methods.compatible_features import CompatibleFeatures
 from methods.networks import resnet8
 from methods.recombine import Recombine
-from orchestrator.data import digits
-from orchestrator.execute import execute, run_with_needs
+from orchestrator.analysis.results import Results
 from orchestrator.executors import Site, executor
-from orchestrator.grid import product
-from orchestrator.plan import make_plan, resolve
-from orchestrator.results import Results
-from orchestrator.schedule import Queue
-from orchestrator.store import Store
-from orchestrator.sweep import Sweep
-from orchestrator.trial import Trial
+from orchestrator.planning.plan import make_plan, resolve
+from orchestrator.planning.queue import Queue
+from orchestrator.spec.datasets import digits
+from orchestrator.spec.grid import product
+from orchestrator.spec.sweep import Sweep
+from orchestrator.spec.trial import Trial
+from orchestrator.store.store import Store
+from orchestrator.training.execute import execute, run_with_needs
 
 torch = pytest.importorskip("torch")
 
@@ -46,7 +48,9 @@ class Silent:
 
 @pytest.fixture(scope="module")
 def measured(local_ray, tmp_path_factory):
-    """Results by (ingredients, split): accuracy matrices by extractor and own accuracies, one a seed."""
+    """Results by (ingredients, split): accuracy matrices by extractor and own accuracies, one a
+    seed.
+    """
     folder = tmp_path_factory.mktemp("acceptance")
     store = Store(folder / "store")
     networks = CompatibleFeatures.grid(
@@ -58,11 +62,15 @@ def measured(local_ray, tmp_path_factory):
     )
     cells = product(Recombine.grid(of=networks), network=resnet8(), tasks=TASKS, seed=list(SEEDS))
     sweep = Sweep(question="?", cells=cells, expect=32)
-    executor("ray").run(Queue(make_plan("acceptance", sweep, store)), store, Site(folder / "scratch", 2), Silent())
+    executor("ray").run(
+        Queue(make_plan("acceptance", sweep, store)), store, Site(folder / "scratch", 2), Silent()
+    )
     found = {}
     for cell, result in Results(make_plan("acceptance", sweep, store), store).cells():
         place = ("+".join(sorted(cell.labels["of.ingredients"])) or "none", cell.labels["of.split"])
-        found.setdefault(place, []).append((result.matrix("accuracy_by_extractor").values, result.metric("own_accuracy")))
+        found.setdefault(place, []).append(
+            (result.matrix("accuracy_by_extractor").values, result.metric("own_accuracy"))
+        )
     return found
 
 
@@ -107,10 +115,18 @@ def test_no_ingredient_hurts_the_networks_own_accuracy(measured):
 
 def record_of(method, tasks, tmp_path, network=None, split="stage2"):
     store = Store(tmp_path)
-    trial = resolve(Trial(method=Recombine(of=(method,), split=split), network=network or resnet8(width=4), tasks=tasks, seed=0), store)
+    trial = resolve(
+        Trial(
+            method=Recombine(of=(method,), split=split),
+            network=network or resnet8(width=4),
+            tasks=tasks,
+            seed=0,
+        ),
+        store,
+    )
     run_with_needs(trial, store)
     assert execute(trial, store).kind == "done"
-    from orchestrator.result import Result
+    from orchestrator.parts.result import Result
 
     return Result(store, store.find(trial.key)), trial, store
 
@@ -128,15 +144,24 @@ def test_2_identical_weights_order_and_data_give_bit_equal_networks(tmp_path):
 
 def test_identical_weights_alone_leave_each_network_its_own_order(tmp_path):
     one = digits.classes(0, 1, 2, 3, 4).images(limit=100)
-    _, trial, store = record_of(CompatibleFeatures(ingredients=("identical",), epochs=1), (one.named("a"), one.named("b")), tmp_path)
+    _, trial, store = record_of(
+        CompatibleFeatures(ingredients=("identical",), epochs=1),
+        (one.named("a"), one.named("b")),
+        tmp_path,
+    )
     assert len({c["blob"] for c in store.find(trial.needs["0/0"].key)["components"]}) == 2
 
 
 def start(tmp_path, **settings):
-    from orchestrator.run import Run
+    from orchestrator.training.run import Run
 
     method = CompatibleFeatures(**settings)
-    run = Run(resolve(Trial(method=method, network=resnet8(width=4), tasks=TASKS, seed=0), Store(tmp_path)), {})
+    run = Run(
+        resolve(
+            Trial(method=method, network=resnet8(width=4), tasks=TASKS, seed=0), Store(tmp_path)
+        ),
+        {},
+    )
     return [ingredients.start(run.trial.method, run, t) for t in run.tasks]
 
 
@@ -148,7 +173,9 @@ def equal(one, other):
 def test_identical_starts_are_identical_where_they_should_be(tmp_path):
     whole = start(tmp_path, ingredients=("identical",))
     assert equal(whole[0].extractor("pool"), whole[1].extractor("pool"))
-    assert torch.equal(whole[0].last_layer.weight[:8], whole[1].last_layer.weight[:8])  # the common classes
+    assert torch.equal(
+        whole[0].last_layer.weight[:8], whole[1].last_layer.weight[:8]
+    )  # the common classes
     assert not torch.equal(whole[0].last_layer.weight[8], whole[1].last_layer.weight[8])
     part = start(tmp_path, ingredients=("identical",), identical_part="extractor", split="stage2")
     assert equal(part[0].extractor("stage2"), part[1].extractor("stage2"))
@@ -160,7 +187,9 @@ def test_identical_starts_are_identical_where_they_should_be(tmp_path):
 @pytest.mark.parametrize("split", ["stem", "pool"])
 def test_every_auxiliary_head_trains_at_every_kind_of_split(tmp_path, auxiliary, split):
     tasks = tuple(t.images(i, of=2, limit=60) for i, t in enumerate(TASKS))
-    method = CompatibleFeatures(ingredients=("rotation", "common", "identical"), auxiliary=auxiliary, split=split, epochs=1)
+    method = CompatibleFeatures(
+        ingredients=("rotation", "common", "identical"), auxiliary=auxiliary, split=split, epochs=1
+    )
     _, trial, store = record_of(method, tasks, tmp_path, split=split)
     kept = [(c["name"], c["labels"]) for c in store.find(trial.needs["0/0"].key)["components"]]
     assert kept == [
@@ -175,10 +204,18 @@ def test_networks_of_several_trials_make_one_matrix(tmp_path):
     tasks = tuple(t.images(i, of=2, limit=60) for i, t in enumerate(TASKS))
     store = Store(tmp_path)
     of = (CompatibleFeatures(epochs=1), CompatibleFeatures(epochs=1, ingredients=("identical",)))
-    trial = resolve(Trial(method=Recombine(of=of, split="stage1", other_seeds=(3,)), network=resnet8(width=4), tasks=tasks, seed=0), store)
+    trial = resolve(
+        Trial(
+            method=Recombine(of=of, split="stage1", other_seeds=(3,)),
+            network=resnet8(width=4),
+            tasks=tasks,
+            seed=0,
+        ),
+        store,
+    )
     run_with_needs(trial, store)
     assert execute(trial, store).kind == "done"
-    from orchestrator.result import Result
+    from orchestrator.parts.result import Result
 
     matrix = Result(store, store.find(trial.key)).matrix("accuracy_by_head")
     assert len(matrix.rows) == 8
@@ -189,9 +226,13 @@ def test_networks_of_several_trials_make_one_matrix(tmp_path):
 def test_rotations_are_rotations():
     x = torch.arange(32.0).view(2, 1, 4, 4)
     for k in range(4):
-        assert torch.equal(rotate(x, torch.tensor([k, 0])), torch.stack([x[0].rot90(k, (1, 2)), x[1]]))
+        assert torch.equal(
+            rotate(x, torch.tensor([k, 0])), torch.stack([x[0].rot90(k, (1, 2)), x[1]])
+        )
     variants = [x[0], x[0].transpose(1, 2), x[0].flip(1), x[0].rot90(3, (1, 2))]
-    assert all(torch.equal(dihedral(x[:1], torch.tensor([k]))[0], v) for k, v in enumerate(variants))
+    assert all(
+        torch.equal(dihedral(x[:1], torch.tensor([k]))[0], v) for k, v in enumerate(variants)
+    )
 
 
 def test_a_batch_without_a_common_class_has_loss_zero():
@@ -201,7 +242,9 @@ def test_a_batch_without_a_common_class_has_loss_zero():
     assert loss.item() == 0
     assert not logits.grad.any()
     some = masked_cross_entropy(logits, torch.tensor([1, -100, 2]))
-    assert torch.allclose(some, torch.nn.functional.cross_entropy(logits[[0, 2]], torch.tensor([1, 2])))
+    assert torch.allclose(
+        some, torch.nn.functional.cross_entropy(logits[[0, 2]], torch.tensor([1, 2]))
+    )
 
 
 def test_held_statistics_normalise_by_the_batch_and_leave_no_trace():
@@ -215,8 +258,12 @@ def test_held_statistics_normalise_by_the_batch_and_leave_no_trace():
 
 
 def test_three_networks_are_trained_at_once(tmp_path):
-    tasks = tuple(digits.classes(0, 1, 2, 3 + i).images(i, of=3, limit=60).named("abc"[i]) for i in range(3))
-    result, _, _ = record_of(CompatibleFeatures(ingredients=("rotation", "common"), epochs=1), tasks, tmp_path)
+    tasks = tuple(
+        digits.classes(0, 1, 2, 3 + i).images(i, of=3, limit=60).named("abc"[i]) for i in range(3)
+    )
+    result, _, _ = record_of(
+        CompatibleFeatures(ingredients=("rotation", "common"), epochs=1), tasks, tmp_path
+    )
     matrix = result.matrix("accuracy_by_extractor")
     assert matrix.rows == matrix.columns == ("a", "b", "c")
     assert np.isfinite(matrix.values).all()
@@ -226,11 +273,16 @@ def test_a_network_that_diverged_keeps_its_row_without_scores(tmp_path):
     store = Store(tmp_path)
     of = (CompatibleFeatures(epochs=1), CompatibleFeatures(epochs=3, lr=1e30))
     tasks = tuple(t.images(i, of=2, limit=60) for i, t in enumerate(TASKS))
-    trial = resolve(Trial(method=Recombine(of=of, split="stage1"), network=resnet8(width=4), tasks=tasks, seed=0), store)
+    trial = resolve(
+        Trial(
+            method=Recombine(of=of, split="stage1"), network=resnet8(width=4), tasks=tasks, seed=0
+        ),
+        store,
+    )
     run_with_needs(trial, store)
     assert [store.find(n.key)["outcome"] for n in trial.needs.values()] == ["done", "diverged"]
     assert execute(trial, store).kind == "done"
-    from orchestrator.result import Result
+    from orchestrator.parts.result import Result
 
     matrix = Result(store, store.find(trial.key)).matrix("accuracy_by_extractor")
     assert matrix.rows[2].endswith("(diverged)")

@@ -1,4 +1,6 @@
-"""Every discovered method keeps the contract; so does one with dropout and a layer made after its first fit, and the documents' example."""
+"""Every discovered method keeps the contract; so does one with dropout and a layer made after its
+first fit, and the documents' example.
+"""
 
 from __future__ import annotations
 
@@ -11,10 +13,10 @@ from sample_methods import TwoFits
 
 from methods.network_transplanting import NetworkTransplanting
 from methods.networks import resnet8
-from orchestrator.method import Method
-from orchestrator.registry import discover
+from orchestrator.spec.method import Method
+from orchestrator.spec.registry import discover
+from orchestrator.spec.trial import Trial
 from orchestrator.testing import MethodContract, smoke_trial
-from orchestrator.trial import Trial
 
 
 class TestContract(MethodContract):
@@ -26,7 +28,9 @@ class TestContract(MethodContract):
     def trial(self, method: type[Method]) -> Trial:
         trial = smoke_trial(method, network=resnet8(width=4))
         if method is NetworkTransplanting:  # its tasks are a category against a background
-            return trial.replace(tasks=tuple(task.binary(0, called="category") for task in trial.tasks))
+            return trial.replace(
+                tasks=tuple(task.binary(0, called="category") for task in trial.tasks)
+            )
         return trial
 
 

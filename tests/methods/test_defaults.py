@@ -1,6 +1,8 @@
-"""A default that changes changes what a key means: then the revision goes up, and this snapshot is written anew.
+"""A default that changes changes what a key means: then the revision goes up, and this snapshot is
+written anew.
 
-python tests/methods/test_defaults.py      # writes defaults.json, and refuses where a revision did not go up
+python tests/methods/test_defaults.py      # writes defaults.json, and refuses where a revision did
+not go up
 """
 
 from __future__ import annotations
@@ -13,9 +15,9 @@ from pathlib import Path
 import pytest
 
 from methods import networks
-from orchestrator.canonical import to_json
-from orchestrator.method import settings_default
-from orchestrator.registry import discover
+from orchestrator.spec.canonical import to_json
+from orchestrator.spec.method import settings_default
+from orchestrator.spec.registry import discover
 
 FILE = Path(__file__).with_name("defaults.json")
 
@@ -25,7 +27,9 @@ def snapshot():
     found = {}
     for name, cls in discover().items():
         if cls.__module__.startswith("methods."):
-            settings = {f.name: to_json(settings_default(cls, f.name)) for f in dataclasses.fields(cls)}
+            settings = {
+                f.name: to_json(settings_default(cls, f.name)) for f in dataclasses.fields(cls)
+            }
             settings = {k: "methods" if "path" in json.dumps(v) else v for k, v in settings.items()}
             found[name] = {"revision": cls.revision, "defaults": settings}
     for make in (networks.resnet8, networks.resnet20, networks.resnet56, networks.small_vgg):
@@ -35,7 +39,9 @@ def snapshot():
 
 
 def changed_silently(before, now):
-    """Names whose defaults differ though the revision is the same; a setting that is new changes no old key."""
+    """Names whose defaults differ though the revision is the same; a setting that is new changes no
+    old key.
+    """
     return [
         f"{name}.{setting}"
         for name in before.keys() & now.keys()
@@ -47,7 +53,9 @@ def changed_silently(before, now):
 
 def test_no_default_changed_without_a_new_revision():
     before, now = json.loads(FILE.read_text()), snapshot()
-    assert changed_silently(before, now) == [], "raise the revision, then run: python tests/methods/test_defaults.py"
+    assert changed_silently(before, now) == [], (
+        "raise the revision, then run: python tests/methods/test_defaults.py"
+    )
     assert before == now, "run: python tests/methods/test_defaults.py"
 
 

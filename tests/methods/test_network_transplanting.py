@@ -1,4 +1,6 @@
-"""Network Transplanting against section 8.4 of its specification, exact parts first, then the method on digits."""
+"""Network Transplanting against section 8.4 of its specification, exact parts first, then the
+method on digits.
+"""
 
 from __future__ import annotations
 
@@ -18,13 +20,13 @@ from methods.network_transplanting import NetworkTransplanting
 from methods.networks import resnet8, small_fcn, small_vgg
 from methods.networks.fcn import PerPixel
 from methods.networks.vgg import SmallVGG
-from orchestrator.data import digits, pasted
-from orchestrator.execute import execute, run_with_needs
-from orchestrator.plan import resolve
-from orchestrator.recombination import recombine
-from orchestrator.result import Result
-from orchestrator.store import Store
-from orchestrator.trial import Trial
+from orchestrator.parts.recombination import recombine
+from orchestrator.parts.result import Result
+from orchestrator.planning.plan import resolve
+from orchestrator.spec.datasets import digits, pasted
+from orchestrator.spec.trial import Trial
+from orchestrator.store.store import Store
+from orchestrator.training.execute import execute, run_with_needs
 
 BACKGROUND = (5, 6, 7, 8, 9)
 PRETRAIN = digits.classes(*BACKGROUND).named("pretrain")
@@ -33,14 +35,27 @@ QUICK = NetworkTransplanting(specific=FineTune(epochs=1), steps=5)
 
 
 def category(number):
-    return digits.classes(number, *BACKGROUND).binary(number, called="category").named(f"digit{number}")
+    return (
+        digits.classes(number, *BACKGROUND)
+        .binary(number, called="category")
+        .named(f"digit{number}")
+    )
 
 
 def smooth_module(seed):
     """A task module with average pooling, where the surrogate is exact if its gates are."""
     torch.manual_seed(seed)
-    layers = [nn.Conv2d(4, 6, 3, 1, 1), nn.ReLU(), nn.AvgPool2d(2), nn.Conv2d(6, 8, 3, 2, 1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
-              nn.Dropout(0.5), nn.Linear(8, 2)]  # fmt: skip
+    layers = [
+        nn.Conv2d(4, 6, 3, 1, 1),
+        nn.ReLU(),
+        nn.AvgPool2d(2),
+        nn.Conv2d(6, 8, 3, 2, 1),
+        nn.ReLU(),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Dropout(0.5),
+        nn.Linear(8, 2),
+    ]
     return nn.Sequential(*layers).double().eval()
 
 
@@ -51,9 +66,15 @@ def start_at(depth, how="he", channels=4, seed=0):
 class TestGradients:
     def test_1_equal_modules_and_the_identity_agree_exactly(self):
         module, adapter = smooth_module(0), start_at(3, "dirac").double()
-        x, along = torch.rand(5, 4, 8, 8, dtype=torch.double), directions(torch.randn(5, 2, dtype=torch.double))
+        x, along = (
+            torch.rand(5, 4, 8, 8, dtype=torch.double),
+            directions(torch.randn(5, 2, dtype=torch.double)),
+        )
         assert torch.equal(module(adapter(x)), module(x))
-        own, theirs = input_gradient(module, x, along), input_gradient(nn.Sequential(adapter, module), x, along)
+        own, theirs = (
+            input_gradient(module, x, along),
+            input_gradient(nn.Sequential(adapter, module), x, along),
+        )
         assert torch.equal(own, theirs)
 
     def test_2_the_surrogate_with_true_gates_is_the_gradient_where_pooling_is_an_average(self):
@@ -64,11 +85,21 @@ class TestGradients:
             if isinstance(layer, nn.ReLU):
                 gates[name] = (y > 0).double()
             y = layer(y)
-        torch.testing.assert_close(surrogate(module, (4, 8, 8), along, gates), input_gradient(module, x, along), rtol=1e-12, atol=1e-12)
+        torch.testing.assert_close(
+            surrogate(module, (4, 8, 8), along, gates),
+            input_gradient(module, x, along),
+            rtol=1e-12,
+            atol=1e-12,
+        )
 
     def test_2_with_max_pooling_it_is_another(self):
-        module = nn.Sequential(nn.Conv2d(4, 6, 3, 1, 1), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(96, 2)).double()
-        x, along = torch.randn(3, 4, 8, 8, dtype=torch.double), directions(torch.randn(3, 2, dtype=torch.double))
+        module = nn.Sequential(
+            nn.Conv2d(4, 6, 3, 1, 1), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(96, 2)
+        ).double()
+        x, along = (
+            torch.randn(3, 4, 8, 8, dtype=torch.double),
+            directions(torch.randn(3, 2, dtype=torch.double)),
+        )
         true = input_gradient(module, x, along)
         assert (surrogate(module, (4, 8, 8), along, {}) - true).norm() / true.norm() > 0.3
 
@@ -123,7 +154,9 @@ class TestParts:
             adapter.move(0.25)
             net = net.with_category(name, own.extractor(split), adapter)
             assert all(torch.equal(net(x, c), y) for c, y in before.items())
-            assert torch.equal(net(x, name), Transplanted.of(own.extractor(split), adapter, host.head(split))(x))
+            assert torch.equal(
+                net(x, name), Transplanted.of(own.extractor(split), adapter, host.head(split))(x)
+            )
         assert list(net.categories) == ["host", "a", "b"]
 
     def test_the_offset_moves_the_last_logit_only(self):
@@ -143,7 +176,9 @@ def store(tmp_path_factory):
 
 def result_of(store, method, guests=(1,), seed=0, network=None):
     tasks = (PRETRAIN, category(0), *(category(g) for g in guests))
-    trial = resolve(Trial(method=method, network=network or small_vgg(), tasks=tasks, seed=seed), store)
+    trial = resolve(
+        Trial(method=method, network=network or small_vgg(), tasks=tasks, seed=seed), store
+    )
     assert trial.problems() == []
     run_with_needs(trial, store)
     outcome = execute(trial, store)
@@ -159,22 +194,37 @@ class TestMethod:
     @pytest.mark.slow
     def test_4_gradients_without_gates_agree_while_the_transplant_is_poor(self, store):
         results = {guest: result_of(store, good(gradients="lin"), (guest,)) for guest in (1, 2, 3)}
-        assert max(r.metric("gradient_loss", category=f"digit{g}") for g, r in results.items()) < 1e-6
-        assert np.mean([r.metric("balanced_error", category=f"digit{g}") for g, r in results.items()]) > 0.1
+        assert (
+            max(r.metric("gradient_loss", category=f"digit{g}") for g, r in results.items()) < 1e-6
+        )
+        assert (
+            np.mean([r.metric("balanced_error", category=f"digit{g}") for g, r in results.items()])
+            > 0.1
+        )
 
     @pytest.mark.slow
     def test_5_6_and_7_gradients_at_noise_transplant_without_samples_and_help_with_few(self, store):
-        """The bars of the specification, on two seeds; of its own pilot 0.011, 0.198, 0.095 and 0.012."""
+        """The bars of the specification, on two seeds; of its own pilot 0.011, 0.198, 0.095 and
+        0.012.
+        """
 
         def mean(metric, **settings):
             return np.mean(
-                [result_of(store, good(**settings), (g,), seed).metric(metric, category=f"digit{g}") for seed in (0, 1) for g in (1, 2, 3)]
+                [
+                    result_of(store, good(**settings), (g,), seed).metric(
+                        metric, category=f"digit{g}"
+                    )
+                    for seed in (0, 1)
+                    for g in (1, 2, 3)
+                ]
             )
 
         zero = mean("balanced_error")
         assert zero <= 0.05
         assert mean("auc") >= 0.97
-        assert zero < mean("balanced_error", gradients="none", labels="synthetic")  # gradients beat outputs at the same synthetic features
+        assert zero < mean(
+            "balanced_error", gradients="none", labels="synthetic"
+        )  # gradients beat outputs at the same synthetic features
         few = {"labels": "direct", "samples": 10}
         assert mean("balanced_error", **few) < mean("balanced_error", gradients="none", **few)
         assert mean("bare_error", depth=0) > 10 * zero
@@ -185,13 +235,29 @@ class TestMethod:
         (certificates,) = result.record["frozen"].values()
         assert set(certificates) == {"category", "task", "teacher"}
         joined = result.module("transplanted", category="digit1")
-        needs = {n: Result(store, store.find(entry["key"])) for n, entry in result.record["needs"].items()}
-        own, host = needs["guest"].module("network", task="digit1"), needs["host"].module("network", task="digit0")
-        for mine, theirs in ((joined.category, own.extractor("stage2")), (joined.task, host.head("stage2"))):
-            assert all(torch.equal(a, b) for a, b in zip(mine.state_dict().values(), theirs.state_dict().values(), strict=True))
+        needs = {
+            n: Result(store, store.find(entry["key"]))
+            for n, entry in result.record["needs"].items()
+        }
+        own, host = (
+            needs["guest"].module("network", task="digit1"),
+            needs["host"].module("network", task="digit0"),
+        )
+        for mine, theirs in (
+            (joined.category, own.extractor("stage2")),
+            (joined.task, host.head("stage2")),
+        ):
+            assert all(
+                torch.equal(a, b)
+                for a, b in zip(
+                    mine.state_dict().values(), theirs.state_dict().values(), strict=True
+                )
+            )
 
     def test_fine_tuning_everything_breaks_the_rule_and_says_so(self, store):
-        result = result_of(store, QUICK.replace(gradients="none", labels="direct", samples=10, everything=True))
+        result = result_of(
+            store, QUICK.replace(gradients="none", labels="direct", samples=10, everything=True)
+        )
         assert result.metric("retention", category="digit0") > 0
 
     def test_guests_are_joined_in_turn_and_what_is_there_keeps_its_bits(self, store):
@@ -206,32 +272,77 @@ class TestMethod:
         assert before.values[1, 0] == alone.metric("bare_error", category="digit2")
 
     def test_orders_share_every_adapter(self, store):
-        trials = [resolve(Trial(method=QUICK, network=small_vgg(), tasks=(PRETRAIN, category(0), *order), seed=0), store)
-                  for order in permutations([category(1), category(2), category(3)])]  # fmt: skip
+        trials = [
+            resolve(
+                Trial(
+                    method=QUICK, network=small_vgg(), tasks=(PRETRAIN, category(0), *order), seed=0
+                ),
+                store,
+            )
+            for order in permutations([category(1), category(2), category(3)])
+        ]
         assert len({t.key for t in trials}) == 6
-        assert len({need.key for t in trials for need in t.needs.values()}) == 4  # three guests and the host
+        assert (
+            len({need.key for t in trials for need in t.needs.values()}) == 4
+        )  # three guests and the host
 
     def test_methods_of_comparison_share_the_specific_networks(self, store):
-        trials = [resolve(Trial(method=m, network=small_vgg(), tasks=(PRETRAIN, category(0), category(1)), seed=0), store)
-                  for m in (QUICK, QUICK.replace(gradients="none", labels="direct", samples=10), QUICK.replace(depth=0))]  # fmt: skip
+        trials = [
+            resolve(
+                Trial(
+                    method=m,
+                    network=small_vgg(),
+                    tasks=(PRETRAIN, category(0), category(1)),
+                    seed=0,
+                ),
+                store,
+            )
+            for m in (
+                QUICK,
+                QUICK.replace(gradients="none", labels="direct", samples=10),
+                QUICK.replace(depth=0),
+            )
+        ]
         assert len({need.key for t in trials for need in t.needs.values()}) == 2
 
     def test_without_an_adapter_the_error_is_recombines_own_entry(self, store):
         result = result_of(store, QUICK.replace(depth=0))
         tasks = (PRETRAIN, category(0), category(1))
         needed = [store.find(result.record["needs"][n]["key"]) for n in ("host", "guest")]
-        networks = [Result(store, record).module("network", task=f"digit{i}") for i, record in enumerate(needed)]
-        resolved = resolve(Trial(method=QUICK, network=small_vgg(), tasks=tasks, seed=0), store).tasks
-        scores = recombine([n.extractor("stage2") for n in networks], [n.head("stage2") for n in networks], resolved[1:], torch.device("cpu"))
-        assert 1 - scores.by_extractor.accuracy[1, 0] == pytest.approx(result.metric("error", category="digit1"), abs=1e-12)
-        assert result.metric("balanced_error", category="digit1") == result.metric("bare_error", category="digit1")
+        networks = [
+            Result(store, record).module("network", task=f"digit{i}")
+            for i, record in enumerate(needed)
+        ]
+        resolved = resolve(
+            Trial(method=QUICK, network=small_vgg(), tasks=tasks, seed=0), store
+        ).tasks
+        scores = recombine(
+            [n.extractor("stage2") for n in networks],
+            [n.head("stage2") for n in networks],
+            resolved[1:],
+            torch.device("cpu"),
+        )
+        assert 1 - scores.by_extractor.accuracy[1, 0] == pytest.approx(
+            result.metric("error", category="digit1"), abs=1e-12
+        )
+        assert result.metric("balanced_error", category="digit1") == result.metric(
+            "bare_error", category="digit1"
+        )
 
     @pytest.mark.parametrize(
         "changes",
-        [{"gradients": "dummy"}, {"gradients": "real", "samples": 10}, {"start": "dirac"}, {"scale": "fitted"}, {"depth": 1, "spread": 2.0},
-         {"gradients": "none", "labels": "both", "samples": 20}, {"labels": "synthetic"}, {"labels": "direct", "samples": 10, "calibrate": "labels"},
-         {"gradients": "none", "labels": "distill", "samples": 10, "calibrate": "teacher"}],
-    )  # fmt: skip
+        [
+            {"gradients": "dummy"},
+            {"gradients": "real", "samples": 10},
+            {"start": "dirac"},
+            {"scale": "fitted"},
+            {"depth": 1, "spread": 2.0},
+            {"gradients": "none", "labels": "both", "samples": 20},
+            {"labels": "synthetic"},
+            {"labels": "direct", "samples": 10, "calibrate": "labels"},
+            {"gradients": "none", "labels": "distill", "samples": 10, "calibrate": "teacher"},
+        ],
+    )
     def test_every_form_trains(self, store, changes):
         assert result_of(store, QUICK.replace(**changes)).outcome == "done"
 
@@ -239,35 +350,65 @@ class TestMethod:
         plain = result_of(store, QUICK.replace(depth=0))
         moved = result_of(store, QUICK.replace(depth=0, samples=100, calibrate="labels"))
         assert moved.metric("auc", category="digit1") == plain.metric("auc", category="digit1")
-        assert moved.metric("balanced_error", category="digit1") < plain.metric("balanced_error", category="digit1")
+        assert moved.metric("balanced_error", category="digit1") < plain.metric(
+            "balanced_error", category="digit1"
+        )
 
     @pytest.mark.parametrize(
         ("changes", "message"),
-        [({"split": "stage9"}, "no split point 'stage9'"), ({"gradients": "real"}, "need images, and samples is 0"),
-         ({"samples": 10}, "nothing here looks at them")],
-    )  # fmt: skip
+        [
+            ({"split": "stage9"}, "no split point 'stage9'"),
+            ({"gradients": "real"}, "need images, and samples is 0"),
+            ({"samples": 10}, "nothing here looks at them"),
+        ],
+    )
     def test_what_cannot_run_is_told_at_planning(self, store, changes, message):
-        trial = resolve(Trial(method=QUICK.replace(**changes), network=small_vgg(), tasks=(PRETRAIN, category(0), category(1)), seed=0), store)
+        trial = resolve(
+            Trial(
+                method=QUICK.replace(**changes),
+                network=small_vgg(),
+                tasks=(PRETRAIN, category(0), category(1)),
+                seed=0,
+            ),
+            store,
+        )
         assert message in str(trial.problems())
 
     def test_tasks_that_have_no_category_in_common_are_told(self, store):
         plain = digits.classes(1, *BACKGROUND).binary(1)
-        told = resolve(Trial(method=QUICK, network=small_vgg(), tasks=(PRETRAIN, category(0), plain), seed=0), store).problems()
+        told = resolve(
+            Trial(method=QUICK, network=small_vgg(), tasks=(PRETRAIN, category(0), plain), seed=0),
+            store,
+        ).problems()
         assert "give both .binary(..., called='category')" in str(told)
         ten = digits.named("ten")
-        told = resolve(Trial(method=QUICK, network=small_vgg(), tasks=(PRETRAIN, ten, category(1)), seed=0), store).problems()
+        told = resolve(
+            Trial(method=QUICK, network=small_vgg(), tasks=(PRETRAIN, ten, category(1)), seed=0),
+            store,
+        ).problems()
         assert "has 10 classes; a category against its background has two" in str(told)
 
     def test_networks_that_gradients_without_images_cannot_pass_are_told(self, store):
         tasks = (PRETRAIN, category(0), category(1))
         for mode in ("lin", "dummy"):
-            told = resolve(Trial(method=QUICK.replace(gradients=mode), network=resnet8(width=4), tasks=tasks, seed=0), store).problems()
+            told = resolve(
+                Trial(
+                    method=QUICK.replace(gradients=mode),
+                    network=resnet8(width=4),
+                    tasks=tasks,
+                    seed=0,
+                ),
+                store,
+            ).problems()
             assert "is a BatchNorm2d; gradients without images pass convolutions" in str(told)
         assert result_of(store, QUICK, network=resnet8(width=4)).outcome == "done"
 
     def test_behind_the_pooling_there_is_nothing_to_convolve(self, store):
         tasks = (PRETRAIN, category(0), category(1))
-        trial = resolve(Trial(method=QUICK.replace(split="pool"), network=small_vgg(), tasks=tasks, seed=0), store)
+        trial = resolve(
+            Trial(method=QUICK.replace(split="pool"), network=small_vgg(), tasks=tasks, seed=0),
+            store,
+        )
         run_with_needs(trial, store)
         assert "have no height and width for a convolution" in execute(trial, store).traceback
         assert result_of(store, QUICK.replace(split="pool", depth=0)).outcome == "done"
@@ -277,26 +418,50 @@ class TestMethod:
         result = result_of(store, QUICK.replace(jointly=together, depth=0))
         needs = result.record["needs"]
         assert needs["host"]["key"] == needs["guest"]["key"]
-        assert result.metric("balanced_error", category="digit1") == result.metric("bare_error", category="digit1")
+        assert result.metric("balanced_error", category="digit1") == result.metric(
+            "bare_error", category="digit1"
+        )
         tasks = (PRETRAIN, category(0), category(1), category(2))
-        told = resolve(Trial(method=QUICK.replace(jointly=together), network=small_vgg(), tasks=tasks, seed=0), store).problems()
+        told = resolve(
+            Trial(method=QUICK.replace(jointly=together), network=small_vgg(), tasks=tasks, seed=0),
+            store,
+        ).problems()
         assert "several guests have no host in common" in str(told)
 
     def test_pixels_of_pasted_objects_are_told_through_an_adapter(self, store):
         images = pasted(digits)
-        tasks = (images.classes(*BACKGROUND).foreground().images(limit=100).named("pretrain"),
-                 *(images.classes(c).foreground().images(limit=60).named(f"digit{c}") for c in (0, 1)))  # fmt: skip
+        tasks = (
+            images.classes(*BACKGROUND).foreground().images(limit=100).named("pretrain"),
+            *(images.classes(c).foreground().images(limit=60).named(f"digit{c}") for c in (0, 1)),
+        )
         for gradients in ("noise", "dummy"):
-            trial = resolve(Trial(method=QUICK.replace(gradients=gradients), network=small_fcn(width=4), tasks=tasks, seed=0), store)
+            trial = resolve(
+                Trial(
+                    method=QUICK.replace(gradients=gradients),
+                    network=small_fcn(width=4),
+                    tasks=tasks,
+                    seed=0,
+                ),
+                store,
+            )
             assert trial.problems() == []
             run_with_needs(trial, store)
             assert execute(trial, store).kind == "done"
             result = Result(store, store.find(trial.key))
             assert 0 <= result.metric("iou", category="digit1") <= 1
             assert result.metric("retention", category="digit0") == 0
-            assert result.component("transplanted", category="digit1").ready()(torch.randn(2, 1, 12, 12)).shape == (2, 2, 12, 12)
+            assert result.component("transplanted", category="digit1").ready()(
+                torch.randn(2, 1, 12, 12)
+            ).shape == (2, 2, 12, 12)
 
     def test_the_surrogate_passes_layers_of_pixels(self):
-        module = nn.Sequential(nn.Upsample(scale_factor=2), nn.Conv2d(3, 4, 3, 1, 1), PerPixel(4, 2)).double()
-        x, along = torch.randn(2, 3, 6, 6, dtype=torch.double), directions(torch.randn(2, 2, 12, 12, dtype=torch.double))
-        torch.testing.assert_close(surrogate(module, (3, 6, 6), along, {}), input_gradient(module, x, along))
+        module = nn.Sequential(
+            nn.Upsample(scale_factor=2), nn.Conv2d(3, 4, 3, 1, 1), PerPixel(4, 2)
+        ).double()
+        x, along = (
+            torch.randn(2, 3, 6, 6, dtype=torch.double),
+            directions(torch.randn(2, 2, 12, 12, dtype=torch.double)),
+        )
+        torch.testing.assert_close(
+            surrogate(module, (3, 6, 6), along, {}), input_gradient(module, x, along)
+        )

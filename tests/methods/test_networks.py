@@ -6,21 +6,37 @@ import pytest
 import torch
 
 from methods._auxiliary import PooledHead
-from methods.networks import projected, resnet8, resnet20, resnet56, small_mobilenet, small_vgg, torchvision_network
-from orchestrator.component import Part, rebuild, state_bytes, state_digest
+from methods.networks import (
+    projected,
+    resnet8,
+    resnet20,
+    resnet56,
+    small_mobilenet,
+    small_vgg,
+    torchvision_network,
+)
 from orchestrator.errors import CorruptError, InputError, MethodError
-from orchestrator.network import Piece
-from orchestrator.trial import locate
+from orchestrator.parts.component import Part, rebuild, state_bytes, state_digest
+from orchestrator.parts.network import Piece
+from orchestrator.spec.trial import locate
 
-NETWORKS = {"resnet8": resnet8(), "resnet20": resnet20(width=4), "resnet56": resnet56(width=4), "small_vgg": small_vgg(),
-            "small_mobilenet": small_mobilenet(width=4), "projected": projected(resnet20(width=4), behind="stage2.block2"),
-            "projected_vgg": projected(small_vgg(), behind="stage2", features=8, size=2)}  # fmt: skip
+NETWORKS = {
+    "resnet8": resnet8(),
+    "resnet20": resnet20(width=4),
+    "resnet56": resnet56(width=4),
+    "small_vgg": small_vgg(),
+    "small_mobilenet": small_mobilenet(width=4),
+    "projected": projected(resnet20(width=4), behind="stage2.block2"),
+    "projected_vgg": projected(small_vgg(), behind="stage2", features=8, size=2),
+}
 CASES = [(name, split) for name, spec in NETWORKS.items() for split in spec.splits]
 
 
 def build(name, *, channels=3, classes=7):
     torch.manual_seed(0)
-    return locate(NETWORKS[name].path)(**dict(NETWORKS[name].settings), channels=channels, classes=classes).eval()
+    return locate(NETWORKS[name].path)(
+        **dict(NETWORKS[name].settings), channels=channels, classes=classes
+    ).eval()
 
 
 @pytest.mark.parametrize(("name", "split"), CASES)
@@ -52,7 +68,10 @@ def test_a_split_point_the_network_lacks_is_named_with_the_nearest():
 
 
 def test_the_networks_have_their_papers_sizes():
-    sizes = {name: sum(p.numel() for p in build(name, classes=10).parameters()) for name in ("resnet8", "small_vgg")}
+    sizes = {
+        name: sum(p.numel() for p in build(name, classes=10).parameters())
+        for name in ("resnet8", "small_vgg")
+    }
     assert sizes == {"resnet8": 78042, "small_vgg": 72730}
     full = locate("methods.networks.resnet:ResNet")
     # He et al. 2016, table 6: 0.27 M and 0.85 M; ours have projections in two shortcuts.
@@ -61,7 +80,13 @@ def test_the_networks_have_their_papers_sizes():
 
 
 @pytest.mark.parametrize(
-    "part", [build("resnet8"), build("small_vgg").head("stage2"), PooledHead(channels=3, classes=2, hidden=4)], ids=["net", "piece", "head"]
+    "part",
+    [
+        build("resnet8"),
+        build("small_vgg").head("stage2"),
+        PooledHead(channels=3, classes=2, hidden=4),
+    ],
+    ids=["net", "piece", "head"],
 )
 def test_a_part_is_rebuilt_from_its_arguments_and_weights(part):
     generator = torch.random.get_rng_state()
@@ -78,8 +103,12 @@ def test_weights_of_another_shape_are_refused():
 
 def test_a_piece_by_itself_holds_only_its_side():
     net = build("resnet8")
-    piece = Piece(network={"path": net.path, "config": net.config}, split="stage2", side="extractor")
-    assert sum(p.numel() for p in piece.parameters()) == sum(p.numel() for p in net.extractor("stage2").parameters())
+    piece = Piece(
+        network={"path": net.path, "config": net.config}, split="stage2", side="extractor"
+    )
+    assert sum(p.numel() for p in piece.parameters()) == sum(
+        p.numel() for p in net.extractor("stage2").parameters()
+    )
 
 
 def test_arguments_that_are_no_json_are_refused():
@@ -107,7 +136,10 @@ class TestProjected:
         assert shapes == {(24, 3, 3)}
 
     def test_what_cannot_be_meant_is_told(self):
-        with pytest.raises(InputError, match=r"projected\(resnet8\): there is no split point 'stage4'. Did you mean 'stage"):
+        with pytest.raises(
+            InputError,
+            match=r"projected\(resnet8\): there is no split point 'stage4'. Did you mean 'stage",
+        ):
             projected(resnet8(), behind="stage4")
         with pytest.raises(InputError, match="features=0 and size=4 leave nothing"):
             projected(resnet8(), behind="stage3", features=0)
@@ -116,15 +148,24 @@ class TestProjected:
             locate(flat.path)(**dict(flat.settings), channels=3, classes=5)
 
     def test_its_key_has_the_settings_of_the_network_that_is_projected(self):
-        identities = [projected(spec, behind="stage3").identity() for spec in (resnet8(), resnet8(width=8), small_vgg())]
+        identities = [
+            projected(spec, behind="stage3").identity()
+            for spec in (resnet8(), resnet8(width=8), small_vgg())
+        ]
         assert len({str(i) for i in identities}) == 3
-        assert identities[0] == {"network": "projected_resnet8", "revision": 1, "settings": {"behind": "stage3"}}
+        assert identities[0] == {
+            "network": "projected_resnet8",
+            "revision": 1,
+            "settings": {"behind": "stage3"},
+        }
 
 
 def test_a_head_by_itself_is_joined_with_the_network_it_was_trained_on():
     net, other = build("resnet8"), build("resnet8", classes=3)
     with torch.no_grad():
         x = torch.randn(2, 3, 16, 16)
-        assert torch.equal(other.head("stage2").joined(net)(x), other.head("stage2")(net.extractor("stage2")(x)))
+        assert torch.equal(
+            other.head("stage2").joined(net)(x), other.head("stage2")(net.extractor("stage2")(x))
+        )
     with pytest.raises(MethodError, match="does not say how it is joined"):
         net.extractor("stage2").joined(other)

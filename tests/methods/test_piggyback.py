@@ -1,4 +1,6 @@
-"""Piggyback against its specification: masks, packing, the exact claims P1 to P3, torchvision's sizes, and the method on digits."""
+"""Piggyback against its specification: masks, packing, the exact claims P1 to P3, torchvision's
+sizes, and the method on digits.
+"""
 
 from __future__ import annotations
 
@@ -19,21 +21,24 @@ from methods.networks.resnet import ResNet
 from methods.packnet import PackNet
 from methods.piggyback import Piggyback
 from methods.sequential_fine_tuning import SequentialFineTuning
-from orchestrator.component import state_bytes, state_digest
-from orchestrator.data import digits
 from orchestrator.errors import CorruptError, StoreError
-from orchestrator.execute import execute, run_with_needs
-from orchestrator.optim import Parameters
-from orchestrator.plan import resolve
-from orchestrator.result import Result
-from orchestrator.run import Run
-from orchestrator.store import Store
-from orchestrator.trial import Trial, locate
+from orchestrator.parts.component import state_bytes, state_digest
+from orchestrator.parts.result import Result
+from orchestrator.planning.plan import resolve
+from orchestrator.spec.datasets import digits
+from orchestrator.spec.trial import Trial, locate
+from orchestrator.store.store import Store
+from orchestrator.training.execute import execute, run_with_needs
+from orchestrator.training.optimisers import Parameters
+from orchestrator.training.run import Run
 
 SHORT = FineTune(epochs=1)
 QUICK = Piggyback(epochs=2, lr=1e-2, base=SHORT)
 BASE = digits.classes(0, 1, 2, 3, 4).images(limit=200).named("base")
-TARGETS = tuple(digits.classes(*classes).images(limit=120).named(name) for name, classes in (("a", (5, 6)), ("b", (7, 8, 9)), ("c", (0, 9))))
+TARGETS = tuple(
+    digits.classes(*classes).images(limit=120).named(name)
+    for name, classes in (("a", (5, 6)), ("b", (7, 8, 9)), ("c", (0, 9)))
+)
 
 
 def a_base(classes=5):
@@ -45,7 +50,12 @@ def a_base(classes=5):
 
 
 def masks_over(base, classes=3, **settings):
-    made = Masks(network={"path": base.path, "config": base.config}, classes=classes, masked=maskable(base, "all", None), **settings)
+    made = Masks(
+        network={"path": base.path, "config": base.config},
+        classes=classes,
+        masked=maskable(base, "all", None),
+        **settings,
+    )
     made.begin(base, "constant", 1e-2)
     return made
 
@@ -58,7 +68,9 @@ def scattered(masks):
 
 
 def result_of(method, store, tasks, network=None, seed=0):
-    trial = resolve(Trial(method=method, network=network or resnet8(width=4), tasks=tasks, seed=seed), store)
+    trial = resolve(
+        Trial(method=method, network=network or resnet8(width=4), tasks=tasks, seed=seed), store
+    )
     assert trial.problems() == []
     run_with_needs(trial, store)
     outcome = execute(trial, store)
@@ -79,11 +91,17 @@ class TestMasks:
         scores = torch.tensor([-1.0, -1e-9, 0.0, 4.9e-3, 5e-3, 5.1e-3, 1.0], requires_grad=True)
         weights = torch.tensor([1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0])
         mask = straight_through(scores, 5e-3, kind)
-        assert mask.tolist() == ([0, 0, 0, 0, 0, 1, 1] if kind == "binary" else [-1, -1, 0, 0, 0, 1, 1])
+        assert mask.tolist() == (
+            [0, 0, 0, 0, 0, 1, 1] if kind == "binary" else [-1, -1, 0, 0, 0, 1, 1]
+        )
         (weights * mask * 2.0).sum().backward()
-        assert torch.equal(scores.grad, 2 * weights)  # the gradient of the effective weight, times the weight
+        assert torch.equal(
+            scores.grad, 2 * weights
+        )  # the gradient of the effective weight, times the weight
 
-    @pytest.mark.parametrize(("scaling", "divisor"), [("none", None), ("layer", "mean"), ("weight", "each")])
+    @pytest.mark.parametrize(
+        ("scaling", "divisor"), [("none", None), ("layer", "mean"), ("weight", "each")]
+    )
     def test_gradients_of_scores_may_be_divided_by_the_size_of_weights(self, scaling, divisor):
         base = a_base()
         masks, plain = masks_over(base, scaling=scaling), masks_over(base)
@@ -92,14 +110,20 @@ class TestMasks:
         for one in (masks, plain):
             one.eval()(x, base).square().sum().backward()
         name = "stage1.0.conv1.weight"
-        size = {"mean": base.state_dict()[name].abs().mean(), "each": base.state_dict()[name].abs(), None: 1.0}[divisor]
+        size = {
+            "mean": base.state_dict()[name].abs().mean(),
+            "each": base.state_dict()[name].abs(),
+            None: 1.0,
+        }[divisor]
         torch.testing.assert_close(masks.score(name).grad, plain.score(name).grad / size)
 
     def test_what_is_masked(self):
         vgg = locate(small_vgg().path)(width=4, channels=1, classes=3)
         assert maskable(vgg, "all", None) == [n for n, p in vgg.named_parameters() if p.ndim == 4]
         net = a_base()
-        assert maskable(net, "all", "stage2") == [n for n, p in net.named_parameters() if p.ndim == 4 and n.startswith("stage3")]
+        assert maskable(net, "all", "stage2") == [
+            n for n, p in net.named_parameters() if p.ndim == 4 and n.startswith("stage3")
+        ]
         assert not [n for n in maskable(net, "all", None) if "bn" in n or "classifier" in n]
 
     @pytest.mark.parametrize("norm", ["frozen", "affine", "full"])
@@ -114,10 +138,16 @@ class TestMasks:
             optimizer.step()
         assert state_digest(base) == before
         own = {n: v for n, v in (masks.norm.tensors() if masks.norm else {}).items()}
-        moved = {n.rpartition(".")[2] for n, v in own.items() if not torch.equal(v, base.state_dict()[n])}
+        moved = {
+            n.rpartition(".")[2] for n, v in own.items() if not torch.equal(v, base.state_dict()[n])
+        }
         assert (
             moved
-            == {"frozen": set(), "affine": {"weight", "bias"}, "full": {"weight", "bias", "running_mean", "running_var", "num_batches_tracked"}}[norm]
+            == {
+                "frozen": set(),
+                "affine": {"weight", "bias"},
+                "full": {"weight", "bias", "running_mean", "running_var", "num_batches_tracked"},
+            }[norm]
         )
 
     def test_dropout_of_the_base_is_a_switch(self):
@@ -150,7 +180,11 @@ class TestPacking:
         planes = 2 if kind == "ternary" else 1
         sizes = {n: masks.score(n).numel() for n in masks.masked}
         for name, size in sizes.items():
-            found = [b.numel() for n, b in packed.named_buffers() if n.endswith("-" + name.replace(".", "-"))]
+            found = [
+                b.numel()
+                for n, b in packed.named_buffers()
+                if n.endswith("-" + name.replace(".", "-"))
+            ]
             assert found == [-(-size // 8)] * planes
             assert torch.equal(packed.mask(name), hard(masks.score(name), 5e-3, kind))
         assert packed.payload == planes * sum(-(-size // 8) for size in sizes.values())
@@ -174,7 +208,7 @@ class TestPacking:
 
     def test_bits_survive_the_store(self, tmp_path):
         packed = scattered(masks_over(a_base())).packed()
-        from orchestrator.component import rebuild
+        from orchestrator.parts.component import rebuild
 
         again = rebuild(packed.path, packed.config, state_bytes(packed))
         assert isinstance(again, PackedMasks)
@@ -182,7 +216,12 @@ class TestPacking:
 
 
 @pytest.mark.parametrize(
-    ("name", "weights", "megabytes"), [("vgg16", 134_248_128, 16.78), ("resnet50", 23_454_912, 2.93), ("densenet121", 6_870_208, 0.86)]
+    ("name", "weights", "megabytes"),
+    [
+        ("vgg16", 134_248_128, 16.78),
+        ("resnet50", 23_454_912, 2.93),
+        ("densenet121", 6_870_208, 0.86),
+    ],
 )
 def test_sizes_of_torchvisions_networks(name, weights, megabytes):
     spec = torchvision_network(name)
@@ -191,14 +230,18 @@ def test_sizes_of_torchvisions_networks(name, weights, megabytes):
     shapes = dict(net.named_parameters())
     masked = maskable(net, "all", None)
     assert sum(shapes[n].numel() for n in masked) == weights
-    assert sum(-(-shapes[n].numel() // 8) for n in masked) / 1e6 == pytest.approx(megabytes, abs=0.005)
+    assert sum(-(-shapes[n].numel() // 8) for n in masked) / 1e6 == pytest.approx(
+        megabytes, abs=0.005
+    )
 
 
 class TestMethod:
     def test_p1_the_base_and_its_logits_are_bit_identical_after_any_number_of_tasks(self, tmp_path):
         store = Store(tmp_path)
         result = result_of(QUICK, store, (BASE, *TARGETS))
-        base = Result(store, store.find(result.record["needs"]["base"]["key"])).module("network", task="base")
+        base = Result(store, store.find(result.record["needs"]["base"]["key"])).module(
+            "network", task="base"
+        )
         x = torch.randn(8, 1, 8, 8)
         logits, digest = base(x), state_digest(base)
         for target in TARGETS:
@@ -211,13 +254,20 @@ class TestMethod:
     def test_p2_masks_are_bit_identical_in_every_order(self, tmp_path):
         found = {}
         for number, order in enumerate(permutations(TARGETS)):
-            result = result_of(QUICK, Store(tmp_path / str(number)), (BASE, *order))  # a store each: nothing is shared
+            result = result_of(
+                QUICK, Store(tmp_path / str(number)), (BASE, *order)
+            )  # a store each: nothing is shared
             for component in result.components("mask"):
                 found.setdefault(component.record.labels["task"], set()).add(component.record.blob)
         assert {name: len(blobs) for name, blobs in found.items()} == {"a": 1, "b": 1, "c": 1}
 
     def test_all_orders_share_their_masks(self, store):
-        trials = [resolve(Trial(method=QUICK, network=resnet8(width=4), tasks=(BASE, *order), seed=0), store) for order in permutations(TARGETS)]
+        trials = [
+            resolve(
+                Trial(method=QUICK, network=resnet8(width=4), tasks=(BASE, *order), seed=0), store
+            )
+            for order in permutations(TARGETS)
+        ]
         assert len({t.key for t in trials}) == 6
         assert len({need.key for t in trials for need in t.needs.values()}) == 4
 
@@ -229,11 +279,21 @@ class TestMethod:
             assert np.isnan(accuracy.values[i, j]) == (j > i)
         assert accuracy.values[3, 2] == accuracy.values[2, 2] == result.metric("accuracy", task="b")
         kept, overlap = result.matrix("kept"), result.matrix("overlap")
-        masks = {t: torch.cat([(m.mask(n) != 0).flatten() for n in m.masked]) for t in "abc" for m in [result.module("mask", task=t)]}
+        masks = {
+            t: torch.cat([(m.mask(n) != 0).flatten() for n in m.masked])
+            for t in "abc"
+            for m in [result.module("mask", task=t)]
+        }
         assert kept.columns == ("a", "b", "c")
-        assert overlap.values[0, 1] == pytest.approx(float((masks["a"] & masks["b"]).sum() / (masks["a"] | masks["b"]).sum()))
+        assert overlap.values[0, 1] == pytest.approx(
+            float((masks["a"] & masks["b"]).sum() / (masks["a"] | masks["b"]).sum())
+        )
         assert [overlap.values[i, i] for i in range(3)] == [1, 1, 1]
-        assert 0 < result.metric("zeroed", task="a") == pytest.approx(float((~masks["a"]).float().mean()))
+        assert (
+            0
+            < result.metric("zeroed", task="a")
+            == pytest.approx(float((~masks["a"]).float().mean()))
+        )
 
     def test_two_lines_give_a_ready_network(self, store):
         result = result_of(QUICK, store, (BASE, TARGETS[0]))
@@ -245,7 +305,12 @@ class TestMethod:
         result = result_of(QUICK, store, (BASE, TARGETS[0]))
         base = store.find(result.record["needs"]["base"]["key"])
         store.retire(base["key"])
-        store.commit({**base, "components": [{**base["components"][0], "blob": store.put_blob(b"other weights")}]})
+        store.commit(
+            {
+                **base,
+                "components": [{**base["components"][0], "blob": store.put_blob(b"other weights")}],
+            }
+        )
         with pytest.raises(CorruptError, match="belongs to"):
             result.module("mask", task="a")
 
@@ -257,7 +322,10 @@ class TestMethod:
         assert plain.metric("task_bytes", task="a") == module.payload + 4 * (16 * 2 + 2)
         channels = sum(m.num_features for m in a_base().modules() if isinstance(m, nn.BatchNorm2d))
         count = sum(1 for m in a_base().modules() if isinstance(m, nn.BatchNorm2d))
-        assert normed.metric("task_bytes", task="a") - plain.metric("task_bytes", task="a") == 4 * 4 * channels + 8 * count
+        assert (
+            normed.metric("task_bytes", task="a") - plain.metric("task_bytes", task="a")
+            == 4 * 4 * channels + 8 * count
+        )
 
     def test_two_lines_of_a_notebook_give_the_network_of_a_task(self, tmp_path):
         store = Store(tmp_path)
@@ -265,7 +333,9 @@ class TestMethod:
         net = Result.open(result.key[:8], str(tmp_path)).component("mask", task="b").ready()
         x = torch.randn(6, 1, 8, 8)
         packed = result.module("mask", task="b")
-        base = Result(store, store.find(result.record["needs"]["base"]["key"])).module("network", task="base")
+        base = Result(store, store.find(result.record["needs"]["base"]["key"])).module(
+            "network", task="base"
+        )
         assert torch.equal(net(x), packed(x, base))
         with pytest.raises(StoreError, match="no finished, failed or running trial"):
             Result.open("zz", store)
@@ -273,11 +343,19 @@ class TestMethod:
     def test_what_is_stored_is_held_against_separate_networks(self, store):
         result = result_of(QUICK, store, (BASE, *TARGETS))
         base = a_base()
-        body = sum(4 * t.numel() if t.is_floating_point() else 8 for n, t in base.state_dict().items() if not n.startswith("classifier"))
+        body = sum(
+            4 * t.numel() if t.is_floating_point() else 8
+            for n, t in base.state_dict().items()
+            if not n.startswith("classifier")
+        )
         heads = [4 * 17 * classes for classes in (5, 2, 3, 2)]
         masks = 3 * sum(-(-base.get_parameter(n).numel() // 8) for n in maskable(base, "all", None))
-        assert result.metric("storage_share") == pytest.approx((body + sum(heads) + masks) / (4 * body + sum(heads)))
-        assert result.metric("bytes_share", task="a") == pytest.approx((masks / 3 + heads[1]) / body)
+        assert result.metric("storage_share") == pytest.approx(
+            (body + sum(heads) + masks) / (4 * body + sum(heads))
+        )
+        assert result.metric("bytes_share", task="a") == pytest.approx(
+            (masks / 3 + heads[1]) / body
+        )
 
     def test_late_layers_are_held_against_the_first(self, store):
         result = result_of(QUICK, store, (BASE, TARGETS[0]))
@@ -286,83 +364,169 @@ class TestMethod:
 
     def test_accuracy_is_logged_by_place_too(self, store):
         result = result_of(QUICK, store, (BASE, *TARGETS))
-        assert [result.metric("accuracy_at", place=str(p)) for p in (1, 2, 3)] == [result.metric("accuracy", task=t.name) for t in TARGETS]
+        assert [result.metric("accuracy_at", place=str(p)) for p in (1, 2, 3)] == [
+            result.metric("accuracy", task=t.name) for t in TARGETS
+        ]
 
     def test_masks_and_classifier_have_optimisers_of_their_own(self):
-        masks = Masks(network={"path": a_base().path, "config": a_base().config}, classes=3, masked=["stem.0.weight"], norm="affine")
+        masks = Masks(
+            network={"path": a_base().path, "config": a_base().config},
+            classes=3,
+            masked=["stem.0.weight"],
+            norm="affine",
+        )
         parameters = Parameters({f"masks.{n}": p for n, p in masks.named_parameters()})
         for optimizer, kind in (("adam", torch.optim.Adam), ("sgd", torch.optim.SGD)):
             scores, head = QUICK.replace(optimizer=optimizer).optimizers(parameters)
             assert (type(scores), type(head)) == (kind, torch.optim.Adam)
-            assert {id(p) for p in head.param_groups[0]["params"]} == {id(p) for p in masks.head.parameters()}
-            assert (scores.param_groups[0]["lr"], head.param_groups[0]["lr"], scores.param_groups[0]["weight_decay"]) == (1e-2, 1e-3, 0)
+            assert {id(p) for p in head.param_groups[0]["params"]} == {
+                id(p) for p in masks.head.parameters()
+            }
+            assert (
+                scores.param_groups[0]["lr"],
+                head.param_groups[0]["lr"],
+                scores.param_groups[0]["weight_decay"],
+            ) == (1e-2, 1e-3, 0)
 
     def test_a_base_may_be_as_it_was_drawn(self, store):
         result = result_of(QUICK.replace(base=FineTune(epochs=0)), store, (BASE, TARGETS[0]))
         need = Result(store, store.find(result.record["needs"]["base"]["key"]))
-        trial = resolve(Trial(method=FineTune(epochs=0), network=resnet8(width=4), tasks=(BASE,), seed=0), store)
+        trial = resolve(
+            Trial(method=FineTune(epochs=0), network=resnet8(width=4), tasks=(BASE,), seed=0), store
+        )
         assert need.key == trial.key
-        assert state_digest(need.module("network", task="base")) == state_digest(Run(trial, {}).network("network", trial.tasks[0]))
+        assert state_digest(need.module("network", task="base")) == state_digest(
+            Run(trial, {}).network("network", trial.tasks[0])
+        )
 
     def test_too_few_steps_for_any_score_are_told(self, store):
-        with pytest.warns(UserWarning, match=r"a: 12 steps are few, a score needs 50 at least to cross the threshold"):
+        with pytest.warns(
+            UserWarning,
+            match=r"a: 12 steps are few, a score needs 50 at least to cross the threshold",
+        ):
             result_of(QUICK.replace(lr=1e-4, epochs=4), store, (BASE, TARGETS[0]))
 
     @pytest.mark.parametrize(
-        "changes", [{"kind": "ternary"}, {"start": "uniform"}, {"optimizer": "sgd", "lr": 0.1}, {"layers": "convolutions"}, {"after": "stage1"}]
+        "changes",
+        [
+            {"kind": "ternary"},
+            {"start": "uniform"},
+            {"optimizer": "sgd", "lr": 0.1},
+            {"layers": "convolutions"},
+            {"after": "stage1"},
+        ],
     )
     def test_every_form_trains(self, store, changes):
         assert result_of(QUICK.replace(**changes), store, (BASE, TARGETS[0])).outcome == "done"
 
     @pytest.mark.parametrize(
-        ("changes", "message"), [({"after": "stage9"}, "has no split point 'stage9'"), ({"size": 1e-3}, "size=0.001 is not above threshold=0.005")]
+        ("changes", "message"),
+        [
+            ({"after": "stage9"}, "has no split point 'stage9'"),
+            ({"size": 1e-3}, "size=0.001 is not above threshold=0.005"),
+        ],
     )
     def test_what_cannot_run_is_told_at_planning(self, store, changes, message):
-        trial = resolve(Trial(method=QUICK.replace(**changes), network=resnet8(width=4), tasks=(BASE, TARGETS[0]), seed=0), store)
+        trial = resolve(
+            Trial(
+                method=QUICK.replace(**changes),
+                network=resnet8(width=4),
+                tasks=(BASE, TARGETS[0]),
+                seed=0,
+            ),
+            store,
+        )
         assert message in str(trial.problems())
 
     def test_batch_norm_that_is_not_there_is_told_at_planning(self, store):
-        trial = resolve(Trial(method=QUICK.replace(norm="full"), network=small_vgg(), tasks=(BASE, TARGETS[0]), seed=0), store)
+        trial = resolve(
+            Trial(
+                method=QUICK.replace(norm="full"),
+                network=small_vgg(),
+                tasks=(BASE, TARGETS[0]),
+                seed=0,
+            ),
+            store,
+        )
         assert "norm=full, but small_vgg has no batch norm to train" in str(trial.problems())
 
 
 class TestBaselines:
-    @pytest.mark.parametrize("method", [FeatureExtraction(epochs=1, base=SHORT), BatchNormOnly(epochs=1, base=SHORT), ControlMasks(of=QUICK)])
+    @pytest.mark.parametrize(
+        "method",
+        [
+            FeatureExtraction(epochs=1, base=SHORT),
+            BatchNormOnly(epochs=1, base=SHORT),
+            ControlMasks(of=QUICK),
+        ],
+    )
     def test_orders_share_their_trainings_and_the_base_keeps_its_bits(self, store, method):
-        trials = [resolve(Trial(method=method, network=resnet8(width=4), tasks=(BASE, *order), seed=0), store) for order in permutations(TARGETS[:2])]
+        trials = [
+            resolve(
+                Trial(method=method, network=resnet8(width=4), tasks=(BASE, *order), seed=0), store
+            )
+            for order in permutations(TARGETS[:2])
+        ]
         assert len({t.key for t in trials}) == 2
         assert len({need.key for t in trials for need in t.needs.values()}) == 3
         result = result_of(method, store, (BASE, *TARGETS[:2]))
-        base = Result(store, store.find(result.record["needs"]["base"]["key"])).module("network", task="base")
+        base = Result(store, store.find(result.record["needs"]["base"]["key"])).module(
+            "network", task="base"
+        )
         alone = Result(store, store.find(result.record["needs"]["a"]["key"]))
-        assert {d for stage in alone.record["frozen"].values() for d in stage.values()} == {state_digest(base)}
+        assert {d for stage in alone.record["frozen"].values() for d in stage.values()} == {
+            state_digest(base)
+        }
         ready = result.every_component()[0].ready()
         assert ready(torch.randn(2, 1, 8, 8)).shape == (2, 2)
 
-    def test_feature_extraction_changes_the_classifier_only_and_batch_norm_only_batch_norm_too(self, store):
+    def test_feature_extraction_changes_the_classifier_only_and_batch_norm_only_batch_norm_too(
+        self, store
+    ):
         for method, moved in (
             (FeatureExtraction(epochs=1, base=SHORT), {"classifier"}),
             (BatchNormOnly(epochs=1, base=SHORT), {"classifier", "norm"}),
         ):
             result = result_of(method, store, (BASE, TARGETS[0]))
-            base = Result(store, store.find(result.record["needs"]["base"]["key"])).module("network", task="base").state_dict()
+            base = (
+                Result(store, store.find(result.record["needs"]["base"]["key"]))
+                .module("network", task="base")
+                .state_dict()
+            )
             ready = result.component("part", task="a").ready().state_dict()
-            changed = {n for n in base if base[n].shape != ready[n].shape or not torch.equal(base[n], ready[n])}
+            changed = {
+                n
+                for n in base
+                if base[n].shape != ready[n].shape or not torch.equal(base[n], ready[n])
+            }
             norms = {n for n in base if base[n].ndim < 2 and not n.startswith("classifier")}
-            assert changed == {"classifier.weight", "classifier.bias"} | (norms if "norm" in moved else set())
+            assert changed == {"classifier.weight", "classifier.bias"} | (
+                norms if "norm" in moved else set()
+            )
 
     def test_batch_norm_only_says_that_a_network_has_none(self, store):
-        trial = resolve(Trial(method=BatchNormOnly(), network=small_vgg(), tasks=(BASE, TARGETS[0]), seed=0), store)
-        assert "small_vgg has no batch norm to train; use feature_extraction" in str(trial.problems())
+        trial = resolve(
+            Trial(method=BatchNormOnly(), network=small_vgg(), tasks=(BASE, TARGETS[0]), seed=0),
+            store,
+        )
+        assert "small_vgg has no batch norm to train; use feature_extraction" in str(
+            trial.problems()
+        )
 
     @pytest.mark.parametrize("by", ["random", "magnitude"])
     def test_control_masks_are_as_dense_as_the_learned_ones_in_every_layer(self, store, by):
         learned = result_of(QUICK, store, (BASE, TARGETS[0]))
         control = result_of(ControlMasks(of=QUICK, by=by), store, (BASE, TARGETS[0]))
         one, other = learned.module("mask", task="a"), control.module("mask", task="a")
-        assert [int(one.mask(n).sum()) for n in one.masked] == [int(other.mask(n).sum()) for n in other.masked]
+        assert [int(one.mask(n).sum()) for n in one.masked] == [
+            int(other.mask(n).sum()) for n in other.masked
+        ]
         assert any(not torch.equal(one.mask(n), other.mask(n)) for n in one.masked)
-        base = Result(store, store.find(learned.record["needs"]["base"]["key"])).module("network", task="base").state_dict()
+        base = (
+            Result(store, store.find(learned.record["needs"]["base"]["key"]))
+            .module("network", task="base")
+            .state_dict()
+        )
         if by == "magnitude":
             for n in other.masked:
                 kept, gone = base[n].abs()[other.mask(n) == 1], base[n].abs()[other.mask(n) == 0]
@@ -375,12 +539,19 @@ class TestBaselines:
         for number, name in enumerate(matrix.rows):
             need = Result(store, store.find(result.record["needs"][name]["key"]))
             assert matrix.values[number, number] == need.metric("accuracy", task=name)
-            assert result.metric("forgetting", task=name) == pytest.approx(matrix.values[number, number] - matrix.values[2, number])
+            assert result.metric("forgetting", task=name) == pytest.approx(
+                matrix.values[number, number] - matrix.values[2, number]
+            )
         assert result.metric("forgetting", task="b") == 0
 
     def test_sequential_orders_share_their_prefixes(self, store):
         method = SequentialFineTuning(training=SHORT)
-        trials = [resolve(Trial(method=method, network=resnet8(width=4), tasks=(BASE, *order), seed=0), store) for order in permutations(TARGETS)]
+        trials = [
+            resolve(
+                Trial(method=method, network=resnet8(width=4), tasks=(BASE, *order), seed=0), store
+            )
+            for order in permutations(TARGETS)
+        ]
         assert len({need.key for t in trials for need in t.needs.values()}) == 1 + 3 + 6 + 6
 
 
@@ -394,18 +565,26 @@ class TestPackNet:
         x = torch.randn(9, 1, 8, 8)
         for task in (1, 2):
             assert torch.equal(before.eval()(x, task), after.eval()(x, task))
-        assert two.key != three.record["needs"]["before"]["key"]  # as the last task it keeps all, as the second it frees most
+        assert (
+            two.key != three.record["needs"]["before"]["key"]
+        )  # as the last task it keeps all, as the second it frees most
         assert three.matrix("accuracy").values[2, 0] == three.matrix("accuracy").values[0, 0]
 
     def test_places_and_validation_are_logged(self, store):
         tasks = (BASE.validation(0.2), *(t.validation(0.2) for t in TARGETS[:2]))
         result = result_of(self.method, store, tasks)
-        assert [result.metric("accuracy_at", place=p) for p in "12"] == [result.metric("accuracy", task=t) for t in "ab"]
-        assert {result.metric("val_accuracy", task=t.name) for t in tasks} <= {n / 40 for n in range(41)} | {n / 24 for n in range(25)}
+        assert [result.metric("accuracy_at", place=p) for p in "12"] == [
+            result.metric("accuracy", task=t) for t in "ab"
+        ]
+        assert {result.metric("val_accuracy", task=t.name) for t in tasks} <= {
+            n / 40 for n in range(41)
+        } | {n / 24 for n in range(25)}
 
     def test_shares_of_weights(self, store):
         result = result_of(self.method, store, (BASE, *TARGETS[:2]))
-        assert [result.metric("owned", task=t) for t in ("base", "a", "b")] == pytest.approx([0.5, 0.125, 0.375], abs=0.01)
+        assert [result.metric("owned", task=t) for t in ("base", "a", "b")] == pytest.approx(
+            [0.5, 0.125, 0.375], abs=0.01
+        )
         assert result.metric("free") == pytest.approx(0, abs=1e-6)
 
     def test_freed_weights_are_zero_and_take_no_part(self, store):
@@ -422,7 +601,11 @@ class TestPackNet:
 
     def test_the_order_is_part_of_the_key_and_prefixes_are_shared(self, store):
         trials = [
-            resolve(Trial(method=self.method, network=resnet8(width=4), tasks=(BASE, *order), seed=0), store) for order in permutations(TARGETS)
+            resolve(
+                Trial(method=self.method, network=resnet8(width=4), tasks=(BASE, *order), seed=0),
+                store,
+            )
+            for order in permutations(TARGETS)
         ]
         assert len({t.key for t in trials}) == 6
         found = {}
@@ -434,5 +617,13 @@ class TestPackNet:
         assert len(found) == 6 + 3 + 1
 
     def test_shares_that_cannot_be_are_told(self, store):
-        trial = resolve(Trial(method=self.method.replace(freed=1.0), network=resnet8(width=4), tasks=(BASE,), seed=0), store)
+        trial = resolve(
+            Trial(
+                method=self.method.replace(freed=1.0),
+                network=resnet8(width=4),
+                tasks=(BASE,),
+                seed=0,
+            ),
+            store,
+        )
         assert "freed=1 is not a share between 0 and 1" in str(trial.problems())

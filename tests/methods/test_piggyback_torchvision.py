@@ -1,4 +1,6 @@
-"""Masks over torchvision's networks at 224 pixels, as the paper has them, and over weights that the user brings."""
+"""Masks over torchvision's networks at 224 pixels, as the paper has them, and over weights that the
+user brings.
+"""
 
 from __future__ import annotations
 
@@ -12,24 +14,34 @@ from methods._masking import Masks, maskable
 from methods.fine_tune import FineTune
 from methods.networks import torchvision_network
 from methods.piggyback import Piggyback
-from orchestrator.data import digits
-from orchestrator.execute import execute, run_with_needs
-from orchestrator.plan import resolve
-from orchestrator.result import Result
-from orchestrator.trial import Trial, locate
+from orchestrator.parts.result import Result
+from orchestrator.planning.plan import resolve
+from orchestrator.spec.datasets import digits
+from orchestrator.spec.trial import Trial, locate
+from orchestrator.training.execute import execute, run_with_needs
 
-PAPER = [("vgg16", 134_248_128, 16.78), ("resnet50", 23_454_912, 2.93), ("densenet121", 6_870_208, 0.86)]
+PAPER = [
+    ("vgg16", 134_248_128, 16.78),
+    ("resnet50", 23_454_912, 2.93),
+    ("densenet121", 6_870_208, 0.86),
+]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "weights", "megabytes"), PAPER)
 def test_masks_at_224_pixels(name, weights, megabytes):
-    """With all weights kept the network is the base; with any mask the packed one computes what the scores do; the sizes are the paper's."""
+    """With all weights kept the network is the base; with any mask the packed one computes what the
+    scores do; the sizes are the paper's.
+    """
     spec = torchvision_network(name)
     torch.manual_seed(0)
-    base = locate(spec.path)(**dict(spec.settings), channels=3, classes=4).eval().requires_grad_(False)
+    base = (
+        locate(spec.path)(**dict(spec.settings), channels=3, classes=4).eval().requires_grad_(False)
+    )
     masked = maskable(base, "all", None)
-    masks = Masks(network={"path": base.path, "config": base.config}, classes=4, masked=masked).eval()
+    masks = Masks(
+        network={"path": base.path, "config": base.config}, classes=4, masked=masked
+    ).eval()
     masks.begin(base, "constant", 1e-2)
     masks.head.load_state_dict(base.last_layer.state_dict())
     x = torch.randn(2, 3, 224, 224)
@@ -65,14 +77,19 @@ def test_the_base_may_be_pretrained_weights_as_they_are(store, tmp_path, monkeyp
     """`FineTune(epochs=0)`: the user's file, untouched, is the need that all targets share."""
     spec = torchvision_network("resnet18", weights=own_weights(tmp_path, monkeypatch))
     images = digits.rgb().resized(32)
-    base, target = images.classes(0, 1).images(limit=20).named("base"), images.classes(2, 3, 4).images(limit=24).named("target")
+    base, target = (
+        images.classes(0, 1).images(limit=20).named("base"),
+        images.classes(2, 3, 4).images(limit=24).named("target"),
+    )
     method = Piggyback(epochs=2, batch=8, lr=1e-2, base=FineTune(epochs=0))
     trial = resolve(Trial(method=method, network=spec, tasks=(base, target), seed=0), store)
     assert trial.problems() == []
     run_with_needs(trial, store)
     assert execute(trial, store).kind == "done"
     result = Result(store, store.find(trial.key))
-    found = Result(store, store.find(result.record["needs"]["base"]["key"])).module("network", task="base")
+    found = Result(store, store.find(result.record["needs"]["base"]["key"])).module(
+        "network", task="base"
+    )
     assert found.state_dict().keys() > found.pretrained().keys()
     assert all(torch.equal(found.state_dict()[n], v) for n, v in found.pretrained().items())
     assert result.metric("zeroed", task="target") > 0
@@ -81,9 +98,20 @@ def test_the_base_may_be_pretrained_weights_as_they_are(store, tmp_path, monkeyp
 
 
 def test_a_base_as_drawn_is_the_same_whatever_its_training_would_have_been(store):
-    base, target = (digits.classes(*c).images(limit=30).named(n) for n, c in (("base", (0, 1)), ("target", (2, 3))))
+    base, target = (
+        digits.classes(*c).images(limit=30).named(n)
+        for n, c in (("base", (0, 1)), ("target", (2, 3)))
+    )
     keys = set()
     for drawn in (FineTune(epochs=0), FineTune(epochs=0, lr=0.5, batch=7)):
-        trial = resolve(Trial(method=Piggyback(base=drawn), network=torchvision_network("resnet18"), tasks=(base, target), seed=0), store)
+        trial = resolve(
+            Trial(
+                method=Piggyback(base=drawn),
+                network=torchvision_network("resnet18"),
+                tasks=(base, target),
+                seed=0,
+            ),
+            store,
+        )
         keys.add((trial.key, trial.needs["base"].key))
     assert len(keys) == 1

@@ -1,4 +1,6 @@
-"""torchvision's networks with our split points: the same functions, cut where nothing bypasses, started from weights the user has."""
+"""torchvision's networks with our split points: the same functions, cut where nothing bypasses,
+started from weights the user has.
+"""
 
 from __future__ import annotations
 
@@ -10,12 +12,12 @@ from torch import nn
 
 from methods.networks import torchvision_network
 from methods.networks.torchvision import NAMES
-from orchestrator.data import digits
 from orchestrator.errors import DataError, InputError
-from orchestrator.network import Network, network_spec
-from orchestrator.plan import resolve
-from orchestrator.run import Run
-from orchestrator.trial import NetworkSpec, Trial, locate
+from orchestrator.parts.network import Network, network_spec
+from orchestrator.planning.plan import resolve
+from orchestrator.spec.datasets import digits
+from orchestrator.spec.trial import NetworkSpec, Trial, locate
+from orchestrator.training.run import Run
 
 ASKED = ("resnet18", "resnet50", "vgg16", "mobilenet_v2", "densenet121")
 
@@ -48,7 +50,13 @@ def test_the_split_points_of_the_plan_are_those_of_the_network(name):
 
 
 @pytest.mark.parametrize(
-    ("name", "split"), [("resnet18", "stage2.block1"), ("vgg16", "stage3"), ("mobilenet_v2", "stage9"), ("densenet121", "stage2")]
+    ("name", "split"),
+    [
+        ("resnet18", "stage2.block1"),
+        ("vgg16", "stage3"),
+        ("mobilenet_v2", "stage9"),
+        ("densenet121", "stage2"),
+    ],
 )
 def test_extractor_and_head_compose_to_the_network(name, split):
     net, x = build(torchvision_network(name)), torch.randn(2, 3, 64, 64)
@@ -57,7 +65,10 @@ def test_extractor_and_head_compose_to_the_network(name, split):
 
 
 def test_grey_images_get_a_first_layer_of_one_channel():
-    assert build(torchvision_network("resnet18"), channels=1)(torch.randn(1, 1, 32, 32)).shape == (1, 7)
+    assert build(torchvision_network("resnet18"), channels=1)(torch.randn(1, 1, 32, 32)).shape == (
+        1,
+        7,
+    )
 
 
 def trained(folder, monkeypatch, name="resnet18", classes=1000):
@@ -76,21 +87,31 @@ def trained(folder, monkeypatch, name="resnet18", classes=1000):
 
 
 @pytest.mark.parametrize("name", ["resnet18", "densenet121"])
-def test_a_network_starts_from_the_users_weights_all_but_the_classifier(store, tmp_path, monkeypatch, name):
+def test_a_network_starts_from_the_users_weights_all_but_the_classifier(
+    store, tmp_path, monkeypatch, name
+):
     from sample_methods import Faulty
 
     file, model = trained(tmp_path, monkeypatch, name)
     spec = torchvision_network(name, weights=file)
     assert spec.identity() != torchvision_network(name).identity()
-    trial = resolve(Trial(method=Faulty(), network=spec, tasks=(digits.rgb().classes(0, 1, 2),), seed=0), store)
+    trial = resolve(
+        Trial(method=Faulty(), network=spec, tasks=(digits.rgb().classes(0, 1, 2),), seed=0), store
+    )
     net = Run(trial, {}).network("n")
     assert torch.equal(next(net.parameters()), next(model.parameters()))
-    theirs = {k: v for k, v in model.state_dict().items() if not k.startswith(("fc.", "classifier."))}
+    theirs = {
+        k: v for k, v in model.state_dict().items() if not k.startswith(("fc.", "classifier."))
+    }
     mine = {k: v for k, v in net.state_dict().items() if not k.startswith("classifier.")}
-    assert sum(v.double().sum() for v in mine.values()) == pytest.approx(float(sum(v.double().sum() for v in theirs.values())))
+    assert sum(v.double().sum() for v in mine.values()) == pytest.approx(
+        float(sum(v.double().sum() for v in theirs.values()))
+    )
     assert net.last_layer.out_features == 3
     grey = resolve(trial.replace(tasks=(digits.classes(0, 1, 2),)), store)
-    with pytest.raises(DataError, match=r"was trained on three channels and the task has 1; use task.rgb\(\)"):
+    with pytest.raises(
+        DataError, match=r"was trained on three channels and the task has 1; use task.rgb\(\)"
+    ):
         Run(grey, {}).network("n")
 
 
@@ -106,7 +127,10 @@ def test_weights_that_are_not_there_or_damaged_are_named(tmp_path, monkeypatch):
 
 
 def test_names_that_are_not_known_are_explained():
-    with pytest.raises(InputError, match=r"no torchvision network 'resnet19' is known here. Did you mean 'resnet18'\?"):
+    with pytest.raises(
+        InputError,
+        match=r"no torchvision network 'resnet19' is known here. Did you mean 'resnet18'\?",
+    ):
         torchvision_network("resnet19")
     with pytest.raises(InputError, match=r"must be called NAME-HASH.pth"):
         torchvision_network("resnet18", weights="mine.pth")
@@ -118,7 +142,13 @@ class Own(Network):
     def __init__(self, *, width: int = 4, channels: int = 1, classes: int = 10) -> None:
         super().__init__()
         pool = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
-        self.set_stages({"front": nn.Conv2d(channels, width, 3), "pool": pool, "classifier": nn.Linear(width, classes)})
+        self.set_stages(
+            {
+                "front": nn.Conv2d(channels, width, 3),
+                "pool": pool,
+                "classifier": nn.Linear(width, classes),
+            }
+        )
 
 
 def test_a_users_own_network_names_its_split_points_in_its_definition():

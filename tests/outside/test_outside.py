@@ -1,4 +1,6 @@
-"""A method in a package of its own, installed in an environment of its own: found, planned, run on Ray, tracked, held to the contract."""
+"""A method in a package of its own, installed in an environment of its own: found, planned, run on
+Ray, tracked, held to the contract.
+"""
 
 from __future__ import annotations
 
@@ -13,27 +15,58 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parent / "package"
-pytestmark = [pytest.mark.ray, pytest.mark.mlflow, pytest.mark.filterwarnings("ignore::DeprecationWarning")]  # MLflow's own dependencies warn
+pytestmark = [
+    pytest.mark.ray,
+    pytest.mark.mlflow,
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+]  # MLflow's own dependencies warn
 
 
 @pytest.fixture(scope="module")
 def environment(tmp_path_factory):
-    """A virtual environment that has what this one has, and the package; returns a runner of its Python."""
+    """A virtual environment that has what this one has, and the package; returns a runner of its
+    Python.
+    """
     folder = tmp_path_factory.mktemp("outside")
     venv.create(folder / "venv", with_pip=False)
     python = folder / "venv/bin/python"
     (site,) = (folder / "venv").glob("lib/python*/site-packages")
-    (site / "beside.pth").write_text(f"import site; site.addsitedir({sysconfig.get_path('purelib')!r})\n")
+    (site / "beside.pth").write_text(
+        f"import site; site.addsitedir({sysconfig.get_path('purelib')!r})\n"
+    )
 
     def run(*arguments, **options):
         variables = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "VIRTUAL_ENV")}
-        variables |= {"PIP_DISABLE_PIP_VERSION_CHECK": "1", "COLUMNS": "100", "MLFLOW_DISABLE_TELEMETRY": "true"}
-        return subprocess.run([str(python), *map(str, arguments)], capture_output=True, text=True, cwd=folder, env=variables, check=False, **options)
+        variables |= {
+            "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+            "COLUMNS": "100",
+            "MLFLOW_DISABLE_TELEMETRY": "true",
+        }
+        return subprocess.run(
+            [str(python), *map(str, arguments)],
+            capture_output=True,
+            text=True,
+            cwd=folder,
+            env=variables,
+            check=False,
+            **options,
+        )
 
     def install(source):
         copy = folder / source.name
         shutil.copytree(source, copy)
-        made = run("-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "--no-index", "--target", site, copy)
+        made = run(
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--no-deps",
+            "--no-build-isolation",
+            "--no-index",
+            "--target",
+            site,
+            copy,
+        )
         assert made.returncode == 0, made.stderr
 
     install(PACKAGE)
@@ -44,7 +77,9 @@ def environment(tmp_path_factory):
 def test_it_is_found_beside_ours(environment):
     listed = environment("-m", "orchestrator.cli", "methods")
     assert listed.returncode == 0, listed.stderr
-    assert {"echo", "fine_tune"} <= {line.split()[0] for line in listed.stdout.splitlines() if line.strip()}
+    assert {"echo", "fine_tune"} <= {
+        line.split()[0] for line in listed.stdout.splitlines() if line.strip()
+    }
     shown = environment("-m", "orchestrator.cli", "methods", "echo").stdout
     assert "spolia_echo.echo" in shown
     assert "teacher_epochs" in shown
@@ -64,12 +99,19 @@ def test_it_is_planned_run_on_ray_workers_and_tracked(environment):
     runs = client.search_runs([experiment.experiment_id])
     cells = [r for r in runs if r.data.tags["spolia.role"] == "cell"]
     assert len(cells) == 4
-    assert all(r.data.params["method"] == "echo" and 0 <= r.data.metrics["agreement"] <= 1 for r in cells)
-    assert {m.name for m in client.search_logged_models([experiment.experiment_id])} == {"student", "network-t"}
+    assert all(
+        r.data.params["method"] == "echo" and 0 <= r.data.metrics["agreement"] <= 1 for r in cells
+    )
+    assert {m.name for m in client.search_logged_models([experiment.experiment_id])} == {
+        "student",
+        "network-t",
+    }
 
 
 def test_it_passes_the_contract_suite(environment):
-    ran = environment("-m", "pytest", "-q", "-p", "no:cacheprovider", PACKAGE / "contract.py", timeout=300)
+    ran = environment(
+        "-m", "pytest", "-q", "-p", "no:cacheprovider", PACKAGE / "contract.py", timeout=300
+    )
     assert ran.returncode == 0, ran.stdout[-3000:]
     assert ran.stdout.split()[0].count(".") >= 10
 
@@ -78,7 +120,12 @@ def test_two_packages_with_a_method_of_one_name_are_both_named(environment, tmp_
     twin = tmp_path / "twin"
     shutil.copytree(PACKAGE, twin)
     (twin / "spolia_echo").rename(twin / "spolia_other_echo")
-    text = (twin / "pyproject.toml").read_text().replace("spolia_echo", "spolia_other_echo").replace("spolia-echo", "spolia-other-echo")
+    text = (
+        (twin / "pyproject.toml")
+        .read_text()
+        .replace("spolia_echo", "spolia_other_echo")
+        .replace("spolia-echo", "spolia-other-echo")
+    )
     (twin / "pyproject.toml").write_text(text)
     environment.install(twin)
     for command in (("methods",), ("plan", PACKAGE / "sweep.py")):
@@ -89,7 +136,9 @@ def test_two_packages_with_a_method_of_one_name_are_both_named(environment, tmp_
             assert "spolia_echo.echo.Echo" in ran.stderr
             assert "spolia_other_echo.echo.Echo" in ran.stderr
         else:
-            assert ran.returncode == 0, ran.stderr  # a sweep names its class, so nothing is in doubt
+            assert ran.returncode == 0, (
+                ran.stderr
+            )  # a sweep names its class, so nothing is in doubt
 
 
 def test_this_environment_is_not_that_one():

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from sample_methods import Graded
 
-from orchestrator.claims import verdicts
-from orchestrator.execute import execute
-from orchestrator.grid import product
-from orchestrator.plan import make_plan
-from orchestrator.results import Results
-from orchestrator.sweep import Sweep
+from orchestrator.analysis.claims import verdicts
+from orchestrator.analysis.results import Results
+from orchestrator.planning.plan import make_plan
+from orchestrator.spec.grid import product
+from orchestrator.spec.sweep import Sweep
+from orchestrator.training.execute import execute
 
 
 def decided(store, *claims, seeds=4, ran=None, **grid):
-    """Verdicts after the first `ran` trials (None: all) of a grid of `Graded` with so many seeds."""
+    """Verdicts after the first `ran` trials (None: all) of a grid of `Graded` with so many
+    seeds.
+    """
     cells = product(Graded.grid(**grid), seed=range(seeds))
     sweep = Sweep(question="?", cells=cells, expect=len(cells), claims=claims)
     for trial in make_plan("asked", sweep, store).todo[:ran]:

@@ -1,6 +1,7 @@
 """Distillation from a network that was trained before.
 
-Hinton, Vinyals, Dean: Distilling the Knowledge in a Neural Network, 2015, arXiv:1503.02531. A network learns the soft outputs of a teacher.
+Hinton, Vinyals, Dean: Distilling the Knowledge in a Neural Network, 2015, arXiv:1503.02531. A
+network learns the soft outputs of a teacher.
 
 Departs from the paper: teacher and student are of one size; the hard labels are not used.
 """
@@ -8,8 +9,8 @@ Departs from the paper: teacher and student are of one size; the hard labels are
 from torch.nn import functional as F
 
 from methods.fine_tune import FineTune
-from orchestrator.method import Kept, Method, Metric, axis, roles
-from orchestrator.optim import one_cycle, sgd
+from orchestrator.spec.method import Kept, Method, Metric, axis, roles
+from orchestrator.training.optimisers import one_cycle, sgd
 
 
 class Distil(Method):
@@ -20,7 +21,9 @@ class Distil(Method):
     metrics = (Metric("accuracy", headline=True),)
     components = (Kept("network", by=("task",)),)
 
-    teacher: FineTune = axis(FineTune(), smoke=FineTune(epochs=1), help="how the teacher is trained")
+    teacher: FineTune = axis(
+        FineTune(), smoke=FineTune(epochs=1), help="how the teacher is trained"
+    )
     temperature: float = axis(4.0, over=(1.0, 4.0, 8.0), help="softens both outputs")
     epochs: int = axis(30, over=(10, 30), smoke=1)
 
@@ -46,5 +49,7 @@ class Distil(Method):
         run.keep("network", student, by={"task": task.name})
 
     def loss(self, nets, batch):
-        student, teacher = (nets[name](batch.x) / self.temperature for name in ("student", "teacher"))
+        student, teacher = (
+            nets[name](batch.x) / self.temperature for name in ("student", "teacher")
+        )
         return {"soft": F.kl_div(student.log_softmax(1), teacher.softmax(1), reduction="batchmean")}

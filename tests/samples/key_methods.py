@@ -1,4 +1,5 @@
-"""A method with every type of setting, importable with nothing but the standard library: keys must be equal on every Python.
+"""A method with every type of setting, importable with nothing but the standard library: keys must
+be equal on every Python.
 
 Departs from the paper: there is none.
 """
@@ -7,9 +8,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-from orchestrator.method import Method, Metric, axis, roles
-from orchestrator.task import DataRecord, Task
-from orchestrator.trial import NetworkSpec, Trial
+from orchestrator.spec.method import Method, Metric, axis, roles
+from orchestrator.spec.task import DataRecord, Task
+from orchestrator.spec.trial import NetworkSpec, Trial
 
 
 class Inner(Method):
@@ -44,11 +45,27 @@ class Outer(Method):
 
 
 RECORD = DataRecord(
-    name="pets", digest="d" * 64, classes=("cat", "dog", "fish", "newt"), shape=(3, 8, 8), counts=(40, 8), mean=(0.5,) * 3, std=(0.2,) * 3
+    name="pets",
+    digest="d" * 64,
+    classes=("cat", "dog", "fish", "newt"),
+    shape=(3, 8, 8),
+    counts=(40, 8),
+    mean=(0.5,) * 3,
+    std=(0.2,) * 3,
 )
-NETWORK = NetworkSpec(name="net", path="nowhere:Net", settings=(("width", 8), ("depth", 2)), defaults=(("width", 16), ("depth", 2)), splits=("stem",))
+NETWORK = NetworkSpec(
+    name="net",
+    path="nowhere:Net",
+    settings=(("width", 8), ("depth", 2)),
+    defaults=(("width", 16), ("depth", 2)),
+    splits=("stem",),
+)
 TASKS = tuple(
-    t.resolve(RECORD) for t in (Task(data="pets").classes("cat", "dog"), Task(data="pets").classes(2, 3).images(0, of=2).validation(0.25).named("b"))
+    t.resolve(RECORD)
+    for t in (
+        Task(data="pets").classes("cat", "dog"),
+        Task(data="pets").classes(2, 3).images(0, of=2).validation(0.25).named("b"),
+    )
 )
 
 
@@ -56,7 +73,16 @@ def trial(**settings: object) -> Trial:
     return Trial(method=Outer(**settings), network=NETWORK, tasks=TASKS, seed=4)
 
 
-ALL = {"flag": True, "count": 2, "rate": 1e-7, "kind": "b", "names": ["y", "x"], "sizes": [3, 2, 1], "maybe": 5, "inner": Inner(rate=1)}
+ALL = {
+    "flag": True,
+    "count": 2,
+    "rate": 1e-7,
+    "kind": "b",
+    "names": ["y", "x"],
+    "sizes": [3, 2, 1],
+    "maybe": 5,
+    "inner": Inner(rate=1),
+}
 
 if __name__ == "__main__":
     print(trial().key, trial(**ALL).key)

@@ -16,11 +16,11 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from orchestrator.component import Part
-from orchestrator.method import Kept, MatrixSpec, Method, Metric, Plot, Resources, axis, roles
-from orchestrator.optim import sgd
-from orchestrator.run import Run
-from orchestrator.trial import Trial
+from orchestrator.parts.component import Part
+from orchestrator.spec.method import Kept, MatrixSpec, Method, Metric, Plot, Resources, axis, roles
+from orchestrator.spec.trial import Trial
+from orchestrator.training.optimisers import sgd
+from orchestrator.training.run import Run
 
 
 def note(folder: str, word: str) -> None:
@@ -45,7 +45,12 @@ class Count(Method):
     def needs(self, trial: Trial) -> Mapping[str, Trial]:
         if not self.depth:
             return {}
-        return {f"n{i}": trial.replace(method=self.replace(depth=self.depth - 1, number=self.number + i)) for i in range(self.fan)}
+        return {
+            f"n{i}": trial.replace(
+                method=self.replace(depth=self.depth - 1, number=self.number + i)
+            )
+            for i in range(self.fan)
+        }
 
     def train(self, run: Run) -> None:
         note(self.folder, f"count-{self.depth}-{self.number:g}-{run.seed}")
@@ -79,7 +84,15 @@ class Faulty(Method):
             return {}
 
         calls: list[int] = []
-        run.fit("train", {"net": net}, loss, run.tasks.task.train, optimizer=sgd(0.01), epochs=3, watch=second_epoch)
+        run.fit(
+            "train",
+            {"net": net},
+            loss,
+            run.tasks.task.train,
+            optimizer=sgd(0.01),
+            epochs=3,
+            watch=second_epoch,
+        )
         if self.how == "infeasible":
             run.infeasible("it cannot be")
         if self.how == "undeclared":
@@ -194,7 +207,12 @@ class Dropping(Part):
     def __init__(self, *, channels: int = 1, classes: int = 5) -> None:
         super().__init__()
         self.layers = nn.Sequential(
-            nn.Conv2d(channels, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU(), nn.Dropout(0.3), nn.Flatten(), nn.Linear(256, classes)
+            nn.Conv2d(channels, 4, 3, padding=1),
+            nn.BatchNorm2d(4),
+            nn.ReLU(),
+            nn.Dropout(0.3),
+            nn.Flatten(),
+            nn.Linear(256, classes),
         )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -214,11 +232,17 @@ class Attached(Method):
         return {"base": trial.replace(method=FineTune(epochs=1))}
 
     def train(self, run: Run) -> None:
-        run.keep("mask", Dropping(), requires=run.need("base").component("network", task=run.tasks.task.name))
+        run.keep(
+            "mask",
+            Dropping(),
+            requires=run.need("base").component("network", task=run.tasks.task.name),
+        )
 
 
 class TwoFits(Method):
-    """A fit with dropout, arithmetic in between, a layer made after it, and a second fit against the first net, frozen."""
+    """A fit with dropout, arithmetic in between, a layer made after it, and a second fit against
+    the first net, frozen.
+    """
 
     name = "two_fits"
     uses = frozenset({"tasks", "seed"})
@@ -237,12 +261,31 @@ class TwoFits(Method):
     def train(self, run: Run) -> None:
         task = run.tasks.task
         first = Dropping(classes=task.num_classes)
-        run.fit("first", {"net": first}, self.loss, task.train.augmented(crop=1), optimizer=sgd(0.05), epochs=self.epochs, batch=16)
+        run.fit(
+            "first",
+            {"net": first},
+            self.loss,
+            task.train.augmented(crop=1),
+            optimizer=sgd(0.05),
+            epochs=self.epochs,
+            batch=16,
+        )
         with torch.no_grad():
             weight = first.layers[0].weight
             weight.mul_(weight.abs() > weight.abs().median())
-        second = Dropping(classes=task.num_classes)  # drawn from the global stream, which must stand at the same place after a skipped fit
-        run.fit("second", {"net": second}, self.distil, task.train, optimizer=sgd(0.05), epochs=self.epochs, batch=16, frozen={"teacher": first})
+        second = Dropping(
+            classes=task.num_classes
+        )  # drawn from the global stream, which must stand at the same place after a skipped fit
+        run.fit(
+            "second",
+            {"net": second},
+            self.distil,
+            task.train,
+            optimizer=sgd(0.05),
+            epochs=self.epochs,
+            batch=16,
+            frozen={"teacher": first},
+        )
         run.log(accuracy=run.accuracy(second, task.test))
         run.keep("net", first, by={"which": "first"})
         run.keep("net", second, by={"which": "second"})
@@ -252,7 +295,10 @@ class TwoFits(Method):
 
     def distil(self, nets: Any, batch: Any) -> dict[str, torch.Tensor]:
         out = nets["net"](batch.x)
-        return {"own": F.cross_entropy(out, batch.y), "teacher": F.mse_loss(out, nets["teacher"](batch.x))}
+        return {
+            "own": F.cross_entropy(out, batch.y),
+            "teacher": F.mse_loss(out, nets["teacher"](batch.x)),
+        }
 
 
 class Looped(Method):
@@ -333,7 +379,9 @@ class Noisy(Method):
 
 
 class Graded(Method):
-    """A score by part that grows with the kind and, on the second part only, falls with the order; quality prefers a rate of 2."""
+    """A score by part that grows with the kind and, on the second part only, falls with the order;
+    quality prefers a rate of 2.
+    """
 
     name = "graded"
     uses = frozenset({"seed"})
@@ -357,13 +405,21 @@ class Tabled(Method):
     name = "tabled"
     uses = frozenset({"seed"})
     metrics = (Metric("score", headline=True),)
-    matrices = (MatrixSpec("table", "row", "column", headline=True), MatrixSpec("single", "row", "column"))
+    matrices = (
+        MatrixSpec("table", "row", "column", headline=True),
+        MatrixSpec("single", "row", "column"),
+    )
 
     size: int = axis(2)
     tone: str = axis("low")
 
     def train(self, run: Run) -> None:
         rows = [f"r{i}" for i in range(self.size)]
-        run.matrix("table", rows=rows, columns=["c0", "c1"], values=[[0.5, 0.25 * (run.seed or 0)]] * self.size)
+        run.matrix(
+            "table",
+            rows=rows,
+            columns=["c0", "c1"],
+            values=[[0.5, 0.25 * (run.seed or 0)]] * self.size,
+        )
         run.matrix("single", rows=["r"], columns=["c"], values=[[1.0]])
         run.log(score=1.0)

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.plan import make_plan
-from orchestrator.sweep import load_sweep
+from orchestrator.planning.plan import make_plan
+from orchestrator.spec.sweep import load_sweep
 
 FILES = sorted((Path(__file__).parents[2] / "sweeps").glob("*.py"))
 

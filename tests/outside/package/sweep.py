@@ -2,10 +2,10 @@
 
 from spolia_echo.echo import Echo, TinyNetwork
 
-from orchestrator.data import digits
-from orchestrator.grid import product
-from orchestrator.network import network_spec
-from orchestrator.sweep import Sweep
+from orchestrator.parts.network import network_spec
+from orchestrator.spec.datasets import digits
+from orchestrator.spec.grid import product
+from orchestrator.spec.sweep import Sweep
 
 sweep = Sweep(
     question=__doc__,

@@ -1,4 +1,5 @@
-"""Train a small network of our own, then measure how much of it a fine-tuned network of Spolia's agrees with.
+"""Train a small network of our own, then measure how much of it a fine-tuned network of Spolia's
+agrees with.
 
 Paper: none (an example of a package of its own).
 
@@ -15,11 +16,11 @@ from torch import nn
 from torch.nn import functional as F
 
 from methods.fine_tune import FineTune
-from orchestrator.method import Kept, MatrixSpec, Method, Metric, axis, roles
-from orchestrator.network import Network
-from orchestrator.optim import adam
-from orchestrator.run import Run
-from orchestrator.trial import Trial
+from orchestrator.parts.network import Network
+from orchestrator.spec.method import Kept, MatrixSpec, Method, Metric, axis, roles
+from orchestrator.spec.trial import Trial
+from orchestrator.training.optimisers import adam
+from orchestrator.training.run import Run
 
 
 class TinyNetwork(Network):
@@ -28,7 +29,13 @@ class TinyNetwork(Network):
     def __init__(self, *, width: int = 4, channels: int = 1, classes: int = 10) -> None:
         super().__init__()
         stem = nn.Sequential(nn.Conv2d(channels, width, 3, padding=1), nn.ReLU())
-        self.set_stages({"stem": stem, "pool": nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten()), "classifier": nn.Linear(width, classes)})
+        self.set_stages(
+            {
+                "stem": stem,
+                "pool": nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten()),
+                "classifier": nn.Linear(width, classes),
+            }
+        )
 
 
 class Echo(Method):
@@ -48,17 +55,39 @@ class Echo(Method):
 
     def train(self, run: Run) -> None:
         task = run.tasks.task
-        teacher, student = run.need("teacher").module("network", task=task.name), run.network("student")
-        run.fit("echo", {"student": student}, self.loss, task.train, optimizer=adam(1e-2), epochs=self.epochs, batch=32, frozen={"teacher": teacher})
+        teacher, student = (
+            run.need("teacher").module("network", task=task.name),
+            run.network("student"),
+        )
+        run.fit(
+            "echo",
+            {"student": student},
+            self.loss,
+            task.train,
+            optimizer=adam(1e-2),
+            epochs=self.epochs,
+            batch=32,
+            frozen={"teacher": teacher},
+        )
         names, counts = list(task.class_names), torch.zeros(task.num_classes, task.num_classes)
         with torch.no_grad():
             from orchestrator.data.batches import in_order
 
             for x, _ in in_order(task.test, run.device):
-                for t, s in zip(teacher(x).argmax(1).tolist(), student(x).argmax(1).tolist(), strict=True):
+                for t, s in zip(
+                    teacher(x).argmax(1).tolist(), student(x).argmax(1).tolist(), strict=True
+                ):
                     counts[t, s] += 1
-        run.log(accuracy=run.accuracy(student, task.test), agreement=float(counts.trace() / counts.sum()))
-        run.matrix("confusion", rows=names, columns=names, values=(counts / counts.sum(1, keepdim=True).clamp(min=1)).numpy())
+        run.log(
+            accuracy=run.accuracy(student, task.test),
+            agreement=float(counts.trace() / counts.sum()),
+        )
+        run.matrix(
+            "confusion",
+            rows=names,
+            columns=names,
+            values=(counts / counts.sum(1, keepdim=True).clamp(min=1)).numpy(),
+        )
         run.keep("student", student)
 
     @staticmethod

@@ -1,0 +1,179 @@
+"""Live progress of a sweep: a line that moves on a terminal, plain lines now and then elsewhere."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from orchestrator.planning.queue import Queue
+from orchestrator.spec.trial import Trial
+from orchestrator.training.execute import Outcome
+
+PLAIN_EVERY = 10.0  # seconds between lines where output is not a terminal
+
+
+class Progress:
+    """Counts and an estimate of the time left, from a queue; a listener for executors."""
+
+    def __init__(self, console: Console, queue: Queue, slots: int) -> None:
+        self._console, self._queue, self._slots = console, queue, slots
+        self._began: dict[str, float] = {}
+        self._spent: dict[str, list[float]] = {}
+        self._start = self._last_line = time.monotonic()
+        self._lock = threading.Lock()
+        self._failures: Counter[str] = Counter()
+        self._waits: tuple[float, list[str]] = (-1.0, [])
+        # Last, because it draws at once.
+        self._live = (
+            Live(get_renderable=self._render, console=console, refresh_per_second=4, transient=True)
+            if console.is_terminal
+            else None
+        )
+
+    def __enter__(self) -> Self:
+        if self._live:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._live:
+            self._live.stop()
+        self._console.print(self.line(), highlight=False)
+        if self._failures:
+            self._console.print(Text(f"failures: {self._kinds()}", style="red"))
+
+    def _kinds(self) -> str:
+        return ", ".join(f"{count} {kind}" for kind, count in self._failures.most_common())
+
+    def started(self, trial: Trial) -> None:
+        with self._lock:
+            self._began[trial.key] = time.monotonic()
+
+    def ended(self, outcome: Outcome) -> None:
+        with self._lock:
+            self._began.pop(outcome.key, None)
+            if outcome.is_result:
+                self._spent.setdefault(self._queue.trials[outcome.key].method.name, []).append(
+                    outcome.seconds
+                )
+        if outcome.is_result:
+            pass
+        elif (kind := _kind(outcome)) in self._failures:
+            self._failures[kind] += (
+                1  # the first of a kind in full; the rest is counted and kept in the store
+            )
+        else:
+            self._failures[kind] = 1
+            self._console.print(
+                Text(f"{outcome.kind}: {self._queue.trials[outcome.key].label}", style="bold red")
+            )
+            self._console.print(
+                Text((outcome.traceback or outcome.reason).rstrip(), style="red"),
+                highlight=False,
+                soft_wrap=True,
+            )
+        if self._live is None and (time.monotonic() - self._last_line >= PLAIN_EVERY):
+            self._last_line = time.monotonic()
+            self._console.print(self.line(), highlight=False)
+
+    def line(self) -> str:
+        """All counts in one line of at most 80 characters."""
+        queue = self._queue
+        failed = len(queue.of_kind("failed", "lost"))
+        ended = len(queue.ended)
+        parts = [
+            f"{ended - failed} of {len(queue.trials)} done",
+            f"{len(queue.running)} running",
+            f"{queue.num_waiting} waiting",
+            f"{failed} failed",
+        ]
+        parts += [f"{len(queue.blocked)} blocked"] if queue.blocked else []
+        elapsed = time.monotonic() - self._start
+        if ended:
+            parts.append(f"{ended / elapsed * 60:.1f}/min")
+        if not queue.is_finished and (left := self.seconds_left()) is not None:
+            parts.append(f"{duration(left)} left")
+        elif queue.is_finished:
+            parts.append(duration(elapsed))
+        return " · ".join(parts)
+
+    def seconds_left(self) -> float | None:
+        """Estimated from trials of the same method, finished now or before; None while nothing is
+        known of one of them.
+        """
+        now, queue = time.monotonic(), self._queue
+        total = 0.0
+        with self._lock:
+            for key, trial in queue.trials.items():
+                if key in queue.ended or key in queue.blocked:
+                    continue
+                spent = self._spent.get(trial.method.name)
+                cost = sum(spent) / len(spent) if spent else queue.plan.cost(trial)
+                if cost is None:
+                    return None
+                total += max(cost - (now - self._began[key]), 0.0) if key in self._began else cost
+        return total / self._slots
+
+    def _render(self) -> Table:
+        queue = self._queue
+        table = Table.grid(padding=(0, 1))
+        share = len(queue.ended) + len(queue.blocked)
+        table.add_row(ProgressBar(total=max(1, len(queue.trials)), completed=share, width=30))
+        table.add_row(Text(self.line()))
+        if self._failures:
+            table.add_row(Text(f"failures: {self._kinds()}", style="red"))
+        for line in self._what_waits():
+            table.add_row(Text(line, style="dim"))
+        return table
+
+    def _what_waits(self) -> list[str]:
+        """What runs, and what waits for what, by method; looked up once a second."""
+        now = time.monotonic()
+        if now - self._waits[0] > 1.0:
+            queue = self._queue
+            running = Counter(queue.trials[key].method.name for key in list(queue.running))
+            waiting = Counter(
+                (queue.trials[key].method.name, needed)
+                for key in queue.waiting()
+                for needed in queue.waits_for(key)
+            )
+            lines = (
+                [f"running: {', '.join(f'{n} {name}' for name, n in running.most_common(4))}"]
+                if running
+                else []
+            )
+            lines += [
+                f"{n} {name} wait for {needed}" for (name, needed), n in waiting.most_common(3)
+            ]
+            self._waits = (now, lines)
+        return self._waits[1]
+
+
+def _kind(outcome: Outcome) -> str:
+    """What failures are counted by: the exception's type, or that a worker was lost."""
+    return outcome.reason.partition(":")[0] if outcome.kind == "failed" else outcome.kind
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people say it: 42 s, 3 min 20 s, 2 h 05 min."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    minutes, rest = divmod(whole, 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02d} s"
+    return f"{minutes // 60} h {minutes % 60:02d} min"

@@ -1,0 +1,179 @@
+"""The machine or cluster at hand: `spolia.toml` and what the command line says beside it. Never
+part of a sweep, never part of a key.
+
+store = "s3://bucket/spolia"         # folder or address; likewise tracking, data, home tracking =
+"http://tracker:5000" address = "auto"                     # a Ray cluster to join; without it, a
+private Ray on this machine slots = 16                           # trials at once device = "gpu"
+# ask for GPUs even while none is there (clusters that scale from zero); or cpu; default auto
+checkpoint_every = 60                # seconds
+
+[gpus]                               # share of a GPU a trial, by method
+default = 1.0
+fine_tune = 0.25
+
+[cpus]                               # CPUs that Ray sets aside for a trial, by method
+default = 2
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from orchestrator.errors import InputError, nearest
+from orchestrator.spec.method import Resources
+from orchestrator.spec.trial import Trial
+
+FILE = "spolia.toml"
+DEVICES = ("auto", "cpu", "gpu")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SiteFile:
+    """What a `spolia.toml` says; None where it is silent."""
+
+    home: str | None = None
+    store: str | None = None
+    tracking: str | None = None
+    data: str | None = None
+    address: str | None = None
+    slots: int | None = None
+    device: str = "auto"
+    checkpoint_every: float = 60.0
+    gpus: Mapping[str, float] = field(default_factory=dict)
+    cpus: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Site:
+    """Where and how trials run. `slots` is how many at once (None: one a CPU); `address` a Ray
+    cluster (None: a private Ray).
+    """
+
+    scratch: Path
+    slots: int | None = None
+    checkpoint_every: float = 60.0
+    address: str | None = None
+    device: str = "auto"
+    gpus: Mapping[str, float] = field(default_factory=dict)
+    cpus: Mapping[str, float] = field(default_factory=dict)
+
+    def resources(self, trial: Trial) -> Resources:
+        """What to set aside for a trial: the site's word for its method, else the site's default,
+        else the method's own hint.
+        """
+        hint, name = trial.method.resources(trial), trial.method.name
+        gpus = self.gpus.get(name, self.gpus.get("default", hint.gpus)) if hint.gpus else 0.0
+        return Resources(
+            cpus=int(self.cpus.get(name, self.cpus.get("default", hint.cpus))),
+            gpus=0.0 if self.device == "cpu" else gpus,
+        )
+
+    @property
+    def run_on(self) -> str | None:
+        """The device that trials are told to use; None leaves it to what the worker has."""
+        return "cpu" if self.device == "cpu" else None
+
+
+class Shapes:
+    """What to set aside for a trial on a cluster of this size: the site's word, limited to what
+    there is, since more would wait for ever. Few shapes, so that workers stay warm."""
+
+    def __init__(self, site: Site, cpus: float, gpus: float) -> None:
+        self._site, self.cpus, self.gpus = site, cpus, gpus
+
+    def __call__(self, trial: Trial) -> tuple[float, float]:
+        """CPUs and GPUs."""
+        wanted = self._site.resources(trial)
+        if (
+            self._site.device == "gpu"
+        ):  # a cluster that scales from zero has its GPUs only once they are asked for
+            return float(wanted.cpus), float(wanted.gpus)
+        return min(wanted.cpus, self.cpus), min(wanted.gpus, self.gpus)
+
+
+def find_site(named: Path | None) -> Path | None:
+    """The file named, or the nearest spolia.toml from the current folder upwards, or None. Raises
+    InputError where the named one is not there.
+    """
+    if named is not None:
+        if not named.is_file():
+            raise InputError(f"there is no site file {str(named)!r}")
+        return named
+    here = Path.cwd()
+    return next(
+        (path for folder in (here, *here.parents) if (path := folder / FILE).is_file()), None
+    )
+
+
+def read_site(path: Path | None) -> SiteFile:
+    """A site file, checked; an empty one where there is none. Raises InputError that lists
+    everything wrong with it.
+    """
+    if path is None:
+        return SiteFile()
+    try:
+        content = tomllib.loads(path.read_text())
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise InputError(f"{path} cannot be read: {error}") from error
+    known = {f.name: f for f in fields(SiteFile)}
+    problems = [
+        f"unknown key {key!r}. {nearest(key, known)}" for key in content if key not in known
+    ]
+    for key, value in content.items():
+        if key in known and (why := _wrong(key, value)):
+            problems.append(f"{key} = {value!r}: {why}")
+    if problems:
+        raise InputError(f"{path} cannot be used as written:", problems)
+    return SiteFile(**content)
+
+
+def _wrong(key: str, value: Any) -> str | None:
+    if key in ("gpus", "cpus"):
+        if not isinstance(value, Mapping):
+            return f"write a table: [{key}] and below it default = 1.0"
+        bad = [
+            name
+            for name, v in value.items()
+            if isinstance(v, bool) or not isinstance(v, int | float) or not _is_share(key, v)
+        ]
+        what = (
+            "a share of a GPU (0 to 1) or a whole number of them"
+            if key == "gpus"
+            else "a whole number from 1"
+        )
+        return f"{', '.join(bad)} must be {what}" if bad else None
+    if key == "slots":
+        return (
+            None
+            if isinstance(value, int) and not isinstance(value, bool) and value >= 1
+            else "expected a whole number from 1"
+        )
+    if key == "checkpoint_every":
+        return (
+            None
+            if isinstance(value, int | float) and not isinstance(value, bool) and value >= 0
+            else "expected seconds, from 0"
+        )
+    if key == "device":
+        return None if value in DEVICES else nearest(str(value), DEVICES)
+    return None if isinstance(value, str) and value else "expected a text"
+
+
+def _is_share(key: str, value: float) -> bool:
+    return (value >= 1 and value == int(value)) or (key == "gpus" and 0 <= value < 1)
+
+
+def unknown_methods(site: SiteFile, known: Mapping[str, Any]) -> list[str]:
+    """Names in [gpus] and [cpus] that are no method's, each with the nearest: a typo there would
+    silently do nothing.
+    """
+    return [
+        f"[{table}] {name}: no method is called so. {nearest(name, known)}"
+        for table in ("gpus", "cpus")
+        for name in getattr(site, table)
+        if name not in known and name != "default"
+    ]

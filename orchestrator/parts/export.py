@@ -1,0 +1,73 @@
+"""Components for use elsewhere: one file that torch opens by itself, without our code."""
+
+from __future__ import annotations
+
+import io
+import os
+from pathlib import Path
+
+import torch
+
+from orchestrator.errors import InputError, nearest
+from orchestrator.parts.result import Component, Result
+from orchestrator.store.store import Store
+
+
+def find_component(result: Result, name: str | None) -> Component:
+    """The component of this title (`network-a`) or name; without either, the only one there is.
+    Raises InputError that lists what there is.
+    """
+    every = result.every_component()
+    titles = {c.record.title: c for c in every}
+    if not every:
+        raise InputError(
+            f"{result.key[:12]} ({result.outcome}) kept no component, so there is nothing to export"
+        )
+    if name is None and len(every) == 1:
+        return every[0]
+    if name in titles:
+        return titles[name]
+    named = [c for c in every if c.record.name == name]
+    if len(named) == 1:
+        return named[0]
+    if name is not None and not named:
+        raise InputError(f"{result.key[:12]} has no component {name!r}. {nearest(name, titles)}")
+    raise InputError(
+        f"{result.key[:12]} kept several; say which with --component: {', '.join(titles)}"
+    )
+
+
+def export(component: Component, store: Store) -> bytes:
+    """The ready network (see `Component.ready`) as torch.export's archive, for batches of any size
+    of the task's images, normalised as in training.
+
+    `torch.export.load(file).module()(images)` gives the logits. Raises InputError for a component
+    that is no network of images.
+    """
+    task = component.task if "task" in component.record.labels else component.result.trial.tasks[-1]
+    record = store.data(task.data)
+    if record is None:
+        raise InputError(f"the store has no record of {task.data}; spolia data add {task.data}")
+    images = torch.zeros(2, *task.image(record))
+    try:
+        program = torch.export.export(
+            component.ready(), (images,), dynamic_shapes=({0: torch.export.Dim("batch")},)
+        )
+    except (TypeError, RuntimeError, NotImplementedError) as error:
+        raise InputError(
+            f"{component.reference} is not a network that takes images {tuple(images.shape[1:])}: {str(error).splitlines()[0]}"
+        ) from error
+    buffer = io.BytesIO()
+    torch.export.save(program, buffer)
+    return buffer.getvalue()
+
+
+def write(content: bytes, path: Path) -> None:
+    """The file appears whole or not at all. Raises InputError where it cannot be written."""
+    temporary = path.with_name(path.name + ".part")
+    try:
+        temporary.write_bytes(content)
+        os.replace(temporary, path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise InputError(f"{path} cannot be written: {error.strerror}") from error

@@ -1,0 +1,207 @@
+"""Networks: a backbone cut into named stages, so that it can be split into an extractor and a head
+at every split point.
+"""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from collections import OrderedDict
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Literal, cast
+
+import torch
+from torch import Tensor, nn
+
+from orchestrator.errors import InputError, nearest
+from orchestrator.parts.component import Part
+
+if TYPE_CHECKING:
+    from orchestrator.spec.trial import NetworkSpec
+
+Side = Literal["extractor", "head"]
+
+
+class Blocks(nn.Sequential):
+    """A stage made of blocks: it offers a split point behind each of them."""
+
+
+class Network(Part):
+    """A network as an ordered list of named stages; the last is the classifier, and behind every
+    other one lies a split point.
+
+    A subclass builds its stages in `__init__` and hands them to `set_stages`. A stage of type
+    `Blocks` also offers a split point behind each block: `stage2.block1`. Nothing may bypass a
+    split point.
+    """
+
+    def set_stages(self, stages: Mapping[str, nn.Module]) -> None:
+        """Register the stages in order. Split point names come from the stages' names."""
+        for name, stage in stages.items():
+            self.add_module(name, stage)
+        self.stage_names = tuple(stages)
+
+    def pretrained(self) -> Mapping[str, Tensor] | None:
+        """Trained weights to start from, by this network's names, the classifier's left out; None
+        (the default) starts from what `__init__` drew. Called where a network is drawn for
+        training, never where one is rebuilt from a store."""
+        return None
+
+    def take(self, trained: Mapping[str, Tensor]) -> None:
+        """Load weights of everything but the classifier. Raises InputError where a name or a shape
+        does not fit.
+        """
+        classifier = f"{self.stage_names[-1]}."
+        mine = {k for k in self.state_dict() if not k.startswith(classifier)}
+        if wrong := sorted(mine ^ {k for k in trained if not k.startswith(classifier)}):
+            raise InputError(
+                f"{type(self).__name__}: the trained weights are of another network; {wrong[0]} is in only one of them"
+            )
+        try:
+            self.load_state_dict({k: v for k, v in trained.items() if k in mine}, strict=False)
+        except RuntimeError as error:
+            raise InputError(
+                f"{type(self).__name__}: the trained weights are of another network: {error}"
+            ) from error
+
+    def pieces(self) -> dict[str, nn.Module]:
+        """Every stage, those of blocks taken apart, by the name of the split point behind it (the
+        classifier comes last).
+        """
+        found: dict[str, nn.Module] = {}
+        for name in self.stage_names:
+            stage = getattr(self, name)
+            blocks = list(stage.children()) if isinstance(stage, Blocks) else []
+            found.update(
+                {f"{name}.block{i}": block for i, block in enumerate(blocks[:-1], start=1)}
+            )
+            found[name] = blocks[-1] if blocks else stage
+        return found
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """Split points, first to last."""
+        return tuple(self.pieces())[:-1]
+
+    @property
+    def last_layer(self) -> nn.Linear:
+        """The last layer: one row a class."""
+        return cast(nn.Linear, getattr(self, self.stage_names[-1]))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Images [B, C, H, W] to logits [B, classes]."""
+        for name in self.stage_names:
+            x = getattr(self, name)(x)
+        return x
+
+    def borrow(self, other: Network, split: str) -> None:
+        """Take over another network's own layers up to a split point: training one trains both."""
+        mine, pieces = self.extractor(split), other.pieces()
+        for name in list(pieces)[: len(mine.layers)]:
+            stage, _, block = name.partition(".block")
+            blocks = isinstance(getattr(self, stage), Blocks)
+            number = int(block) - 1 if block else len(getattr(self, stage)) - 1 if blocks else 0
+            self.set_submodule(f"{stage}.{number}" if blocks else stage, pieces[name])
+
+    def cut(self, split: str) -> tuple[Piece, Piece]:
+        """Extractor and head at a split point. They share this network's layers: training one
+        trains it.
+        """
+        return self.extractor(split), self.head(split)
+
+    def extractor(self, split: str) -> Piece:
+        """Images to features at the split point."""
+        return Piece.of(self, split, "extractor")
+
+    def head(self, split: str) -> Piece:
+        """Features at the split point to logits."""
+        return Piece.of(self, split, "head")
+
+    @torch.no_grad()
+    def shape(self, split: str, image: tuple[int, int, int]) -> tuple[int, ...]:
+        """Shape of one image's features at a split point, for images [C, H, W]."""
+        probe = copy.deepcopy(self.extractor(split)).to("meta").eval()
+        return tuple(probe(torch.zeros(1, *image, device="meta")).shape[1:])
+
+
+def network_spec(network: type[Network], *, revision: int = 1, **settings: Any) -> NetworkSpec:
+    """What a sweep writes for a network of your own: `network=network_spec(MyNetwork, width=32)`.
+    Split points are those of its definition.
+
+    The class takes `channels` and `classes` besides its settings, all by keyword, and lives in a
+    module that workers can import. `revision` goes up when the same settings build another network.
+    Raises InputError for a setting that the class does not have.
+    """
+    from orchestrator.spec.trial import NetworkSpec
+
+    parameters = {
+        k: p for k, p in inspect.signature(network.__init__).parameters.items() if k != "self"
+    }
+    if unknown := [k for k in settings if k not in parameters]:
+        raise InputError(
+            f"{network.__name__} has no setting {unknown[0]!r}. {nearest(unknown[0], parameters)}"
+        )
+    if missing := [k for k in ("channels", "classes") if k not in parameters]:
+        raise InputError(
+            f"{network.__name__} takes no {' and no '.join(missing)}; a network is built for a task's images and classes"
+        )
+    defaults = {
+        k: p.default
+        for k, p in parameters.items()
+        if k not in ("channels", "classes") and p.default is not p.empty
+    }
+    with torch.device("meta"):
+        splits = network(**settings, channels=3, classes=2).splits
+    return NetworkSpec(
+        name=network.__name__,
+        path=f"{network.__module__}:{network.__qualname__}",
+        settings=tuple({**defaults, **settings}.items()),
+        defaults=tuple(defaults.items()),
+        splits=splits,
+        revision=revision,
+    )
+
+
+class Piece(Part):
+    """One side of a network at a split point; it can be kept and rebuilt by itself. `network` is
+    `{"path": ..., "config": ...}`.
+    """
+
+    def __init__(self, *, network: dict[str, Any], split: str, side: Side) -> None:
+        from orchestrator.spec.trial import locate
+
+        super().__init__()
+        self._take(locate(network["path"])(**network["config"]), split, side)
+
+    @classmethod
+    def of(cls, network: Network, split: str, side: Side) -> Piece:
+        """A view of a network's own layers."""
+        piece = cls.__new__(cls)
+        nn.Module.__init__(piece)
+        piece.__dict__["config"] = {
+            "network": {"path": network.path, "config": network.config},
+            "split": split,
+            "side": side,
+        }
+        piece._take(network, split, side)
+        return piece
+
+    def _take(self, network: Network, split: str, side: Side) -> None:
+        pieces = network.pieces()
+        names = list(pieces)
+        if split not in names[:-1]:
+            raise InputError(
+                f"{type(network).__name__} has no split point {split!r}. {nearest(split, names[:-1])}"
+            )
+        cut = names.index(split) + 1
+        chosen = names[:cut] if side == "extractor" else names[cut:]
+        self.layers = nn.Sequential(OrderedDict((n.replace(".", "_"), pieces[n]) for n in chosen))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return cast(Tensor, self.layers(x))
+
+    def joined(self, other: Part) -> nn.Module:
+        """A head behind the extractor of another network, cut at this head's own split point."""
+        if self.config["side"] == "head" and isinstance(other, Network):
+            return nn.Sequential(other.extractor(self.config["split"]), self)
+        return super().joined(other)

@@ -1,0 +1,271 @@
+"""Grids: ordered sets of points of settings, made by `product`, `zipped`, `union` and `where`.
+
+A value that is a list or a range is an axis with several values; anything else, a tuple too, is one
+value. Nothing raises while a grid is being written: problems are collected and the sweep reports
+all of them at once.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, get_origin
+
+from orchestrator.errors import InputError, nearest
+
+if TYPE_CHECKING:
+    from orchestrator.spec.method import Method
+
+RESERVED = ("method", "network", "tasks", "seed", "numerics")
+
+
+@dataclass(frozen=True)
+class Point:
+    """One point: `values` are what a trial is made of, `labels` what people call it (a method
+    inside a setting is spread out: `of.split`).
+    """
+
+    values: Mapping[str, Any]
+    labels: Mapping[str, Any]
+
+    def merged(self, other: Point) -> Point:
+        return Point({**self.values, **other.values}, {**self.labels, **other.labels})
+
+
+class PointView:
+    """What a `where` predicate sees: `cell.split`, `cell.of.split`, `cell.seed`; settings that were
+    not written stand at their defaults.
+    """
+
+    def __init__(self, point: Point, prefix: str = "") -> None:
+        self._point, self._prefix = point, prefix
+
+    def __getattr__(self, name: str) -> Any:
+        full = self._prefix + name
+        labels = self._point.labels
+        if full in labels:
+            return labels[full]
+        if any(label.startswith(full + ".") for label in labels):
+            return PointView(self._point, full + ".")
+        method = self._point.values.get("method")
+        if (
+            not self._prefix
+            and method is not None
+            and name in (fields := method.__dataclass_fields__)
+        ):
+            return fields[name].default
+        raise AttributeError(f"a cell has no {full!r}. {nearest(full, labels)}")
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """The value of an axis, or `default` where this cell has none (axes of a union may
+        differ).
+        """
+        try:
+            return getattr(self, name)
+        except AttributeError:
+            return default
+
+
+@dataclass(frozen=True)
+class Dropped:
+    """Cells that a `where` left out, by its reason."""
+
+    reason: str
+    count: int
+
+
+@dataclass(frozen=True)
+class Grid:
+    """An ordered set of points. Combine with `product`, `zipped` and `union`; filter with
+    `where`.
+    """
+
+    points: tuple[Point, ...] = ()
+    problems: tuple[str, ...] = ()
+    dropped: tuple[Dropped, ...] = field(default=())
+
+    def __len__(self) -> int:
+        return len(self.points)
+
+    def where(self, keep: Callable[[Any], bool], *, reason: str) -> Grid:
+        """The points for which `keep(point)` holds. The reason is shown by `spolia plan` with the
+        count of what was left out.
+        """
+        kept, problems = [], list(self.problems)
+        for point in self.points:
+            try:
+                if keep(PointView(point)):
+                    kept.append(point)
+            except AttributeError as error:
+                problems.append(f"where(reason={reason!r}): {error}")
+        left_out = len(self.points) - len(kept)
+        return Grid(
+            tuple(kept),
+            tuple(problems),
+            (*self.dropped, *([Dropped(reason, left_out)] if left_out else [])),
+        )
+
+    def together(self) -> Together:
+        """All methods of this grid as one value of a setting:
+        `Recombine.grid(of=networks.together())` measures them in one matrix.
+        """
+        return Together(self)
+
+    @staticmethod
+    def of_method(cls: type[Method], settings: Mapping[str, Any]) -> Grid:  # noqa: PLW0211 - cls is a method's class
+        """The product of a method's settings; `Method.grid` calls it."""
+        from orchestrator.spec.method import settings_of
+
+        kinds = settings_of(cls)
+        problems = [
+            f"{cls.name} has no setting {name!r}. {nearest(name, kinds)}"
+            for name in settings
+            if name not in kinds
+        ]
+        axes = [
+            _setting_axis(cls, name, value, kinds[name])
+            for name, value in settings.items()
+            if name in kinds
+        ]
+        grid = _product([Grid((Point({"method": cls}, {"method": cls.name}),)), *axes])
+        return replace(grid, problems=(*problems, *grid.problems))
+
+
+@dataclass(frozen=True)
+class Together:
+    """The methods of a grid as one value of a setting that takes several."""
+
+    grid: Grid
+
+
+def product(*grids: Grid, **axes: Any) -> Grid:
+    """Every combination of the points of `grids` and the values of `axes`; the last varies
+    fastest.
+    """
+    return _product([*_checked(grids), *(_axis(name, value) for name, value in axes.items())])
+
+
+def zipped(*grids: Grid, **axes: Any) -> Grid:
+    """The first points of all together, then the second points, and so on; all must have equally
+    many.
+    """
+    parts = [*_checked(grids), *(_axis(name, value) for name, value in axes.items())]
+    lengths = [len(p) for p in parts]
+    problems = _gathered(parts)
+    if len(set(lengths)) > 1:
+        problems.append(
+            f"zipped(): the parts have {', '.join(map(str, lengths))} points; they must have equally many"
+        )
+    points = tuple(
+        _merge(combo, problems) for combo in zip(*(p.points for p in parts), strict=False)
+    )
+    return Grid(points, tuple(dict.fromkeys(problems)), tuple(d for p in parts for d in p.dropped))
+
+
+def union(*grids: Grid) -> Grid:
+    """The points of one grid after those of another. Their axes may differ."""
+    parts = _checked(grids)
+    return Grid(
+        tuple(p for g in parts for p in g.points),
+        tuple(_gathered(parts)),
+        tuple(d for g in parts for d in g.dropped),
+    )
+
+
+def _product(parts: Sequence[Grid]) -> Grid:
+    problems = _gathered(parts)
+    combos = list(itertools.product(*(p.points for p in parts)))
+    points = tuple(_merge(combo, problems) for combo in combos)
+    # A factor's dropped points stand for that many whole cells of the product.
+    dropped = []
+    for part in parts:
+        others = len(combos) // len(part) if len(part) else 0
+        dropped += [Dropped(d.reason, d.count * others) for d in part.dropped]
+    return Grid(points, tuple(dict.fromkeys(problems)), tuple(dropped))
+
+
+def _merge(points: Sequence[Point], problems: list[str]) -> Point:
+    merged = Point({}, {})
+    for point in points:
+        for twice in point.values.keys() & merged.values.keys():
+            problems.append(f"{twice!r} is set in two factors of a product; keep one of them")
+        merged = merged.merged(point)
+    return merged
+
+
+def _checked(grids: Sequence[Any]) -> list[Grid]:
+    wrong = [repr(g) for g in grids if not isinstance(g, Grid)]
+    if wrong:
+        raise InputError(
+            f"expected grids such as Method.grid(...), got {', '.join(wrong)}; write other axes by name: network=[...], seed=range(3)"
+        )
+    return list(grids)
+
+
+def _gathered(parts: Sequence[Grid]) -> list[str]:
+    return [problem for part in parts for problem in part.problems]
+
+
+def _axis(name: str, value: Any) -> Grid:
+    if isinstance(value, Iterator | set | frozenset | dict):
+        return Grid(
+            problems=(f"{name}: write its values as a list or a range, got {type(value).__name__}",)
+        )
+    values = list(value) if isinstance(value, list | range) else [value]
+    if not values:
+        return Grid(problems=(f"{name}: the list of values is empty",))
+    problems = [f"{name}: {v!r} is listed twice" for i, v in enumerate(values) if v in values[:i]]
+    return Grid(tuple(Point({name: v}, {name: v}) for v in values), tuple(dict.fromkeys(problems)))
+
+
+def _setting_axis(cls: type[Method], name: str, value: Any, kind: Any) -> Grid:
+    """An axis of one setting, its values checked; a grid of methods becomes one axis with the inner
+    labels spread out.
+    """
+    from orchestrator.spec.canonical import coerce, is_method_type
+
+    if isinstance(value, Together):
+        each = _method_axis(name, value.grid, kind)
+        several = tuple(method for point in each.points for method in point.values[name])
+        return Grid(
+            (Point({name: several}, {name: f"{len(several)} methods"}),),
+            each.problems,
+            each.dropped,
+        )
+    if isinstance(value, Grid):
+        return _method_axis(name, value, kind)
+    raw = _axis(name, value)
+    points, problems = [], list(raw.problems)
+    for point in raw.points:
+        value = point.values[name]
+        try:
+            # One method may stand for a tuple of one: Recombine.grid(of=[FineTune(), ...]).
+            checked = coerce(
+                (value,) if get_origin(kind) is tuple and is_method_type(type(value)) else value,
+                kind,
+            )
+            points.append(Point({name: checked}, {name: checked}))
+        except ValueError as error:
+            problems.append(f"{cls.name}.{name}: {error}")
+    return Grid(tuple(points), tuple(problems))
+
+
+def _method_axis(name: str, grid: Grid, kind: Any) -> Grid:
+    points, problems = [], list(grid.problems)
+    for point in grid.points:
+        values = dict(point.values)
+        method = values.pop("method", None)
+        if method is None or set(values) & set(RESERVED):
+            problems.append(f"{name}: a grid given as a setting holds one method's settings only")
+            continue
+        try:
+            built = method(**values)
+        except InputError as error:
+            problems += error.problems or [error.summary]
+            continue
+        labels = {
+            f"{name}.{label}": v for label, v in point.labels.items() if label != "method"
+        } or {name: built}
+        points.append(Point({name: (built,) if get_origin(kind) is tuple else built}, labels))
+    return Grid(tuple(points), tuple(problems), grid.dropped)

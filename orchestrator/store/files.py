@@ -1,0 +1,306 @@
+"""Bytes at an address: a folder on this machine, a folder that several machines share, or an object
+store (S3, GCS) through pyarrow.
+
+Both kinds keep one promise: bytes are complete before the first is written and appear under their
+name in one step, or not at all.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import os
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import pyarrow as pa
+from pyarrow import fs
+
+from orchestrator.errors import StoreError
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A file as a listing shows it: path below the address, size in bytes, nanoseconds since 1970
+    of its last change.
+    """
+
+    path: str
+    size: int
+    changed: int
+
+
+class Files(Protocol):
+    """What a store asks of the place where it lies."""
+
+    address: str
+    name: str  # the address for people: without the keys that it may hold
+    is_local: bool
+
+    def read(self, path: str) -> bytes | None:
+        """The bytes at a path, or None where there is no file. Raises StoreError where it cannot be
+        read.
+        """
+
+    def publish(self, path: str, content: bytes, *, replace: bool = False) -> bool:
+        """Put ready bytes at a path in one step. The first wins (False for who comes later) unless
+        `replace`.
+        """
+
+    def remove(self, path: str) -> bool:
+        """Take a file away; whether it was there."""
+
+    def entries(self, folder: str) -> Iterator[Entry]:
+        """All files below a folder, at any depth; none where there is no such folder."""
+
+
+def files_at(address: str | Path) -> Files:
+    """A folder for a path or a file:// address, an object store for s3:// and gs://. Raises
+    StoreError for any other address.
+    """
+    text = str(address)
+    scheme, separator, rest = text.partition("://")
+    if not separator:
+        return Folder(Path(text))
+    if scheme == "file":
+        return Folder(Path("/" + rest.lstrip("/")))
+    try:
+        system, root = fs.FileSystem.from_uri(text)
+    except (OSError, ValueError, pa.ArrowException) as error:
+        raise StoreError(
+            f"the store's address {_public(text)!r} cannot be used: {error}. Give a folder, or s3://bucket/prefix, or gs://bucket/prefix"
+        ) from error
+    return Bucket(text, system, root)
+
+
+class Folder:
+    """A local or mounted folder. Linking a finished temporary file gives the first writer the name,
+    on one machine and over NFS.
+    """
+
+    is_local = True
+
+    def __init__(self, root: Path) -> None:
+        self.root = root.expanduser().absolute()
+        self.address = self.name = str(self.root)
+
+    def read(self, path: str) -> bytes | None:
+        try:
+            return (self.root / path).read_bytes()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:
+            raise StoreError(f"{self.root / path} cannot be read: {error}") from error
+
+    def publish(self, path: str, content: bytes, *, replace: bool = False) -> bool:
+        target = self.root / path
+        if not replace and target.exists():
+            return False
+        temporary = target.with_name(f".{target.name[:40]}.{uuid.uuid4().hex}")
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                _write(temporary, content)
+                if replace:
+                    os.replace(temporary, target)
+                    return True
+                return _link(temporary, target)
+            finally:
+                with contextlib.suppress(OSError):  # gone already, or never made
+                    temporary.unlink()
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise StoreError(
+                f"the store {self.root} cannot be written ({path}): {reason}. Choose another folder with --store"
+            ) from error
+
+    def remove(self, path: str) -> bool:
+        try:
+            (self.root / path).unlink()
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        except OSError as error:
+            raise StoreError(
+                f"{self.root / path} cannot be removed: {error.strerror or error}"
+            ) from error
+        return True
+
+    def entries(self, folder: str) -> Iterator[Entry]:
+        for parent, _, names in os.walk(self.root / folder):
+            for name in names:
+                place = Path(parent) / name
+                with contextlib.suppress(FileNotFoundError):  # taken away while we look
+                    found = place.stat()
+                    yield Entry(str(place.relative_to(self.root)), found.st_size, found.st_mtime_ns)
+
+
+class Bucket:
+    """An object store. It has no conditional write, so two writers of one name may both believe
+    they were first: the later bytes stand. That is harmless where equal names mean equal content
+    (blobs) or equally true content (two results of one trial)."""
+
+    is_local = False
+
+    def __init__(self, address: str, system: Any, root: str) -> None:
+        self.address, self.name, self._fs, self._root = (
+            address,
+            _public(address),
+            system,
+            root.rstrip("/"),
+        )
+
+    def read(self, path: str) -> bytes | None:
+        try:
+            with self._fs.open_input_file(f"{self._root}/{path}") as stream:
+                return bytes(stream.read())
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise StoreError(f"{self.name}/{path} cannot be read: {_first_line(error)}") from error
+
+    def publish(self, path: str, content: bytes, *, replace: bool = False) -> bool:
+        target = f"{self._root}/{path}"
+        try:
+            if not replace and self._fs.get_file_info(target).type != fs.FileType.NotFound:
+                return False
+            # Ready bytes in one go: the object appears when the stream is closed, and nothing in
+            # between can raise.
+            with self._fs.open_output_stream(target) as stream:
+                stream.write(content)
+        except OSError as error:
+            raise StoreError(
+                f"the store {self.name} cannot be written ({path}): {_first_line(error)}. Choose another with --store"
+            ) from error
+        return True
+
+    def remove(self, path: str) -> bool:
+        try:
+            if self._fs.get_file_info(f"{self._root}/{path}").type == fs.FileType.NotFound:
+                return False
+            self._fs.delete_file(f"{self._root}/{path}")
+        except OSError as error:
+            raise StoreError(
+                f"{self.name}/{path} cannot be removed: {_first_line(error)}"
+            ) from error
+        return True
+
+    def entries(self, folder: str) -> Iterator[Entry]:
+        selector = fs.FileSelector(f"{self._root}/{folder}", recursive=True, allow_not_found=True)
+        try:
+            for info in self._fs.get_file_info(selector):
+                if info.type == fs.FileType.File:
+                    yield Entry(
+                        info.path.removeprefix(self._root + "/"), info.size, info.mtime_ns or 0
+                    )
+        except OSError as error:
+            raise StoreError(
+                f"{self.name}/{folder} cannot be listed: {_first_line(error)}"
+            ) from error
+
+
+class Cached:
+    """An object store with a local copy of what never changes: blobs, and results as long as the
+    store shows them unchanged.
+    """
+
+    def __init__(self, files: Files, folder: Path) -> None:
+        self._files, self.address, self.name, self.is_local = (
+            files,
+            files.address,
+            files.name,
+            files.is_local,
+        )
+        self._copies = Folder(folder / hashlib.sha256(files.address.encode()).hexdigest()[:16])
+        self._seen: dict[str, Entry] = {}
+
+    def read(self, path: str) -> bytes | None:
+        name = self._copy_of(path)
+        if name is None:
+            return self._files.read(path)
+        with contextlib.suppress(StoreError):
+            if (content := self._copies.read(name)) is not None and (
+                not path.startswith("blobs/") or _hashes_to(content, path)
+            ):
+                return content
+        content = self._files.read(path)
+        if content is not None:
+            with contextlib.suppress(StoreError):  # a full or read-only cache only costs time
+                self._copies.publish(name, content, replace=True)
+        return content
+
+    def _copy_of(self, path: str) -> str | None:
+        """The name of a path's local copy; results carry time and size of what the last listing
+        showed, so a replaced one is read again.
+        """
+        if path.startswith("blobs/"):
+            return path
+        entry = self._seen.get(path)
+        return f"{path}.{entry.changed}.{entry.size}" if entry else None
+
+    def publish(self, path: str, content: bytes, *, replace: bool = False) -> bool:
+        self._seen.pop(path, None)
+        return self._files.publish(path, content, replace=replace)
+
+    def remove(self, path: str) -> bool:
+        self._seen.pop(path, None)
+        return self._files.remove(path)
+
+    def entries(self, folder: str) -> Iterator[Entry]:
+        for entry in self._files.entries(folder):
+            if folder == "results":
+                self._seen[entry.path] = entry
+            yield entry
+
+
+def cache_folder() -> Path:
+    """Where this user's disposable copies lie: SPOLIA_CACHE, or `spolia` in the folder that the
+    system keeps for caches.
+    """
+    own = os.environ.get("SPOLIA_CACHE")
+    return (
+        Path(own)
+        if own
+        else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "spolia"
+    )
+
+
+def _hashes_to(content: bytes, path: str) -> bool:
+    return hashlib.sha256(content).hexdigest() == path.rsplit("/", 1)[-1]
+
+
+def _public(address: str) -> str:
+    """An address without what its query and its user part may hold."""
+    scheme, separator, rest = address.partition("?")[0].partition("://")
+    return scheme + separator + rest.rpartition("@")[2]
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:300]
+
+
+def _write(path: Path, content: bytes) -> None:
+    with open(path, "xb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _link(temporary: Path, target: Path) -> bool:
+    """Give the finished file its name unless the name is taken: linking fails where renaming would
+    replace.
+    """
+    try:
+        os.link(temporary, target)
+    except FileExistsError:
+        return False
+    except OSError as error:
+        if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP):
+            raise
+        os.replace(
+            temporary, target
+        )  # a file system without hard links; both writers hold the same bits
+    return True

@@ -1,0 +1,79 @@
+"""Finds tensors that a loss brings along instead of being given.
+
+A captured teacher trains correctly today; but it is invisible to the engine: not frozen, not moved
+to the device, not hashed, and with several seeds in one fit it would silently be the first seed's
+for all.
+"""
+
+from __future__ import annotations
+
+import functools
+import types
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+from orchestrator.errors import MethodError
+
+
+def refuse_captured(function: Any, stage: str, what: str = "loss") -> None:
+    """Raises MethodError that names every module or tensor reachable from a function other than by
+    its arguments.
+    """
+    found = list(dict.fromkeys(_captured(function, getattr(function, "__name__", what), {})))
+    if found:
+        raise MethodError(
+            f"stage {stage!r}: the {what} captures {', '.join(found)}. Pass modules in nets= or frozen=, tensors with the data"
+        )
+
+
+def _captured(value: Any, name: str, seen: dict[int, Any]) -> Iterator[str]:
+    if id(value) in seen:
+        return
+    seen[id(value)] = value  # held, so that no other object can take over its id
+    if isinstance(value, nn.Module | torch.Tensor):
+        yield f"{name!r} ({type(value).__name__})"
+    elif isinstance(value, functools.partial):
+        yield from _captured(value.func, name, seen)
+        yield from _captured([*value.args, *value.keywords.values()], name, seen)
+    elif isinstance(value, types.MethodType):
+        yield from _captured(value.__self__, name, seen)
+        yield from _captured(value.__func__, name, seen)
+    elif isinstance(value, types.FunctionType):
+        yield from _captured_by_function(value, seen)
+    elif isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from _captured(item, f"{name}[{key!r}]", seen)
+    elif isinstance(value, list | tuple | set | frozenset):
+        for item in value:
+            yield from _captured(item, name, seen)
+    elif not isinstance(value, type | types.ModuleType) and hasattr(value, "__dict__"):
+        for key, item in vars(value).items():
+            yield from _captured(item, f"{name}.{key}", seen)
+
+
+def _captured_by_function(function: types.FunctionType, seen: dict[int, Any]) -> Iterator[str]:
+    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
+        try:
+            yield from _captured(cell.cell_contents, name, seen)
+        except ValueError:  # a cell that is not filled yet holds nothing
+            continue
+    yield from _captured(
+        [*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()],
+        function.__name__,
+        seen,
+    )
+    for name in _global_names(function.__code__):
+        value = function.__globals__.get(name)
+        foreign = isinstance(value, types.FunctionType) and value.__module__ != function.__module__
+        if (
+            value is not None and not foreign
+        ):  # another module's function, torch's say, may keep what it likes
+            yield from _captured(value, name, seen)
+
+
+def _global_names(code: types.CodeType) -> set[str]:
+    inner = (c for c in code.co_consts if isinstance(c, types.CodeType))
+    return set(code.co_names).union(*(_global_names(c) for c in inner))

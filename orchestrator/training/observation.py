@@ -1,0 +1,140 @@
+"""What is seen of a trial from outside while it runs: its printed lines, its curves so far, its
+peak memory.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from orchestrator.errors import StoreError
+from orchestrator.store.store import Store
+from orchestrator.training.fit import Fit, Moment, OnEpoch
+
+LONGEST_LOG = 200_000  # characters; the end is kept
+PROGRESS_EVERY = 10.0  # seconds between what a running trial leaves for others to see
+
+
+class Reporter:
+    """Leaves the curves of a trial in the store while it runs, every so often; a trial shorter than
+    that leaves nothing.
+    """
+
+    def __init__(
+        self,
+        key: str,
+        store: Store,
+        began: float,
+        on_epoch: OnEpoch | None,
+        every: float = PROGRESS_EVERY,
+    ) -> None:
+        self._key, self._store, self._began, self._on_epoch, self._every = (
+            key,
+            store,
+            began,
+            on_epoch,
+            every,
+        )
+        self._last, self._written = time.monotonic(), False
+        self.fits: dict[str, Fit] = {}
+
+    def __call__(self, moment: Moment) -> None:
+        if self._on_epoch is not None:
+            self._on_epoch(moment)
+        if time.monotonic() - self._last < self._every:
+            return
+        self._last, self._written = time.monotonic(), True
+        points = [p for fitted in self.fits.values() for p in fitted.curves] + list(moment.curves)
+        about = {
+            "key": self._key,
+            "began": self._began,
+            "stage": moment.stage,
+            "epoch": moment.epoch,
+            "epochs": moment.epochs,
+            "time": time.time(),
+        }
+        with contextlib.suppress(
+            StoreError
+        ):  # nobody's training ends for a curve that could not be shown
+            self._store.put_progress(
+                self._key,
+                {**about, "curves": [[p.name, p.step, p.value, round(p.time, 3)] for p in points]},
+            )
+
+    def close(self) -> None:
+        """The trial has ended: what it left is in its record."""
+        if self._written:
+            with contextlib.suppress(StoreError):
+                self._store.put_progress(self._key, None)
+
+
+class _Tee(io.TextIOBase):
+    """Writes through, and keeps what its own thread writes: a progress display that draws from
+    another thread is not the trial's.
+    """
+
+    def __init__(self, through: Any, kept: list[str]) -> None:
+        self._through, self._kept, self._thread = through, kept, threading.get_ident()
+
+    def write(self, text: str) -> int:
+        if threading.get_ident() == self._thread:
+            self._kept.append(text)
+        return int(self._through.write(text) or 0)
+
+    def flush(self) -> None:
+        self._through.flush()
+
+    def isatty(self) -> bool:
+        return bool(self._through.isatty())
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]
+        return str(getattr(self._through, "encoding", "utf-8"))
+
+    def fileno(self) -> int:
+        return int(self._through.fileno())
+
+
+@contextlib.contextmanager
+def printed() -> Iterator[list[str]]:
+    """What is printed to standard output and error meanwhile, by this thread; it is shown all the
+    same.
+    """
+    kept: list[str] = []
+    with (
+        contextlib.redirect_stdout(_Tee(sys.stdout, kept)),
+        contextlib.redirect_stderr(_Tee(sys.stderr, kept)),
+    ):
+        yield kept
+
+
+class PeakMemory:
+    """Highest memory from here on: of the process (where the system can tell) and of the GPU;
+    bytes.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        with contextlib.suppress(OSError):
+            Path("/proc/self/clear_refs").write_text("5")  # Linux: begin a new high-water mark
+        if device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(device)
+
+    def read(self) -> dict[str, int]:
+        found = {}
+        with contextlib.suppress(OSError, StopIteration, ValueError):
+            lines = Path("/proc/self/status").read_text().splitlines()
+            found["process"] = (
+                int(next(line for line in lines if line.startswith("VmHWM:")).split()[1]) * 1024
+            )
+        if self._device.type == "cuda":
+            found["gpu"] = int(torch.cuda.max_memory_allocated(self._device))
+        return found

@@ -1,0 +1,433 @@
+"""Run: the handle that a method is given while its trial executes. It has what every method needs
+and nothing of any one of them.
+"""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, NoReturn, cast
+
+import torch
+from torch import nn
+
+from orchestrator.data import sources
+from orchestrator.data.batches import Batch, Feed, in_order, tensors
+from orchestrator.errors import Infeasible, MethodError, nearest
+from orchestrator.parts.component import ComponentRecord, Part, state_bytes
+from orchestrator.parts.matrix import Matrix, make_matrix
+from orchestrator.parts.network import Network
+from orchestrator.parts.recombination import Scores, recombine
+from orchestrator.parts.result import Component, Result
+from orchestrator.spec.canonical import derive
+from orchestrator.spec.reading import Data, Noise
+from orchestrator.spec.task import Task, Tasks, relabel
+from orchestrator.spec.trial import NetworkSpec, Trial, locate
+from orchestrator.training.checkpoints import Scratch
+from orchestrator.training.fit import Fit, FitRequest, Loss, Nets, OnEpoch, Watch, fit
+from orchestrator.training.loop import Loop
+from orchestrator.training.optimisers import OptimizerOf, Schedule, constant
+from orchestrator.training.stopping import Best, Until
+
+Labels = Mapping[str, str]
+
+
+class Run:
+    """Given to `Method.train`. What is logged, kept and measured under the same name and labels
+    again replaces what was there, so that executing `train` twice leaves the same as once."""
+
+    def __init__(
+        self,
+        trial: Trial,
+        needs: Mapping[str, Result],
+        *,
+        scratch: Scratch | None = None,
+        device: str | torch.device = "cpu",
+        on_epoch: OnEpoch | None = None,
+    ) -> None:
+        self.trial, self.needs = trial, dict(needs)
+        self.tasks = Tasks(trial.tasks, trial.method.tasks.names)
+        self.seed = trial.seed
+        self.device = torch.device(device)
+        self.fits: dict[str, Fit] = {}
+        self.metrics: dict[tuple[str, tuple[tuple[str, str], ...]], float] = {}
+        self.kept: dict[tuple[str, tuple[tuple[str, str], ...]], tuple[ComponentRecord, bytes]] = {}
+        self.matrices: dict[str, Matrix] = {}
+        self._scratch = scratch or Scratch(None)
+        self._on_epoch = on_epoch
+        self._fitting = ""
+        self._loop: Loop | None = None
+        torch.manual_seed(derive(self.seed, "start"))
+
+    @staticmethod
+    def local(trial: Trial, *, device: str = "cpu", store: str | Path | None = None) -> Run:
+        """A run in this process, in a notebook or under a debugger: needs are executed first, into
+        `store` or a folder of its own.
+        """
+        from orchestrator.planning.plan import resolve
+        from orchestrator.store.store import Store
+        from orchestrator.training.execute import needs_of, run_with_needs
+
+        place = Store(store or tempfile.mkdtemp(prefix="spolia-local-"))
+        resolved = resolve(trial, place)
+        run_with_needs(resolved, place, device=device)
+        return Run(resolved, needs_of(resolved, place), device=device)
+
+    # ------------------------------------------------------------------ what there is to work with
+
+    def network(
+        self,
+        name: str,
+        task: Task | None = None,
+        *,
+        start: str | None = None,
+        classes: int | None = None,
+        spec: NetworkSpec | None = None,
+    ) -> Network:
+        """The trial's network (or `spec`), freshly drawn, for the images and classes of `task`
+        (default: the first task), or for `classes` outputs.
+
+        Weights come from `derive(seed, "init", start or name)`: the same `start` gives the same
+        weights. Each row of the classifier is drawn by its class's name, so networks with one start
+        agree on the classes they share and differ on the others.
+        """
+        spec = spec or self.trial.network
+        if spec is None:
+            raise MethodError(
+                f"{self.trial.method.name} has no network; list 'network' in its `uses`"
+            )
+        about = task or self.tasks[0]
+        channels = self.image(about)[0]
+        names = (
+            [f"output {i}" for i in range(classes)]
+            if classes is not None
+            else list(about.class_names)
+        )
+        stream = start or name
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(derive(self.seed, "init", stream))
+            built = locate(spec.path)(**dict(spec.settings), channels=channels, classes=len(names))
+            if not isinstance(built, Network):
+                raise MethodError(f"{spec.path} is not a Network")
+            if trained := built.pretrained():
+                built.take(trained)
+            layer = built.last_layer
+            bound = 1 / math.sqrt(layer.in_features)
+            for row, class_name in enumerate(names):
+                generator = torch.Generator().manual_seed(
+                    derive(self.seed, "init", stream, "class", class_name)
+                )
+                with torch.no_grad():
+                    layer.weight[row].uniform_(-bound, bound, generator=generator)
+                    layer.bias[row].uniform_(-bound, bound, generator=generator)
+        return built
+
+    def image(self, task: Task) -> tuple[int, int, int]:
+        """Shape of a task's images: (channels, height, width)."""
+        return task.image(sources.load(task.data).record)
+
+    def count(self, data: Data) -> int:
+        """How many images a part of a task has."""
+        return len(tensors(data, self.device)[1])
+
+    def need(self, name: str) -> Result:
+        """The result of a need. Raises MethodError for a name that `needs` does not give."""
+        if name not in self.needs:
+            raise MethodError(
+                f"{self.trial.method.name} has no need {name!r}. {nearest(name, self.needs)}"
+            )
+        return self.needs[name]
+
+    # ------------------------------------------------------------------ training and measuring
+
+    def fit(
+        self,
+        stage: str,
+        nets: Nets,
+        loss: Loss,
+        data: Data | Noise | Mapping[str, Data | Noise],
+        *,
+        optimizer: OptimizerOf,
+        epochs: int | None = None,
+        steps: int | None = None,
+        batch: int = 128,
+        length: Literal["longest", "shortest"] = "longest",
+        schedule: Schedule | None = None,
+        frozen: Nets | None = None,
+        watch: Watch | None = None,
+        every: int = 1,
+        select: Best | None = None,
+        until: Until | None = None,
+    ) -> Fit:
+        """Train `nets` in place and return what happened.
+
+        `loss(nets, batch)` gives a scalar tensor or named ones, which are summed and logged; `nets`
+        holds the trained and the frozen nets by name, `batch` is a `Batch`, or a mapping of them
+        where `data` is a mapping. Everything reaches it through its arguments. `epochs` count
+        passes through the longest (or shortest) data set, `steps` optimiser steps; the other data
+        sets cycle. `frozen` nets stay in eval mode, get no gradient, and their bits are compared
+        afterwards. `watch` is evaluated every `every` epochs and at the end;
+        `select=Best("val_accuracy")` ends with the best state on that curve, `until=Plateau(...)`
+        or any pure function of the curves stops early. With the trial's numerics at bf16 the loss
+        is computed under autocast, weights and optimiser stay in fp32. Stage names are unique
+        within a trial.
+        """
+        self._enter(stage)
+        request = FitRequest(
+            stage,
+            dict(nets),
+            loss,
+            dict(data) if isinstance(data, Mapping) else {"data": data},
+            not isinstance(data, Mapping),
+            optimizer,
+            epochs,
+            steps,
+            batch,
+            length,
+            schedule or constant(),
+            dict(frozen or {}),
+            watch,
+            every,
+            select,
+            until,
+            self.trial.numerics,
+            self.seed,
+            self.device,
+            self._on_epoch,
+        )
+        try:
+            self.fits[stage] = fit(request, self._scratch)
+        finally:
+            self._fitting = ""
+        return self.fits[stage]
+
+    def _enter(self, stage: str) -> None:
+        if stage in self.fits or self._fitting == stage:
+            raise MethodError(
+                f"stage {stage!r} is used twice; every fit of a trial needs a name of its own"
+            )
+        if self._fitting:
+            raise MethodError(
+                f"stage {stage!r} begins inside stage {self._fitting!r}; one after another, please"
+            )
+        self._fitting = stage
+
+    def epochs(self, stage: str, count: int, **state: Any) -> Iterator[int]:
+        """An own loop, for what `fit` cannot express: `for epoch in run.epochs("train", 10,
+        net=net, optimizer=optimizer): ...`
+
+        `state` is all that changes from epoch to epoch (modules, optimisers); it is saved and
+        restored, so that a resumed trial goes on with the same bits. Read data by `run.batches`,
+        leave values by `run.curve`.
+        """
+        loop = Loop(stage, count, state, self.seed, self._scratch, self._on_epoch)
+        self._enter(stage)
+        self._loop = loop
+        try:
+            yield from loop
+        finally:
+            self.fits[stage] = loop.as_fit()
+            self._fitting, self._loop = "", None
+
+    def batches(
+        self, data: Data | Noise, *, batch: int = 128, name: str = "data"
+    ) -> Iterator[Batch]:
+        """Inside `epochs`: this epoch's batches, in the order that `fit` would read them. Two data
+        sets of a stage need two names.
+        """
+        if self._loop is None:
+            raise MethodError("run.batches(...) belongs inside `for epoch in run.epochs(...)`")
+        if data.part == "test" and not data.because:
+            raise MethodError(
+                f"stage {self._fitting!r}: data {name!r} is the test part; train on task.train, or say task.part('test', because='...')"
+            )
+        feed = Feed(data, name=name, seed=self.seed, stage=self._fitting, device=self.device)
+        size = min(batch, len(feed))
+        self._loop.images += (len(feed) // size) * size
+        return feed.epoch(self._loop.epoch, len(feed) // size, size)
+
+    def curve(self, **values: float) -> None:
+        """Inside `epochs`: values of this epoch on the stage's curves; one that is not finite ends
+        the trial as diverged.
+        """
+        if self._loop is None:
+            raise MethodError("run.curve(...) belongs inside `for epoch in run.epochs(...)`")
+        self._loop.point({name: float(value) for name, value in values.items()})
+
+    @torch.no_grad()
+    def accuracy(
+        self,
+        net: nn.Module,
+        data: Data,
+        *,
+        among: Sequence[int] | None = None,
+        outputs_of: Task | None = None,
+    ) -> float:
+        """Share of images (where labels are masks: of pixels) whose largest logit is the label's;
+        `among` restricts the choice to these outputs. With `outputs_of` the outputs are that task's
+        classes, and only images of these count; NaN where there are none. Leaves the net's mode as
+        it was."""
+        if self._fitting and data.part == "test" and not data.because:
+            raise MethodError(
+                f"stage {self._fitting!r}: the test part is not measured during a fit; watch task.validation_part"
+            )
+        modes = {module: module.training for module in net.modules()}
+        net.to(self.device).eval()
+        hits = total = 0
+        table = (
+            torch.tensor(relabel(data.task, outputs_of.class_names), device=self.device)
+            if outputs_of
+            else None
+        )
+        for x, y in in_order(data, self.device):
+            logits = net(x)
+            label = y if table is None else table[y]
+            if among is None:
+                guess = logits.argmax(1)
+            else:
+                outputs = torch.tensor(list(among), device=self.device)
+                guess = outputs[logits[:, outputs].argmax(1)]
+            hits += int((guess == label).sum())
+            total += int((label >= 0).sum())
+        for module, training in modes.items():
+            module.training = training
+        return hits / total if total else float("nan")
+
+    def recombine(
+        self, extractors: Sequence[nn.Module], heads: Sequence[nn.Module], tasks: Sequence[Task]
+    ) -> Scores:
+        """Every extractor with every head on the test images; see
+        `orchestrator.parts.recombination.recombine`.
+        """
+        return recombine(extractors, heads, tasks, self.device)
+
+    # ------------------------------------------------------------------ what a trial leaves
+
+    def log(self, *, by: Labels | None = None, **metrics: float) -> None:
+        """Declared metrics, under the labels that their declaration names."""
+        for name, value in metrics.items():
+            labels = self._declared(
+                "metric", name, {m.name: m.by for m in self.trial.method.metrics}, by
+            )
+            self.metrics[name, labels] = float(value)
+
+    def keep(
+        self, name: str, part: Part, *, by: Labels | None = None, requires: Component | None = None
+    ) -> None:
+        """A declared component, as it is now. `requires` names the component that it is nothing
+        without.
+        """
+        labels = self._declared(
+            "component", name, {c.name: c.by for c in self.trial.method.components}, by
+        )
+        if not isinstance(part, Part):
+            raise MethodError(
+                f"keep({name!r}): {type(part).__name__} is not a Part and could not be rebuilt; derive it from orchestrator.parts.component.Part"
+            )
+        locate(
+            part.path
+            # A class that no other process can import is refused now, not when somebody wants the
+            # component.
+        )
+        pinned = {"component": requires.reference, "blob": requires.record.blob} if requires else {}
+        record = ComponentRecord(name, dict(labels), part.path, part.config, "", pinned)
+        self.kept[name, labels] = (record, state_bytes(part))
+
+    def matrix(
+        self,
+        name: str,
+        *,
+        rows: Sequence[str],
+        columns: Sequence[str],
+        values: Any,
+        count: Any = None,
+        chance: Any = None,
+        notes: Mapping[tuple[int, int], str] | None = None,
+        components: Sequence[Sequence[Component | None]] = (),
+    ) -> None:
+        """A declared matrix: labels of its rows and columns, `values` [rows, columns], images
+        behind an entry, and what guessing scores. `notes` say by place why an entry has no value;
+        `components` are what rows and columns stand for, where these are stored components."""
+        declared = {m.name: m for m in self.trial.method.matrices}
+        if name not in declared:
+            raise MethodError(
+                f"{self.trial.method.name} declares no matrix {name!r}. {nearest(name, declared)}"
+            )
+        named = [[one.reference if one else "" for one in side] for side in components]
+        self.matrices[name] = make_matrix(
+            name,
+            (declared[name].rows, declared[name].columns),
+            rows,
+            columns,
+            values,
+            count,
+            chance,
+            notes,
+            named,
+        )
+
+    def adopt(self, *needs: str) -> None:
+        """Pass on what these needs left: their metrics and components, as far as this method
+        declares them under the same names and labels.
+        """
+        metrics = {m.name: m.by for m in self.trial.method.metrics}
+        components = {c.name: c.by for c in self.trial.method.components}
+        for need in map(self.need, needs):
+            for entry in need.metrics:
+                if metrics.get(entry["name"]) == tuple(entry["labels"]):
+                    self.log(
+                        by=entry["labels"],
+                        **{entry["name"]: math.nan if entry["value"] is None else entry["value"]},
+                    )
+            for component in need.every_component():
+                record = component.record
+                if components.get(record.name) == tuple(record.labels):
+                    self.kept[record.name, tuple(record.labels.items())] = (
+                        record,
+                        need.store.blob(record.blob),
+                    )
+
+    def infeasible(self, reason: str) -> NoReturn:
+        """End the trial with the outcome `infeasible`: what was asked for does not exist, and that
+        is the answer.
+        """
+        raise Infeasible(reason)
+
+    def _declared(
+        self, what: str, name: str, declared: Mapping[str, tuple[str, ...]], by: Labels | None
+    ) -> tuple[tuple[str, str], ...]:
+        if name not in declared:
+            raise MethodError(
+                f"{self.trial.method.name} declares no {what} {name!r}. {nearest(name, declared)} Declare it in the class"
+            )
+        given = dict(by or {})
+        if set(given) != set(declared[name]):
+            wanted = ", ".join(declared[name]) or "no labels"
+            raise MethodError(
+                f"{what} {name!r} is declared by {wanted}, got {', '.join(given) or 'no labels'}"
+            )
+        return tuple((label, str(given[label])) for label in declared[name])
+
+    def missing(self) -> list[str]:
+        """What is declared (and not optional) but was not left, for the check at the end of a
+        trial.
+        """
+        method = self.trial.method
+        produced = {
+            "metric": {n for n, _ in self.metrics},
+            "component": {n for n, _ in self.kept},
+            "matrix": set(self.matrices),
+        }
+        declared = {
+            "metric": method.metrics,
+            "component": method.components,
+            "matrix": method.matrices,
+        }
+        return [
+            f"{what} {d.name!r}"
+            for what, many in declared.items()
+            for d in cast(Sequence[Any], many)
+            if not d.optional and d.name not in produced[what]
+        ]

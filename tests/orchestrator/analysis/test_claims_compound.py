@@ -1,0 +1,209 @@
+"""Claims on gains, shares of a distance, relations between metrics, and constancy; metrics by
+label; the best of several settings.
+"""
+
+from __future__ import annotations
+
+import pytest
+from deciding import decided
+from sample_methods import Graded
+
+from orchestrator.analysis.claims import (
+    GainHigher,
+    Higher,
+    Recovered,
+    Related,
+    Unchanged,
+    Varies,
+    Within,
+    verdicts,
+)
+from orchestrator.analysis.results import Results
+from orchestrator.errors import SweepError
+from orchestrator.planning.plan import make_plan
+from orchestrator.spec.grid import product, union
+from orchestrator.spec.sweep import Sweep
+from orchestrator.training.execute import execute
+
+KINDS = ("floor", "middle", "ceiling")
+FLOOR, MIDDLE, CEILING = ({"kind": kind} for kind in KINDS)
+A, B = {"part": "a"}, {"part": "b"}
+
+
+def test_a_claim_may_speak_of_one_label_of_a_metric(store):
+    on_a, on_b, both = decided(
+        store,
+        *(Higher(metric="score", where=CEILING | part, than=FLOOR | part) for part in (A, B, {})),
+        kind=list(KINDS),
+    )
+    assert (on_a.verdict, on_a.evidence) == ("reproduced", "difference 1.000 ±0.000")
+    assert (on_b.evidence, both.evidence) == ("difference 0.000 ±0.000", "difference 0.500 ±0.000")
+    assert on_a.claim == "part=a: score is higher at kind=ceiling than at kind=floor"
+
+
+def test_a_label_that_the_metric_lacks_is_no_axis(store):
+    with pytest.raises(SweepError, match=r"the sweep has no axis 'prat'\. Did you mean 'part'\?"):
+        decided(store, Within(metric="score", where={"prat": "a"}, above=0.0))
+    with pytest.raises(SweepError, match="the sweep has no axis 'part'"):
+        decided(store, Within(metric="quality", where=A, above=0.0))
+
+
+def test_each_side_may_be_taken_at_its_best_by_another_metric(store):
+    plain, chosen = decided(
+        store,
+        *(
+            Higher(metric="score", where=CEILING | A, than=FLOOR | A, choose=by)
+            for by in ("", "quality")
+        ),
+        kind=["floor", "ceiling"],
+        rate=[1.0, 2.0, 4.0],
+    )
+    assert (plain.evidence, plain.verdict) == ("difference 1.000 ±0.000", "reproduced")
+    assert chosen.evidence == "difference 1.000 ±0.000 (rate=2 against rate=2)"
+    assert chosen.claim.endswith("each at its best quality")
+    with pytest.raises(SweepError, match="no method here has a metric 'qualty'"):
+        decided(store, Higher(metric="score", where=A, than=B, choose="qualty"))
+
+
+def test_a_negative_bar_says_how_much_lower_is_allowed(store):
+    (found,) = decided(
+        store, Higher(metric="score", where=MIDDLE | A, than=CEILING | A, by=-0.3), kind=list(KINDS)
+    )
+    assert (found.verdict, found.claim) == (
+        "reproduced",
+        "part=a: score is higher at kind=middle than at kind=ceiling or at most 0.3 lower",
+    )
+
+
+def test_what_cells_are_to_lack_is_not_said(store):
+    first, second = {"kind": "middle", "rate": "-"}, {"kind": "floor", "rate": "-"}
+    grid = union(Graded.grid(kind=list(KINDS)), Graded.grid(kind=["floor"], rate=[2.0, 3.0]))
+    cells = product(grid, seed=range(3))
+    sweep = Sweep(
+        question="?",
+        cells=cells,
+        expect=len(cells),
+        claims=[Higher(metric="score", where=first | A, than=second | A)],
+    )
+    for trial in make_plan("asked", sweep, store).todo:
+        execute(trial, store)
+    plan = make_plan("asked", sweep, store)
+    (found,) = verdicts(plan.claims, Results(plan, store))
+    assert found.claim == "part=a: score is higher at kind=middle than at kind=floor"
+    assert found.evidence == "difference 0.800 ±0.000"
+
+
+def test_values_of_an_axis_may_make_pairs_as_seeds_do(store):
+    averaged, paired = decided(
+        store,
+        *(
+            Higher(metric="score", where=CEILING | A, than=FLOOR | A, pairs=pairs)
+            for pairs in ((), ("order",))
+        ),
+        kind=["floor", "ceiling"],
+        order=[0, 1, 2],
+    )
+    assert (averaged.n, averaged.evidence) == (4, "difference 2.000 ±0.000")
+    assert (paired.n, paired.verdict) == (12, "reproduced")
+    assert paired.evidence.startswith("difference 2.000 ±0.5")
+    with pytest.raises(SweepError, match=r"the sweep has no axis 'ordre'\. Did you mean 'order'"):
+        decided(
+            store,
+            Higher(metric="score", where=CEILING, than=FLOOR, pairs=("ordre",)),
+            kind=["floor", "ceiling"],
+            order=[0, 1],
+        )
+
+
+def test_gains_are_compared_within_seeds(store):
+    more, less = (
+        GainHigher(
+            metric="score",
+            gain=CEILING | A,
+            without=FLOOR | A,
+            where={"order": one},
+            than={"order": other},
+        )
+        for one, other in (("1", "0"), ("0", "1"))
+    )
+    first, second = decided(store, more, less, kind=["floor", "ceiling"], order=[0, 1])
+    assert (first.verdict, second.verdict, first.n) == ("reproduced", "not reproduced", 4)
+    assert first.evidence == "difference 1.000 ±0.000; gains 2.000 ±0.000 and 1.000 ±0.000"
+
+
+def test_the_share_of_a_distance_that_is_covered(store):
+    def share(above, at):
+        return Recovered(
+            metric="score", where=MIDDLE, floor=FLOOR, ceiling=CEILING, above=above, at=at
+        )
+
+    yes, no, without = decided(store, share(0.7, A), share(0.9, A), share(0.7, B), kind=list(KINDS))
+    assert (yes.verdict, no.verdict, yes.evidence) == (
+        "reproduced",
+        "not reproduced",
+        "share 0.800 ±0.000 of 1.000 ±0.000",
+    )
+    assert (without.verdict, "no gap" in without.evidence) == ("undecided", True)
+
+
+def test_two_metrics_go_with_or_against_each_other_along_an_axis(store):
+    def related(how, **more):
+        return Related(
+            metric="score",
+            axis="order",
+            where=MIDDLE | B,
+            how=how,
+            other="score",
+            at=MIDDLE | A,
+            **more,
+        )
+
+    against, together = decided(
+        store,
+        related("against"),
+        related("with", rho=0.5),
+        kind=["floor", "middle"],
+        order=[0, 1, 2],
+    )
+    assert (against.verdict, together.verdict, against.n) == ("reproduced", "not reproduced", 4)
+    assert against.evidence.startswith("rho -1.000")
+    (few,) = decided(store, related("with"), kind=["floor", "middle"], order=[0, 1])
+    assert (few.verdict, "too few" in few.evidence) == ("undecided", True)
+
+
+def test_what_varies_and_what_stays_the_same_to_the_last_bit(store):
+    varies, still, unchanged, changed = decided(
+        store,
+        Varies(metric="score", axis="order", where=FLOOR | B, above=1.0),
+        Varies(metric="score", axis="order", where=FLOOR | A),
+        Unchanged(metric="score", axis="order", where=FLOOR | A),
+        Unchanged(metric="score", axis="order", where=FLOOR),
+        kind=["floor", "middle"],
+        order=[0, 1, 2],
+    )
+    assert (varies.verdict, varies.evidence) == ("reproduced", "standard deviation 2.000 ±0.000")
+    assert still.verdict == "undecided"
+    assert (unchanged.verdict, unchanged.evidence) == ("reproduced", "0 of 4 differ")
+    assert (changed.verdict, changed.evidence) == ("not reproduced", "4 of 8 differ")
+
+
+def test_a_claim_about_all_cells_names_none(store):
+    everywhere, whatever = decided(
+        store,
+        Within(metric="quality", where={}, above=-5.0),
+        Unchanged(metric="quality", axis="order"),
+        order=[0, 1],
+    )
+    assert (everywhere.claim, whatever.claim) == (
+        "quality is more than -5",
+        "quality is the same whatever order is",
+    )
+
+
+def test_with_nothing_along_the_axis_nothing_is_decided(store):
+    for claim in (
+        Varies(metric="score", axis="order", where=A),
+        Unchanged(metric="score", axis="order", where=A),
+    ):
+        (found,) = decided(store, claim, order=[0, 1], ran=1)
+        assert found.verdict == "undecided"

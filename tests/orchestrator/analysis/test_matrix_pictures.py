@@ -1,0 +1,52 @@
+"""Pictures of a sweep's matrices: which groups are in them, in what order, under what headings."""
+
+from __future__ import annotations
+
+from sample_methods import Count, Tabled
+
+from orchestrator.analysis.matrix_pictures import others, overview, panels
+from orchestrator.analysis.results import Results
+from orchestrator.planning.plan import make_plan
+from orchestrator.spec.grid import product, union
+from orchestrator.spec.sweep import Sweep
+from orchestrator.training.execute import execute
+
+
+def results_of(store, grid):
+    sweep = Sweep(question="?", cells=grid, expect=len(grid))
+    for trial in make_plan("asked", sweep, store).todo:
+        assert execute(trial, store).kind == "done"
+    return Results(make_plan("asked", sweep, store), store)
+
+
+def test_the_largest_come_first_and_headings_say_what_differs(store):
+    found = panels(
+        results_of(store, product(Tabled.grid(size=[2, 4], tone=["low"]), seed=range(2))), "table"
+    )
+    assert [(p.heading, p.mean.values.shape) for p in found] == [
+        ("size=4", (4, 2)),
+        ("size=2", (2, 2)),
+    ]
+    assert found[0].mean.values[0].tolist() == [0.5, 0.125]
+
+
+def test_what_is_the_same_within_a_method_is_no_heading(store):
+    grid = product(union(Tabled.grid(size=[2, 3], tone=["high"]), Count.grid()), seed=range(2))
+    assert [p.heading for p in panels(results_of(store, grid), "table")] == ["size=3", "size=2"]
+
+
+def test_a_matrix_of_one_entry_is_no_picture(store):
+    results = results_of(store, product(Tabled.grid(), seed=[0]))
+    assert panels(results, "single") == []
+    assert list(others(results)) == []
+    assert overview(results, "single") is None
+    assert overview(results)[:4] == b"\x89PNG"
+
+
+def test_the_headline_matrix_is_drawn_however_large_it_is(store):
+    results = results_of(store, product(Tabled.grid(size=500), seed=[0]))
+    assert panels(results, "table")[0].mean.values.shape == (500, 2)
+
+
+def test_without_a_matrix_there_is_no_picture(store):
+    assert overview(results_of(store, product(Count.grid(), seed=[0]))) is None

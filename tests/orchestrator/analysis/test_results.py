@@ -1,0 +1,143 @@
+"""Tables, and means with intervals over distinct trials."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from sample_methods import Count
+
+from orchestrator.analysis.figures import heat_map
+from orchestrator.analysis.results import Results, estimate, short_names
+from orchestrator.errors import MethodError
+from orchestrator.parts.matrix import Matrix, make_matrix
+from orchestrator.planning.plan import make_plan
+from orchestrator.spec.grid import product, union
+from orchestrator.spec.sweep import Sweep
+from orchestrator.training.execute import execute
+
+
+def results(cells, store):
+    sweep = Sweep(question="?", cells=cells, expect=len(cells))
+    for trial in make_plan("asked", sweep, store).todo:
+        execute(trial, store)
+    return Results(make_plan("asked", sweep, store), store)
+
+
+def test_an_interval_is_students():
+    found = estimate([1.0, 2.0, 3.0, 4.0])
+    assert (found.mean, found.n) == (2.5, 4)
+    assert found.half == pytest.approx(3.1824463 * np.std([1, 2, 3, 4], ddof=1) / 2)
+
+
+def test_one_value_has_no_interval_and_nan_is_not_counted():
+    assert math.isnan(estimate([2.0]).half)
+    assert str(estimate([2.0])) == "2.000"
+    assert estimate([1.0, float("nan"), 3.0]).n == 2
+    assert math.isnan(estimate([]).mean)
+
+
+def test_n_counts_distinct_trials_and_not_cells(store):
+    twice = union(
+        product(Count.grid(number=1), seed=range(2)), product(Count.grid(number=1.0), seed=range(2))
+    )
+    (group,) = results(twice, store).groups()
+    assert len(group.results) == 2
+
+
+def test_distinct_needs_behind_a_group_are_counted(store):
+    (group,) = results(product(Count.grid(depth=1, fan=2), seed=range(3)), store).groups()
+    assert (len(group.results), group.num_needs) == (3, 6)
+
+
+def test_tables_have_a_row_a_cell_metric_and_label(store):
+    table = results(product(Count.grid(number=[1, 2]), seed=range(2)), store).metrics_table()
+    assert table.column_names == [
+        "cell",
+        "key",
+        "outcome",
+        "number",
+        "seed",
+        "metric",
+        "label",
+        "value",
+    ]
+    assert table["value"].to_pylist() == [1.0, 1.0, 2.0, 2.0]
+
+
+def test_short_names_stay_apart():
+    assert short_names(["of.split", "seed"]) == {"of.split": "split", "seed": "seed"}
+    assert short_names(["of.split", "split", "of.value"]) == {
+        "of.split": "of.split",
+        "split": "split",
+        "of.value": "of.value",
+    }
+
+
+def test_a_matrix_survives_parquet():
+    made = make_matrix(
+        "m",
+        ("extractor", "head"),
+        ["a", "b"],
+        ["x", "y", "z"],
+        [[1, 2, float("nan")], [4, 5, 6]],
+        count=7,
+        chance=0.1,
+    )
+    again = Matrix.from_parquet(made.to_parquet())
+    assert (again.name, again.axes, again.rows, again.columns) == (
+        "m",
+        ("extractor", "head"),
+        ("a", "b"),
+        ("x", "y", "z"),
+    )
+    assert np.array_equal(again.values, made.values, equal_nan=True)
+    assert (again.count == 7).all()
+
+
+@pytest.mark.parametrize(
+    ("rows", "values", "message"),
+    [
+        (["a"], [[1, 2], [3, 4]], "1 rows and 2 columns are named"),
+        (["a", "a"], [[1, 2], [3, 4]], "two rows have one label"),
+    ],
+)
+def test_a_matrix_that_does_not_fit_its_labels_is_refused(rows, values, message):
+    with pytest.raises(MethodError, match=message):
+        make_matrix("m", ("r", "c"), rows, ["x", "y"], values, None, None)
+
+
+@pytest.mark.parametrize("count", [1, 6])
+def test_heat_maps_are_drawn_for_any_number(count):
+    matrix = make_matrix(
+        "m", ("extractor", "head"), ["a", "b"], ["x", "y"], [[0.1, float("nan")], [1, 0.5]], 1, 0.5
+    )
+    assert heat_map([("title", matrix, None)] * count).startswith(b"\x89PNG")
+
+
+def test_notes_and_components_of_a_matrix_survive_parquet_and_stand_in_the_table():
+    names = (["k1/network?task=a", ""], ["k1/network?task=a", "k2/network?task=b"])
+    made = make_matrix(
+        "m",
+        ("r", "c"),
+        ["a", "b"],
+        ["x", "y"],
+        [[1, float("nan")], [2, 3]],
+        None,
+        None,
+        {(0, 1): "no common class"},
+        names,
+    )
+    again = Matrix.from_parquet(made.to_parquet())
+    assert again.notes == {(0, 1): "no common class"}
+    assert again.components == (tuple(names[0]), tuple(names[1]))
+    plain = Matrix.from_parquet(
+        make_matrix("m", ("r", "c"), ["a"], ["x"], [[1]], None, None).to_parquet()
+    )
+    assert (plain.notes, plain.components) == ({}, None)
+
+
+def test_components_that_do_not_fit_the_matrix_are_refused():
+    with pytest.raises(MethodError, match="1 and 1 components are named for 1 x 2 entries"):
+        make_matrix("m", ("r", "c"), ["a"], ["x", "y"], [[1, 2]], None, None, None, (["k"], ["k"]))

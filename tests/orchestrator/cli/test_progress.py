@@ -1,0 +1,61 @@
+"""Live progress, on a terminal and elsewhere."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from rich.console import Console
+from sample_methods import Count
+
+from orchestrator.cli.progress import Progress, duration
+from orchestrator.planning.plan import make_plan
+from orchestrator.planning.queue import Queue
+from orchestrator.spec.grid import product
+from orchestrator.spec.sweep import Sweep
+from orchestrator.training.execute import Outcome
+
+
+def shown(store, *, terminal, kinds):
+    cells = product(Count.grid(), seed=range(len(kinds) + 1))
+    queue = Queue(make_plan("asked", Sweep(question="?", cells=cells, expect=len(cells)), store))
+    console = Console(file=io.StringIO(), force_terminal=terminal, width=80, color_system=None)
+    with Progress(console, queue, slots=2) as progress:
+        for kind in kinds:
+            trial = queue.take()
+            progress.started(trial)
+            outcome = Outcome(trial.key, kind, 10.0, "the reason", "the traceback\n")
+            queue.finish(outcome)
+            progress.ended(outcome)
+        line = progress.line()
+    return line, console.file.getvalue()
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_progress_counts_and_estimates(store, terminal):
+    line, printed = shown(store, terminal=terminal, kinds=["done", "done", "failed"])
+    assert line.startswith("2 of 4 done · 0 running · 1 waiting · 1 failed · ")
+    assert line.endswith("/min · 5 s left")
+    assert len(line) <= 80
+    assert "the traceback" in printed
+    assert (
+        "\x1b[?25l" in printed
+    ) == terminal  # a terminal's cursor is hidden while the line moves
+
+
+def test_only_the_first_failure_is_shown_in_full(store):
+    _, printed = shown(store, terminal=False, kinds=["failed", "failed", "failed"])
+    assert printed.count("the traceback") == 1
+
+
+def test_nothing_is_estimated_before_anything_is_known(store):
+    line, _ = shown(store, terminal=False, kinds=[])
+    assert line == "0 of 1 done · 0 running · 1 waiting · 0 failed"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(3.4, "3 s"), (59.6, "1 min 00 s"), (200, "3 min 20 s"), (7500, "2 h 05 min")],
+)
+def test_durations_read_as_people_say_them(seconds, text):
+    assert duration(seconds) == text

@@ -1,0 +1,150 @@
+"""What a worker refuses, whenever it joins; and what is told while a sweep runs."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+
+import pytest
+from rich.console import Console
+from sample_methods import After, Count
+
+from methods.networks import resnet8
+from orchestrator.cli.progress import Progress
+from orchestrator.executors.worker import Hand, Orders
+from orchestrator.planning.plan import make_plan
+from orchestrator.planning.queue import Queue
+from orchestrator.spec.datasets import digits
+from orchestrator.spec.grid import product
+from orchestrator.spec.registry import sources_digest
+from orchestrator.spec.sweep import Sweep
+from orchestrator.training.execute import Outcome
+
+
+@pytest.fixture
+def orders(store, tmp_path):
+    plan = make_plan(
+        "asked", Sweep(question="?", cells=product(Count.grid(), seed=0), expect=1), store
+    )
+    (trial,) = plan.todo
+    store.leave_probe("here")
+    return {
+        "trials": {trial.key: json.dumps(trial.to_json())},
+        "sources": {trial.method.path: sources_digest(Count)},
+        "store": store.address,
+        "probe": "here",
+        "scratch": str(tmp_path / "scratch"),
+        "checkpoint_every": 60.0,
+        "device": None,
+        "variables": {},
+    }
+
+
+def run(orders):
+    (key,) = orders["trials"]
+    return Hand(Orders(**orders)).run(key)
+
+
+def test_a_worker_that_sees_the_store_and_has_the_sources_runs_the_trial(orders):
+    assert run(orders).kind == "done"
+
+
+def test_a_worker_that_joins_late_and_sees_another_store_runs_nothing(orders, tmp_path):
+    outcome = run({**orders, "store": str(tmp_path / "another")})
+    assert (outcome.kind, "does not see the driver's store" in outcome.reason) == ("failed", True)
+
+
+def test_a_worker_that_joins_late_with_other_sources_runs_nothing(orders):
+    (path,) = orders["sources"]
+    outcome = run({**orders, "sources": {path: "0" * 64}})
+    assert (
+        outcome.kind,
+        "has other sources of count than the driver; install the same version" in outcome.reason,
+    ) == ("failed", True)
+
+
+def test_a_worker_that_lacks_the_method_says_so(orders):
+    (key,) = orders["trials"]
+    value = json.loads(orders["trials"][key])
+    value["method"]["path"] = "not_installed_here:Count"
+    outcome = run({**orders, "trials": {key: json.dumps(value)}})
+    assert (outcome.kind, "not_installed_here:Count cannot be imported" in outcome.reason) == (
+        "failed",
+        True,
+    )
+
+
+def test_a_scratch_folder_that_this_node_cannot_have_is_replaced(orders, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    assert run({**orders, "scratch": str(tmp_path / "file" / "scratch")}).kind == "done"
+
+
+def test_a_disk_that_fills_up_fails_the_trial_with_a_reason_and_loses_nothing(
+    spolia, sweep_file, tmp_path, monkeypatch
+):
+    file = sweep_file(
+        "product(FineTune.grid(epochs=1), network=resnet8(width=4), tasks=digits.classes(0, 1).images(limit=40), seed=range(2))",
+        2,
+    )
+    quick = ("--executor", "inline", "--tracking", "none")
+    assert spolia("run", file, *quick, "--limit", "1")[0] == 0
+    real = os.fsync
+
+    def full(descriptor):
+        if "blobs" in os.readlink(f"/proc/self/fd/{descriptor}"):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", full)
+    code, _, err = spolia("run", file, *quick)
+    err = " ".join(err.split())
+    assert (
+        code,
+        "No space left on device" in err,
+        "Choose another folder with --store" in err,
+    ) == (1, True, True), err
+    monkeypatch.undo()
+    monkeypatch.chdir(tmp_path)
+    code, out, err = spolia("run", file, *quick)
+    assert (code, "1 of 1 done" in out) == (0, True), err
+
+
+# ---------------------------------------------------------------------- what people see meanwhile
+
+
+def progress_of(store, cells, expect):
+    queue = Queue(make_plan("asked", Sweep(question="?", cells=cells, expect=expect), store))
+    console = Console(record=True, width=80, force_terminal=False, file=open(os.devnull, "w"))  # noqa: SIM115 - closed with the test
+    return Progress(console, queue, 2), queue, console
+
+
+def test_failures_are_counted_by_kind_and_the_first_of_a_kind_is_shown_whole(store):
+    progress, queue, console = progress_of(store, product(Count.grid(), seed=range(4)), 4)
+    with progress:
+        for reason in ("ZeroDivisionError: a", "ZeroDivisionError: b", "KeyError: c"):
+            trial = queue.take()
+            outcome = Outcome(trial.key, "failed", 0.1, reason, f"Traceback of {reason}")
+            queue.finish(outcome)
+            progress.ended(outcome)
+    console.file.close()
+    text = console.export_text()
+    assert (
+        "Traceback of ZeroDivisionError: a" in text,
+        "Traceback of ZeroDivisionError: b" in text,
+        "Traceback of KeyError: c" in text,
+    ) == (True, False, True)
+    assert "failures: 2 ZeroDivisionError, 1 KeyError" in text
+
+
+def test_what_waits_for_what_is_told(store):
+    cells = product(
+        After.grid(how="raise"),
+        network=resnet8(width=4),
+        tasks=digits.classes(0, 1).images(limit=40),
+        seed=range(3),
+    )
+    progress, queue, console = progress_of(store, cells, 3)
+    assert queue.take() is not None
+    assert progress._what_waits() == ["running: 1 faulty", "3 after wait for faulty"]
+    console.file.close()

@@ -1,0 +1,215 @@
+"""Trials and keys."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import key_methods
+import pytest
+from key_methods import ALL, NETWORK, TASKS, Inner, Outer, trial
+
+from methods.compatible_features import CompatibleFeatures
+from methods.fine_tune import FineTune
+from methods.networks import resnet8, small_vgg
+from methods.recombine import Recombine
+from orchestrator.errors import InputError, MethodError, PlanError
+from orchestrator.spec.trial import Trial, locate
+
+GOLDEN = (
+    "9e0112446af2e3437ed3fbcaef6d67458e5a3a586ba2b8c319ef7dccf0ed2f01",
+    "66bb9dcdcb1344e7e5709071b89eafda9928e13147ce743735c3f4b30a1e1edd",
+)
+
+
+def test_keys_are_what_they_always_were():
+    """A key that moves loses every stored result. Change a line here only together with a method's
+    revision or the key's format number.
+    """
+    assert (trial().key, trial(**ALL).key) == GOLDEN
+    built_in = {
+        "fine_tune": Trial(method=FineTune(), network=resnet8(), tasks=TASKS[:1], seed=0),
+        "compatible_features": Trial(
+            method=CompatibleFeatures(ingredients=("rotation", "common")),
+            network=small_vgg(width=8),
+            tasks=TASKS,
+            seed=1,
+        ),
+        "recombine": Trial(
+            method=Recombine(of=(CompatibleFeatures(),)), network=resnet8(), tasks=TASKS, seed=0
+        ),
+    }
+    assert {name: t.key[:16] for name, t in built_in.items()} == BUILT_IN
+
+
+BUILT_IN = {
+    "fine_tune": "3f0a7369213be4f6",
+    "compatible_features": "6bee5faa0058b9e0",
+    "recombine": "c21a4234abac57a8",
+}
+
+
+def interpreter(version):
+    """A Python of this version on this machine: by name, or among those that pyenv keeps."""
+    root = (
+        subprocess.run(
+            ["pyenv", "root"], check=False, capture_output=True, text=True
+        ).stdout.strip()
+        if shutil.which("pyenv")
+        else ""
+    )
+    kept = sorted(Path(root).glob(f"versions/{version}*/bin/python")) if root else []
+    for found in filter(None, [*map(str, kept), shutil.which(f"python{version}")]):
+        if subprocess.run([found, "-c", ""], check=False, capture_output=True).returncode == 0:
+            return found
+    return None
+
+
+@pytest.mark.parametrize("version", ["3.11", "3.12", "3.13"])
+def test_keys_are_equal_on_every_python_and_whatever_the_hash_seed(version):
+    found = interpreter(version)
+    if found is None:
+        pytest.skip(f"Python {version} is not on this machine")
+    root = Path(key_methods.__file__).parents[2]
+    for seed in ("0", "1"):
+        env = {**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": str(root)}
+        ran = subprocess.run(
+            [found, key_methods.__file__],
+            env=env,
+            capture_output=True,
+            text=True,
+            check=True,
+            cwd=root,
+        )
+        assert tuple(ran.stdout.split()) == GOLDEN
+
+
+def test_values_that_are_equal_give_one_key():
+    assert trial(rate=1).key == trial(rate=1.0).key
+    assert trial(names=("x", "y")).key == trial(names=["y", "x", "x"]).key
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_every_setting_is_in_the_key(name):
+    assert trial(**{name: ALL[name]}).key != trial().key
+
+
+def test_the_path_of_a_network_and_its_defaults_are_not_in_the_key():
+    from dataclasses import replace
+
+    moved = replace(
+        NETWORK,
+        path="elsewhere:Net",
+        settings=(*NETWORK.settings, ("new", 0)),
+        defaults=(*NETWORK.defaults, ("new", 0)),
+    )
+    assert trial().replace(network=moved).key == trial().key
+    assert trial().replace(network=replace(NETWORK, revision=2)).key != trial().key
+
+
+def test_the_key_of_a_need_is_in_the_key():
+    assert trial(inner=Inner(rate=0.5)).key != trial().key
+
+
+def test_what_a_method_does_not_use_is_blank():
+    from sample_methods import Count
+
+    one = Trial(method=Count(), network=NETWORK, tasks=TASKS, seed=0)
+    assert (one.network, one.tasks) == (None, ())
+    assert one.key == Trial(method=Count(), seed=0).key
+
+
+def test_settings_without_effect_do_not_split_trials():
+    tasks = TASKS
+    none = [
+        Trial(
+            method=CompatibleFeatures(split=s, common_weight=w),
+            network=resnet8(),
+            tasks=tasks,
+            seed=0,
+        ).key
+        for s in ("stem", "pool")
+        for w in (1, 3)
+    ]
+    assert len(set(none)) == 1
+    by_split = [
+        Trial(
+            method=CompatibleFeatures(ingredients=("rotation",), split=s),
+            network=resnet8(),
+            tasks=tasks,
+            seed=0,
+        ).key
+        for s in ("stem", "pool")
+    ]
+    assert len(set(by_split)) == 2
+
+
+def test_recombine_takes_the_split_of_what_it_measures_before_that_is_forgotten():
+    made = [
+        Trial(
+            method=Recombine(of=(CompatibleFeatures(split=s),)),
+            network=resnet8(),
+            tasks=TASKS,
+            seed=0,
+        )
+        for s in ("stem", "pool")
+    ]
+    assert [t.method.split for t in made] == ["stem", "pool"]
+    assert made[0].needs["0/0"] == made[1].needs["0/0"]
+
+
+def test_a_trial_survives_json():
+    again = Trial.from_json(trial(**ALL).to_json())
+    assert again == trial(**ALL)
+    assert again.key == trial(**ALL).key
+
+
+def test_an_unresolved_task_has_no_key():
+    from orchestrator.spec.task import Task
+
+    with pytest.raises(InputError, match="once a plan has resolved it"):
+        Trial(method=Outer(), network=NETWORK, tasks=(Task(data="pets"),) * 2, seed=0).key  # noqa: B018
+
+
+def test_problems_name_roles_network_seed_and_names():
+    assert Trial(method=Outer(), network=NETWORK, tasks=TASKS[:1], seed=0).problems() == [
+        "outer takes 2 tasks (source, target), got 1"
+    ]
+    missing = Trial(method=FineTune(), tasks=TASKS[:1]).problems()
+    assert [m.split(":")[0] for m in missing] == [
+        "fine_tune needs a network",
+        "fine_tune needs a seed",
+    ]
+    twins = Trial(
+        method=FineTune(), network=resnet8(), tasks=(TASKS[0], TASKS[0]), seed=0
+    ).problems()
+    assert twins == [f"two tasks are called {TASKS[0].name!r}; tell them apart with .named('...')"]
+
+
+def test_needs_that_are_no_trials_are_refused():
+    class Odd(Inner):
+        name = "odd"
+
+        def needs(self, trial):
+            return [trial]
+
+    with pytest.raises(MethodError, match="mapping of names to trials"):
+        Trial(method=Odd(), network=NETWORK, tasks=TASKS, seed=0).key  # noqa: B018
+
+
+def test_what_cannot_be_imported_is_named():
+    with pytest.raises(PlanError, match="not in a sweep file"):
+        locate("no_such_module:Thing")
+    assert locate("key_methods:Outer") is Outer
+
+
+def test_this_interpreter_gives_the_same_keys_in_another_process():
+    root = Path(key_methods.__file__).parents[2]
+    env = {**os.environ, "PYTHONPATH": str(root)}
+    ran = subprocess.run(
+        [sys.executable, key_methods.__file__], env=env, capture_output=True, text=True, check=True
+    )
+    assert tuple(ran.stdout.split()) == GOLDEN

@@ -1,0 +1,171 @@
+"""Stores elsewhere: on S3 (a real HTTP server on this machine), and with two drivers at once."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+
+import pytest
+from sample_methods import Count
+
+from orchestrator.errors import CorruptError, StoreError
+from orchestrator.executors import executor
+from orchestrator.executors.site import Site
+from orchestrator.planning.plan import make_plan
+from orchestrator.planning.queue import Queue
+from orchestrator.spec.grid import product
+from orchestrator.spec.sweep import Sweep
+from orchestrator.store.files import files_at
+from orchestrator.store.garbage import unneeded
+from orchestrator.store.store import Store
+from orchestrator.training.execute import execute
+
+KEY = "ab" * 32
+
+
+class Deaf:
+    def started(self, trial):
+        pass
+
+    def ended(self, outcome):
+        pass
+
+
+@pytest.fixture
+def bucket(s3, monkeypatch, tmp_path):
+    monkeypatch.setenv("SPOLIA_CACHE", str(tmp_path / "cache"))
+    return Store(s3)
+
+
+def test_a_result_on_s3_is_found_as_it_was_committed(bucket):
+    bucket.prepare()
+    bucket.prepare()
+    assert bucket.find(KEY) is None
+    assert bucket.commit({"key": KEY, "outcome": "done"})
+    assert not bucket.commit({"key": KEY, "outcome": "other"})
+    assert bucket.find(KEY)["outcome"] == "done"
+    assert list(bucket.finished()) == [KEY]
+    assert bucket.resolve_key("ab") == KEY
+
+
+def test_blobs_on_s3_are_read_once_and_then_from_the_local_copy(bucket, tmp_path):
+    name = bucket.put_blob(b"weights")
+    assert bucket.blob(name) == b"weights"
+    Store(bucket.address).discard(f"blobs/{name[:2]}/{name}")  # gone from the bucket, still here
+    assert bucket.blob(name) == b"weights"
+    (copy,) = (tmp_path / "cache" / "stores").rglob(name)
+    copy.write_bytes(b"altered")
+    with pytest.raises(CorruptError, match="missing"):
+        bucket.blob(name)  # an altered copy does not count
+
+
+def test_a_result_that_was_replaced_is_read_again(bucket):
+    bucket.commit({"key": KEY, "outcome": "done"})
+    assert [r["outcome"] for r in bucket.find_all([KEY] * 9)] == ["done"] * 9
+    other = Store(bucket.address)
+    other.retire(KEY)
+    other.commit({"key": KEY, "outcome": "infeasible"})
+    assert [r["outcome"] for r in bucket.find_all([KEY] * 9)] == ["infeasible"] * 9
+
+
+def test_everything_else_a_store_does_works_on_s3(bucket):
+    bucket.put_failure(KEY, {"reason": "x"})
+    assert bucket.failures() == {KEY}
+    bucket.forget_failure(KEY)
+    assert bucket.failure(KEY) is None
+    bucket.put_progress(KEY, {"epoch": 3})
+    assert bucket.progress(KEY) == {"epoch": 3}
+    assert bucket.under_way() == {KEY}
+    bucket.put_progress(KEY, None)
+    assert bucket.progress(KEY) is None
+    bucket.put_log(KEY, "printed")
+    assert bucket.log(KEY) == "printed"
+    bucket.put_blob(b"nobody names me")
+    assert [e.size for e in unneeded(bucket, before=4e9)] == [15]
+
+
+@pytest.mark.ray
+def test_a_sweep_runs_with_its_store_on_s3(local_ray, bucket, tmp_path):
+    bucket.prepare()
+    cells = product(Count.grid(depth=1, fan=2), seed=range(2))
+    plan = make_plan("asked", Sweep(question="?", cells=cells, expect=2), bucket)
+    executor("ray").run(Queue(plan), bucket, Site(tmp_path / "scratch", 2), Deaf())
+    again = make_plan("asked", Sweep(question="?", cells=cells, expect=2), bucket)
+    assert again.is_complete
+    assert len(again.outcomes) == 6
+
+
+@pytest.mark.parametrize(
+    ("address", "message"),
+    [
+        ("ftp://somewhere/store", "the store's address 'ftp://somewhere/store' cannot be used"),
+        (
+            "s3://bucket/x?endpoint_override=127.0.0.1:9&scheme=http&region=us-east-1&access_key=a",
+            "cannot be used",
+        ),
+    ],
+)
+def test_an_address_that_cannot_be_used_is_named(address, message):
+    with pytest.raises(StoreError, match=message.replace("?", r"\?")):
+        files_at(address)
+
+
+def test_an_object_store_that_does_not_answer_is_named_without_its_keys(s3):
+    away = s3.partition("?")[0] + "?endpoint_override=127.0.0.1:9&scheme=http&region=us-east-1"
+    away = away.replace("s3://", "s3://identity:secret@")
+    with pytest.raises(StoreError) as caught:
+        Store(away).prepare()
+    assert "secret" not in str(caught.value)
+    assert "--store" in str(caught.value)
+
+
+def _drive(folder: str, number: int) -> None:
+    import sys
+
+    sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(__file__)), "samples"))
+    from sample_methods import Count
+
+    store = Store(folder)
+    cells = product(Count.grid(depth=1, fan=2, nap=0.02), seed=range(6))
+    plan = make_plan("asked", Sweep(question="?", cells=cells, expect=6), store)
+    executor("inline").run(Queue(plan), store, Site(store_scratch(folder, number)), Deaf())
+
+
+def store_scratch(folder, number):
+    from pathlib import Path
+
+    return Path(folder).parent / f"scratch{number}"
+
+
+def test_two_drivers_on_one_shared_folder_end_with_one_true_result_a_trial(store):
+    store.prepare()
+    both = [
+        multiprocessing.get_context("spawn").Process(target=_drive, args=(store.address, i))
+        for i in range(2)
+    ]
+    for process in both:
+        process.start()
+    for process in both:
+        process.join(120)
+    assert [p.exitcode for p in both] == [0, 0]
+    plan = make_plan(
+        "asked",
+        Sweep(
+            question="?",
+            cells=product(Count.grid(depth=1, fan=2, nap=0.02), seed=range(6)),
+            expect=6,
+        ),
+        store,
+    )
+    assert plan.is_complete
+    assert not plan.stale
+    assert len(list(store.finished())) == len(plan.trials) == 18
+
+
+def test_a_trial_that_somebody_else_finished_meanwhile_is_not_run_again(store):
+    plan = make_plan(
+        "asked", Sweep(question="?", cells=product(Count.grid(), seed=0), expect=1), store
+    )
+    (trial,) = plan.todo
+    execute(trial, store)
+    assert execute(trial, store).seconds == 0.0

@@ -1,0 +1,394 @@
+"""MLflow brought level with the store: after a server's outage, a deleted database, half-written
+runs; over HTTP and on SQLite.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+
+import pytest
+from mlflow import MlflowClient
+
+from orchestrator.planning.plan import make_plan
+from orchestrator.spec.sweep import load_sweep
+from orchestrator.store.store import Store
+from orchestrator.tracking.sqlite_rows import BulkWriter
+from orchestrator.training.execute import execute
+
+pytestmark = [
+    pytest.mark.mlflow,
+    pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore:.*Any type hint:UserWarning"),
+]  # MLflow's own dependencies warn
+CELLS = "product(union(Count.grid(number=[1, 2], depth=1), Looped.grid(epochs=2)), tasks=digits.classes(0, 1).images(limit=40).named('t'), seed=range(2))"
+
+
+class Server:
+    """A real `mlflow server` on this machine."""
+
+    def __init__(self, folder):
+        self.folder, self.process = folder, None
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        self.address = f"http://127.0.0.1:{self.port}"
+        folder.mkdir()
+
+    def start(self):
+        command = [
+            sys.executable,
+            "-m",
+            "mlflow",
+            "server",
+            "--port",
+            str(self.port),
+            "--workers",
+            "1",
+            "--backend-store-uri",
+            f"sqlite:///{self.folder}/server.db",
+            "--artifacts-destination",
+            f"{self.folder}/artifacts",
+        ]
+        with open(self.folder / "log", "ab") as log:
+            self.process = subprocess.Popen(
+                command, stdout=log, stderr=log, start_new_session=True, cwd=self.folder
+            )
+        deadline = time.monotonic() + 90
+        while time.monotonic() < deadline:
+            with (
+                contextlib.suppress(OSError),
+                urllib.request.urlopen(f"{self.address}/health", timeout=2) as answer,
+            ):
+                if answer.status == 200:
+                    return
+            time.sleep(0.3)
+        raise AssertionError((self.folder / "log").read_text())
+
+    def stop(self):
+        if self.process is not None:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+            self.process = None
+
+
+@pytest.fixture
+def server(tmp_path):
+    made = Server(tmp_path / "server")
+    made.start()
+    yield made
+    made.stop()
+
+
+def dump(address, folder):
+    """Everything that the tracker wrote, field by field, but for what a server chooses itself (ids,
+    its own clock) and the parent's times.
+    """
+    client = MlflowClient(address)
+    experiments = [e for e in client.search_experiments() if e.name == "asked"]
+    if not experiments:
+        return {}
+    ids = [experiments[0].experiment_id]
+    models = {
+        m.model_id: (m.name, dict(m.tags), dict(m.params), str(m.status))
+        for m in client.search_logged_models(ids)
+    }
+    found = {}
+    for run in client.search_runs(ids, max_results=1000):
+        role = run.data.tags["spolia.role"]
+        times = (run.info.start_time, run.info.end_time) if role != "sweep" else ()
+        tags = {
+            k: v
+            for k, v in run.data.tags.items()
+            if k not in ("mlflow.parentRunId", "spolia.live", "mlflow.user")
+        }
+        points = {
+            m: sorted(
+                (p.step, p.timestamp, p.value)
+                for p in client.get_metric_history(run.info.run_id, m)
+            )
+            for m in run.data.metrics
+        }
+        files = sorted(
+            f"{top.path}/{f.path.rsplit('/', 1)[-1]}"
+            for top in client.list_artifacts(run.info.run_id)
+            if top.is_dir
+            for f in client.list_artifacts(run.info.run_id, top.path)
+        )
+        outputs = (
+            sorted(models[o.model_id][0] for o in run.outputs.model_outputs) if run.outputs else []
+        )
+        assert run.data.tags["spolia.id"] not in found, "two runs of one cell"
+        about = (
+            run.info.run_name,
+            run.info.status,
+            role,
+            times,
+            dict(run.data.params),
+            tags,
+            points,
+            files,
+            outputs,
+        )
+        found[run.data.tags["spolia.id"]] = about
+    return {"runs": found, "models": sorted(map(repr, models.values()))}
+
+
+def test_the_short_way_and_the_client_write_the_same(spolia, sweep_file, tmp_path, monkeypatch):
+    file = sweep_file(CELLS, 6)
+    common = ("--home", tmp_path / "home", "--executor", "inline")
+    assert spolia("run", file, *common, "--tracking", f"sqlite:///{tmp_path}/a.db")[0] == 0
+    name, sweep = load_sweep(file)
+    from orchestrator import launch, writer
+    from orchestrator.store.home import home
+
+    place = home(tmp_path / "home", None, f"sqlite:///{tmp_path}/b.db")
+    plan = make_plan(name, sweep, Store(place.store))
+    sheet = writer.sheet(plan, Store(place.store), place.tracking, place.artifacts)
+    assert BulkWriter.fits(tmp_path / "a.db")
+    from orchestrator.tracking.levelling import Tracker
+
+    tracker = Tracker(sheet)
+    assert tracker.bulk is not None
+    tracker.bulk = None  # everything through MLflow's own client
+    tracker.write(list(plan.trials))
+    from orchestrator.analysis.results import Results
+
+    results = Results(plan, Store(place.store))
+    ended = int(plan.span[1] * 1000)
+    tracker.close(
+        {
+            "artifacts": [],
+            "note": launch.note(plan, results),
+            "counts": {"done": 6},
+            "complete": True,
+            "ended": ended,
+        }
+    )
+    short, long = (
+        dump(f"sqlite:///{tmp_path}/a.db", tmp_path),
+        dump(f"sqlite:///{tmp_path}/b.db", tmp_path),
+    )
+    assert len(short["runs"]) == 11
+    assert short == long
+
+
+def test_a_database_of_other_tables_is_written_through_the_client(tmp_path):
+    import sqlite3
+
+    with contextlib.closing(sqlite3.connect(tmp_path / "x.db")) as connection:
+        connection.execute("create table runs (run_uuid text, something_new text)")
+    assert not BulkWriter.fits(tmp_path / "x.db")
+
+
+def test_a_server_stopped_half_way_and_started_again_ends_level(
+    spolia, sweep_file, tmp_path, server, monkeypatch
+):
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+    file = sweep_file(CELLS, 6)
+    reference = Server(tmp_path / "reference")
+    home = ("--home", tmp_path / "home", "--executor", "inline")
+    # Half of the sweep with the server up, the rest with it gone.
+    assert spolia("run", file, *home, "--tracking", server.address, "--limit", "3")[0] == 0
+    server.stop()
+    code, out, err = spolia("run", file, *home, "--tracking", server.address)
+    assert (code, "MLflow is behind the store" in err, "spolia track" in err) == (1, True, True), (
+        err
+    )
+    code, _, err = spolia("track", file, *home[:2], "--tracking", server.address)
+    assert (code, "run the same command again" in err) == (1, True)
+    server.start()
+    code, out, err = spolia("track", file, *home[:2], "--tracking", server.address)
+    assert (code, "MLflow is level with the store" in out) == (0, True), err
+    # As if nothing had happened: the same store tracked to a server that was never away.
+    reference.start()
+    try:
+        assert spolia("track", file, *home[:2], "--tracking", reference.address)[0] == 0
+        assert dump(server.address, tmp_path) == dump(reference.address, tmp_path)
+    finally:
+        reference.stop()
+    again = spolia("track", file, *home[:2], "--tracking", server.address)
+    assert "0 runs written now" in again[1]
+
+
+def test_a_deleted_database_is_made_anew_as_it_was(spolia, sweep_file, tmp_path):
+    file = sweep_file(CELLS, 6)
+    home = ("--home", tmp_path / "home")
+    assert spolia("run", file, *home, "--executor", "inline")[0] == 0
+    address = f"sqlite:///{tmp_path}/home/mlflow.db"
+    before = dump(address, tmp_path)
+    assert len(before["runs"]) == 11
+    for path in (tmp_path / "home").glob("mlflow.db*"):
+        path.unlink()
+    code, out, err = spolia("track", file, *home)
+    assert (code, "10 runs written now" in out) == (0, True), err
+    assert dump(address, tmp_path) == before
+
+
+def test_younger_twins_and_half_written_runs_are_put_right(spolia, sweep_file, tmp_path):
+    file = sweep_file("product(Count.grid(), seed=range(2))", 2)
+    home = ("--home", tmp_path / "home")
+    assert spolia("run", file, *home, "--executor", "inline")[0] == 0
+    address = f"sqlite:///{tmp_path}/home/mlflow.db"
+    before, client = dump(address, tmp_path), MlflowClient(address)
+    (experiment,) = [e for e in client.search_experiments() if e.name == "asked"]
+    victim, whole = [
+        r
+        for r in client.search_runs([experiment.experiment_id])
+        if r.data.tags["spolia.role"] == "cell"
+    ]
+    client.create_run(
+        experiment.experiment_id,
+        tags={"spolia.id": whole.data.tags["spolia.id"], "spolia.role": "cell"},
+    )
+    client.delete_tag(victim.info.run_id, "spolia.written")
+    client.update_run(victim.info.run_id, status="RUNNING")
+    code, out, err = spolia("track", file, *home)
+    assert (code, "1 runs written now" in out) == (0, True), err
+    assert dump(address, tmp_path) == before
+
+
+def test_curves_of_a_running_trial_are_seen_while_it_runs_and_are_the_same_afterwards(
+    store, tmp_path, sweep_file
+):
+    from orchestrator import writer
+    from orchestrator.tracking.levelling import Tracker
+    from orchestrator.training.observation import Reporter
+
+    name, sweep = load_sweep(
+        sweep_file(
+            "product(FineTune.grid(epochs=3), network=resnet8(width=4), tasks=digits.classes(0, 1).images(limit=40), seed=0)"
+        )
+    )
+    plan = make_plan(name, sweep, store)
+    (trial,) = plan.todo
+    address = f"sqlite:///{tmp_path}/m.db"
+    tracker = Tracker(writer.sheet(plan, store, address, (tmp_path / "art").as_uri()))
+    seen = []
+
+    def look(moment):
+        if moment.epoch == 2:
+            Reporter(trial.key, store, began[0], None, every=0.0)(
+                moment
+            )  # what a trial leaves every ten seconds
+            tracker.follow(trial.key)
+            tracker.live[trial.key] = -1e9
+            tracker.write_live()
+            (run,) = [
+                r
+                for r in MlflowClient(address).search_runs([tracker.experiment])
+                if r.data.tags["spolia.role"] == "cell"
+            ]
+            seen.append(
+                (
+                    run.info.status,
+                    run.data.params["epochs"],
+                    len(MlflowClient(address).get_metric_history(run.info.run_id, "train/loss")),
+                )
+            )
+
+    began = [time.time()]
+    assert execute(trial, store, on_epoch=look).kind == "done"
+    assert seen == [("RUNNING", "3", 2)]
+    tracker.write([trial.key])
+    (run,) = [
+        r
+        for r in MlflowClient(address).search_runs([tracker.experiment])
+        if r.data.tags["spolia.role"] == "cell"
+    ]
+    assert run.info.status == "FINISHED"
+    assert [
+        p.step for p in MlflowClient(address).get_metric_history(run.info.run_id, "train/loss")
+    ] == [1, 2, 3]
+
+
+def test_what_was_under_way_when_the_driver_ended_does_not_look_as_if_it_ran(
+    store, tmp_path, sweep_file
+):
+    from orchestrator import writer
+    from orchestrator.tracking.levelling import Tracker
+
+    name, sweep = load_sweep(sweep_file("product(Count.grid(), seed=range(2))", 2))
+    plan = make_plan(name, sweep, store)
+    address = f"sqlite:///{tmp_path}/m.db"
+    tracker = Tracker(writer.sheet(plan, store, address, (tmp_path / "art").as_uri()))
+    key = plan.cells[0].trial.key
+    store.put_progress(
+        key,
+        {
+            "key": key,
+            "began": 5.0,
+            "stage": "s",
+            "epoch": 1,
+            "epochs": 2,
+            "time": 6.0,
+            "curves": [["s/loss", 1, 0.5, 6.0]],
+        },
+    )
+    tracker.live[key] = -1e9
+    tracker.write_live()
+    tracker.close({"artifacts": [], "note": "", "counts": {}, "complete": False, "ended": None})
+    assert {r.info.status for r in MlflowClient(address).search_runs([tracker.experiment])} == {
+        "FAILED",
+        "KILLED",
+    }
+
+
+def test_a_run_says_which_code_and_versions_made_it(spolia, sweep_file, tmp_path):
+    file = sweep_file("product(Count.grid(), seed=0)")
+    spolia("run", file, "--home", tmp_path / "home", "--executor", "inline")
+    runs = dump(f"sqlite:///{tmp_path}/home/mlflow.db", tmp_path)["runs"]
+    (tags,) = [r[5] for r in runs.values() if r[2] == "cell"]
+    assert {
+        "spolia.torch",
+        "spolia.python",
+        "spolia.sources",
+        "spolia.host",
+        "spolia.memory.process",
+    } <= set(tags)
+
+
+def test_a_failed_trial_levelled_later_keeps_the_time_at_which_it_failed(
+    spolia, sweep_file, tmp_path
+):
+    file = sweep_file(
+        "product(Faulty.grid(how='raise'), network=resnet8(width=4), tasks=digits.classes(0, 1).images(limit=40), seed=0)"
+    )
+    spolia("run", file, "--home", tmp_path / "home", "--executor", "inline", "--tracking", "none")
+    spolia("track", file, "--home", tmp_path / "home")
+    (run,) = [
+        r
+        for r in dump(f"sqlite:///{tmp_path}/home/mlflow.db", tmp_path)["runs"].values()
+        if r[2] == "cell"
+    ]
+    store = Store(tmp_path / "home/store")
+    (key,) = store.failures()
+    assert (run[1], run[3][1]) == ("FAILED", int(store.failure(key)["time"] * 1000))
+
+
+def test_a_result_that_was_made_again_replaces_its_run_and_its_models(
+    spolia, sweep_file, tmp_path, monkeypatch
+):
+    file = sweep_file(
+        "product(Looped.grid(epochs=1), tasks=digits.classes(0, 1).images(limit=40).named('t'), seed=0)"
+    )
+    home = ("--home", tmp_path / "home", "--executor", "inline")
+    assert spolia("run", file, *home)[0] == 0
+    monkeypatch.setattr("orchestrator.planning.plan.sources_digest", lambda cls: "other code")
+    assert spolia("run", file, *home, "--stale", "rerun")[0] == 0
+    monkeypatch.undo()
+    monkeypatch.chdir(tmp_path)
+    address = f"sqlite:///{tmp_path}/home/mlflow.db"
+    (run,) = [r for r in dump(address, tmp_path)["runs"].values() if r[2] == "cell"]
+    assert [len(points) for points in run[6].values()] == [
+        1,
+        1,
+    ]  # accuracy and the loss of one epoch, once each
+    store = Store(tmp_path / "home/store")
+    (key,) = store.finished()
+    assert run[3][0] == int(store.find(key)["timings"]["began"] * 1000)

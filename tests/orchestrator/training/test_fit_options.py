@@ -1,0 +1,358 @@
+"""Steps, choosing and stopping, noise, arithmetic, own loops: each resumes to the same bits."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from sample_methods import Looped
+from torch import nn
+from torch.nn import functional as F
+
+from methods.fine_tune import FineTune
+from methods.networks import resnet8
+from orchestrator.errors import Diverged, MethodError
+from orchestrator.planning.plan import resolve
+from orchestrator.spec.datasets import digits
+from orchestrator.spec.reading import noise, normal
+from orchestrator.spec.trial import Trial
+from orchestrator.testing import MethodContract, smoke_trial
+from orchestrator.training.checkpoints import Scratch
+from orchestrator.training.execute import execute
+from orchestrator.training.optimisers import sgd
+from orchestrator.training.run import Run
+from orchestrator.training.stopping import Best, Plateau, Reached
+
+TASK = digits.classes(0, 1, 2).images(limit=90)
+
+
+def make_run(store, scratch=None, **changes):
+    trial = Trial(
+        method=FineTune(epochs=1), network=resnet8(width=4), tasks=(TASK.named("t"),), seed=0
+    )
+    return Run(resolve(trial.replace(**changes), store), {}, scratch=scratch)
+
+
+def loss(nets, batch):
+    return F.cross_entropy(nets["net"](batch.x), batch.y)
+
+
+def train(run, net=None, stage="s", **options):
+    net = net or run.network("n")
+    fitted = run.fit(
+        stage, {"net": net}, loss, run.tasks[0].train, optimizer=sgd(0.05), batch=16, **options
+    )
+    return fitted, net
+
+
+def weights(net):
+    return torch.cat([p.detach().reshape(-1) for p in net.parameters()])
+
+
+# ---------------------------------------------------------------------- steps
+
+
+def test_steps_are_counted_over_epochs_and_the_last_is_cut_short(store):
+    run = make_run(store)
+    fitted, _ = train(run, steps=7)
+    assert (fitted.steps, fitted.epochs, fitted.images) == (
+        7,
+        2,
+        112,
+    )  # 81 images are 5 steps an epoch
+
+
+def test_whole_epochs_by_steps_are_the_same_training(store):
+    _, by_epochs = train(make_run(store), epochs=2)
+    _, by_steps = train(make_run(store), steps=10)
+    assert torch.equal(weights(by_epochs), weights(by_steps))
+
+
+@pytest.mark.parametrize("options", [{}, {"epochs": 1, "steps": 1}, {"steps": 0}, {"steps": 1.5}])
+def test_a_length_that_cannot_be_meant_is_refused(store, options):
+    with pytest.raises(
+        MethodError, match=r"give either epochs= or steps=|steps must be a whole number from 1"
+    ):
+        train(make_run(store), **options)
+
+
+# ---------------------------------------------------------------------- choosing and stopping
+
+
+class Scripted:
+    """A watch that gives the values of a list, one an evaluation."""
+
+    def __init__(self, *values):
+        self.values, self.states = list(values), []
+
+    def bind(self, net):
+        def watch():
+            self.states.append(weights(net).clone())
+            return {"score": self.values[len(self.states) - 1]}
+
+        return watch
+
+
+def test_the_best_state_is_kept_the_earliest_of_equals(store):
+    run = make_run(store)
+    net, script = run.network("n"), Scripted(0.1, 0.9, 0.5, 0.9)
+    fitted, _ = train(run, net, epochs=4, watch=script.bind(net), select=Best("score"))
+    assert fitted.selected == 2
+    assert torch.equal(weights(net), script.states[1])
+
+
+def test_the_lowest_can_be_the_best_and_nan_never_is(store):
+    run = make_run(store)
+    net, script = run.network("n"), Scripted(0.3, float("nan"), 0.2)
+    fitted, _ = train(
+        run, net, epochs=3, watch=script.bind(net), select=Best("score", higher=False)
+    )
+    assert fitted.selected == 3
+
+
+def test_a_plateau_and_a_reached_value_stop_a_fit(store):
+    run = make_run(store)
+    net, script = run.network("n"), Scripted(0.1, 0.5, 0.4, 0.5, 0.6)
+    fitted, _ = train(
+        run, net, epochs=5, watch=script.bind(net), until=Plateau("score", patience=2)
+    )
+    assert fitted.epochs == 4
+    run = make_run(store)
+    net, script = run.network("n"), Scripted(0.1, 0.5, 0.4)
+    fitted, _ = train(run, net, epochs=3, watch=script.bind(net), until=Reached("score", 0.5))
+    assert fitted.epochs == 2
+
+
+@pytest.mark.parametrize("options", [{"select": Best("scoer")}, {"until": Reached("scoer", 1)}])
+def test_a_curve_that_is_not_there_is_named(store, options):
+    run = make_run(store)
+    net = run.network("n")
+    with pytest.raises(
+        MethodError, match=r"there is no curve 'scoer' to choose or stop by. Did you mean 'score'\?"
+    ):
+        train(run, net, epochs=1, watch=Scripted(1.0).bind(net), **options)
+
+
+def test_a_condition_that_captures_a_tensor_is_refused(store):
+    tensor = torch.zeros(1)
+    with pytest.raises(MethodError, match="condition `until` captures 'tensor'"):
+        train(make_run(store), epochs=1, until=lambda curves: bool(tensor))
+
+
+class Stopped(BaseException):
+    pass
+
+
+@pytest.mark.parametrize("at", [1, 2, 3])
+def test_choosing_and_stopping_resume_to_the_same_bits(store, tmp_path, at):
+    def whole(run, stop=None):
+        net = run.network("n")
+        count = [0]
+
+        def watch():
+            count[0] += 1
+            return {"score": -float((weights(net) ** 2).sum())}
+
+        run._on_epoch = stop
+        return train(
+            run,
+            net,
+            epochs=4,
+            watch=watch,
+            select=Best("score"),
+            until=Plateau("score", patience=3),
+        )
+
+    reference, expected = whole(make_run(store))
+
+    def stop(moment):
+        if moment.epoch == at + 1:
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        whole(make_run(store, Scratch(tmp_path / "s", every=0)), stop)
+    fitted, net = whole(make_run(store, Scratch(tmp_path / "s", every=0)))
+    assert (fitted.selected, fitted.epochs) == (reference.selected, reference.epochs)
+    assert torch.equal(weights(net), weights(expected))
+
+
+# ---------------------------------------------------------------------- noise
+
+
+def test_noise_is_a_data_set_of_its_own(store):
+    seen = []
+
+    def matched(nets, batch):
+        seen.append(batch["noise"].x)
+        return (
+            nets["net"](batch["noise"].x).square().mean()
+            + 0 * nets["net"](batch["images"].x).mean()
+        )
+
+    run = make_run(store)
+    run.fit(
+        "s",
+        {"net": run.network("n")},
+        matched,
+        {"images": run.tasks[0].train, "noise": noise(1, 8, 8, images=40)},
+        optimizer=sgd(0.01),
+        epochs=1,
+        batch=16,
+    )
+    assert all(x.shape == (16, 1, 8, 8) for x in seen)
+    assert len({float(x.sum()) for x in seen}) == len(seen) == 5
+    assert abs(float(torch.cat(seen).mean())) < 0.1
+    again = []
+    run = make_run(store)
+    run.fit(
+        "s",
+        {"net": run.network("n")},
+        lambda n, b: again.append(b.x) or n["net"](b.x).square().mean(),
+        noise(1, 8, 8, images=80),
+        optimizer=sgd(0.01),
+        epochs=1,
+        batch=16,
+    )
+    assert again[0].shape == (16, 1, 8, 8)
+
+
+def test_a_loss_draws_normal_numbers_by_declaration(store):
+    seen = []
+    run = make_run(store)
+    data = run.tasks[0].train.drawing(jitter=normal(3))
+    run.fit(
+        "s",
+        {"net": run.network("n")},
+        lambda n, b: seen.append(b.jitter) or F.cross_entropy(n["net"](b.x), b.y),
+        data,
+        optimizer=sgd(0.01),
+        epochs=2,
+        batch=16,
+    )
+    assert {x.shape for x in seen} == {(16, 3)}
+    assert len({float(x.sum()) for x in seen}) == 10
+
+
+# ---------------------------------------------------------------------- arithmetic
+
+
+def test_bf16_computes_in_bf16_keeps_weights_in_fp32_and_is_another_trial(store):
+    kinds = set()
+
+    def noted(nets, batch):
+        logits = nets["net"](batch.x)
+        kinds.add(logits.dtype)
+        return F.cross_entropy(logits, batch.y)
+
+    run = make_run(store, numerics="bf16")
+    net = run.network("n")
+    run.fit("s", {"net": net}, noted, run.tasks[0].train, optimizer=sgd(0.05), epochs=1, batch=16)
+    assert kinds == {torch.bfloat16}
+    assert {p.dtype for p in net.parameters()} == {torch.float32}
+    assert run.trial.key != make_run(store).trial.key
+    _, plain = train(make_run(store), epochs=1)
+    assert not torch.equal(weights(net), weights(plain))
+    assert torch.allclose(weights(net), weights(plain), atol=0.05)
+
+
+def test_a_class_of_arithmetic_that_there_is_not_is_named(store):
+    trial = make_run(store).trial.replace(numerics="fp16")
+    assert trial.problems()[0].startswith("numerics: no class of arithmetic 'fp16'")
+
+
+# ---------------------------------------------------------------------- own loops
+
+
+class TestLooped(MethodContract):
+    @pytest.fixture
+    def trial(self):
+        return smoke_trial(Looped)
+
+
+def test_an_own_loop_reads_the_batches_that_a_fit_would(store):
+    run = make_run(store)
+    fitted = []
+    run.fit(
+        "s",
+        {"net": run.network("n")},
+        lambda n, b: fitted.append(b.x) or n["net"](b.x).mean(),
+        run.tasks[0].train,
+        optimizer=sgd(0.0, momentum=0.0),
+        epochs=1,
+        batch=16,
+    )
+    run = make_run(store)
+    own = [
+        batch.x for _ in run.epochs("s", 1) for batch in run.batches(run.tasks[0].train, batch=16)
+    ]
+    assert all(torch.equal(a, b) for a, b in zip(fitted, own, strict=True))
+
+
+def test_an_own_loop_is_held_to_the_same_rules(store):
+    run = make_run(store)
+    with pytest.raises(MethodError, match="belongs inside"):
+        run.batches(run.tasks[0].train)
+    with pytest.raises(MethodError, match="belongs inside"):
+        run.curve(x=1.0)
+    with pytest.raises(
+        MethodError, match=r"state cannot be saved|cannot be saved; pass modules and optimisers"
+    ):
+        list(run.epochs("a", 1, state=3))
+    for _ in run.epochs("b", 1):
+        with pytest.raises(MethodError, match="is the test part"):
+            run.batches(run.tasks[0].test)
+        with pytest.raises(MethodError, match="is not measured during a fit"):
+            run.accuracy(nn.Flatten(), run.tasks[0].test)
+        with pytest.raises(MethodError, match="begins inside stage 'b'"):
+            train(run, stage="c", epochs=1)
+        with pytest.raises(Diverged):
+            run.curve(x=float("nan"))
+    with pytest.raises(MethodError, match="is used twice"):
+        list(run.epochs("b", 1))
+
+
+def test_after_an_own_loop_the_generator_stands_where_it_does_after_a_skipped_one(store, tmp_path):
+    def drawn(scratch):
+        run = make_run(store, Scratch(scratch, every=0))
+        for _ in run.epochs("s", 2):
+            torch.rand(3)
+        return float(torch.rand(1))
+
+    assert drawn(tmp_path / "a") == drawn(tmp_path / "a") == drawn(tmp_path / "b")
+
+
+# ---------------------------------------------------------------------- what a record says
+
+
+def test_a_record_tells_times_memory_versions_and_what_was_printed(store):
+    trial = resolve(
+        Trial(method=Looped(epochs=1, say="hello from train"), tasks=(TASK,), seed=0), store
+    )
+    assert execute(trial, store).kind == "done"
+    record = store.find(trial.key)
+    assert record["memory"]["process"] > 50 * 2**20
+    assert record["timings"]["fits"]["loop"]["images"] > 0
+    assert {"python", "torch", "torchvision", "spolia", "numpy"} <= set(record["provenance"])
+    assert "hello from train" in store.log(trial.key)
+
+
+def test_adopted_metrics_and_components_are_those_of_the_need(store):
+    from sample_methods import Adopting
+
+    from orchestrator.parts.result import Result
+    from orchestrator.training.execute import run_with_needs
+
+    trial = resolve(
+        Trial(method=Adopting(), network=resnet8(width=4), tasks=(TASK.named("t"),), seed=0), store
+    )
+    run_with_needs(trial, store)
+    outcome = execute(trial, store)
+    assert outcome.kind == "done", outcome.traceback
+    mine, need = (
+        Result(store, store.find(trial.key)),
+        Result(store, store.find(trial.needs["base"].key)),
+    )
+    assert mine.metric("accuracy", task="t") == need.metric("accuracy", task="t")
+    assert (
+        mine.component("network", task="t").record.blob
+        == need.component("network", task="t").record.blob
+    )
