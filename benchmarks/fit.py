@@ -36,14 +36,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from orchestrator import Task, constant, derive, sgd
 from orchestrator.data import batches, sources
 from orchestrator.data.sources import Images
-from orchestrator.spec.canonical import derive
-from orchestrator.spec.task import DataRecord, Task
+from orchestrator.spec.task import DataRecord
 from orchestrator.spec.trial import locate
 from orchestrator.training.checkpoints import Scratch
 from orchestrator.training.fit import FitRequest, fit
-from orchestrator.training.optimisers import constant, sgd
 
 # The bars against the usual loop are for a training that has this machine to itself; with one
 # thread the ratio stands without a bar.
@@ -314,7 +313,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=9)
     chosen = parser.parse_args()
     from methods.networks import resnet8, small_vgg
-    from orchestrator.spec.datasets import parquet, torchvision_set
+    from orchestrator import parquet, torchvision_set
 
     real = bool(chosen.data)
     if real:

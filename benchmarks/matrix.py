@@ -25,13 +25,8 @@ from torch import nn
 
 from methods.fine_tune import FineTune
 from methods.networks import resnet8
-from orchestrator.parts.network import Network
+from orchestrator import Network, Run, Store, Trial, image_folder, resolve
 from orchestrator.parts.recombination import recombine
-from orchestrator.planning.plan import resolve
-from orchestrator.spec.datasets import image_folder
-from orchestrator.spec.trial import Trial
-from orchestrator.store.store import Store
-from orchestrator.training.run import Run
 
 BAR = 10.0
 CASES = (("stage1", 12, False), ("stage2", 12, False), ("stage3", 64, True), ("pool", 64, True))

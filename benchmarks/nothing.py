@@ -11,10 +11,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from orchestrator.spec.method import MatrixSpec, Method, Metric, Resources, axis
-from orchestrator.spec.trial import Trial
+from orchestrator import MatrixSpec, Method, Metric, Resources, Run, Trial, axis
 from orchestrator.training.fit import CurvePoint, Fit
-from orchestrator.training.run import Run
 
 POINTS = 30
 

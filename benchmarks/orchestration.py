@@ -49,15 +49,14 @@ def spolia(trials: int, folder: Path) -> float:
     )
     from rich.console import Console
 
-    from orchestrator.executors import executor
+    from orchestrator import Store, load_sweep, make_plan
+    from orchestrator.executors.by_name import executor
     from orchestrator.executors.site import Site
-    from orchestrator.planning.plan import make_plan
     from orchestrator.session import launch
-    from orchestrator.spec.sweep import load_sweep
     from orchestrator.store.home import home
-    from orchestrator.store.store import Store
 
     executor("ray")  # as the peers, which have imported and started Ray when their clock starts
+    from orchestrator.cli.progress import TerminalDisplay
     from orchestrator.executors.ray import start_local
 
     start_local(SLOTS)
@@ -74,7 +73,7 @@ def spolia(trials: int, folder: Path) -> float:
         place,
         Site(place.scratch, SLOTS),
         "ray",
-        Console(quiet=True),
+        TerminalDisplay(Console(quiet=True)),
     )
     seconds = time.monotonic() - began
     assert report.is_complete, report.tracking_error

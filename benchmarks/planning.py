@@ -23,11 +23,8 @@ def ten_thousand() -> tuple[float, int, int]:
     from methods.compatible_features import CompatibleFeatures
     from methods.networks import resnet8
     from methods.recombine import Recombine
-    from orchestrator.planning.plan import make_plan, resolve_task
-    from orchestrator.spec.datasets import digits
-    from orchestrator.spec.grid import product
-    from orchestrator.spec.sweep import Sweep
-    from orchestrator.store.store import Store
+    from orchestrator import Store, Sweep, digits, make_plan, product
+    from orchestrator.data.resolve import resolve_task
 
     with tempfile.TemporaryDirectory() as folder:
         store = Store(folder)
@@ -48,11 +45,8 @@ def ten_thousand() -> tuple[float, int, int]:
 
 
 def finished() -> tuple[float, int, int]:
-    from orchestrator.planning.plan import make_plan, resolve_task
-    from orchestrator.spec.datasets import digits
-    from orchestrator.spec.grid import product
-    from orchestrator.spec.sweep import Sweep
-    from orchestrator.store.store import Store
+    from orchestrator import Store, Sweep, digits, make_plan, product
+    from orchestrator.data.resolve import resolve_task
 
     sys.path.insert(0, __file__.rsplit("/", 1)[0])
     from nothing import Nothing

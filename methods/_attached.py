@@ -6,7 +6,7 @@ from typing import cast
 
 from torch import Tensor, nn
 
-from orchestrator.parts.network import Network
+from orchestrator import Network
 
 
 class Attached(nn.Module):

@@ -8,8 +8,7 @@ from typing import Literal, cast
 
 from torch import Tensor, nn
 
-from orchestrator.parts.component import Part
-from orchestrator.training.run import Run
+from orchestrator import Part, Run
 
 Kind = Literal["same_as_head", "linear", "mlp"]
 

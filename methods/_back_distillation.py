@@ -17,8 +17,7 @@ from torch.nn import functional as F
 
 from methods._residual import build
 from methods.networks.fcn import PerPixel
-from orchestrator.spec.reading import Data, Noise, noise, normal
-from orchestrator.spec.trial import NetworkSpec
+from orchestrator import Data, NetworkSpec, Noise, noise, normal
 
 Gradients = Literal["none", "lin", "dummy", "noise", "real"]
 # Outputs are compared with nothing, with labels, with the category's own network on the samples,

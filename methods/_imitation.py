@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from methods._residual import Backbone
-from orchestrator.parts.network import Network
+from orchestrator import Network
 
 Imitated = Literal["local", "end_to_end", "logits"]
 Normalised = Literal["none", "variance"]

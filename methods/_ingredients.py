@@ -9,12 +9,19 @@ from typing import TYPE_CHECKING, Literal
 
 from torch import nn
 
-from orchestrator.errors import InputError, nearest
-from orchestrator.parts.network import Network
-from orchestrator.spec.reading import Data, randint
-from orchestrator.spec.task import Task, common_classes, relabel
-from orchestrator.spec.trial import NetworkSpec, Trial
-from orchestrator.training.run import Run
+from orchestrator import (
+    Data,
+    InputError,
+    Network,
+    NetworkSpec,
+    Run,
+    Task,
+    Trial,
+    common_classes,
+    randint,
+    relabel,
+)
+from orchestrator.errors import nearest
 
 if TYPE_CHECKING:
     from methods.compatible_features import CompatibleFeatures

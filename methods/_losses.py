@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn import functional as F
 
-from orchestrator.spec.reading import IGNORED
+from orchestrator import IGNORED
 
 
 def masked_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:

@@ -11,9 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from orchestrator.data.batches import in_order
-from orchestrator.spec.reading import Data
-from orchestrator.training.run import Run
+from orchestrator import Data, Run, in_order
 
 Array = NDArray[np.float64]
 Margins = tuple[Array, NDArray[np.int64]]

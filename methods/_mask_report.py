@@ -15,10 +15,7 @@ import torch
 from methods._attached import Attached
 from methods._masking import PackedMasks
 from methods._sequence import ACCURACY, PLACED, accuracy_table
-from orchestrator.parts.network import Network
-from orchestrator.spec.method import MatrixSpec, Metric
-from orchestrator.spec.task import Task
-from orchestrator.training.run import Run
+from orchestrator import MatrixSpec, Metric, Network, Run, Task
 
 METRICS = (
     Metric("accuracy", by=("task",), headline=True),

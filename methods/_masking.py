@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from methods._residual import build
 from methods._task_network import Norm, TaskNetwork
-from orchestrator.parts.network import Network
+from orchestrator import Network
 
 Kind = Literal["binary", "ternary"]
 Start = Literal["constant", "uniform"]

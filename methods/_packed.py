@@ -16,7 +16,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from methods._masking import maskable
 from methods._residual import build
-from orchestrator.parts.component import Part
+from orchestrator import Part
 
 FREE = 0  # owner of a weight that no task has kept
 

@@ -14,7 +14,7 @@ from typing import Literal
 import torch
 
 from methods._complexity import Edge
-from orchestrator.spec.canonical import derive
+from orchestrator import derive
 
 Order = Literal["attention", "random", "last_first", "first_first"]
 Guard = Literal["path", "proxy", "none"]

@@ -12,14 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from methods.fine_tune import FineTune
+from orchestrator import Component, Method, Network, NetworkSpec, Run, Task, Trial, axis
 from orchestrator.errors import nearest
-from orchestrator.parts.network import Network
-from orchestrator.parts.result import Component
 from orchestrator.spec.canonical import show
-from orchestrator.spec.method import Method, axis
-from orchestrator.spec.task import Task
-from orchestrator.spec.trial import NetworkSpec, Trial
-from orchestrator.training.run import Run
 
 
 @dataclass(frozen=True)

@@ -14,10 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from methods._cost import Cost, measure
-from orchestrator.errors import InputError
-from orchestrator.parts.network import Network
+from orchestrator import InputError, Network, NetworkSpec
 from orchestrator.spec.canonical import canonical_json
-from orchestrator.spec.trial import NetworkSpec, locate
+from orchestrator.spec.trial import locate
 
 Shape = tuple[int, int, int]
 

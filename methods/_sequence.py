@@ -8,9 +8,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from orchestrator.spec.method import MatrixSpec, Method, Metric
-from orchestrator.spec.trial import Trial
-from orchestrator.training.run import Run
+from orchestrator import MatrixSpec, Method, Metric, Run, Trial
 
 PLACED = Metric("accuracy_at", by=("place",), optional=True)
 ACCURACY = MatrixSpec("accuracy", "learned", "evaluated", headline=True)

@@ -7,9 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from orchestrator.data.batches import in_order
-from orchestrator.spec.reading import Data
-from orchestrator.training.run import Run
+from orchestrator import Data, Run, in_order
 
 
 @torch.no_grad()

@@ -13,9 +13,7 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from orchestrator.data.batches import in_order
-from orchestrator.spec.reading import Data
-from orchestrator.training.run import Run
+from orchestrator import Data, Run, in_order
 
 Net = TypeVar("Net", bound=nn.Module)
 

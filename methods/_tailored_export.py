@@ -14,7 +14,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from methods._residual import summed
 from methods._tailored_graph import TailoredGraph
-from orchestrator.parts.network import Network
+from orchestrator import Network
 
 
 class Scaled(nn.Module):

@@ -20,8 +20,7 @@ from methods._complexity import Attention, Edge, all_edges
 from methods._proxies import OwnStatistics, Proxy
 from methods._residual import backbone, build, summed, through
 from methods._statistics import held_statistics
-from orchestrator.parts.component import Part
-from orchestrator.parts.network import Network
+from orchestrator import Network, Part
 
 Statistics = Literal["frozen", "task"]
 

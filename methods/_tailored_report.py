@@ -12,9 +12,7 @@ from methods._pruning import stages_lost
 from methods._tailored_cost import complexities, edge_costs, latency_share, ledger
 from methods._tailored_export import plain
 from methods._tailored_graph import TailoredGraph
-from orchestrator.spec.method import Metric
-from orchestrator.spec.task import Task
-from orchestrator.training.run import Run
+from orchestrator import Metric, Run, Task
 
 METRICS = (
     Metric("accuracy", headline=True),

@@ -13,9 +13,7 @@ from torch.func import functional_call
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from methods._residual import build
-from orchestrator.parts.component import Part
-from orchestrator.parts.network import Network
-from orchestrator.spec.trial import NetworkSpec
+from orchestrator import Network, NetworkSpec, Part
 
 Norm = Literal["frozen", "affine", "full"]
 

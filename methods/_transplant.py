@@ -12,10 +12,7 @@ from typing import Any, Literal, cast
 import torch
 from torch import Tensor, nn
 
-from orchestrator.errors import InputError
-from orchestrator.parts.component import Part
-from orchestrator.parts.network import Piece
-from orchestrator.spec.canonical import derive
+from orchestrator import InputError, Part, Piece, derive
 
 Start = Literal["he", "dirac"]
 

@@ -23,11 +23,7 @@ from methods._margins import (
     overlap,
 )
 from methods._transplant import Adapter, Transplanted, TransplantNetwork
-from orchestrator.parts.network import Network
-from orchestrator.spec.method import MatrixSpec, Metric, Plot
-from orchestrator.spec.reading import Data
-from orchestrator.spec.task import Task
-from orchestrator.training.run import Run
+from orchestrator import Data, MatrixSpec, Metric, Network, Plot, Run, Task
 
 METRICS = (
     Metric("error", by=("category",), higher_is_better=False),

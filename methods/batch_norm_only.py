@@ -13,7 +13,7 @@ from typing import ClassVar
 
 from methods._task_network import Norm, has_batch_norm
 from methods.feature_extraction import FeatureExtraction
-from orchestrator.spec.trial import Trial
+from orchestrator import Trial
 
 
 class BatchNormOnly(FeatureExtraction):

@@ -20,13 +20,20 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from methods.compatible_features import CompatibleFeatures
+from orchestrator import (
+    Curve,
+    Method,
+    Metric,
+    Network,
+    Run,
+    Trial,
+    axis,
+    common_classes,
+    constant,
+    roles,
+    sgd,
+)
 from orchestrator.errors import nearest
-from orchestrator.parts.network import Network
-from orchestrator.spec.method import Curve, Method, Metric, axis, roles
-from orchestrator.spec.task import common_classes
-from orchestrator.spec.trial import Trial
-from orchestrator.training.optimisers import constant, sgd
-from orchestrator.training.run import Run
 
 PARTS = CompatibleFeatures(
     ingredients=frozenset({"rotation", "common", "identical"}), split="stage3"

@@ -36,10 +36,7 @@ from methods._ingredients import (
 from methods._losses import masked_cross_entropy
 from methods._statistics import held_statistics
 from methods._transforms import dihedral, rotate
-from orchestrator.spec.method import Kept, Method, Metric, axis, roles
-from orchestrator.spec.trial import NetworkSpec, Trial
-from orchestrator.training.optimisers import one_cycle, sgd
-from orchestrator.training.run import Run
+from orchestrator import Kept, Method, Metric, NetworkSpec, Run, Trial, axis, one_cycle, roles, sgd
 
 
 class CompatibleFeatures(Method):

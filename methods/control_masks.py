@@ -20,13 +20,7 @@ from methods._mask_report import MATRICES, METRICS, each_target, keep_packed
 from methods._masking import PackedMasks
 from methods._sequence import needs_of_targets
 from methods.piggyback import Piggyback
-from orchestrator.parts.network import Network
-from orchestrator.spec.canonical import derive
-from orchestrator.spec.method import Kept, Method, axis, roles
-from orchestrator.spec.task import Task
-from orchestrator.spec.trial import Trial
-from orchestrator.training.optimisers import adam, drops
-from orchestrator.training.run import Run
+from orchestrator import Kept, Method, Network, Run, Task, Trial, adam, axis, derive, drops, roles
 
 
 class ControlMasks(Method):

@@ -20,11 +20,17 @@ from torch import nn
 
 from methods._statistics import re_estimated
 from methods.compatible_features import CompatibleFeatures
-from orchestrator.parts.network import Network
-from orchestrator.spec.method import MatrixSpec, Method, Metric, axis, roles
-from orchestrator.spec.task import common_classes
-from orchestrator.spec.trial import Trial
-from orchestrator.training.run import Run
+from orchestrator import (
+    MatrixSpec,
+    Method,
+    Metric,
+    Network,
+    Run,
+    Trial,
+    axis,
+    common_classes,
+    roles,
+)
 
 TRAINING = CompatibleFeatures(
     ingredients=frozenset({"rotation", "identical"}), incremental=True, unlabelled=True

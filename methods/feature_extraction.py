@@ -19,12 +19,7 @@ from methods._attached import Attached
 from methods._sequence import ACCURACY, PLACED, accuracy_table, needs_of_targets
 from methods._task_network import Norm, TaskNetwork
 from methods.fine_tune import FineTune
-from orchestrator.parts.network import Network
-from orchestrator.spec.method import Kept, Method, Metric, axis, roles
-from orchestrator.spec.task import Task
-from orchestrator.spec.trial import Trial
-from orchestrator.training.optimisers import adam, drops
-from orchestrator.training.run import Run
+from orchestrator import Kept, Method, Metric, Network, Run, Task, Trial, adam, axis, drops, roles
 
 
 class FeatureExtraction(Method):

@@ -17,10 +17,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from methods._cost import network_cost
-from orchestrator.spec.method import Kept, Method, Metric, axis, roles
-from orchestrator.spec.trial import Trial
-from orchestrator.training.optimisers import one_cycle, sgd
-from orchestrator.training.run import Run
+from orchestrator import Kept, Method, Metric, Run, Trial, axis, one_cycle, roles, sgd
 
 
 class FineTune(Method):

@@ -17,10 +17,7 @@ import numpy as np
 
 from methods.fine_tune import FineTune
 from methods.nettailor import NetTailor
-from orchestrator.parts.result import Result
-from orchestrator.spec.method import Kept, MatrixSpec, Method, Metric, axis, roles
-from orchestrator.spec.trial import Trial
-from orchestrator.training.run import Run
+from orchestrator import Kept, MatrixSpec, Method, Metric, Result, Run, Trial, axis, roles
 
 COLUMNS = ("val_accuracy", "accuracy", "flops_share", "parameters_share")
 BUDGETS = np.linspace(0.25, 1.0, 16)  # shares of the whole network's multiply-accumulates

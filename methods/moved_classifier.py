@@ -20,12 +20,20 @@ from torch.nn import functional as F
 from methods._ingredients import networks
 from methods._scored import lowest_scored, mean_scored
 from methods.compatible_features import CompatibleFeatures
+from orchestrator import (
+    Kept,
+    MatrixSpec,
+    Method,
+    Metric,
+    Network,
+    Run,
+    Trial,
+    axis,
+    one_cycle,
+    roles,
+    sgd,
+)
 from orchestrator.errors import nearest
-from orchestrator.parts.network import Network
-from orchestrator.spec.method import Kept, MatrixSpec, Method, Metric, axis, roles
-from orchestrator.spec.trial import Trial
-from orchestrator.training.optimisers import one_cycle, sgd
-from orchestrator.training.run import Run
 
 TRAINING = CompatibleFeatures(ingredients=frozenset({"rotation", "common"}), split="stage3")
 

@@ -29,12 +29,20 @@ from methods._tailored_cost import Counting, complexities
 from methods._tailored_graph import Statistics, TailoredGraph
 from methods._tailored_report import METRICS, report
 from methods.fine_tune import FineTune
-from orchestrator.errors import InputError
-from orchestrator.parts.network import Network
-from orchestrator.spec.method import Kept, MatrixSpec, Method, Plot, axis, roles
-from orchestrator.spec.trial import Trial
-from orchestrator.training.optimisers import Parameters, drops
-from orchestrator.training.run import Run
+from orchestrator import (
+    InputError,
+    Kept,
+    MatrixSpec,
+    Method,
+    Network,
+    Parameters,
+    Plot,
+    Run,
+    Trial,
+    axis,
+    drops,
+    roles,
+)
 
 # NetTailor(**PUBLISHED): paper and authors' code, but for epochs, threshold and the number of
 # removed blocks, which differ by task there.

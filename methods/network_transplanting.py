@@ -38,13 +38,8 @@ from methods._transplant_report import (
 )
 from methods.compatible_features import CompatibleFeatures
 from methods.fine_tune import FineTune
+from orchestrator import Kept, Method, Network, Run, Task, Trial, adam, axis, one_cycle, roles
 from orchestrator.errors import nearest
-from orchestrator.parts.network import Network
-from orchestrator.spec.method import Kept, Method, axis, roles
-from orchestrator.spec.task import Task
-from orchestrator.spec.trial import Trial
-from orchestrator.training.optimisers import adam, one_cycle
-from orchestrator.training.run import Run
 
 TRAINING = ("weight", "scale", "spread", "gates", "steps", "batch", "lr", "everything")
 

@@ -20,11 +20,7 @@ from torch.nn import functional as F
 from methods._packed import OneTask, PackedNetwork
 from methods._sequence import ACCURACY, PLACED, log_places
 from methods.fine_tune import FineTune
-from orchestrator.parts.network import Network
-from orchestrator.spec.method import Kept, Method, Metric, axis, roles
-from orchestrator.spec.trial import Trial
-from orchestrator.training.optimisers import drops, sgd
-from orchestrator.training.run import Run
+from orchestrator import Kept, Method, Metric, Network, Run, Trial, axis, drops, roles, sgd
 
 
 class PackNet(Method):

@@ -24,11 +24,8 @@ from methods._recombined import Found, OfNetworks, leave
 from methods._scored import mean_scored
 from methods._similarity import features_of, linear_cka
 from methods._statistics import re_estimated
+from orchestrator import MatrixSpec, Metric, Run, Trial, axis, one_cycle, roles, sgd
 from orchestrator.parts.stacked_heads import HeadBank
-from orchestrator.spec.method import MatrixSpec, Metric, axis, roles
-from orchestrator.spec.trial import Trial
-from orchestrator.training.optimisers import one_cycle, sgd
-from orchestrator.training.run import Run
 
 SCORES = ("joined", "re_estimated", "stitched", "fine_tuned")
 

@@ -25,13 +25,8 @@ from methods._masking import Kind, Masks, PackedMasks, Scaling, Start, maskable
 from methods._sequence import needs_of_targets
 from methods._task_network import Norm, has_batch_norm
 from methods.fine_tune import FineTune
+from orchestrator import Kept, Method, Network, Parameters, Run, Task, Trial, axis, drops, roles
 from orchestrator.errors import nearest
-from orchestrator.parts.network import Network
-from orchestrator.spec.method import Kept, Method, axis, roles
-from orchestrator.spec.task import Task
-from orchestrator.spec.trial import Trial
-from orchestrator.training.optimisers import Parameters, drops
-from orchestrator.training.run import Run
 
 
 class Piggyback(Method):

@@ -16,9 +16,7 @@ import numpy as np
 
 from methods._recombined import Found, OfNetworks, leave
 from methods._scored import lowest_scored, mean_scored
-from orchestrator.parts.recombination import Scores
-from orchestrator.spec.method import MatrixSpec, Metric, roles
-from orchestrator.training.run import Run
+from orchestrator import MatrixSpec, Metric, Run, Scores, roles
 
 PROTOCOLS = ("by_extractor", "by_head")
 

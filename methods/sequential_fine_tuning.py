@@ -17,10 +17,7 @@ from torch import nn
 
 from methods._sequence import ACCURACY, PLACED, log_places
 from methods.fine_tune import FineTune
-from orchestrator.parts.network import Network
-from orchestrator.spec.method import Method, Metric, axis, roles
-from orchestrator.spec.trial import Trial
-from orchestrator.training.run import Run
+from orchestrator import Method, Metric, Network, Run, Trial, axis, roles
 
 
 class SequentialFineTuning(Method):

@@ -20,9 +20,7 @@ from methods._residual import Backbone
 from methods._tailored_cost import ledger
 from methods._tailored_graph import TailoredGraph
 from methods.leanest import Leanest
-from orchestrator.spec.method import MatrixSpec, Method, Metric, axis, roles
-from orchestrator.spec.trial import Trial
-from orchestrator.training.run import Run
+from orchestrator import MatrixSpec, Method, Metric, Run, Trial, axis, roles
 
 
 class TailoredTasks(Method):

@@ -1,3 +1,229 @@
-"""Spolia's core: grids, plans, the store, the fit engine, executors and tracking. It knows no
-method by name.
+"""Spolia: sweeps of experiments on neural networks whose parts can be reused.
+
+The front door. Everything that a sweep file, a method and a notebook need has its name here::
+
+    from orchestrator import Sweep, digits, product
+
+A name is loaded when it is first used, so importing this package imports neither torch nor anything
+else that is slow. The rooms behind it, from the ground up: `spec`, `store`, `data`, `parts`,
+`training`, `planning`, `executors`, `analysis`, `tracking`, `cli`; see docs/architecture.md.
 """
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from orchestrator.analysis import claims
+    from orchestrator.analysis.results import Results
+    from orchestrator.data.batches import Batch, in_order
+    from orchestrator.data.resolve import resolve
+    from orchestrator.errors import (
+        CorruptError,
+        DataError,
+        ExecutorError,
+        Infeasible,
+        InputError,
+        MethodError,
+        PlanError,
+        SpoliaError,
+        StoreError,
+        SweepError,
+    )
+    from orchestrator.parts.component import Part
+    from orchestrator.parts.matrix import Matrix
+    from orchestrator.parts.network import Blocks, Network, Piece, network_spec
+    from orchestrator.parts.recombination import Scores
+    from orchestrator.parts.result import Component, Result
+    from orchestrator.planning.plan import Plan, make_plan
+    from orchestrator.spec.canonical import derive
+    from orchestrator.spec.datasets import digits, image_folder, parquet, pasted, torchvision_set
+    from orchestrator.spec.declarations import (
+        Curve,
+        Kept,
+        MatrixSpec,
+        Metric,
+        Plot,
+        Resources,
+        roles,
+    )
+    from orchestrator.spec.draws import Noise, noise, normal, randint
+    from orchestrator.spec.grid import Grid, product, union, zipped
+    from orchestrator.spec.method import Method
+    from orchestrator.spec.settings import axis
+    from orchestrator.spec.sweep import Sweep, load_sweep
+    from orchestrator.spec.task import IGNORED, Data, Task, common_classes, relabel
+    from orchestrator.spec.trial import NetworkSpec, Trial
+    from orchestrator.store.store import Store
+    from orchestrator.training.local import local_run
+    from orchestrator.training.optimisers import (
+        Parameters,
+        adam,
+        all_of,
+        constant,
+        cosine,
+        drops,
+        one_cycle,
+        sgd,
+    )
+    from orchestrator.training.run import Run
+    from orchestrator.training.stopping import Best, Plateau, Reached
+
+__all__ = [
+    "IGNORED",
+    "Batch",
+    "Best",
+    "Blocks",
+    "Component",
+    "CorruptError",
+    "Curve",
+    "Data",
+    "DataError",
+    "ExecutorError",
+    "Grid",
+    "Infeasible",
+    "InputError",
+    "Kept",
+    "Matrix",
+    "MatrixSpec",
+    "Method",
+    "MethodError",
+    "Metric",
+    "Network",
+    "NetworkSpec",
+    "Noise",
+    "Parameters",
+    "Part",
+    "Piece",
+    "Plan",
+    "PlanError",
+    "Plateau",
+    "Plot",
+    "Reached",
+    "Resources",
+    "Result",
+    "Results",
+    "Run",
+    "Scores",
+    "SpoliaError",
+    "Store",
+    "StoreError",
+    "Sweep",
+    "SweepError",
+    "Task",
+    "Trial",
+    "adam",
+    "all_of",
+    "axis",
+    "claims",
+    "common_classes",
+    "constant",
+    "cosine",
+    "derive",
+    "digits",
+    "drops",
+    "image_folder",
+    "in_order",
+    "load_sweep",
+    "local_run",
+    "make_plan",
+    "network_spec",
+    "noise",
+    "normal",
+    "one_cycle",
+    "parquet",
+    "pasted",
+    "product",
+    "randint",
+    "relabel",
+    "resolve",
+    "roles",
+    "sgd",
+    "torchvision_set",
+    "union",
+    "zipped",
+]
+
+_DEFINED_IN = {
+    # A sweep file.
+    "orchestrator.spec.sweep": ("Sweep", "load_sweep"),
+    "orchestrator.spec.grid": ("Grid", "product", "union", "zipped"),
+    "orchestrator.spec.datasets": (
+        "digits",
+        "image_folder",
+        "parquet",
+        "pasted",
+        "torchvision_set",
+    ),
+    # A method: what it declares, and what it works with.
+    "orchestrator.spec.method": ("Method",),
+    "orchestrator.spec.settings": ("axis",),
+    "orchestrator.spec.declarations": (
+        "Curve",
+        "Kept",
+        "MatrixSpec",
+        "Metric",
+        "Plot",
+        "Resources",
+        "roles",
+    ),
+    "orchestrator.spec.task": ("IGNORED", "Data", "Task", "common_classes", "relabel"),
+    "orchestrator.spec.draws": ("Noise", "noise", "normal", "randint"),
+    "orchestrator.spec.trial": ("NetworkSpec", "Trial"),
+    "orchestrator.spec.canonical": ("derive",),
+    "orchestrator.training.run": ("Run",),
+    "orchestrator.training.optimisers": (
+        "Parameters",
+        "adam",
+        "all_of",
+        "constant",
+        "cosine",
+        "drops",
+        "one_cycle",
+        "sgd",
+    ),
+    "orchestrator.training.stopping": ("Best", "Plateau", "Reached"),
+    "orchestrator.data.batches": ("Batch", "in_order"),
+    # Networks and other parts.
+    "orchestrator.parts.component": ("Part",),
+    "orchestrator.parts.network": ("Blocks", "Network", "Piece", "network_spec"),
+    "orchestrator.parts.recombination": ("Scores",),
+    # A notebook.
+    "orchestrator.parts.result": ("Component", "Result"),
+    "orchestrator.parts.matrix": ("Matrix",),
+    "orchestrator.planning.plan": ("Plan", "make_plan"),
+    "orchestrator.analysis.results": ("Results",),
+    "orchestrator.store.store": ("Store",),
+    "orchestrator.training.local": ("local_run",),
+    "orchestrator.data.resolve": ("resolve",),
+    # What can go wrong.
+    "orchestrator.errors": (
+        "CorruptError",
+        "DataError",
+        "ExecutorError",
+        "Infeasible",
+        "InputError",
+        "MethodError",
+        "PlanError",
+        "SpoliaError",
+        "StoreError",
+        "SweepError",
+    ),
+}
+_HOME_OF = {name: module for module, names in _DEFINED_IN.items() for name in names}
+_HOME_OF["claims"] = "orchestrator.analysis.claims"  # the one module among the names
+
+
+def __getattr__(name: str) -> Any:
+    """Load a name of the front door when it is first asked for."""
+    if name not in _HOME_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module = importlib.import_module(_HOME_OF[name])
+    value = module if name == "claims" else getattr(module, name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -10,16 +10,15 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Protocol
 
-from rich.console import Console
-
-from orchestrator.analysis.claims import verdicts
 from orchestrator.analysis.matrix_pictures import overview
 from orchestrator.analysis.report import report
 from orchestrator.analysis.results import Results
-from orchestrator.cli.progress import Progress
+from orchestrator.analysis.summary import summary
 from orchestrator.errors import StoreError
-from orchestrator.executors import Executor, executor
+from orchestrator.executors.by_name import executor
+from orchestrator.executors.executor import Executor, Listener
 from orchestrator.executors.site import Site
 from orchestrator.planning.plan import Plan, make_plan
 from orchestrator.planning.queue import Queue
@@ -28,7 +27,7 @@ from orchestrator.spec.trial import Trial
 from orchestrator.store.home import Home
 from orchestrator.store.store import Store
 from orchestrator.tracking.writer import Writer, sheet
-from orchestrator.training.execute import Outcome, failure_record
+from orchestrator.training.outcome import Outcome, failure_record
 
 
 @dataclass(frozen=True)
@@ -52,11 +51,27 @@ class Report:
         return self.plan.is_complete and not self.tracking_error and not self.interrupted
 
 
+class Display(Protocol):
+    """What people see of a run while it runs: the command line draws it in a terminal."""
+
+    def follow(self, queue: Queue, slots: int) -> contextlib.AbstractContextManager[Listener]:
+        """While trials run: hears of each that starts and ends."""
+        ...
+
+    def busy(self, doing: str) -> contextlib.AbstractContextManager[object]:
+        """While something takes its time."""
+        ...
+
+    def say(self, text: str) -> None:
+        """A sentence in between."""
+        ...
+
+
 class Listeners:
     """Passes what happens on to the progress display and to the writer."""
 
     def __init__(
-        self, progress: Progress, writer: Writer | None, store: Store, trials: Mapping[str, Trial]
+        self, progress: Listener, writer: Writer | None, store: Store, trials: Mapping[str, Trial]
     ) -> None:
         self._progress, self._writer, self._store, self._trials = progress, writer, store, trials
 
@@ -83,7 +98,7 @@ class Listeners:
 
 
 def launch(
-    plan: Plan, whole: Sweep, place: Home, site: Site, executor_name: str, console: Console
+    plan: Plan, whole: Sweep, place: Home, site: Site, executor_name: str, display: Display
 ) -> Report:
     """Run what a plan lacks; `whole` is the sweep that it is a plan of, or a part of. Errors of
     trials are in the report.
@@ -96,7 +111,7 @@ def launch(
     everything = make_plan(plan.name, whole, store)
     writer = _writer(everything, store, place) if place.tracking is not None else None
     try:
-        interrupted = _drain(runner, queue, store, site, writer, console)
+        interrupted = _drain(runner, queue, store, site, writer, display)
     except BaseException:
         if writer is not None:
             writer.finish(None)
@@ -105,7 +120,7 @@ def launch(
     after = make_plan(plan.name, whole, store)
     results = Results(after, store)
     tables = results.write(place.tables(plan.name))
-    tracked, error = _finish(writer, after, results, tables, console) if writer else (0, "")
+    tracked, error = _finish(writer, after, results, tables, display) if writer else (0, "")
     asked = replace(after, cells=plan.cells, trials=plan.trials)
     return Report(
         asked,
@@ -120,14 +135,14 @@ def launch(
     )
 
 
-def track(plan: Plan, place: Home, console: Console) -> tuple[int, str]:
+def track(plan: Plan, place: Home, display: Display) -> tuple[int, str]:
     """Bring MLflow level with the store: how many runs were written, and why writing stopped early,
     or an empty string.
     """
     store = Store(place.store)
     results = Results(plan, store)
     tables = results.write(place.tables(plan.name))
-    return _finish(_writer(plan, store, place), plan, results, tables, console)
+    return _finish(_writer(plan, store, place), plan, results, tables, display)
 
 
 def _writer(plan: Plan, store: Store, place: Home) -> Writer:
@@ -151,24 +166,22 @@ def _drain(
     store: Store,
     site: Site,
     writer: Writer | None,
-    console: Console,
+    display: Display,
 ) -> bool:
     """Run the queue empty; whether somebody interrupted it."""
     if not queue.trials:
         return False
     try:
-        with Progress(console, queue, site.slots or 1) as progress:
+        with display.follow(queue, site.slots or 1) as progress:
             runner.run(queue, store, site, Listeners(progress, writer, store, queue.trials))
     except KeyboardInterrupt:
-        console.print(
-            "[bold]Interrupted.[/] What is done is kept; the same command goes on from here."
-        )
+        display.say("Interrupted. What is done is kept; the same command goes on from here.")
         return True
     return False
 
 
 def _finish(
-    writer: Writer, plan: Plan, results: Results, tables: list[Path], console: Console
+    writer: Writer, plan: Plan, results: Results, tables: list[Path], display: Display
 ) -> tuple[int, str]:
     """Close the parent run with aggregated tables and a figure, and wait until MLflow is level."""
     counts = Counter(plan.outcomes.get(cell.trial.key, "open") for cell in plan.cells)
@@ -182,51 +195,10 @@ def _finish(
         artifacts.append(str(page))
         order = {
             "artifacts": artifacts,
-            "note": note(plan, results),
+            "note": summary(results),
             "counts": counts,
             "complete": plan.is_complete,
             "ended": int(plan.span[1] * 1000) or None,
         }
-        if console.is_terminal:
-            with console.status("bringing MLflow level with the store"):
-                return writer.finish(order)
-        return writer.finish(order)
-
-
-def note(plan: Plan, results: Results) -> str:
-    """The parent run's description: question, and means with 95 % intervals over distinct trials,
-    as a Markdown table.
-    """
-    if not results.groups():
-        return plan.question
-    lines = [plan.question]
-    for section in results.sections():
-        heads = [*section.axes, *section.metrics, "n"]
-        lines += [
-            "",
-            *([f"**{section.title}**", ""] if section.common else []),
-            "| " + " | ".join(heads) + " |",
-            "|" + "---|" * len(heads),
-        ]
-        for group in section.groups:
-            values = [
-                *(str(group.labels[a]) for a in section.axes),
-                *(str(group.metric(m)) for m in section.metrics),
-                str(len(group.results)),
-            ]
-            lines.append("| " + " | ".join(values) + " |")
-    lines += ["", "Means with the half-width of the 95 % interval over n distinct trials."]
-    decided = [
-        f"| {v.paper} | {v.claim} | **{v.verdict}** | {v.evidence} | {v.n} |"
-        for v in verdicts(plan.claims, results)
-    ]
-    return "\n".join(
-        [
-            *lines,
-            *(
-                ["", "| | claim | verdict | evidence | n |", "|---|---|---|---|---|", *decided]
-                if decided
-                else []
-            ),
-        ]
-    )
+        with display.busy("bringing MLflow level with the store"):
+            return writer.finish(order)

@@ -9,11 +9,7 @@ Against one network with rotation on both domains (Sun et al. 2019) and re-estim
 from methods.compatible_features import CompatibleFeatures
 from methods.domain_adaptation import DomainAdaptation
 from methods.networks import resnet8
-from orchestrator.analysis.claims import Higher, Within
-from orchestrator.spec.datasets import parquet, torchvision_set
-from orchestrator.spec.grid import product, union
-from orchestrator.spec.sweep import Sweep
-from orchestrator.spec.task import Task
+from orchestrator import Sweep, Task, claims, parquet, product, torchvision_set, union
 
 photo, cartoon = (
     parquet("pacs", where={"domain": domain})
@@ -67,7 +63,7 @@ sweep = Sweep(
     expect=72,
     claims=[
         *(
-            Within(
+            claims.Within(
                 metric="gain",
                 where={
                     "ingredients": one,
@@ -84,7 +80,7 @@ sweep = Sweep(
             for way in directions
         ),
         *(
-            Higher(
+            claims.Higher(
                 metric="adapted_accuracy",
                 pairs=("tasks",),
                 where={"ingredients": one, "split": split},
@@ -94,7 +90,7 @@ sweep = Sweep(
             for one, split in WAYS
         ),
         *(
-            Within(
+            claims.Within(
                 metric="gain_over_re_estimated",
                 where={"ingredients": one, "split": split},
                 above=0.0,

@@ -8,9 +8,7 @@ extractor with every head in one matrix.
 from methods.compatible_features import CompatibleFeatures
 from methods.networks import resnet8
 from methods.recombine import Recombine
-from orchestrator.spec.datasets import parquet
-from orchestrator.spec.grid import product
-from orchestrator.spec.sweep import Sweep
+from orchestrator import Sweep, parquet, product
 
 cifar = parquet("cifar10").resized(16)
 networks = CompatibleFeatures.grid(

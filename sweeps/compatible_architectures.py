@@ -8,10 +8,7 @@ each from images of its own; then a head for other classes, or for other images 
 from methods.compatible_features import CompatibleFeatures
 from methods.moved_classifier import MovedClassifier
 from methods.networks import projected, resnet8, small_mobilenet, small_vgg
-from orchestrator.analysis.claims import Higher, Within
-from orchestrator.spec.datasets import parquet
-from orchestrator.spec.grid import product, union
-from orchestrator.spec.sweep import Sweep
+from orchestrator import Sweep, claims, parquet, product, union
 
 cifar = parquet("cifar10").resized(16)
 learned = [
@@ -60,17 +57,17 @@ sweep = Sweep(
     expect=30,
     claims=[
         *(
-            Within(metric="kept_share", where=at(one, new, way), above=0.8, paper="C9")
+            claims.Within(metric="kept_share", where=at(one, new, way), above=0.8, paper="C9")
             for new in ("same", "other")
             for one in ("common", "common+rotation")
             for way in (False, True)
         ),
         *(
-            Within(metric="kept_share", where=at("none", new), below=0.15, paper="control")
+            claims.Within(metric="kept_share", where=at("none", new), below=0.15, paper="control")
             for new in ("same", "other")
         ),
         *(
-            Higher(
+            claims.Higher(
                 metric="kept_share",
                 where=at("common", new),
                 than=at("none", new),

@@ -10,10 +10,7 @@ features.
 from methods.compatible_features import CompatibleFeatures
 from methods.networks import resnet8
 from methods.pair_diagnostics import PairDiagnostics
-from orchestrator.analysis.claims import Higher
-from orchestrator.spec.datasets import parquet
-from orchestrator.spec.grid import product
-from orchestrator.spec.sweep import Sweep
+from orchestrator import Sweep, claims, parquet, product
 
 cifar = parquet("cifar10").resized(16)
 networks = CompatibleFeatures.grid(
@@ -37,7 +34,7 @@ sweep = Sweep(
     ),
     expect=40,
     claims=[
-        Higher(
+        claims.Higher(
             metric="cka",
             where={"ingredients": one, "split": split},
             than={"ingredients": "none", "split": split},

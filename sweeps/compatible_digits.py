@@ -8,9 +8,7 @@ Rotated images enter batch norm's statistics as in the table; two ingredients al
 from methods.compatible_features import CompatibleFeatures
 from methods.networks import resnet8
 from methods.recombine import Recombine
-from orchestrator.spec.datasets import digits
-from orchestrator.spec.grid import product, union
-from orchestrator.spec.sweep import Sweep
+from orchestrator import Sweep, digits, product, union
 
 SPLITS = ["stem", "stage1", "stage2", "stage3"]
 COMMON = {"split": SPLITS, "transforms": "dihedral", "epochs": 33}

@@ -8,9 +8,7 @@ numbers, which are on CIFAR-10 and STL-10.
 from methods.compatible_features import CompatibleFeatures
 from methods.networks import resnet8
 from methods.recombine import Recombine
-from orchestrator.spec.datasets import torchvision_set
-from orchestrator.spec.grid import product
-from orchestrator.spec.sweep import Sweep
+from orchestrator import Sweep, product, torchvision_set
 
 fashion = torchvision_set("FashionMNIST")
 

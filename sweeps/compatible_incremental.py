@@ -9,10 +9,7 @@ orders.
 from methods.compatible_features import CompatibleFeatures
 from methods.networks import resnet8
 from methods.recombine import Recombine
-from orchestrator.analysis.claims import Higher, Keeps, Within
-from orchestrator.spec.datasets import parquet
-from orchestrator.spec.grid import product, union
-from orchestrator.spec.sweep import Sweep
+from orchestrator import Sweep, claims, parquet, product, union
 
 cifar = parquet("cifar10").resized(16)
 a = cifar.classes(0, 1, 2, 3, 4, 5, 6, 7).images(0, of=2, limit=1800).named("a")
@@ -73,7 +70,7 @@ sweep = Sweep(
     expect=95,
     claims=[
         *(
-            Keeps(
+            claims.Keeps(
                 metric="compatibility",
                 where=at(way, split),
                 of=at(way, split, incremental=False),
@@ -84,7 +81,7 @@ sweep = Sweep(
             for split in SPLITS
         ),
         *(
-            Keeps(
+            claims.Keeps(
                 metric="compatibility",
                 where=at("common", split, classes=",".join(SHARED)),
                 of=at("common", split, False),
@@ -93,8 +90,8 @@ sweep = Sweep(
             )
             for split in SPLITS
         ),
-        Within(metric="compatibility", where=at("common", "stage3"), above=0.5, paper="C5"),
-        Higher(
+        claims.Within(metric="compatibility", where=at("common", "stage3"), above=0.5, paper="C5"),
+        claims.Higher(
             metric="compatibility",
             where=at("common+trained", "stage3"),
             than=at("common", "stage3"),

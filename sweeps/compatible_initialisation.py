@@ -9,9 +9,7 @@ what `compatible_digits` has trained already is shared.
 from methods.compatible_features import CompatibleFeatures
 from methods.networks import resnet8
 from methods.recombine import Recombine
-from orchestrator.spec.datasets import digits
-from orchestrator.spec.grid import product, union
-from orchestrator.spec.sweep import Sweep
+from orchestrator import Sweep, digits, product, union
 
 networks = union(
     CompatibleFeatures.grid(

@@ -9,10 +9,7 @@ import itertools
 from methods.compatible_features import CompatibleFeatures
 from methods.networks import resnet8
 from methods.recombine import Recombine
-from orchestrator.analysis.claims import Spread, Unchanged, Within
-from orchestrator.spec.datasets import digits
-from orchestrator.spec.grid import product
-from orchestrator.spec.sweep import Sweep
+from orchestrator import Sweep, claims, digits, product
 
 tasks = [
     digits.classes(*range(8), *more).images(number, of=3).validation(0).named(name)
@@ -35,10 +32,14 @@ sweep = Sweep(
     ),
     expect=60,
     claims=[
-        Within(metric="compatibility", where={"ingredients": "common"}, above=0.5, paper="C5"),
-        Within(metric="compatibility", where={"ingredients": "none"}, below=0.15, paper="control"),
+        claims.Within(
+            metric="compatibility", where={"ingredients": "common"}, above=0.5, paper="C5"
+        ),
+        claims.Within(
+            metric="compatibility", where={"ingredients": "none"}, below=0.15, paper="control"
+        ),
         *(
-            Unchanged(
+            claims.Unchanged(
                 metric="compatibility",
                 axis="tasks",
                 where={"ingredients": "common", "tasks": orders},
@@ -46,7 +47,7 @@ sweep = Sweep(
             )
             for orders in SAME_FIRST
         ),
-        Spread(
+        claims.Spread(
             metric="compatibility",
             axis="tasks",
             above=0.05,

@@ -9,10 +9,7 @@ two that have no class in common.
 from methods.compatible_features import CompatibleFeatures
 from methods.networks import resnet8
 from methods.recombine import Recombine
-from orchestrator.analysis.claims import AboveAll, Higher, NoWorse, Spread, Within
-from orchestrator.spec.datasets import parquet
-from orchestrator.spec.grid import product, union
-from orchestrator.spec.sweep import Sweep
+from orchestrator import Sweep, claims, parquet, product, union
 
 cifar = parquet("cifar10").resized(16)
 overlapping = (
@@ -68,7 +65,7 @@ sweep = Sweep(
     expect=155,
     claims=[
         *(
-            NoWorse(
+            claims.NoWorse(
                 metric="own_accuracy",
                 where=at(one, split),
                 than=at(NONE, split),
@@ -80,15 +77,15 @@ sweep = Sweep(
             for split in (SPLITS[1:] if one == EVERY else SPLITS)
         ),
         *(
-            Within(metric="compatibility", where=at(NONE, split), below=0.15, paper="C2")
+            claims.Within(metric="compatibility", where=at(NONE, split), below=0.15, paper="C2")
             for split in SPLITS
         ),
         *(
-            Within(metric="compatibility", where=at(EVERY, split), above=0.5, paper="C2")
+            claims.Within(metric="compatibility", where=at(EVERY, split), above=0.5, paper="C2")
             for split in SPLITS[1:]
         ),
         *(
-            Spread(
+            claims.Spread(
                 metric="compatibility",
                 axis="split",
                 above=0.3,
@@ -103,7 +100,7 @@ sweep = Sweep(
             )
         ),
         *(
-            Higher(
+            claims.Higher(
                 metric="compatibility",
                 where=at(more, split),
                 than=at(less, split),
@@ -119,7 +116,7 @@ sweep = Sweep(
             for split in SPLITS[1:]
         ),
         *(
-            AboveAll(
+            claims.AboveAll(
                 metric="compatibility",
                 where=at(more, split),
                 than=(at(less, split), at("identical", split)),
@@ -129,7 +126,7 @@ sweep = Sweep(
             for split in SPLITS[1:]
         ),
         *(
-            Higher(
+            claims.Higher(
                 metric="recombined_accuracy_by_head",
                 where=APART | {"ingredients": one},
                 than=APART | {"ingredients": less},
@@ -142,7 +139,9 @@ sweep = Sweep(
             )
         ),
         *(
-            Within(metric="compatibility", where=at("shared", split), above=0.9, paper="reference")
+            claims.Within(
+                metric="compatibility", where=at("shared", split), above=0.9, paper="reference"
+            )
             for split in SPLITS
         ),
     ],

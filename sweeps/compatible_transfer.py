@@ -9,10 +9,7 @@ learned six from 1,350, and 360 images of four classes, two of them new to the e
 from methods.cheaper_transfer import CheaperTransfer
 from methods.compatible_features import CompatibleFeatures
 from methods.networks import resnet8
-from orchestrator.analysis.claims import Higher
-from orchestrator.spec.datasets import parquet
-from orchestrator.spec.grid import product, union
-from orchestrator.spec.sweep import Sweep
+from orchestrator import Sweep, claims, parquet, product, union
 
 cifar = parquet("cifar10").resized(16)
 rich = cifar.classes(0, 1, 2, 3, 4, 5, 6, 7).images(0, of=3, limit=4000).named("rich")
@@ -51,19 +48,19 @@ sweep = Sweep(
     expect=39,
     claims=[
         *(
-            Higher(
+            claims.Higher(
                 metric="steps_to_bar", where=at(one, "new_head"), than=at(one, "parts"), paper="C10"
             )
             for one in COMPATIBLE
         ),
-        Higher(
+        claims.Higher(
             metric="steps_to_bar",
             where=at("none", "new_head"),
             than=at("none", "parts"),
             paper="control",
         ),
         *(
-            Higher(
+            claims.Higher(
                 metric="first_val_accuracy",
                 where=at(one, "parts"),
                 than=at(one, "new_head"),
@@ -73,7 +70,7 @@ sweep = Sweep(
             for one in COMPATIBLE
         ),
         *(
-            Higher(
+            claims.Higher(
                 metric="steps_to_bar",
                 where=at(one, "near"),
                 than=at(one, "parts"),

@@ -10,10 +10,7 @@ from methods.fine_tune import FineTune
 from methods.leanest import Leanest
 from methods.nettailor import NetTailor
 from methods.networks import cifar_resnet
-from orchestrator.analysis.claims import Equal, Higher
-from orchestrator.spec.datasets import parquet
-from orchestrator.spec.grid import product, union
-from orchestrator.spec.sweep import Sweep
+from orchestrator import Sweep, claims, parquet, product, union
 
 cifar = parquet("cifar10").rgb().resized(16)
 source = cifar.classes(0, 1, 2, 3, 4).images(limit=6000).named("source")
@@ -71,22 +68,24 @@ sweep = Sweep(
     ),
     expect=140,
     claims=[
-        Higher(metric="area", where=ON_HARD | ATTENTION, than=ON_HARD | NO_TEACHER, paper="N4"),
-        Equal(
+        claims.Higher(
+            metric="area", where=ON_HARD | ATTENTION, than=ON_HARD | NO_TEACHER, paper="N4"
+        ),
+        claims.Equal(
             metric="area",
             where=ON_EASY | ATTENTION,
             than=ON_EASY | NO_TEACHER,
             within=0.01,
             paper="N4",
         ),
-        Higher(
+        claims.Higher(
             metric="area",
             where=ON_HARD | ATTENTION,
             than=ON_HARD | {"of.complexity_weight": "0"},
             paper="no complexity",
         ),
         *(
-            Higher(
+            claims.Higher(
                 metric="area",
                 where=ON_HARD | {"of.imitated": form},
                 than=ON_HARD | NO_TEACHER,
@@ -94,20 +93,20 @@ sweep = Sweep(
             )
             for form in ("end_to_end", "logits")
         ),
-        Higher(
+        claims.Higher(
             metric="accuracy",
             where={"method": "leanest", "parameters_at_most": str(SHALLOW)},
             than={"method": "fine_tune", "network": "resnet8"},
             paper="N5",
         ),
-        Higher(
+        claims.Higher(
             metric="accuracy",
             where={"method": "nettailor", "start": "2,-2"},
             than={"method": "nettailor", "start": "0,0"},
             paper="N8",
         ),
         *(
-            Higher(
+            claims.Higher(
                 metric="accuracy",
                 where=at(k, "attention", task),
                 than=at(k, other, task),

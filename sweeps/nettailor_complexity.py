@@ -8,10 +8,7 @@ code's, and our independent one).
 
 from methods.nettailor import NetTailor
 from methods.networks import cifar_resnet
-from orchestrator.analysis.claims import Ranked
-from orchestrator.spec.datasets import parquet
-from orchestrator.spec.grid import product, union
-from orchestrator.spec.sweep import Sweep
+from orchestrator import Sweep, claims, parquet, product, union
 
 cifar = parquet("cifar10").rgb().resized(16)
 source = cifar.classes(0, 1, 2, 3, 4).images(limit=6000).named("source")
@@ -29,5 +26,7 @@ sweep = Sweep(
         seed=range(5),
     ),
     expect=30,
-    claims=[Ranked(axis="complexity_weight", metric="attended_complexity", rho=-0.8, paper="N9")],
+    claims=[
+        claims.Ranked(axis="complexity_weight", metric="attended_complexity", rho=-0.8, paper="N9")
+    ],
 )

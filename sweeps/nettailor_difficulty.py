@@ -11,10 +11,7 @@ from methods.leanest import Leanest
 from methods.nettailor import NetTailor
 from methods.networks import cifar_resnet
 from methods.tailored_tasks import TailoredTasks
-from orchestrator.analysis.claims import Higher, Within
-from orchestrator.spec.datasets import parquet, torchvision_set
-from orchestrator.spec.grid import product, union
-from orchestrator.spec.sweep import Sweep
+from orchestrator import Sweep, claims, parquet, product, torchvision_set, union
 
 cifar = parquet("cifar10").rgb().resized(16)
 source = cifar.classes(0, 1, 2, 3, 4).images(limit=6000).named("source")
@@ -53,18 +50,18 @@ sweep = Sweep(
     expect=95,
     claims=[
         *(
-            Higher(metric=m, where=hard, than=easy, paper="N1")
+            claims.Higher(metric=m, where=hard, than=easy, paper="N1")
             for easy in (coarse, mnist)
             for m in ("flops_share", "parameters_share")
         ),
         *(
-            Within(metric="flops_share", where=easy, below=0.6, paper="N2")
+            claims.Within(metric="flops_share", where=easy, below=0.6, paper="N2")
             for easy in (coarse, mnist)
         ),
-        Within(metric="flops_share", where=hard, below=1.0, paper="N2"),
-        Within(metric="task_share", where={"method": "leanest"}, below=0.15, paper="N3"),
+        claims.Within(metric="flops_share", where=hard, below=1.0, paper="N2"),
+        claims.Within(metric="task_share", where={"method": "leanest"}, below=0.15, paper="N3"),
         *(
-            Within(
+            claims.Within(
                 metric="late_bias",
                 where={"tasks": "source + cifar", "removed": str(k)},
                 above=0.0,

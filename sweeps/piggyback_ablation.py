@@ -11,10 +11,7 @@ from typing import Any
 from methods.fine_tune import FineTune
 from methods.networks import resnet8, small_vgg
 from methods.piggyback import Piggyback
-from orchestrator.analysis.claims import Equal, Higher, Within
-from orchestrator.spec.datasets import parquet, torchvision_set
-from orchestrator.spec.grid import Grid, product, union
-from orchestrator.spec.sweep import Sweep
+from orchestrator import Grid, Sweep, claims, parquet, product, torchvision_set, union
 
 fashion, mnist = torchvision_set("FashionMNIST"), torchvision_set("MNIST")
 base, other = (
@@ -93,7 +90,7 @@ sweep = Sweep(
     expect=210,
     claims=[
         *(
-            Higher(
+            claims.Higher(
                 metric="accuracy",
                 where=at(t) | {"start": "constant"},
                 than=at(t) | {"start": "uniform"},
@@ -103,7 +100,7 @@ sweep = Sweep(
             for t in targets
         ),
         *(
-            Higher(
+            claims.Higher(
                 metric="accuracy",
                 where=at(t) | {"optimizer": "adam"},
                 than=at(t) | {"optimizer": "sgd"},
@@ -113,7 +110,7 @@ sweep = Sweep(
             for t in ("inverted", "kmnist")
         ),
         *(
-            Equal(
+            claims.Equal(
                 metric="accuracy",
                 where=at(t) | {"kind": "ternary"},
                 than=at(t) | {"kind": "binary"},
@@ -123,7 +120,7 @@ sweep = Sweep(
             for t in ("inverted", "kmnist")
         ),
         *(
-            Higher(
+            claims.Higher(
                 metric="accuracy",
                 where=at(t) | {"norm": better},
                 than=at(t) | {"norm": worse},
@@ -132,25 +129,25 @@ sweep = Sweep(
             for t in ("inverted", "kmnist")
             for better, worse in (("affine", "frozen"), ("full", "affine"))
         ),
-        Higher(
+        claims.Higher(
             metric="accuracy",
             where=FROM_TRAINED | at("inverted"),
             than=FROM_TRAINED | at("inverted", source="mnist_base"),
             paper="P9",
         ),
-        Higher(
+        claims.Higher(
             metric="accuracy",
             where=FROM_TRAINED | at("kmnist", source="mnist_base"),
             than=FROM_TRAINED | at("kmnist"),
             paper="P9",
         ),
-        Higher(
+        claims.Higher(
             metric="accuracy",
             where=FROM_TRAINED | at("inverted", source="mnist_base"),
             than=FROM_DRAWN | at("inverted"),
             paper="P9",
         ),
-        Higher(
+        claims.Higher(
             metric="accuracy",
             where=FROM_TRAINED | at("kmnist"),
             than=FROM_DRAWN | at("kmnist"),
@@ -158,7 +155,7 @@ sweep = Sweep(
         ),
         # Chance and three standard deviations of it on 10,000 test images.
         *(
-            Within(metric="accuracy", where=FROM_DRAWN | at(t), above=0.109, paper="P9")
+            claims.Within(metric="accuracy", where=FROM_DRAWN | at(t), above=0.109, paper="P9")
             for t in ("inverted", "kmnist")
         ),
     ],

@@ -11,10 +11,7 @@ from methods.networks import small_vgg
 from methods.packnet import PackNet
 from methods.piggyback import Piggyback
 from methods.sequential_fine_tuning import SequentialFineTuning
-from orchestrator.analysis.claims import Higher, Unchanged, Varies, Within
-from orchestrator.spec.datasets import parquet, torchvision_set
-from orchestrator.spec.grid import product, union
-from orchestrator.spec.sweep import Sweep
+from orchestrator import Sweep, claims, parquet, product, torchvision_set, union
 
 fashion = torchvision_set("FashionMNIST")
 base = fashion.resized(14).images(limit=10_000).validation(0.1).named("fashion")
@@ -55,20 +52,24 @@ sweep = Sweep(
     ),
     expect=50,
     claims=[
-        Unchanged(metric="accuracy", axis="tasks", where=MASKS, paper="P11"),
+        claims.Unchanged(metric="accuracy", axis="tasks", where=MASKS, paper="P11"),
         *(
-            Varies(metric="accuracy", axis="tasks", where=PACKED | {"task": t.name}, paper="P11")
+            claims.Varies(
+                metric="accuracy", axis="tasks", where=PACKED | {"task": t.name}, paper="P11"
+            )
             for t in targets
         ),
-        Higher(
+        claims.Higher(
             metric="accuracy_at",
             where=PACKED | {"place": "1"},
             than=PACKED | {"place": "4"},
             paper="P11",
         ),
-        Higher(metric="accuracy", where=MASKS, than=PACKED, paper="P11"),
+        claims.Higher(metric="accuracy", where=MASKS, than=PACKED, paper="P11"),
         *(
-            Within(metric="forgetting", where=TUNED | {"task": t.name}, above=0.0, paper="control")
+            claims.Within(
+                metric="forgetting", where=TUNED | {"task": t.name}, above=0.0, paper="control"
+            )
             for t in targets[:2]
         ),
     ],

@@ -13,10 +13,7 @@ from methods.feature_extraction import FeatureExtraction
 from methods.fine_tune import FineTune
 from methods.networks import resnet8, small_vgg
 from methods.piggyback import Piggyback
-from orchestrator.analysis.claims import GainHigher, Higher, Recovered, Related, Within
-from orchestrator.spec.datasets import parquet, torchvision_set
-from orchestrator.spec.grid import product, union
-from orchestrator.spec.sweep import Sweep
+from orchestrator import Sweep, claims, parquet, product, torchvision_set, union
 
 fashion = torchvision_set("FashionMNIST")
 base = fashion.resized(14).images(limit=10_000).validation(0.1).named("fashion")
@@ -84,14 +81,14 @@ sweep = Sweep(
     expect=240,
     claims=[
         *(
-            Higher(
+            claims.Higher(
                 metric="accuracy", where=MASKS | n | at(t), than=CLASSIFIER | n | at(t), paper="P4"
             )
             for n in (VGG, RESNET)
             for t in targets
         ),
         *(
-            Recovered(
+            claims.Recovered(
                 metric="accuracy",
                 where=MASKS,
                 floor=CLASSIFIER,
@@ -104,7 +101,7 @@ sweep = Sweep(
             for t in near
         ),
         *(
-            Higher(
+            claims.Higher(
                 metric="accuracy",
                 where=MASKS | VGG | at(t),
                 than=TUNED | VGG | at(t),
@@ -114,7 +111,7 @@ sweep = Sweep(
             for t in targets
         ),
         *(
-            Higher(
+            claims.Higher(
                 metric="accuracy",
                 where=NORMS | RESNET | at(t),
                 than=MASKS | RESNET | at(t),
@@ -122,7 +119,7 @@ sweep = Sweep(
             )
             for t in targets
         ),
-        GainHigher(
+        claims.GainHigher(
             metric="accuracy",
             gain=NORMS | RESNET,
             without=MASKS | RESNET,
@@ -131,7 +128,7 @@ sweep = Sweep(
             paper="P5",
         ),
         *(
-            Related(
+            claims.Related(
                 metric="zeroed",
                 axis="tasks",
                 where=MASKS | n,
@@ -143,11 +140,11 @@ sweep = Sweep(
             for n in (VGG, RESNET)
         ),
         *(
-            Within(metric="late_bias", where=MASKS | n | at(*targets), above=0.0, paper="P8")
+            claims.Within(metric="late_bias", where=MASKS | n | at(*targets), above=0.0, paper="P8")
             for n in (VGG, RESNET)
         ),
         *(
-            Higher(
+            claims.Higher(
                 metric="accuracy",
                 where=MASKS | VGG | at(t),
                 than={"method": "control_masks", "by": by} | VGG | at(t),
@@ -157,7 +154,7 @@ sweep = Sweep(
             for t in ("inverted", "kmnist", "permuted")
         ),
         *(
-            Higher(
+            claims.Higher(
                 metric="accuracy",
                 where=NORMS | RESNET | at(t),
                 than={"method": "batch_norm_only"} | RESNET | at(t),

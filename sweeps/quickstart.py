@@ -8,9 +8,7 @@ Features (Gygli et al. 2020) on scikit-learn's digits: a few minutes on a laptop
 from methods.compatible_features import CompatibleFeatures
 from methods.networks import resnet8
 from methods.recombine import Recombine
-from orchestrator.spec.datasets import digits
-from orchestrator.spec.grid import product
-from orchestrator.spec.sweep import Sweep
+from orchestrator import Sweep, digits, product
 
 networks = CompatibleFeatures.grid(
     ingredients=[(), ("rotation",), ("common",), ("identical",)],

@@ -8,10 +8,7 @@ and without an adapter; 14 x 14 pixels.
 from methods.compatible_features import CompatibleFeatures
 from methods.network_transplanting import NetworkTransplanting
 from methods.networks import small_vgg
-from orchestrator.analysis.claims import Equal, Higher, Within
-from orchestrator.spec.datasets import torchvision_set
-from orchestrator.spec.grid import product
-from orchestrator.spec.sweep import Sweep
+from orchestrator import Sweep, claims, product, torchvision_set
 
 fashion = torchvision_set("FashionMNIST").resized(14)
 BACKGROUND = (5, 6, 7, 8, 9)
@@ -52,11 +49,11 @@ sweep = Sweep(
     expect=72,
     claims=[
         *(
-            Within(metric="gap", where=at(way, 0), below=0.02, paper="no adapter needed")
+            claims.Within(metric="gap", where=at(way, 0), below=0.02, paper="no adapter needed")
             for way in ("common", "identical")
         ),
         *(
-            Higher(
+            claims.Higher(
                 metric="balanced_error",
                 pairs=PAIRS,
                 where=at(way, 0),
@@ -65,7 +62,7 @@ sweep = Sweep(
             )
             for way in ("none", "common")
         ),
-        Equal(
+        claims.Equal(
             metric="balanced_error",
             where=at("common", 0),
             than=at("none", 3),

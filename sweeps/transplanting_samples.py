@@ -12,11 +12,7 @@ from typing import Any
 from methods.fine_tune import FineTune
 from methods.network_transplanting import NetworkTransplanting
 from methods.networks import small_fcn, small_vgg
-from orchestrator.analysis.claims import Higher, Within
-from orchestrator.spec.datasets import pasted, torchvision_set
-from orchestrator.spec.grid import Grid, product, union
-from orchestrator.spec.sweep import Sweep
-from orchestrator.spec.task import Task
+from orchestrator import Grid, Sweep, Task, claims, pasted, product, torchvision_set, union
 
 fashion = torchvision_set("FashionMNIST")
 BACKGROUND, HOST, GUESTS = (5, 6, 7, 8, 9), 0, (1, 2, 3)
@@ -127,7 +123,7 @@ sweep = Sweep(
     expect=414,
     claims=[
         # Asked after the first results were seen: a shallow adapter serves both sides better.
-        Higher(
+        claims.Higher(
             metric="balanced_error",
             pairs=PAIRS,
             where=CLS | at("none", "direct", 100, 1),
@@ -135,7 +131,7 @@ sweep = Sweep(
             paper="T1, depth 1",
         ),
         *(
-            Higher(
+            claims.Higher(
                 metric="balanced_error",
                 pairs=PAIRS,
                 where=CLS | at("none", how, n),
@@ -146,7 +142,7 @@ sweep = Sweep(
             for how in ("direct", "distill")
         ),
         *(
-            Higher(
+            claims.Higher(
                 metric="balanced_error",
                 pairs=PAIRS,
                 where=CLS | at("none", how, n),
@@ -157,7 +153,7 @@ sweep = Sweep(
             for how in ("direct", "distill", "both")
         ),
         *(
-            Higher(
+            claims.Higher(
                 metric="balanced_error",
                 pairs=PAIRS,
                 where=CLS | at("none", "direct", n, 3),
@@ -166,9 +162,12 @@ sweep = Sweep(
             )
             for n in (10, 20)
         ),
-        *(Within(metric="retention", where=task, below=1e-12, paper="T3") for task in (CLS, SEG)),
         *(
-            Within(
+            claims.Within(metric="retention", where=task, below=1e-12, paper="T3")
+            for task in (CLS, SEG)
+        ),
+        *(
+            claims.Within(
                 metric="balanced_error",
                 where=CLS | at("none", "none", 0, depth),
                 above=0.4,
@@ -176,7 +175,7 @@ sweep = Sweep(
             )
             for depth in (0, 3)
         ),
-        Higher(
+        claims.Higher(
             metric="balanced_error",
             pairs=PAIRS,
             where=CLS | at("none", "synthetic", 0),
@@ -184,7 +183,7 @@ sweep = Sweep(
             paper="outputs",
         ),
         *(
-            Higher(
+            claims.Higher(
                 metric="balanced_error",
                 pairs=PAIRS,
                 where=SEG | at("none", "direct", n),
@@ -194,7 +193,7 @@ sweep = Sweep(
             for n in (100, 10)
         ),
         *(
-            Higher(
+            claims.Higher(
                 metric="balanced_error",
                 pairs=PAIRS,
                 where=SEG | at("none", "direct", n),
@@ -204,7 +203,7 @@ sweep = Sweep(
             for n in (10, 100)
         ),
         *(
-            Within(
+            claims.Within(
                 metric="balanced_error",
                 where=SEG | at("none", "none", 0, depth),
                 above=0.4,

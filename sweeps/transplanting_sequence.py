@@ -8,10 +8,7 @@ pixels. Each brings the task module once, and the others are joined to it withou
 from methods.fine_tune import FineTune
 from methods.network_transplanting import NetworkTransplanting
 from methods.networks import small_vgg
-from orchestrator.analysis.claims import Equal, Within
-from orchestrator.spec.datasets import torchvision_set
-from orchestrator.spec.grid import product
-from orchestrator.spec.sweep import Sweep
+from orchestrator import Sweep, claims, product, torchvision_set
 
 fashion = torchvision_set("FashionMNIST").resized(14)
 BACKGROUND = (5, 6, 7, 8, 9)
@@ -41,10 +38,10 @@ sweep = Sweep(
     ),
     expect=15,
     claims=[
-        Within(metric="retention", where={}, below=1e-12, paper="T3"),
-        Equal(
+        claims.Within(metric="retention", where={}, below=1e-12, paper="T3"),
+        claims.Equal(
             metric="error_at", where={"place": "4"}, than={"place": "1"}, within=0.02, paper="T4"
         ),
-        Within(metric="gap", where={}, below=0.05, paper="T4"),
+        claims.Within(metric="gap", where={}, below=0.05, paper="T4"),
     ],
 )

@@ -22,7 +22,7 @@ for name in ("SPOLIA_HOME", "SPOLIA_STORE", "SPOLIA_TRACKING", "SPOLIA_DATA", "S
 
 import pytest  # noqa: E402
 
-from orchestrator.store.store import Store  # noqa: E402
+from orchestrator import Store  # noqa: E402
 
 # Decoded images of the whole test run, out of the user's own cache.
 os.environ["SPOLIA_CACHE"] = tempfile.mkdtemp(prefix="spolia-test-cache-")
@@ -74,9 +74,7 @@ def sweep_file(tmp_path: Path):
             "from methods.fine_tune import FineTune\n"
             "from methods.networks import resnet8, small_vgg\n"
             "from methods.recombine import Recombine\n"
-            "from orchestrator.spec.datasets import digits, torchvision_set\n"
-            "from orchestrator.spec.grid import product, union, zipped\n"
-            "from orchestrator.spec.sweep import Sweep\n"
+            "from orchestrator import Sweep, digits, product, torchvision_set, union, zipped\n"
             "from sample_methods import *\n"
             f"{before}\n"
             f"sweep = Sweep(question=__doc__, cells={cells}, expect={expect})\n"

@@ -1,138 +1,243 @@
-"""Dependencies point one way; one outside service, one file; modules of a size to read in a
-sitting.
+"""The shape of the program: rooms whose arrows run downwards, one outside service in one place, a
+front door, functions that fit a screen.
 """
 
 from __future__ import annotations
 
 import ast
+import importlib
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from orchestrator.errors import MethodError
-from orchestrator.spec.registry import discover, methods_in, sources_digest
+import orchestrator
 
 ROOT = Path(__file__).resolve().parents[1]
-FILES = [
-    p
-    for folder in ("orchestrator", "methods", "sweeps")
-    for p in sorted((ROOT / folder).rglob("*.py"))
-]
+FOLDERS = ("orchestrator", "methods", "sweeps")
+FILES = [path for folder in FOLDERS for path in sorted((ROOT / folder).rglob("*.py"))]
+
+# From the ground up: a room may import those before it, in its own line nothing but itself.
+ROOMS = (
+    "errors",
+    "spec",
+    "store",
+    "data",
+    "parts",
+    "training",
+    "planning",
+    "executors",
+    "analysis",
+    "tracking",
+    "session",
+    "cli",
+)
+NOT_BESIDE = {"analysis": {"executors"}, "tracking": {"executors"}}
+ABOVE_ALL = ("testing", "")  # the contract suite, and the front door, which loads late
+
+# Imports for types that point up: a signature needs the name, nothing of it is called.
+FOR_TYPES = {
+    ("orchestrator.spec.method", "orchestrator.training.run"): "Method.train(run: Run)",
+    ("orchestrator.spec.method", "orchestrator.spec.trial"): "Method.needs(trial: Trial)",
+    ("orchestrator.spec.claim", "orchestrator.analysis.results"): "Claim.decide(results: Results)",
+}
 
 
-def imports(path):
-    """Modules that a file imports anywhere in it."""
-    for node in ast.walk(ast.parse(path.read_text())):
+def name_of(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+MODULES = {name_of(path): path for path in FILES}
+
+
+def is_for_types(node: ast.AST) -> bool:
+    return isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+
+
+def imports_of(path: Path, *, for_types: bool) -> set[str]:
+    """Modules of ours that a file imports anywhere in it, for types only or as it runs."""
+    found = set()
+    waiting: list[tuple[ast.AST, bool]] = [(ast.parse(path.read_text()), False)]
+    while waiting:
+        node, under = waiting.pop()
+        under = under or is_for_types(node)
+        waiting += [(child, under) for child in ast.iter_child_nodes(node)]
+        if under != for_types:
+            continue
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
-            yield node.module or ""
+            assert not node.level, f"{path} imports relatively"
+            for alias in node.names:
+                inner = f"{node.module}.{alias.name}"
+                found.add(inner if inner in MODULES else str(node.module))
+    return found
 
 
-def importers(package):
-    return {
-        str(p.relative_to(ROOT))
-        for p in FILES
-        if any(name.partition(".")[0] == package for name in imports(p))
-    }
+def ours(path: Path, *, for_types: bool = False) -> set[str]:
+    """The same, where a name of the front door counts as the module that defines it."""
+    found = {name for name in imports_of(path, for_types=for_types) if name in MODULES}
+    return found - {"orchestrator"}
 
 
-def test_one_outside_service_one_file():
-    assert importers("ray") == {"orchestrator/executors/ray.py"}
-    assert importers("mlflow") == {"orchestrator/tracking/levelling.py"}
+def room_of(module: str) -> str:
+    top, _, rest = module.partition(".")
+    assert top == "orchestrator"
+    return rest.partition(".")[0]
+
+
+CORE = {name: path for name, path in MODULES.items() if name.startswith("orchestrator")}
+
+
+def test_every_module_of_the_core_is_in_a_room():
+    assert {room_of(name) for name in CORE} == {*ROOMS, *ABOVE_ALL}
+
+
+@pytest.mark.parametrize("module", [name for name in CORE if room_of(name) in ROOMS])
+def test_arrows_run_downwards(module):
+    room = room_of(module)
+    allowed = set(ROOMS[: ROOMS.index(room) + 1]) - NOT_BESIDE.get(room, set())
+    wrong = {name for name in ours(CORE[module]) if room_of(name) not in allowed}
+    assert not wrong, f"{module} imports {sorted(wrong)}, which is above or beside it"
+
+
+def test_imports_for_types_that_point_up_are_few_and_have_a_reason():
+    found = set()
+    for module, path in CORE.items():
+        if room_of(module) not in ROOMS:
+            continue
+        for name in ours(path, for_types=True):
+            up = ROOMS.index(room_of(name)) > ROOMS.index(room_of(module))
+            if up or module in ours(MODULES[name]):
+                found.add((module, name))
+    assert found == set(FOR_TYPES)
+
+
+@pytest.mark.parametrize("folder", ["orchestrator", "methods"])
+def test_nothing_imports_each_other_in_a_circle(folder):
+    arrows = {n: ours(p) for n, p in MODULES.items() if n.startswith(folder) and n != folder}
+    done: set[str] = set()
+
+    def walk(module: str, above: tuple[str, ...]) -> None:
+        assert module not in above, " -> ".join([*above[above.index(module) :], module])
+        if module in done:
+            return
+        for name in sorted(arrows.get(module, ())):
+            if name != module:
+                walk(name, (*above, module))
+        done.add(module)
+
+    for module in arrows:
+        walk(module, ())
+    assert done >= set(arrows)
+
+
+@pytest.mark.parametrize("room", [room for room in ROOMS if room not in ("errors", "session")])
+def test_a_room_says_what_it_is_for_and_what_it_promises(room):
+    docstring = ast.get_docstring(
+        ast.parse((ROOT / "orchestrator" / room / "__init__.py").read_text())
+    )
+    assert docstring
+    assert "Imports" in docstring or "It imports" in docstring
+    assert "Promise" in docstring
+
+
+def importers(package: str) -> set[str]:
+    found = set()
+    for name, path in MODULES.items():
+        names = imports_of(path, for_types=False) | imports_of(path, for_types=True)
+        if any(one.partition(".")[0] == package for one in names):
+            found.add(name)
+    return found
+
+
+def test_one_outside_service_one_place():
+    assert importers("ray") == {"orchestrator.executors.ray"}
+    assert {name.rpartition(".")[0] for name in importers("mlflow")} == {"orchestrator.tracking"}
 
 
 def test_the_core_knows_no_method():
-    assert not [
-        name
-        for name in importers("methods") | importers("sweeps")
-        if name.startswith("orchestrator/")
-    ]
+    found = importers("methods") | importers("sweeps")
+    assert not [name for name in found if name.startswith("orchestrator")]
 
 
 def test_methods_import_of_each_other_only_classes():
     for path in (ROOT / "methods").glob("[a-z]*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
-            if (
-                isinstance(node, ast.ImportFrom)
-                and (node.module or "").startswith("methods.")
-                and "._" not in (node.module or "")
-            ):
-                assert (
-                    all(alias.name[0].isupper() for alias in node.names)
-                    or node.module == "methods.networks"
-                ), path
+            if not isinstance(node, ast.ImportFrom) or not str(node.module).startswith("methods."):
+                continue
+            if "._" not in str(node.module) and node.module != "methods.networks":
+                assert all(alias.name[0].isupper() for alias in node.names), path
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
-def test_sizes(path):
-    text = path.read_text()
-    limit = 150 if path.parent.name == "methods" else 300
-    assert len(text.splitlines()) <= limit
-    for node in ast.walk(ast.parse(text)):
-        if isinstance(node, ast.FunctionDef) and (end := node.end_lineno):
-            docstring = (
-                node.body[0].end_lineno - node.body[0].lineno + 1 if ast.get_docstring(node) else 0
-            )
-            assert end - node.lineno + 1 - docstring <= 40, f"{node.name} in line {node.lineno}"
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_functions_fit_a_screen(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.end_lineno:
+            first = node.body[0]
+            docstring = 0
+            if ast.get_docstring(node) is not None and first.end_lineno:
+                docstring = first.end_lineno - first.lineno + 1
+            lines = node.end_lineno - node.lineno + 1 - docstring
+            assert lines <= 40, f"{node.name} in line {node.lineno} has {lines} lines"
+
+
+def test_formatting_is_nowhere_switched_off():
+    switched_off = "fmt: " + "skip", "fmt: " + "off"
+    for folder in (*FOLDERS, "tests", "benchmarks"):
+        for path in (ROOT / folder).rglob("*.py"):
+            text = path.read_text()
+            assert not any(words in text for words in switched_off), path
+
+
+def test_the_front_door_is_what_it_says():
+    """One list for programs, one for type checkers, one of where things are: all the same."""
+    path = ROOT / "orchestrator/__init__.py"
+    block = next(node for node in ast.parse(path.read_text()).body if is_for_types(node))
+    typed = {
+        alias.name: str(node.module)
+        for node in ast.walk(block)
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+    assert set(typed) == set(orchestrator.__all__)
+    assert len(orchestrator.__all__) == len(set(orchestrator.__all__))
+    for name, module in typed.items():
+        value = getattr(orchestrator, name)
+        assert value is getattr(importlib.import_module(module), name), name
+    assert set(orchestrator.__all__) <= set(dir(orchestrator))
+    assert (ROOT / "orchestrator/py.typed").exists()
+
+
+def test_a_name_that_the_front_door_does_not_have():
+    with pytest.raises(AttributeError, match="no attribute 'Swep'"):
+        orchestrator.Swep  # noqa: B018
+
+
+def ran(program: str) -> str:
+    command = [sys.executable, "-c", program]
+    return subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT).stdout
 
 
 def test_importing_does_nothing():
     """No thread, no file, no heavy package: planning must not touch Ray or MLflow."""
     program = (
         "import sys, threading, os; before = dict(os.environ)\n"
-        "import orchestrator.cli, orchestrator.spec.sweep, orchestrator.planning.plan, orchestrator.session, methods.recombine, methods.compatible_features\n"
-        "heavy = [m for m in ('ray', 'mlflow', 'matplotlib', 'torchvision', 'sklearn') if m in sys.modules]\n"
-        "print(heavy, threading.active_count(), before == dict(os.environ))"
+        "import orchestrator.cli, orchestrator.planning.plan, orchestrator.session\n"
+        "import methods.recombine, methods.compatible_features\n"
+        "heavy = ('ray', 'mlflow', 'matplotlib', 'torchvision', 'sklearn')\n"
+        "print([m for m in heavy if m in sys.modules])\n"
+        "print(threading.active_count(), before == dict(os.environ))"
     )
-    ran = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT
-    )
-    assert ran.stdout.split("\n")[0] == "[] 1 True"
+    assert ran(program).splitlines() == ["[]", "1 True"]
 
 
-def test_the_command_starts_without_torch():
-    program = "import sys, orchestrator.cli; print('torch' in sys.modules)"
-    assert (
-        subprocess.run(
-            [sys.executable, "-c", program], capture_output=True, text=True, check=True
-        ).stdout
-        == "False\n"
-    )
+@pytest.mark.parametrize("module", ["orchestrator", "orchestrator.cli", "orchestrator.spec.sweep"])
+def test_what_is_symbolic_starts_without_torch(module):
+    assert ran(f"import sys, {module}; print('torch' in sys.modules)") == "False\n"
 
 
-def test_built_in_methods_are_discovered_by_the_same_door():
-    assert {"compatible_features", "fine_tune", "recombine"} <= set(discover())
-
-
-def test_two_methods_of_one_name_are_an_error_that_names_both(monkeypatch):
-    class Entry:
-        def __init__(self, value):
-            self.value = value
-
-    monkeypatch.setattr(
-        "importlib.metadata.entry_points", lambda group: [Entry("sample_methods"), Entry("twins")]
-    )
-    with pytest.raises(
-        MethodError, match=r"two methods are called 'count': sample_methods.Count and twins.Count"
-    ):
-        discover()
-
-
-def test_a_package_that_does_not_import_is_named():
-    with pytest.raises(MethodError, match="'no_such_package' of the entry-point group"):
-        methods_in("no_such_package")
-
-
-def test_the_digest_of_sources_covers_what_a_method_imports():
-    from methods.compatible_features import CompatibleFeatures
-    from methods.fine_tune import FineTune
-    from orchestrator.spec.registry import _sources
-
-    assert {"methods.compatible_features", "methods._losses", "methods._transforms"} <= set(
-        _sources("methods.compatible_features")
-    )
-    assert "methods.recombine" not in _sources("methods.compatible_features")
-    assert sources_digest(CompatibleFeatures) != sources_digest(FineTune)
+def test_a_sweep_written_through_the_front_door_loads_no_torch():
+    program = "import sys; from orchestrator import Sweep, digits, product, union; print('torch' in sys.modules)"
+    assert ran(program) == "False\n"

@@ -9,8 +9,7 @@ from typing import cast
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from orchestrator.parts.network import Network
-from orchestrator.spec.trial import NetworkSpec
+from orchestrator import Network, NetworkSpec
 
 
 class PerPixel(nn.Linear):

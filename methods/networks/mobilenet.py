@@ -8,8 +8,7 @@ from typing import cast
 
 from torch import Tensor, nn
 
-from orchestrator.parts.network import Blocks, Network
-from orchestrator.spec.trial import NetworkSpec
+from orchestrator import Blocks, Network, NetworkSpec
 
 
 class InvertedResidual(nn.Module):

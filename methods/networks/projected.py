@@ -9,9 +9,9 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from orchestrator.errors import InputError, nearest
-from orchestrator.parts.network import Network
-from orchestrator.spec.trial import NetworkSpec, locate
+from orchestrator import InputError, Network, NetworkSpec
+from orchestrator.errors import nearest
+from orchestrator.spec.trial import locate
 
 COMMON = "common"
 

@@ -12,8 +12,7 @@ from typing import Literal, cast
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from orchestrator.parts.network import Blocks, Network
-from orchestrator.spec.trial import NetworkSpec
+from orchestrator import Blocks, Network, NetworkSpec
 
 Init = Literal["he", "torch"]
 

@@ -18,10 +18,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from orchestrator import Blocks, DataError, InputError, Network, NetworkSpec
 from orchestrator.data.sources import data_root
-from orchestrator.errors import DataError, InputError, nearest
-from orchestrator.parts.network import Blocks, Network
-from orchestrator.spec.trial import NetworkSpec
+from orchestrator.errors import nearest
 
 # How many blocks each of the four stages has: what planning has to know without importing
 # torchvision.
@@ -143,19 +142,15 @@ def _replace_first_convolution(model: nn.Module, channels: int) -> None:
     for owner in model.modules():
         for name, child in owner.named_children():
             if isinstance(child, nn.Conv2d):
-                bias = child.bias is not None
-                setattr(
-                    owner,
-                    name,
-                    nn.Conv2d(
-                        channels,
-                        child.out_channels,
-                        child.kernel_size,
-                        child.stride,
-                        child.padding,
-                        bias=bias,
-                    ),
-                )  # type: ignore[arg-type]
+                replacement = nn.Conv2d(
+                    channels,
+                    child.out_channels,
+                    child.kernel_size,  # type: ignore[arg-type]
+                    child.stride,  # type: ignore[arg-type]
+                    child.padding,  # type: ignore[arg-type]
+                    bias=child.bias is not None,
+                )
+                setattr(owner, name, replacement)
                 return
 
 

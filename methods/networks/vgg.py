@@ -6,8 +6,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from orchestrator.parts.network import Network
-from orchestrator.spec.trial import NetworkSpec
+from orchestrator import Network, NetworkSpec
 
 
 class SmallVGG(Network):

@@ -197,7 +197,7 @@ def _colour(value: float) -> str:
     return "#" + "".join(f"{channel:02x}" for channel in mixed)
 
 
-def _write_values(axis: object, values: Values, halves: Values | None, bright: float) -> None:
+def _write_values(axis: Any, values: Values, halves: Values | None, bright: float) -> None:
     for (i, j), value in np.ndenumerate(values):
         half = halves[i, j] if halves is not None else float("nan")
         text = (
@@ -213,4 +213,4 @@ def _write_values(axis: object, values: Values, halves: Values | None, bright: f
             va="center",
             fontsize=8,
             color="black" if value > bright else "gray" if np.isnan(value) else "white",
-        )  # type: ignore[attr-defined]
+        )

@@ -13,7 +13,7 @@ from orchestrator.analysis.claims import verdicts
 from orchestrator.analysis.matrix_pictures import others, overview, unscored
 from orchestrator.analysis.plots import plots
 from orchestrator.analysis.results import Results
-from orchestrator.cli.progress import duration
+from orchestrator.spec.wording import duration
 from orchestrator.store.store import Store
 
 

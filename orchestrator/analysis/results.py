@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from orchestrator.parts.matrix import Matrix
 from orchestrator.parts.result import Result
 from orchestrator.planning.plan import Plan
-from orchestrator.spec.canonical import show
+from orchestrator.spec.labels import short_names, shown
 from orchestrator.spec.trial import Cell
 from orchestrator.store.store import Store
 
@@ -306,40 +306,6 @@ class Results:
             **{self.axes[a]: pa.string() for a in self.plan.axes},
         }
         return pa.Table.from_pylist(rows, schema=pa.schema({**fixed, **values}))
-
-
-def shown(cell: Cell, axis: str) -> str:
-    """An axis's value in a cell as people read it; '-' where the cell has no such axis."""
-    if axis == "tasks":
-        return " + ".join(t.name for t in cell.trial.tasks)
-    return show(cell.labels[axis]) if axis in cell.labels else "-"
-
-
-def short_names(axes: Sequence[str]) -> dict[str, str]:
-    """Axis names without the setting they are in, where that leaves no doubt: `of.split` is
-    `split`. Fixed columns keep their names.
-    """
-    last = [a.rsplit(".", 1)[-1] for a in axes]
-    taken = {
-        "cell",
-        "key",
-        "outcome",
-        "metric",
-        "label",
-        "value",
-        "matrix",
-        "row",
-        "column",
-        "count",
-        "chance",
-        "note",
-        "row_component",
-        "column_component",
-    }
-    return {
-        a: short if last.count(short) == 1 and short not in taken else a
-        for a, short in zip(axes, last, strict=True)
-    }
 
 
 def _label(labels: Mapping[str, str]) -> str:

@@ -1,4 +1,7 @@
-"""The command `spolia`.
+"""The command `spolia`: a thin skin that reads options, calls the rooms below, and prints.
+
+Imports every other room, late, so that `spolia --help` takes no second. Promise: bad input gets one
+message that names it, never a traceback.
 
 Exit status: 0 all that was asked for is done; 1 something failed, is blocked or not tracked; 2 bad
 input; 130 interrupted.

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.errors import ExecutorError, MethodError, SpoliaError
-from orchestrator.executors import executor
+from orchestrator.executors.by_name import executor
 from orchestrator.executors.handshake import Greeting, disagreements, greet
 from orchestrator.executors.site import Shapes, Site, SiteFile, unknown_methods
 from orchestrator.spec.registry import discover

@@ -8,8 +8,9 @@ import math
 from typing import Any
 
 from orchestrator.analysis.claims import verdicts
-from orchestrator.analysis.results import Estimate, Results, short_names, shown
+from orchestrator.analysis.results import Estimate, Results
 from orchestrator.planning.plan import Plan
+from orchestrator.spec.labels import short_names, shown
 from orchestrator.store.store import Store
 
 

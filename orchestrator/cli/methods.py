@@ -52,7 +52,7 @@ def _print_method(method: Any) -> None:
     import dataclasses
 
     from orchestrator.spec.canonical import show
-    from orchestrator.spec.method import settings_default
+    from orchestrator.spec.settings import settings_default
 
     module = sys.modules[method.__module__]
     console.print(f"[bold]{method.name}[/] (revision {method.revision}, {method.__module__})\n")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
+from contextlib import AbstractContextManager, nullcontext
 from types import TracebackType
 from typing import Self
 
@@ -16,9 +17,26 @@ from rich.text import Text
 
 from orchestrator.planning.queue import Queue
 from orchestrator.spec.trial import Trial
-from orchestrator.training.execute import Outcome
+from orchestrator.spec.wording import duration
+from orchestrator.training.outcome import Outcome
 
 PLAIN_EVERY = 10.0  # seconds between lines where output is not a terminal
+
+
+class TerminalDisplay:
+    """A run as it is drawn on a console (`orchestrator.session.Display`)."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+
+    def follow(self, queue: Queue, slots: int) -> Progress:
+        return Progress(self._console, queue, slots)
+
+    def busy(self, doing: str) -> AbstractContextManager[object]:
+        return self._console.status(doing) if self._console.is_terminal else nullcontext()
+
+    def say(self, text: str) -> None:
+        self._console.print(Text(text, style="bold"))
 
 
 class Progress:
@@ -166,14 +184,3 @@ class Progress:
 def _kind(outcome: Outcome) -> str:
     """What failures are counted by: the exception's type, or that a worker was lost."""
     return outcome.reason.partition(":")[0] if outcome.kind == "failed" else outcome.kind
-
-
-def duration(seconds: float) -> str:
-    """Seconds as people say it: 42 s, 3 min 20 s, 2 h 05 min."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    minutes, rest = divmod(whole, 60)
-    if minutes < 60:
-        return f"{minutes} min {rest:02d} s"
-    return f"{minutes // 60} h {minutes % 60:02d} min"

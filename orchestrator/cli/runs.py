@@ -174,10 +174,11 @@ def _site(
 def _launch(
     made: Any, whole: Any, place: Any, site: Any, executor: ExecutorName, *, kept: bool = True
 ) -> None:
+    from orchestrator.cli.progress import TerminalDisplay
     from orchestrator.cli.tables import print_results
     from orchestrator.session import launch
 
-    report = launch(made, whole, place, site, executor.value, console)
+    report = launch(made, whole, place, site, executor.value, TerminalDisplay(console))
     if not report.executed and not report.problems and report.plan.is_complete:
         console.print("Nothing to run: every cell has its result in the store.")
     print_results(console, report.results)

@@ -177,6 +177,7 @@ def track(
     site_file: SiteOption = None,
 ) -> None:
     """Bring MLflow level with the store: after an outage, a deletion, a half-written run."""
+    from orchestrator.cli.progress import TerminalDisplay
     from orchestrator.errors import InputError
     from orchestrator.planning.plan import make_plan
     from orchestrator.session import track as level
@@ -189,7 +190,7 @@ def track(
         )
     name, whole, _ = load(sweep)
     made = make_plan(name, whole, Store(place.store))
-    written, error = level(made, place, console)
+    written, error = level(made, place, TerminalDisplay(console))
     if error:
         errors.print(
             Text(

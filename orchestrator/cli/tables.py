@@ -15,10 +15,10 @@ from rich.text import Text
 
 from orchestrator.analysis.matrix_pictures import Panel, panels
 from orchestrator.analysis.results import Estimate, Results, Section
-from orchestrator.cli.progress import duration
 from orchestrator.planning.explain import Explanation
 from orchestrator.planning.plan import Plan
 from orchestrator.spec.trial import Trial
+from orchestrator.spec.wording import duration
 
 MATRICES_SHOWN = 4
 ACROSS = 5  # values of an axis that fit beside each other

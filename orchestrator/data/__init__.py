@@ -1,5 +1,5 @@
-"""Images: where they come from (`sources`) and how a fit reads them (`batches`)."""
+"""Images: read once a machine, decoded, mapped into memory, and cut into batches on the device.
 
-from orchestrator.spec.datasets import digits, image_folder, parquet, pasted, torchvision_set
-
-__all__ = ["digits", "image_folder", "parquet", "pasted", "torchvision_set"]
+Imports `spec` and `store`. Promise: the same task gives the same images in the same order wherever
+it is read, and what has changed since planning is refused.
+"""

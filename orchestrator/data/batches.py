@@ -16,8 +16,8 @@ from orchestrator.data.changes import changed
 from orchestrator.data.sources import data_root
 from orchestrator.errors import InputError
 from orchestrator.spec.canonical import derive
-from orchestrator.spec.reading import Data, Noise, Normal, Part, RandInt
-from orchestrator.spec.task import Task
+from orchestrator.spec.draws import Noise, Normal, RandInt
+from orchestrator.spec.task import Data, Part, Task
 
 LARGEST_READY = 256 * 2**20  # bytes of a set that is kept normalised on a CPU
 

@@ -30,8 +30,7 @@ from orchestrator.data.readers import (
 from orchestrator.errors import DataError
 from orchestrator.spec.canonical import derive
 from orchestrator.spec.datasets import Source, parse
-from orchestrator.spec.reading import Part
-from orchestrator.spec.task import DataRecord, Task
+from orchestrator.spec.task import DataRecord, Part, Task
 
 
 @dataclass(frozen=True)

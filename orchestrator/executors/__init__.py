@@ -1,47 +1,5 @@
-"""Where trials run. An executor drains a queue and tells a listener; it decides nothing else."""
+"""Where trials run: one after another in this process, or as one Ray Tune experiment.
 
-from __future__ import annotations
-
-from collections.abc import Sequence
-from typing import Protocol
-
-from orchestrator.errors import InputError, nearest
-from orchestrator.executors.handshake import Greeting
-from orchestrator.executors.site import Site
-from orchestrator.planning.queue import Queue
-from orchestrator.spec.trial import Trial
-from orchestrator.store.store import Store
-from orchestrator.training.execute import Outcome
-
-NAMES = ("inline", "ray")
-
-
-class Listener(Protocol):
-    """Hears of every trial that starts and ends, in the driver."""
-
-    def started(self, trial: Trial) -> None: ...
-
-    def ended(self, outcome: Outcome) -> None: ...
-
-
-class Executor(Protocol):
-    """Runs all trials of a queue. KeyboardInterrupt passes through, with nothing left running."""
-
-    def run(self, queue: Queue, store: Store, site: Site, listener: Listener) -> None: ...
-
-    def greetings(self, store: Store, site: Site, methods: Sequence[str]) -> list[Greeting]:
-        """What every node says of itself, this one first."""
-        ...
-
-
-def executor(name: str) -> Executor:
-    """An executor by name; the heavy import happens here and not before."""
-    if name == "inline":
-        from orchestrator.executors.inline import Inline
-
-        return Inline()
-    if name == "ray":
-        from orchestrator.executors.ray import RayTune
-
-        return RayTune()
-    raise InputError(f"no executor is called {name!r}. {nearest(name, NAMES)}")
+Imports the rooms below; `ray.py` is the only file of Spolia that imports Ray. Promise: an executor
+drains a queue and tells a listener; what is tried again, and when a run ends, the queue decides.
+"""

@@ -13,8 +13,8 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from orchestrator.errors import SpoliaError
-from orchestrator.spec.registry import sources_digest
 from orchestrator.spec.trial import locate
+from orchestrator.store.code import sources_digest
 from orchestrator.store.store import Store
 
 PACKAGES = ("torch", "torchvision", "ray", "spolia")

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from orchestrator.executors import Listener
+from orchestrator.executors.executor import Listener
 from orchestrator.executors.handshake import Greeting, greet
 from orchestrator.executors.site import Site
 from orchestrator.planning.queue import Queue

@@ -43,15 +43,15 @@ from ray.tune.search import Searcher
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from orchestrator.errors import ExecutorError
-from orchestrator.executors import Listener
+from orchestrator.executors.executor import Listener
 from orchestrator.executors.handshake import Greeting, disagreements, greet
 from orchestrator.executors.site import Shapes, Site
 from orchestrator.executors.worker import Hand, Orders
 from orchestrator.planning.queue import Queue
-from orchestrator.spec.registry import sources_digest
 from orchestrator.spec.trial import Trial
+from orchestrator.store.code import sources_digest
 from orchestrator.store.store import Store
-from orchestrator.training.execute import Outcome
+from orchestrator.training.outcome import Outcome
 
 RETRIES = 2  # tries of a lot whose worker was lost, beyond the first
 SHIPPED = (

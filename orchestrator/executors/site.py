@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.errors import InputError, nearest
-from orchestrator.spec.method import Resources
+from orchestrator.spec.declarations import Resources
 from orchestrator.spec.trial import Trial
 
 FILE = "spolia.toml"

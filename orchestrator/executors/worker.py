@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from orchestrator.errors import SpoliaError
-from orchestrator.spec.registry import sources_digest
 from orchestrator.spec.trial import Trial
+from orchestrator.store.code import sources_digest
 from orchestrator.store.store import Store
-from orchestrator.training.execute import Outcome, execute
+from orchestrator.training.execute import execute
+from orchestrator.training.outcome import Outcome
 
 
 @dataclass(frozen=True)

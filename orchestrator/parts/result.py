@@ -12,7 +12,6 @@ from torch import nn
 from orchestrator.errors import CorruptError, MethodError, StoreError, nearest
 from orchestrator.parts.component import ComponentRecord, Part, rebuild
 from orchestrator.parts.matrix import Matrix
-from orchestrator.spec.canonical import digest
 from orchestrator.spec.task import Task
 from orchestrator.spec.trial import Trial
 from orchestrator.store.store import Store
@@ -76,16 +75,6 @@ class Component:
         """`<key>/network?task=a`: names the component in any store."""
         labels = "&".join(f"{k}={v}" for k, v in self.record.labels.items())
         return f"{self.result.key}/{self.record.name}" + (f"?{labels}" if labels else "")
-
-
-def content_digest(record: Mapping[str, Any]) -> str:
-    """SHA-256 of what a trial found, without when, where and how fast: two runs that computed the
-    same bits have one.
-    """
-    metrics = [m for m in record["metrics"] if not m.get("timing")]
-    return digest(
-        {**{k: record[k] for k in ("key", "outcome", "components", "matrices")}, "metrics": metrics}
-    )
 
 
 class Result:

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from dataclasses import fields, replace
 from typing import Any
 
-from orchestrator.analysis.results import short_names, shown
 from orchestrator.errors import InputError, nearest
 from orchestrator.planning.plan import Plan
 from orchestrator.spec.grid import Grid, Point
+from orchestrator.spec.labels import short_names, shown
 from orchestrator.spec.method import Method
 from orchestrator.spec.sweep import Sweep
 from orchestrator.spec.task import Task

@@ -11,14 +11,15 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
+from orchestrator.data.resolve import resolve_task
 from orchestrator.errors import PlanError, SpoliaError
-from orchestrator.parts.result import content_digest
 from orchestrator.spec.canonical import canonical_json
 from orchestrator.spec.grid import Dropped
-from orchestrator.spec.registry import sources_digest
 from orchestrator.spec.sweep import Sweep
-from orchestrator.spec.task import DataRecord, Task
+from orchestrator.spec.task import Task
 from orchestrator.spec.trial import Cell, Trial
+from orchestrator.store.code import sources_digest
+from orchestrator.store.content import content_digest
 from orchestrator.store.store import Store
 
 DEEPEST = 200  # longest chain of needs; a deeper one is taken for an endless one
@@ -100,30 +101,6 @@ class Plan:
             return sizes[trial.key]
 
         return sum(size(cell.trial) for cell in self.cells)
-
-
-def resolve(trial: Trial, store: Store) -> Trial:
-    """The trial with its tasks' data digests and class names; see `resolve_task`."""
-    return replace(trial, tasks=tuple(resolve_task(task, store) for task in trial.tasks))
-
-
-def resolve_task(task: Task, store: Store) -> Task:
-    """The task with its data's digest from the store's record; at first sight the record is made
-    from the data on this machine.
-    """
-    return task.resolve(data_record(task.data, store))
-
-
-def data_record(name: str, store: Store) -> DataRecord:
-    record = store.data(name)
-    if record is None:
-        from orchestrator.data import (
-            sources,
-        )  # reads images, so only where no record of them exists
-
-        record = sources.load(name).record
-        store.put_data(record)
-    return record
 
 
 def make_plan(

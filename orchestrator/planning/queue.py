@@ -8,7 +8,7 @@ from collections.abc import Callable, Hashable, Iterable, Mapping
 from orchestrator.errors import ExecutorError
 from orchestrator.planning.plan import Plan
 from orchestrator.spec.trial import Trial
-from orchestrator.training.execute import Outcome
+from orchestrator.training.outcome import Outcome
 
 LOT_SECONDS = 1.0  # trials that are known to be short are handed out together, for about this long
 LARGEST_LOT = 64

@@ -7,15 +7,13 @@ all of them at once.
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, get_origin
+from dataclasses import dataclass, field
+from typing import Any
 
 from orchestrator.errors import InputError, nearest
-
-if TYPE_CHECKING:
-    from orchestrator.spec.method import Method
 
 RESERVED = ("method", "network", "tasks", "seed", "numerics")
 
@@ -48,14 +46,13 @@ class PointView:
             return labels[full]
         if any(label.startswith(full + ".") for label in labels):
             return PointView(self._point, full + ".")
-        method = self._point.values.get("method")
-        if (
-            not self._prefix
-            and method is not None
-            and name in (fields := method.__dataclass_fields__)
-        ):
-            return fields[name].default
+        if not self._prefix and name in self._defaults():
+            return self._defaults()[name]
         raise AttributeError(f"a cell has no {full!r}. {nearest(full, labels)}")
+
+    def _defaults(self) -> dict[str, Any]:
+        method = self._point.values.get("method")
+        return {f.name: f.default for f in dataclasses.fields(method)} if method else {}
 
     def get(self, name: str, default: Any = None) -> Any:
         """The value of an axis, or `default` where this cell has none (axes of a union may
@@ -100,36 +97,14 @@ class Grid:
             except AttributeError as error:
                 problems.append(f"where(reason={reason!r}): {error}")
         left_out = len(self.points) - len(kept)
-        return Grid(
-            tuple(kept),
-            tuple(problems),
-            (*self.dropped, *([Dropped(reason, left_out)] if left_out else [])),
-        )
+        dropped = (*self.dropped, Dropped(reason, left_out)) if left_out else self.dropped
+        return Grid(tuple(kept), tuple(problems), dropped)
 
     def together(self) -> Together:
         """All methods of this grid as one value of a setting:
         `Recombine.grid(of=networks.together())` measures them in one matrix.
         """
         return Together(self)
-
-    @staticmethod
-    def of_method(cls: type[Method], settings: Mapping[str, Any]) -> Grid:  # noqa: PLW0211 - cls is a method's class
-        """The product of a method's settings; `Method.grid` calls it."""
-        from orchestrator.spec.method import settings_of
-
-        kinds = settings_of(cls)
-        problems = [
-            f"{cls.name} has no setting {name!r}. {nearest(name, kinds)}"
-            for name in settings
-            if name not in kinds
-        ]
-        axes = [
-            _setting_axis(cls, name, value, kinds[name])
-            for name, value in settings.items()
-            if name in kinds
-        ]
-        grid = _product([Grid((Point({"method": cls}, {"method": cls.name}),)), *axes])
-        return replace(grid, problems=(*problems, *grid.problems))
 
 
 @dataclass(frozen=True)
@@ -143,14 +118,14 @@ def product(*grids: Grid, **axes: Any) -> Grid:
     """Every combination of the points of `grids` and the values of `axes`; the last varies
     fastest.
     """
-    return _product([*_checked(grids), *(_axis(name, value) for name, value in axes.items())])
+    return product_of([*_checked(grids), *(axis_grid(name, value) for name, value in axes.items())])
 
 
 def zipped(*grids: Grid, **axes: Any) -> Grid:
     """The first points of all together, then the second points, and so on; all must have equally
     many.
     """
-    parts = [*_checked(grids), *(_axis(name, value) for name, value in axes.items())]
+    parts = [*_checked(grids), *(axis_grid(name, value) for name, value in axes.items())]
     lengths = [len(p) for p in parts]
     problems = _gathered(parts)
     if len(set(lengths)) > 1:
@@ -173,7 +148,8 @@ def union(*grids: Grid) -> Grid:
     )
 
 
-def _product(parts: Sequence[Grid]) -> Grid:
+def product_of(parts: Sequence[Grid]) -> Grid:
+    """Every combination of the points of all parts; problems and dropped points are gathered."""
     problems = _gathered(parts)
     combos = list(itertools.product(*(p.points for p in parts)))
     points = tuple(_merge(combo, problems) for combo in combos)
@@ -207,7 +183,8 @@ def _gathered(parts: Sequence[Grid]) -> list[str]:
     return [problem for part in parts for problem in part.problems]
 
 
-def _axis(name: str, value: Any) -> Grid:
+def axis_grid(name: str, value: Any) -> Grid:
+    """The grid of one axis: a list or a range has several values, anything else is one."""
     if isinstance(value, Iterator | set | frozenset | dict):
         return Grid(
             problems=(f"{name}: write its values as a list or a range, got {type(value).__name__}",)
@@ -217,55 +194,3 @@ def _axis(name: str, value: Any) -> Grid:
         return Grid(problems=(f"{name}: the list of values is empty",))
     problems = [f"{name}: {v!r} is listed twice" for i, v in enumerate(values) if v in values[:i]]
     return Grid(tuple(Point({name: v}, {name: v}) for v in values), tuple(dict.fromkeys(problems)))
-
-
-def _setting_axis(cls: type[Method], name: str, value: Any, kind: Any) -> Grid:
-    """An axis of one setting, its values checked; a grid of methods becomes one axis with the inner
-    labels spread out.
-    """
-    from orchestrator.spec.canonical import coerce, is_method_type
-
-    if isinstance(value, Together):
-        each = _method_axis(name, value.grid, kind)
-        several = tuple(method for point in each.points for method in point.values[name])
-        return Grid(
-            (Point({name: several}, {name: f"{len(several)} methods"}),),
-            each.problems,
-            each.dropped,
-        )
-    if isinstance(value, Grid):
-        return _method_axis(name, value, kind)
-    raw = _axis(name, value)
-    points, problems = [], list(raw.problems)
-    for point in raw.points:
-        value = point.values[name]
-        try:
-            # One method may stand for a tuple of one: Recombine.grid(of=[FineTune(), ...]).
-            checked = coerce(
-                (value,) if get_origin(kind) is tuple and is_method_type(type(value)) else value,
-                kind,
-            )
-            points.append(Point({name: checked}, {name: checked}))
-        except ValueError as error:
-            problems.append(f"{cls.name}.{name}: {error}")
-    return Grid(tuple(points), tuple(problems))
-
-
-def _method_axis(name: str, grid: Grid, kind: Any) -> Grid:
-    points, problems = [], list(grid.problems)
-    for point in grid.points:
-        values = dict(point.values)
-        method = values.pop("method", None)
-        if method is None or set(values) & set(RESERVED):
-            problems.append(f"{name}: a grid given as a setting holds one method's settings only")
-            continue
-        try:
-            built = method(**values)
-        except InputError as error:
-            problems += error.problems or [error.summary]
-            continue
-        labels = {
-            f"{name}.{label}": v for label, v in point.labels.items() if label != "method"
-        } or {name: built}
-        points.append(Point({name: (built,) if get_origin(kind) is tuple else built}, labels))
-    return Grid(tuple(points), tuple(problems), grid.dropped)

@@ -9,17 +9,16 @@ from __future__ import annotations
 import dataclasses
 import keyword
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Self, dataclass_transform
 
-from orchestrator.errors import InputError, MethodError, nearest
+from orchestrator.errors import InputError, MethodError
 from orchestrator.spec.canonical import (
     coerce,
     is_network_type,
     show,
     to_json,
-    type_hints,
     unsupported,
 )
 from orchestrator.spec.declarations import (
@@ -33,36 +32,12 @@ from orchestrator.spec.declarations import (
     roles,
 )
 from orchestrator.spec.grid import RESERVED, Grid
+from orchestrator.spec.method_grid import method_grid
+from orchestrator.spec.settings import checked_names, settings_default, settings_of
 
 if TYPE_CHECKING:
     from orchestrator.spec.trial import Trial
     from orchestrator.training.run import Run
-
-__all__ = [
-    "Curve",
-    "Kept",
-    "MatrixSpec",
-    "Method",
-    "Metric",
-    "Plot",
-    "Resources",
-    "Roles",
-    "axis",
-    "canonical_method",
-    "checked_names",
-    "roles",
-    "settings_default",
-    "settings_of",
-]
-
-
-def axis(default: Any, *, over: Sequence[Any] = (), smoke: Any = MISSING, help: str = "") -> Any:
-    """One setting: its default, the values worth trying, a value that makes a run take seconds, and
-    what it means.
-    """
-    return dataclasses.field(
-        default=default, metadata={"over": tuple(over), "smoke": smoke, "help": help}
-    )
 
 
 @dataclass_transform(kw_only_default=True, frozen_default=True)
@@ -150,7 +125,7 @@ class Method(ABC, _Settings):
         """Points of this method: a list or range is an axis, a grid of methods is one too, anything
         else one value.
         """
-        return Grid.of_method(cls, settings)
+        return method_grid(cls, settings)
 
     @classmethod
     def smoke(cls) -> Self:
@@ -224,6 +199,12 @@ class Method(ABC, _Settings):
         return f"{self.name}({inner})" if inner else self.name
 
 
+def _identity_of(value: Any) -> Any:
+    if isinstance(value, Method) or is_network_type(type(value)):
+        return value.identity()
+    return [_identity_of(v) for v in value] if isinstance(value, tuple) else to_json(value)
+
+
 def canonical_method(method: Method) -> Method:
     """Canonical form of a method and of the methods among its settings, outermost first (the outer
     one may read the inner as written).
@@ -246,49 +227,6 @@ def _canonical_value(value: Any) -> Any:
     if isinstance(value, Method):
         return canonical_method(value)
     return tuple(_canonical_value(v) for v in value) if isinstance(value, tuple) else value
-
-
-def _identity_of(value: Any) -> Any:
-    if isinstance(value, Method) or is_network_type(type(value)):
-        return value.identity()
-    return [_identity_of(v) for v in value] if isinstance(value, tuple) else to_json(value)
-
-
-_HINTS: dict[type, dict[str, Any]] = {}
-_DEFAULTS: dict[tuple[type, str], Any] = {}
-
-
-def settings_of(cls: type) -> dict[str, Any]:
-    """Names and declared types of a method's settings. Cached: a plan of many cells asks for each
-    of them.
-    """
-    if cls not in _HINTS:
-        hints = type_hints(cls)
-        _HINTS[cls] = {f.name: hints[f.name] for f in dataclasses.fields(cls)}
-    return _HINTS[cls]
-
-
-def settings_default(cls: type, name: str) -> Any:
-    """The default of a setting in coerced form."""
-    if (cls, name) not in _DEFAULTS:
-        _DEFAULTS[cls, name] = coerce(
-            cls.__dataclass_fields__[name].default, settings_of(cls)[name]
-        )  # type: ignore[attr-defined]
-    return _DEFAULTS[cls, name]
-
-
-def checked_names(cls: type[Method], settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings, or an InputError naming each that the method does not have."""
-    unknown = [
-        f"{cls.name} has no setting {n!r}. {nearest(n, settings_of(cls))}"
-        for n in settings
-        if n not in settings_of(cls)
-    ]
-    if unknown:
-        raise (
-            InputError("unknown settings:", unknown) if len(unknown) > 1 else InputError(unknown[0])
-        )
-    return dict(settings)
 
 
 def _class_problems(cls: Any) -> Iterable[str]:

@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.errors import InputError, SweepError, nearest
+from orchestrator.spec.claim import Claim, check
 from orchestrator.spec.grid import RESERVED, Grid, Point
-from orchestrator.spec.method import Method, settings_of
+from orchestrator.spec.method import Method
+from orchestrator.spec.settings import settings_of
 from orchestrator.spec.task import Task
 from orchestrator.spec.trial import Cell, NetworkSpec, Trial
 
@@ -26,7 +28,7 @@ class Sweep:
     cells: Grid
     expect: int
     question: str | None = None
-    claims: Sequence[Any] = ()
+    claims: Sequence[Claim] = ()
     part_of: Sweep | None = None
 
     def __post_init__(self) -> None:
@@ -50,8 +52,6 @@ class Sweep:
                 [f"expect={len(self.cells)},"],
             )
         if self.claims and self.part_of is None:
-            from orchestrator.analysis.claims import check
-
             check(self.claims, list(self.trials()), self.axes)
 
     def trials(self) -> Iterator[Cell]:

@@ -17,9 +17,12 @@ from typing import Any, Literal
 
 from orchestrator.errors import DataError, InputError, nearest
 from orchestrator.spec.canonical import digest
-from orchestrator.spec.reading import IGNORED, Data, Part
+from orchestrator.spec.draws import Draw
 
 Shift = Literal["inverted", "permuted", "rotated", "noisy", "contrast"]
+
+Part = Literal["train", "validation", "test"]
+IGNORED = -100  # the label that cross entropy skips
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
@@ -301,6 +304,60 @@ class Task:
         because="paper protocol")`.
         """
         return Data(task=self, part=part, because=because)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Data:
+    """A part of a task as a fit reads it. Its batches carry `x` (float, normalised, [B, C, H, W]),
+    `y` (int64, [B]), and what is declared here.
+    """
+
+    task: Task
+    part: Part
+    draws: tuple[tuple[str, Draw], ...] = ()
+    labels: tuple[tuple[str, tuple[int, ...]], ...] = ()
+    crop: int = 0
+    flip: bool = False
+    order: str = ""
+    because: str = ""
+    chosen: tuple[int, int] | None = None
+
+    def few(self, count: int, *, seed: int | None) -> Data:
+        """Only `count` of the images, equally many of each label as far as they go, drawn by the
+        seed. Nested: the 10 are among the 20.
+        """
+        if count < 1:
+            raise InputError(f"{self.task.name}: few({count}) leaves no image")
+        return replace(self, chosen=(count, seed or 0))
+
+    def drawing(self, **draws: Draw) -> Data:
+        """Random numbers that the loss needs, one an image: `batch.rotation` for
+        `drawing(rotation=randint(4))`.
+        """
+        return replace(self, draws=(*self.draws, *draws.items()))
+
+    def labelled(self, **labels: Sequence[int]) -> Data:
+        """A second label made of the first: entry c is the new label of class c; `IGNORED` (-100)
+        leaves an image out of a cross entropy.
+        """
+        for name, mapping in labels.items():
+            if len(mapping) != self.task.num_classes:
+                raise InputError(
+                    f"labelled({name}=...): {len(mapping)} entries for the {self.task.num_classes} classes of {self.task.name}"
+                )
+        return replace(self, labels=(*self.labels, *((k, tuple(v)) for k, v in labels.items())))
+
+    def augmented(self, *, crop: int = 4, flip: bool = True) -> Data:
+        """Random shifts by up to `crop` pixels (zero padding) and random horizontal flips, on the
+        device.
+        """
+        return replace(self, crop=crop, flip=flip)
+
+    def ordered(self, name: str) -> Data:
+        """Name the stream of order, augmentation and draws: two data sets with equal names are read
+        in the same order.
+        """
+        return replace(self, order=name)
 
 
 def _check_classes(where: str, named: Sequence[int | str]) -> None:

@@ -15,10 +15,11 @@ from typing import Any
 
 import torch
 
-from orchestrator.planning.plan import resolve
+from orchestrator.data.resolve import resolve
 from orchestrator.spec.canonical import coerce
 from orchestrator.spec.datasets import digits
-from orchestrator.spec.method import Method, canonical_method, settings_default, settings_of
+from orchestrator.spec.method import Method, canonical_method
+from orchestrator.spec.settings import settings_default, settings_of
 from orchestrator.spec.trial import NetworkSpec, Trial
 from orchestrator.store.store import Store
 from orchestrator.training.execute import execute, run_with_needs

@@ -296,8 +296,8 @@ class Tracker:
         if not record["components"] and not record["needs"]:
             return
         from orchestrator.parts.component import (
-            ComponentRecord,
-        )  # brings torch: two seconds that runs without models can do without
+            ComponentRecord,  # brings torch: two seconds that runs without models can do without
+        )
 
         known, outputs = self.models.setdefault(record["key"], {}), list[LoggedModelOutput]()
         for component in (ComponentRecord(**c) for c in record["components"]):
@@ -331,9 +331,9 @@ class Tracker:
             (parts := Path(folder) / "parts").mkdir()
             from mlflow import pyfunc
 
-            from orchestrator import served
+            from orchestrator.tracking import pyfunc_model
 
-            served.write(
+            pyfunc_model.write(
                 parts, component, self.store.blob(component.blob), data, list(task.class_names)
             )
             needed = [

@@ -15,9 +15,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from orchestrator.analysis.results import short_names, shown
 from orchestrator.planning.plan import Plan
 from orchestrator.spec.canonical import digest, show
+from orchestrator.spec.labels import short_names, shown
 from orchestrator.spec.trial import Cell, Trial
 from orchestrator.store.store import Store
 

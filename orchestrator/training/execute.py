@@ -9,7 +9,6 @@ import platform
 import time
 import traceback
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -18,34 +17,17 @@ from typing import Any
 import torch
 
 from orchestrator.errors import CorruptError, Diverged, Infeasible, MethodError, StoreError
-from orchestrator.parts.result import Result, content_digest
+from orchestrator.parts.result import Result
 from orchestrator.spec.canonical import digest
-from orchestrator.spec.registry import sources_digest
 from orchestrator.spec.trial import Trial
+from orchestrator.store.code import sources_digest
+from orchestrator.store.content import content_digest
 from orchestrator.store.store import Store
 from orchestrator.training.checkpoints import Scratch
 from orchestrator.training.fit import CurvePoint, Fit, OnEpoch
 from orchestrator.training.observation import LONGEST_LOG, PeakMemory, Reporter, printed
+from orchestrator.training.outcome import Outcome, failure_record
 from orchestrator.training.run import Run
-
-FINAL = ("done", "diverged", "infeasible")  # outcomes that are results
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How a trial ended: `done`, `diverged`, `infeasible` (results, kept), `failed` (an exception)
-    or `lost` (the worker went away).
-    """
-
-    key: str
-    kind: str
-    seconds: float = 0.0
-    reason: str = ""
-    traceback: str = ""
-
-    @property
-    def is_result(self) -> bool:
-        return self.kind in FINAL
 
 
 def execute(
@@ -91,17 +73,6 @@ def execute(
         if any(line.strip() for line in lines):
             store.put_log(trial.key, "".join(lines)[-LONGEST_LOG:])
     return outcome
-
-
-def failure_record(trial: Trial, outcome: Outcome) -> dict[str, Any]:
-    """What the store remembers of a try that left no result."""
-    about = {
-        "reason": outcome.reason,
-        "traceback": outcome.traceback,
-        "time": time.time(),
-        "host": platform.node(),
-    }
-    return {"key": trial.key, "label": trial.label, **about, "trial": trial.to_json()}
 
 
 def _execute(

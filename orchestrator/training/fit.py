@@ -23,7 +23,8 @@ from orchestrator.data.batches import Batch, Feed
 from orchestrator.errors import Diverged, MethodError, nearest
 from orchestrator.parts.component import state_digest
 from orchestrator.spec.canonical import derive
-from orchestrator.spec.reading import Data, Noise
+from orchestrator.spec.draws import Noise
+from orchestrator.spec.task import Data
 from orchestrator.training.capture import refuse_captured
 from orchestrator.training.checkpoints import Scratch
 from orchestrator.training.optimisers import OptimizerOf, Parameters, Schedule, all_of

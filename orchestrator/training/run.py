@@ -5,9 +5,7 @@ and nothing of any one of them.
 from __future__ import annotations
 
 import math
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any, Literal, NoReturn, cast
 
 import torch
@@ -22,8 +20,8 @@ from orchestrator.parts.network import Network
 from orchestrator.parts.recombination import Scores, recombine
 from orchestrator.parts.result import Component, Result
 from orchestrator.spec.canonical import derive
-from orchestrator.spec.reading import Data, Noise
-from orchestrator.spec.task import Task, Tasks, relabel
+from orchestrator.spec.draws import Noise
+from orchestrator.spec.task import Data, Task, Tasks, relabel
 from orchestrator.spec.trial import NetworkSpec, Trial, locate
 from orchestrator.training.checkpoints import Scratch
 from orchestrator.training.fit import Fit, FitRequest, Loss, Nets, OnEpoch, Watch, fit
@@ -60,20 +58,6 @@ class Run:
         self._fitting = ""
         self._loop: Loop | None = None
         torch.manual_seed(derive(self.seed, "start"))
-
-    @staticmethod
-    def local(trial: Trial, *, device: str = "cpu", store: str | Path | None = None) -> Run:
-        """A run in this process, in a notebook or under a debugger: needs are executed first, into
-        `store` or a folder of its own.
-        """
-        from orchestrator.planning.plan import resolve
-        from orchestrator.store.store import Store
-        from orchestrator.training.execute import needs_of, run_with_needs
-
-        place = Store(store or tempfile.mkdtemp(prefix="spolia-local-"))
-        resolved = resolve(trial, place)
-        run_with_needs(resolved, place, device=device)
-        return Run(resolved, needs_of(resolved, place), device=device)
 
     # ------------------------------------------------------------------ what there is to work with
 

@@ -15,14 +15,10 @@ import pytest
 from ray._private.services import find_gcs_addresses
 from sample_methods import Count
 
-from orchestrator.errors import ExecutorError
-from orchestrator.executors import executor
+from orchestrator import ExecutorError, Store, Sweep, make_plan, product
+from orchestrator.executors.by_name import executor
 from orchestrator.executors.site import Site
-from orchestrator.planning.plan import make_plan
 from orchestrator.planning.queue import Queue
-from orchestrator.spec.grid import product
-from orchestrator.spec.sweep import Sweep
-from orchestrator.store.store import Store
 
 pytestmark = [pytest.mark.ray, pytest.mark.cluster]
 SAMPLES = Path(__file__).resolve().parents[1] / "samples"

@@ -19,19 +19,22 @@ from methods.moved_classifier import MovedClassifier
 from methods.networks import projected, resnet8, small_mobilenet, small_vgg
 from methods.pair_diagnostics import PairDiagnostics, Stitch
 from methods.recombine import Recombine
+from orchestrator import (
+    Network,
+    Result,
+    Results,
+    Run,
+    Store,
+    Sweep,
+    Trial,
+    digits,
+    in_order,
+    make_plan,
+    product,
+    resolve,
+)
 from orchestrator.analysis.plots import curves
-from orchestrator.analysis.results import Results
-from orchestrator.data.batches import in_order
-from orchestrator.parts.network import Network
-from orchestrator.parts.result import Result
-from orchestrator.planning.plan import make_plan, resolve
-from orchestrator.spec.datasets import digits
-from orchestrator.spec.grid import product
-from orchestrator.spec.sweep import Sweep
-from orchestrator.spec.trial import Trial
-from orchestrator.store.store import Store
 from orchestrator.training.execute import execute, needs_of, run_with_needs
-from orchestrator.training.run import Run
 
 CPU = torch.device("cpu")
 A, B = (

@@ -17,15 +17,10 @@ from methods._transforms import dihedral, rotate
 from methods.compatible_features import CompatibleFeatures
 from methods.networks import resnet8
 from methods.recombine import Recombine
-from orchestrator.analysis.results import Results
-from orchestrator.executors import Site, executor
-from orchestrator.planning.plan import make_plan, resolve
+from orchestrator import Results, Store, Sweep, Trial, digits, make_plan, product, resolve
+from orchestrator.executors import Site
+from orchestrator.executors.by_name import executor
 from orchestrator.planning.queue import Queue
-from orchestrator.spec.datasets import digits
-from orchestrator.spec.grid import product
-from orchestrator.spec.sweep import Sweep
-from orchestrator.spec.trial import Trial
-from orchestrator.store.store import Store
 from orchestrator.training.execute import execute, run_with_needs
 
 torch = pytest.importorskip("torch")
@@ -126,7 +121,7 @@ def record_of(method, tasks, tmp_path, network=None, split="stage2"):
     )
     run_with_needs(trial, store)
     assert execute(trial, store).kind == "done"
-    from orchestrator.parts.result import Result
+    from orchestrator import Result
 
     return Result(store, store.find(trial.key)), trial, store
 
@@ -153,7 +148,7 @@ def test_identical_weights_alone_leave_each_network_its_own_order(tmp_path):
 
 
 def start(tmp_path, **settings):
-    from orchestrator.training.run import Run
+    from orchestrator import Run
 
     method = CompatibleFeatures(**settings)
     run = Run(
@@ -215,7 +210,7 @@ def test_networks_of_several_trials_make_one_matrix(tmp_path):
     )
     run_with_needs(trial, store)
     assert execute(trial, store).kind == "done"
-    from orchestrator.parts.result import Result
+    from orchestrator import Result
 
     matrix = Result(store, store.find(trial.key)).matrix("accuracy_by_head")
     assert len(matrix.rows) == 8
@@ -282,7 +277,7 @@ def test_a_network_that_diverged_keeps_its_row_without_scores(tmp_path):
     run_with_needs(trial, store)
     assert [store.find(n.key)["outcome"] for n in trial.needs.values()] == ["done", "diverged"]
     assert execute(trial, store).kind == "done"
-    from orchestrator.parts.result import Result
+    from orchestrator import Result
 
     matrix = Result(store, store.find(trial.key)).matrix("accuracy_by_extractor")
     assert matrix.rows[2].endswith("(diverged)")

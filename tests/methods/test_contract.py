@@ -13,9 +13,8 @@ from sample_methods import TwoFits
 
 from methods.network_transplanting import NetworkTransplanting
 from methods.networks import resnet8
-from orchestrator.spec.method import Method
+from orchestrator import Method, Trial
 from orchestrator.spec.registry import discover
-from orchestrator.spec.trial import Trial
 from orchestrator.testing import MethodContract, smoke_trial
 
 

@@ -16,8 +16,8 @@ import pytest
 
 from methods import networks
 from orchestrator.spec.canonical import to_json
-from orchestrator.spec.method import settings_default
 from orchestrator.spec.registry import discover
+from orchestrator.spec.settings import settings_default
 
 FILE = Path(__file__).with_name("defaults.json")
 

@@ -15,13 +15,9 @@ from methods._ingredients import start
 from methods.compatible_features import CompatibleFeatures
 from methods.networks import projected, resnet8, resnet20, small_mobilenet, small_vgg
 from methods.recombine import Recombine
-from orchestrator.parts.result import Result
-from orchestrator.planning.plan import resolve
-from orchestrator.spec.datasets import digits
-from orchestrator.spec.trial import Trial, locate
-from orchestrator.store.store import Store
+from orchestrator import Result, Run, Store, Trial, digits, resolve
+from orchestrator.spec.trial import locate
 from orchestrator.training.execute import execute, needs_of, run_with_needs
-from orchestrator.training.run import Run
 
 A, B, C = (
     digits.classes(*range(8), *more).images(number, of=3).validation(0).named(name)

@@ -30,12 +30,10 @@ from methods.nettailor import PUBLISHED, NetTailor
 from methods.networks import cifar_resnet, resnet8, small_vgg, torchvision_network
 from methods.networks.resnet import ResNet
 from methods.tailored_tasks import TailoredTasks, shared, storage
+from orchestrator import Result, Store, Trial, digits, resolve
 from orchestrator.parts.component import state_digest
-from orchestrator.parts.result import Result, content_digest
-from orchestrator.planning.plan import resolve
-from orchestrator.spec.datasets import digits
-from orchestrator.spec.trial import Trial, locate
-from orchestrator.store.store import Store
+from orchestrator.spec.trial import locate
+from orchestrator.store.content import content_digest
 from orchestrator.training.execute import execute, run_with_needs
 
 MILLION, BILLION = 1e6, 1e9

@@ -20,12 +20,8 @@ from methods.network_transplanting import NetworkTransplanting
 from methods.networks import resnet8, small_fcn, small_vgg
 from methods.networks.fcn import PerPixel
 from methods.networks.vgg import SmallVGG
+from orchestrator import Result, Store, Trial, digits, pasted, resolve
 from orchestrator.parts.recombination import recombine
-from orchestrator.parts.result import Result
-from orchestrator.planning.plan import resolve
-from orchestrator.spec.datasets import digits, pasted
-from orchestrator.spec.trial import Trial
-from orchestrator.store.store import Store
 from orchestrator.training.execute import execute, run_with_needs
 
 BACKGROUND = (5, 6, 7, 8, 9)

@@ -15,9 +15,8 @@ from methods.networks import (
     small_vgg,
     torchvision_network,
 )
-from orchestrator.errors import CorruptError, InputError, MethodError
-from orchestrator.parts.component import Part, rebuild, state_bytes, state_digest
-from orchestrator.parts.network import Piece
+from orchestrator import CorruptError, InputError, MethodError, Part, Piece
+from orchestrator.parts.component import rebuild, state_bytes, state_digest
 from orchestrator.spec.trial import locate
 
 NETWORKS = {

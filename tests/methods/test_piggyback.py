@@ -21,16 +21,20 @@ from methods.networks.resnet import ResNet
 from methods.packnet import PackNet
 from methods.piggyback import Piggyback
 from methods.sequential_fine_tuning import SequentialFineTuning
-from orchestrator.errors import CorruptError, StoreError
+from orchestrator import (
+    CorruptError,
+    Parameters,
+    Result,
+    Run,
+    Store,
+    StoreError,
+    Trial,
+    digits,
+    resolve,
+)
 from orchestrator.parts.component import state_bytes, state_digest
-from orchestrator.parts.result import Result
-from orchestrator.planning.plan import resolve
-from orchestrator.spec.datasets import digits
-from orchestrator.spec.trial import Trial, locate
-from orchestrator.store.store import Store
+from orchestrator.spec.trial import locate
 from orchestrator.training.execute import execute, run_with_needs
-from orchestrator.training.optimisers import Parameters
-from orchestrator.training.run import Run
 
 SHORT = FineTune(epochs=1)
 QUICK = Piggyback(epochs=2, lr=1e-2, base=SHORT)

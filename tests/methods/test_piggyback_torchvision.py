@@ -14,10 +14,8 @@ from methods._masking import Masks, maskable
 from methods.fine_tune import FineTune
 from methods.networks import torchvision_network
 from methods.piggyback import Piggyback
-from orchestrator.parts.result import Result
-from orchestrator.planning.plan import resolve
-from orchestrator.spec.datasets import digits
-from orchestrator.spec.trial import Trial, locate
+from orchestrator import Result, Trial, digits, resolve
+from orchestrator.spec.trial import locate
 from orchestrator.training.execute import execute, run_with_needs
 
 PAPER = [

@@ -12,12 +12,18 @@ from torch import nn
 
 from methods.networks import torchvision_network
 from methods.networks.torchvision import NAMES
-from orchestrator.errors import DataError, InputError
-from orchestrator.parts.network import Network, network_spec
-from orchestrator.planning.plan import resolve
-from orchestrator.spec.datasets import digits
-from orchestrator.spec.trial import NetworkSpec, Trial, locate
-from orchestrator.training.run import Run
+from orchestrator import (
+    DataError,
+    InputError,
+    Network,
+    NetworkSpec,
+    Run,
+    Trial,
+    digits,
+    network_spec,
+    resolve,
+)
+from orchestrator.spec.trial import locate
 
 ASKED = ("resnet18", "resnet50", "vgg16", "mobilenet_v2", "densenet121")
 

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from sample_methods import Graded
 
+from orchestrator import Results, Sweep, make_plan, product
 from orchestrator.analysis.claims import verdicts
-from orchestrator.analysis.results import Results
-from orchestrator.planning.plan import make_plan
-from orchestrator.spec.grid import product
-from orchestrator.spec.sweep import Sweep
 from orchestrator.training.execute import execute
 
 

@@ -9,8 +9,7 @@ Departs from the paper: teacher and student are of one size; the hard labels are
 from torch.nn import functional as F
 
 from methods.fine_tune import FineTune
-from orchestrator.spec.method import Kept, Method, Metric, axis, roles
-from orchestrator.training.optimisers import one_cycle, sgd
+from orchestrator import Kept, Method, Metric, axis, one_cycle, roles, sgd
 
 
 class Distil(Method):

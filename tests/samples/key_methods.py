@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from typing import Literal
 
-from orchestrator.spec.method import Method, Metric, axis, roles
-from orchestrator.spec.task import DataRecord, Task
-from orchestrator.spec.trial import NetworkSpec, Trial
+from orchestrator import Method, Metric, NetworkSpec, Task, Trial, axis, roles
+from orchestrator.spec.task import DataRecord
 
 
 class Inner(Method):

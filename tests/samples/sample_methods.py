@@ -16,11 +16,20 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from orchestrator.parts.component import Part
-from orchestrator.spec.method import Kept, MatrixSpec, Method, Metric, Plot, Resources, axis, roles
-from orchestrator.spec.trial import Trial
-from orchestrator.training.optimisers import sgd
-from orchestrator.training.run import Run
+from orchestrator import (
+    Kept,
+    MatrixSpec,
+    Method,
+    Metric,
+    Part,
+    Plot,
+    Resources,
+    Run,
+    Trial,
+    axis,
+    roles,
+    sgd,
+)
 
 
 def note(folder: str, word: str) -> None:

@@ -5,7 +5,7 @@ Departs from the paper: there is none.
 
 from __future__ import annotations
 
-from orchestrator.spec.method import Method, Metric
+from orchestrator import Method, Metric
 
 
 class Count(Method):

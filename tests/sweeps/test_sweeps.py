@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.planning.plan import make_plan
-from orchestrator.spec.sweep import load_sweep
+from orchestrator import load_sweep, make_plan
 
 FILES = sorted((Path(__file__).parents[2] / "sweeps").glob("*.py"))
 

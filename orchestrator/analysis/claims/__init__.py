@@ -6,7 +6,6 @@ reproduced` need a 95 % interval (Student's t) on one side of the bar; whatever 
 straddles is `undecided`, and so is anything with fewer than two seeds.
 """
 
-from orchestrator.analysis.claims.claim import Claim, Verdict, check, verdicts
 from orchestrator.analysis.claims.comparisons import (
     AboveAll,
     Equal,
@@ -25,6 +24,7 @@ from orchestrator.analysis.claims.trends import (
     Unchanged,
     Varies,
 )
+from orchestrator.spec.claim import Claim, Verdict, check, verdicts
 
 __all__ = [
     "AboveAll",

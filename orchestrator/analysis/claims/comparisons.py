@@ -6,9 +6,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from orchestrator.analysis.claims.claim import Claim, Verdict
-from orchestrator.analysis.claims.seedwise import Labels, apart, at, best, by_seed, difference, text
+from orchestrator.analysis.claims.seedwise import apart, at, best, by_seed, difference, text
 from orchestrator.analysis.results import Results, estimate
+from orchestrator.spec.claim import Claim, Labels, Verdict
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from orchestrator.analysis.results import Estimate, Results, estimate, shown
+from orchestrator.analysis.results import Estimate, Results, estimate
 from orchestrator.parts.result import Result
+from orchestrator.spec.claim import Labels, several
+from orchestrator.spec.labels import shown
 from orchestrator.spec.trial import Cell
-
-Labels = Mapping[str, str | tuple[str, ...]]
-"""Values as tables show them, by axis; and by what a metric is logged by, such as `task`. Of
-several values, all count and are averaged.
-"""
 
 
 def full_name(results: Results, axis: str) -> str:
@@ -119,8 +116,3 @@ def text(labels: Labels) -> str:
 def at(labels: Labels) -> str:
     """` at axis=value`, or nothing where all cells are meant."""
     return f" at {said}" if (said := text(labels)) else ""
-
-
-def several(value: str | tuple[str, ...]) -> tuple[str, ...]:
-    """One value or several as several."""
-    return value if isinstance(value, tuple) else (value,)

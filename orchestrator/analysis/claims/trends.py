@@ -10,9 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from orchestrator.analysis.claims.claim import Claim, Verdict
 from orchestrator.analysis.claims.seedwise import (
-    Labels,
     at,
     by_seed,
     full_name,
@@ -20,7 +18,9 @@ from orchestrator.analysis.claims.seedwise import (
     text,
     values_of,
 )
-from orchestrator.analysis.results import Results, estimate, shown
+from orchestrator.analysis.results import Results, estimate
+from orchestrator.spec.claim import Claim, Labels, Verdict
+from orchestrator.spec.labels import shown
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,12 +7,8 @@ import json
 import pytest
 from sample_methods import Noisy
 
-from orchestrator.analysis.claims import DependsOn, Equal, Higher, Ranked, Within, verdicts
-from orchestrator.analysis.results import Results
-from orchestrator.errors import SweepError
-from orchestrator.planning.plan import make_plan
-from orchestrator.spec.grid import product
-from orchestrator.spec.sweep import Sweep
+from orchestrator import Results, Sweep, SweepError, claims, make_plan, product
+from orchestrator.analysis.claims import verdicts
 from orchestrator.training.execute import execute
 
 LOW, HIGH = {"level": "0"}, {"level": "1"}
@@ -30,8 +26,8 @@ def decided(store, *claims, seeds=4, levels=(0.0, 0.05, 1.0), ran=None):
 def test_a_clear_difference_is_decided_either_way(store):
     first, second = decided(
         store,
-        Higher(metric="score", where=HIGH, than=LOW, paper="C1"),
-        Higher(metric="score", where=LOW, than=HIGH),
+        claims.Higher(metric="score", where=HIGH, than=LOW, paper="C1"),
+        claims.Higher(metric="score", where=LOW, than=HIGH),
     )
     assert (first.paper, first.verdict, first.n) == ("C1", "reproduced", 4)
     assert second.verdict == "not reproduced"
@@ -41,19 +37,21 @@ def test_a_clear_difference_is_decided_either_way(store):
 
 def test_a_difference_is_paired_by_seed(store):
     """The seeds differ by far more than the levels do; unpaired, nothing could be seen."""
-    (found,) = decided(store, Higher(metric="score", where={"level": "0.05"}, than=LOW))
+    (found,) = decided(store, claims.Higher(metric="score", where={"level": "0.05"}, than=LOW))
     assert found.verdict == "reproduced"
 
 
 def test_a_bar_that_the_interval_straddles_is_undecided(store):
-    (found,) = decided(store, Higher(metric="score", where=HIGH, than=LOW, by=1.0))
+    (found,) = decided(store, claims.Higher(metric="score", where=HIGH, than=LOW, by=1.0))
     assert found.verdict == "undecided"
 
 
 def test_what_both_sides_share_is_said_once(store):
     (found,) = decided(
         store,
-        Higher(metric="score", where={"level": "1", "seed": "0"}, than={"level": "0", "seed": "0"}),
+        claims.Higher(
+            metric="score", where={"level": "1", "seed": "0"}, than={"level": "0", "seed": "0"}
+        ),
     )
     assert found.claim == "seed=0: score is higher at level=1 than at level=0"
 
@@ -61,8 +59,8 @@ def test_what_both_sides_share_is_said_once(store):
 def test_equality_is_a_claim_of_its_own(store):
     close, far = decided(
         store,
-        Equal(metric="score", where={"level": "0.05"}, than=LOW, within=0.2),
-        Equal(metric="score", where=HIGH, than=LOW, within=0.2),
+        claims.Equal(metric="score", where={"level": "0.05"}, than=LOW, within=0.2),
+        claims.Equal(metric="score", where=HIGH, than=LOW, within=0.2),
     )
     assert (close.verdict, far.verdict) == ("reproduced", "not reproduced")
 
@@ -70,9 +68,9 @@ def test_equality_is_a_claim_of_its_own(store):
 def test_a_level_is_held_against_bars(store):
     within, outside, straddled = decided(
         store,
-        Within(metric="score", where=HIGH, above=-1000, below=1000),
-        Within(metric="score", where=HIGH, above=1000, paper="N2"),
-        Within(metric="score", where=HIGH, below=15),
+        claims.Within(metric="score", where=HIGH, above=-1000, below=1000),
+        claims.Within(metric="score", where=HIGH, above=1000, paper="N2"),
+        claims.Within(metric="score", where=HIGH, below=15),
     )
     assert (within.verdict, within.n, outside.verdict, straddled.verdict) == (
         "reproduced",
@@ -86,35 +84,35 @@ def test_a_level_is_held_against_bars(store):
 def test_a_ranking_is_taken_within_each_seed(store):
     rises, falls = decided(
         store,
-        Ranked(axis="level", metric="score", rho=0.8),
-        Ranked(axis="level", metric="score", rho=-0.8),
+        claims.Ranked(axis="level", metric="score", rho=0.8),
+        claims.Ranked(axis="level", metric="score", rho=-0.8),
     )
     assert (rises.verdict, rises.n, falls.verdict) == ("reproduced", 4, "not reproduced")
     assert rises.claim == "score rises with level"
     assert falls.claim == "score falls with level"
-    (few,) = decided(store, Ranked(axis="level", metric="score", rho=0.8), levels=(0.0, 1.0))
+    (few,) = decided(store, claims.Ranked(axis="level", metric="score", rho=0.8), levels=(0.0, 1.0))
     assert (few.verdict, "too few" in few.evidence) == ("undecided", True)
 
 
 def test_dependence_on_an_axis_is_found_and_its_absence_is_not_claimed(store):
-    (found,) = decided(store, DependsOn(axis="level", metric="score"))
+    (found,) = decided(store, claims.DependsOn(axis="level", metric="score"))
     assert (found.verdict, found.n) == ("reproduced", 4)
-    (few,) = decided(store, DependsOn(axis="level", metric="score"), levels=(0.0, 1.0))
+    (few,) = decided(store, claims.DependsOn(axis="level", metric="score"), levels=(0.0, 1.0))
     assert (few.verdict, "too few" in few.evidence) == ("undecided", True)
 
 
 def test_with_one_seed_or_nothing_done_nothing_is_decided(store):
-    (found,) = decided(store, Higher(metric="score", where=HIGH, than=LOW), seeds=1)
+    (found,) = decided(store, claims.Higher(metric="score", where=HIGH, than=LOW), seeds=1)
     assert (found.verdict, found.n) == ("undecided", 1)
 
 
 def test_nothing_finished_decides_nothing(store):
-    (found,) = decided(store, Higher(metric="score", where=HIGH, than=LOW), ran=0)
+    (found,) = decided(store, claims.Higher(metric="score", where=HIGH, than=LOW), ran=0)
     assert (found.verdict, found.n) == ("undecided", 0)
 
 
 def test_names_and_values_of_claims_are_checked_with_the_sweep(store):
-    wrong = (Higher(metric="scor", where={"levle": "1"}, than={"level": "2"}, paper="C9"),)
+    wrong = (claims.Higher(metric="scor", where={"levle": "1"}, than={"level": "2"}, paper="C9"),)
     with pytest.raises(SweepError) as caught:
         decided(store, *wrong)
     text = str(caught.value)
@@ -126,7 +124,7 @@ def test_names_and_values_of_claims_are_checked_with_the_sweep(store):
 def test_verdicts_are_printed_and_in_the_json(spolia, sweep_file):
     file = sweep_file(
         "product(Noisy.grid(level=[0.0, 1.0]), seed=range(3)), "
-        "claims=[Higher(metric='score', where={'level': '1'}, than={'level': '0'}, paper='C1')]",
+        "claims=[claims.Higher(metric='score', where={'level': '1'}, than={'level': '0'}, paper='C1')]",
         6,
         before="from orchestrator.analysis.claims import Higher",
     )

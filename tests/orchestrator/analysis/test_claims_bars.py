@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 from deciding import decided
 
-from orchestrator.analysis.claims import AboveAll, Keeps, NoWorse, Spread
-from orchestrator.errors import SweepError
+from orchestrator import SweepError, claims
 
 KINDS = ["floor", "middle", "ceiling"]
 FLOOR, MIDDLE, CEILING = ({"kind": kind, "part": "a"} for kind in KINDS)
@@ -18,7 +17,7 @@ def test_no_worse_allows_a_little_and_rules_out_much(store):
     kept, worse, unsure = decided(
         store,
         *(
-            NoWorse(metric="score", where=MIDDLE, than=CEILING, by=by, never=never)
+            claims.NoWorse(metric="score", where=MIDDLE, than=CEILING, by=by, never=never)
             for by, never in bars
         ),
         kind=KINDS,
@@ -35,7 +34,7 @@ def test_no_worse_allows_a_little_and_rules_out_much(store):
 def test_a_share_is_kept_or_not(store):
     """Quality is -0.5 at a rate of 1.5 and -1 at a rate of 1, whatever the seed."""
     claims = [
-        Keeps(metric="quality", where={"rate": "1.5"}, of={"rate": "1"}, share=share)
+        claims.Keeps(metric="quality", where={"rate": "1.5"}, of={"rate": "1"}, share=share)
         for share in (0.8, 0.3)
     ]
     kept, lost = decided(store, *claims, rate=[1.0, 1.5])
@@ -45,13 +44,13 @@ def test_a_share_is_kept_or_not(store):
 
 
 def test_one_seed_shows_nothing(store):
-    claim = Keeps(metric="quality", where={"rate": "1.5"}, of={"rate": "1"}, share=0.8)
+    claim = claims.Keeps(metric="quality", where={"rate": "1.5"}, of={"rate": "1"}, share=0.8)
     assert decided(store, claim, seeds=1, rate=[1.0, 1.5])[0].verdict == "undecided"
 
 
 def test_above_all_needs_every_one(store):
     highest, second = (
-        AboveAll(metric="score", where=one, than=others)
+        claims.AboveAll(metric="score", where=one, than=others)
         for one, others in ((CEILING, (MIDDLE, FLOOR)), (MIDDLE, (CEILING, FLOOR)))
     )
     both, one = decided(store, highest, second, kind=KINDS)
@@ -69,7 +68,7 @@ def test_a_spread_is_between_the_highest_and_the_lowest_mean(store):
     wide, narrow = decided(
         store,
         *(
-            Spread(metric="score", axis="kind", above=above, where={"part": "a"})
+            claims.Spread(metric="score", axis="kind", above=above, where={"part": "a"})
             for above in (0.9, 1.1)
         ),
         kind=KINDS,
@@ -80,14 +79,18 @@ def test_a_spread_is_between_the_highest_and_the_lowest_mean(store):
 
 
 def test_a_spread_over_what_is_done_of_one_value_is_none(store):
-    (found,) = decided(store, Spread(metric="score", axis="kind", above=0.1), ran=4, kind=KINDS)
+    (found,) = decided(
+        store, claims.Spread(metric="score", axis="kind", above=0.1), ran=4, kind=KINDS
+    )
     assert (found.verdict, found.evidence) == ("undecided", "nothing to compare yet")
 
 
 def test_an_axis_or_value_that_the_sweep_lacks_is_told(store):
     with pytest.raises(SweepError, match=r"the sweep has no axis 'knd'\. Did you mean 'kind'\?"):
-        decided(store, Spread(metric="score", axis="knd", above=0.1), kind=KINDS)
+        decided(store, claims.Spread(metric="score", axis="knd", above=0.1), kind=KINDS)
     with pytest.raises(SweepError, match=r"kind is never 'celing'\. Did you mean 'ceiling'\?"):
         decided(
-            store, AboveAll(metric="score", where=FLOOR, than=({"kind": "celing"},)), kind=KINDS
+            store,
+            claims.AboveAll(metric="score", where=FLOOR, than=({"kind": "celing"},)),
+            kind=KINDS,
         )

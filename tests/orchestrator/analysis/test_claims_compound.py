@@ -8,21 +8,8 @@ import pytest
 from deciding import decided
 from sample_methods import Graded
 
-from orchestrator.analysis.claims import (
-    GainHigher,
-    Higher,
-    Recovered,
-    Related,
-    Unchanged,
-    Varies,
-    Within,
-    verdicts,
-)
-from orchestrator.analysis.results import Results
-from orchestrator.errors import SweepError
-from orchestrator.planning.plan import make_plan
-from orchestrator.spec.grid import product, union
-from orchestrator.spec.sweep import Sweep
+from orchestrator import Results, Sweep, SweepError, claims, make_plan, product, union
+from orchestrator.analysis.claims import verdicts
 from orchestrator.training.execute import execute
 
 KINDS = ("floor", "middle", "ceiling")
@@ -33,7 +20,10 @@ A, B = {"part": "a"}, {"part": "b"}
 def test_a_claim_may_speak_of_one_label_of_a_metric(store):
     on_a, on_b, both = decided(
         store,
-        *(Higher(metric="score", where=CEILING | part, than=FLOOR | part) for part in (A, B, {})),
+        *(
+            claims.Higher(metric="score", where=CEILING | part, than=FLOOR | part)
+            for part in (A, B, {})
+        ),
         kind=list(KINDS),
     )
     assert (on_a.verdict, on_a.evidence) == ("reproduced", "difference 1.000 ±0.000")
@@ -43,16 +33,16 @@ def test_a_claim_may_speak_of_one_label_of_a_metric(store):
 
 def test_a_label_that_the_metric_lacks_is_no_axis(store):
     with pytest.raises(SweepError, match=r"the sweep has no axis 'prat'\. Did you mean 'part'\?"):
-        decided(store, Within(metric="score", where={"prat": "a"}, above=0.0))
+        decided(store, claims.Within(metric="score", where={"prat": "a"}, above=0.0))
     with pytest.raises(SweepError, match="the sweep has no axis 'part'"):
-        decided(store, Within(metric="quality", where=A, above=0.0))
+        decided(store, claims.Within(metric="quality", where=A, above=0.0))
 
 
 def test_each_side_may_be_taken_at_its_best_by_another_metric(store):
     plain, chosen = decided(
         store,
         *(
-            Higher(metric="score", where=CEILING | A, than=FLOOR | A, choose=by)
+            claims.Higher(metric="score", where=CEILING | A, than=FLOOR | A, choose=by)
             for by in ("", "quality")
         ),
         kind=["floor", "ceiling"],
@@ -62,12 +52,14 @@ def test_each_side_may_be_taken_at_its_best_by_another_metric(store):
     assert chosen.evidence == "difference 1.000 ±0.000 (rate=2 against rate=2)"
     assert chosen.claim.endswith("each at its best quality")
     with pytest.raises(SweepError, match="no method here has a metric 'qualty'"):
-        decided(store, Higher(metric="score", where=A, than=B, choose="qualty"))
+        decided(store, claims.Higher(metric="score", where=A, than=B, choose="qualty"))
 
 
 def test_a_negative_bar_says_how_much_lower_is_allowed(store):
     (found,) = decided(
-        store, Higher(metric="score", where=MIDDLE | A, than=CEILING | A, by=-0.3), kind=list(KINDS)
+        store,
+        claims.Higher(metric="score", where=MIDDLE | A, than=CEILING | A, by=-0.3),
+        kind=list(KINDS),
     )
     assert (found.verdict, found.claim) == (
         "reproduced",
@@ -83,7 +75,7 @@ def test_what_cells_are_to_lack_is_not_said(store):
         question="?",
         cells=cells,
         expect=len(cells),
-        claims=[Higher(metric="score", where=first | A, than=second | A)],
+        claims=[claims.Higher(metric="score", where=first | A, than=second | A)],
     )
     for trial in make_plan("asked", sweep, store).todo:
         execute(trial, store)
@@ -97,7 +89,7 @@ def test_values_of_an_axis_may_make_pairs_as_seeds_do(store):
     averaged, paired = decided(
         store,
         *(
-            Higher(metric="score", where=CEILING | A, than=FLOOR | A, pairs=pairs)
+            claims.Higher(metric="score", where=CEILING | A, than=FLOOR | A, pairs=pairs)
             for pairs in ((), ("order",))
         ),
         kind=["floor", "ceiling"],
@@ -109,7 +101,7 @@ def test_values_of_an_axis_may_make_pairs_as_seeds_do(store):
     with pytest.raises(SweepError, match=r"the sweep has no axis 'ordre'\. Did you mean 'order'"):
         decided(
             store,
-            Higher(metric="score", where=CEILING, than=FLOOR, pairs=("ordre",)),
+            claims.Higher(metric="score", where=CEILING, than=FLOOR, pairs=("ordre",)),
             kind=["floor", "ceiling"],
             order=[0, 1],
         )
@@ -117,7 +109,7 @@ def test_values_of_an_axis_may_make_pairs_as_seeds_do(store):
 
 def test_gains_are_compared_within_seeds(store):
     more, less = (
-        GainHigher(
+        claims.GainHigher(
             metric="score",
             gain=CEILING | A,
             without=FLOOR | A,
@@ -133,7 +125,7 @@ def test_gains_are_compared_within_seeds(store):
 
 def test_the_share_of_a_distance_that_is_covered(store):
     def share(above, at):
-        return Recovered(
+        return claims.Recovered(
             metric="score", where=MIDDLE, floor=FLOOR, ceiling=CEILING, above=above, at=at
         )
 
@@ -148,7 +140,7 @@ def test_the_share_of_a_distance_that_is_covered(store):
 
 def test_two_metrics_go_with_or_against_each_other_along_an_axis(store):
     def related(how, **more):
-        return Related(
+        return claims.Related(
             metric="score",
             axis="order",
             where=MIDDLE | B,
@@ -174,10 +166,10 @@ def test_two_metrics_go_with_or_against_each_other_along_an_axis(store):
 def test_what_varies_and_what_stays_the_same_to_the_last_bit(store):
     varies, still, unchanged, changed = decided(
         store,
-        Varies(metric="score", axis="order", where=FLOOR | B, above=1.0),
-        Varies(metric="score", axis="order", where=FLOOR | A),
-        Unchanged(metric="score", axis="order", where=FLOOR | A),
-        Unchanged(metric="score", axis="order", where=FLOOR),
+        claims.Varies(metric="score", axis="order", where=FLOOR | B, above=1.0),
+        claims.Varies(metric="score", axis="order", where=FLOOR | A),
+        claims.Unchanged(metric="score", axis="order", where=FLOOR | A),
+        claims.Unchanged(metric="score", axis="order", where=FLOOR),
         kind=["floor", "middle"],
         order=[0, 1, 2],
     )
@@ -190,8 +182,8 @@ def test_what_varies_and_what_stays_the_same_to_the_last_bit(store):
 def test_a_claim_about_all_cells_names_none(store):
     everywhere, whatever = decided(
         store,
-        Within(metric="quality", where={}, above=-5.0),
-        Unchanged(metric="quality", axis="order"),
+        claims.Within(metric="quality", where={}, above=-5.0),
+        claims.Unchanged(metric="quality", axis="order"),
         order=[0, 1],
     )
     assert (everywhere.claim, whatever.claim) == (
@@ -202,8 +194,8 @@ def test_a_claim_about_all_cells_names_none(store):
 
 def test_with_nothing_along_the_axis_nothing_is_decided(store):
     for claim in (
-        Varies(metric="score", axis="order", where=A),
-        Unchanged(metric="score", axis="order", where=A),
+        claims.Varies(metric="score", axis="order", where=A),
+        claims.Unchanged(metric="score", axis="order", where=A),
     ):
         (found,) = decided(store, claim, order=[0, 1], ran=1)
         assert found.verdict == "undecided"

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from sample_methods import Count, Tabled
 
+from orchestrator import Results, Sweep, make_plan, product, union
 from orchestrator.analysis.matrix_pictures import others, overview, panels
-from orchestrator.analysis.results import Results
-from orchestrator.planning.plan import make_plan
-from orchestrator.spec.grid import product, union
-from orchestrator.spec.sweep import Sweep
 from orchestrator.training.execute import execute
 
 

@@ -9,10 +9,8 @@ import pytest
 from sample_methods import Priced
 
 from methods.recombine import Recombine
+from orchestrator import Results, load_sweep, make_plan
 from orchestrator.analysis.plots import series
-from orchestrator.analysis.results import Results
-from orchestrator.planning.plan import make_plan
-from orchestrator.spec.sweep import load_sweep
 from orchestrator.tracking.writer import _cell_run
 from orchestrator.training.execute import execute
 

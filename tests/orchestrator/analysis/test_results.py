@@ -8,13 +8,11 @@ import numpy as np
 import pytest
 from sample_methods import Count
 
+from orchestrator import Matrix, MethodError, Results, Sweep, make_plan, product, union
 from orchestrator.analysis.figures import heat_map
-from orchestrator.analysis.results import Results, estimate, short_names
-from orchestrator.errors import MethodError
-from orchestrator.parts.matrix import Matrix, make_matrix
-from orchestrator.planning.plan import make_plan
-from orchestrator.spec.grid import product, union
-from orchestrator.spec.sweep import Sweep
+from orchestrator.analysis.results import estimate
+from orchestrator.parts.matrix import make_matrix
+from orchestrator.spec.labels import short_names
 from orchestrator.training.execute import execute
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from orchestrator.store.store import Store
+from orchestrator import Store
 
 QUICK = ("--executor", "inline", "--tracking", "none")
 

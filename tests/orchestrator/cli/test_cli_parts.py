@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.store.store import Store
+from orchestrator import Store
 
 QUICK = ("--executor", "inline", "--tracking", "none")
 DIGITS = "network=resnet8(width=4), tasks=digits.classes(0, 1).images(limit=40), seed=0"
@@ -112,7 +112,7 @@ def moving_code(tmp_path, monkeypatch):
             f"    def train(self, run):\n        run.log(x=run.need('base').metric('x') + 1)\n{more}"
         )
         sys.modules.pop("moving", None)
-        from orchestrator.spec.registry import sources_digest
+        from orchestrator.store.code import sources_digest
 
         sources_digest.cache_clear()
 

@@ -8,12 +8,11 @@ import pytest
 from rich.console import Console
 from sample_methods import Count
 
-from orchestrator.cli.progress import Progress, duration
-from orchestrator.planning.plan import make_plan
+from orchestrator import Sweep, make_plan, product
+from orchestrator.cli.progress import Progress
 from orchestrator.planning.queue import Queue
-from orchestrator.spec.grid import product
-from orchestrator.spec.sweep import Sweep
-from orchestrator.training.execute import Outcome
+from orchestrator.spec.wording import duration
+from orchestrator.training.outcome import Outcome
 
 
 def shown(store, *, terminal, kinds):

@@ -8,13 +8,19 @@ import torch
 
 from methods.fine_tune import FineTune
 from methods.networks import small_fcn
+from orchestrator import (
+    DataError,
+    InputError,
+    Result,
+    Store,
+    Trial,
+    digits,
+    parquet,
+    pasted,
+    resolve,
+)
 from orchestrator.data import batches, sources
-from orchestrator.errors import DataError, InputError
-from orchestrator.parts.result import Result
-from orchestrator.planning.plan import resolve, resolve_task
-from orchestrator.spec.datasets import digits, parquet, pasted
-from orchestrator.spec.trial import Trial
-from orchestrator.store.store import Store
+from orchestrator.data.resolve import resolve_task
 from orchestrator.training.execute import execute
 
 CPU = torch.device("cpu")

@@ -17,12 +17,19 @@ import pytest
 import torch
 from PIL import Image
 
+from orchestrator import (
+    DataError,
+    InputError,
+    digits,
+    image_folder,
+    noise,
+    normal,
+    parquet,
+    randint,
+)
 from orchestrator.data import batches, sources
 from orchestrator.data.changes import changed
-from orchestrator.errors import DataError, InputError
-from orchestrator.planning.plan import resolve_task
-from orchestrator.spec.datasets import digits, image_folder, parquet
-from orchestrator.spec.reading import noise, normal, randint
+from orchestrator.data.resolve import resolve_task
 
 CPU = torch.device("cpu")
 

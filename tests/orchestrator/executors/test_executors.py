@@ -13,14 +13,10 @@ import pytest
 from sample_methods import After, AfterAnything, Count, Faulty, Greedy, KillsItsWorker
 
 from methods.networks import resnet8
-from orchestrator.errors import InputError
-from orchestrator.executors import NAMES, executor
+from orchestrator import InputError, Sweep, digits, make_plan, product, union
+from orchestrator.executors.by_name import NAMES, executor
 from orchestrator.executors.site import Site
-from orchestrator.planning.plan import make_plan
 from orchestrator.planning.queue import Queue
-from orchestrator.spec.datasets import digits
-from orchestrator.spec.grid import product, union
-from orchestrator.spec.sweep import Sweep
 from orchestrator.testing import fingerprint
 
 TASK = digits.classes(0, 1, 2).images(limit=60)
@@ -156,7 +152,7 @@ def test_a_finished_sweep_runs_nothing(drain):
 
 def test_all_executors_give_the_same_bits(local_ray, tmp_path):
     from methods.compatible_features import CompatibleFeatures
-    from orchestrator.store.store import Store
+    from orchestrator import Store
 
     found = []
     for name in NAMES:

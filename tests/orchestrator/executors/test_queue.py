@@ -6,11 +6,9 @@ from __future__ import annotations
 
 from sample_methods import Count
 
-from orchestrator.planning.plan import make_plan
+from orchestrator import Sweep, make_plan, product
 from orchestrator.planning.queue import LARGEST_LOT, Queue
-from orchestrator.spec.grid import product
-from orchestrator.spec.sweep import Sweep
-from orchestrator.training.execute import Outcome
+from orchestrator.training.outcome import Outcome
 
 
 def queue_of(store, seeds, **settings):

@@ -7,9 +7,8 @@ from pathlib import Path
 import pytest
 from sample_methods import Count, Greedy
 
-from orchestrator.errors import InputError
+from orchestrator import InputError, Trial
 from orchestrator.executors.site import Shapes, Site, find_site, read_site
-from orchestrator.spec.trial import Trial
 
 
 def write(folder, text):

@@ -11,15 +11,12 @@ from rich.console import Console
 from sample_methods import After, Count
 
 from methods.networks import resnet8
+from orchestrator import Sweep, digits, make_plan, product
 from orchestrator.cli.progress import Progress
 from orchestrator.executors.worker import Hand, Orders
-from orchestrator.planning.plan import make_plan
 from orchestrator.planning.queue import Queue
-from orchestrator.spec.datasets import digits
-from orchestrator.spec.grid import product
-from orchestrator.spec.registry import sources_digest
-from orchestrator.spec.sweep import Sweep
-from orchestrator.training.execute import Outcome
+from orchestrator.store.code import sources_digest
+from orchestrator.training.outcome import Outcome
 
 
 @pytest.fixture

@@ -10,10 +10,7 @@ import torch
 from methods.compatible_features import CompatibleFeatures
 from methods.fine_tune import FineTune
 from methods.networks import resnet8
-from orchestrator.parts.result import Result
-from orchestrator.planning.plan import resolve
-from orchestrator.spec.datasets import digits
-from orchestrator.spec.trial import Trial
+from orchestrator import Result, Trial, digits, resolve
 from orchestrator.training.execute import execute
 
 TASKS = tuple(
@@ -98,8 +95,7 @@ def test_a_trial_without_a_result_has_nothing_to_export(store, spolia):
 
 
 def test_a_part_that_needs_another_says_so_where_it_cannot_be_joined():
-    from orchestrator.errors import MethodError
-    from orchestrator.parts.component import Part
+    from orchestrator import MethodError, Part
 
     with pytest.raises(
         MethodError, match="Part does not say how it is joined with Part: define joined"

@@ -8,13 +8,8 @@ import torch
 
 from methods.fine_tune import FineTune
 from methods.networks import resnet8, small_vgg
-from orchestrator.data.batches import in_order
+from orchestrator import Run, Store, Trial, digits, in_order, resolve
 from orchestrator.parts.recombination import recombine
-from orchestrator.planning.plan import resolve
-from orchestrator.spec.datasets import digits
-from orchestrator.spec.trial import Trial
-from orchestrator.store.store import Store
-from orchestrator.training.run import Run
 
 CPU = torch.device("cpu")
 
@@ -26,7 +21,7 @@ def trained(tmp_path, network, tasks, epochs=3):
     nets = []
     for task in run.tasks:
         nets.append(run.network(task.name, task))
-        from orchestrator.training.optimisers import sgd
+        from orchestrator import sgd
 
         run.fit(
             task.name,
@@ -212,7 +207,7 @@ def test_a_pair_without_a_score_says_why(tmp_path):
 
 def test_where_labels_are_masks_pixels_count(tmp_path, monkeypatch, shared_data):
     from methods.networks import small_fcn
-    from orchestrator.spec.datasets import pasted, torchvision_set
+    from orchestrator import pasted, torchvision_set
 
     monkeypatch.setenv("SPOLIA_DATA", str(shared_data))
     whole = pasted(torchvision_set("FashionMNIST"))

@@ -9,14 +9,21 @@ from methods.compatible_features import CompatibleFeatures
 from methods.fine_tune import FineTune
 from methods.networks import resnet8
 from methods.recombine import Recombine
-from orchestrator.errors import DataError, ExecutorError, PlanError
-from orchestrator.planning.plan import make_plan, resolve
+from orchestrator import (
+    DataError,
+    ExecutorError,
+    PlanError,
+    Sweep,
+    Trial,
+    digits,
+    make_plan,
+    product,
+    resolve,
+    union,
+)
 from orchestrator.planning.queue import Queue
-from orchestrator.spec.datasets import digits
-from orchestrator.spec.grid import product, union
-from orchestrator.spec.sweep import Sweep
-from orchestrator.spec.trial import Trial
-from orchestrator.training.execute import Outcome, execute
+from orchestrator.training.execute import execute
+from orchestrator.training.outcome import Outcome
 
 
 def planned(cells, store, expect=None):
@@ -120,7 +127,7 @@ def test_every_reason_is_told_with_its_count(store):
 
 
 def test_an_unknown_data_set_is_named(store):
-    from orchestrator.spec.task import Task
+    from orchestrator import Task
 
     with pytest.raises(DataError, match="no data set is called 'digit'"):
         resolve(
@@ -139,7 +146,7 @@ def test_planning_reads_images_once_and_then_the_stores_record(store, monkeypatc
 def test_a_default_that_changed_without_a_revision_does_not_pass_as_the_same(store, monkeypatch):
     cells = product(Count.grid(), seed=0)
     execute(planned(cells, store).todo[0], store)
-    monkeypatch.setattr("orchestrator.spec.method._DEFAULTS", {})
+    monkeypatch.setattr("orchestrator.spec.settings._DEFAULTS", {})
     monkeypatch.setattr(Count.__dataclass_fields__["number"], "default", 7.0)
     monkeypatch.setattr(
         Count.__init__, "__kwdefaults__", {**Count.__init__.__kwdefaults__, "number": 7.0}

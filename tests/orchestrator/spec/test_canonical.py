@@ -10,8 +10,8 @@ import pytest
 
 from methods.compatible_features import CompatibleFeatures
 from methods.networks import resnet8, small_vgg
-from orchestrator.errors import InputError
-from orchestrator.spec.canonical import canonical_json, coerce, derive, digest, show
+from orchestrator import InputError, derive
+from orchestrator.spec.canonical import canonical_json, coerce, digest, show
 from orchestrator.spec.trial import method_from_json
 
 

@@ -9,10 +9,7 @@ from methods.compatible_features import CompatibleFeatures
 from methods.fine_tune import FineTune
 from methods.networks import resnet8
 from methods.recombine import Recombine
-from orchestrator.errors import InputError, SweepError
-from orchestrator.spec.datasets import digits
-from orchestrator.spec.grid import product, union, zipped
-from orchestrator.spec.sweep import Sweep
+from orchestrator import InputError, Sweep, SweepError, digits, product, union, zipped
 
 
 def labels(grid, *names):

@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 
 from methods.compatible_features import CompatibleFeatures
-from orchestrator.errors import InputError, MethodError
-from orchestrator.spec.method import Kept, Method, Metric, axis, roles
+from orchestrator import InputError, Kept, Method, MethodError, Metric, axis, roles
 
 
 def define(**members):

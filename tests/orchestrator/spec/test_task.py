@@ -5,10 +5,17 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from orchestrator import (
+    DataError,
+    InputError,
+    Task,
+    common_classes,
+    digits,
+    relabel,
+    torchvision_set,
+)
 from orchestrator.data import sources
-from orchestrator.errors import DataError, InputError
-from orchestrator.spec.datasets import digits, torchvision_set
-from orchestrator.spec.task import DataRecord, Task, common_classes, relabel
+from orchestrator.spec.task import DataRecord
 
 RECORD = DataRecord(
     name="pets",

@@ -16,8 +16,8 @@ from methods.compatible_features import CompatibleFeatures
 from methods.fine_tune import FineTune
 from methods.networks import resnet8, small_vgg
 from methods.recombine import Recombine
-from orchestrator.errors import InputError, MethodError, PlanError
-from orchestrator.spec.trial import Trial, locate
+from orchestrator import InputError, MethodError, PlanError, Trial
+from orchestrator.spec.trial import locate
 
 GOLDEN = (
     "9e0112446af2e3437ed3fbcaef6d67458e5a3a586ba2b8c319ef7dccf0ed2f01",
@@ -168,7 +168,7 @@ def test_a_trial_survives_json():
 
 
 def test_an_unresolved_task_has_no_key():
-    from orchestrator.spec.task import Task
+    from orchestrator import Task
 
     with pytest.raises(InputError, match="once a plan has resolved it"):
         Trial(method=Outer(), network=NETWORK, tasks=(Task(data="pets"),) * 2, seed=0).key  # noqa: B018

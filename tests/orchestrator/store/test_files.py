@@ -8,16 +8,12 @@ import os
 import pytest
 from sample_methods import Count
 
-from orchestrator.errors import CorruptError, StoreError
-from orchestrator.executors import executor
+from orchestrator import CorruptError, Store, StoreError, Sweep, make_plan, product
+from orchestrator.executors.by_name import executor
 from orchestrator.executors.site import Site
-from orchestrator.planning.plan import make_plan
 from orchestrator.planning.queue import Queue
-from orchestrator.spec.grid import product
-from orchestrator.spec.sweep import Sweep
 from orchestrator.store.files import files_at
 from orchestrator.store.garbage import unneeded
-from orchestrator.store.store import Store
 from orchestrator.training.execute import execute
 
 KEY = "ab" * 32

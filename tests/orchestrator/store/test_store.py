@@ -12,8 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.errors import CorruptError, StoreError
-from orchestrator.store.store import Store
+from orchestrator import CorruptError, Store, StoreError
 
 KEY = "ab" * 32
 
@@ -42,7 +41,7 @@ def test_the_first_result_wins(store):
 def test_of_many_processes_one_wins_and_the_result_is_whole(store):
     program = textwrap.dedent(f"""
         import sys
-        from orchestrator.store.store import Store
+        from orchestrator import Store
         print(Store(sys.argv[1]).commit({{"key": "{KEY}", "outcome": "done", "by": sys.argv[2] * 100000}}))
     """)
     running = [

@@ -16,9 +16,7 @@ import urllib.request
 import pytest
 from mlflow import MlflowClient
 
-from orchestrator.planning.plan import make_plan
-from orchestrator.spec.sweep import load_sweep
-from orchestrator.store.store import Store
+from orchestrator import Store, load_sweep, make_plan
 from orchestrator.tracking.sqlite_rows import BulkWriter
 from orchestrator.training.execute import execute
 
@@ -144,8 +142,9 @@ def test_the_short_way_and_the_client_write_the_same(spolia, sweep_file, tmp_pat
     common = ("--home", tmp_path / "home", "--executor", "inline")
     assert spolia("run", file, *common, "--tracking", f"sqlite:///{tmp_path}/a.db")[0] == 0
     name, sweep = load_sweep(file)
-    from orchestrator import launch, writer
+    from orchestrator.analysis.summary import summary
     from orchestrator.store.home import home
+    from orchestrator.tracking import writer
 
     place = home(tmp_path / "home", None, f"sqlite:///{tmp_path}/b.db")
     plan = make_plan(name, sweep, Store(place.store))
@@ -157,14 +156,14 @@ def test_the_short_way_and_the_client_write_the_same(spolia, sweep_file, tmp_pat
     assert tracker.bulk is not None
     tracker.bulk = None  # everything through MLflow's own client
     tracker.write(list(plan.trials))
-    from orchestrator.analysis.results import Results
+    from orchestrator import Results
 
     results = Results(plan, Store(place.store))
     ended = int(plan.span[1] * 1000)
     tracker.close(
         {
             "artifacts": [],
-            "note": launch.note(plan, results),
+            "note": summary(results),
             "counts": {"done": 6},
             "complete": True,
             "ended": ended,
@@ -256,7 +255,7 @@ def test_younger_twins_and_half_written_runs_are_put_right(spolia, sweep_file, t
 def test_curves_of_a_running_trial_are_seen_while_it_runs_and_are_the_same_afterwards(
     store, tmp_path, sweep_file
 ):
-    from orchestrator import writer
+    from orchestrator.tracking import writer
     from orchestrator.tracking.levelling import Tracker
     from orchestrator.training.observation import Reporter
 
@@ -310,7 +309,7 @@ def test_curves_of_a_running_trial_are_seen_while_it_runs_and_are_the_same_after
 def test_what_was_under_way_when_the_driver_ended_does_not_look_as_if_it_ran(
     store, tmp_path, sweep_file
 ):
-    from orchestrator import writer
+    from orchestrator.tracking import writer
     from orchestrator.tracking.levelling import Tracker
 
     name, sweep = load_sweep(sweep_file("product(Count.grid(), seed=range(2))", 2))

@@ -12,12 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from orchestrator.analysis.results import Results
+from orchestrator import Results, Store, in_order, load_sweep, make_plan
 from orchestrator.data import sources
-from orchestrator.data.batches import in_order
-from orchestrator.planning.plan import make_plan
-from orchestrator.spec.sweep import load_sweep
-from orchestrator.store.store import Store
 
 pytestmark = [
     pytest.mark.mlflow,
@@ -217,7 +213,7 @@ def test_a_network_loads_in_a_fresh_process_without_pickle(tracked, tmp_path):
     store = Store(home / "store")
     results = Results(make_plan(name, sweep, store), store)
     trial = results.plan.trials[model.tags["spolia.key"]]
-    from orchestrator.parts.result import Result
+    from orchestrator import Result
 
     part = Result(store, store.find(trial.key)).module("network", task="a")
     whole = digits_in_order(trial)

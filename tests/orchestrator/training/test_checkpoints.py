@@ -7,10 +7,7 @@ import torch
 
 from methods.fine_tune import FineTune
 from methods.networks import resnet8
-from orchestrator.errors import MethodError, StoreError
-from orchestrator.planning.plan import resolve
-from orchestrator.spec.datasets import digits
-from orchestrator.spec.trial import Trial
+from orchestrator import MethodError, StoreError, Trial, digits, resolve
 from orchestrator.training.checkpoints import Scratch
 from orchestrator.training.execute import execute
 

@@ -14,23 +14,26 @@ from torch.nn import functional as F
 
 from methods.fine_tune import FineTune
 from methods.networks import resnet8, small_vgg
-from orchestrator.data.batches import Feed, in_order
-from orchestrator.errors import Diverged, InputError, MethodError
-from orchestrator.planning.plan import resolve
-from orchestrator.spec.datasets import digits
-from orchestrator.spec.reading import randint
-from orchestrator.spec.trial import Trial
-from orchestrator.store.store import Store
-from orchestrator.training.optimisers import (
+from orchestrator import (
+    InputError,
+    MethodError,
     Parameters,
+    Run,
+    Store,
+    Trial,
     adam,
     constant,
     cosine,
+    digits,
     drops,
+    in_order,
     one_cycle,
+    randint,
+    resolve,
     sgd,
 )
-from orchestrator.training.run import Run
+from orchestrator.data.batches import Feed
+from orchestrator.errors import Diverged
 
 CPU = torch.device("cpu")
 

@@ -10,17 +10,23 @@ from torch.nn import functional as F
 
 from methods.fine_tune import FineTune
 from methods.networks import resnet8
-from orchestrator.errors import Diverged, MethodError
-from orchestrator.planning.plan import resolve
-from orchestrator.spec.datasets import digits
-from orchestrator.spec.reading import noise, normal
-from orchestrator.spec.trial import Trial
+from orchestrator import (
+    Best,
+    MethodError,
+    Plateau,
+    Reached,
+    Run,
+    Trial,
+    digits,
+    noise,
+    normal,
+    resolve,
+    sgd,
+)
+from orchestrator.errors import Diverged
 from orchestrator.testing import MethodContract, smoke_trial
 from orchestrator.training.checkpoints import Scratch
 from orchestrator.training.execute import execute
-from orchestrator.training.optimisers import sgd
-from orchestrator.training.run import Run
-from orchestrator.training.stopping import Best, Plateau, Reached
 
 TASK = digits.classes(0, 1, 2).images(limit=90)
 
@@ -338,7 +344,7 @@ def test_a_record_tells_times_memory_versions_and_what_was_printed(store):
 def test_adopted_metrics_and_components_are_those_of_the_need(store):
     from sample_methods import Adopting
 
-    from orchestrator.parts.result import Result
+    from orchestrator import Result
     from orchestrator.training.execute import run_with_needs
 
     trial = resolve(

@@ -13,9 +13,7 @@ import time
 
 import pytest
 
-from orchestrator.planning.plan import make_plan
-from orchestrator.spec.sweep import load_sweep
-from orchestrator.store.store import Store
+from orchestrator import Store, load_sweep, make_plan
 from orchestrator.testing import fingerprint
 
 CELLS = {

@@ -12,14 +12,8 @@ from methods.compatible_features import CompatibleFeatures
 from methods.fine_tune import FineTune
 from methods.networks import resnet8
 from methods.recombine import Recombine
-from orchestrator.errors import CorruptError, MethodError
-from orchestrator.parts.component import Part
-from orchestrator.parts.result import Result
-from orchestrator.planning.plan import resolve
-from orchestrator.spec.datasets import digits
-from orchestrator.spec.trial import Trial
+from orchestrator import CorruptError, MethodError, Part, Result, Trial, digits, local_run, resolve
 from orchestrator.training.execute import execute, run_with_needs
-from orchestrator.training.run import Run
 
 TASKS = (
     digits.classes(0, 1, 2).images(limit=60).named("a"),
@@ -30,12 +24,12 @@ TASKS = (
 @pytest.fixture
 def run(tmp_path):
     trial = Trial(method=FineTune(epochs=1), network=resnet8(width=4), tasks=TASKS, seed=0)
-    return Run.local(trial, store=tmp_path)
+    return local_run(trial, store=tmp_path)
 
 
 def test_a_local_run_executes_needs_and_then_the_method_by_hand(tmp_path):
     method = Recombine(of=(CompatibleFeatures(epochs=1),), split="pool")
-    run = Run.local(
+    run = local_run(
         Trial(method=method, network=resnet8(width=4), tasks=TASKS, seed=0), store=tmp_path
     )
     run.trial.method.train(run)

@@ -3,7 +3,7 @@
 import pytest
 from spolia_echo.echo import Echo, TinyNetwork
 
-from orchestrator.parts.network import network_spec
+from orchestrator import network_spec
 from orchestrator.testing import MethodContract, smoke_trial
 
 

@@ -2,10 +2,7 @@
 
 from spolia_echo.echo import Echo, TinyNetwork
 
-from orchestrator.parts.network import network_spec
-from orchestrator.spec.datasets import digits
-from orchestrator.spec.grid import product
-from orchestrator.spec.sweep import Sweep
+from orchestrator import Sweep, digits, network_spec, product
 
 sweep = Sweep(
     question=__doc__,

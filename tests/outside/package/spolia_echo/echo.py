@@ -16,11 +16,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from methods.fine_tune import FineTune
-from orchestrator.parts.network import Network
-from orchestrator.spec.method import Kept, MatrixSpec, Method, Metric, axis, roles
-from orchestrator.spec.trial import Trial
-from orchestrator.training.optimisers import adam
-from orchestrator.training.run import Run
+from orchestrator import Kept, MatrixSpec, Method, Metric, Network, Run, Trial, adam, axis, roles
 
 
 class TinyNetwork(Network):
@@ -71,7 +67,7 @@ class Echo(Method):
         )
         names, counts = list(task.class_names), torch.zeros(task.num_classes, task.num_classes)
         with torch.no_grad():
-            from orchestrator.data.batches import in_order
+            from orchestrator import in_order
 
             for x, _ in in_order(task.test, run.device):
                 for t, s in zip(

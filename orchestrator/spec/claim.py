@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from orchestrator.analysis.claims.seedwise import Labels, several
-from orchestrator.analysis.results import Results, short_names, shown
 from orchestrator.errors import SweepError, nearest
+from orchestrator.spec.labels import short_names, shown
 from orchestrator.spec.trial import Cell
+
+if TYPE_CHECKING:
+    from orchestrator.analysis.results import Results
+
+Labels = Mapping[str, str | tuple[str, ...]]
+"""Values as tables show them, by axis; and by what a metric is logged by, such as `task`. Of
+several values, all count and are averaged.
+"""
 
 REPRODUCED, NOT_REPRODUCED, UNDECIDED = "reproduced", "not reproduced", "undecided"
 
@@ -100,3 +108,8 @@ def check(claims: Sequence[Claim], cells: Sequence[Cell], axes: Sequence[str]) -
 def verdicts(claims: Sequence[Claim], results: Results) -> Iterator[Verdict]:
     """Every claim's verdict on what is finished."""
     yield from (claim.decide(results) for claim in claims)
+
+
+def several(value: str | tuple[str, ...]) -> tuple[str, ...]:
+    """One value or several as several."""
+    return value if isinstance(value, tuple) else (value,)

@@ -1,0 +1,31 @@
+"""Where trials run. An executor drains a queue and tells a listener; it decides nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from orchestrator.executors.handshake import Greeting
+from orchestrator.executors.site import Site
+from orchestrator.planning.queue import Queue
+from orchestrator.spec.trial import Trial
+from orchestrator.store.store import Store
+from orchestrator.training.outcome import Outcome
+
+
+class Listener(Protocol):
+    """Hears of every trial that starts and ends, in the driver."""
+
+    def started(self, trial: Trial) -> None: ...
+
+    def ended(self, outcome: Outcome) -> None: ...
+
+
+class Executor(Protocol):
+    """Runs all trials of a queue. KeyboardInterrupt passes through, with nothing left running."""
+
+    def run(self, queue: Queue, store: Store, site: Site, listener: Listener) -> None: ...
+
+    def greetings(self, store: Store, site: Site, methods: Sequence[str]) -> list[Greeting]:
+        """What every node says of itself, this one first."""
+        ...

@@ -1,0 +1,40 @@
+"""How a trial ended, and what is remembered of one that left no result."""
+
+from __future__ import annotations
+
+import platform
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from orchestrator.spec.trial import Trial
+
+FINAL = ("done", "diverged", "infeasible")  # outcomes that are results
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a trial ended: `done`, `diverged`, `infeasible` (results, kept), `failed` (an exception)
+    or `lost` (the worker went away).
+    """
+
+    key: str
+    kind: str
+    seconds: float = 0.0
+    reason: str = ""
+    traceback: str = ""
+
+    @property
+    def is_result(self) -> bool:
+        return self.kind in FINAL
+
+
+def failure_record(trial: Trial, outcome: Outcome) -> dict[str, Any]:
+    """What the store remembers of a try that left no result."""
+    about = {
+        "reason": outcome.reason,
+        "traceback": outcome.traceback,
+        "time": time.time(),
+        "host": platform.node(),
+    }
+    return {"key": trial.key, "label": trial.label, **about, "trial": trial.to_json()}
