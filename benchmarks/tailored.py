@@ -14,11 +14,11 @@ import sys
 
 import torch
 
-from methods._complexity import Edge
-from methods._pruning import prune
-from methods._tailored_cost import latency_share, ledger
-from methods._tailored_export import plain
-from methods._tailored_graph import TailoredGraph
+from methods.nettailor.complexity import Edge
+from methods.nettailor.cost import latency_share, ledger
+from methods.nettailor.export import plain
+from methods.nettailor.graph import TailoredGraph
+from methods.nettailor.pruning import prune
 from methods.networks import torchvision_network
 from orchestrator.spec.trial import locate
 

@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import ClassVar
 
-from methods._task_network import Norm, has_batch_norm
 from methods.feature_extraction import FeatureExtraction
+from methods.pieces.task_network import Norm, has_batch_norm
 from orchestrator import Trial
 
 

@@ -16,10 +16,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from methods._mask_report import MATRICES, METRICS, each_target, keep_packed
-from methods._masking import PackedMasks
-from methods._sequence import needs_of_targets
+from methods.pieces.task_orders import needs_of_targets
 from methods.piggyback import Piggyback
+from methods.piggyback.masking import PackedMasks
+from methods.piggyback.report import MATRICES, METRICS, each_target, keep_packed
 from orchestrator import Kept, Method, Network, Run, Task, Trial, adam, axis, derive, drops, roles
 
 

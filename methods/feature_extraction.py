@@ -15,10 +15,10 @@ from typing import Any, ClassVar, cast
 from torch import Tensor
 from torch.nn import functional as F
 
-from methods._attached import Attached
-from methods._sequence import ACCURACY, PLACED, accuracy_table, needs_of_targets
-from methods._task_network import Norm, TaskNetwork
 from methods.fine_tune import FineTune
+from methods.pieces.attached import Attached
+from methods.pieces.task_network import Norm, TaskNetwork
+from methods.pieces.task_orders import ACCURACY, PLACED, accuracy_table, needs_of_targets
 from orchestrator import Kept, Method, Metric, Network, Run, Task, Trial, adam, axis, drops, roles
 
 

@@ -16,7 +16,7 @@ from typing import Any, Self
 from torch import Tensor
 from torch.nn import functional as F
 
-from methods._cost import network_cost
+from methods.pieces.cost import network_cost
 from orchestrator import Kept, Method, Metric, Run, Trial, axis, one_cycle, roles, sgd
 
 

@@ -14,8 +14,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from methods._recombined import Found, OfNetworks, leave
-from methods._scored import lowest_scored, mean_scored
+from methods.pieces.matrix_scores import lowest_scored, mean_scored
+from methods.pieces.recombined_networks import Found, OfNetworks, leave
 from orchestrator import MatrixSpec, Metric, Run, Scores, roles
 
 PROTOCOLS = ("by_extractor", "by_head")

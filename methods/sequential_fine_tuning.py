@@ -15,8 +15,8 @@ from typing import cast
 import numpy as np
 from torch import nn
 
-from methods._sequence import ACCURACY, PLACED, log_places
 from methods.fine_tune import FineTune
+from methods.pieces.task_orders import ACCURACY, PLACED, log_places
 from orchestrator import Method, Metric, Network, Run, Trial, axis, roles
 
 

@@ -7,7 +7,7 @@ Against one network with rotation on both domains (Sun et al. 2019) and re-estim
 """
 
 from methods.compatible_features import CompatibleFeatures
-from methods.domain_adaptation import DomainAdaptation
+from methods.compatible_features.domain_adaptation import DomainAdaptation
 from methods.networks import resnet8
 from orchestrator import Sweep, Task, claims, parquet, product, torchvision_set, union
 

@@ -6,7 +6,7 @@ each from images of its own; then a head for other classes, or for other images 
 """
 
 from methods.compatible_features import CompatibleFeatures
-from methods.moved_classifier import MovedClassifier
+from methods.compatible_features.moved_classifier import MovedClassifier
 from methods.networks import projected, resnet8, small_mobilenet, small_vgg
 from orchestrator import Sweep, claims, parquet, product, union
 

@@ -6,8 +6,8 @@ Compatible Features (Gygli et al. 2020), third application, on CIFAR-10 (a JPEG 
 learned six from 1,350, and 360 images of four classes, two of them new to the extractor.
 """
 
-from methods.cheaper_transfer import CheaperTransfer
 from methods.compatible_features import CompatibleFeatures
+from methods.compatible_features.cheaper_transfer import CheaperTransfer
 from methods.networks import resnet8
 from orchestrator import Sweep, claims, parquet, product, union
 

@@ -7,8 +7,8 @@ first, with the same proxies and retraining; and a shallower network, fine-tuned
 """
 
 from methods.fine_tune import FineTune
-from methods.leanest import Leanest
 from methods.nettailor import NetTailor
+from methods.nettailor.leanest import Leanest
 from methods.networks import cifar_resnet
 from orchestrator import Sweep, claims, parquet, product, union
 

@@ -7,10 +7,10 @@ an animal.
 """
 
 from methods.fine_tune import FineTune
-from methods.leanest import Leanest
 from methods.nettailor import NetTailor
+from methods.nettailor.leanest import Leanest
+from methods.nettailor.tailored_tasks import TailoredTasks
 from methods.networks import cifar_resnet
-from methods.tailored_tasks import TailoredTasks
 from orchestrator import Sweep, claims, parquet, product, torchvision_set, union
 
 cifar = parquet("cifar10").rgb().resized(16)

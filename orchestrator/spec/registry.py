@@ -9,6 +9,9 @@ import importlib.metadata
 import importlib.util
 import inspect
 import pkgutil
+from collections.abc import Iterator
+from types import ModuleType
+from typing import Any
 
 from orchestrator.errors import MethodError
 from orchestrator.spec.method import Method
@@ -32,30 +35,35 @@ def discover() -> dict[str, type[Method]]:
 
 
 def methods_in(package: str) -> list[type[Method]]:
-    """The methods that a package's modules define; modules whose name starts with an underscore
-    hold shared pieces and are passed over.
+    """The methods that a package's modules define, in packages within it too. Modules and packages
+    whose name starts with an underscore are passed over.
     """
     try:
-        top = importlib.import_module(package)
-        names = [
-            m.name
-            for m in pkgutil.iter_modules(getattr(top, "__path__", []), package + ".")
-            if not m.name.rsplit(".", 1)[-1].startswith("_")
-        ]
-        modules = [top, *(importlib.import_module(name) for name in names)]
+        modules = list(_modules_below(package))
     except ImportError as error:
         raise MethodError(
-            f"the package {package!r} of the entry-point group {GROUP!r} cannot be imported: {error}"
+            f"the package {package!r} of the entry-point group {GROUP!r} cannot be imported: "
+            f"{error}"
         ) from error
     return [
         value
         for module in modules
         for value in vars(module).values()
-        if inspect.isclass(value)
-        and issubclass(value, Method)
-        and value.name
-        and value.__module__ == module.__name__
+        if _is_method(value) and value.__module__ == module.__name__
     ]
+
+
+def _modules_below(name: str) -> Iterator[ModuleType]:
+    """A module, and where it is a package every module in it, packages before what is in them."""
+    module = importlib.import_module(name)
+    yield module
+    for found in pkgutil.iter_modules(getattr(module, "__path__", ()), name + "."):
+        if not found.name.rpartition(".")[2].startswith("_"):
+            yield from _modules_below(found.name)
+
+
+def _is_method(value: Any) -> bool:
+    return inspect.isclass(value) and issubclass(value, Method) and bool(value.name)
 
 
 def _place(cls: type[Method]) -> str:

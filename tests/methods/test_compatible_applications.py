@@ -9,15 +9,16 @@ import pytest
 import torch
 from torch import nn
 
-from methods._similarity import features_of, linear_cka
-from methods._statistics import re_estimated
-from methods.cheaper_transfer import CheaperTransfer
 from methods.compatible_features import CompatibleFeatures
-from methods.domain_adaptation import DomainAdaptation
+from methods.compatible_features.cheaper_transfer import CheaperTransfer
+from methods.compatible_features.domain_adaptation import DomainAdaptation
+from methods.compatible_features.moved_classifier import MovedClassifier
 from methods.fine_tune import FineTune
-from methods.moved_classifier import MovedClassifier
 from methods.networks import projected, resnet8, small_mobilenet, small_vgg
-from methods.pair_diagnostics import PairDiagnostics, Stitch
+from methods.pair_diagnostics import PairDiagnostics
+from methods.pair_diagnostics.pair_diagnostics import Stitch
+from methods.pair_diagnostics.similarity import features_of, linear_cka
+from methods.pieces.batch_norm_statistics import re_estimated
 from methods.recombine import Recombine
 from orchestrator import (
     Network,

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 
 from methods import _ingredients as ingredients
-from methods._losses import masked_cross_entropy
-from methods._statistics import held_statistics
-from methods._transforms import dihedral, rotate
 from methods.compatible_features import CompatibleFeatures
+from methods.compatible_features.transforms import dihedral, rotate
 from methods.networks import resnet8
+from methods.pieces.batch_norm_statistics import held_statistics
+from methods.pieces.losses import masked_cross_entropy
 from methods.recombine import Recombine
 from orchestrator import Results, Store, Sweep, Trial, digits, make_plan, product, resolve
 from orchestrator.executors import Site

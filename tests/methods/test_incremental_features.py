@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import torch
 
-from methods._ingredients import start
 from methods.compatible_features import CompatibleFeatures
+from methods.compatible_features.ingredients import start
 from methods.networks import projected, resnet8, resnet20, small_mobilenet, small_vgg
 from methods.recombine import Recombine
 from orchestrator import Result, Run, Store, Trial, digits, resolve

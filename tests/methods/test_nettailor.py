@@ -15,21 +15,22 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from methods._attached import Attached
-from methods._complexity import Attention, Edge, all_edges
-from methods._cost import Cost, network_cost
-from methods._imitation import distance, teacher_outputs
-from methods._pruning import blocks_to_remove, live_edges, prune, stages_lost
-from methods._residual import backbone, count_blocks, summed
-from methods._tailored_cost import complexities, edge_costs, ledger
-from methods._tailored_export import plain
-from methods._tailored_graph import TailoredGraph
 from methods.fine_tune import FineTune
-from methods.leanest import Leanest, area
-from methods.nettailor import PUBLISHED, NetTailor
+from methods.nettailor import NetTailor
+from methods.nettailor.complexity import Attention, Edge, all_edges
+from methods.nettailor.cost import complexities, edge_costs, ledger
+from methods.nettailor.export import plain
+from methods.nettailor.graph import TailoredGraph
+from methods.nettailor.imitation import distance, teacher_outputs
+from methods.nettailor.leanest import Leanest, area
+from methods.nettailor.nettailor import PUBLISHED
+from methods.nettailor.pruning import blocks_to_remove, live_edges, prune, stages_lost
+from methods.nettailor.tailored_tasks import TailoredTasks, shared, storage
 from methods.networks import cifar_resnet, resnet8, small_vgg, torchvision_network
 from methods.networks.resnet import ResNet
-from methods.tailored_tasks import TailoredTasks, shared, storage
+from methods.pieces.attached import Attached
+from methods.pieces.cost import Cost, network_cost
+from methods.pieces.residual import backbone, count_blocks, summed
 from orchestrator import Result, Store, Trial, digits, resolve
 from orchestrator.parts.component import state_digest
 from orchestrator.spec.trial import locate

@@ -11,12 +11,22 @@ import pytest
 import torch
 from torch import nn
 
-from methods._back_distillation import directions, flat, gate_shapes, input_gradient, surrogate
-from methods._margins import auc, balanced_error, best_bar
-from methods._transplant import Adapter, Transplanted, TransplantNetwork
 from methods.compatible_features import CompatibleFeatures
 from methods.fine_tune import FineTune
 from methods.network_transplanting import NetworkTransplanting
+from methods.network_transplanting.back_distillation import (
+    directions,
+    flat,
+    gate_shapes,
+    input_gradient,
+    surrogate,
+)
+from methods.network_transplanting.margins import auc, balanced_error, best_bar
+from methods.network_transplanting.transplant_network import (
+    Adapter,
+    Transplanted,
+    TransplantNetwork,
+)
 from methods.networks import resnet8, small_fcn, small_vgg
 from methods.networks.fcn import PerPixel
 from methods.networks.vgg import SmallVGG

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from methods._auxiliary import PooledHead
+from methods.compatible_features.auxiliary_heads import PooledHead
 from methods.networks import (
     projected,
     resnet8,

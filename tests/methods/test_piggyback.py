@@ -11,7 +11,6 @@ import pytest
 import torch
 from torch import nn
 
-from methods._masking import Masks, PackedMasks, hard, maskable, straight_through
 from methods.batch_norm_only import BatchNormOnly
 from methods.control_masks import ControlMasks
 from methods.feature_extraction import FeatureExtraction
@@ -20,6 +19,7 @@ from methods.networks import resnet8, small_vgg, torchvision_network
 from methods.networks.resnet import ResNet
 from methods.packnet import PackNet
 from methods.piggyback import Piggyback
+from methods.piggyback.masking import Masks, PackedMasks, hard, maskable, straight_through
 from methods.sequential_fine_tuning import SequentialFineTuning
 from orchestrator import (
     CorruptError,

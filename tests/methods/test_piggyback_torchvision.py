@@ -10,10 +10,10 @@ import pytest
 import torch
 from torchvision import models
 
-from methods._masking import Masks, maskable
 from methods.fine_tune import FineTune
 from methods.networks import torchvision_network
 from methods.piggyback import Piggyback
+from methods.piggyback.masking import Masks, maskable
 from orchestrator import Result, Trial, digits, resolve
 from orchestrator.spec.trial import locate
 from orchestrator.training.execute import execute, run_with_needs

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from methods._auxiliary import PooledHead
+from methods.compatible_features.auxiliary_heads import PooledHead
 from methods.networks import resnet8, small_vgg
 from orchestrator.parts.stacked_heads import HeadBank
 from orchestrator.spec.trial import locate

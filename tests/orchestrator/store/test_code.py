@@ -9,6 +9,10 @@ from orchestrator.store.code import _sources, sources_digest
 
 def test_the_digest_of_sources_covers_what_a_method_imports():
     sources = set(_sources("methods.compatible_features"))
-    assert {"methods.compatible_features", "methods._losses", "methods._transforms"} <= sources
+    assert {
+        "methods.compatible_features",
+        "methods.pieces.losses",
+        "methods.compatible_features.transforms",
+    } <= sources
     assert "methods.recombine" not in sources
     assert sources_digest(CompatibleFeatures) != sources_digest(FineTune)

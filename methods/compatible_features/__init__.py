@@ -1,0 +1,3 @@
+from methods.compatible_features.compatible_features import CompatibleFeatures
+
+__all__ = ["CompatibleFeatures"]

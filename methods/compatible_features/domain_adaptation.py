@@ -1,0 +1,124 @@
+"""A classifier for a domain without labels, by an extractor that was made compatible with it.
+
+Gygli, Uijlings, Ferrari: Towards Reusable Network Components by Learning Compatible
+Representations, AAAI 2021, arXiv:2004.03898, first application; Sun, Tzeng, Darrell, Efros:
+Unsupervised Domain Adaptation through Self-Supervision, 2019, arXiv:1909.11825, for one network
+shared by both domains.
+
+Departs from the paper: the procedure of the first could not be read and is our specification's; of
+the second only rotation is here. Re-estimated batch norm (Li et al. 2016, arXiv:1603.04779) stands
+beside them: a target extractor sees target images in training, which alone could explain a gain.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import cast
+
+import numpy as np
+from torch import nn
+
+from methods.compatible_features.compatible_features import CompatibleFeatures
+from methods.pieces.batch_norm_statistics import re_estimated
+from orchestrator import (
+    MatrixSpec,
+    Method,
+    Metric,
+    Network,
+    Run,
+    Trial,
+    axis,
+    common_classes,
+    roles,
+)
+
+TRAINING = CompatibleFeatures(
+    ingredients=frozenset({"rotation", "identical"}), incremental=True, unlabelled=True
+)
+
+
+class DomainAdaptation(Method):
+    """Score the source's head on the target's images: with the target's extractor, with the
+    source's own, and as a network that saw the source only.
+
+    `training` trains both networks without the target's labels: with `incremental=True` the
+    target's extractor learns alone against the frozen rotation head of the source; with the
+    ingredient `shared` there is one extractor, trained with rotation on both domains. Images of
+    classes that the source lacks do not count.
+    """
+
+    name = "domain_adaptation"
+    tasks = roles("source", "target")
+    metrics = (
+        Metric("adapted_accuracy", headline=True),
+        Metric("gain", headline=True),
+        Metric("re_estimated_accuracy", headline=True),
+        Metric("source_only_accuracy"),
+        Metric("unadapted_accuracy"),
+        Metric("gain_over_unadapted"),
+        Metric("gain_over_re_estimated"),
+        Metric("source_accuracy"),
+    )
+    matrices = (MatrixSpec("accuracy", "network", "images", headline=True),)
+
+    training: CompatibleFeatures = axis(
+        TRAINING,
+        smoke=TRAINING.replace(epochs=1, split="stage2"),
+        help="of both networks; the target is unlabelled",
+    )
+
+    def check(self, trial: Trial) -> Iterable[str]:
+        if not self.training.unlabelled:
+            yield "training uses the target's labels: set unlabelled=True"
+        source, target = trial.tasks
+        if not common_classes((source, target)):
+            yield f"{source.name} knows no class of {target.name}: {', '.join(source.class_names)} and {', '.join(target.class_names)}"
+
+    def needs(self, trial: Trial) -> Mapping[str, Trial]:
+        plain = self.training.replace(
+            ingredients=(), incremental=False, unlabelled=False, other_networks=()
+        )
+        return {
+            "networks": trial.replace(method=self.training),
+            "source_only": trial.replace(method=plain, tasks=trial.tasks[:1]),
+        }
+
+    def train(self, run: Run) -> None:
+        (source, target), split = run.tasks, self.training.split
+        trained = {
+            task.name: cast(Network, run.need("networks").module("network", task=task.name))
+            for task in run.tasks
+        }
+        plain = run.need("source_only").module("network", task=source.name)
+        networks = {
+            "adapted": nn.Sequential(
+                trained[target.name].extractor(split), trained[source.name].head(split)
+            ),
+            "unadapted": trained[source.name],
+            "source_only": plain,
+            "re_estimated": re_estimated(run, plain, target.train),
+        }
+        scores = np.array(
+            [
+                [run.accuracy(net, task.test, outputs_of=source) for task in run.tasks]
+                for net in networks.values()
+            ]
+        )
+        adapted, unadapted, plain_score, norm_score = scores[:, 1]
+        run.matrix(
+            "accuracy",
+            rows=list(networks),
+            columns=[task.name for task in run.tasks],
+            values=scores,
+            chance=1 / source.num_classes,
+        )
+        run.log(
+            adapted_accuracy=adapted,
+            source_only_accuracy=plain_score,
+            unadapted_accuracy=unadapted,
+            re_estimated_accuracy=norm_score,
+            gain=adapted - plain_score,
+            gain_over_unadapted=adapted - unadapted,
+            gain_over_re_estimated=adapted - norm_score,
+            source_accuracy=scores[2, 0],
+        )

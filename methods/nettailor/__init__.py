@@ -1,0 +1,3 @@
+from methods.nettailor.nettailor import NetTailor
+
+__all__ = ["NetTailor"]

@@ -1,0 +1,3 @@
+from methods.packnet.packnet import PackNet
+
+__all__ = ["PackNet"]

@@ -1,0 +1,3 @@
+from methods.pair_diagnostics.pair_diagnostics import PairDiagnostics
+
+__all__ = ["PairDiagnostics"]

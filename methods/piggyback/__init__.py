@@ -1,0 +1,3 @@
+from methods.piggyback.piggyback import Piggyback
+
+__all__ = ["Piggyback"]
