@@ -40,9 +40,9 @@ def test_the_page_has_question_claims_results_matrices_and_use(spolia, sweep_fil
     file = sweep_file(
         "product(Recombine.grid(of=CompatibleFeatures.grid(ingredients=[(), ('identical',)], epochs=2), split='pool'), network=resnet8(width=4), "
         "tasks=(digits.classes(0, 1, 2).images(limit=60).named('a'), digits.classes(0, 1, 3).images(limit=60).named('b')), seed=range(2)), "
-        "claims=[Higher(metric='compatibility', where={'ingredients': 'identical'}, than={'ingredients': 'none'}, paper='C7')]",
+        "claims=[claims.Higher(metric='compatibility', where={'ingredients': 'identical'}, than={'ingredients': 'none'}, paper='C7')]",
         4,
-        before="from orchestrator.analysis.claims import Higher",
+        before="from orchestrator import claims",
     )
     assert spolia("run", file, "--executor", "inline", "--tracking", "none")[0] == 0
     code, out, err = spolia("report", file)
