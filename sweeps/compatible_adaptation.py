@@ -82,7 +82,6 @@ sweep = Sweep(
         *(
             claims.Higher(
                 metric="adapted_accuracy",
-                pairs=("tasks",),
                 where={"ingredients": one, "split": split},
                 than=SHARED,
                 paper="C8, one network",

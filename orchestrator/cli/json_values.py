@@ -10,7 +10,7 @@ from typing import Any
 from orchestrator.analysis.claims import verdicts
 from orchestrator.analysis.results import Estimate, Results
 from orchestrator.planning.plan import Plan
-from orchestrator.spec.labels import short_names, shown
+from orchestrator.spec.labels import short_names
 from orchestrator.store.store import Store
 
 
@@ -55,7 +55,7 @@ def status_view(plan: Plan, store: Store) -> dict[str, Any]:
                 "cell": c.index,
                 "key": c.trial.key,
                 "state": plan.state(c.trial.key),
-                **{names[a]: shown(c, a) for a in plan.axes},
+                **{names[a]: plan.values.text(c, a) for a in plan.axes},
             }
             for c in plan.cells
         ],

@@ -1,31 +1,58 @@
-"""What a claim is, and what becomes of it."""
+"""What a claim is, and what becomes of it. How claims are decided is told by
+`orchestrator.analysis.claims`.
+"""
 
 from __future__ import annotations
 
+import sys
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any
 
-from orchestrator.errors import SweepError, nearest
-from orchestrator.spec.labels import short_names, shown
+from orchestrator.errors import InputError, SweepError, nearest
+from orchestrator.spec.labels import Axes, axes_by_name
 from orchestrator.spec.trial import Cell
 
 if TYPE_CHECKING:
     from orchestrator.analysis.results import Results
 
-Labels = Mapping[str, str | tuple[str, ...]]
-"""Values as tables show them, by axis; and by what a metric is logged by, such as `task`. Of
-several values, all count and are averaged.
+REPRODUCED, NOT_REPRODUCED, UNDECIDED = "reproduced", "not reproduced", "undecided"
+ABSENT = "-"  # as a value: cells that have no such axis
+
+Labels = Mapping[str, Any]
+"""Cells, by the values of their axes: as they are written in the grid (`10`, `True`,
+`FineTune(epochs=0)`), or as tables show them where that leaves no doubt (`"common"`). A list means
+several values, which are averaged; `"-"` means cells without the axis. A name that is no axis is one
+that the metric is logged by, such as `task`.
 """
 
-REPRODUCED, NOT_REPRODUCED, UNDECIDED = "reproduced", "not reproduced", "undecided"
+
+@dataclass(frozen=True)
+class Entry:
+    """One entry of a matrix, in the place of a metric: `entry("accuracy", row="a", column="b")`."""
+
+    matrix: str
+    row: str
+    column: str
+
+    def __str__(self) -> str:
+        return f"{self.matrix}[{self.row}, {self.column}]"
+
+
+def entry(matrix: str, *, row: str, column: str) -> Entry:
+    """What a claim is about where that is one entry of a matrix, named by its row and column."""
+    return Entry(matrix, row, column)
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What became of a claim: one of three verdicts, and in words what it rests on. `n` counts
-    distinct seeds.
+    """What became of a claim.
+
+    `verdict` is one of three, `evidence` says in words what it rests on, and `n` counts distinct
+    seeds. `p` is the probability of evidence as clear as this if the verdict were wrong, or None
+    where nothing was tested. `num_tested` claims of the sweep were tested; `after_holm` is the
+    verdict that is left when all of them are taken together (Holm's correction).
     """
 
     paper: str
@@ -33,83 +60,168 @@ class Verdict:
     verdict: str
     evidence: str
     n: int
+    p: float | None = None
+    num_tested: int = 0
+    after_holm: str = UNDECIDED
 
 
 @dataclass(frozen=True, kw_only=True)
 class Claim(ABC):
-    """One statement about a metric; `paper` is where it stands (such as C3)."""
+    """One statement about a metric, or about an entry of a matrix; `paper` is where it stands (such
+    as C3).
+    """
 
-    metric: str
+    metric: str | Entry
     paper: str = ""
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_line", _line_outside())
+        wrong = list(self._wrong_types())
+        if wrong:
+            raise InputError(f"{self.title}: it cannot be used as written:", wrong)
+
+    def _wrong_types(self) -> Iterator[str]:
+        if not isinstance(self.metric, str | Entry):
+            yield f"metric: expected a name or entry(...), got {self.metric!r}"
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if field.type == "Labels" and not isinstance(value, Mapping):
+                example = '{"split": "pool"}'
+                yield f"{field.name}: expected values by axis such as {example}, got {value!r}"
+
     @property
-    def measured(self) -> Sequence[str]:
-        """Metrics that it is decided by."""
+    def title(self) -> str:
+        """What an error calls the claim: where it stands in the paper, its kind, its line."""
+        line = getattr(self, "_line", 0)
+        known = [type(self).__name__, *([f"line {line}"] if line else [])]
+        return (
+            f"claim {self.paper} ({', '.join(known)})"
+            if self.paper
+            else f"claim {known[0]}" + (f" in line {line}" if line else "")
+        )
+
+    @property
+    def measured(self) -> Sequence[str | Entry]:
+        """Metrics, or entries, that it is decided by."""
         return (self.metric,)
 
     @property
     @abstractmethod
     def named(self) -> Sequence[Labels]:
-        """Axes and values that it speaks of; a value may be "" where only the axis is meant."""
+        """Axes and values that it speaks of."""
+
+    @property
+    def along(self) -> Sequence[str]:
+        """Axes that it speaks of without naming a value."""
+        return ()
 
     @abstractmethod
     def decide(self, results: Results) -> Verdict:
         """Its verdict on what is finished."""
 
-    def verdict(self, claim: str, evidence: str, n: int, *, holds: bool, fails: bool) -> Verdict:
-        """`reproduced` where it holds, `not reproduced` where it fails, `undecided` where neither
-        is shown.
-        """
-        evidence = evidence if n else "nothing to compare yet"
-        return Verdict(
-            self.paper,
-            claim,
-            REPRODUCED if holds else NOT_REPRODUCED if fails else UNDECIDED,
-            evidence,
-            n,
-        )
+
+def several(value: Any) -> list[Any]:
+    """One value or a list of values as a list."""
+    return list(value) if isinstance(value, list) else [value]
 
 
 def check(claims: Sequence[Claim], cells: Sequence[Cell], axes: Sequence[str]) -> None:
-    """Raises SweepError that lists every axis, value and metric that a claim speaks of and the
-    sweep does not have.
+    """Raises SweepError that lists every axis, value, metric and matrix that a claim speaks of and
+    the sweep does not have.
     """
-    names = {short: full for full, short in short_names(axes).items()} | {a: a for a in axes}
-    metrics = {m.name: m for cell in cells for m in cell.trial.method.metrics}
+    names = axes_by_name(axes)
+    known = Axes(cells, axes)
+    metrics = {m.name: m.by for cell in cells for m in cell.trial.method.metrics}
+    matrices = {m.name for cell in cells for m in cell.trial.method.matrices}
     problems = []
     for claim in claims:
-        missing = [m for m in claim.measured if m not in metrics]
-        problems += [
-            f"claim {claim.paper}: no method here has a metric {m!r}. {nearest(m, sorted(metrics))}"
-            for m in missing
+        found = [
+            *_unknown_metrics(claim, metrics, matrices),
+            *_unknown_labels(claim, names, known, metrics),
         ]
-        logged_by = {label for m in claim.measured if m in metrics for label in metrics[m].by}
-        for axis, value in (
-            pair
-            for labels in claim.named
-            for pair in labels.items()
-            if pair[0] in names or pair[0] not in logged_by
-        ):
-            if axis not in names:
-                problems.append(
-                    f"claim {claim.paper}: the sweep has no axis {axis!r}. {nearest(axis, [*names, *logged_by])}"
-                )
-                continue
-            values = list(dict.fromkeys(shown(cell, names[axis]) for cell in cells))
-            problems += [
-                f"claim {claim.paper}: {axis} is never {one!r}. {nearest(one, values)}"
-                for one in several(value)
-                if one and one not in values
-            ]
+        problems += [f"{claim.title}: {problem}" for problem in found]
     if problems:
         raise SweepError("claims that cannot be decided by this sweep:", problems)
 
 
-def verdicts(claims: Sequence[Claim], results: Results) -> Iterator[Verdict]:
-    """Every claim's verdict on what is finished."""
-    yield from (claim.decide(results) for claim in claims)
+def _unknown_metrics(
+    claim: Claim, metrics: Iterable[str], matrices: Iterable[str]
+) -> Iterator[str]:
+    for one in claim.measured:
+        if isinstance(one, Entry) and one.matrix not in matrices:
+            yield f"no method here has a matrix {one.matrix!r}. {nearest(one.matrix, matrices)}"
+        elif isinstance(one, str) and one not in metrics:
+            yield f"no method here has a metric {one!r}. {nearest(one, sorted(metrics))}"
 
 
-def several(value: str | tuple[str, ...]) -> tuple[str, ...]:
-    """One value or several as several."""
-    return value if isinstance(value, tuple) else (value,)
+def _unknown_labels(
+    claim: Claim,
+    names: Mapping[str, str],
+    axes: Axes,
+    metrics: Mapping[str, Sequence[str]],
+) -> Iterator[str]:
+    logged_by = {
+        label for one in claim.measured if isinstance(one, str) for label in metrics.get(one, ())
+    }
+    spoken_of = dict.fromkeys([*claim.along, *(axis for labels in claim.named for axis in labels)])
+    for axis in spoken_of:
+        if axis not in names and axis not in logged_by:
+            yield f"the sweep has no axis {axis!r}. {nearest(axis, [*names, *logged_by])}"
+    for labels in claim.named:
+        for axis, value in labels.items():
+            if axis in names:
+                yield from _unknown_values(axes, names[axis], value)
+
+
+def _unknown_values(axes: Axes, axis: str, value: Any) -> Iterator[str]:
+    for one in several(value):
+        if one == ABSENT:
+            continue
+        try:
+            axes.find(axis, one)
+        except LookupError as error:
+            yield str(error.args[0])
+
+
+def verdicts(claims: Sequence[Claim], results: Results) -> list[Verdict]:
+    """Every claim's verdict on what is finished, and what is left of it when all claims are taken
+    together.
+    """
+    return after_holm([claim.decide(results) for claim in claims])
+
+
+def after_holm(found: Sequence[Verdict], level: float = 0.025) -> list[Verdict]:
+    """The verdicts with Holm's correction: the smallest p is held against `level` / m, the next
+    against `level` / (m - 1), and so on; from the first that is above its bar on, nothing is left.
+    Verdicts that no test stands behind stay as they are.
+    """
+    tested = sorted((v.p, number) for number, v in enumerate(found) if v.p is not None)
+    stands = {number: v.verdict for number, v in enumerate(found) if v.p is None}
+    for rank, (p, number) in enumerate(tested):
+        if p >= level / (len(tested) - rank):
+            break
+        stands[number] = found[number].verdict
+    return [
+        Verdict(
+            verdict.paper,
+            verdict.claim,
+            verdict.verdict,
+            verdict.evidence,
+            verdict.n,
+            verdict.p,
+            len(tested),
+            stands.get(number, UNDECIDED),
+        )
+        for number, verdict in enumerate(found)
+    ]
+
+
+def _line_outside() -> int:
+    """The line in which a claim is written: of the first caller that is not ours."""
+    frame = sys._getframe(1)
+    while frame.f_back is not None:
+        name = str(frame.f_globals.get("__name__", ""))
+        if name.partition(".")[0] not in ("orchestrator", "dataclasses"):
+            return frame.f_lineno
+        frame = frame.f_back
+    return 0

@@ -17,7 +17,7 @@ from typing import Any
 
 from orchestrator.planning.plan import Plan
 from orchestrator.spec.canonical import digest, show
-from orchestrator.spec.labels import short_names, shown
+from orchestrator.spec.labels import short_names, value_key
 from orchestrator.spec.trial import Cell, Trial
 from orchestrator.store.store import Store
 
@@ -74,16 +74,15 @@ def _code() -> dict[str, str]:
 def _cell_run(plan: Plan, cell: Cell) -> dict[str, Any]:
     short = short_names(plan.axes)
     settings = {k: show(v) for k, v in cell.trial.method.settings().items()}
-    values = {
-        a: v for a in plan.axes if (v := shown(cell, a)) != "-"
-    }  # an axis that only other cells have says nothing of this one
+    # An axis that only other cells have says nothing of this one.
+    values = {axis: plan.values.text(cell, axis) for axis in plan.axes if axis in cell.labels}
     # An axis inside a setting must not pass for a setting of the method itself that differs from
     # it.
     axes = {short[a] if settings.get(short[a], v) == v else a: v for a, v in values.items()}
     name = " ".join(
         [cell.trial.method.name, *(f"{k}={v}" for k, v in axes.items() if k != "method")]
     )
-    labels = {k: shown(cell, k) for k in cell.labels}
+    labels = {name: value_key(value) for name, value in cell.labels.items()}
     return _run(
         cell.trial, "cell", digest([plan.name, labels, cell.trial.key])[:32], name[:250], axes
     )
