@@ -304,11 +304,13 @@ def _variation(values: Any, bar: float) -> tuple[float, Decision]:
     deviation = float(np.sqrt(max(0.0, (axis - noise) / num_seeds)))
     if not bar:
         return deviation, Decision(p_holds=spread_p(values.T))
-    if noise == 0:
+    # Mean square of the axis, in units of the noise, if the deviation were the bar: noncentral F.
+    at_bar = num_seeds * (num_values - 1) * bar**2
+    if at_bar > 1e6 * noise:  # no noise to speak of
         return deviation, Decision(float(deviation <= bar), float(deviation >= bar))
-    ratio = axis / (noise + num_seeds * bar**2)
-    p_holds = float(stats.f.sf(ratio, num_values - 1, freedom))
-    return deviation, Decision(p_holds, float(stats.f.cdf(ratio, num_values - 1, freedom)))
+    ratio, shift = axis / noise, at_bar / noise
+    p_holds = float(stats.ncf.sf(ratio, num_values - 1, freedom, shift))
+    return deviation, Decision(p_holds, float(stats.ncf.cdf(ratio, num_values - 1, freedom, shift)))
 
 
 @dataclass(frozen=True, kw_only=True)
