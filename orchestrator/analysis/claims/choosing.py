@@ -28,7 +28,11 @@ def choose(results: Results, metric: str, labels: Labels) -> Choice:
     the first of equals. Nothing is chosen where none has a value.
     """
     named = axes_by_name(results.plan.axes)
-    fixed = {named[name] for name in labels if name in named}
+    fixed = {
+        named[name]
+        for name, value in labels.items()
+        if name in named and not isinstance(value, list)
+    }
     axes = [axis for axis in results.plan.axes if axis not in fixed and axis != "seed"]
     candidates: dict[tuple[str, ...], dict[str, Any]] = {}
     tried: dict[str, dict[str, AxisValue]] = {axis: {} for axis in axes}

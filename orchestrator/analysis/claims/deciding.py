@@ -100,21 +100,24 @@ def _orders(length: int) -> NDArray[np.intp]:
     return np.array(list(itertools.permutations(range(length))), dtype=np.intp)
 
 
-def shuffled_rows(values: Array) -> Array:
-    """Rows of [seeds, values] shuffled by themselves: every way there is where these are few, else
-    9,999 drawn ones, the same in every call. [shuffles, seeds, values]
+@lru_cache(maxsize=16)
+def _places(num_seeds: int, length: int) -> NDArray[np.intp]:
+    """Where each value of each seed goes in each shuffle, [shuffles, seeds, length]: every way there
+    is where these are few, else 9,999 drawn ones, the same in every call.
     """
-    num_seeds, length = values.shape
     num_ways = math.factorial(length) ** num_seeds
     if num_ways <= SHUFFLES:
         orders = _orders(length)
         chosen = np.array(list(itertools.product(range(len(orders)), repeat=num_seeds)))
-        places = orders[chosen]  # [ways, seeds, values]
-    else:
-        draws = np.random.default_rng(0).random((SHUFFLES, num_seeds, length))
-        drawn = draws.argsort(axis=2)
-        as_found = np.broadcast_to(np.arange(length), (1, num_seeds, length))
-        places = np.concatenate([as_found, drawn])  # what was found is one of the ways
+        return orders[chosen]
+    drawn = np.random.default_rng(0).random((SHUFFLES, num_seeds, length)).argsort(axis=2)
+    as_found = np.broadcast_to(np.arange(length), (1, num_seeds, length))
+    return np.concatenate([as_found, drawn])  # what was found is one of the ways
+
+
+def shuffled_rows(values: Array) -> Array:
+    """Rows of [seeds, values] shuffled by themselves, [shuffles, seeds, values]."""
+    places = _places(*values.shape)
     return np.take_along_axis(np.broadcast_to(values, places.shape), places, axis=2)
 
 

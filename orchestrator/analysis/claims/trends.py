@@ -245,7 +245,7 @@ class Spread(AlongAxis):
 
 def _range_test(values: Any, spread: float, bar: float) -> tuple[Decision, float]:
     """Tukey's test of the largest difference against a bar, and the half-width of its simultaneous
-    95 % interval. values: [values of the axis, seeds], seeds are blocks.
+    interval. values: [values of the axis, seeds], seeds are blocks.
     """
     from scipy import stats
 
@@ -255,9 +255,8 @@ def _range_test(values: Any, spread: float, bar: float) -> tuple[Decision, float
     error = float(np.sqrt((residuals**2).sum() / freedom / num_seeds))
     if error == 0:
         return Decision(float(spread <= bar), float(spread >= bar)), 0.0
-    critical = float(stats.studentized_range.ppf(0.95, num_values, freedom))
-    beyond = stats.studentized_range.sf(abs(spread - bar) / error, num_values, freedom)
-    p = float(beyond) / 2  # of the two sides of the interval
+    critical = float(stats.studentized_range.ppf(0.975, num_values, freedom))
+    p = float(stats.studentized_range.sf(abs(spread - bar) / error, num_values, freedom))
     return Decision(p if spread > bar else 1.0, p if spread < bar else 1.0), critical * error
 
 
