@@ -287,10 +287,7 @@ class Run:
         for x, y in in_order(data, self.device):
             logits = net(x)  # [B, outputs], with masks [B, outputs, H, W]
             label = y if table is None else table[y]
-            if outputs is None:
-                guess = logits.argmax(1)
-            else:
-                guess = outputs[logits[:, outputs].argmax(1)]
+            guess = logits.argmax(1) if outputs is None else outputs[logits[:, outputs].argmax(1)]
             hits += int((guess == label).sum())
             total += int((label >= 0).sum())  # below 0: a class that is none of the outputs
         for module, training in modes.items():
