@@ -31,7 +31,7 @@ if TYPE_CHECKING:
         StoreError,
         SweepError,
     )
-    from orchestrator.parts.component import Part
+    from orchestrator.parts.component import Part, PartWithBase
     from orchestrator.parts.matrix import Matrix
     from orchestrator.parts.network import Blocks, Network, Piece, network_spec
     from orchestrator.parts.recombination import Scores
@@ -95,6 +95,7 @@ __all__ = [
     "Noise",
     "Parameters",
     "Part",
+    "PartWithBase",
     "Piece",
     "Plan",
     "PlanError",
@@ -186,7 +187,7 @@ _DEFINED_IN = {
     "orchestrator.training.stopping": ("Best", "Plateau", "Reached"),
     "orchestrator.data.batches": ("Batch", "in_order"),
     # Networks and other parts.
-    "orchestrator.parts.component": ("Part",),
+    "orchestrator.parts.component": ("Part", "PartWithBase"),
     "orchestrator.parts.network": ("Blocks", "Network", "Piece", "network_spec"),
     "orchestrator.parts.recombination": ("Scores",),
     # A notebook.

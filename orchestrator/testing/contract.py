@@ -28,7 +28,7 @@ from orchestrator.spec.settings import settings_default, settings_of
 from orchestrator.spec.trial import NetworkSpec, Trial
 from orchestrator.store.store import Store
 from orchestrator.training.execute import execute, run_with_needs
-from orchestrator.training.fit import Moment
+from orchestrator.training.stage import Moment
 
 
 def smoke_trial(

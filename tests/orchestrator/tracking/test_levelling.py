@@ -272,7 +272,7 @@ def test_curves_of_a_running_trial_are_seen_while_it_runs_and_are_the_same_after
 
     def look(moment):
         if moment.epoch == 2:
-            Reporter(trial.key, store, began[0], None, every=0.0)(
+            Reporter(trial.key, store, began=began[0], every=0.0)(
                 moment
             )  # what a trial leaves every ten seconds
             tracker.follow(trial.key)
