@@ -11,6 +11,7 @@ from typing import Any
 from orchestrator.errors import InputError, MethodError, PlanError, nearest
 from orchestrator.spec.canonical import digest
 from orchestrator.spec.method import Method, canonical_method
+from orchestrator.spec.shadowing import shadowing
 from orchestrator.spec.task import Task
 
 KEY_FORMAT = 1
@@ -195,6 +196,9 @@ class Cell:
     trial: Trial
 
 
+NOT_INSTALLED = "A method or network must live in an installed package, not in a sweep file"
+
+
 def locate(path: str) -> Any:
     """The object that `module:name` names. Raises PlanError where it cannot be imported."""
     module, _, name = path.partition(":")
@@ -203,9 +207,8 @@ def locate(path: str) -> Any:
         for part in name.split("."):
             found = getattr(found, part)
     except (ImportError, AttributeError) as error:
-        raise PlanError(
-            f"{path} cannot be imported: {error}. A method or network must live in an installed package, not in a sweep file"
-        ) from error
+        hidden = shadowing(error) if isinstance(error, ImportError) else None
+        raise PlanError(f"{path} cannot be imported: {error}. {hidden or NOT_INSTALLED}") from error
     return found
 
 
