@@ -65,6 +65,7 @@ except SweepError as error:
 """
 
 
+@pytest.mark.process
 def test_a_module_missing_from_a_package_that_hides_ours_says_which_file_hides_it(project):
     printed = printed_by_script(project, LOADS)
     assert "asked.py, line 2: ModuleNotFoundError: No module named 'methods.fine_tune'" in printed
@@ -73,6 +74,7 @@ def test_a_module_missing_from_a_package_that_hides_ours_says_which_file_hides_i
     assert f"keep {project} off Python's path" in printed
 
 
+@pytest.mark.process
 def test_so_does_a_name_missing_from_it(project):
     (project / "methods/fine_tune.py").write_text("")
     printed = printed_by_script(project, LOADS)
@@ -80,6 +82,7 @@ def test_so_does_a_name_missing_from_it(project):
     assert f"'methods' in {project}/methods/__init__.py, which hides" in printed
 
 
+@pytest.mark.process
 def test_so_does_a_file_of_that_name(project):
     (project / "methods/__init__.py").unlink()
     (project / "methods").rmdir()
@@ -89,6 +92,7 @@ def test_so_does_a_file_of_that_name(project):
     assert f"keep {project} off Python's path" in printed
 
 
+@pytest.mark.process
 def test_a_hidden_method_that_a_trial_names_is_told_too(project):
     program = (
         "from orchestrator import PlanError\n"
@@ -116,6 +120,7 @@ def test_an_import_that_fails_for_another_reason_is_not_explained(name):
     assert shadowing(ImportError("no such module", name=name)) is None
 
 
+@pytest.mark.process
 def test_the_command_line_works_in_a_project_with_folders_of_these_names(project):
     for name in ("orchestrator", "methods"):
         (project / name).mkdir(exist_ok=True)
