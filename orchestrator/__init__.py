@@ -52,7 +52,8 @@ if TYPE_CHECKING:
     from orchestrator.spec.grid import Grid, product, union, zipped
     from orchestrator.spec.method import Method
     from orchestrator.spec.settings import axis
-    from orchestrator.spec.sweep import Sweep, load_sweep
+    from orchestrator.spec.sweep import Sweep
+    from orchestrator.spec.sweep_file import load_sweep
     from orchestrator.spec.task import IGNORED, Data, Task, common_classes, relabel
     from orchestrator.spec.trial import NetworkSpec, Trial
     from orchestrator.store.store import Store
@@ -148,7 +149,8 @@ __all__ = [
 
 _DEFINED_IN = {
     # A sweep file.
-    "orchestrator.spec.sweep": ("Sweep", "load_sweep"),
+    "orchestrator.spec.sweep": ("Sweep",),
+    "orchestrator.spec.sweep_file": ("load_sweep",),
     "orchestrator.spec.grid": ("Grid", "product", "union", "zipped"),
     "orchestrator.spec.datasets": (
         "digits",

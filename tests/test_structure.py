@@ -242,5 +242,9 @@ def test_what_is_symbolic_starts_without_torch(module):
 
 @pytest.mark.process
 def test_a_sweep_written_through_the_front_door_loads_no_torch():
-    program = "import sys; from orchestrator import Sweep, digits, product, union; print('torch' in sys.modules)"
+    program = (
+        "import sys\n"
+        "from orchestrator import Sweep, digits, product, union\n"
+        "print('torch' in sys.modules)"
+    )
     assert ran(program) == "False\n"

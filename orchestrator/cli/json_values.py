@@ -32,7 +32,7 @@ def plan_view(plan: Plan) -> dict[str, Any]:
                 "label": t.label,
                 "method": t.method.name,
                 "role": "cell" if key in cells else "need",
-                "state": _state(plan, key),
+                "state": plan.state(key),
                 "used": plan.users[key],
                 "needs": {n: need.key for n, need in t.needs.items()},
                 "seconds": plan.cost(t),
@@ -54,7 +54,7 @@ def status_view(plan: Plan, store: Store) -> dict[str, Any]:
             {
                 "cell": c.index,
                 "key": c.trial.key,
-                "state": _state(plan, c.trial.key),
+                "state": plan.state(c.trial.key),
                 **{names[a]: shown(c, a) for a in plan.axes},
             }
             for c in plan.cells
@@ -69,12 +69,6 @@ def status_view(plan: Plan, store: Store) -> dict[str, Any]:
             if now is not None
         ],
     }
-
-
-def _state(plan: Plan, key: str) -> str:
-    if key in plan.stale:
-        return "stale"
-    return plan.outcomes.get(key) or ("failed" if key in plan.failures else "open")
 
 
 def results_view(results: Results) -> dict[str, Any]:

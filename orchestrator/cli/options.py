@@ -152,7 +152,7 @@ def _beside(folder: Path, text: str) -> str:
 def load(sweep: str, chosen: str | None = None) -> tuple[str, Sweep, Sweep]:
     """Name of a sweep, the whole of it, and the part that `--only` chooses."""
     from orchestrator.planning.choose import only
-    from orchestrator.spec.sweep import load_sweep
+    from orchestrator.spec.sweep_file import load_sweep
 
     name, whole = load_sweep(sweep)
     return name, whole, only(whole, chosen) if chosen else whole

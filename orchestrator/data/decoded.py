@@ -86,7 +86,7 @@ def mapped(folder: Path, part: str) -> tuple[Pixels, Labels]:
     return np.load(folder / f"{part}.npy", mmap_mode="c"), np.load(folder / f"{part}_labels.npy")
 
 
-def content_digest(folder: Path) -> str:
+def folder_digest(folder: Path) -> str:
     """SHA-256 over the decoded pixels and labels, as `spolia data verify` compares it."""
     sha = hashlib.sha256()
     for part in PARTS:

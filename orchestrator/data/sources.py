@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from orchestrator.data.canvases import pasted_arrays
 from orchestrator.data.changes import changed_masks
-from orchestrator.data.decoded import content_digest, decode_all, decoded, mapped, write_arrays
+from orchestrator.data.decoded import decode_all, decoded, folder_digest, mapped, write_arrays
 from orchestrator.data.parquet_files import ParquetReader
 from orchestrator.data.readers import (
     FolderReader,
@@ -139,7 +139,7 @@ def _about(name: str, folder: Path, classes: tuple[str, ...], digest: str) -> di
         mean=mean,
         std=std,
     )
-    return {"record": record.to_json(), "content": content_digest(folder)}
+    return {"record": record.to_json(), "content": folder_digest(folder)}
 
 
 def _statistics(x: Pixels) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -162,7 +162,7 @@ def _statistics(x: Pixels) -> tuple[tuple[float, ...], tuple[float, ...]]:
 def is_intact(name: str) -> bool:
     """Whether the decoded form in the cache is still what was decoded."""
     folder, about = _decoded(name, data_root())
-    return content_digest(folder) == str(about["content"])
+    return folder_digest(folder) == str(about["content"])
 
 
 def load_verified(task: Task) -> Images:

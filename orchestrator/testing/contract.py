@@ -26,6 +26,7 @@ from orchestrator.spec.datasets import digits
 from orchestrator.spec.method import Method, canonical_method
 from orchestrator.spec.settings import settings_default, settings_of
 from orchestrator.spec.trial import NetworkSpec, Trial
+from orchestrator.store.content import content
 from orchestrator.store.store import Store
 from orchestrator.training.execute import execute, run_with_needs
 from orchestrator.training.stage import Moment
@@ -48,12 +49,16 @@ def smoke_trial(
 
 
 def fingerprint(record: Mapping[str, Any]) -> dict[str, Any]:
-    """All of a record that must not depend on when, where and in how many tries a trial ran."""
-    curves = [(name, step, value) for name, step, value, _ in record["curves"]]
-    kept = {k: record[k] for k in ("key", "outcome", "components", "matrices", "frozen")}
-    metrics = [m for m in record["metrics"] if not m.get("timing")]
-    fits = {s: (f["steps"], f["images"]) for s, f in record["timings"]["fits"].items()}
-    return {**kept, "metrics": metrics, "curves": curves, "fits": fits}
+    """Everything of a record that must not depend on when, where and in how many tries a trial
+    ran: its findings, and how its fits went.
+    """
+    fits = record["timings"]["fits"]
+    return {
+        **content(record),
+        "frozen": record["frozen"],
+        "curves": [(name, step, value) for name, step, value, _ in record["curves"]],
+        "fits": {stage: (fit["steps"], fit["images"]) for stage, fit in fits.items()},
+    }
 
 
 class Killed(BaseException):

@@ -378,7 +378,7 @@ def test_a_result_that_was_made_again_replaces_its_run_and_its_models(
     )
     home = ("--home", tmp_path / "home", "--executor", "inline")
     assert spolia("run", file, *home)[0] == 0
-    monkeypatch.setattr("orchestrator.planning.plan.sources_digest", lambda cls: "other code")
+    monkeypatch.setattr("orchestrator.planning.history.sources_digest", lambda cls: "other code")
     assert spolia("run", file, *home, "--stale", "rerun")[0] == 0
     monkeypatch.undo()
     monkeypatch.chdir(tmp_path)
