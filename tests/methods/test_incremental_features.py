@@ -67,6 +67,7 @@ def orders(kept_in):
     }
 
 
+@pytest.mark.slow
 class TestIncremental:
     def test_5_later_networks_fit_the_first_and_each_other_better_than_independent_ones(
         self, orders

@@ -478,6 +478,7 @@ class TestExport:
         proxies = 8 * 16 + 16 + 16 * 32 + 32  # 1x1 convolutions with biases
         assert sum(p.numel() for p in module.parameters()) == stem + head + proxies
 
+    @pytest.mark.process
     def test_torch_opens_it_without_our_code(self, tmp_path, trained, spolia):
         store, key = trained
         code, out, err = spolia(

@@ -68,6 +68,7 @@ def interpreter(version):
     return None
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("version", ["3.11", "3.12", "3.13"])
 def test_keys_are_equal_on_every_python_and_whatever_the_hash_seed(version):
     found = interpreter(version)
@@ -206,6 +207,7 @@ def test_what_cannot_be_imported_is_named():
     assert locate("key_methods:Outer") is Outer
 
 
+@pytest.mark.process
 def test_this_interpreter_gives_the_same_keys_in_another_process():
     root = Path(key_methods.__file__).parents[2]
     env = {**os.environ, "PYTHONPATH": str(root)}

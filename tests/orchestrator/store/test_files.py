@@ -106,6 +106,7 @@ def test_an_address_that_cannot_be_used_is_named(address, message):
         files_at(address)
 
 
+@pytest.mark.slow
 def test_an_object_store_that_does_not_answer_is_named_without_its_keys(s3):
     away = s3.partition("?")[0] + "?endpoint_override=127.0.0.1:9&scheme=http&region=us-east-1"
     away = away.replace("s3://", "s3://identity:secret@")
@@ -133,6 +134,7 @@ def store_scratch(folder, number):
     return Path(folder).parent / f"scratch{number}"
 
 
+@pytest.mark.process
 def test_two_drivers_on_one_shared_folder_end_with_one_true_result_a_trial(store):
     store.prepare()
     both = [

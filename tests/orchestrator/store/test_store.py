@@ -38,6 +38,7 @@ def test_the_first_result_wins(store):
     assert store.find(KEY)["by"] == "first"
 
 
+@pytest.mark.process
 def test_of_many_processes_one_wins_and_the_result_is_whole(store):
     program = textwrap.dedent(f"""
         import sys
