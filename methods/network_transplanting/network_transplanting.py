@@ -462,6 +462,7 @@ class NetworkTransplanting(Method):
             if self.scale == "fitted":  # <D_S, D_T> / <D_T, D_T>
                 alpha = ((d_student * d_teacher).mean() / size).clamp(0.1, 10.0).detach()
             mismatch = (d_student - alpha * d_teacher).square().mean()
+            # lambda times a share of the teacher's gradient, so that depth and width do not count
             terms["back"] = self.weight * mismatch / size.clamp_min(1e-12)
         if self.labels in ("direct", "both"):
             terms["labels"] = F.cross_entropy(student(real), batch["few"].y)
@@ -481,13 +482,15 @@ class NetworkTransplanting(Method):
             d_teacher = feature_gradient(nets["teacher"], x, v).detach()
             return feature_gradient(student, x, v), d_teacher
 
-        features, v = batch["noise"].x.shape[1:], directions(batch["noise"].direction)
+        features = batch["noise"].x.shape[1:]  # [C, H, W]; the numbers themselves are not used
+        v = directions(batch["noise"].direction)
         gates = {}  # `lin`: none, so all are open
         if self.gradients == "dummy":  # the same in g_T and g_S, each open with probability p
             threshold = NormalDist().inv_cdf(1 - self.gates)
             for name in gate_shapes(nets["teacher"], features):
                 gates[name] = (getattr(batch["noise"], f"gate {name}") > threshold).float()
         d_teacher = surrogate_gradient(nets["teacher"], features, v, gates)
+        # The chain rule: back through g_S first, then through h, whose ReLUs are all open.
         behind_adapter = surrogate_gradient(nets["task"], features, v, gates)
         return surrogate_gradient(nets["adapter"].layers, features, behind_adapter, {}), d_teacher
 

@@ -62,25 +62,20 @@ def smooth_module(seed):
     return nn.Sequential(*layers).double().eval()
 
 
-def start_at(depth, how="he", channels=4, seed=0):
-    return Adapter(channels=channels, depth=depth).initialise(
-        how, torch.Generator().manual_seed(seed)
-    )
+def new_adapter(depth, how="he", channels=4, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    return Adapter(channels=channels, depth=depth).initialise(how, generator)
 
 
 class TestGradients:
     def test_1_equal_modules_and_the_identity_agree_exactly(self):
-        module, adapter = smooth_module(0), start_at(3, "dirac").double()
-        x, along = (
-            torch.rand(5, 4, 8, 8, dtype=torch.double),
-            directions(torch.randn(5, 2, dtype=torch.double)),
-        )
+        module, adapter = smooth_module(0), new_adapter(3, "dirac").double()
+        x = torch.rand(5, 4, 8, 8, dtype=torch.double)
+        along = directions(torch.randn(5, 2, dtype=torch.double))
         assert torch.equal(module(adapter(x)), module(x))
-        own, theirs = (
-            feature_gradient(module, x, along),
-            feature_gradient(nn.Sequential(adapter, module), x, along),
-        )
-        assert torch.equal(own, theirs)
+        d_teacher = feature_gradient(module, x, along)
+        d_student = feature_gradient(nn.Sequential(adapter, module), x, along)
+        assert torch.equal(d_teacher, d_student)
 
     def test_2_the_surrogate_with_true_gates_is_the_gradient_where_pooling_is_an_average(self):
         module, x = smooth_module(0), torch.randn(3, 4, 8, 8, dtype=torch.double)
@@ -101,10 +96,8 @@ class TestGradients:
         module = nn.Sequential(
             nn.Conv2d(4, 6, 3, 1, 1), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(96, 2)
         ).double()
-        x, along = (
-            torch.randn(3, 4, 8, 8, dtype=torch.double),
-            directions(torch.randn(3, 2, dtype=torch.double)),
-        )
+        x = torch.randn(3, 4, 8, 8, dtype=torch.double)
+        along = directions(torch.randn(3, 2, dtype=torch.double))
         true = feature_gradient(module, x, along)
         assert (surrogate_gradient(module, (4, 8, 8), along, {}) - true).norm() / true.norm() > 0.3
 
@@ -155,7 +148,7 @@ class TestParts:
         assert torch.equal(net(x, "host"), host(x))
         for name, own in zip("ab", nets[1:], strict=True):
             before = {c: net(x, c) for c in net.categories}
-            adapter = start_at(2, channels=8)
+            adapter = new_adapter(2, channels=8)
             adapter.set_offset(0.25)
             net = net.with_category(name, own.extractor(split), adapter)
             assert all(torch.equal(net(x, c), y) for c, y in before.items())
@@ -166,7 +159,7 @@ class TestParts:
 
     def test_the_offset_moves_the_last_logit_only(self):
         net = SmallVGG(width=4, channels=1, classes=2).eval()
-        adapter = start_at(1, channels=8)
+        adapter = new_adapter(1, channels=8)
         joined = Transplanted.of(net.extractor("stage2"), adapter, net.head("stage2"))
         x = torch.randn(3, 1, 8, 8)
         before = joined(x)
@@ -463,10 +456,8 @@ class TestMethod:
         module = nn.Sequential(
             nn.Upsample(scale_factor=2), nn.Conv2d(3, 4, 3, 1, 1), PerPixel(4, 2)
         ).double()
-        x, along = (
-            torch.randn(2, 3, 6, 6, dtype=torch.double),
-            directions(torch.randn(2, 2, 12, 12, dtype=torch.double)),
-        )
+        x = torch.randn(2, 3, 6, 6, dtype=torch.double)
+        along = directions(torch.randn(2, 2, 12, 12, dtype=torch.double))
         torch.testing.assert_close(
             surrogate_gradient(module, (3, 6, 6), along, {}), feature_gradient(module, x, along)
         )
