@@ -134,7 +134,7 @@ class Leanest(Method):
         )  # exactly `drop` lost is within it, whatever the rounding
         good = [name for name, r in candidates.items() if r.metric("val_accuracy") >= bar]
         cost = f"{self.by}_share"
-        # Of two that cost the same, the one without more of the blocks.
+        # Of two that cost the same, the one with more blocks removed.
         return min(good, key=lambda name: (candidates[name].metric(cost), -int(name)), default=None)
 
 
@@ -143,7 +143,7 @@ def most_accurate(candidates: Mapping[str, Result], num_parameters: int) -> str 
     parameters, or None.
     """
     small = [n for n, r in candidates.items() if r.metric("parameters") <= num_parameters]
-    # Of two as accurate, the one without more of the blocks.
+    # Of two as accurate, the one with more blocks removed.
     return max(
         small, key=lambda name: (candidates[name].metric("val_accuracy"), int(name)), default=None
     )
