@@ -167,6 +167,7 @@ class Attention(nn.Module):
         r = (1 - alpha).unbind()  # self-exclusion, P(R_self)
         one = alpha.new_ones(())
         no_input, no_output = [], []
+        # One small product a node: a millisecond a step for six blocks; index tables are faster.
         for node in range(self.num_blocks + 1):
             entering = [r[i] for i, edge in enumerate(self.edges) if edge.target == node]
             leaving = [r[i] for i, edge in enumerate(self.edges) if edge.source == node]
