@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from methods.nettailor.complexity import Edge
 from methods.nettailor.graph import TailoredGraph
-from methods.pieces.cost import Cost, measure
+from methods.pieces.cost import Cost, output_and_cost
 
 Counting = Literal["paper", "true"]
 
@@ -44,7 +44,9 @@ def edge_costs(graph: TailoredGraph) -> dict[Edge, Cost]:
             found[edge] = b.block_costs[edge.target - 1]
         else:
             x = torch.zeros(1, *b.nodes[edge.source], device="meta")
-            found[edge] = measure(copy.deepcopy(graph.proxies[edge.name]).to("meta").eval(), x)[1]
+            found[edge] = output_and_cost(
+                copy.deepcopy(graph.proxies[edge.name]).to("meta").eval(), x
+            )[1]
     return found
 
 

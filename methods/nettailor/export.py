@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from methods.nettailor.graph import TailoredGraph
-from methods.pieces.residual import summed
+from methods.pieces.residual import sum_before_relu
 from orchestrator import Network
 
 
@@ -25,7 +25,7 @@ class Scaled(nn.Module):
         self.block, self.factor = block, factor
 
     def forward(self, x: Tensor) -> Tensor:
-        out = summed(self.block, x)
+        out = sum_before_relu(self.block, x)
         return out if self.factor == 1.0 else self.factor * out
 
 

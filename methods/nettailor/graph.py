@@ -19,7 +19,7 @@ from torch.nn import functional as F
 from methods.nettailor.complexity import Attention, Edge, all_edges
 from methods.nettailor.proxies import OwnStatistics, Proxy
 from methods.pieces.batch_norm_statistics import held_statistics
-from methods.pieces.residual import backbone, build, summed, through
+from methods.pieces.residual import apply_pieces, backbone_of, build_network, sum_before_relu
 from orchestrator import Network, Part
 
 Statistics = Literal["frozen", "task"]
@@ -61,7 +61,7 @@ class TailoredGraph(Part):
         statistics: Statistics = "frozen",
     ) -> None:
         super().__init__()
-        self.backbone = b = backbone(network, image)
+        self.backbone = b = backbone_of(network, image)
         self.edges = [e for e in all_edges(b.num_blocks, skip) if edges is None or e.name in edges]
         self.routes = Attention(self.edges, b.num_blocks)
         self.scores = nn.Parameter(
@@ -79,7 +79,7 @@ class TailoredGraph(Part):
         self.register_buffer("complexity", torch.zeros(len(self.edges)), persistent=False)
         self.own_statistics = nn.ModuleDict()
         if statistics == "task":
-            pieces = build(network).pieces()
+            pieces = build_network(network).pieces()
             self.own_statistics = nn.ModuleDict(
                 {str(n): OwnStatistics(pieces[b.blocks[n - 1]]) for n in sorted(self.kept_blocks)}
             )
@@ -125,7 +125,7 @@ class TailoredGraph(Part):
         second update of their running statistics: a frozen block's output is the same in both)."""
         pieces, b = universal.pieces(), self.backbone
         alpha = dict(zip(self.edges, self.attention(), strict=True))
-        nodes, blocks = {0: through(pieces, b.stem, x)}, {}
+        nodes, blocks = {0: apply_pieces(pieces, b.stem, x)}, {}
         for node, edges in self._by_target().items():
             parts = []
             for e in edges:
@@ -136,7 +136,7 @@ class TailoredGraph(Part):
                     * (blocks[node] if e.is_block else self.proxies[e.name](nodes[e.source]))
                 )
             nodes[node] = F.relu(reduce(torch.add, parts))
-        found = Passed(nodes, self.head(through(pieces, b.pool, nodes[b.num_blocks])))
+        found = Passed(nodes, self.head(apply_pieces(pieces, b.pool, nodes[b.num_blocks])))
         if local:
             held = {node: x.detach() for node, x in nodes.items()}
             with held_statistics(self.proxies):
@@ -161,7 +161,7 @@ class TailoredGraph(Part):
 
     def _block(self, node: int, block: nn.Module, x: Tensor) -> Tensor:
         if not self.own_statistics:
-            return summed(block, x)
+            return sum_before_relu(block, x)
         return cast(OwnStatistics, self.own_statistics[str(node)]).summed(
             block.train(self.training), x
         )

@@ -11,7 +11,7 @@ from typing import cast
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from methods.pieces.residual import Shape, summed
+from methods.pieces.residual import Shape, sum_before_relu
 
 
 class Proxy(nn.Sequential):
@@ -64,4 +64,4 @@ class _Summed(nn.Module):
         self.block = block
 
     def forward(self, x: Tensor) -> Tensor:
-        return summed(self.block, x)
+        return sum_before_relu(self.block, x)

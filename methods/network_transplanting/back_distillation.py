@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from methods.networks.fcn import PerPixel
-from methods.pieces.residual import build
+from methods.pieces.residual import build_network
 from orchestrator import Data, NetworkSpec, Noise, noise, normal
 
 Gradients = Literal["none", "lin", "dummy", "noise", "real"]
@@ -82,7 +82,7 @@ def impassable(spec: NetworkSpec, split: str) -> Iterator[str]:
     so.
     """
     with torch.device("meta"):
-        net = build(
+        net = build_network(
             {"path": spec.path, "config": {**dict(spec.settings), "channels": 3, "classes": 2}}
         )
     try:

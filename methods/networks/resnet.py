@@ -34,13 +34,13 @@ class Block(nn.Module):
                 nn.Conv2d(channels, width, 1, stride, bias=False), nn.BatchNorm2d(width)
             )
 
-    def summed(self, x: Tensor) -> Tensor:
+    def sum_before_relu(self, x: Tensor) -> Tensor:
         """The sum before the last ReLU."""
         y = F.relu(self.bn1(self.conv1(x)))
         return cast(Tensor, self.bn2(self.conv2(y)) + self.shortcut(x))
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.relu(self.summed(x))
+        return F.relu(self.sum_before_relu(x))
 
 
 class ResNet(Network):

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from methods.pieces.residual import build
+from methods.pieces.residual import build_network
 from methods.piggyback.masking import maskable
 from orchestrator import Part
 
@@ -31,7 +31,7 @@ class PackedNetwork(Part):
 
     def __init__(self, *, network: Mapping[str, Any], classes: Sequence[int]) -> None:
         super().__init__()
-        self.body = build(network)
+        self.body = build_network(network)
         self.classifier = self.body.stage_names[-1]
         self.packed = maskable(self.body, "all", None)
         self.heads = nn.ModuleList(

@@ -13,7 +13,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from methods.pieces.cost import Cost, measure
+from methods.pieces.cost import Cost, output_and_cost
 from orchestrator import InputError, Network, NetworkSpec
 from orchestrator.spec.canonical import canonical_json
 from orchestrator.spec.trial import locate
@@ -52,30 +52,30 @@ class Backbone:
 
 
 def is_residual(block: nn.Module) -> bool:
-    """Whether a piece is a residual block: it has `summed`, or it is one of torchvision's."""
-    return hasattr(block, "summed") or all(
+    """Whether a piece is a residual block: it has `sum_before_relu`, or it is one of torchvision's."""
+    return hasattr(block, "sum_before_relu") or all(
         hasattr(block, name) for name in ("conv1", "bn1", "conv2", "bn2", "relu", "downsample")
     )
 
 
-def summed(block: Any, x: Tensor) -> Tensor:
+def sum_before_relu(block: Any, x: Tensor) -> Tensor:
     """A residual block's sum before its last ReLU."""
-    if hasattr(block, "summed"):
-        return cast(Tensor, block.summed(x))
+    if hasattr(block, "sum_before_relu"):
+        return cast(Tensor, block.sum_before_relu(x))
     y = block.bn2(block.conv2(block.relu(block.bn1(block.conv1(x)))))
     if hasattr(block, "conv3"):
         y = block.bn3(block.conv3(block.relu(y)))
     return cast(Tensor, y + (x if block.downsample is None else block.downsample(x)))
 
 
-def through(pieces: Mapping[str, nn.Module], names: Sequence[str], x: Tensor) -> Tensor:
+def apply_pieces(pieces: Mapping[str, nn.Module], names: Sequence[str], x: Tensor) -> Tensor:
     """`x` through these pieces of a network, one after another."""
     for name in names:
         x = pieces[name](x)
     return x
 
 
-def backbone(network: Mapping[str, Any], image: Sequence[int]) -> Backbone:
+def backbone_of(network: Mapping[str, Any], image: Sequence[int]) -> Backbone:
     """The backbone of a network given as `{"path": ..., "config": ...}`, for images [C, H, W].
     Raises InputError for one without residual blocks.
     """
@@ -85,11 +85,11 @@ def backbone(network: Mapping[str, Any], image: Sequence[int]) -> Backbone:
 @lru_cache(maxsize=64)
 def _backbone(path: str, config: str, image: tuple[int, ...]) -> Backbone:
     with torch.device("meta"):
-        network = build({"path": path, "config": json.loads(config)})
+        network = build_network({"path": path, "config": json.loads(config)})
     return take_apart(network.eval(), image)
 
 
-def build(network: Mapping[str, Any]) -> Network:
+def build_network(network: Mapping[str, Any]) -> Network:
     """A network from `{"path": ..., "config": ...}`, without a trace in torch's random numbers."""
     with torch.random.fork_rng(devices=[]):
         return cast(Network, locate(network["path"])(**network["config"]))
@@ -99,7 +99,7 @@ def count_blocks(network: NetworkSpec) -> int:
     """Residual blocks of a network as a sweep writes it. Raises InputError for one that has
     none.
     """
-    return backbone(
+    return backbone_of(
         {"path": network.path, "config": {**dict(network.settings), "channels": 3, "classes": 2}},
         (3, 64, 64),
     ).num_blocks
@@ -120,16 +120,16 @@ def take_apart(network: Network, image: Sequence[int]) -> Backbone:
         names[found[-1] + 1 : -1],
     )
     x = torch.zeros(1, *image, device="meta")
-    start, stem_cost = measure(nn.Sequential(*(pieces[n] for n in stem)), x)
-    _, paper_stem = measure(
+    start, stem_cost = output_and_cost(nn.Sequential(*(pieces[n] for n in stem)), x)
+    _, paper_stem = output_and_cost(
         nn.Sequential(*(pieces[n] for n in stem)), x, area=start.shape[2:].numel()
     )
     nodes, costs, out = [start], [], start
     for name in blocks:
-        out, cost = measure(pieces[name], out)
+        out, cost = output_and_cost(pieces[name], out)
         nodes.append(out)
         costs.append(cost)
-    features = measure(nn.Sequential(*(pieces[n] for n in pool)), out)[0].shape[1]
+    features = output_and_cost(nn.Sequential(*(pieces[n] for n in pool)), out)[0].shape[1]
     shapes = tuple(cast(Shape, tuple(n.shape[1:])) for n in nodes)
     return Backbone(
         tuple(stem),

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from methods.pieces.residual import build
+from methods.pieces.residual import build_network
 from orchestrator import Network, NetworkSpec, Part
 
 Norm = Literal["frozen", "affine", "full"]
@@ -21,7 +21,7 @@ Norm = Literal["frozen", "affine", "full"]
 def has_batch_norm(spec: NetworkSpec) -> bool:
     """Whether a network has any batch norm."""
     with torch.device("meta"):
-        net = build(
+        net = build_network(
             {"path": spec.path, "config": {**dict(spec.settings), "channels": 3, "classes": 2}}
         )
     return any(isinstance(module, _BatchNorm) for module in net.modules())
@@ -76,7 +76,7 @@ class TaskNetwork(Part):
         dropout: bool = True,
     ) -> None:
         super().__init__()
-        base = build(network)
+        base = build_network(network)
         self.classifier = base.stage_names[-1]
         self.norm_mode, self.dropout = norm, dropout
         self.head = nn.Linear(base.last_layer.in_features, classes)
@@ -107,7 +107,7 @@ class TaskNetwork(Part):
         place.
         """
         state = other.state_dict()
-        ready = build(
+        ready = build_network(
             {"path": other.path, "config": {**other.config, "classes": self.head.out_features}}
         )
         ready.load_state_dict(

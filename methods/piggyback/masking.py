@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from methods.pieces.residual import build
+from methods.pieces.residual import build_network
 from methods.pieces.task_network import Norm, TaskNetwork
 from orchestrator import Network
 
@@ -84,7 +84,7 @@ class Masks(TaskNetwork):
             scaling,
             list(masked),
         )
-        shapes = build(network).state_dict()
+        shapes = build_network(network).state_dict()
         self.scores = nn.ParameterDict(
             {n.replace(".", "-"): nn.Parameter(torch.zeros_like(shapes[n])) for n in masked}
         )
@@ -169,7 +169,7 @@ class PackedMasks(TaskNetwork):
         super().__init__(network=network, classes=classes, norm=norm, dropout=dropout)
         self.kind, self.masked = kind, list(masked)
         self.shapes = {
-            n: v.shape for n, v in build(network).state_dict().items() if n in self.masked
+            n: v.shape for n, v in build_network(network).state_dict().items() if n in self.masked
         }
         for name in self.masked:
             for plane in ("kept", "sign")[: 2 if kind == "ternary" else 1]:

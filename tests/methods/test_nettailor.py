@@ -30,7 +30,7 @@ from methods.networks import cifar_resnet, resnet8, small_vgg, torchvision_netwo
 from methods.networks.resnet import ResNet
 from methods.pieces.attached import Attached
 from methods.pieces.cost import Cost, network_cost
-from methods.pieces.residual import backbone, count_blocks, summed
+from methods.pieces.residual import backbone_of, count_blocks, sum_before_relu
 from orchestrator import Result, Store, Trial, digits, resolve
 from orchestrator.parts.component import state_digest
 from orchestrator.spec.trial import locate
@@ -245,7 +245,7 @@ class TestGraph:
         with torch.no_grad():
             for piece in ("stem", "stage1.block1"):
                 before, x = x, pieces[piece](x)
-            assert torch.equal(F.relu(summed(pieces["stage1.block1"], before)), x)
+            assert torch.equal(F.relu(sum_before_relu(pieces["stage1.block1"], before)), x)
 
     @pytest.mark.parametrize("statistics", ["task", "frozen"])
     def test_the_universal_network_is_left_alone(self, statistics):
@@ -331,7 +331,7 @@ class TestGraph:
 
     def test_blocks_are_called_by_stage_and_number(self):
         spec = cifar_resnet(2)
-        found = backbone(
+        found = backbone_of(
             {"path": spec.path, "config": {**dict(spec.settings), "channels": 3, "classes": 2}},
             (3, 16, 16),
         )
