@@ -19,7 +19,8 @@ from torch.nn import functional as F
 from methods.nettailor.complexity import Attention, Edge, all_edges
 from methods.nettailor.proxies import OwnStatistics, Proxy
 from methods.pieces.batch_norm_statistics import held_statistics
-from methods.pieces.residual import apply_pieces, backbone_of, build_network, sum_before_relu
+from methods.pieces.building import build_network
+from methods.pieces.residual import apply_pieces, backbone_of, sum_before_relu
 from orchestrator import Network, Part
 
 Statistics = Literal["frozen", "task"]

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from methods.networks.fcn import PerPixel
-from methods.pieces.residual import build_network
+from methods.pieces.building import build_network
 from orchestrator import Data, NetworkSpec, Noise, noise, normal
 
 Gradients = Literal["none", "lin", "dummy", "noise", "real"]
