@@ -167,7 +167,7 @@ SHARED = ("methods.pieces", "methods.networks")
 
 
 def folder_of(module: str) -> str:
-    """`methods.piggyback` for a module of that paper's folder and for `methods.piggyback` itself."""
+    """`methods.piggyback` for every module of that folder, and for the folder itself."""
     return ".".join(module.split(".")[:2])
 
 
