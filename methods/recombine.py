@@ -19,7 +19,7 @@ import numpy as np
 from methods.pieces.matrix_scores import lowest_score, mean_score
 from methods.pieces.recombined_networks import NetworkMeasurement, TrainedNetworks
 from orchestrator import MatrixSpec, Metric, Run, roles
-from orchestrator.parts.recombination import Protocol
+from orchestrator.parts.recombination import PairScores
 
 
 class Recombine(NetworkMeasurement):
@@ -76,7 +76,7 @@ def measure_protocol(
     run: Run,
     networks: TrainedNetworks,
     name: str,
-    scores: Protocol,
+    scores: PairScores,
     unjoined: Mapping[tuple[int, int], str],
 ) -> None:
     """Leave the three matrices of a protocol, with the reason where a pair has no score."""

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from methods.nettailor.edges import Edge
-from methods.pieces.cost import Cost, measure
+from methods.pieces.cost import Cost, output_and_cost
 
 if TYPE_CHECKING:  # signatures name the graph, whose training asks this module for complexities
     from methods.nettailor.nettailor import TailoredGraph
@@ -49,7 +49,7 @@ def edge_costs(graph: TailoredGraph) -> dict[Edge, Cost]:
         else:
             x = torch.zeros(1, *backbone.nodes[edge.source], device="meta")
             proxy = copy.deepcopy(graph.proxies[edge.name]).to("meta").eval()
-            _, costs[edge] = measure(proxy, x)
+            _, costs[edge] = output_and_cost(proxy, x)
     return costs
 
 

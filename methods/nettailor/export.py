@@ -16,7 +16,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from methods.nettailor.edges import Edge
 from methods.nettailor.own_statistics import OwnStatistics
-from methods.pieces.residual import summed
+from methods.pieces.residual import sum_before_relu
 from orchestrator import Network
 
 if TYPE_CHECKING:  # signatures name the graph, which exports itself through this module
@@ -31,7 +31,7 @@ class Scaled(nn.Module):
         self.block, self.factor = block, factor
 
     def forward(self, x: Tensor) -> Tensor:
-        out = summed(self.block, x)
+        out = sum_before_relu(self.block, x)
         return out if self.factor == 1.0 else self.factor * out
 
 

@@ -56,14 +56,14 @@ from methods.nettailor.own_statistics import OwnStatistics
 from methods.nettailor.report import METRICS, report
 from methods.pieces.attached import Attached
 from methods.pieces.batch_norm_statistics import held_statistics
+from methods.pieces.building import build_network
 from methods.pieces.residual import (
     Backbone,
     Shape,
-    backbone,
-    build,
+    apply_pieces,
+    backbone_of,
     count_blocks,
-    summed,
-    through,
+    sum_before_relu,
 )
 from orchestrator import (
     InputError,
@@ -233,7 +233,7 @@ class TailoredGraph(Part):
         statistics: Statistics = "frozen",
     ) -> None:
         super().__init__()
-        self.backbone = b = backbone(network, image)
+        self.backbone = b = backbone_of(network, image)
         self.edges = [e for e in all_edges(b.num_blocks, skip) if edges is None or e.name in edges]
         self.kept_blocks = {e.target for e in self.edges if e.is_block}  # their numbers, from 1
         self.routes = Attention(self.edges, b.num_blocks)
@@ -248,7 +248,7 @@ class TailoredGraph(Part):
         self.register_buffer("complexity", torch.zeros(len(self.edges)), persistent=False)
         self.own_statistics = nn.ModuleDict()
         if statistics == "task":
-            pieces = build(network).pieces()
+            pieces = build_network(network).pieces()
             for node in sorted(self.kept_blocks):
                 self.own_statistics[str(node)] = OwnStatistics(pieces[b.blocks[node - 1]])
 
@@ -280,7 +280,7 @@ class TailoredGraph(Part):
         """
         pieces, b = universal.pieces(), self.backbone
         alpha = dict(zip(self.edges, self.attention(), strict=True))
-        nodes = {0: through(pieces, b.stem, x)}  # x_l by l, each [B, C_l, H_l, W_l]
+        nodes = {0: apply_pieces(pieces, b.stem, x)}  # x_l by l, each [B, C_l, H_l, W_l]
         blocks = {}  # G_l(x_{l-1}) by l
         live = list(dict.fromkeys(edge.target for edge in self.edges))
         for node in live:
@@ -288,7 +288,7 @@ class TailoredGraph(Part):
                 block = pieces[b.blocks[node - 1]]
                 blocks[node] = self.block_output(node, block, nodes[node - 1])
             nodes[node] = self.layer(node, nodes, blocks, alpha)
-        passed = Passed(nodes, self.head(through(pieces, b.pool, nodes[b.num_blocks])))
+        passed = Passed(nodes, self.head(apply_pieces(pieces, b.pool, nodes[b.num_blocks])))
         if local:
             inputs = {node: x.detach() for node, x in nodes.items()}
             outputs = {node: x.detach() for node, x in blocks.items()}
@@ -319,9 +319,9 @@ class TailoredGraph(Part):
     def block_output(self, node: int, block: nn.Module, x: Tensor) -> Tensor:
         """G_l(x): a frozen block before its last ReLU, by the task's statistics if it has any."""
         if not self.own_statistics:
-            return summed(block, x)
+            return sum_before_relu(block, x)
         own = cast(OwnStatistics, self.own_statistics[str(node)])
-        return own.summed(block.train(self.training), x)
+        return own.sum_before_relu(block.train(self.training), x)
 
     def with_edges(self, names: Sequence[str]) -> TailoredGraph:
         """The same graph with these edges only, and the weights that it has now."""

@@ -12,7 +12,7 @@ from typing import cast
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from methods.pieces.residual import summed
+from methods.pieces.residual import sum_before_relu
 
 
 class OwnStatistics(nn.Module):
@@ -32,7 +32,7 @@ class OwnStatistics(nn.Module):
         statistics = {name.replace(".", "-"): value for name, value in block.named_buffers()}
         self.load_state_dict(statistics)
 
-    def summed(self, block: nn.Module, x: Tensor) -> Tensor:
+    def sum_before_relu(self, block: nn.Module, x: Tensor) -> Tensor:
         """The block's sum before its last ReLU, normalised by these statistics, which a block in
         training mode updates.
         """
@@ -48,4 +48,4 @@ class BeforeLastReLU(nn.Module):
         self.block = block
 
     def forward(self, x: Tensor) -> Tensor:
-        return summed(self.block, x)
+        return sum_before_relu(self.block, x)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from methods.pieces.residual import build
+from methods.pieces.building import build_network
 from orchestrator import NetworkSpec
 
 UNCHANGED = (nn.Dropout, nn.Identity)
@@ -103,7 +103,7 @@ def reasons_it_is_impassable(network: NetworkSpec, split: str) -> Iterator[str]:
     """Says which layer behind the split point a surrogate gradient cannot pass, if there is one."""
     config = {**dict(network.settings), "channels": 3, "classes": 2}
     with torch.device("meta"):
-        built = build({"path": network.path, "config": config})
+        built = build_network({"path": network.path, "config": config})
     if split not in built.splits:
         return
     try:

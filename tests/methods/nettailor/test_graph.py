@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from methods.nettailor.nettailor import TailoredGraph, distance, teacher_outputs
 from methods.networks import cifar_resnet, resnet8, small_vgg, torchvision_network
 from methods.networks.resnet import ResNet
-from methods.pieces.residual import backbone, count_blocks, summed
+from methods.pieces.residual import backbone_of, count_blocks, sum_before_relu
 from orchestrator.spec.trial import locate
 
 
@@ -38,7 +38,7 @@ class TestGraph:
         with torch.no_grad():
             for piece in ("stem", "stage1.block1"):
                 before, x = x, pieces[piece](x)
-            assert torch.equal(F.relu(summed(pieces["stage1.block1"], before)), x)
+            assert torch.equal(F.relu(sum_before_relu(pieces["stage1.block1"], before)), x)
 
     @pytest.mark.parametrize("statistics", ["task", "frozen"])
     def test_the_universal_network_is_left_alone(self, statistics):
@@ -85,7 +85,7 @@ class TestGraph:
         x = torch.randn(4, 3, 16, 16)
         torch.manual_seed(1)
         teacher = ResNet(blocks=2, width=8, channels=3, classes=4).eval()
-        nodes, logits = teacher_outputs(teacher, graph.backbone, x)
+        nodes, logits = teacher_outputs(teacher, graph.backbone_of, x)
         torch.testing.assert_close(nodes[6], teacher.extractor("stage3")(x))
         found = graph.eval().passed(x, universal)
         mse = F.mse_loss(found.logits, logits) + sum(
@@ -117,7 +117,7 @@ class TestGraph:
 
     def test_blocks_are_called_by_stage_and_number(self):
         spec = cifar_resnet(2)
-        found = backbone(
+        found = backbone_of(
             {"path": spec.path, "config": {**dict(spec.settings), "channels": 3, "classes": 2}},
             (3, 16, 16),
         )
