@@ -20,7 +20,6 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from methods.fine_tune import FineTune
-from methods.pieces.attached import Attached
 from methods.pieces.building import recipe_of
 from methods.pieces.task_network import Norm, TaskNetwork
 from methods.pieces.task_orders import (
@@ -31,6 +30,7 @@ from methods.pieces.task_orders import (
     needs_of_targets,
 )
 from orchestrator import Kept, Method, Metric, Network, Run, Task, Trial, adam, axis, drops, roles
+from orchestrator.parts.component import PartWithBase
 
 
 class FeatureExtraction(Method):
@@ -89,7 +89,7 @@ class FeatureExtraction(Method):
             epochs=self.epochs,
             batch=self.batch,
         )
-        net, by = Attached(part, base), {"task": task.name}
+        net, by = PartWithBase(part, base), {"task": task.name}
         run.log(accuracy=run.accuracy(net, task.test), by=by)
         if task.held_out:
             run.log(val_accuracy=run.accuracy(net, task.validation_part), by=by)

@@ -54,7 +54,6 @@ from methods.nettailor.edges import (
 from methods.nettailor.export import plain
 from methods.nettailor.own_statistics import OwnStatistics
 from methods.nettailor.report import METRICS, report
-from methods.pieces.attached import Attached
 from methods.pieces.batch_norm_statistics import held_statistics
 from methods.pieces.building import build_network
 from methods.pieces.residual import (
@@ -80,6 +79,7 @@ from orchestrator import (
     drops,
     roles,
 )
+from orchestrator.parts.component import PartWithBase
 
 Statistics = Literal["frozen", "task"]
 Form = Literal["disjoint", "disjoint_code", "independent"]
@@ -587,7 +587,7 @@ class NetTailor(Method):
         else:
             stage, epochs, graph = "retrain", self.retrain_epochs, self.pruned(run, self.removed)
         graph.complexity = complexities(graph, self.cost, self.counting)
-        net = Attached(graph.to(run.device), universal)
+        net = PartWithBase(graph.to(run.device), universal)
         if self.removed is not None:
             run.log(accuracy_before_retraining=run.accuracy(net, target.test))
         run.fit(

@@ -12,8 +12,8 @@ import torch
 from methods.nettailor.cost import complexities, edge_costs, latency_share, ledger
 from methods.nettailor.edges import stages_lost
 from methods.nettailor.export import plain
-from methods.pieces.attached import Attached
 from orchestrator import Metric, Run, Task
+from orchestrator.parts.component import PartWithBase
 
 if TYPE_CHECKING:  # signatures name the graph, whose training ends with this report
     from methods.nettailor.nettailor import TailoredGraph
@@ -37,7 +37,7 @@ METRICS = (
 LATENCY_BATCH = 32  # images a pass when latency is measured
 
 
-def report(run: Run, graph: TailoredGraph, net: Attached, target: Task) -> None:
+def report(run: Run, graph: TailoredGraph, net: PartWithBase, target: Task) -> None:
     """Log everything of the finished graph. Shares are of the whole universal network with the
     target's classifier: the fine-tuned network.
     """
@@ -73,7 +73,7 @@ def late_bias(graph: TailoredGraph) -> float:
     return lost[-1] - lost[0]
 
 
-def latency(run: Run, graph: TailoredGraph, net: Attached, target: Task) -> float:
+def latency(run: Run, graph: TailoredGraph, net: PartWithBase, target: Task) -> float:
     """How long the exported network takes on the trial's device, as a share of the whole universal
     network's time.
     """

@@ -26,7 +26,7 @@ from methods.pieces.batch_norm_statistics import re_estimated
 from methods.pieces.matrix_scores import mean_score
 from methods.pieces.recombined_networks import NetworkMeasurement, TrainedNetworks
 from orchestrator import Data, MatrixSpec, Metric, Run, Trial, axis, one_cycle, roles, sgd
-from orchestrator.parts.stacked_heads import HeadBank
+from orchestrator.parts.stacked_heads import StackedHeads
 
 SCORES = ("joined", "re_estimated", "stitched", "fine_tuned")
 
@@ -137,7 +137,7 @@ class PairDiagnostics(NetworkMeasurement):
         self.fit(run, f"stitch {pair}", {"stitch": stitch}, frozen, few)
         stitched = nn.Sequential(extractor, stitch, head)
         scores["stitched"] = run.accuracy(stitched, task.test)
-        if refused := HeadBank([head], run.device).refusals((1, *given)):
+        if refused := StackedHeads([head], run.device).refusals((1, *given)):
             return scores, refused[0]  # without a stitch the numbers of channels must be equal
         joined = nn.Sequential(extractor, head)
         scores["joined"] = run.accuracy(joined, task.test)

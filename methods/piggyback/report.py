@@ -13,7 +13,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from methods.pieces.attached import Attached
 from methods.pieces.task_orders import (
     ACCURACY_AFTER_EACH_TASK,
     ACCURACY_AT_PLACE,
@@ -22,6 +21,7 @@ from methods.pieces.task_orders import (
 )
 from methods.piggyback.packed_masks import PackedMasks
 from orchestrator import MatrixSpec, Metric, Network, Run, Task
+from orchestrator.parts.component import PartWithBase
 
 METRICS = (
     Metric("accuracy", by=("task",), headline=True),
@@ -44,7 +44,7 @@ MATRICES = (
 def log_and_keep(run: Run, task: Task, packed: PackedMasks, base: Network) -> None:
     """Log and keep one task. What is scored is the packed mask, as it will be loaded."""
     packed.to(run.device)
-    net, by = Attached(packed, base), {"task": task.name}
+    net, by = PartWithBase(packed, base), {"task": task.name}
     zeroed = [float((packed.mask(layer) == 0).float().mean()) for layer in packed.masked]
     first, *later = zeroed
     run.log(

@@ -117,6 +117,3 @@ def _batching_pays(heads: Sequence[nn.Module], device: torch.device) -> bool:
         return False
     has_convolution = any(isinstance(m, nn.modules.conv._ConvNd) for m in heads[0].modules())
     return device.type != "cpu" or not has_convolution
-
-
-HeadBank = StackedHeads

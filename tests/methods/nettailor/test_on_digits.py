@@ -23,9 +23,8 @@ from methods.nettailor.nettailor import PUBLISHED
 from methods.nettailor.tailored_tasks import TailoredTasks, shared, storage
 from methods.networks import resnet8, small_vgg
 from methods.networks.resnet import ResNet
-from methods.pieces.attached import Attached
 from orchestrator import Result, Store, Trial, digits, resolve
-from orchestrator.parts.component import state_digest
+from orchestrator.parts.component import PartWithBase, state_digest
 from orchestrator.store.content import content_digest
 from orchestrator.training.execute import execute, run_with_needs
 
@@ -72,7 +71,7 @@ class TestExport:
         assert code == 0, err
         assert "torch.export.load" in out
         component = Result(store, store.find(key)).component("student")
-        joined = Attached(component.module(), component.required().module()).eval()
+        joined = PartWithBase(component.module(), component.required().module()).eval()
         x = torch.randn(7, 1, 8, 8)
         torch.save({"x": x, "y": joined(x).detach()}, tmp_path / "seen.pt")
         program = (
