@@ -52,7 +52,7 @@ def spolia(trials: int, folder: Path) -> float:
     from orchestrator import Store, load_sweep, make_plan
     from orchestrator.executors.by_name import executor
     from orchestrator.executors.site import Site
-    from orchestrator.session import launch
+    from orchestrator.session import run_sweep
     from orchestrator.store.home import home
 
     executor("ray")  # as the peers, which have imported and started Ray when their clock starts
@@ -67,7 +67,7 @@ def spolia(trials: int, folder: Path) -> float:
     store = Store(place.store)
     store.prepare()
     name, sweep = load_sweep(file)
-    report = launch(
+    ended = run_sweep(
         make_plan(name, sweep, store),
         sweep,
         place,
@@ -76,8 +76,8 @@ def spolia(trials: int, folder: Path) -> float:
         TerminalDisplay(Console(quiet=True)),
     )
     seconds = time.monotonic() - began
-    assert report.is_complete, report.tracking_error
-    assert report.executed == trials
+    assert ended.is_complete, ended.tracking_error
+    assert ended.num_executed == trials
     import sqlite3
 
     with sqlite3.connect(folder / "home" / "mlflow.db") as database:

@@ -29,19 +29,19 @@ class Check:
 
 def examine(setting: Any, file: Path | None, address: str | None) -> Iterator[Check]:
     """All checks, one after another; none of them raises."""
-    place, site = setting.place, setting.site
+    home, site = setting.home, setting.site
     yield Check(
         "site file", True, str(file) if file else "none (spolia.toml here or above would be one)"
     )
-    me = greet(place.store, "", [], {})
+    me = greet(home.store, "", [], {})
     yield from _versions(me)
     yield Check("GPUs", True, ", ".join(me.gpus) or "none: trials run on the CPU")
     yield from _methods(site)
-    yield _store(place.store)
-    yield _tracking(place.tracking)
-    yield from _data(place.store)
+    yield _store(home.store)
+    yield _tracking(home.tracking)
+    yield from _data(home.store)
     if address:
-        yield from _cluster(address, place, site)
+        yield from _cluster(address, home, site)
 
 
 def _versions(me: Greeting) -> Iterator[Check]:
@@ -147,11 +147,11 @@ def _data(address: str) -> Iterator[Check]:
         )
 
 
-def _cluster(address: str, place: Any, site: SiteFile) -> Iterator[Check]:
+def _cluster(address: str, home: Any, site: SiteFile) -> Iterator[Check]:
     paths = [f"{m.__module__}:{m.__qualname__}" for m in discover().values()]
     try:
         driver, *nodes = executor("ray").greetings(
-            Store(place.store), Site(place.scratch, address=address), paths
+            Store(home.store), Site(home.scratch, address=address), paths
         )
     except (ExecutorError, SpoliaError) as error:
         yield Check("cluster", False, str(error))
@@ -164,13 +164,13 @@ def _cluster(address: str, place: Any, site: SiteFile) -> Iterator[Check]:
             not wrong,
             "; ".join(wrong) or f"sees the store, has the driver's code; {about}",
         )
-    yield _shares(site, place, nodes)
+    yield _shares(site, home, nodes)
 
 
-def _shares(site: SiteFile, place: Any, nodes: list[Greeting]) -> Check:
+def _shares(site: SiteFile, home: Any, nodes: list[Greeting]) -> Check:
     """How many different workers the site's shares ask for: each change of shape restarts one."""
     shapes = Shapes(
-        Site(place.scratch, gpus=site.gpus, cpus=site.cpus),
+        Site(home.scratch, gpus=site.gpus, cpus=site.cpus),
         sum(n.cpus for n in nodes),
         sum(len(n.gpus) for n in nodes),
     )

@@ -43,7 +43,7 @@ def logs(
     from orchestrator.cli.tables import print_trial
     from orchestrator.store.store import Store
 
-    opened = Store(setting(home_folder, store, None, None, site_file).place.store)
+    opened = Store(setting(home_folder, store, None, None, site_file).home.store)
     full = opened.resolve_key(key)
     record, failure = opened.find(full), opened.failure(full)
     if as_json:
@@ -86,7 +86,7 @@ def export(
     from orchestrator.parts.result import Result
     from orchestrator.store.store import Store
 
-    result = Result.open(key, Store(setting(home_folder, store, None, None, site_file).place.store))
+    result = Result.open(key, Store(setting(home_folder, store, None, None, site_file).home.store))
     found = find_component(result, component)
     content = exported(found, result.store)
     write(content, to)
@@ -127,7 +127,7 @@ def data_add(
     from orchestrator.errors import DataError
     from orchestrator.store.store import Store
 
-    opened = Store(setting(home_folder, store, None, data, site_file).place.store)
+    opened = Store(setting(home_folder, store, None, data, site_file).home.store)
     opened.prepare()
     for name in dict.fromkeys(n for given in names for n in _data_names(given)):
         record, known = sources.load(name).record, opened.data(name)
@@ -165,7 +165,7 @@ def data_list(
     """The data sets that are recorded in the store."""
     from orchestrator.store.store import Store
 
-    records = Store(setting(home_folder, store, None, None, site_file).place.store).data_records()
+    records = Store(setting(home_folder, store, None, None, site_file).home.store).data_records()
     if as_json:
         print_json([record.to_json() for record in records])
         return
@@ -193,7 +193,7 @@ def data_verify(
 
     wrong = 0
     for record in Store(
-        setting(home_folder, store, None, data, site_file).place.store
+        setting(home_folder, store, None, data, site_file).home.store
     ).data_records():
         try:
             found = sources.load(record.name).record.digest
@@ -231,7 +231,7 @@ def gc(
     from orchestrator.store.garbage import unneeded
     from orchestrator.store.store import Store
 
-    opened = Store(setting(home_folder, store, None, None, site_file).place.store)
+    opened = Store(setting(home_folder, store, None, None, site_file).home.store)
     found = list(unneeded(opened, before=time.time() - older_than * 3600))
     if remove:
         for entry in found:

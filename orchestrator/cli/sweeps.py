@@ -49,9 +49,9 @@ def plan(
     from orchestrator.planning.plan import make_plan
     from orchestrator.store.store import Store
 
-    place = setting(home_folder, store, None, data, site_file).place
+    home = setting(home_folder, store, None, data, site_file).home
     name, _, part = load(sweep, only)
-    opened = Store(place.store)
+    opened = Store(home.store)
     made = make_plan(name, part, opened)
     if why is not None:
         print_explanation(console, explain(made, opened, why))
@@ -75,9 +75,9 @@ def status(
     from orchestrator.planning.plan import make_plan
     from orchestrator.store.store import Store
 
-    place = setting(home_folder, store, None, data, site_file).place
+    home = setting(home_folder, store, None, data, site_file).home
     name, _, part = load(sweep, only)
-    opened = Store(place.store)
+    opened = Store(home.store)
     made = make_plan(name, part, opened)
     if as_json:
         print_json(status_view(made, opened))
@@ -126,9 +126,9 @@ def results(
     from orchestrator.planning.plan import make_plan
     from orchestrator.store.store import Store
 
-    place = setting(home_folder, store, None, data, site_file).place
+    home = setting(home_folder, store, None, data, site_file).home
     name, _, part = load(sweep, only)
-    opened = Store(place.store)
+    opened = Store(home.store)
     found = Results(make_plan(name, part, opened), opened)
     if as_json:
         print_json(results_view(found))
@@ -137,7 +137,7 @@ def results(
     if only is not None:
         return
     console.print("\nTables")
-    for path in found.write(place.tables(name)):
+    for path in found.write(home.tables(name)):
         console.print(f"  {short(path)}", soft_wrap=True)
 
 
@@ -160,10 +160,10 @@ def report(
     from orchestrator.planning.plan import make_plan
     from orchestrator.store.store import Store
 
-    place = setting(home_folder, store, None, data, site_file).place
+    home = setting(home_folder, store, None, data, site_file).home
     name, whole, _ = load(sweep)
-    opened = Store(place.store)
-    path = out or place.tables(name) / "report.html"
+    opened = Store(home.store)
+    path = out or home.tables(name) / "report.html"
     write(Results(make_plan(name, whole, opened), opened), opened, path)
     console.print(short(path), soft_wrap=True)
 
@@ -183,14 +183,14 @@ def track(
     from orchestrator.session import track as level
     from orchestrator.store.store import Store
 
-    place = setting(home_folder, store, tracking, data, site_file).place
-    if place.tracking is None:
+    home = setting(home_folder, store, tracking, data, site_file).home
+    if home.tracking is None:
         raise InputError(
             "--tracking none says to track nothing; name an MLflow address, or leave it out"
         )
     name, whole, _ = load(sweep)
-    made = make_plan(name, whole, Store(place.store))
-    written, error = level(made, place, TerminalDisplay(console))
+    made = make_plan(name, whole, Store(home.store))
+    written, error = level(made, home, TerminalDisplay(console))
     if error:
         errors.print(
             Text(
