@@ -45,53 +45,58 @@ if TYPE_CHECKING:
 SHOWN = 3  # trials that failed for one reason and are shown
 
 
+Limit = Annotated[
+    int | None,
+    typer.Option(min=1, metavar="N", help="Run at most N unfinished cells.", show_default=False),
+]
+Smoke = Annotated[
+    bool,
+    typer.Option(help="Try every method at its smoke values on 256 images, in a temporary store."),
+]
+StaleOption = Annotated[
+    Stale | None,
+    typer.Option(help="Keep or rerun results that were made with other code.", show_default=False),
+]
+RetryOption = Annotated[
+    list[Retry] | None,
+    typer.Option(help="Also rerun trials with this outcome.", show_default=False),
+]
+ExecutorOption = Annotated[
+    ExecutorName, typer.Option(help="Ray Tune, or one trial after another in this process.")
+]
+Pdb = Annotated[
+    str | None,
+    typer.Option(
+        metavar="KEY",
+        help="Run one trial under the debugger (needs --executor inline).",
+        show_default=False,
+    ),
+]
+Address = Annotated[
+    str | None,
+    typer.Option(help="Ray cluster: 'auto' or HOST:PORT.", show_default="a private Ray here"),
+]
+Slots = Annotated[
+    int | None, typer.Option(min=1, help="Trials to run at once.", show_default="one per CPU")
+]
+CheckpointEvery = Annotated[
+    float | None,
+    typer.Option(min=0, help="Seconds between a trial's checkpoints.", show_default="60"),
+]
+
+
 def run(
     sweep: SweepFile,
     only: Only = None,
-    limit: Annotated[
-        int | None,
-        typer.Option(
-            min=1, help="Run at most N unfinished cells.", metavar="N", show_default=False
-        ),
-    ] = None,
-    smoke: Annotated[
-        bool,
-        typer.Option(
-            help="Try every method at its smoke values on 256 images, in a temporary store."
-        ),
-    ] = False,
-    stale: Annotated[
-        Stale | None,
-        typer.Option(
-            help="Keep or rerun results that were made with other code.", show_default=False
-        ),
-    ] = None,
-    retry: Annotated[
-        list[Retry] | None,
-        typer.Option(help="Also rerun trials with this outcome.", show_default=False),
-    ] = None,
-    executor: Annotated[
-        ExecutorName, typer.Option(help="Ray Tune, or one trial after another in this process.")
-    ] = ExecutorName.ray,
-    pdb: Annotated[
-        str | None,
-        typer.Option(
-            metavar="KEY",
-            help="Run one trial under the debugger (needs --executor inline).",
-            show_default=False,
-        ),
-    ] = None,
-    address: Annotated[
-        str | None,
-        typer.Option(help="Ray cluster: 'auto' or HOST:PORT.", show_default="a private Ray here"),
-    ] = None,
-    slots: Annotated[
-        int | None, typer.Option(min=1, help="Trials to run at once.", show_default="one per CPU")
-    ] = None,
-    checkpoint_every: Annotated[
-        float | None,
-        typer.Option(min=0, help="Seconds between a trial's checkpoints.", show_default="60"),
-    ] = None,
+    limit: Limit = None,
+    smoke: Smoke = False,
+    stale: StaleOption = None,
+    retry: RetryOption = None,
+    executor: ExecutorOption = ExecutorName.ray,
+    pdb: Pdb = None,
+    address: Address = None,
+    slots: Slots = None,
+    checkpoint_every: CheckpointEvery = None,
     home_folder: HomeFolder = None,
     store: StorePlace = None,
     tracking: Tracking = None,
