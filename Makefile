@@ -6,7 +6,10 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	"$$p" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && echo "$$p" && break; done)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: install quickstart test check clean
+# How many tests run beside each other, and in which order (tests/support/tiers.py).
+PARALLEL := -n auto --maxprocesses 8 --dist loadgroup --no-loadscope-reorder
+
+.PHONY: install quickstart test-fast test test-all check clean
 
 install: $(VENV)/installed
 
@@ -20,8 +23,13 @@ $(VENV)/installed: pyproject.toml constraints.txt
 quickstart: install
 	@$(BIN)/spolia run sweeps/quickstart.py
 
-test: install
-	@$(BIN)/python -m pytest
+# ARGS goes to pytest: make test-fast ARGS="-k levelling"
+test-fast test test-all: install
+	@$(BIN)/python -m pytest --tier $(TIER) $(PARALLEL) $(ARGS)
+
+test-fast: TIER := fast
+test: TIER := full
+test-all: TIER := all
 
 check: install
 	@$(BIN)/ruff check .

@@ -1,10 +1,11 @@
-"""Shared fixtures. Every test gets a home of its own; Ray and MLflow are the real ones, private to
-the test run.
+"""Shared fixtures.
+
+Every test gets a home of its own; Ray, MLflow and S3 are the real ones, private to the process
+that runs the test. `support/tiers.py` says which tests belong to a tier.
 """
 
 from __future__ import annotations
 
-import atexit
 import os
 import shutil
 import sys
@@ -16,7 +17,10 @@ os.environ["PYTHONPATH"] = os.pathsep.join(
     [str(Path(__file__).parent / "samples"), *filter(None, [os.environ.get("PYTHONPATH")])]
 )
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
-os.environ.pop("RAY_ADDRESS", None)
+for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):  # tests run beside each other
+    os.environ[name] = "1"
+for name in ("RAY_ADDRESS", "MLFLOW_TRACKING_URI"):
+    os.environ.pop(name, None)
 for name in ("SPOLIA_HOME", "SPOLIA_STORE", "SPOLIA_TRACKING", "SPOLIA_DATA", "SPOLIA_SITE"):
     os.environ.pop(name, None)
 
@@ -24,11 +28,19 @@ import pytest  # noqa: E402
 
 from orchestrator import Store  # noqa: E402
 
-# Decoded images of the whole test run, out of the user's own cache.
-os.environ["SPOLIA_CACHE"] = tempfile.mkdtemp(prefix="spolia-test-cache-")
-atexit.register(shutil.rmtree, os.environ["SPOLIA_CACHE"], ignore_errors=True)
-
+pytest_plugins = ("tiers",)
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Folders of this process alone, for decoded images and for Ray, out of the user's own."""
+    made = {
+        "SPOLIA_CACHE": tempfile.mkdtemp(prefix="spolia-test-cache-"),
+        "RAY_TMPDIR": tempfile.mkdtemp(prefix="ray", dir="/tmp"),  # paths of sockets must be short
+    }
+    os.environ.update(made)
+    for folder in made.values():
+        config.add_cleanup(lambda folder=folder: shutil.rmtree(folder, ignore_errors=True))
 
 
 @pytest.fixture
@@ -40,8 +52,9 @@ def store(tmp_path: Path) -> Store:
 
 @pytest.fixture
 def spolia(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path):
-    """Runs the command line in this process, in an empty folder: (exit status, standard output,
-    standard error).
+    """Runs the command line in this process, in an empty folder.
+
+    Returns (exit status, standard output, standard error).
     """
     from orchestrator import cli
 
@@ -85,13 +98,18 @@ def sweep_file(tmp_path: Path):
 
 
 @pytest.fixture(scope="session")
-def local_ray():
-    """A Ray of our own with two slots, for all tests that need one."""
+def _ray_of_session():
     from orchestrator.executors import ray as executor  # sets Ray's variables before it imports Ray
 
-    executor.start_local(2)
-    yield
+    yield executor
     executor.ray.shutdown()
+
+
+@pytest.fixture
+def local_ray(_ray_of_session):
+    """A Ray of our own with two slots, kept for the next test that wants one."""
+    if not _ray_of_session.ray.is_initialized():
+        _ray_of_session.start_local(2)
 
 
 @pytest.fixture(scope="session")

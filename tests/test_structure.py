@@ -220,6 +220,7 @@ def ran(program: str) -> str:
     return subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT).stdout
 
 
+@pytest.mark.process
 def test_importing_does_nothing():
     """No thread, no file, no heavy package: planning must not touch Ray or MLflow."""
     program = (
@@ -233,11 +234,17 @@ def test_importing_does_nothing():
     assert ran(program).splitlines() == ["[]", "1 True"]
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("module", ["orchestrator", "orchestrator.cli", "orchestrator.spec.sweep"])
 def test_what_is_symbolic_starts_without_torch(module):
     assert ran(f"import sys, {module}; print('torch' in sys.modules)") == "False\n"
 
 
+@pytest.mark.process
 def test_a_sweep_written_through_the_front_door_loads_no_torch():
-    program = "import sys; from orchestrator import Sweep, digits, product, union; print('torch' in sys.modules)"
+    program = (
+        "import sys\n"
+        "from orchestrator import Sweep, digits, product, union\n"
+        "print('torch' in sys.modules)"
+    )
     assert ran(program) == "False\n"

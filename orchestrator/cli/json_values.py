@@ -39,7 +39,7 @@ def _trial_view(plan: Plan, trial: Trial, cell_keys: Collection[str]) -> dict[st
         "label": trial.label,
         "method": trial.method.name,
         "role": "cell" if trial.key in cell_keys else "need",
-        "state": _state(plan, trial.key),
+        "state": plan.state(trial.key),
         "used": plan.users[trial.key],
         "needs": {name: need.key for name, need in trial.needs.items()},
         "seconds": plan.cost(trial),
@@ -58,7 +58,7 @@ def status_view(plan: Plan, store: Store) -> dict[str, Any]:
             {
                 "cell": c.index,
                 "key": c.trial.key,
-                "state": _state(plan, c.trial.key),
+                "state": plan.state(c.trial.key),
                 **{names[a]: shown(c, a) for a in plan.axes},
             }
             for c in plan.cells
@@ -73,12 +73,6 @@ def status_view(plan: Plan, store: Store) -> dict[str, Any]:
             if now is not None
         ],
     }
-
-
-def _state(plan: Plan, key: str) -> str:
-    if key in plan.stale:
-        return "stale"
-    return plan.outcomes.get(key) or ("failed" if key in plan.failures else "open")
 
 
 def results_view(results: Results) -> dict[str, Any]:

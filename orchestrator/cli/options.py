@@ -153,7 +153,7 @@ def _relative_to(base: Path, folder: str | None) -> str | None:
 def load(file: str, chosen: str | None = None) -> tuple[str, Sweep, Sweep]:
     """Name of a sweep, the whole of it, and the part that `--only` chooses."""
     from orchestrator.planning.choose import only
-    from orchestrator.spec.sweep import load_sweep
+    from orchestrator.spec.sweep_file import load_sweep
 
     name, whole = load_sweep(file)
     return name, whole, only(whole, chosen) if chosen else whole

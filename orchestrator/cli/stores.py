@@ -143,7 +143,7 @@ def data_add(
 
 def _data_names(given: str) -> list[str]:
     """The data sets that an argument means: all of a sweep file's, or the one of this name."""
-    from orchestrator.spec.sweep import load_sweep
+    from orchestrator.spec.sweep_file import load_sweep
 
     if not given.endswith(".py"):
         return [given]

@@ -3,65 +3,66 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
-from dataclasses import fields, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import MISSING, fields, replace
 from typing import Any
 
 from orchestrator.errors import InputError, nearest
 from orchestrator.planning.plan import Plan
 from orchestrator.spec.grid import Grid, Point
-from orchestrator.spec.labels import short_names, shown
+from orchestrator.spec.labels import axes_by_name, shown
 from orchestrator.spec.method import Method
 from orchestrator.spec.sweep import Sweep
 from orchestrator.spec.task import Task
+from orchestrator.spec.trial import Cell
 
 SMOKE_IMAGES = 256
 
 
 def only(sweep: Sweep, text: str) -> Sweep:
-    """The cells whose labels are as the text says, `axis=value` with spaces between; one axis named
-    twice allows both values.
+    """The cells whose labels are as the text says: `axis=value`, with spaces between; one axis
+    named twice allows both values.
 
     Raises InputError for an axis or a value that the sweep does not have, or where no cell is left.
     """
     cells = list(sweep.trials())
-    labels = dict.fromkeys(label for cell in cells for label in cell.labels)
-    named = {short: full for full, short in short_names(list(labels)).items()} | {
-        label: label for label in labels
-    }
-    wanted: dict[str, set[str]] = {}
-    for piece in shlex.split(text):
-        name, equals, value = piece.partition("=")
-        if not equals:
-            raise InputError(f"--only {text!r}: {piece!r} is not axis=value")
-        if name not in named:
-            raise InputError(
-                f"--only {text!r}: the sweep has no axis {name!r}. {nearest(name, named)}"
-            )
-        values = list(dict.fromkeys(shown(cell, named[name]) for cell in cells))
-        if value not in values:
-            raise InputError(
-                f"--only {text!r}: {name} is never {value!r}. {nearest(value, values)}"
-            )
-        wanted.setdefault(named[name], set()).add(value)
-    kept = [
-        cell.index
-        for cell in cells
-        if all(shown(cell, axis) in values for axis, values in wanted.items())
-    ]
+    wanted = _wanted_values(text, cells)
+    kept = []
+    for cell in cells:
+        if all(shown(cell, axis) in values for axis, values in wanted.items()):
+            kept.append(cell.index)
     if not kept:
         raise InputError(f"--only {text!r}: no cell has all of these at once")
     return sweep.part(kept)
 
 
+def _wanted_values(text: str, cells: Sequence[Cell]) -> dict[str, set[str]]:
+    """The values that `--only` allows, by the full name of their axis."""
+    axes = axes_by_name([label for cell in cells for label in cell.labels])
+    wanted: dict[str, set[str]] = {}
+    for pair in shlex.split(text):
+        name, equals, value = pair.partition("=")
+        if not equals:
+            raise InputError(f"--only {text!r}: {pair!r} is not axis=value")
+        if name not in axes:
+            raise InputError(
+                f"--only {text!r}: the sweep has no axis {name!r}. {nearest(name, axes)}"
+            )
+        values = list(dict.fromkeys(shown(cell, axes[name]) for cell in cells))
+        if value not in values:
+            raise InputError(
+                f"--only {text!r}: {name} is never {value!r}. {nearest(value, values)}"
+            )
+        wanted.setdefault(axes[name], set()).add(value)
+    return wanted
+
+
 def limit(sweep: Sweep, plan: Plan, count: int) -> Sweep:
-    """The first `count` cells that have no result yet (none where all have)."""
-    return sweep.part(
-        [place for place, cell in enumerate(plan.cells) if cell.trial.key not in plan.outcomes][
-            :count
-        ]
-        or [0]
-    )
+    """The first `count` cells that have no result yet. Where all have one, the first cell: a sweep
+    is never empty.
+    """
+    unfinished = [i for i, cell in enumerate(plan.cells) if cell.trial.key not in plan.outcomes]
+    return sweep.part(unfinished[:count] or [0])
 
 
 def smoke(sweep: Sweep) -> Sweep:
@@ -70,16 +71,14 @@ def smoke(sweep: Sweep) -> Sweep:
 
     Settings that are not numbers stay as written, because they are what the sweep is about.
     """
-    seeds = [p.values["seed"] for p in sweep.cells.points if "seed" in p.values]
-    points: dict[str, Point] = {}
+    seeds = [point.values["seed"] for point in sweep.cells.points if "seed" in point.values]
+    points: dict[str, Point] = {}  # by their values: cells that become equal are one
     for point in sweep.cells.points:
-        if "seed" not in point.values or point.values["seed"] == seeds[0]:
-            values = {k: _smoked(v) for k, v in point.values.items()} | _smoke_numbers(
-                point.values["method"], point.values
-            )
-            points.setdefault(
-                repr(sorted((k, repr(v)) for k, v in values.items())), replace(point, values=values)
-            )
+        if "seed" in point.values and point.values["seed"] != seeds[0]:
+            continue
+        values = {name: _made_small(value) for name, value in point.values.items()}
+        values |= _smoke_numbers(point.values["method"], point.values)
+        points.setdefault(repr(sorted(values.items(), key=repr)), replace(point, values=values))
     return Sweep(
         cells=Grid(tuple(points.values())),
         expect=len(points),
@@ -88,32 +87,33 @@ def smoke(sweep: Sweep) -> Sweep:
     )
 
 
-def _smoked(value: Any) -> Any:
-    if isinstance(value, Method):
-        return value.replace(
-            **_smoke_numbers(type(value), value.settings()),
-            **{k: _smoked(v) for k, v in value.settings().items() if _holds_methods(v)},
-        )
+def _made_small(value: Any) -> Any:
+    """A value of a cell that takes seconds: methods, tasks, and tuples of them."""
+    if isinstance(value, tuple):
+        return tuple(_made_small(v) for v in value)
     if isinstance(value, Task):
         return replace(value, limit=min(value.limit or SMOKE_IMAGES, SMOKE_IMAGES))
-    return tuple(_smoked(v) for v in value) if isinstance(value, tuple) else value
+    if isinstance(value, Method):
+        settings = value.settings()
+        inner = {name: _made_small(v) for name, v in settings.items() if _holds_methods(v)}
+        return value.replace(**_smoke_numbers(type(value), settings), **inner)
+    return value
 
 
 def _holds_methods(value: Any) -> bool:
-    return isinstance(value, Method) or (
-        isinstance(value, tuple) and any(isinstance(v, Method) for v in value)
-    )
+    values = value if isinstance(value, tuple) else (value,)
+    return any(isinstance(v, Method) for v in values)
 
 
 def _smoke_numbers(method: type[Method], settings: Mapping[str, Any]) -> dict[str, Any]:
-    values = method.smoke().settings()
-    declared = {f.name for f in fields(method) if f.metadata.get("smoke") in (values[f.name],)}
-    numbers = (int, float)
-    return {
-        k: v
-        for k, v in values.items()
-        if k in declared
-        and isinstance(v, numbers)
-        and not isinstance(v, bool)
-        and isinstance(settings.get(k, v), numbers)
-    }
+    """The smoke values of a method's settings that are numbers, there and as written."""
+    small = method.smoke().settings()
+    numbers = {}
+    for field in fields(method):
+        value = small[field.name]
+        has_smoke_value = field.metadata.get("smoke", MISSING) is not MISSING
+        if has_smoke_value and isinstance(value, int | float) and not isinstance(value, bool):
+            written = settings.get(field.name, value)
+            if isinstance(written, int | float):
+                numbers[field.name] = value
+    return numbers

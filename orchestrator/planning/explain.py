@@ -1,5 +1,5 @@
-"""Why a trial has no result, or not the one that was expected: its identity held against the
-nearest record's.
+"""Why a trial has no result, or not the one that was expected: its identity held against that of
+the nearest record.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ class Difference:
 
 @dataclass(frozen=True)
 class Explanation:
-    """What is known of a trial: `state`, and the nearest record of another trial of its method with
-    what differs.
+    """What is known of a trial: its `state` in words, and the key of the `nearest` record of
+    another trial of its method (None where there is none), with the fields that differ.
     """
 
     trial: Trial
@@ -38,57 +38,57 @@ class Explanation:
 
 
 def explain(plan: Plan, store: Store, start: str) -> Explanation:
-    """Explain the one trial of a plan whose key begins so. Raises InputError where none or several
-    do.
+    """Explain the one trial of a plan whose key begins with `start`. Raises InputError where there
+    is no such trial, or more than one.
     """
-    found = [t for key, t in plan.trials.items() if key.startswith(start)]
-    if len(found) != 1:
-        listed = (
-            ", ".join(k[:12] for k in list(plan.trials)[:5])
-            if not found
-            else ", ".join(t.key[:12] for t in found[:5])
-        )
-        what = "no trial" if not found else f"{len(found)} trials"
+    matching = [key for key in plan.trials if key.startswith(start)]
+    if len(matching) != 1:
+        count = f"{len(matching)} trials" if matching else "no trial"
+        listed = ", ".join(key[:12] for key in (matching or list(plan.trials))[:5])
         raise InputError(
-            f"{what} of {plan.name} with a key that begins with {start!r}: {listed}, ... (`spolia status --json` lists all)"
+            f"{count} of {plan.name} with a key that begins with {start!r}: {listed}, ... "
+            f"(`spolia status --json` lists all)"
         )
-    trial = found[0]
-    near = nearest_record(trial, store)
-    return Explanation(
-        trial, _state(plan, trial), near[0] if near else None, tuple(near[1]) if near else ()
-    )
+    trial = plan.trials[matching[0]]
+    nearest, differing = nearest_record(trial, store)
+    return Explanation(trial, state_in_words(plan, trial), nearest, tuple(differing))
 
 
-def _state(plan: Plan, trial: Trial) -> str:
-    if trial.key in plan.stale:
+def state_in_words(plan: Plan, trial: Trial) -> str:
+    """The state of a trial of a plan, with the reason for it."""
+    state = plan.state(trial.key)
+    if state == "stale":
         return f"done, but stale: {plan.stale[trial.key]}"
-    if trial.key in plan.outcomes:
-        return f"{plan.outcomes[trial.key]}: its result is in the store"
-    if trial.key in plan.failures:
+    if state == "failed":
         return f"failed last time: {plan.failures[trial.key].splitlines()[0]}"
-    waiting = [name for name, need in trial.needs.items() if need.key not in plan.outcomes]
-    return f"not run; needs that are not done: {', '.join(waiting)}" if waiting else "not run"
+    if state != "open":
+        return f"{state}: its result is in the store"
+    missing = [name for name, need in trial.needs.items() if need.key not in plan.outcomes]
+    return f"not run; needs that are not done: {', '.join(missing)}" if missing else "not run"
 
 
-def nearest_record(trial: Trial, store: Store) -> tuple[str, list[Difference]] | None:
-    """The record, of another trial of the same method, that differs in the fewest fields."""
-    best: tuple[str, list[Difference]] | None = None
+def nearest_record(trial: Trial, store: Store) -> tuple[str | None, list[Difference]]:
+    """The key of the record, of another trial of the same method, that differs in the fewest
+    fields, and these; None and no field where the store has no such record.
+    """
+    nearest: str | None = None
+    fewest: list[Difference] = []
     for record in store.find_all(list(store.finished())):
         if record["identity"]["method"] != trial.method.name or record["key"] == trial.key:
             continue
-        found = list(differences(trial.identity, record["identity"]))
-        if best is None or len(found) < len(best[1]):
-            best = record["key"], found
-    return best
+        differing = list(differences(trial.identity, record["identity"]))
+        if nearest is None or len(differing) < len(fewest):
+            nearest, fewest = record["key"], differing
+    return nearest, fewest
 
 
-def differences(ours: Any, theirs: Any, path: str = "") -> Iterator[Difference]:
-    """Fields of two identities that differ, leaf by leaf."""
+def differences(ours: Any, theirs: Any, field: str = "") -> Iterator[Difference]:
+    """The fields in which two identities differ, leaf by leaf."""
     if isinstance(ours, Mapping) and isinstance(theirs, Mapping):
         for name in dict.fromkeys([*ours, *theirs]):
-            yield from differences(ours.get(name), theirs.get(name), f"{path}.{name}".lstrip("."))
+            yield from differences(ours.get(name), theirs.get(name), f"{field}.{name}".lstrip("."))
     elif isinstance(ours, list) and isinstance(theirs, list) and len(ours) == len(theirs):
-        for i, (a, b) in enumerate(zip(ours, theirs, strict=True)):
-            yield from differences(a, b, f"{path}[{i}]")
+        for i, (our_value, their_value) in enumerate(zip(ours, theirs, strict=True)):
+            yield from differences(our_value, their_value, f"{field}[{i}]")
     elif ours != theirs:
-        yield Difference(path, ours, theirs)
+        yield Difference(field, ours, theirs)

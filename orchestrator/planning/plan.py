@@ -6,47 +6,65 @@ from __future__ import annotations
 
 import inspect
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from statistics import fmean
 
 from orchestrator.data.resolve import resolve_task
 from orchestrator.errors import PlanError, SpoliaError
-from orchestrator.spec.canonical import canonical_json
+from orchestrator.planning.history import history_of
+from orchestrator.spec.claim import Claim
 from orchestrator.spec.grid import Dropped
 from orchestrator.spec.sweep import Sweep
 from orchestrator.spec.task import Task
 from orchestrator.spec.trial import Cell, Trial
-from orchestrator.store.code import sources_digest
-from orchestrator.store.content import content_digest
 from orchestrator.store.store import Store
 
 DEEPEST = 200  # longest chain of needs; a deeper one is taken for an endless one
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Plan:
-    """Cells, every distinct trial behind them in an order that respects needs, and what the store
-    knows of each. `stale` says of trials that are done why running them again might give something
-    else; `outdated` are results that were asked to be made again: they do not count any more."""
+    """A sweep's cells, every distinct trial behind them, and what the store knows of each trial."""
 
     name: str
+    """The sweep's name: its file without `.py`."""
     question: str
+    """What the sweep asks, without indentation."""
     cells: tuple[Cell, ...]
+    """The cells in the order of the grid, their tasks resolved."""
     axes: tuple[str, ...]
+    """Labels of cells that vary over the sweep."""
     dropped: tuple[Dropped, ...]
+    """What `where` left out of the grid, with its reasons."""
     trials: Mapping[str, Trial]
+    """Every distinct trial by key, needs before what needs them."""
     outcomes: Mapping[str, str]
+    """How each trial with a result ended, by key: done, diverged or infeasible."""
     failures: Mapping[str, str]
+    """The last exception of each trial that failed and has no result, by key."""
     seconds: Mapping[str, float]
+    """How long each result took, by key."""
     stale: Mapping[str, str]
-    outdated: frozenset[str] = frozenset()
-    claims: Sequence[Any] = ()
-    span: tuple[float, float] = (
-        0.0,
-        0.0,
-    )  # when the first of the known results began and the last ended, in seconds since 1970
+    """Why a result might come out otherwise if its trial were run again, by key."""
+    outdated: frozenset[str]
+    """Keys of results that were asked to be made again: the fields above do not tell of them, but
+    for `seconds`."""
+    claims: Sequence[Claim]
+    """What the sweep decides."""
+    span: tuple[float, float]
+    """When the first of the known results began and the last ended, in seconds since 1970."""
+
+    def state(self, key: str) -> str:
+        """What state a trial is in: its outcome (done, diverged or infeasible), `stale` where its
+        result might come out otherwise today, `failed` or `open` where it has no result.
+        """
+        if key in self.stale:
+            return "stale"
+        if key in self.outcomes:
+            return self.outcomes[key]
+        return "failed" if key in self.failures else "open"
 
     @cached_property
     def users(self) -> Mapping[str, int]:
@@ -57,6 +75,7 @@ class Plan:
 
     @property
     def cell_keys(self) -> set[str]:
+        """Keys of the trials that are cells; all others are needs only."""
         return {cell.trial.key for cell in self.cells}
 
     @property
@@ -82,189 +101,99 @@ class Plan:
         """
         if trial.key in self.seconds:
             return self.seconds[trial.key]
-        return self._mean_by_method.get(trial.method.name)
+        return self._mean_seconds.get(trial.method.name)
 
     @cached_property
-    def _mean_by_method(self) -> Mapping[str, float]:
-        groups: dict[str, list[float]] = {}
+    def _mean_seconds(self) -> Mapping[str, float]:
+        """Mean seconds of the finished trials, by method."""
+        by_method: dict[str, list[float]] = {}
         for key, seconds in self.seconds.items():
-            groups.setdefault(self.trials[key].method.name, []).append(seconds)
-        return {name: sum(many) / len(many) for name, many in groups.items()}
+            by_method.setdefault(self.trials[key].method.name, []).append(seconds)
+        return {name: fmean(seconds) for name, seconds in by_method.items()}
 
     def unshared(self) -> int:
         """Trials that would be run if every cell were run from scratch by itself."""
-        sizes: dict[str, int] = {}
-
-        def size(trial: Trial) -> int:
-            if trial.key not in sizes:
-                sizes[trial.key] = 1 + sum(size(need) for need in trial.needs.values())
-            return sizes[trial.key]
-
-        return sum(size(cell.trial) for cell in self.cells)
+        sizes: dict[str, int] = {}  # by key: a trial and all that it needs, nothing shared
+        for key, trial in self.trials.items():  # needs first
+            sizes[key] = 1 + sum(sizes[need.key] for need in trial.needs.values())
+        return sum(sizes[cell.trial.key] for cell in self.cells)
 
 
 def make_plan(
     name: str, sweep: Sweep, store: Store, *, rerun_stale: bool = False, retry: Collection[str] = ()
 ) -> Plan:
-    """Plan a sweep against a store; with `rerun_stale`, results that are stale do not count, nor do
-    those whose outcome is among `retry`. Raises PlanError (or DataError) that lists every reason
-    why cells cannot run."""
-    problems: dict[str, int] = {}
-    tasks: dict[Task, Task] = {}
+    """Plan a sweep against a store.
+
+    With `rerun_stale`, results that are stale do not count; nor do those whose outcome is among
+    `retry`. Raises PlanError (or DataError) that lists every reason why cells cannot run.
+    """
+    cells, trials = _cells_and_trials(name, sweep, store)
+    history = history_of(trials, store, rerun_stale=rerun_stale, retry=retry)
+    return Plan(
+        name=name,
+        question=inspect.cleandoc(sweep.question or ""),
+        cells=tuple(cells),
+        axes=sweep.axes,
+        dropped=sweep.cells.dropped,
+        trials=trials,
+        outcomes=history.outcomes,
+        failures=history.failures,
+        seconds=history.seconds,
+        stale=history.stale,
+        outdated=history.outdated,
+        claims=tuple(sweep.claims),
+        span=history.span,
+    )
+
+
+def _cells_and_trials(name: str, sweep: Sweep, store: Store) -> tuple[list[Cell], dict[str, Trial]]:
+    """A sweep's cells with their tasks resolved, and every distinct trial by key, needs first.
+    Raises PlanError with each reason why cells cannot run, and how many cells it concerns.
+    """
+    problems: Counter[str] = Counter()
+    resolved: dict[Task, Task] = {}  # cells share few tasks
     cells: list[Cell] = []
     trials: dict[str, Trial] = {}
     for cell in sweep.trials():
         try:
             for task in cell.trial.tasks:
-                if task not in tasks:
-                    tasks[task] = resolve_task(task, store)
-            trial = replace(cell.trial, tasks=tuple(tasks[t] for t in cell.trial.tasks))
-            for one in _walk(trial, known=trials):
-                trials[one.key] = one
+                if task not in resolved:
+                    resolved[task] = resolve_task(task, store)
+            trial = replace(cell.trial, tasks=tuple(resolved[task] for task in cell.trial.tasks))
+            trials |= {new.key: new for new in _with_needs(trial, known=trials)}
             cells.append(replace(cell, trial=trial))
         except SpoliaError as error:
-            for problem in getattr(error, "problems", ()) or (str(error),):
-                problems[problem] = problems.get(problem, 0) + 1
+            problems.update(getattr(error, "problems", ()) or (str(error),))
     if problems:
         total = len(sweep.cells)
-        raise PlanError(
-            f"{name}: cells that cannot run as written:",
-            (f"{p} ({n} of {total} cells)" for p, n in problems.items()),
-        )
-    question = inspect.cleandoc(sweep.question or "")
-    return Plan(
-        name,
-        question,
-        tuple(cells),
-        sweep.axes,
-        sweep.cells.dropped,
-        trials,
-        claims=tuple(sweep.claims),
-        **_known(trials, store, rerun_stale, retry),
-    )
+        reasons = [f"{problem} ({n} of {total} cells)" for problem, n in problems.items()]
+        raise PlanError(f"{name}: cells that cannot run as written:", reasons)
+    return cells, trials
 
 
-def _walk(trial: Trial, known: Mapping[str, Trial], above: Sequence[Trial] = ()) -> Iterable[Trial]:
-    """A trial and its needs, needs first. Raises PlanError for a cycle, an endless chain, or a
-    trial that cannot run.
+def _with_needs(
+    trial: Trial, known: Mapping[str, Trial], above: Sequence[Trial] = ()
+) -> list[Trial]:
+    """A trial and all that it needs, needs first, less what is known already. `above` are the
+    trials that led here.
+
+    Raises PlanError for a cycle, an endless chain, or a trial that cannot run.
     """
+    # All of this comes before the key, which is made of the keys of needs and so would not end.
     if len(above) > DEEPEST:
         raise PlanError(
-            f"{above[0].method.name} needs a chain of more than {DEEPEST} trials; does its `needs` come to an end?"
+            f"{above[0].method.name} needs a chain of more than {DEEPEST} trials; "
+            f"does its `needs` come to an end?"
         )
     if trial in above:
-        loop = " -> ".join(t.method.name for t in [*above[above.index(trial) :], trial])
+        cycle = [*above[above.index(trial) :], trial]
+        loop = " -> ".join(t.method.name for t in cycle)
         raise PlanError(f"a trial needs itself: {loop}. Look at `needs` of {trial.method.name}")
     problems = trial.problems()
     if problems:
-        behind = f" (needed by {above[-1].method.name})" if above else ""
-        raise PlanError("", [problem + behind for problem in problems])
-    found: list[Trial] = []
+        needed_by = f" (needed by {above[-1].method.name})" if above else ""
+        raise PlanError("", [problem + needed_by for problem in problems])
+    needs: list[Trial] = []
     for need in trial.needs.values():
-        found += _walk(need, known, [*above, trial])
-    if trial.key in known:
-        return []
-    return [*found, trial]
-
-
-def _known(
-    trials: Mapping[str, Trial], store: Store, rerun_stale: bool, retry: Collection[str]
-) -> dict[str, Any]:
-    """Outcomes, last failures, seconds and staleness of the trials that the store knows."""
-    outcomes: dict[str, str] = {}
-    seconds: dict[str, float] = {}
-    stale: dict[str, str] = {}
-    contents: dict[str, str] = {}
-    times: list[tuple[float, float]] = []
-    for record in store.find_all(trials):  # needs come first, as in the plan
-        key = record["key"]
-        compare(trials[key], record["trial"])
-        outcomes[key], contents[key] = record["outcome"], content_digest(record)
-        times.append((record["timings"]["began"], record["timings"]["ended"]))
-        seconds[key] = times[-1][1] - times[-1][0]
-        if why := _why_stale(trials[key], record, contents, stale):
-            stale[key] = why
-    outdated: set[str] = set()
-    for (
-        key,
-        outcome,
-    ) in (
-        outcomes.items()
-    ):  # needs first: what rests on a result that is made again is made again, too
-        behind = any(need.key in outdated for need in trials[key].needs.values())
-        if behind or outcome in retry or (rerun_stale and key in stale):
-            outdated.add(key)
-    outcomes = {key: outcome for key, outcome in outcomes.items() if key not in outdated}
-    stale = {key: why for key, why in stale.items() if key not in outdated}
-    failed = store.failures()
-    failures = {
-        key: str((store.failure(key) or {}).get("reason", ""))
-        for key in trials
-        if key in failed and key not in outcomes
-    }
-    return {
-        "outcomes": outcomes,
-        "failures": failures,
-        "seconds": seconds,
-        "stale": stale,
-        "outdated": frozenset(outdated),
-        "span": (min((b for b, _ in times), default=0.0), max((e for _, e in times), default=0.0)),
-    }
-
-
-def _why_stale(
-    trial: Trial, record: Mapping[str, Any], contents: Mapping[str, str], stale: Mapping[str, str]
-) -> str | None:
-    """Why a result might come out otherwise today, or None."""
-    if record["provenance"]["sources"] != sources_digest(type(trial.method)):
-        return f"made with other code of {trial.method.name}"
-    for name, need in record["needs"].items():
-        if need["key"] in stale:
-            behind = stale[need["key"]]
-            return (
-                f"something that its need {name!r} needs is stale"
-                if "need" in behind
-                else f"its need {name!r} was {behind}"
-            )
-        if contents.get(need["key"], need["content"]) != need["content"]:
-            return f"made from another result of its need {name!r}"
-    return None
-
-
-def compare(trial: Trial, stored: Mapping[str, Any]) -> None:
-    """A hit counts only with the same settings in full: a default that changed without a new
-    revision must not pass as the same trial.
-    """
-    ours = trial.to_json()
-    pairs = [(trial.method.name, ours["method"], stored["method"])]
-    if ours["network"] and stored["network"]:
-        pairs.append((ours["network"]["name"], ours["network"], stored["network"]))
-    for owner, mine, theirs in pairs:
-        if found := _first_difference(mine["settings"], theirs["settings"], ""):
-            name, new, old = found
-            raise PlanError(
-                f"{owner}.{name}: the store's result {trial.key[:12]} was made with {old!r}, the same key now means {new!r}. A default "
-                f"changed; raise the revision"
-            )
-
-
-def _first_difference(ours: Any, theirs: Any, path: str) -> tuple[str, Any, Any] | None:
-    """The first setting that differs, methods inside settings included; settings that only one side
-    has are none.
-    """
-    if isinstance(ours, Mapping) and isinstance(theirs, Mapping):
-        inner = ((k, ours[k], theirs[k]) for k in ours if k in theirs and k != "path")
-        return next(
-            (d for k, a, b in inner if (d := _first_difference(a, b, f"{path}.{k}".lstrip(".")))),
-            None,
-        )
-    if isinstance(ours, list) and isinstance(theirs, list) and len(ours) == len(theirs):
-        return next(
-            (
-                d
-                for i, (a, b) in enumerate(zip(ours, theirs, strict=True))
-                if (d := _first_difference(a, b, f"{path}[{i}]"))
-            ),
-            None,
-        )
-    return None if canonical_json(ours) == canonical_json(theirs) else (path, ours, theirs)
+        needs += _with_needs(need, known, [*above, trial])
+    return [] if trial.key in known else [*needs, trial]

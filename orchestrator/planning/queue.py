@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Hashable, Iterable, Mapping
+from typing import NamedTuple
 
 from orchestrator.errors import ExecutorError
 from orchestrator.planning.plan import Plan
@@ -12,6 +13,14 @@ from orchestrator.training.outcome import Outcome
 
 LOT_SECONDS = 1.0  # trials that are known to be short are handed out together, for about this long
 LARGEST_LOT = 64
+
+
+class _Ready(NamedTuple):
+    """A trial that can be handed out; those first in order have the longest path before them."""
+
+    negative_path: float
+    place: int  # in the plan
+    key: str
 
 
 class Queue:
@@ -23,26 +32,26 @@ class Queue:
     """
 
     def __init__(self, plan: Plan) -> None:
-        self.plan = plan
-        self._shape: Callable[[Trial], Hashable] = lambda trial: None
         todo = plan.todo
-        self.trials: Mapping[str, Trial] = {t.key: t for t in todo}
+        self.plan = plan
+        self.trials: Mapping[str, Trial] = {trial.key: trial for trial in todo}
         self.ended: dict[str, Outcome] = {}
         self.running: set[str] = set()
-        self.blocked: dict[str, str] = {}
-        self._outcome = dict(plan.outcomes)
+        self.blocked: dict[str, str] = {}  # why, by key
+        self._outcomes = dict(plan.outcomes)
+        self._spent: dict[str, tuple[float, int]] = {}  # seconds and trials of this run, by method
+        self._alone: set[str] = set()  # keys of trials that go into no lot with others
         self._users: dict[str, list[str]] = {}
-        self._open: dict[str, int] = {}
+        self._num_pending: dict[str, int] = {}  # needs that have not ended, by key
         for trial in todo:
-            needed = {n.key for n in trial.needs.values()}
-            self._open[trial.key] = sum(k in self.trials for k in needed)
+            needed = {need.key for need in trial.needs.values()}
+            self._num_pending[trial.key] = sum(key in self.trials for key in needed)
             for key in needed:
                 self._users.setdefault(key, []).append(trial.key)
-        path = self._remaining_paths(todo)
-        self._rank = {t.key: (-path[t.key], i) for i, t in enumerate(todo)}
-        self._ready: dict[Hashable, list[tuple[tuple[float, int], str]]] = {}
-        self._spent: dict[str, tuple[float, int]] = {}
-        self._alone: set[str] = set()
+        paths = self._remaining_paths(todo)
+        self._entries = {t.key: _Ready(-paths[t.key], i, t.key) for i, t in enumerate(todo)}
+        self._shape: Callable[[Trial], Hashable] = lambda trial: None
+        self._ready: dict[Hashable, list[_Ready]] = {}  # a heap for each shape
         for trial in todo:
             self._offer(trial.key)
 
@@ -50,37 +59,45 @@ class Queue:
         """The same queue, told what a trial's worker must be like: a worker that has just become
         free gets a trial of its own shape first.
         """
-        self._shape = shape
         ready = [entry for heap in self._ready.values() for entry in heap]
-        self._ready = {}
+        self._shape, self._ready = shape, {}
         for entry in ready:
-            heapq.heappush(self._ready.setdefault(shape(self.trials[entry[1]]), []), entry)
+            self._push(entry.key)
         return self
 
     def _remaining_paths(self, todo: Iterable[Trial]) -> dict[str, float]:
-        """Seconds from a trial's start to the end of the longest chain behind it."""
-        path: dict[str, float] = {}
-        for trial in reversed(
-            list(todo)
-        ):  # needs come first in the plan, so users are known before what they need
-            behind = max((path[u] for u in self._users.get(trial.key, [])), default=0.0)
-            path[trial.key] = behind + (self.plan.cost(trial) or 1.0)
-        return path
+        """Seconds from a trial's start to the end of the longest chain behind it, by key."""
+        paths: dict[str, float] = {}
+        # Needs come first in the plan, so backwards users are known before what they need.
+        for trial in reversed(list(todo)):
+            behind = max((paths[user] for user in self._users.get(trial.key, [])), default=0.0)
+            paths[trial.key] = behind + (self.plan.cost(trial) or 1.0)
+        return paths
+
+    def _push(self, key: str) -> None:
+        heap = self._ready.setdefault(self._shape(self.trials[key]), [])
+        heapq.heappush(heap, self._entries[key])
 
     def _offer(self, key: str) -> None:
         """Make a trial ready if all its needs have ended, or blocked if one of them will not do."""
-        trial = self.trials[key]
-        if key in self.blocked or self._open[key]:
+        if key in self.blocked or self._num_pending[key]:
             return
-        for name, need in trial.needs.items():
-            outcome = self._outcome.get(need.key)
-            if outcome != "done" and not (
-                trial.method.accepts_diverged and outcome in ("diverged", "infeasible")
-            ):
-                self._block(key, f"its need {name!r} ({need.label}) ended {outcome}")
-                break
+        reason = self._unusable_need(self.trials[key])
+        if reason is None:
+            self._push(key)
         else:
-            heapq.heappush(self._ready.setdefault(self._shape(trial), []), (self._rank[key], key))
+            self._block(key, reason)
+
+    def _unusable_need(self, trial: Trial) -> str | None:
+        """Which need of a trial ended in a way that will not do, or None."""
+        usable = {"done"}
+        if trial.method.accepts_diverged:
+            usable |= {"diverged", "infeasible"}
+        for name, need in trial.needs.items():
+            outcome = self._outcomes.get(need.key)
+            if outcome not in usable:
+                return f"its need {name!r} ({need.label}) ended {outcome}"
+        return None
 
     def _block(self, key: str, reason: str) -> None:
         self.blocked[key] = reason
@@ -89,21 +106,25 @@ class Queue:
                 self._block(user, f"something it needs is blocked: {reason}")
 
     def take(self, prefer: Hashable = None) -> Trial | None:
-        """The next trial to run, or None while none is ready. Raises ExecutorError where waiting
-        would never end.
+        """The next trial to run, of the shape `prefer` where one is ready; None while none is.
+        Raises ExecutorError where waiting would never end.
         """
         heaps = {shape: heap for shape, heap in self._ready.items() if heap}
         if heaps:
             heap = heaps.get(prefer) or min(heaps.values())
-            key = heapq.heappop(heap)[1]
-            self.running.add(key)
-            return self.trials[key]
+            return self._hand_out(heap)
         if not self.running and not self.is_finished:
             stuck = [k[:12] for k in self.trials if k not in self.ended and k not in self.blocked]
             raise ExecutorError(
-                f"nothing runs and nothing is ready, yet {len(stuck)} trials are left: {', '.join(stuck[:5])}"
+                f"nothing runs and nothing is ready, yet {len(stuck)} trials are left: "
+                f"{', '.join(stuck[:5])}"
             )
         return None
+
+    def _hand_out(self, heap: list[_Ready]) -> Trial:
+        key = heapq.heappop(heap).key
+        self.running.add(key)
+        return self.trials[key]
 
     def take_lot(self, slots: int, prefer: Hashable = None) -> list[Trial]:
         """Trials of one shape for one worker: one, or several that this run or an earlier one has
@@ -115,27 +136,24 @@ class Queue:
         first = self.take(prefer)
         if first is None:
             return []
-        lot, shape = [first], self._shape(first)
-        most = min(LARGEST_LOT, 1 + len(self._ready.get(shape, [])) // slots)
-        seconds = self._seconds(first)
-        while (
-            len(lot) < most
-            and seconds is not None
-            and seconds < LOT_SECONDS
-            and first.key not in self._alone
-        ):
-            trial = self.trials[self._ready[shape][0][1]]
-            more = self._seconds(trial)
-            if more is None or trial.key in self._alone:
+        lot = [first]
+        seconds = self._expected_seconds(first)
+        if seconds is None or first.key in self._alone:
+            return lot
+        heap = self._ready.get(self._shape(first), [])
+        largest = min(LARGEST_LOT, 1 + len(heap) // slots)
+        while len(lot) < largest and seconds < LOT_SECONDS:
+            candidate = self.trials[heap[0].key]
+            more = self._expected_seconds(candidate)
+            if more is None or candidate.key in self._alone:
                 break
             seconds += more
-            lot.append(trial)
-            self.running.add(heapq.heappop(self._ready[shape])[1])
+            lot.append(self._hand_out(heap))
         return lot
 
-    def _seconds(self, trial: Trial) -> float | None:
-        """How long a trial may take, from those of its method that ended in this run, or before
-        it.
+    def _expected_seconds(self, trial: Trial) -> float | None:
+        """How long a trial may take: the mean of those of its method that ended in this run, else
+        what the plan says; None where neither knows.
         """
         total, count = self._spent.get(trial.method.name, (0.0, 0))
         return total / count if count else self.plan.cost(trial)
@@ -150,12 +168,12 @@ class Queue:
         """A trial has ended; what waited for it becomes ready or blocked."""
         self.running.discard(outcome.key)
         self.ended[outcome.key] = outcome
-        self._outcome[outcome.key] = outcome.kind
-        name = self.trials[outcome.key].method.name
-        total, count = self._spent.get(name, (0.0, 0))
-        self._spent[name] = (total + outcome.seconds, count + 1)
+        self._outcomes[outcome.key] = outcome.kind
+        method = self.trials[outcome.key].method.name
+        total, count = self._spent.get(method, (0.0, 0))
+        self._spent[method] = (total + outcome.seconds, count + 1)
         for user in self._users.get(outcome.key, []):
-            self._open[user] -= 1
+            self._num_pending[user] -= 1
             self._offer(user)
 
     @property
@@ -164,11 +182,11 @@ class Queue:
         return len(self.ended) + len(self.blocked) == len(self.trials)
 
     def waiting(self) -> list[str]:
-        """Keys of trials that have not been handed out."""
+        """Keys of trials that have not been handed out and are not blocked."""
         return [
-            k
-            for k in self.trials
-            if k not in self.ended and k not in self.blocked and k not in self.running
+            key
+            for key in self.trials
+            if key not in self.ended and key not in self.blocked and key not in self.running
         ]
 
     def waits_for(self, key: str) -> set[str]:
@@ -178,8 +196,9 @@ class Queue:
 
     @property
     def num_waiting(self) -> int:
+        """How many trials have not been handed out and are not blocked."""
         return len(self.trials) - len(self.ended) - len(self.blocked) - len(self.running)
 
     def of_kind(self, *kinds: str) -> list[Outcome]:
         """Outcomes of these kinds, in the order in which they came."""
-        return [o for o in self.ended.values() if o.kind in kinds]
+        return [outcome for outcome in self.ended.values() if outcome.kind in kinds]

@@ -12,36 +12,49 @@ from orchestrator.spec.method import Method
 
 
 @lru_cache(maxsize=256)
-def sources_digest(cls: type[Method]) -> str:
+def sources_digest(method: type[Method]) -> str:
     """SHA-256 over the source of a method's module and of all modules of the same top package that
     it imports, directly or not.
     """
     sha = hashlib.sha256()
-    for name, path in sorted(_sources(cls.__module__).items()):
-        sha.update(name.encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())
+    for module, path in sorted(_sources(method.__module__).items()):
+        sha.update(module.encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())
     return sha.hexdigest()
 
 
 def _sources(module: str) -> dict[str, Path]:
-    top = module.partition(".")[0]
-    found: dict[str, Path] = {}
+    """The source files of a module and of what it imports from its top package, by module."""
+    package = module.partition(".")[0]
+    sources: dict[str, Path] = {}
     waiting = [module]
     while waiting:
         name = waiting.pop()
-        spec = importlib.util.find_spec(name) if name not in found and name != "__main__" else None
-        if spec is None or not spec.origin or not spec.origin.endswith(".py"):
-            continue
-        found[name] = Path(spec.origin)
-        for node in ast.walk(ast.parse(found[name].read_bytes())):
-            imported = [a.name for a in node.names] if isinstance(node, ast.Import) else []
-            if isinstance(node, ast.ImportFrom) and node.module and not node.level:
-                imported = [node.module, *(f"{node.module}.{a.name}" for a in node.names)]
-            waiting += [i for i in imported if i.partition(".")[0] == top and _is_module(i)]
-    return found
+        path = None if name in sources else _source(name)
+        if path is not None:
+            sources[name] = path
+            waiting += [i for i in _imports(path) if i.partition(".")[0] == package]
+    return sources
 
 
-def _is_module(name: str) -> bool:
+def _source(module: str) -> Path | None:
+    """The Python file of a module; None for other modules, and for names that are no module."""
+    if module == "__main__":
+        return None
     try:
-        return importlib.util.find_spec(name) is not None
+        spec = importlib.util.find_spec(module)
     except (ModuleNotFoundError, ValueError):
-        return False
+        return None
+    if spec is None or not spec.origin or not spec.origin.endswith(".py"):
+        return None
+    return Path(spec.origin)
+
+
+def _imports(path: Path) -> list[str]:
+    """What a file may import: for `from a import b` both `a` and `a.b`, which may be a module."""
+    names: list[str] = []
+    for node in ast.walk(ast.parse(path.read_bytes())):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+    return names

@@ -1,4 +1,4 @@
-"""What a record says was found, apart from when, where and how fast it was."""
+"""What a record says was found, apart from when, where and how fast."""
 
 from __future__ import annotations
 
@@ -8,11 +8,15 @@ from typing import Any
 from orchestrator.spec.canonical import digest
 
 
-def content_digest(record: Mapping[str, Any]) -> str:
-    """SHA-256 of what a trial found, without when, where and how fast: two runs that computed the
-    same bits have one.
+def content(record: Mapping[str, Any]) -> dict[str, Any]:
+    """The findings of a record: key, outcome, components, matrices, and the metrics that are not
+    measured with a clock.
     """
-    metrics = [m for m in record["metrics"] if not m.get("timing")]
-    return digest(
-        {**{k: record[k] for k in ("key", "outcome", "components", "matrices")}, "metrics": metrics}
-    )
+    findings = {name: record[name] for name in ("key", "outcome", "components", "matrices")}
+    findings["metrics"] = [metric for metric in record["metrics"] if not metric.get("timing")]
+    return findings
+
+
+def content_digest(record: Mapping[str, Any]) -> str:
+    """SHA-256 of a record's findings: two runs that computed the same bits have the same digest."""
+    return digest(content(record))

@@ -8,18 +8,31 @@ import pytest
 
 
 @pytest.fixture
-def raylets(monkeypatch):
-    """`raylets(count, environment=None)`: a cluster whose driver this process is; the further nodes
-    get the environment.
+def no_ray(monkeypatch):
+    """A process that is connected to no Ray and that finds none.
+
+    The Ray of the session is ended (the next test that wants it starts it again). What others run
+    on this machine stays: Ray looks through all processes for a raylet, and is told of none.
+    """
+    from orchestrator.executors import ray as executor  # sets Ray's variables before it imports Ray
+
+    executor.ray.shutdown()
+    monkeypatch.setattr("ray._private.services._find_address_from_flag", lambda flag: set())
+    return executor.ray
+
+
+@pytest.fixture
+def raylets():
+    """`raylets(count, environment=None)`: a cluster whose driver this process is.
+
+    The further nodes get the environment. The Ray of the session is ended first: a node of the
+    cluster must not be mistaken for one of its.
     """
     from orchestrator.executors import ray as executor  # sets Ray's variables before it imports Ray
 
     ray = executor.ray
+    ray.shutdown()
     made = []
-    if ray.is_initialized():  # a node of this test must not be mistaken for one of theirs
-        pytest.fail(
-            "another Ray is running in this process; these tests come first, before any test that starts the session's own"
-        )
 
     def start(count, environment=None, cpus=2, join=True):
         from ray.cluster_utils import Cluster

@@ -107,6 +107,7 @@ def test_re_estimated_statistics_are_those_of_the_images_and_the_network_itself_
     assert not fresh.training
 
 
+@pytest.mark.slow
 class TestPairDiagnostics:
     @pytest.fixture(scope="class")
     @classmethod
@@ -171,6 +172,7 @@ class TestPairDiagnostics:
         )
 
 
+@pytest.mark.slow
 class TestDomainAdaptation:
     TASKS = (
         A.named("plain"),
@@ -256,6 +258,7 @@ class TestDomainAdaptation:
         assert "low knows no class of high" in told(self.TRAINING, other)[0]
 
 
+@pytest.mark.slow
 class TestMovedClassifier:
     LEARNED = tuple(
         digits.classes(0, 1, 2, 3, 4, 5).images(i, of=4).validation(0).named(n)
@@ -317,6 +320,7 @@ class TestMovedClassifier:
         )
 
 
+@pytest.mark.slow
 class TestCheaperTransfer:
     RICH = digits.classes(0, 1, 2, 3, 4, 5, 6).images(0, of=3).named("rich")
     NEAR = digits.classes(3, 4, 5, 6, 7, 8).images(1, of=3, limit=200).named("near")
@@ -350,7 +354,7 @@ class TestCheaperTransfer:
         run = Run(result.trial, needs_of(result.trial, kept_in))
         net = run.network("target", run.tasks[2])
         drawn = net.last_layer.weight.detach().clone()
-        result.trial.method.begin(run, net)
+        result.trial.method.set_initial_weights(run, net)
         rich, near = (
             cast(Network, run.need("parts").module("network", task=name))
             for name in ("rich", "near")
@@ -366,7 +370,7 @@ class TestCheaperTransfer:
         method = CheaperTransfer(parts=self.PARTS, start="parts", split=split)
         run = Run(result.trial, needs_of(result.trial, kept_in))
         net = run.network("target", run.tasks[2])
-        method.begin(run, net)
+        method.set_initial_weights(run, net)
         near = (
             cast(Network, run.need("parts").module("network", task="near")).head(split).state_dict()
         )

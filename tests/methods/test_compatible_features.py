@@ -10,7 +10,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from methods import _ingredients as ingredients
 from methods.compatible_features import CompatibleFeatures
 from methods.compatible_features.transforms import dihedral, rotate
 from methods.networks import resnet8
@@ -18,8 +17,8 @@ from methods.pieces.batch_norm_statistics import held_statistics
 from methods.pieces.losses import masked_cross_entropy
 from methods.recombine import Recombine
 from orchestrator import Results, Store, Sweep, Trial, digits, make_plan, product, resolve
-from orchestrator.executors import Site
 from orchestrator.executors.by_name import executor
+from orchestrator.executors.site import Site
 from orchestrator.planning.queue import Queue
 from orchestrator.training.execute import execute, run_with_needs
 
@@ -157,7 +156,7 @@ def start(tmp_path, **settings):
         ),
         {},
     )
-    return [ingredients.start(run.trial.method, run, t) for t in run.tasks]
+    return [run.trial.method.initial_network(run, t) for t in run.tasks]
 
 
 def equal(one, other):

@@ -71,6 +71,7 @@ def own_weights(folder, monkeypatch, name="resnet18"):
     return file
 
 
+@pytest.mark.slow
 def test_the_base_may_be_pretrained_weights_as_they_are(store, tmp_path, monkeypatch):
     """`FineTune(epochs=0)`: the user's file, untouched, is the need that all targets share."""
     spec = torchvision_network("resnet18", weights=own_weights(tmp_path, monkeypatch))

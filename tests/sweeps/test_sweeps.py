@@ -11,6 +11,7 @@ from orchestrator import load_sweep, make_plan
 FILES = sorted((Path(__file__).parents[2] / "sweeps").glob("*.py"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("file", FILES, ids=lambda f: f.stem)
 def test_a_sweep_file_plans(file, store, request):
     name, sweep = load_sweep(file)

@@ -121,6 +121,7 @@ def test_names_and_values_of_claims_are_checked_with_the_sweep(store):
     assert "level is never '2'" in text
 
 
+@pytest.mark.mlflow
 def test_verdicts_are_printed_and_in_the_json(spolia, sweep_file):
     file = sweep_file(
         "product(Noisy.grid(level=[0.0, 1.0]), seed=range(3)), "

@@ -64,6 +64,7 @@ def test_limit_runs_that_many_cells_that_are_not_done(spolia, sweep_file):
     assert counts(spolia, file) == ["done"] * 4 + ["open"]
 
 
+@pytest.mark.mlflow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_a_part_is_tracked_under_the_names_of_the_whole(spolia, sweep_file, tmp_path):
     from mlflow import MlflowClient
@@ -239,6 +240,7 @@ def test_the_debugger_opens_where_a_trial_fails(spolia, sweep_file, monkeypatch)
 # ---------------------------------------------------------------------- data, gc, doctor
 
 
+@pytest.mark.process
 def test_data_added_here_lets_a_machine_without_the_images_plan(
     spolia, sweep_file, tmp_path, shared_data
 ):
@@ -314,6 +316,7 @@ def test_the_doctor_says_what_it_found(spolia, tmp_path):
     assert "does not answer" in flat
 
 
+@pytest.mark.process
 def test_the_doctor_says_that_a_cluster_does_not_answer(tmp_path):
     command = [sys.executable, "-m", "orchestrator.cli", "doctor", "--address", "127.0.0.1:9"]
     ran = subprocess.run(
@@ -324,6 +327,7 @@ def test_the_doctor_says_that_a_cluster_does_not_answer(tmp_path):
     assert "no Ray cluster answers at '127.0.0.1:9'" in flat
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     ("address", "message"),
     [
@@ -368,6 +372,7 @@ def test_json_is_whole_on_every_command_that_offers_it(spolia, sweep_file):
     ]
 
 
+@pytest.mark.process
 def test_no_color_and_no_terminal_mean_plain_lines(sweep_file, tmp_path):
     file = sweep_file("product(Count.grid(nap=0.1), seed=range(4))", 4)
     command = [sys.executable, "-m", "orchestrator.cli", "run", str(file), *QUICK]
@@ -404,6 +409,7 @@ def _in_a_terminal(command, folder, environment):
     return b"".join(parts).decode(errors="replace")
 
 
+@pytest.mark.process
 def test_completion_is_offered_for_the_shell(tmp_path):
     program = Path(sys.executable).with_name("spolia")
     environment = {
@@ -418,6 +424,7 @@ def test_completion_is_offered_for_the_shell(tmp_path):
     assert ran.stdout.split() == ["compatible_features"], ran.stderr
 
 
+@pytest.mark.mlflow
 def test_two_sweeps_of_one_name_do_not_mix(spolia, sweep_file, tmp_path):
     """The store holds trials, not sweeps: what they share is done once. MLflow and the tables are
     by name, and say which file wrote them.

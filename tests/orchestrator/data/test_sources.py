@@ -268,6 +268,7 @@ def _decode(root: str, cache: str, barrier, found) -> None:
     found.put((len(decodes), str(images.folder / "train.npy") in maps, images.record.digest))
 
 
+@pytest.mark.process
 def test_many_workers_of_a_node_decode_once_and_map_one_file(root, tmp_path):
     context = multiprocessing.get_context("spawn")
     barrier, found = context.Barrier(3), context.Queue()
@@ -420,6 +421,7 @@ def test_the_short_way_to_a_batch_gives_the_bits_of_the_long_way(store, monkeypa
         )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "classes", "shape"),
     [("cifar10", 10, (3, 32, 32)), ("omniglot", 242, (1, 35, 35)), ("pacs", 7, (3, 64, 64))],
@@ -429,6 +431,7 @@ def test_the_real_sets_are_read(shared_data, name, classes, shape):
     assert (len(record.classes), record.shape) == (classes, shape)
 
 
+@pytest.mark.slow
 def test_a_domain_of_pacs_is_a_set_of_its_own(shared_data):
     sketch = sources.load(parquet("pacs", where={"domain": "sketch"}).data).record
     assert 0 < sketch.counts[0] < sources.load("parquet/pacs").record.counts[0]

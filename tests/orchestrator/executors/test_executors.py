@@ -150,6 +150,7 @@ def test_a_finished_sweep_runs_nothing(drain):
     assert heard.starts == []
 
 
+@pytest.mark.ray
 def test_all_executors_give_the_same_bits(local_ray, tmp_path):
     from methods.compatible_features import CompatibleFeatures
     from orchestrator import Store
@@ -200,6 +201,7 @@ def test_ray_keeps_its_workers_warm(local_ray, store, tmp_path):
     assert str(os.getpid()) not in processes
 
 
+@pytest.mark.ray
 def test_two_slots_run_two_trials_at_once(local_ray, store, tmp_path):
     """Seen from inside: naps that overlap, by the workers' own clocks."""
     folder = tmp_path / "notes"

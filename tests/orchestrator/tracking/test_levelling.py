@@ -271,7 +271,7 @@ def test_curves_of_a_running_trial_are_seen_while_it_runs_and_are_the_same_after
 
     def look(moment):
         if moment.epoch == 2:
-            Reporter(trial.key, store, began[0], None, every=0.0)(
+            Reporter(trial.key, store, began=began[0], every=0.0)(
                 moment
             )  # what a trial leaves every ten seconds
             tracker.follow(trial.key)
@@ -376,7 +376,7 @@ def test_a_result_that_was_made_again_replaces_its_run_and_its_models(
     )
     home = ("--home", tmp_path / "home", "--executor", "inline")
     assert spolia("run", file, *home)[0] == 0
-    monkeypatch.setattr("orchestrator.planning.plan.sources_digest", lambda cls: "other code")
+    monkeypatch.setattr("orchestrator.planning.history.sources_digest", lambda cls: "other code")
     assert spolia("run", file, *home, "--stale", "rerun")[0] == 0
     monkeypatch.undo()
     monkeypatch.chdir(tmp_path)

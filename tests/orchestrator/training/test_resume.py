@@ -1,4 +1,4 @@
-"""Killed for real, at a random moment, and run again: the same bits as never killed."""
+"""Killed for real and run again: the same bits as never killed."""
 
 from __future__ import annotations
 
@@ -16,17 +16,41 @@ import pytest
 from orchestrator import Store, load_sweep, make_plan
 from orchestrator.testing import fingerprint
 
+pytestmark = [pytest.mark.faults, pytest.mark.slow]
+BOTH = "network=resnet8(width=8), tasks=(A, B), seed=0"
+TRAINED = "CompatibleFeatures.grid(ingredients={ingredients}, epochs=6, batch=16)"
 CELLS = {
-    "fine_tune": "product(FineTune.grid(epochs=12, batch=16), network=resnet8(width=8), tasks=(A, B), seed=0)",
-    "compatible_features": "product(CompatibleFeatures.grid(ingredients=('rotation', 'common'), epochs=6, batch=16), network=resnet8(width=8), tasks=(A, B), seed=0)",  # noqa: E501
-    "recombine": "product(Recombine.grid(of=CompatibleFeatures.grid(ingredients=('common',), epochs=6, batch=16)), network=resnet8(width=8), tasks=(A, B), seed=0)",  # noqa: E501
+    "fine_tune": f"product(FineTune.grid(epochs=12, batch=16), {BOTH})",
+    "compatible_features": (
+        f"product({TRAINED.format(ingredients=('rotation', 'common'))}, {BOTH})"
+    ),
+    "recombine": (f"product(Recombine.grid(of={TRAINED.format(ingredients=('common',))}), {BOTH})"),
 }
-BEFORE = "A = digits.classes(0, 1, 2, 3).images(0, of=2).named('a')\nB = digits.classes(0, 1, 4, 5).images(1, of=2).named('b')\n"
+BEFORE = (
+    "A = digits.classes(0, 1, 2, 3).images(0, of=2).named('a')\n"
+    "B = digits.classes(0, 1, 4, 5).images(1, of=2).named('b')\n"
+)
+QUICK = ("--executor", "inline", "--tracking", "none", "--checkpoint-every", "0")
 
 
-def command(file, home):
+def started(file, home):
+    """The command in a process of its own, with nothing said."""
     program = [sys.executable, "-m", "orchestrator.cli", "run", str(file), "--home", str(home)]
-    return [*program, "--executor", "inline", "--tracking", "none", "--checkpoint-every", "0"]
+    return subprocess.Popen(
+        [*program, *QUICK],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+
+
+def killed(process):
+    """Kill it where it still runs; says whether it did."""
+    running = process.poll() is None
+    with contextlib.suppress(ProcessLookupError):  # it was faster
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    return running
 
 
 def bits(file, home):
@@ -36,77 +60,83 @@ def bits(file, home):
     return {key: fingerprint(store.find(key)) for key in plan.trials}
 
 
-@pytest.mark.faults
-@pytest.mark.slow
+@pytest.fixture
+def ends_as_never_killed(spolia, tmp_path):
+    """Runs the command in a home that a killed process left, and compares with a whole run."""
+
+    def check(file, home, moment):
+        whole = tmp_path / "whole"
+        if not whole.exists():
+            assert spolia("run", file, "--home", whole, *QUICK)[0] == 0
+        assert spolia("run", file, "--home", home, *QUICK)[0] == 0
+        assert bits(file, home) == bits(file, whole), f"killed {moment}"
+        assert not list((home / "scratch").glob("*/*.pt"))
+
+    return check
+
+
 @pytest.mark.parametrize("method", CELLS)
-def test_a_trial_killed_at_a_random_moment_ends_with_the_same_bits(method, sweep_file, tmp_path):
+def test_a_trial_killed_while_it_trains_ends_with_the_same_bits(
+    method, sweep_file, tmp_path, ends_as_never_killed
+):
+    """The first kill is certain to find a checkpoint to go on from; the second may come late."""
+    file = sweep_file(CELLS[method], before=BEFORE)
+    for wait in (0.0, random.SystemRandom().uniform(0.0, 1.5)):
+        home = tmp_path / f"killed{wait:.3f}"
+        process = started(file, home)
+        while process.poll() is None and not list((home / "scratch").glob("*/*.pt")):
+            time.sleep(0.005)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(wait)
+        was_running = killed(process)
+        assert was_running or wait
+        ends_as_never_killed(file, home, f"{wait:.3f} s behind the first checkpoint")
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("method", CELLS)
+def test_a_trial_killed_at_many_random_moments_ends_with_the_same_bits(
+    method, sweep_file, tmp_path, ends_as_never_killed
+):
     file = sweep_file(CELLS[method], before=BEFORE)
     began = time.monotonic()
-    subprocess.run(command(file, tmp_path / "whole"), check=True, capture_output=True)
+    started(file, tmp_path / "timed").wait()
     whole = time.monotonic() - began
     kills = 0
-    for attempt in range(3):
+    for attempt in range(20):
         home = tmp_path / f"killed{attempt}"
-        moment = (
-            random.SystemRandom().uniform(0.35, 0.95) * whole
-        )  # past the imports, where there is something to kill
-        process = subprocess.Popen(
-            command(file, home),
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-        if attempt == 0:  # once for certain where there is a checkpoint to go on from
-            while process.poll() is None and not list((home / "scratch").glob("*/*.pt")):
-                time.sleep(0.005)
-        else:
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(moment)
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-            kills += 1
-        subprocess.run(command(file, home), check=True, capture_output=True)
-        assert bits(file, home) == bits(file, tmp_path / "whole"), (
-            f"killed after {moment:.2f} of {whole:.2f} s"
-        )
-        assert not list((home / "scratch").glob("*/*.pt"))
+        wait = random.SystemRandom().uniform(0.2, 1.0) * whole
+        process = started(file, home)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(wait)
+        kills += killed(process)
+        ends_as_never_killed(file, home, f"after {wait:.3f} of {whole:.3f} s")
     assert kills > 0
 
 
-@pytest.mark.faults
-@pytest.mark.slow
-def test_a_measurement_killed_while_it_commits_ends_with_the_same_bits(sweep_file, tmp_path):
+def test_a_measurement_killed_while_it_commits_ends_with_the_same_bits(
+    sweep_file, tmp_path, spolia
+):
     """`recombine` has no fit: its dangerous moment is between its blobs and its record."""
     file = sweep_file(CELLS["recombine"], before=BEFORE)
-    subprocess.run(command(file, tmp_path / "whole"), check=True, capture_output=True)
+    assert spolia("run", file, "--home", tmp_path / "whole", *QUICK)[0] == 0
     whole = bits(file, tmp_path / "whole")
     key = next(k for k, found in whole.items() if found["matrices"])
-    landed = 0
+    blobs = [f"store/blobs/{m['blob'][:2]}/{m['blob']}" for m in whole[key]["matrices"]]
+    landed = False
     for attempt in range(5):
         home = tmp_path / f"killed{attempt}"
         shutil.copytree(tmp_path / "whole", home)
         record = home / f"store/results/{key[:2]}/{key}/result.json"
         record.unlink()
-        for matrix in whole[key]["matrices"]:
-            (home / f"store/blobs/{matrix['blob'][:2]}/{matrix['blob']}").unlink(missing_ok=True)
-        first = (
-            home
-            / f"store/blobs/{whole[key]['matrices'][0]['blob'][:2]}/{whole[key]['matrices'][0]['blob']}"
-        )
-        process = subprocess.Popen(
-            command(file, home),
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-        while process.poll() is None and not first.exists():
+        for blob in blobs:
+            (home / blob).unlink(missing_ok=True)
+        process = started(file, home)
+        while process.poll() is None and not (home / blobs[0]).exists():
             time.sleep(0.0005)
-        with contextlib.suppress(ProcessLookupError):  # it was faster
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-        landed += not record.exists()
-        subprocess.run(command(file, home), check=True, capture_output=True)
+        killed(process)
+        landed = landed or not record.exists()
+        assert spolia("run", file, "--home", home, *QUICK)[0] == 0
         assert bits(file, home) == whole
         if landed:
             break

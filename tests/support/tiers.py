@@ -1,0 +1,148 @@
+"""The tiers of the suite: who belongs to one, what a fast test may not do, who runs with whom.
+
+A test says by markers what it needs, and that puts it into a tier (`CONTRIBUTING.md` tells how to
+choose). A test without such a marker is fast, and is held to it: it fails where it starts a
+process, a server or a database, or trains for longer than `MOST_STEPS`. Nothing here looks at a
+clock, so a busy machine changes no verdict.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Generator
+from typing import Any
+
+import pytest
+
+TIERS = ("fast", "full", "all")  # each holds the one before it
+FULL = frozenset({"ray", "cluster", "mlflow", "process", "faults", "slow"})
+LONG = frozenset({"long"})
+MOST_STEPS = 300  # of optimisers, in a fast test
+HEAVY = frozenset({"ray", "mlflow"})  # what a fast test does not even import
+
+# Audit events of Python: what a fast test must not do, and how to say it.
+OUTSIDE = {
+    "subprocess.Popen": "starts a process",
+    "os.posix_spawn": "starts a process",
+    "os.fork": "starts a process",
+    "os.forkpty": "starts a process",
+    "sqlite3.connect": "opens a database",
+}
+
+
+def tier_of(item: pytest.Item) -> str:
+    """The smallest tier that holds a test."""
+    names = {mark.name for mark in item.iter_markers()}
+    if names & LONG:
+        return "all"
+    return "full" if names & FULL else "fast"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--tier", choices=TIERS, default="all", help="run this tier only (default: all)"
+    )
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    named = any("::" in argument for argument in config.args)
+    wanted = TIERS.index(config.getoption("tier") or ("all" if named else "full"))
+    kept = [item for item in items if TIERS.index(tier_of(item)) <= wanted]
+    if len(kept) < len(items):
+        config.hook.pytest_deselected(items=[item for item in items if item not in set(kept)])
+    for item in kept:
+        if item.get_closest_marker("xdist_group") is None and (group := group_of(item)):
+            item.add_marker(pytest.mark.xdist_group(group))
+    items[:] = sorted(kept, key=place_of)
+
+
+def group_of(item: pytest.Function) -> str | None:
+    """Tests of one group run in one worker, one after another.
+
+    All that start Ray are one group, so that no two Rays share the cores; tests that share a
+    fixture of their module or class are one, so that it is made once.
+    """
+    names = {mark.name for mark in item.iter_markers()}
+    if names & {"ray", "cluster"}:
+        return "ray"
+    shared = [
+        definition
+        for definitions in item._fixtureinfo.name2fixturedefs.values()
+        for definition in definitions
+        if definition.scope in ("module", "class") and definition.baseid
+    ]
+    return item.nodeid.partition("::")[0] if shared else None
+
+
+def place_of(item: pytest.Item) -> int:
+    """What takes long begins first, so that no worker is left with it at the end."""
+    names = {mark.name for mark in item.iter_markers()}
+    if names & {"ray", "cluster"}:
+        return 0 if "cluster" in names else 1
+    if names & {"long", "slow", "faults"}:
+        return 2
+    return 3 if item.get_closest_marker("xdist_group") else 4
+
+
+class Watch:
+    """Hears what the test that is running does outside this process, and counts its training."""
+
+    def __init__(self) -> None:
+        self.on = False
+        self.done: list[str] = []
+        self.loaded: set[str] = set()
+        self.steps = 0
+
+    def begin(self, on: bool) -> None:
+        self.on, self.done, self.steps = on, [], 0
+        self.loaded = set(HEAVY & sys.modules.keys())
+
+    def audit(self, event: str, arguments: tuple[Any, ...]) -> None:
+        if self.on and event in OUTSIDE:
+            self.done.append(f"{OUTSIDE[event]} ({event} {str(arguments)[:120]})")
+
+    def step(self, *arguments: Any) -> None:
+        self.steps += 1
+
+    def verdict(self) -> str | None:
+        if self.done:
+            return f"it {self.done[0]}"
+        if loaded := sorted(HEAVY & sys.modules.keys() - self.loaded):
+            return f"it imports {' and '.join(loaded)}"
+        if self.steps > MOST_STEPS:
+            return f"it takes {self.steps} steps of an optimiser, more than {MOST_STEPS}"
+        return None
+
+
+WATCH = Watch()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    sys.addaudithook(WATCH.audit)
+
+
+def pytest_collection_finish() -> None:
+    if "torch" in sys.modules:  # not so in a process that only hands out the tests
+        from torch.optim.optimizer import register_optimizer_step_post_hook
+
+        register_optimizer_step_post_hook(WATCH.step)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> Generator[None, object, object]:
+    WATCH.begin(tier_of(item) == "fast")
+    return (yield)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
+    result = yield
+    if WATCH.on and (told := WATCH.verdict()):
+        marks = ", ".join(sorted(FULL))
+        pytest.fail(f"a test without one of the markers {marks} is fast, but {told}", pytrace=False)
+    return result
+
+
+def pytest_runtest_teardown(item: pytest.Item) -> None:
+    WATCH.begin(False)

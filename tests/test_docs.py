@@ -1,0 +1,63 @@
+"""What the documents say exists."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = [page for page in PAGES if page.exists()]
+NAMES = [str(page.relative_to(ROOT)) for page in PAGES]
+OURS = re.compile(r"\b(?:orchestrator|methods|sweeps|tests|benchmarks|docs)/[\w./-]*\w(?:/|\b)")
+
+
+def prose(page: Path) -> str:
+    """A page without what is somebody's own folder in an example."""
+    return re.sub(r"sweeps/my_\w+\.py", "", page.read_text())
+
+
+@pytest.mark.parametrize("page", PAGES, ids=NAMES)
+def test_links_lead_somewhere(page):
+    text = re.sub(r"```.*?```|`[^`\n]*`", "", page.read_text(), flags=re.S)  # no code
+    links = re.findall(r"\]\(([^)#\s]+)[^)]*\)", text) + re.findall(r'src="([^"]+)"', text)
+    missing = [one for one in links if "://" not in one and not (page.parent / one).exists()]
+    assert not missing
+
+
+@pytest.mark.parametrize("page", PAGES, ids=NAMES)
+def test_files_that_a_page_names_exist(page):
+    missing = [name for name in OURS.findall(prose(page)) if not (ROOT / name).exists()]
+    assert not missing
+
+
+def test_the_map_names_every_room():
+    shown = (ROOT / "docs/architecture.md").read_text()
+    for init in (ROOT / "orchestrator").glob("*/__init__.py"):
+        assert f"<b>{init.parent.name}</b>" in shown or init.parent.name == "testing"
+
+
+def test_the_readme_shows_the_quickstart_as_it_is():
+    sweep = (ROOT / "sweeps/quickstart.py").read_text()
+    assert f"```python\n{sweep}```" in (ROOT / "README.md").read_text()
+
+
+def test_the_notebook_cell_of_the_readme_works_after_the_quickstart(spolia, tmp_path, monkeypatch):
+    """A part of the quickstart: what the cell needs is one trained network."""
+    import torch
+
+    cell = re.search(
+        r"```python\n(from orchestrator import Result.*?)```", PAGES[0].read_text(), re.S
+    )
+    assert cell
+    (tmp_path / "sweeps").mkdir()
+    sweep = (ROOT / "sweeps/quickstart.py").read_text().replace("epochs=30", "epochs=1")
+    (tmp_path / "sweeps/quickstart.py").write_text(sweep)
+    common = ("--executor", "inline", "--tracking", "none", "--only", "ingredients=none split=stem")
+    code, _, problem = spolia("run", "sweeps/quickstart.py", "--limit", "1", *common)
+    assert code == 0, problem
+    names: dict = {}
+    exec(cell.group(1), names)
+    assert names["net"](torch.zeros(2, 1, 8, 8)).shape == (2, 8)
