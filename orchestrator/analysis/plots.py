@@ -4,16 +4,29 @@ say.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import TypeVar
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 
 from orchestrator.analysis.figures import Line, lines
-from orchestrator.analysis.results import Group, Results, estimate
+from orchestrator.analysis.results import NAMED_BY_VALUE, Estimate, Group, Results, estimate
+from orchestrator.parts.result import Result
 from orchestrator.spec.declarations import Curve, Plot
 
 Kind = TypeVar("Kind", Plot, Curve)
+Point = tuple[float, float, float]
+"""x, y, and the half-width of y's interval."""
+
+
+def plots(results: Results) -> Iterator[tuple[str, bytes]]:
+    """Title and PNG of every plot, then of every curve, that the sweep's methods declare."""
+    for plot, drawn in series(results):
+        x, y = plot.against.replace("_", " "), plot.metric.replace("_", " ")
+        yield f"{y} against {x}", lines(drawn, x, y)
+    for curve, drawn in curves(results):
+        y = curve.name.rpartition("/")[2].replace("_", " ")
+        yield f"{y} over epochs", lines(drawn, "epoch", y)
 
 
 def series(results: Results) -> Iterator[tuple[Plot, list[Line]]]:
@@ -22,31 +35,19 @@ def series(results: Results) -> Iterator[tuple[Plot, list[Line]]]:
     `along` only are one line."""
     groups = results.groups()
     for plot in _declared(results, Plot):
-        found: dict[str, dict[str, list[Group]]] = {}
         drawn = [g for g in groups if g.metric(plot.against).n and g.metric(plot.metric).n]
-        constant = {
-            a
-            for a in (groups[0].labels if groups else ())
-            if len({g.labels[a] for g in drawn}) == 1
-        }
+        constant = _constant(drawn)
+        # By the name of a line, and the value of `along`, the groups that stand there together.
+        by_line: dict[str, dict[str, list[Group]]] = {}
         for group in drawn:
-            place = next(
-                (
-                    str(v)
-                    for axis, v in group.labels.items()
-                    if axis.rpartition(".")[2] == plot.along
-                ),
-                "",
-            )
-            found.setdefault(_name(group, plot, constant), {}).setdefault(place, []).append(group)
-        if found:
-            yield (
-                plot,
-                [
-                    Line(name, [_point(many, plot) for many in places.values()])
-                    for name, places in found.items()
-                ],
-            )
+            name = _line_name(group, constant, left_out=(plot.along, *plot.over))
+            by_value = by_line.setdefault(name, {})
+            by_value.setdefault(_value_along(group.labels, plot.along), []).append(group)
+        plot_lines = []
+        for name, by_value in by_line.items():
+            plot_lines.append(Line(name, [_point(many, plot) for many in by_value.values()]))
+        if plot_lines:
+            yield plot, plot_lines
 
 
 def curves(results: Results) -> Iterator[tuple[Curve, list[Line]]]:
@@ -55,91 +56,77 @@ def curves(results: Results) -> Iterator[tuple[Curve, list[Line]]]:
     """
     groups = results.groups()
     for curve in _declared(results, Curve):
-        drawn = {i: points for i, group in enumerate(groups) if (points := _course(group, curve))}
-        constant = {
-            a
-            for a in (groups[0].labels if groups else ())
-            if len({groups[i].labels[a] for i in drawn}) == 1
-        }
+        by_group = [(group, _mean_curve(group, curve)) for group in groups]
+        drawn = [(group, points) for group, points in by_group if points]
+        constant = _constant([group for group, _ in drawn])
         if drawn:
-            yield (
-                curve,
-                [
-                    Line(_name(groups[i], Plot("", ""), constant), points)
-                    for i, points in drawn.items()
-                ],
-            )
-
-
-def _course(group: Group, curve: Curve) -> list[tuple[float, float, float]]:
-    by_epoch: dict[int, list[float]] = {}
-    for result in group.results:
-        for name, epoch, value, _ in result.record["curves"]:
-            if name == curve.name and value is not None:
-                by_epoch.setdefault(epoch, []).append(value)
-        if by_epoch and curve.begins:
-            by_epoch.setdefault(0, []).extend(
-                m["value"]
-                for m in result.metrics
-                if m["name"] == curve.begins and m["value"] is not None
-            )
-    found = {epoch: estimate(values) for epoch, values in sorted(by_epoch.items())}
-    return [
-        (float(epoch), one.mean, float(np.nan_to_num(one.half)))
-        for epoch, one in found.items()
-        if one.n
-    ]
+            yield curve, [Line(_line_name(group, constant), points) for group, points in drawn]
 
 
 def _declared(results: Results, kind: type[Kind]) -> list[Kind]:
     """What the sweep's methods declare of this kind, each once."""
-    return list(
-        dict.fromkeys(
-            plot
-            for cell in results.plan.cells
-            for plot in cell.trial.method.plots
-            if isinstance(plot, kind)
-        )
-    )
+    declared = [plot for cell in results.plan.cells for plot in cell.trial.method.plots]
+    return list(dict.fromkeys(plot for plot in declared if isinstance(plot, kind)))
 
 
-def _point(groups: Sequence[Group], plot: Plot) -> tuple[float, float, float]:
+def _constant(groups: Sequence[Group]) -> set[str]:
+    """Axes on which all of these groups have one value."""
+    axes = groups[0].labels if groups else ()
+    return {axis for axis in axes if len({group.labels[axis] for group in groups}) == 1}
+
+
+def _value_along(labels: Mapping[str, Any], setting: str) -> str:
+    """The value of the axis that is this setting of a method, whatever method it is of."""
+    for axis, value in labels.items():
+        if axis.rpartition(".")[2] == setting:
+            return str(value)
+    return ""
+
+
+def _line_name(group: Group, constant: set[str], left_out: Sequence[str] = ()) -> str:
+    """The labels that tell this line from the others; settings `left_out` vary along it."""
+    labels = []
+    for axis, value in group.labels.items():
+        if axis in constant or axis.rpartition(".")[2] in left_out or str(value) == "-":
+            continue
+        labels.append(f"{value}" if axis in NAMED_BY_VALUE else f"{axis} {value}")
+    return ", ".join(labels) or "all cells"
+
+
+def _point(groups: Sequence[Group], plot: Plot) -> Point:
     """Where these groups stand together: means of both metrics, and the half-width of the second's
     interval over seeds.
     """
     by_seed: dict[object, list[float]] = {}
     for group in groups:
         for result in group.results:
-            by_seed.setdefault(result.record["trial"]["seed"], []).extend(
-                m["value"]
-                for m in result.metrics
-                if m["name"] == plot.metric and m["value"] is not None
-            )
+            seed = result.record["trial"]["seed"]
+            by_seed.setdefault(seed, []).extend(_values(result, plot.metric))
     y = estimate([float(np.mean(values)) for values in by_seed.values() if values])
-    return (
-        float(np.mean([g.metric(plot.against).mean for g in groups])),
-        y.mean,
-        float(np.nan_to_num(y.half)),
-    )
+    x = float(np.mean([group.metric(plot.against).mean for group in groups]))
+    return _as_point(x, y)
 
 
-def plots(results: Results) -> Iterator[tuple[str, bytes]]:
-    """Title and PNG of each of them."""
-    for plot, found in series(results):
-        title, (x, y) = f"{plot.metric} against {plot.against}", (plot.against, plot.metric)
-        yield title.replace("_", " "), lines(found, x.replace("_", " "), y.replace("_", " "))
-    for curve, found in curves(results):
-        y = curve.name.rpartition("/")[2].replace("_", " ")
-        yield f"{y} over epochs", lines(found, "epoch", y)
+def _mean_curve(group: Group, curve: Curve) -> list[Point]:
+    """A curve's mean over a group's seeds at each epoch; at epoch 0 the metric that it begins with,
+    if it names one.
+    """
+    by_epoch: dict[int, list[float]] = {}
+    for result in group.results:
+        for name, epoch, value, _ in result.record["curves"]:
+            if name == curve.name and value is not None:
+                by_epoch.setdefault(epoch, []).append(value)
+        if by_epoch and curve.begins:
+            by_epoch.setdefault(0, []).extend(_values(result, curve.begins))
+    means = {epoch: estimate(values) for epoch, values in sorted(by_epoch.items())}
+    return [_as_point(float(epoch), mean) for epoch, mean in means.items() if mean.n]
 
 
-def _name(group: Group, plot: Plot, constant: set[str]) -> str:
-    """The labels that tell this line from the others."""
-    parts = [
-        f"{value}" if axis in ("method", "tasks", "network") else f"{axis} {value}"
-        for axis, value in group.labels.items()
-        if axis not in constant
-        and axis.rpartition(".")[2] not in (plot.along, *plot.over)
-        and str(value) != "-"
-    ]
-    return ", ".join(parts) or "all cells"
+def _values(result: Result, metric: str) -> list[float]:
+    """All values of a metric, whatever it is logged by."""
+    entries = [entry for entry in result.metrics if entry["name"] == metric]
+    return [entry["value"] for entry in entries if entry["value"] is not None]
+
+
+def _as_point(x: float, y: Estimate) -> Point:
+    return x, y.mean, float(np.nan_to_num(y.half))

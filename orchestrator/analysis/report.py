@@ -8,11 +8,13 @@ import base64
 import time
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 from orchestrator.analysis.claims import verdicts
 from orchestrator.analysis.matrix_pictures import others, overview, unscored
 from orchestrator.analysis.plots import plots
-from orchestrator.analysis.results import Results
+from orchestrator.analysis.results import Results, Section
+from orchestrator.planning.plan import Plan
 from orchestrator.spec.wording import duration
 from orchestrator.store.store import Store
 
@@ -23,48 +25,55 @@ def report(results: Results, store: Store, figure: bytes | None) -> str:
     """
     from jinja2 import Environment
 
-    template = Environment(autoescape=True).from_string(
-        Path(__file__).with_name("report.html.j2").read_text()
-    )
+    source = Path(__file__).with_name("report.html.j2").read_text()
     plan = results.plan
-    outcomes = Counter(plan.outcomes.get(cell.trial.key, "not done") for cell in plan.cells)
-    tables = [
-        {
-            "title": s.title,
-            "heads": [*s.axes, *(m.replace("_", " ") for m in s.metrics), "n", "distinct needs"],
-            "rows": [
-                {
-                    "texts": [str(g.labels[a]) for a in s.axes],
-                    "numbers": [
-                        *(str(g.metric(m)) for m in s.metrics),
-                        len(g.results),
-                        g.num_needs,
-                    ],
-                }
-                for g in s.groups
-            ],
-        }
-        for s in (results.sections() if results.by_key else ())
-    ]
-    return template.render(
-        name=plan.name,
-        question=" ".join(plan.question.split()),
-        cells=len(plan.cells),
-        done=sum(c.trial.key in plan.outcomes for c in plan.cells),
-        outcomes=", ".join(
-            f"{n} {kind}" for kind, n in outcomes.items() if kind not in ("done", "not done")
-        ),
-        verdicts=list(verdicts(plan.claims, results)),
-        tables=tables,
-        matrix=(results.headline_matrix() or "").replace("_", " "),
-        overview=base64.b64encode(figure).decode() if figure else "",
-        unscored=unscored(results),
-        others=[(title, base64.b64encode(picture).decode()) for title, picture in others(results)],
-        plots=[(title, base64.b64encode(picture).decode()) for title, picture in plots(results)],
-        use=machine_use(results),
-        made=time.strftime("%Y-%m-%d"),
-        store=store.name,
+    return (
+        Environment(autoescape=True)
+        .from_string(source)
+        .render(
+            name=plan.name,
+            question=" ".join(plan.question.split()),
+            cells=len(plan.cells),
+            done=sum(cell.trial.key in plan.outcomes for cell in plan.cells),
+            outcomes=_other_outcomes(plan),
+            verdicts=list(verdicts(plan.claims, results)),
+            tables=[_table(section) for section in results.sections()] if results.by_key else [],
+            matrix=(results.headline_matrix() or "").replace("_", " "),
+            overview=_as_base64(figure) if figure else "",
+            unscored=unscored(results),
+            others=[(title, _as_base64(picture)) for title, picture in others(results)],
+            plots=[(title, _as_base64(picture)) for title, picture in plots(results)],
+            use=machine_use(results),
+            made=time.strftime("%Y-%m-%d"),
+            store=store.name,
+        )
     )
+
+
+def _other_outcomes(plan: Plan) -> str:
+    """How many cells ended otherwise than done: `2 diverged, 1 infeasible`."""
+    outcomes = Counter(plan.outcomes.get(cell.trial.key, "done") for cell in plan.cells)
+    return ", ".join(f"{count} {kind}" for kind, count in outcomes.items() if kind != "done")
+
+
+def _table(section: Section) -> dict[str, Any]:
+    """A section of the results as the template takes it: a row a group."""
+    metric_heads = [metric.replace("_", " ") for metric in section.metrics]
+    rows = []
+    for group in section.groups:
+        means = [str(group.metric(metric)) for metric in section.metrics]
+        rows.append(
+            {
+                "texts": [str(group.labels[axis]) for axis in section.axes],
+                "numbers": [*means, len(group.results), group.num_needs],
+            }
+        )
+    heads = [*section.axes, *metric_heads, "n", "distinct needs"]
+    return {"title": section.title, "heads": heads, "rows": rows}
+
+
+def _as_base64(picture: bytes) -> str:
+    return base64.b64encode(picture).decode()
 
 
 def machine_use(results: Results) -> str:
@@ -75,13 +84,13 @@ def machine_use(results: Results) -> str:
     compute, (began, ended) = sum(plan.seconds.values()), plan.span
     if not plan.seconds or ended <= began:
         return "Nothing has run yet."
-    saved = plan.unshared() - len(plan.trials)
-    shared = (
-        f" Sharing spared {saved} of {plan.unshared()} trainings and measurements." if saved else ""
-    )
+    unshared = plan.unshared()
+    saved = unshared - len(plan.trials)
+    sharing = f" Sharing spared {saved} of {unshared} trainings and measurements." if saved else ""
     return (
-        f"{len(plan.seconds)} trials took {duration(compute)} of compute between {_when(began)} and {_when(ended)} ({duration(ended - began)}, "
-        f"pauses included): {compute / (ended - began):.1f} at once on average.{shared}"
+        f"{len(plan.seconds)} trials took {duration(compute)} of compute "
+        f"between {_when(began)} and {_when(ended)} ({duration(ended - began)}, pauses included): "
+        f"{compute / (ended - began):.1f} at once on average.{sharing}"
     )
 
 

@@ -11,12 +11,30 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from orchestrator.parts.matrix import Matrix
+from orchestrator.parts.matrix import Matrix, Values
 from orchestrator.parts.result import Result
 from orchestrator.planning.plan import Plan
 from orchestrator.spec.labels import short_names, shown
 from orchestrator.spec.trial import Cell
 from orchestrator.store.store import Store
+
+# Axes whose values say what they are without the axis's name before them.
+NAMED_BY_VALUE = ("method", "network", "tasks")
+
+# The columns of the two tables; the axes of the sweep stand after those of the cell.
+CELL_COLUMNS = {"cell": pa.int64(), "key": pa.string(), "outcome": pa.string()}
+METRIC_COLUMNS = {"metric": pa.string(), "label": pa.string(), "value": pa.float64()}
+MATRIX_COLUMNS = {
+    "matrix": pa.string(),
+    "row": pa.string(),
+    "column": pa.string(),
+    "value": pa.float64(),
+    "count": pa.int64(),
+    "chance": pa.float64(),
+    "note": pa.string(),
+    "row_component": pa.string(),
+    "column_component": pa.string(),
+}
 
 
 @dataclass(frozen=True)
@@ -29,33 +47,41 @@ class Estimate:
     half: float
     n: int
 
+    @property
+    def low(self) -> float:
+        """The lower end of the interval."""
+        return self.mean - self.half
+
+    @property
+    def high(self) -> float:
+        """The upper end of the interval."""
+        return self.mean + self.half
+
     def __str__(self) -> str:
         return self.text(3)
 
     def text(self, digits: int) -> str:
-        """`0.859 ±0.009`; without an interval where there is one trial only, and a dash where there
-        is none.
-        """
+        """`0.859 ±0.009`; without an interval for a single trial, and a dash for none."""
         if not self.n:
             return "–"
-        return f"{self.mean:.{digits}f}" + (f" ±{self.half:.{digits}f}" if self.n > 1 else "")
+        interval = f" ±{self.half:.{digits}f}" if self.n > 1 else ""
+        return f"{self.mean:.{digits}f}{interval}"
 
 
 def estimate(values: Sequence[float]) -> Estimate:
-    """Mean and 95 % interval of values from distinct trials; NaN values are left out and not
-    counted.
+    """Mean and 95 % interval of values from distinct trials; values that are not finite are left
+    out and not counted.
     """
     from scipy import stats
 
     data = np.array([v for v in values if np.isfinite(v)])
-    if len(data) == 0:
+    n = len(data)
+    if n == 0:
         return Estimate(float("nan"), float("nan"), 0)
-    half = (
-        stats.t.ppf(0.975, len(data) - 1) * data.std(ddof=1) / len(data) ** 0.5
-        if len(data) > 1
-        else float("nan")
-    )
-    return Estimate(float(data.mean()), float(half), len(data))
+    if n == 1:
+        return Estimate(float(data.mean()), float("nan"), 1)
+    half = stats.t.ppf(0.975, n - 1) * data.std(ddof=1) / n**0.5
+    return Estimate(float(data.mean()), float(half), n)
 
 
 @dataclass(frozen=True)
@@ -70,48 +96,44 @@ class Group:
 
     def metric(self, name: str) -> Estimate:
         """Mean over trials of a metric, averaged over its labels within a trial first."""
-        return estimate(
-            [
-                float(np.mean(v))
-                for r in self.results
-                if (
-                    v := [
-                        m["value"]
-                        for m in r.metrics
-                        if m["name"] == name and m["value"] is not None
-                    ]
-                )
+        means = []
+        for result in self.results:
+            values = [
+                entry["value"]
+                for entry in result.metrics
+                if entry["name"] == name and entry["value"] is not None
             ]
-        )
+            if values:
+                means.append(float(np.mean(values)))
+        return estimate(means)
 
     def matrix(self, name: str) -> tuple[Matrix, Matrix] | None:
         """Entrywise mean and half-width of the 95 % interval over trials; None where no trial
-        measured it or their labels differ.
+        measured it or their rows or columns differ.
         """
-        found = [
-            r.matrix(name)
-            for r in self.results
-            if any(m["name"] == name for m in r.record["matrices"])
+        measured = [
+            result.matrix(name)
+            for result in self.results
+            if any(entry["name"] == name for entry in result.record["matrices"])
         ]
-        if not found or any(
-            (m.rows, m.columns) != (found[0].rows, found[0].columns) for m in found
-        ):
+        if not measured:
             return None
-        first = found[0]
-        cells = [
-            [estimate([float(m.values[i, j]) for m in found]) for j in range(len(first.columns))]
-            for i in range(len(first.rows))
-        ]
-        means, halves = (
-            np.array([[getattr(e, what) for e in row] for row in cells])
-            for what in ("mean", "half")
-        )
-        count = np.sum([m.count for m in found], axis=0)
-        notes = {place: note for m in found for place, note in m.notes.items()}
-        return tuple(
-            Matrix(name, first.axes, first.rows, first.columns, v, count, first.chance, notes)
-            for v in (means, halves)
-        )  # type: ignore[return-value]
+        first = measured[0]
+        if any((m.rows, m.columns) != (first.rows, first.columns) for m in measured):
+            return None
+        means, halves = np.empty(first.values.shape), np.empty(first.values.shape)
+        for place in np.ndindex(first.values.shape):
+            entry = estimate([float(m.values[place]) for m in measured])
+            means[place], halves[place] = entry.mean, entry.half
+        count = np.sum([m.count for m in measured], axis=0)
+        notes = {place: note for m in measured for place, note in m.notes.items()}
+
+        def as_matrix(values: Values) -> Matrix:
+            return Matrix(
+                name, first.axes, first.rows, first.columns, values, count, first.chance, notes
+            )
+
+        return as_matrix(means), as_matrix(halves)
 
 
 @dataclass(frozen=True)
@@ -130,44 +152,63 @@ class Section:
         name=value.
         """
         return "  ".join(
-            v if k in ("method", "network", "tasks") else f"{k}={v}" for k, v in self.common.items()
+            value if axis in NAMED_BY_VALUE else f"{axis}={value}"
+            for axis, value in self.common.items()
         )
 
 
 class Results:
-    """The results of a sweep's finished cells."""
+    """The results of a sweep's finished cells: tables of every value, and means over seeds.
+
+    `plan` is the sweep held against the store, `by_key` has the result of every finished trial,
+    and `axes` maps each axis of the sweep to its name in tables.
+
+    In a notebook:
+
+        from orchestrator import Results, Store, load_sweep, make_plan
+
+        store = Store("runs/store")
+        name, sweep = load_sweep("sweeps/quickstart.py")
+        results = Results(make_plan(name, sweep, store), store)
+        frame = results.metrics_table().to_pandas()
+        for group in results.groups():
+            print(group.labels, group.metric("compatibility"))
+    """
 
     def __init__(self, plan: Plan, store: Store) -> None:
         self.plan, self.store = plan, store
-        found = {cell.trial.key: store.find(cell.trial.key) for cell in plan.cells}
-        self.by_key = {
-            key: Result(store, record) for key, record in found.items() if record is not None
-        }
+        self.by_key: dict[str, Result] = {}
+        for key in dict.fromkeys(cell.trial.key for cell in plan.cells):
+            record = store.find(key)
+            if record is not None:
+                self.by_key[key] = Result(store, record)
         self.axes = short_names(plan.axes)
 
     def cells(self) -> Iterator[tuple[Cell, Result]]:
-        """Finished cells."""
-        yield from (
-            (c, self.by_key[c.trial.key]) for c in self.plan.cells if c.trial.key in self.by_key
-        )
+        """Every finished cell with its result, in the sweep's order."""
+        for cell in self.plan.cells:
+            if cell.trial.key in self.by_key:
+                yield cell, self.by_key[cell.trial.key]
 
     def groups(self) -> list[Group]:
-        """Finished cells put together over seeds, in the sweep's order."""
-        axes = [a for a in self.plan.axes if a != "seed"]
+        """Finished cells that differ in seed only, put together, in the sweep's order.
+
+        `[g.metric("accuracy") for g in results.groups()]` gives a mean with its interval for every
+        setting of the sweep.
+        """
+        axes = [axis for axis in self.plan.axes if axis != "seed"]
+        # By the labels of a group its results, each trial once: n counts distinct trials.
         members: dict[tuple[str, ...], dict[str, Result]] = {}
-        labels: dict[tuple[str, ...], dict[str, Any]] = {}
         for cell, result in self.cells():
-            place = tuple(shown(cell, axis) for axis in axes)
-            labels.setdefault(place, {self.axes[a]: shown(cell, a) for a in axes})
-            members.setdefault(place, {})[result.key] = result  # by key: n counts distinct trials
-        return [
-            Group(
-                labels[p],
-                tuple(results.values()),
-                len({n["key"] for r in results.values() for n in r.record["needs"].values()}),
-            )
-            for p, results in members.items()
-        ]
+            values = tuple(shown(cell, axis) for axis in axes)
+            members.setdefault(values, {})[result.key] = result
+        groups = []
+        for values, by_key in members.items():
+            labels = {self.axes[axis]: value for axis, value in zip(axes, values, strict=True)}
+            results = tuple(by_key.values())
+            needs = {need["key"] for r in results for need in r.record["needs"].values()}
+            groups.append(Group(labels, results, len(needs)))
+        return groups
 
     def sections(self) -> list[Section]:
         """The groups by the axes that they have, in the sweep's order. Where all have the same
@@ -175,111 +216,79 @@ class Results:
         """
         members: dict[tuple[str, ...], list[Group]] = {}
         for group in self.groups():
-            present = [axis for axis, value in group.labels.items() if value != "-"]
-            members.setdefault((*present, str(group.labels.get("method", ""))), []).append(group)
+            key = (*_axes_of(group), str(group.labels.get("method", "")))
+            members.setdefault(key, []).append(group)
         if len(members) == 1:
             groups = next(iter(members.values()))
-            axes = tuple(a for a in groups[0].labels if any(g.labels[a] != "-" for g in groups))
-            return [Section({}, axes, tuple(groups), self._left(groups))]
-        found = []
-        for (*present, _), groups in members.items():
-            values = {axis: {g.labels[axis] for g in groups} for axis in present}
-            common = {
-                axis: str(next(iter(values[axis]))) for axis in present if len(values[axis]) == 1
-            }
-            found.append(
-                Section(
-                    common,
-                    tuple(a for a in present if a not in common),
-                    tuple(groups),
-                    self._left(groups),
-                )
-            )
-        return found
+            return [
+                Section({}, tuple(_axes_of(groups[0])), tuple(groups), self._headline_of(groups))
+            ]
+        return [self._section(groups) for groups in members.values()]
 
-    def _left(self, groups: Sequence[Group]) -> tuple[str, ...]:
-        return tuple(m for m in self.headline() if any(g.metric(m).n for g in groups)) or tuple(
-            self.headline()
-        )
+    def _section(self, groups: Sequence[Group]) -> Section:
+        """Groups that have the same axes; axes with one value are what they have in common."""
+        common, differing = {}, []
+        for axis in _axes_of(groups[0]):
+            values = {group.labels[axis] for group in groups}
+            if len(values) == 1:
+                common[axis] = str(values.pop())
+            else:
+                differing.append(axis)
+        return Section(common, tuple(differing), tuple(groups), self._headline_of(groups))
+
+    def _headline_of(self, groups: Sequence[Group]) -> tuple[str, ...]:
+        """The headline metrics that these groups have values of, or all where they have none."""
+        headline = tuple(self.headline())
+        measured = tuple(m for m in headline if any(g.metric(m).n for g in groups))
+        return measured or headline
 
     def headline(self) -> list[str]:
         """Names of the metrics that summaries show."""
-        methods = {cell.trial.method.name: cell.trial.method for cell in self.plan.cells}.values()
-        return list(
-            dict.fromkeys(m.name for method in methods for m in method.metrics if m.headline)
-        )
+        methods = {cell.trial.method.name: cell.trial.method for cell in self.plan.cells}
+        metrics = [metric for method in methods.values() for metric in method.metrics]
+        return list(dict.fromkeys(metric.name for metric in metrics if metric.headline))
 
     def headline_matrix(self) -> str | None:
-        return next(
-            (m.name for cell in self.plan.cells for m in cell.trial.method.matrices if m.headline),
-            None,
-        )
+        """Name of the matrix that summaries show, or None where no method declares one."""
+        for cell in self.plan.cells:
+            for matrix in cell.trial.method.matrices:
+                if matrix.headline:
+                    return matrix.name
+        return None
 
     def metrics_table(self) -> pa.Table:
-        """One row a cell, metric and label: cell, key, outcome, the axes, metric, label, value."""
+        """One row a cell, metric and label: cell, key, outcome, the axes, metric, label, value.
+
+        `results.metrics_table().to_pandas()` is a data frame; a label is written `task=a`.
+        """
         rows = []
         for cell, result in self.cells():
-            base = {
-                "cell": cell.index,
-                "key": result.key,
-                "outcome": result.outcome,
-                **self._labels(cell),
-            }
-            rows += [
-                {**base, "metric": m["name"], "label": _label(m["labels"]), "value": m["value"]}
-                for m in result.metrics
-            ]
-        return self._table(
-            rows, {"metric": pa.string(), "label": pa.string(), "value": pa.float64()}
-        )
+            cell_columns = self._cell_columns(cell, result)
+            for entry in result.metrics:
+                rows.append(
+                    {
+                        **cell_columns,
+                        "metric": entry["name"],
+                        "label": _label(entry["labels"]),
+                        "value": entry["value"],
+                    }
+                )
+        return self._table(rows, METRIC_COLUMNS)
 
     def matrices_table(self) -> pa.Table:
         """One row a matrix entry: cell, key, outcome, the axes, matrix, row, column, value, count,
-        chance, note, row_component, column_component (`<key>/network?task=a`: what
-        `Result.open(key)` finds; empty where rows and columns are no stored components)."""
+        chance, note, row_component, column_component.
+
+        The components are written `<key>/network?task=a`: what `Result.open(key)` finds. They are
+        empty where rows and columns are no stored components.
+        """
         rows = []
         for cell, result in self.cells():
-            base = {
-                "cell": cell.index,
-                "key": result.key,
-                "outcome": result.outcome,
-                **self._labels(cell),
-            }
+            cell_columns = self._cell_columns(cell, result)
             for entry in result.record["matrices"]:
                 matrix = result.matrix(entry["name"])
-                for i, row in enumerate(matrix.rows):
-                    for j, column in enumerate(matrix.columns):
-                        scores: dict[str, Any] = {
-                            "value": matrix.values[i, j],
-                            "count": int(matrix.count[i, j]),
-                            "chance": matrix.chance[i, j],
-                        }
-                        named = (
-                            (matrix.components[0][i], matrix.components[1][j])
-                            if matrix.components
-                            else ("", "")
-                        )
-                        about: dict[str, Any] = {
-                            "note": matrix.notes.get((i, j), ""),
-                            "row_component": named[0],
-                            "column_component": named[1],
-                        }
-                        rows.append(
-                            {
-                                **base,
-                                "matrix": matrix.name,
-                                "row": row,
-                                "column": column,
-                                **scores,
-                                **about,
-                            }
-                        )
-        types = {"matrix": pa.string(), "row": pa.string(), "column": pa.string()}
-        texts = dict.fromkeys(("note", "row_component", "column_component"), pa.string())
-        return self._table(
-            rows,
-            {**types, "value": pa.float64(), "count": pa.int64(), "chance": pa.float64(), **texts},
-        )
+                rows += [{**cell_columns, **columns} for columns in _entries(matrix)]
+        return self._table(rows, MATRIX_COLUMNS)
 
     def write(self, folder: Path) -> list[Path]:
         """Both tables as Parquet in a folder; each appears whole or not at all. Returns their
@@ -295,18 +304,41 @@ class Results:
             paths.append(path)
         return paths
 
-    def _labels(self, cell: Cell) -> dict[str, str]:
-        return {self.axes[a]: shown(cell, a) for a in self.plan.axes}
+    def _cell_columns(self, cell: Cell, result: Result) -> dict[str, Any]:
+        """What every row of a cell begins with."""
+        axes = {self.axes[axis]: shown(cell, axis) for axis in self.plan.axes}
+        return {"cell": cell.index, "key": result.key, "outcome": result.outcome, **axes}
 
-    def _table(self, rows: list[dict[str, Any]], values: Mapping[str, pa.DataType]) -> pa.Table:
-        fixed = {
-            "cell": pa.int64(),
-            "key": pa.string(),
-            "outcome": pa.string(),
-            **{self.axes[a]: pa.string() for a in self.plan.axes},
-        }
-        return pa.Table.from_pylist(rows, schema=pa.schema({**fixed, **values}))
+    def _table(self, rows: list[dict[str, Any]], columns: Mapping[str, pa.DataType]) -> pa.Table:
+        axes = {self.axes[axis]: pa.string() for axis in self.plan.axes}
+        schema = pa.schema({**CELL_COLUMNS, **axes, **columns})
+        return pa.Table.from_pylist(rows, schema=schema)
+
+
+def _axes_of(group: Group) -> list[str]:
+    """The axes that a group's cells have; others of the sweep are a dash in its tables."""
+    return [axis for axis, value in group.labels.items() if value != "-"]
+
+
+def _entries(matrix: Matrix) -> Iterator[dict[str, Any]]:
+    """Every entry of a matrix, row by row."""
+    for i, row in enumerate(matrix.rows):
+        for j, column in enumerate(matrix.columns):
+            row_component = column_component = ""
+            if matrix.components:
+                row_component, column_component = matrix.components[0][i], matrix.components[1][j]
+            yield {
+                "matrix": matrix.name,
+                "row": row,
+                "column": column,
+                "value": matrix.values[i, j],
+                "count": int(matrix.count[i, j]),
+                "chance": matrix.chance[i, j],
+                "note": matrix.notes.get((i, j), ""),
+                "row_component": row_component,
+                "column_component": column_component,
+            }
 
 
 def _label(labels: Mapping[str, str]) -> str:
-    return ",".join(f"{k}={v}" for k, v in labels.items())
+    return ",".join(f"{name}={value}" for name, value in labels.items())

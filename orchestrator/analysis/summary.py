@@ -15,12 +15,11 @@ def summary(results: Results) -> str:
     for section in results.sections():
         lines += ["", *_table(section)]
     lines += ["", "Means with the half-width of the 95 % interval over n distinct trials."]
-    decided = [
-        f"| {v.paper} | {v.claim} | **{v.verdict}** | {v.evidence} | {v.n} |"
-        for v in verdicts(plan.claims, results)
-    ]
-    if decided:
-        lines += ["", "| | claim | verdict | evidence | n |", "|---|---|---|---|---|", *decided]
+    if plan.claims:
+        lines += ["", "| | claim | verdict | evidence | n |", "|---|---|---|---|---|"]
+    for found in verdicts(plan.claims, results):
+        cells = [found.paper, found.claim, f"**{found.verdict}**", found.evidence, str(found.n)]
+        lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
 

@@ -6,13 +6,36 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from orchestrator.analysis.claims.seedwise import apart, at, best, by_seed, difference, text
+from orchestrator.analysis.claims.deciding import UNSHOWN, Decision, above, between, every
+from orchestrator.analysis.claims.seedwise import (
+    at,
+    best,
+    by_seed,
+    contrast,
+    difference,
+    only_in,
+    prefix,
+    shared,
+    text,
+)
 from orchestrator.analysis.results import Results, estimate
 from orchestrator.spec.claim import Claim, Labels, Verdict
 
 
 @dataclass(frozen=True, kw_only=True)
-class Higher(Claim):
+class TwoSides(Claim):
+    """A claim that holds cells as `where` says against cells as `than` says."""
+
+    where: Labels
+    than: Labels
+
+    @property
+    def named(self) -> Sequence[Labels]:
+        return (self.where, self.than)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Higher(TwoSides):
     """`metric` is higher where cells are as `where` says than where they are as `than` says, by
     more than `by`.
 
@@ -22,8 +45,6 @@ class Higher(Claim):
     of one seed share what the seed draws, so the interval may be too narrow.
     """
 
-    where: Labels
-    than: Labels
     by: float = 0.0
     choose: str = ""
     pairs: tuple[str, ...] = ()
@@ -37,57 +58,67 @@ class Higher(Claim):
         return (self.where, self.than, dict.fromkeys(self.pairs, ""))
 
     def decide(self, results: Results) -> Verdict:
-        sides = [
-            best(results, self.choose, side) if self.choose else side
-            for side in (self.where, self.than)
-        ]
-        found = difference(results, self.metric, sides[0], sides[1], self.pairs)
-        more = (
-            f" by more than {self.by:g}"
-            if self.by > 0
-            else f" or at most {-self.by:g} lower"
-            if self.by
-            else ""
-        )
-        first, second, common = apart(self.where, self.than)
-        claim = f"{common}{self.metric} is higher at {first} than at {second}{more}" + (
-            f", each at its best {self.choose}" if self.choose else ""
-        )
-        chosen = [
-            text({a: v for a, v in new.items() if a not in old}) or "one setting"
-            for new, old in zip(sides, (self.where, self.than), strict=True)
-        ]
-        evidence = f"difference {found}" + (
-            f" ({chosen[0]} against {chosen[1]})" if self.choose else ""
-        )
-        low, high = found.mean - found.half, found.mean + found.half
-        return self.verdict(claim, evidence, found.n, holds=low > self.by, fails=high < self.by)
+        where, than = self.where, self.than
+        if self.choose:
+            where = best(results, self.choose, self.where)
+            than = best(results, self.choose, self.than)
+        found = difference(results, self.metric, where, than, self.pairs)
+        evidence = f"difference {found}"
+        if self.choose:
+            chosen = text(only_in(where, self.where)) or "one setting"
+            against = text(only_in(than, self.than)) or "one setting"
+            evidence += f" ({chosen} against {against})"
+        return self.verdict(self._statement(), evidence, found.n, **above(found, self.by))
+
+    def _statement(self) -> str:
+        first, second, common = contrast(self.where, self.than)
+        statement = f"{common}{self.metric} is higher at {first} than at {second}"
+        if self.by > 0:
+            statement += f" by more than {self.by:g}"
+        elif self.by:
+            statement += f" or at most {-self.by:g} lower"
+        if self.choose:
+            statement += f", each at its best {self.choose}"
+        return statement
 
 
 @dataclass(frozen=True, kw_only=True)
-class Equal(Claim):
-    """`metric` is the same at `where` and at `than`, `within` so much either way."""
+class Equal(TwoSides):
+    """`metric` is the same at `where` and at `than`: the difference is less than `within` either
+    way.
+    """
 
-    where: Labels
-    than: Labels
     within: float
-
-    @property
-    def named(self) -> Sequence[Labels]:
-        return (self.where, self.than)
 
     def decide(self, results: Results) -> Verdict:
         found = difference(results, self.metric, self.where, self.than)
-        first, second, common = apart(self.where, self.than)
+        first, second, common = contrast(self.where, self.than)
         claim = f"{common}{self.metric} at {first} is that at {second}, within {self.within:g}"
-        low, high = found.mean - found.half, found.mean + found.half
-        return self.verdict(
-            claim,
-            f"difference {found}",
-            found.n,
-            holds=-self.within < low and high < self.within,
-            fails=low > self.within or high < -self.within,
+        decision = between(found, -self.within, self.within)
+        return self.verdict(claim, f"difference {found}", found.n, **decision)
+
+
+@dataclass(frozen=True, kw_only=True)
+class NoWorse(TwoSides):
+    """`metric` at `where` is no worse than at `than`: on average at most `by` lower, and surely (95
+    % interval) not as much as `never` lower.
+    """
+
+    by: float
+    never: float
+
+    def decide(self, results: Results) -> Verdict:
+        found = difference(results, self.metric, self.where, self.than)
+        first, second, common = contrast(self.where, self.than)
+        claim = (
+            f"{common}{self.metric} at {first} is at most {self.by:g} below that at {second}, "
+            f"and surely not {self.never:g}"
         )
+        decision = Decision(
+            holds=found.mean >= -self.by and found.low > -self.never,
+            fails=found.high < -self.by,
+        )
+        return self.verdict(claim, f"difference {found}", found.n, **decision)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,18 +137,14 @@ class Within(Claim):
 
     def decide(self, results: Results) -> Verdict:
         found = estimate(list(by_seed(results, self.metric, self.where).values()))
-        bars = [f"more than {self.above:g}"] * (self.above > -math.inf) + [
-            f"less than {self.below:g}"
-        ] * (self.below < math.inf)
+        bars = []
+        if self.above > -math.inf:
+            bars.append(f"more than {self.above:g}")
+        if self.below < math.inf:
+            bars.append(f"less than {self.below:g}")
         claim = f"{self.metric} is {' and '.join(bars)}{at(self.where)}"
-        low, high = found.mean - found.half, found.mean + found.half
-        return self.verdict(
-            claim,
-            f"mean {found}",
-            found.n,
-            holds=self.above < low and high < self.below,
-            fails=high < self.above or low > self.below,
-        )
+        decision = between(found, self.above, self.below)
+        return self.verdict(claim, f"mean {found}", found.n, **decision)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,35 +161,33 @@ class GainHigher(Claim):
 
     @property
     def named(self) -> Sequence[Labels]:
-        return tuple(
-            {**place, **side}
-            for place in (self.where, self.than)
-            for side in (self.gain, self.without)
+        return (
+            {**self.where, **self.gain},
+            {**self.where, **self.without},
+            {**self.than, **self.gain},
+            {**self.than, **self.without},
         )
 
     def decide(self, results: Results) -> Verdict:
-        here, plain, there, plain_there = (
+        with_here, without_here, with_there, without_there = (
             by_seed(results, self.metric, labels) for labels in self.named
         )
-        seeds = [s for s in here if s in plain and s in there and s in plain_there]
-        found = estimate([(here[s] - plain[s]) - (there[s] - plain_there[s]) for s in seeds])
-        high, low, common = apart(self.gain, self.without)
-        first, second, more = apart(self.where, self.than)
-        claim = (
-            f"{common}{more}{self.metric} gains more from {low} to {high} at {first} than at {second}"
-            + (f" by {self.by:g}" if self.by else "")
+        seeds = shared(with_here, without_here, with_there, without_there)
+        gains_here = [with_here[s] - without_here[s] for s in seeds]
+        gains_there = [with_there[s] - without_there[s] for s in seeds]
+        pairs = zip(gains_here, gains_there, strict=True)
+        found = estimate([here - there for here, there in pairs])
+        evidence = f"difference {found}; gains {estimate(gains_here)} and {estimate(gains_there)}"
+        return self.verdict(self._statement(), evidence, found.n, **above(found, self.by))
+
+    def _statement(self) -> str:
+        high, low, common_gain = contrast(self.gain, self.without)
+        first, second, common_side = contrast(self.where, self.than)
+        statement = (
+            f"{common_gain}{common_side}{self.metric} gains more from {low} to {high} "
+            f"at {first} than at {second}"
         )
-        gains = [
-            f"{estimate([one[s] - other[s] for s in seeds])}"
-            for one, other in ((here, plain), (there, plain_there))
-        ]
-        return self.verdict(
-            claim,
-            f"difference {found}; gains {gains[0]} and {gains[1]}",
-            found.n,
-            holds=found.mean - found.half > self.by,
-            fails=found.mean + found.half < self.by,
-        )
+        return statement + (f" by {self.by:g}" if self.by else "")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -183,54 +208,17 @@ class Recovered(Claim):
 
     def decide(self, results: Results) -> Verdict:
         where, floor, ceiling = (by_seed(results, self.metric, labels) for labels in self.named)
-        seeds = [s for s in where if s in floor and s in ceiling]
+        seeds = shared(where, floor, ceiling)
         gap = estimate([ceiling[s] - floor[s] for s in seeds])
-        claim = f"{text(self.at)}: " if self.at else ""
-        claim += f"{text(self.where)} recovers more than {self.above:g} of the {self.metric} from {text(self.floor)} to {text(self.ceiling)}"
+        claim = (
+            f"{prefix(self.at)}{text(self.where)} recovers more than {self.above:g} "
+            f"of the {self.metric} from {text(self.floor)} to {text(self.ceiling)}"
+        )
         if any(ceiling[s] <= floor[s] for s in seeds):
-            return self.verdict(
-                claim,
-                f"there is no gap to recover in every seed: {gap}",
-                len(seeds),
-                holds=False,
-                fails=False,
-            )
+            evidence = f"there is no gap to recover in every seed: {gap}"
+            return self.verdict(claim, evidence, len(seeds), **UNSHOWN)
         found = estimate([(where[s] - floor[s]) / (ceiling[s] - floor[s]) for s in seeds])
-        return self.verdict(
-            claim,
-            f"share {found} of {gap}",
-            found.n,
-            holds=found.mean - found.half > self.above,
-            fails=found.mean + found.half < self.above,
-        )
-
-
-@dataclass(frozen=True, kw_only=True)
-class NoWorse(Claim):
-    """`metric` at `where` is no worse than at `than`: on average at most `by` lower, and surely (95
-    % interval) not as much as `never` lower.
-    """
-
-    where: Labels
-    than: Labels
-    by: float
-    never: float
-
-    @property
-    def named(self) -> Sequence[Labels]:
-        return (self.where, self.than)
-
-    def decide(self, results: Results) -> Verdict:
-        found = difference(results, self.metric, self.where, self.than)
-        first, second, common = apart(self.where, self.than)
-        claim = f"{common}{self.metric} at {first} is at most {self.by:g} below that at {second}, and surely not {self.never:g}"
-        return self.verdict(
-            claim,
-            f"difference {found}",
-            found.n,
-            holds=found.mean >= -self.by and found.mean - found.half > -self.never,
-            fails=found.mean + found.half < -self.by,
-        )
+        return self.verdict(claim, f"share {found} of {gap}", found.n, **above(found, self.above))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -248,18 +236,14 @@ class Keeps(Claim):
         return (self.where, self.of)
 
     def decide(self, results: Results) -> Verdict:
-        kept, whole = (by_seed(results, self.metric, labels) for labels in self.named)
-        seeds = [s for s in kept if s in whole]
-        found = estimate([kept[s] - self.share * whole[s] for s in seeds])
-        first, second, common = apart(self.where, self.of)
-        means = " of ".join(str(estimate([side[s] for s in seeds])) for side in (kept, whole))
-        return self.verdict(
-            f"{common}{first} keeps at least {self.share:g} of the {self.metric} at {second}",
-            f"{means}; beyond the bar {found}",
-            found.n,
-            holds=found.mean - found.half > 0,
-            fails=found.mean + found.half < 0,
-        )
+        kept, full = (by_seed(results, self.metric, labels) for labels in self.named)
+        seeds = shared(kept, full)
+        beyond = estimate([kept[s] - self.share * full[s] for s in seeds])
+        first, second, common = contrast(self.where, self.of)
+        claim = f"{common}{first} keeps at least {self.share:g} of the {self.metric} at {second}"
+        mean_kept, mean_full = (estimate([side[s] for s in seeds]) for side in (kept, full))
+        evidence = f"{mean_kept} of {mean_full}; beyond the bar {beyond}"
+        return self.verdict(claim, evidence, beyond.n, **above(beyond, 0))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -282,16 +266,10 @@ class AboveAll(Claim):
             for axis, value in self.where.items()
             if all(other.get(axis) == value for other in self.than)
         }
-        first, *others = (
-            text({axis: value for axis, value in labels.items() if axis not in common})
-            for labels in self.named
+        first, *others = (text(only_in(labels, common)) for labels in self.named)
+        claim = (
+            f"{prefix(common)}{self.metric} at {first} is above that at {' and at '.join(others)}"
         )
-        claim = f"{f'{said}: ' if (said := text(common)) else ''}{self.metric} at {first} is above that at {' and at '.join(others)}"
         evidence = f"differences {' and '.join(map(str, found))}"
-        return self.verdict(
-            claim,
-            evidence,
-            min(one.n for one in found),
-            holds=all(one.mean - one.half > 0 for one in found),
-            fails=any(one.mean + one.half < 0 for one in found),
-        )
+        decision = every([above(one, 0) for one in found])
+        return self.verdict(claim, evidence, min(one.n for one in found), **decision)

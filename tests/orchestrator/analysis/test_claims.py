@@ -127,7 +127,7 @@ def test_verdicts_are_printed_and_in_the_json(spolia, sweep_file):
         "product(Noisy.grid(level=[0.0, 1.0]), seed=range(3)), "
         "claims=[claims.Higher(metric='score', where={'level': '1'}, than={'level': '0'}, paper='C1')]",
         6,
-        before="from orchestrator.analysis.claims import Higher",
+        before="from orchestrator import claims",
     )
     code, out, err = spolia("run", file, "--executor", "inline", "--tracking", "none")
     assert code == 0, err

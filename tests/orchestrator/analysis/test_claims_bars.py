@@ -33,11 +33,11 @@ def test_no_worse_allows_a_little_and_rules_out_much(store):
 
 def test_a_share_is_kept_or_not(store):
     """Quality is -0.5 at a rate of 1.5 and -1 at a rate of 1, whatever the seed."""
-    claims = [
+    shares = [
         claims.Keeps(metric="quality", where={"rate": "1.5"}, of={"rate": "1"}, share=share)
         for share in (0.8, 0.3)
     ]
-    kept, lost = decided(store, *claims, rate=[1.0, 1.5])
+    kept, lost = decided(store, *shares, rate=[1.0, 1.5])
     assert (kept.verdict, lost.verdict) == ("reproduced", "not reproduced")
     assert kept.evidence == "-0.500 ±0.000 of -1.000 ±0.000; beyond the bar 0.300 ±0.000"
     assert kept.claim == "rate=1.5 keeps at least 0.8 of the quality at rate=1"

@@ -11,7 +11,7 @@ from sample_methods import Priced
 from methods.recombine import Recombine
 from orchestrator import Results, load_sweep, make_plan
 from orchestrator.analysis.plots import series
-from orchestrator.tracking.writer import _cell_run
+from orchestrator.tracking.manifest import cell_entry
 from orchestrator.training.execute import execute
 
 
@@ -40,9 +40,9 @@ def test_the_page_has_question_claims_results_matrices_and_use(spolia, sweep_fil
     file = sweep_file(
         "product(Recombine.grid(of=CompatibleFeatures.grid(ingredients=[(), ('identical',)], epochs=2), split='pool'), network=resnet8(width=4), "
         "tasks=(digits.classes(0, 1, 2).images(limit=60).named('a'), digits.classes(0, 1, 3).images(limit=60).named('b')), seed=range(2)), "
-        "claims=[Higher(metric='compatibility', where={'ingredients': 'identical'}, than={'ingredients': 'none'}, paper='C7')]",
+        "claims=[claims.Higher(metric='compatibility', where={'ingredients': 'identical'}, than={'ingredients': 'none'}, paper='C7')]",
         4,
-        before="from orchestrator.analysis.claims import Higher",
+        before="from orchestrator import claims",
     )
     assert spolia("run", file, "--executor", "inline", "--tracking", "none")[0] == 0
     code, out, err = spolia("report", file)
@@ -151,7 +151,7 @@ def test_a_run_is_called_by_the_axes_that_its_cell_has(store, sweep_file):
         )
     )
     plan = make_plan(name, sweep, store)
-    first, *_, last = (_cell_run(plan, cell) for cell in plan.cells)
+    first, *_, last = (cell_entry(plan, cell) for cell in plan.cells)
     assert first["name"] == "priced size=1 seed=0"
     assert "-" not in {*first["params"].values(), *last["params"].values()}
     assert last["name"] == "count seed=1 number=3"

@@ -17,7 +17,8 @@ import pytest
 from mlflow import MlflowClient
 
 from orchestrator import Store, load_sweep, make_plan
-from orchestrator.tracking.sqlite_rows import BulkWriter
+from orchestrator.tracking.manifest import manifest
+from orchestrator.tracking.sqlite_rows import SqliteWriter
 from orchestrator.training.execute import execute
 
 pytestmark = [
@@ -144,17 +145,16 @@ def test_the_short_way_and_the_client_write_the_same(spolia, sweep_file, tmp_pat
     name, sweep = load_sweep(file)
     from orchestrator.analysis.summary import summary
     from orchestrator.store.home import home
-    from orchestrator.tracking import writer
 
     place = home(tmp_path / "home", None, f"sqlite:///{tmp_path}/b.db")
     plan = make_plan(name, sweep, Store(place.store))
-    sheet = writer.sheet(plan, Store(place.store), place.tracking, place.artifacts)
-    assert BulkWriter.fits(tmp_path / "a.db")
+    described = manifest(plan, Store(place.store), place.tracking, place.artifacts)
+    assert SqliteWriter.knows_tables_of(tmp_path / "a.db")
     from orchestrator.tracking.levelling import Tracker
 
-    tracker = Tracker(sheet)
-    assert tracker.bulk is not None
-    tracker.bulk = None  # everything through MLflow's own client
+    tracker = Tracker(described)
+    assert tracker.sqlite is not None
+    tracker.sqlite = None  # everything through MLflow's own client
     tracker.write(list(plan.trials))
     from orchestrator import Results
 
@@ -182,7 +182,7 @@ def test_a_database_of_other_tables_is_written_through_the_client(tmp_path):
 
     with contextlib.closing(sqlite3.connect(tmp_path / "x.db")) as connection:
         connection.execute("create table runs (run_uuid text, something_new text)")
-    assert not BulkWriter.fits(tmp_path / "x.db")
+    assert not SqliteWriter.knows_tables_of(tmp_path / "x.db")
 
 
 def test_a_server_stopped_half_way_and_started_again_ends_level(
@@ -255,7 +255,6 @@ def test_younger_twins_and_half_written_runs_are_put_right(spolia, sweep_file, t
 def test_curves_of_a_running_trial_are_seen_while_it_runs_and_are_the_same_afterwards(
     store, tmp_path, sweep_file
 ):
-    from orchestrator.tracking import writer
     from orchestrator.tracking.levelling import Tracker
     from orchestrator.training.observation import Reporter
 
@@ -267,7 +266,7 @@ def test_curves_of_a_running_trial_are_seen_while_it_runs_and_are_the_same_after
     plan = make_plan(name, sweep, store)
     (trial,) = plan.todo
     address = f"sqlite:///{tmp_path}/m.db"
-    tracker = Tracker(writer.sheet(plan, store, address, (tmp_path / "art").as_uri()))
+    tracker = Tracker(manifest(plan, store, address, (tmp_path / "art").as_uri()))
     seen = []
 
     def look(moment):
@@ -276,7 +275,7 @@ def test_curves_of_a_running_trial_are_seen_while_it_runs_and_are_the_same_after
                 moment
             )  # what a trial leaves every ten seconds
             tracker.follow(trial.key)
-            tracker.live[trial.key] = -1e9
+            tracker.followed[trial.key] = -1e9
             tracker.write_live()
             (run,) = [
                 r
@@ -309,13 +308,12 @@ def test_curves_of_a_running_trial_are_seen_while_it_runs_and_are_the_same_after
 def test_what_was_under_way_when_the_driver_ended_does_not_look_as_if_it_ran(
     store, tmp_path, sweep_file
 ):
-    from orchestrator.tracking import writer
     from orchestrator.tracking.levelling import Tracker
 
     name, sweep = load_sweep(sweep_file("product(Count.grid(), seed=range(2))", 2))
     plan = make_plan(name, sweep, store)
     address = f"sqlite:///{tmp_path}/m.db"
-    tracker = Tracker(writer.sheet(plan, store, address, (tmp_path / "art").as_uri()))
+    tracker = Tracker(manifest(plan, store, address, (tmp_path / "art").as_uri()))
     key = plan.cells[0].trial.key
     store.put_progress(
         key,
@@ -329,7 +327,7 @@ def test_what_was_under_way_when_the_driver_ended_does_not_look_as_if_it_ran(
             "curves": [["s/loss", 1, 0.5, 6.0]],
         },
     )
-    tracker.live[key] = -1e9
+    tracker.followed[key] = -1e9
     tracker.write_live()
     tracker.close({"artifacts": [], "note": "", "counts": {}, "complete": False, "ended": None})
     assert {r.info.status for r in MlflowClient(address).search_runs([tracker.experiment])} == {
