@@ -44,17 +44,23 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
-@pytest.hookimpl(trylast=True)
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_collection_modifyitems(
+    config: pytest.Config, items: list[pytest.Item]
+) -> Generator[None, object, object]:
+    """Choose the tier and group its tests, before xdist reads the groups; then order them."""
     named = any("::" in argument for argument in config.args)
     wanted = TIERS.index(config.getoption("tier") or ("all" if named else "full"))
-    kept = [item for item in items if TIERS.index(tier_of(item)) <= wanted]
-    if len(kept) < len(items):
-        config.hook.pytest_deselected(items=[item for item in items if item not in set(kept)])
-    for item in kept:
+    dropped = [item for item in items if TIERS.index(tier_of(item)) > wanted]
+    if dropped:
+        config.hook.pytest_deselected(items=dropped)
+        items[:] = [item for item in items if TIERS.index(tier_of(item)) <= wanted]
+    for item in items:
         if item.get_closest_marker("xdist_group") is None and (group := group_of(item)):
             item.add_marker(pytest.mark.xdist_group(group))
-    items[:] = sorted(kept, key=place_of)
+    result = yield
+    items.sort(key=place_of)
+    return result
 
 
 def group_of(item: pytest.Function) -> str | None:
