@@ -291,8 +291,9 @@ def test_a_failed_trial_is_a_failed_run_until_it_succeeds(
 
 @pytest.mark.parametrize("address", ["http://127.0.0.1:9", "sqlite:////proc/nowhere/mlflow.db"])
 def test_a_tracking_server_that_is_away_does_not_stop_the_training(
-    spolia, sweep_file, tmp_path, address
+    spolia, sweep_file, tmp_path, address, monkeypatch
 ):
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     file = sweep_file("product(Count.grid(), seed=range(3))", 3)
     code, out, err = spolia(
         "run", file, "--home", tmp_path / "home", "--executor", "inline", "--tracking", address
