@@ -28,6 +28,7 @@ OUTSIDE = {
     "os.forkpty": "starts a process",
     "sqlite3.connect": "opens a database",
 }
+LOOKED_UP = ("ldconfig", "gcc", "cc", "ld", "uname")  # called by ctypes where a library is imported
 
 
 def tier_of(item: pytest.Item) -> str:
@@ -105,6 +106,8 @@ class Watch:
         self.loaded = set(HEAVY & sys.modules.keys())
 
     def audit(self, event: str, arguments: tuple[Any, ...]) -> None:
+        if event == "subprocess.Popen" and str(arguments[0]).rpartition("/")[2] in LOOKED_UP:
+            return
         if self.on and event in OUTSIDE:
             self.done.append(f"{OUTSIDE[event]} ({event} {str(arguments)[:120]})")
 
