@@ -8,8 +8,12 @@ clock, so a busy machine changes no verdict.
 
 from __future__ import annotations
 
+import json
+import shutil
 import sys
+import tempfile
 from collections.abc import Generator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -29,6 +33,7 @@ OUTSIDE = {
     "sqlite3.connect": "opens a database",
 }
 LOOKED_UP = ("ldconfig", "gcc", "cc", "ld", "uname")  # called by ctypes where a library is imported
+FOLDER = pytest.StashKey[Path]()  # where workers leave their groups
 
 
 def tier_of(item: pytest.Item) -> str:
@@ -45,23 +50,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
-@pytest.hookimpl(wrapper=True, tryfirst=True)
-def pytest_collection_modifyitems(
-    config: pytest.Config, items: list[pytest.Item]
-) -> Generator[None, object, object]:
-    """Choose the tier and group its tests, before xdist reads the groups; then order them."""
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     named = any("::" in argument for argument in config.args)
     wanted = TIERS.index(config.getoption("tier") or ("all" if named else "full"))
     dropped = [item for item in items if TIERS.index(tier_of(item)) > wanted]
     if dropped:
         config.hook.pytest_deselected(items=dropped)
         items[:] = [item for item in items if TIERS.index(tier_of(item)) <= wanted]
-    for item in items:
-        if item.get_closest_marker("xdist_group") is None and (group := group_of(item)):
-            item.add_marker(pytest.mark.xdist_group(group))
-    result = yield
     items.sort(key=place_of)
-    return result
 
 
 def group_of(item: pytest.Function) -> str | None:
@@ -89,7 +86,42 @@ def place_of(item: pytest.Item) -> int:
         return 0 if "cluster" in names else 1
     if names & {"long", "slow", "faults"}:
         return 2
-    return 3 if item.get_closest_marker("xdist_group") else 4
+    return 3 if group_of(item) else 4
+
+
+# The groups of pytest-xdist 3.8 have no effect under pytest 9.2 (they write to an attribute of a
+# test that nothing reads any more), so a worker tells the groups by a file, and a scheduler of our
+# own reads it.
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    node.workerinput["groups"] = str(_groups_file(node.config, node.gateway.id))
+
+
+def _groups_file(config: pytest.Config, worker: str) -> Path:
+    if FOLDER not in config.stash:
+        config.stash[FOLDER] = Path(tempfile.mkdtemp(prefix="spolia-test-groups-"))
+        config.add_cleanup(lambda: shutil.rmtree(config.stash[FOLDER], ignore_errors=True))
+    return config.stash[FOLDER] / f"{worker}.json"
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    if config.getvalue("dist") != "loadgroup":
+        return None
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByGroup(LoadScopeScheduling):  # type: ignore[misc]
+        groups: dict[str, str] | None = None
+
+        def _split_scope(self, nodeid: str) -> str:
+            if self.groups is None:  # all workers have collected the same tests by now
+                file = next(config.stash[FOLDER].iterdir())
+                self.groups = json.loads(file.read_text())
+            return self.groups.get(nodeid, nodeid)
+
+    return ByGroup(config, log)
 
 
 class Watch:
@@ -131,7 +163,10 @@ def pytest_configure(config: pytest.Config) -> None:
     sys.addaudithook(WATCH.audit)
 
 
-def pytest_collection_finish() -> None:
+def pytest_collection_finish(session: pytest.Session) -> None:
+    if file := getattr(session.config, "workerinput", {}).get("groups"):
+        groups = {item.nodeid: group for item in session.items if (group := group_of(item))}
+        Path(file).write_text(json.dumps(groups))
     if "torch" in sys.modules:  # not so in a process that only hands out the tests
         from torch.optim.optimizer import register_optimizer_step_post_hook
 
