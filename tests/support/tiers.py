@@ -65,11 +65,14 @@ def group_of(item: pytest.Function) -> str | None:
     """Tests of one group run in one worker, one after another.
 
     All that start Ray are one group, so that no two Rays share the cores; tests that share a
-    fixture of their module or class are one, so that it is made once.
+    fixture of their module or class are one, so that it is made once; so are the contract's tests
+    of one method, which share a reference.
     """
     names = {mark.name for mark in item.iter_markers()}
     if names & {"ray", "cluster"}:
         return "ray"
+    if "trial" in item.fixturenames and hasattr(item, "callspec"):
+        return f"{item.nodeid.rpartition('::')[0]}[{item.callspec.id}]"
     shared = [
         definition
         for definitions in item._fixtureinfo.name2fixturedefs.values()
