@@ -509,6 +509,7 @@ def test_schedules_are_finite_and_at_most_one(schedule):
     assert all(math.isfinite(v) and 0 <= v <= 1 for v in values)
 
 
+@pytest.mark.slow
 def test_one_cycle_is_torchs():
     parameter = nn.Parameter(torch.ones(1))
     optimizer = torch.optim.SGD([parameter], lr=0.1)
