@@ -59,12 +59,8 @@ def measure(run: Run, nets: list[Network], split: str) -> tuple[float, float, bo
 
     def one_by_one(some: list[tuple[int, int]]) -> float:
         began = time.monotonic()
-        alone.update(
-            {
-                (i, j): run.accuracy(nn.Sequential(extractors[i], heads[j]), task.test)
-                for i, j in some
-            }
-        )
+        for i, j in some:
+            alone[i, j] = run.accuracy(nn.Sequential(extractors[i], heads[j]), task.test)
         return time.monotonic() - began
 
     one_by_one(pairs[:2])  # to warm up
@@ -93,15 +89,17 @@ def main() -> int:
             {},
         )
         print(
-            f"{'split':>8}{'networks':>10}{'pairs':>8}{'matrix s':>10}{'one by one s':>14}{'times':>8}"
+            f"{'split':>8}{'networks':>10}{'pairs':>8}{'matrix s':>10}"
+            f"{'one by one s':>14}{'times':>8}"
         )
         for split, count, counts in CASES:
             nets = [run.network(f"network {number}").eval() for number in range(count)]
             together, apart, agree = measure(run, nets, split)
             ratio = apart / together
+            remark = "" if agree else "   accuracies differ"
             print(
-                f"{split:>8}{count:>10}{count * count:>8}{together:>10.1f}{apart:>14.1f}{ratio:>8.1f}"
-                + ("" if agree else "   accuracies differ")
+                f"{split:>8}{count:>10}{count * count:>8}{together:>10.1f}"
+                f"{apart:>14.1f}{ratio:>8.1f}{remark}"
             )
             failed |= not agree
             worst = min(worst, ratio) if counts else worst

@@ -12,7 +12,7 @@ from dataclasses import replace
 import numpy as np
 
 from orchestrator import MatrixSpec, Method, Metric, Resources, Run, Trial, axis
-from orchestrator.training.fit import CurvePoint, Fit
+from orchestrator.training.stage import CurvePoint, Fit
 
 POINTS = 30
 

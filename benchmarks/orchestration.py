@@ -43,16 +43,17 @@ def spolia(trials: int, folder: Path) -> float:
     """Seconds for a whole `spolia run`, imports apart."""
     file = folder / "nothing_sweep.py"
     cells = f"product(Nothing.grid(), seed=range({trials}))"
-    text = "from nothing import Nothing\nfrom orchestrator.spec.grid import product\nfrom orchestrator.spec.sweep import Sweep\n"
     file.write_text(
-        f"{text}sweep = Sweep(question='How fast is nothing?', cells={cells}, expect={trials})\n"
+        "from nothing import Nothing\n"
+        "from orchestrator import Sweep, product\n"
+        f"sweep = Sweep(question='How fast is nothing?', cells={cells}, expect={trials})\n"
     )
     from rich.console import Console
 
     from orchestrator import Store, load_sweep, make_plan
     from orchestrator.executors.by_name import executor
     from orchestrator.executors.site import Site
-    from orchestrator.session import launch
+    from orchestrator.session import run_sweep
     from orchestrator.store.home import home
 
     executor("ray")  # as the peers, which have imported and started Ray when their clock starts
@@ -63,21 +64,21 @@ def spolia(trials: int, folder: Path) -> float:
     (folder / "home").mkdir()
     make_database(folder / "home" / "mlflow.db")
     began = time.monotonic()
-    place = home(folder / "home", None, None)
-    store = Store(place.store)
+    places = home(folder / "home", None, None)
+    store = Store(places.store)
     store.prepare()
     name, sweep = load_sweep(file)
-    report = launch(
+    ended = run_sweep(
         make_plan(name, sweep, store),
         sweep,
-        place,
-        Site(place.scratch, SLOTS),
+        places,
+        Site(places.scratch, SLOTS),
         "ray",
         TerminalDisplay(Console(quiet=True)),
     )
     seconds = time.monotonic() - began
-    assert report.is_complete, report.tracking_error
-    assert report.executed == trials
+    assert ended.is_complete, ended.tracking_error
+    assert ended.num_executed == trials
     import sqlite3
 
     with sqlite3.connect(folder / "home" / "mlflow.db") as database:
@@ -123,17 +124,12 @@ def tune_peer(trials: int, folder: Path, tracked: bool, reuse: bool) -> float:
             pass
 
     make_database(folder / "peer.db")
-    callbacks = (
-        [
-            MLflowLoggerCallback(
-                tracking_uri=f"sqlite:///{folder / 'peer.db'}",
-                experiment_name="peer",
-                save_artifact=True,
-            )
-        ]
-        if tracked
-        else []
-    )
+    callbacks = []
+    if tracked:
+        address = f"sqlite:///{folder / 'peer.db'}"
+        callbacks.append(
+            MLflowLoggerCallback(tracking_uri=address, experiment_name="peer", save_artifact=True)
+        )
     ray.init(
         address="local",
         num_cpus=SLOTS,
@@ -176,15 +172,14 @@ def measured(what: str, trials: int) -> dict[str, float]:
     return found
 
 
-def one(what: str, trials: int) -> None:
+def measure(what: str, trials: int) -> None:
+    """Measure in this process and print the result as JSON."""
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:
         folder = Path(name)
-        reuse, tracked = "reuse" in what, "tracked" in what
-        seconds = (
-            spolia(trials, folder)
-            if what == "spolia"
-            else tune_peer(trials, folder, tracked, reuse)
-        )
+        if what == "spolia":
+            seconds = spolia(trials, folder)
+        else:
+            seconds = tune_peer(trials, folder, tracked="tracked" in what, reuse="reuse" in what)
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(json.dumps({"rate": trials / seconds, "seconds": seconds, "memory": memory}))
 
@@ -208,17 +203,15 @@ def main() -> int:
     parser.add_argument("--only", help=argparse.SUPPRESS)
     chosen = parser.parse_args()
     if chosen.only:
-        one(chosen.only, chosen.trials[0])
+        measure(chosen.only, chosen.trials[0])
         return 0
     print(f"{'who':34} {'trials':>7} {'seconds':>8} {'trials/s':>9} {'driver MiB':>11}", flush=True)
 
     def show(who: str, what: str, trials: int) -> float:
         found = measured(what, trials)
-        print(
-            f"{who:34} {trials:7} {found['seconds']:8.1f} {found['rate']:9.2f} {found['memory']:11.0f}",
-            flush=True,
-        )
-        return found["rate"]
+        seconds, rate, memory = found["seconds"], found["rate"], found["memory"]
+        print(f"{who:34} {trials:7} {seconds:8.1f} {rate:9.2f} {memory:11.0f}", flush=True)
+        return rate
 
     tracked = max(
         show("tune + MLflow, defaults", "tune-tracked", chosen.peer_trials),

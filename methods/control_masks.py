@@ -1,8 +1,11 @@
 """Masks that nobody learned, as dense as learned ones.
 
-Control for Mallya, Davis, Lazebnik: Piggyback, ECCV 2018, arXiv:1801.06519: if weights drawn at
+Control for Mallya, Davis, Lazebnik: Piggyback, ECCV 2018, arXiv:1801.06519. If weights drawn at
 random, or the largest ones, did as well as those that were learned, learning them would be worth
 nothing.
+
+What it costs: what the masks that it imitates cost, which are trained first, and a classifier of
+its own for each target.
 
 Departs from the paper: it is no row of the paper's tables.
 """
@@ -16,10 +19,17 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from methods.pieces.task_orders import needs_of_targets
+from methods.pieces.task_orders import base_network, needs_of_targets
 from methods.piggyback import Piggyback
-from methods.piggyback.masking import PackedMasks
-from methods.piggyback.report import MATRICES, METRICS, each_target, keep_packed
+from methods.piggyback.packed_masks import PackedMasks
+from methods.piggyback.report import (
+    MATRICES,
+    METRICS,
+    adopted_masks,
+    log_and_keep,
+    log_storage,
+    measure_tables,
+)
 from orchestrator import Kept, Method, Network, Run, Task, Trial, adam, axis, derive, drops, roles
 
 
@@ -44,30 +54,33 @@ class ControlMasks(Method):
     )
 
     def needs(self, trial: Trial) -> Mapping[str, Trial]:
-        learned = {"learned": trial.replace(method=self.of)} if len(trial.tasks) == 2 else {}
-        return {**needs_of_targets(trial, self.of.base), **learned}
+        needs = dict(needs_of_targets(trial, self.of.base))
+        if len(trial.tasks) == 2:
+            needs["learned"] = trial.replace(method=self.of)
+        return needs
 
     def train(self, run: Run) -> None:
-        each_target(run, self.learn)
+        _source, *targets = run.tasks
+        if len(targets) == 1:
+            packed = {targets[0].name: self.learn(run, targets[0], base_network(run))}
+        else:
+            packed = adopted_masks(run)
+        measure_tables(run, packed)
+        log_storage(run, packed)
 
     def learn(self, run: Run, task: Task, base: Network) -> PackedMasks:
-        """One task's mask and classifier; both begin anew, nothing of the learned ones but their
-        number of weights goes in.
+        """One task's mask and classifier. Nothing of the learned ones goes in but how many weights
+        each layer keeps.
         """
         learned = cast(PackedMasks, run.need("learned").module("mask", task=task.name))
         masks = PackedMasks(**learned.config)
         masks.take(base)
         weights = base.state_dict()
         for name in masks.masked:
-            count = int((learned.mask(name) != 0).sum())
-            generator = torch.Generator().manual_seed(derive(run.seed, "control", task.name, name))
-            rank = (
-                torch.rand(weights[name].numel(), generator=generator)
-                if self.by == "random"
-                else weights[name].abs().flatten().cpu()
-            )
+            num_kept = int((learned.mask(name) != 0).sum())
+            rank = self.rank(run, task, name, weights[name])
             kept = torch.zeros(len(rank))
-            kept[rank.topk(count).indices] = 1
+            kept[rank.topk(num_kept).indices] = 1
             masks.put(name, kept.view(weights[name].shape))
         run.fit(
             "classifier",
@@ -80,7 +93,15 @@ class ControlMasks(Method):
             epochs=self.of.epochs,
             batch=self.of.batch,
         )
-        return keep_packed(run, task, masks, base)
+        log_and_keep(run, task, masks, base)
+        return masks
+
+    def rank(self, run: Run, task: Task, name: str, weight: Tensor) -> Tensor:
+        """A number for each weight of a layer, [weights]: the highest are kept."""
+        if self.by == "magnitude":
+            return weight.abs().flatten().cpu()
+        generator = torch.Generator().manual_seed(derive(run.seed, "control", task.name, name))
+        return torch.rand(weight.numel(), generator=generator)
 
     def loss(self, nets: Any, batch: Any) -> Tensor:
         return F.cross_entropy(nets["masks"](batch.x, nets["base"]), batch.y)

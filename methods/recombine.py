@@ -12,16 +12,17 @@ knows; `by_head` takes all images of the head's task. The normalised compatibili
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
-from methods.pieces.matrix_scores import lowest_scored, mean_scored
-from methods.pieces.recombined_networks import Found, OfNetworks, leave
-from orchestrator import MatrixSpec, Metric, Run, Scores, roles
+from methods.pieces.matrix_scores import lowest_score, mean_score
+from methods.pieces.recombined_networks import NetworkMeasurement, TrainedNetworks
+from orchestrator import MatrixSpec, Metric, Run, roles
+from orchestrator.parts.recombination import PairScores
 
-PROTOCOLS = ("by_extractor", "by_head")
 
-
-class Recombine(OfNetworks):
+class Recombine(NetworkMeasurement):
     """Cut the networks of other trials at `split` and score every extractor with every head on test
     images.
 
@@ -52,49 +53,44 @@ class Recombine(OfNetworks):
     )
 
     def train(self, run: Run) -> None:
-        assert self.split is not None
-        found = self.found(run)
-        networks = found.networks
-        scores = run.recombine(
-            [n.extractor(self.split) for n in networks],
-            [n.head(self.split) for n in networks],
-            found.tasks,
-        )
-        for name in PROTOCOLS:
-            measure(run, found, scores, name)
-        others = ~np.eye(len(networks), dtype=bool)
-        first, second = scores.by_extractor, scores.by_head
+        networks = self.trained_networks(run)
+        scores = run.recombine(networks.extractors, networks.heads, networks.tasks)
+        measure_protocol(run, networks, "by_extractor", scores.by_extractor, scores.unjoined)
+        measure_protocol(run, networks, "by_head", scores.by_head, scores.unjoined)
+        num_networks = len(networks.modules)
+        size = num_networks + len(networks.without_network)
+        unscored = int(np.isnan(scores.by_extractor.accuracy).sum())
+        others = ~np.eye(num_networks, dtype=bool)
         run.log(
-            compatibility=mean_scored(first.normalised[others]),
-            recombined_accuracy=mean_scored(first.accuracy[others]),
-            own_accuracy=mean_scored(np.diag(second.accuracy)),
-            worst_recombined_accuracy=lowest_scored(first.accuracy[others]),
-            compatibility_by_head=mean_scored(second.normalised[others]),
-            recombined_accuracy_by_head=mean_scored(second.accuracy[others]),
-            unscored_pairs=int(np.isnan(first.accuracy).sum())
-            + (len(networks) + len(found.lost)) ** 2
-            - len(networks) ** 2,
+            compatibility=mean_score(scores.by_extractor.normalised[others]),
+            recombined_accuracy=mean_score(scores.by_extractor.accuracy[others]),
+            own_accuracy=mean_score(np.diag(scores.by_head.accuracy)),
+            worst_recombined_accuracy=lowest_score(scores.by_extractor.accuracy[others]),
+            compatibility_by_head=mean_score(scores.by_head.normalised[others]),
+            recombined_accuracy_by_head=mean_score(scores.by_head.accuracy[others]),
+            unscored_pairs=unscored + size**2 - num_networks**2,
         )
 
 
-def measure(run: Run, found: Found, scores: Scores, name: str) -> None:
-    """Leave the three matrices of a protocol; a pair without a score says why."""
-    protocol = getattr(scores, name)
-    reasons = {
-        (i, j): "no test image of the extractor's task has a class of the head"
-        for i, j in np.argwhere(protocol.count == 0).tolist()
-    }
-    reasons |= scores.unjoined
-    guessing = np.argwhere((protocol.count > 0) & ~(protocol.own > protocol.chance)).tolist()
-    own = {(i, j): "the head's own network guesses on these images" for i, j in guessing}
-    for what in ("accuracy", "normalised", "restricted"):
-        notes = own | reasons if what == "normalised" else reasons
-        leave(
-            run,
-            found,
-            f"{what}_{name}",
-            getattr(protocol, what),
-            notes,
-            count=protocol.count,
-            chance=protocol.chance,
-        )
+def measure_protocol(
+    run: Run,
+    networks: TrainedNetworks,
+    name: str,
+    scores: PairScores,
+    unjoined: Mapping[tuple[int, int], str],
+) -> None:
+    """Leave the three matrices of a protocol, with the reason where a pair has no score."""
+    reasons: dict[tuple[int, int], str] = {}
+    for i, j in np.argwhere(scores.count == 0).tolist():
+        reasons[i, j] = "no test image of the extractor's task has a class of the head"
+    reasons |= unjoined
+    no_scale = (scores.count > 0) & ~(scores.own > scores.chance)
+    unnormalised: dict[tuple[int, int], str] = {}
+    for i, j in np.argwhere(no_scale).tolist():
+        unnormalised[i, j] = "the head's own network guesses on these images"
+    known = {"count": scores.count, "chance": scores.chance}
+    networks.measure(run, f"accuracy_{name}", scores.accuracy, reasons, **known)
+    networks.measure(
+        run, f"normalised_{name}", scores.normalised, {**unnormalised, **reasons}, **known
+    )
+    networks.measure(run, f"restricted_{name}", scores.restricted, reasons, **known)

@@ -3,6 +3,9 @@
 McCloskey and Cohen: Catastrophic interference in connectionist networks, 1989; the baseline of
 every method here that keeps a base as it is.
 
+What it costs: one network and a classifier a task; a training of the whole network for each task of
+an order, which orders with the same beginning share.
+
 Departs from the paper: nothing known. Each task keeps the classifier that it was trained with; the
 layers before it move on with every later task.
 """
@@ -16,7 +19,11 @@ import numpy as np
 from torch import nn
 
 from methods.fine_tune import FineTune
-from methods.pieces.task_orders import ACCURACY, PLACED, log_places
+from methods.pieces.task_orders import (
+    ACCURACY_AFTER_EACH_TASK,
+    ACCURACY_AT_PLACE,
+    log_accuracy_by_place,
+)
 from orchestrator import Method, Metric, Network, Run, Trial, axis, roles
 
 
@@ -30,42 +37,34 @@ class SequentialFineTuning(Method):
     metrics = (
         Metric("accuracy", by=("task",), headline=True),
         Metric("forgetting", by=("task",), higher_is_better=False, headline=True),
-        PLACED,
+        ACCURACY_AT_PLACE,
     )
-    matrices = (ACCURACY,)
+    matrices = (ACCURACY_AFTER_EACH_TASK,)
 
     training: FineTune = axis(FineTune(), smoke=FineTune(epochs=1), help="of each task in turn")
 
     def needs(self, trial: Trial) -> Mapping[str, Trial]:
-        prefixes = {
-            task.name: trial.replace(method=self.training, tasks=trial.tasks[:i])
-            for i, task in enumerate(trial.tasks, start=1)
-        }
-        return prefixes | {
-            trial.tasks[0].name: trial.replace(
-                method=self.training.base or self.training, tasks=trial.tasks[:1]
-            )
-        }
+        """By each task's name the network trained on the order up to this task."""
+        first = self.training.base or self.training
+        needs = {trial.tasks[0].name: trial.replace(method=first, tasks=trial.tasks[:1])}
+        for count, task in enumerate(trial.tasks[1:], start=2):
+            needs[task.name] = trial.replace(method=self.training, tasks=trial.tasks[:count])
+        return needs
 
     def train(self, run: Run) -> None:
-        nets = [
-            cast(Network, run.need(task.name).module("network", task=task.name))
-            for task in run.tasks
-        ]
+        names = [task.name for task in run.tasks]
+        nets = [cast(Network, run.need(name).module("network", task=name)) for name in names]
         values = np.full((len(nets), len(nets)), np.nan)
         for row, net in enumerate(nets):
             body = net.extractor(net.splits[-1])
             for column in range(row + 1):
+                # An earlier task's own classifier on the body as it is now.
                 head = nets[column].head(net.splits[-1])
-                values[row, column] = run.accuracy(
-                    nn.Sequential(body, head), run.tasks[column].test
-                )
-        names = [task.name for task in run.tasks]
+                data = run.tasks[column].test
+                values[row, column] = run.accuracy(nn.Sequential(body, head), data)
         run.matrix("accuracy", rows=names, columns=names, values=values)
-        log_places(run, list(values[-1, 1:]))
+        final = values[-1]
+        log_accuracy_by_place(run, list(final[1:]))
         for number, name in enumerate(names):
-            run.log(
-                accuracy=values[-1, number],
-                forgetting=values[number, number] - values[-1, number],
-                by={"task": name},
-            )
+            forgetting = values[number, number] - final[number]
+            run.log(accuracy=final[number], forgetting=forgetting, by={"task": name})

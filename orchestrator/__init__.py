@@ -31,7 +31,7 @@ if TYPE_CHECKING:
         StoreError,
         SweepError,
     )
-    from orchestrator.parts.component import Part
+    from orchestrator.parts.component import Part, PartWithBase
     from orchestrator.parts.matrix import Matrix
     from orchestrator.parts.network import Blocks, Network, Piece, network_spec
     from orchestrator.parts.recombination import Scores
@@ -52,7 +52,8 @@ if TYPE_CHECKING:
     from orchestrator.spec.grid import Grid, product, union, zipped
     from orchestrator.spec.method import Method
     from orchestrator.spec.settings import axis
-    from orchestrator.spec.sweep import Sweep, load_sweep
+    from orchestrator.spec.sweep import Sweep
+    from orchestrator.spec.sweep_file import load_sweep
     from orchestrator.spec.task import IGNORED, Data, Task, common_classes, relabel
     from orchestrator.spec.trial import NetworkSpec, Trial
     from orchestrator.store.store import Store
@@ -95,6 +96,7 @@ __all__ = [
     "Noise",
     "Parameters",
     "Part",
+    "PartWithBase",
     "Piece",
     "Plan",
     "PlanError",
@@ -147,7 +149,8 @@ __all__ = [
 
 _DEFINED_IN = {
     # A sweep file.
-    "orchestrator.spec.sweep": ("Sweep", "load_sweep"),
+    "orchestrator.spec.sweep": ("Sweep",),
+    "orchestrator.spec.sweep_file": ("load_sweep",),
     "orchestrator.spec.grid": ("Grid", "product", "union", "zipped"),
     "orchestrator.spec.datasets": (
         "digits",
@@ -186,7 +189,7 @@ _DEFINED_IN = {
     "orchestrator.training.stopping": ("Best", "Plateau", "Reached"),
     "orchestrator.data.batches": ("Batch", "in_order"),
     # Networks and other parts.
-    "orchestrator.parts.component": ("Part",),
+    "orchestrator.parts.component": ("Part", "PartWithBase"),
     "orchestrator.parts.network": ("Blocks", "Network", "Piece", "network_spec"),
     "orchestrator.parts.recombination": ("Scores",),
     # A notebook.

@@ -10,7 +10,8 @@
     |   `-- CorruptError           what was read is not what was written
     `-- ExecutorError              the executor cannot go on
 
-`Infeasible` and `Diverged` end a trial with an outcome; they are not errors of anybody.
+`Infeasible` and `Diverged` stand outside the tree: they end a trial with an outcome, and nobody
+has made a mistake.
 """
 
 from __future__ import annotations
@@ -24,7 +25,9 @@ class SpoliaError(Exception):
 
 
 class InputError(SpoliaError, ValueError):
-    """Something a user wrote cannot be used. The message lists every problem found."""
+    """Something a user wrote cannot be used. The message is a `summary`, then each of the
+    `problems` on a line of its own.
+    """
 
     def __init__(self, summary: str, problems: Iterable[str] = ()) -> None:
         self.summary = summary
@@ -74,8 +77,8 @@ def nearest(name: str, valid: Iterable[str]) -> str:
     Example: `Did you mean 'threshold'? Valid: 'threshold', 'epochs'.`
     """
     names = list(valid)
+    if not names:
+        return "There is none."
+    listed = f"Valid: {', '.join(map(repr, names))}."
     close = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
-    hint = f"Did you mean {close[0]!r}? " if close else ""
-    return hint + (
-        "Valid: " + ", ".join(repr(n) for n in names) + "." if names else "There is none."
-    )
+    return f"Did you mean {close[0]!r}? {listed}" if close else listed

@@ -1,5 +1,5 @@
-"""Running a sweep from plan to tables: the executor drains the queue, the writer follows in MLflow,
-the store is asked what is really done.
+"""Running a sweep from plan to tables: the executor drains the queue, the tracker's process writes
+MLflow meanwhile, and at the end the store is asked what is really done.
 """
 
 from __future__ import annotations
@@ -26,40 +26,46 @@ from orchestrator.spec.sweep import Sweep
 from orchestrator.spec.trial import Trial
 from orchestrator.store.home import Home
 from orchestrator.store.store import Store
-from orchestrator.tracking.writer import Writer, sheet
+from orchestrator.tracking.manifest import manifest
+from orchestrator.tracking.writer import Writer
 from orchestrator.training.outcome import Outcome, failure_record
 
 
 @dataclass(frozen=True)
-class Report:
-    """How a run of a sweep ended. `plan` is what was asked for (a part of the sweep, perhaps),
-    `results` are those of the whole sweep. `interrupted` says that somebody stopped it."""
+class RunSummary:
+    """How a run of a sweep ended.
+
+    `plan` is what was asked for (perhaps a part of the sweep) as it stands now, `results` are those
+    of the whole sweep. `problems` are the trials that failed or were lost, `blocked` says of each
+    trial that could not start why. `tracked` counts the runs written to MLflow, `tracking_error`
+    says why that stopped early, or is empty. `is_interrupted` says that somebody stopped the run.
+    """
 
     plan: Plan
     results: Results
-    executed: int
+    num_executed: int
     problems: tuple[Outcome, ...]
-    blocked: dict[str, str]
+    blocked: Mapping[str, str]
     tables: list[Path]
-    tracked: int
+    num_tracked: int
     tracking_error: str
-    interrupted: bool
+    is_interrupted: bool
 
     @property
     def is_complete(self) -> bool:
         """All that was asked for is done: every cell has a result, and MLflow has all of them."""
-        return self.plan.is_complete and not self.tracking_error and not self.interrupted
+        return self.plan.is_complete and not self.tracking_error and not self.is_interrupted
 
 
 class Display(Protocol):
     """What people see of a run while it runs: the command line draws it in a terminal."""
 
     def follow(self, queue: Queue, slots: int) -> contextlib.AbstractContextManager[Listener]:
-        """While trials run: hears of each that starts and ends."""
+        """While trials run: a listener that hears of each that starts and ends."""
         ...
 
     def busy(self, doing: str) -> contextlib.AbstractContextManager[object]:
-        """While something takes its time."""
+        """While something else takes its time; `doing` says what."""
         ...
 
     def say(self, text: str) -> None:
@@ -67,8 +73,10 @@ class Display(Protocol):
         ...
 
 
-class Listeners:
-    """Passes what happens on to the progress display and to the writer."""
+class TrialListener:
+    """Passes on what becomes of trials: to the display, to the tracker, and failures to the
+    store.
+    """
 
     def __init__(
         self, progress: Listener, writer: Writer | None, store: Store, trials: Mapping[str, Trial]
@@ -83,78 +91,80 @@ class Listeners:
     def ended(self, outcome: Outcome) -> None:
         self._progress.ended(outcome)
         if not outcome.is_result:
-            self._remember(outcome)
+            self._record_failure(outcome)
         if self._writer is not None:
-            self._writer.send({"key" if outcome.is_result else "failed": outcome.key})
+            self._writer.send({"finished" if outcome.is_result else "failed": outcome.key})
 
-    def _remember(self, outcome: Outcome) -> None:
-        """A worker tells the store of an exception itself; what was lost with its worker can tell
-        nobody.
+    def _record_failure(self, outcome: Outcome) -> None:
+        """A worker records an exception itself; for a trial that was lost with its worker it is
+        done here.
         """
         with contextlib.suppress(StoreError):
-            if (self._store.failure(outcome.key) or {}).get("reason") != outcome.reason:
+            recorded = self._store.failure(outcome.key)
+            if recorded is None or recorded.get("reason") != outcome.reason:
                 trial = self._trials[outcome.key]
                 self._store.put_failure(outcome.key, failure_record(trial, outcome))
 
 
-def launch(
-    plan: Plan, whole: Sweep, place: Home, site: Site, executor_name: str, display: Display
-) -> Report:
-    """Run what a plan lacks; `whole` is the sweep that it is a plan of, or a part of. Errors of
-    trials are in the report.
+def run_sweep(
+    plan: Plan, sweep: Sweep, home: Home, site: Site, executor_name: str, display: Display
+) -> RunSummary:
+    """Run what a plan lacks, of `sweep` or of a part of it. What became of trials that failed is in
+    the summary; nothing is raised for them.
     """
-    store = Store(place.store)
+    store = Store(home.store)
     runner = executor(executor_name)
     for key in plan.outdated:
         store.retire(key)
     queue = Queue(plan)
-    everything = make_plan(plan.name, whole, store)
-    writer = _writer(everything, store, place) if place.tracking is not None else None
+    writer = None
+    if home.tracking is not None:
+        writer = _start_writer(make_plan(plan.name, sweep, store), store, home)
     try:
-        interrupted = _drain(runner, queue, store, site, writer, display)
+        is_interrupted = _drain(runner, queue, store, site, writer, display)
     except BaseException:
         if writer is not None:
             writer.finish(None)
         raise
     # Whatever the executor believes, the store knows.
-    after = make_plan(plan.name, whole, store)
-    results = Results(after, store)
-    tables = results.write(place.tables(plan.name))
-    tracked, error = _finish(writer, after, results, tables, display) if writer else (0, "")
-    asked = replace(after, cells=plan.cells, trials=plan.trials)
-    return Report(
-        asked,
-        results,
-        len(queue.of_kind("done", "diverged", "infeasible")),
-        tuple(queue.of_kind("failed", "lost")),
-        queue.blocked,
-        tables,
-        tracked,
-        error,
-        interrupted,
+    plan_now = make_plan(plan.name, sweep, store)
+    results = Results(plan_now, store)
+    tables = results.write(home.tables(plan.name))
+    num_tracked, tracking_error = 0, ""
+    if writer is not None:
+        num_tracked, tracking_error = _finish_writer(writer, results, tables, display)
+    return RunSummary(
+        plan=replace(plan_now, cells=plan.cells, trials=plan.trials),
+        results=results,
+        num_executed=len(queue.of_kind("done", "diverged", "infeasible")),
+        problems=tuple(queue.of_kind("failed", "lost")),
+        blocked=queue.blocked,
+        tables=tables,
+        num_tracked=num_tracked,
+        tracking_error=tracking_error,
+        is_interrupted=is_interrupted,
     )
 
 
-def track(plan: Plan, place: Home, display: Display) -> tuple[int, str]:
+def track(plan: Plan, home: Home, display: Display) -> tuple[int, str]:
     """Bring MLflow level with the store: how many runs were written, and why writing stopped early,
     or an empty string.
     """
-    store = Store(place.store)
+    store = Store(home.store)
     results = Results(plan, store)
-    tables = results.write(place.tables(plan.name))
-    return _finish(_writer(plan, store, place), plan, results, tables, display)
+    tables = results.write(home.tables(plan.name))
+    return _finish_writer(_start_writer(plan, store, home), results, tables, display)
 
 
-def _writer(plan: Plan, store: Store, place: Home) -> Writer:
-    """The writer process, told of all that is done or has failed so far."""
-    assert place.tracking is not None
-    place.root.mkdir(parents=True, exist_ok=True)
-    writer = Writer(
-        sheet(plan, store, place.tracking, place.artifacts), place.root / "tracking.log"
-    )
+def _start_writer(plan: Plan, store: Store, home: Home) -> Writer:
+    """The tracker's process, told of all that is done or has failed so far."""
+    assert home.tracking is not None
+    home.root.mkdir(parents=True, exist_ok=True)
+    described = manifest(plan, store, home.tracking, home.artifacts)
+    writer = Writer(described, home.root / "tracking.log")
     for key in plan.trials:
         if key in plan.outcomes:
-            writer.send({"key": key})
+            writer.send({"finished": key})
         elif key in plan.failures:
             writer.send({"failed": key})
     return writer
@@ -168,37 +178,41 @@ def _drain(
     writer: Writer | None,
     display: Display,
 ) -> bool:
-    """Run the queue empty; whether somebody interrupted it."""
+    """Run all trials of a queue; whether somebody interrupted that."""
     if not queue.trials:
         return False
     try:
         with display.follow(queue, site.slots or 1) as progress:
-            runner.run(queue, store, site, Listeners(progress, writer, store, queue.trials))
+            runner.run(queue, store, site, TrialListener(progress, writer, store, queue.trials))
     except KeyboardInterrupt:
         display.say("Interrupted. What is done is kept; the same command goes on from here.")
         return True
     return False
 
 
-def _finish(
-    writer: Writer, plan: Plan, results: Results, tables: list[Path], display: Display
+def _finish_writer(
+    writer: Writer, results: Results, tables: list[Path], display: Display
 ) -> tuple[int, str]:
-    """Close the parent run with aggregated tables and a figure, and wait until MLflow is level."""
-    counts = Counter(plan.outcomes.get(cell.trial.key, "open") for cell in plan.cells)
+    """Close the sweep's own run with tables, a figure and the report, and wait until MLflow is
+    level with the store: how many runs were written, and why writing stopped early.
+    """
+    plan = results.plan
     with tempfile.TemporaryDirectory() as folder:
-        artifacts = [str(p) for p in tables]
+        artifacts = [str(path) for path in tables]
         figure = overview(results)
-        if figure:
-            (path := Path(folder) / "overview.png").write_bytes(figure)
-            artifacts.append(str(path))
-        (page := Path(folder) / "report.html").write_text(report(results, results.store, figure))
+        if figure is not None:
+            picture = Path(folder) / "overview.png"
+            picture.write_bytes(figure)
+            artifacts.append(str(picture))
+        page = Path(folder) / "report.html"
+        page.write_text(report(results, results.store, figure))
         artifacts.append(str(page))
-        order = {
+        closing = {
             "artifacts": artifacts,
             "note": summary(results),
-            "counts": counts,
+            "counts": Counter(plan.outcomes.get(cell.trial.key, "open") for cell in plan.cells),
             "complete": plan.is_complete,
             "ended": int(plan.span[1] * 1000) or None,
         }
         with display.busy("bringing MLflow level with the store"):
-            return writer.finish(order)
+            return writer.finish({"summary": closing})

@@ -57,10 +57,12 @@ sweep = Sweep(
     expect=30,
     claims=[
         *(
-            claims.Within(metric="kept_share", where=at(one, new, way), above=0.8, paper="C9")
+            claims.Within(
+                metric="kept_share", where=at(ingredients, new, incremental), above=0.8, paper="C9"
+            )
             for new in ("same", "other")
-            for one in ("common", "common+rotation")
-            for way in (False, True)
+            for ingredients in ("common", "common+rotation")
+            for incremental in (False, True)
         ),
         *(
             claims.Within(metric="kept_share", where=at("none", new), below=0.15, paper="control")

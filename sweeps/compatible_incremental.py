@@ -17,14 +17,8 @@ b = cifar.classes(0, 1, 2, 3, 4, 5, 8, 9).images(1, of=2, limit=1800).named("b")
 FIT = {"epochs": 10, "batch": 32, "lr": 0.05}
 SPLITS = ["stage2", "stage3"]
 WAYS = [("common",), ("rotation", "common"), ("rotation", "common", "identical")]
-SHARED = (
-    "airplane",
-    "automobile",
-    "bird",
-    "cat",
-    "deer",
-    "dog",
-)  # what networks trained together tell apart; a first network tells all of its own
+# Networks trained together tell their common classes apart; a first network tells all of its own.
+SHARED = ("airplane", "automobile", "bird", "cat", "deer", "dog")
 
 
 def at(
@@ -65,7 +59,8 @@ sweep = Sweep(
             cell.tasks[0] is a
             or (cell.of.incremental and cell.of.split == "stage3" and not cell.get("of.classes"))
         ),
-        reason="networks that are trained together have no order; the other order is tried at one split",
+        reason="networks that are trained together have no order; "
+        "the other order is tried at one split",
     ),
     expect=95,
     claims=[

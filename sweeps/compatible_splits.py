@@ -1,5 +1,5 @@
-"""Which ingredient makes two networks compatible, where are they best cut, and does it cost them
-accuracy? (C1, C2, C3, C4, C6, C7)
+"""Which ingredient makes two networks compatible, where are they best cut, and does compatibility
+cost accuracy? (C1, C2, C3, C4, C6, C7)
 
 Compatible Features (Gygli et al. 2020) on CIFAR-10 (a JPEG re-encoding) at 16 x 16 pixels, resnet8,
 1,620 training images a task that no other task has. Two tasks with six common classes of eight, and

@@ -1,5 +1,5 @@
-"""Does a new task take fewer steps when it starts from compatible parts than with a head drawn
-anew? (C10)
+"""Does a new task take fewer steps when it starts from compatible parts than when its head is
+initialised from scratch? (C10)
 
 Compatible Features (Gygli et al. 2020), third application, on CIFAR-10 (a JPEG re-encoding) at 16 x
 16 pixels: an extractor that learned eight classes from 3,600 images, the head of a network that

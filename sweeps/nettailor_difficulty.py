@@ -1,4 +1,4 @@
-"""Does an easier task get a leaner network at the same loss of accuracy?
+"""Does an easier task end up with a leaner network, at the same loss of accuracy?
 
 NetTailor (Morgado and Vasconcelos 2019): a network of six residual blocks, trained on five classes
 of CIFAR-10, is tailored to three tasks with 1,500 training images each, at 16 x 16 pixels: MNIST,

@@ -1,5 +1,5 @@
-"""Does the order of tasks matter, to masks over one frozen network and to weights shared out among
-the tasks?
+"""Does the order of the tasks matter, for masks over one frozen network and for weights that are
+divided among the tasks?
 
 Piggyback and PackNet (Mallya et al. 2018; Mallya and Lazebnik 2018), and fine-tuning one network on
 task after task, which forgets. Four tasks behind Fashion-MNIST, in four orders that bring every

@@ -1,4 +1,4 @@
-"""Do masks over a frozen network do what fine-tuning it does, and for which tasks do they not?
+"""Are masks over a frozen network as good as fine-tuning it, and for which tasks are they not?
 
 Piggyback (Mallya, Davis, Lazebnik 2018): a network trained on Fashion-MNIST, once without and once
 with batch norm, and five tasks of 2,000 training images each at 14 x 14 pixels. MNIST and inverted

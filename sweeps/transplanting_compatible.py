@@ -29,7 +29,7 @@ def at(way: str, depth: int) -> dict[str, str]:
     return {"ingredients": way, "depth": str(depth)}
 
 
-PAIRS = ("tasks",)  # categories and seeds
+PAIRS = ("tasks",)  # a pair is a category and a seed
 
 sweep = Sweep(
     question=__doc__,

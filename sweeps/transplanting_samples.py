@@ -19,8 +19,8 @@ BACKGROUND, HOST, GUESTS = (5, 6, 7, 8, 9), 0, (1, 2, 3)
 SAMPLES = (10, 20, 50, 100)
 
 
-def told(category: int) -> Task:
-    """A garment against the background."""
+def classify(category: int) -> Task:
+    """Is it this garment, or one of the background?"""
     return (
         fashion.classes(category, *BACKGROUND)
         .binary(category, called="category")
@@ -30,8 +30,8 @@ def told(category: int) -> Task:
     )
 
 
-def found(*garments: int) -> Task:
-    """Which pixels are a garment's."""
+def segment(*garments: int) -> Task:
+    """Which pixels belong to one of these garments?"""
     return (
         pasted(fashion)
         .classes(*garments)
@@ -43,7 +43,8 @@ def found(*garments: int) -> Task:
 
 
 def adapters(**settings: Any) -> Grid:
-    given = {
+    """Adapters of three layers behind stage2 that are not trained, but for these settings."""
+    all_settings = {
         "split": ["stage2"],
         "depth": [3],
         "gradients": ["none"],
@@ -52,7 +53,7 @@ def adapters(**settings: Any) -> Grid:
         **settings,
     }
     return NetworkTransplanting.grid(
-        specific=FineTune(epochs=10, lr=0.03, batch=32), steps=400, **given
+        specific=FineTune(epochs=10, lr=0.03, batch=32), steps=400, **all_settings
     )
 
 
@@ -88,7 +89,7 @@ def at(gradients: str, labels: str, samples: int, depth: int = 3) -> dict[str, s
 
 ZERO = at("noise", "none", 0)
 
-PAIRS = ("tasks",)  # categories and seeds
+PAIRS = ("tasks",)  # a pair is a category and a seed
 
 sweep = Sweep(
     question=__doc__,
@@ -99,8 +100,8 @@ sweep = Sweep(
             tasks=[
                 (
                     fashion.classes(*BACKGROUND).resized(14).images(limit=4000).named("pretrain"),
-                    told(HOST).named("host"),
-                    told(c).named(f"guest{c}"),
+                    classify(HOST).named("host"),
+                    classify(c).named(f"guest{c}"),
                 )
                 for c in GUESTS
             ],
@@ -111,9 +112,9 @@ sweep = Sweep(
             network=small_fcn(),
             tasks=[
                 (
-                    found(*BACKGROUND).named("pretrain"),
-                    found(HOST).named("host"),
-                    found(c).named(f"guest{c}"),
+                    segment(*BACKGROUND).named("pretrain"),
+                    segment(HOST).named("host"),
+                    segment(c).named(f"guest{c}"),
                 )
                 for c in GUESTS
             ],

@@ -1,8 +1,9 @@
-"""Can categories be joined to one task module one after another, whichever of them brought the
-module?
+"""Can categories be joined to one task module one after another, and does it matter which of them
+the module was trained for?
 
 Network Transplanting (Zhang, Yang, Yu, Wu 2018): five garments against five others at 14 x 14
-pixels. Each brings the task module once, and the others are joined to it without a sample, in turn.
+pixels. Each provides the task module once, and the others are joined to it in turn, without a
+sample.
 """
 
 from methods.fine_tune import FineTune

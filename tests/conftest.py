@@ -113,6 +113,28 @@ def local_ray(_ray_of_session):
 
 
 @pytest.fixture(scope="session")
+def _migrated_database(tmp_path_factory) -> Path:
+    """A database with MLflow's tables and nothing in them."""
+    from mlflow import MlflowClient
+
+    path = tmp_path_factory.mktemp("mlflow") / "template.db"
+    MlflowClient(f"sqlite:///{path}").search_experiments()
+    return path
+
+
+@pytest.fixture
+def fresh_database(_migrated_database):
+    """`fresh_database(path)`: a new database, as MLflow makes it; returns its address."""
+
+    def copy(path: Path) -> str:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(_migrated_database, path)
+        return f"sqlite:///{path}"
+
+    return copy
+
+
+@pytest.fixture(scope="session")
 def _s3_server():
     """An S3 on this machine, with one bucket."""
     from moto.server import ThreadedMotoServer

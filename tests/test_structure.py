@@ -162,13 +162,35 @@ def test_the_core_knows_no_method():
     assert not [name for name in found if name.startswith("orchestrator")]
 
 
-def test_methods_import_of_each_other_only_classes():
-    for path in (ROOT / "methods").glob("[a-z]*.py"):
-        for node in ast.walk(ast.parse(path.read_text())):
-            if not isinstance(node, ast.ImportFrom) or not str(node.module).startswith("methods."):
-                continue
-            if "._" not in str(node.module) and node.module != "methods.networks":
-                assert all(alias.name[0].isupper() for alias in node.names), path
+METHODS = {name: path for name, path in MODULES.items() if name.startswith("methods.")}
+SHARED = ("methods.pieces", "methods.networks")
+
+
+def folder_of(module: str) -> str:
+    """`methods.piggyback` for every module of that folder, and for the folder itself."""
+    return ".".join(module.split(".")[:2])
+
+
+@pytest.mark.parametrize("module", METHODS)
+def test_methods_import_of_each_other_classes_and_what_is_public(module):
+    """Of a folder its method's class, of a module in another paper's folder what has no underscore,
+    of a method in one file its class only; `pieces` and `networks` are for all.
+    """
+    for node in ast.walk(ast.parse(METHODS[module].read_text())):
+        if not isinstance(node, ast.ImportFrom) or not str(node.module).startswith("methods."):
+            continue
+        source, names = str(node.module), [alias.name for alias in node.names]
+        assert not any(part.startswith("_") for part in source.split(".")), source
+        if folder_of(source) == folder_of(module):
+            continue
+        assert not any(name.startswith("_") for name in names), (source, names)
+        if folder_of(source) not in SHARED and source.count(".") == 1:
+            assert all(name[0].isupper() and not name.isupper() for name in names), (source, names)
+
+
+def test_no_file_of_methods_begins_with_an_underscore():
+    files = (ROOT / "methods").rglob("_*.py")
+    assert {path.name for path in files} == {"__init__.py"}
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
@@ -242,5 +264,9 @@ def test_what_is_symbolic_starts_without_torch(module):
 
 @pytest.mark.process
 def test_a_sweep_written_through_the_front_door_loads_no_torch():
-    program = "import sys; from orchestrator import Sweep, digits, product, union; print('torch' in sys.modules)"
+    program = (
+        "import sys\n"
+        "from orchestrator import Sweep, digits, product, union\n"
+        "print('torch' in sys.modules)"
+    )
     assert ran(program) == "False\n"

@@ -1,21 +1,17 @@
-"""Auxiliary heads that several networks share: fed with features at a split point, thrown away
-after training.
-"""
+"""An auxiliary head that does not repeat the layers of a network's own head."""
 
 from __future__ import annotations
 
-from typing import Literal, cast
+from typing import cast
 
 from torch import Tensor, nn
 
-from orchestrator import Part, Run
-
-Kind = Literal["same_as_head", "linear", "mlp"]
+from orchestrator import Part
 
 
 class PooledHead(Part):
-    """Global average pooling, then one linear layer (`hidden` = 0) or two with ReLU. Features [B,
-    C, H, W] or [B, C] to [B, classes].
+    """Global average pooling, then one linear layer (`hidden` = 0) or two with ReLU between them.
+    Features [B, C, H, W] or [B, C] to logits [B, classes].
     """
 
     def __init__(self, *, channels: int, classes: int, hidden: int = 0) -> None:
@@ -24,17 +20,6 @@ class PooledHead(Part):
         self.layers = nn.Sequential(*layers, nn.Linear(hidden or channels, classes))
 
     def forward(self, features: Tensor) -> Tensor:
-        return cast(
-            Tensor, self.layers(features.flatten(2).mean(2) if features.ndim > 2 else features)
-        )
-
-
-def auxiliary_head(run: Run, kind: Kind, split: str, name: str, classes: int) -> Part:
-    """A head for `classes` outputs: the network's own layers behind the split point, one linear
-    layer, or two.
-    """
-    network = run.network(name, classes=classes)
-    if kind == "same_as_head":
-        return network.head(split)
-    channels = network.shape(split, run.image(run.tasks[0]))[0]
-    return PooledHead(channels=channels, classes=classes, hidden=128 if kind == "mlp" else 0)
+        if features.ndim > 2:
+            features = features.flatten(2).mean(2)  # [B, C]
+        return cast(Tensor, self.layers(features))

@@ -15,10 +15,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal, cast
 
-import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from methods.compatible_features.class_rows import copy_class_rows
 from methods.compatible_features.compatible_features import CompatibleFeatures
 from orchestrator import (
     Curve,
@@ -69,9 +69,15 @@ class CheaperTransfer(Method):
     start: Literal["parts", "new_head", "near", "drawn"] = axis(
         "parts", over=("parts", "new_head", "near", "drawn"), help="what the network starts from"
     )
-    split: str = axis("stage3", smoke="stage2", help="where extractor and head are joined")
+    split: str = axis(
+        "stage3",
+        smoke="stage2",
+        help="where the extractor of rich ends and the head of near begins",
+    )
     share: float = axis(
-        0.95, over=(0.9, 0.95), help="of the usual start's final accuracy that is the bar"
+        0.95,
+        over=(0.9, 0.95),
+        help="of the usual start's final accuracy that is the bar; more: more steps",
     )
     epochs: int = axis(20, over=(10, 20), smoke=2, help="on the target's training images")
     batch: int = axis(32, over=(16, 32), help="images a step")
@@ -84,31 +90,36 @@ class CheaperTransfer(Method):
     def check(self, trial: Trial) -> Iterable[str]:
         _, near, target = trial.tasks
         if trial.network and self.split not in trial.network.splits:
-            yield f"{trial.network.name} has no split point {self.split!r}. {nearest(self.split, trial.network.splits)}"
+            yield (
+                f"{trial.network.name} has no split point {self.split!r}. "
+                f"{nearest(self.split, trial.network.splits)}"
+            )
         if self.start in ("parts", "near") and not common_classes((target, near)):
-            yield f"the head of {near.name} knows no class of {target.name}: {', '.join(near.class_names)} and {', '.join(target.class_names)}"
+            yield (
+                f"the head of {near.name} knows no class of {target.name}: "
+                f"{', '.join(near.class_names)} and {', '.join(target.class_names)}"
+            )
         if not target.held_out:
-            yield f"{target.name} holds out no images, on which the steps are counted: .validation(0.2)"
+            yield (
+                f"{target.name} holds out no images, on which the steps are counted: "
+                ".validation(0.2)"
+            )
         if self.parts.other_networks or self.parts.unlabelled:
             yield "parts must give two networks of the trial's own kind, each with labels"
 
     def needs(self, trial: Trial) -> Mapping[str, Trial]:
-        needs = (
-            {}
-            if self.start == "drawn"
-            else {"parts": trial.replace(method=self.parts, tasks=trial.tasks[:2])}
-        )
-        return needs | (
-            {}
-            if self.start == "new_head"
-            else {"usual": trial.replace(method=self.replace(start="new_head"))}
-        )
+        needs = {}
+        if self.start != "drawn":
+            needs["parts"] = trial.replace(method=self.parts, tasks=trial.tasks[:2])
+        if self.start != "new_head":  # whose final accuracy sets the bar
+            needs["usual"] = trial.replace(method=self.replace(start="new_head"))
+        return needs
 
     def train(self, run: Run) -> None:
         target = run.tasks[2]
         net = run.network("target", target)
-        self.begin(run, net)
-        curve = [run.accuracy(net, target.validation_part)]
+        self.set_initial_weights(run, net)
+        accuracies = [run.accuracy(net, target.validation_part)]  # at the start, after each epoch
         fit = run.fit(
             "transfer",
             {"network": net},
@@ -120,60 +131,53 @@ class CheaperTransfer(Method):
             batch=self.batch,
             watch=lambda: {"val_accuracy": run.accuracy(net, target.validation_part)},
         )
-        curve += [point.value for point in fit.curves if point.name == "transfer/val_accuracy"]
-        final = sum(curve[-3:]) / len(curve[-3:])
-        bar = self.share * (
-            final if self.start == "new_head" else run.need("usual").metric("final_val_accuracy")
-        )
-        reached = [epoch for epoch, value in enumerate(curve) if value >= bar]
+        for point in fit.curves:
+            if point.name == "transfer/val_accuracy":
+                accuracies.append(point.value)
+        last = accuracies[-3:]
+        final = usual = sum(last) / len(last)
+        if self.start != "new_head":
+            usual = run.need("usual").metric("final_val_accuracy")
+        reached = [i for i, accuracy in enumerate(accuracies) if accuracy >= self.share * usual]
         # A run that never gets there counts with all of its steps, which is the least it would have
         # needed.
+        num_epochs = reached[0] if reached else fit.epochs
         run.log(
-            steps_to_bar=(reached[0] if reached else fit.epochs) * fit.steps / fit.epochs,
+            steps_to_bar=num_epochs * fit.steps / fit.epochs,
             reached=float(bool(reached)),
-            first_val_accuracy=curve[0],
+            first_val_accuracy=accuracies[0],
             final_val_accuracy=final,
-            mean_val_accuracy=sum(curve) / len(curve),
+            mean_val_accuracy=sum(accuracies) / len(accuracies),
             accuracy=run.accuracy(net, target.test),
         )
 
-    @torch.no_grad()
-    def begin(self, run: Run, net: Network) -> None:
-        """Give the network the weights it starts from."""
-        if self.start == "drawn":
-            return
-        rich, near = (
-            cast(Network, run.need("parts").module("network", task=task.name))
-            for task in run.tasks[:2]
-        )
-        net.extractor(self.split).load_state_dict(
-            (near if self.start == "near" else rich).extractor(self.split).state_dict()
-        )
-        if self.start == "new_head":
-            return
-        drawn = {part: getattr(net.last_layer, part).clone() for part in ("weight", "bias")}
-        known, wanted = run.tasks[1].class_names, run.tasks[2].class_names
-        classifier = f"{net.stage_names[-1]}."
-        net.load_state_dict(
-            {k: v for k, v in self.head_of(near).items() if not k.startswith(classifier)},
-            strict=False,
-        )
-        for part, rows in drawn.items():
-            for row, name in enumerate(wanted):
-                rows[row] = (
-                    getattr(near.last_layer, part)[known.index(name)]
-                    if name in known
-                    else rows[row]
-                )
-            getattr(net.last_layer, part).copy_(rows)
-
-    def head_of(self, net: Network) -> dict[str, Tensor]:
-        """The weights behind the split point, by the network's own names."""
-        behind = {
-            id(value)
-            for value in (*net.head(self.split).parameters(), *net.head(self.split).buffers())
-        }
-        return {k: v for k, v in (*net.named_parameters(), *net.named_buffers()) if id(v) in behind}
-
     def loss(self, nets: Any, batch: Any) -> Tensor:
         return F.cross_entropy(nets["network"](batch.x), batch.y)
+
+    def set_initial_weights(self, run: Run, net: Network) -> None:
+        """Give the network, as drawn for the target, the weights that it starts from."""
+        if self.start == "drawn":
+            return
+        parts = run.need("parts")
+        rich_task, near_task, target = run.tasks
+        rich = cast(Network, parts.module("network", task=rich_task.name))
+        near = cast(Network, parts.module("network", task=near_task.name))
+        first = near if self.start == "near" else rich
+        net.extractor(self.split).load_state_dict(first.extractor(self.split).state_dict())
+        if self.start == "new_head":
+            return
+        net.load_state_dict(self.head_before_classifier(near), strict=False)
+        copy_class_rows(near, near_task, net, target)
+
+    def head_before_classifier(self, net: Network) -> dict[str, Tensor]:
+        """The weights between split point and classifier, by the network's own names. The
+        classifier's rows go by class instead.
+        """
+        head = net.head(self.split)
+        in_head = {id(value) for value in (*head.parameters(), *head.buffers())}
+        classifier = f"{net.stage_names[-1]}."
+        weights = {}
+        for name, value in (*net.named_parameters(), *net.named_buffers()):
+            if id(value) in in_head and not name.startswith(classifier):
+                weights[name] = value.detach()
+        return weights

@@ -3,40 +3,72 @@
 Gygli, Uijlings, Ferrari: Towards Reusable Network Components by Learning Compatible
 Representations, AAAI 2021, arXiv:2004.03898 (v1: Training Neural Networks to Produce Compatible
 Features). Networks that share nothing but an auxiliary head at a split point, or their initial
-weights, learn features that each other's heads can read, with no fine-tuning and no mapping in
-between.
+weights, learn features that each other's heads can read. Nothing is fine-tuned and no mapping is
+learned when the parts are recombined.
+
+In symbols (the numbers are ours, see below), for task t with images and labels (x, y), extractor
+f_t, head h_t, the auxiliary heads r and d that all tasks share, and C, the classes in common::
+
+    own_t      = CE(h_t(f_t(x)), y)                                            (1)
+    common_t   = CE(d(f_t(x)), index of y in C), over images with y in C       (2)
+    rotation_t = CE(r(f_t(rotated k times(x))), k), k drawn from 0, 1, 2, 3    (3)
+    minimise the sum over t of own_t + lambda_d common_t + lambda_r rotation_t (4)
+    identical initial weights: all f_t and h_t start from the same draw        (5)
+    incremental: (4) for a later t alone, with r and d of the first, frozen    (6)
+
+Costs: one whole network a task, and nothing besides it: auxiliary heads are not needed to predict.
+One training for all tasks together; incrementally one training for each task, whatever the order.
+At the quickstart's size (digits, two tasks of 8 classes, 19,744 parameters a network, 30 epochs) a
+training takes 2 to 6 s, longest with rotation, whose images pass through f once more (one thread of
+a loaded virtual machine with two cores, 2026-11-25): its 24 trainings are about 1.5 minutes.
 
 Departs from the paper: the full text could not be read, so everything below the three ingredients
 is reconstructed. Split points, auxiliary heads (shape, weights of their losses), optimiser,
 schedule and the treatment of batch norm are our own; rotated images do not enter running statistics
 unless asked. Incremental training (the paper has it; how is reconstructed): a later network is
 trained alone, against the first one's auxiliary heads, frozen and in eval mode by then. So a later
-network depends on the first only, and whatever order the others come in, each is trained once.
+network depends on the first only, and whatever order the others come in, each is trained once. The
+first network cannot know which classes it will share with later ones: unless `classes` names them,
+its head d tells apart all of its own, which is more supervision than joint training gives.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, cast
 
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from methods.compatible_features.auxiliary_heads import Kind, auxiliary_head
-from methods.compatible_features.ingredients import (
-    Ingredient,
-    data,
-    networks,
-    reasons,
-    same_features,
-    start,
-    told_apart,
-)
+from methods.compatible_features.auxiliary_heads import PooledHead
+from methods.compatible_features.class_rows import copy_class_rows
 from methods.compatible_features.transforms import dihedral, rotate
 from methods.pieces.batch_norm_statistics import held_statistics
 from methods.pieces.losses import masked_cross_entropy
-from orchestrator import Kept, Method, Metric, NetworkSpec, Run, Trial, axis, one_cycle, roles, sgd
+from orchestrator import (
+    Data,
+    InputError,
+    Kept,
+    Method,
+    Metric,
+    Network,
+    NetworkSpec,
+    Part,
+    Run,
+    Task,
+    Trial,
+    axis,
+    common_classes,
+    one_cycle,
+    randint,
+    relabel,
+    roles,
+    sgd,
+)
+from orchestrator.errors import nearest
+
+Ingredient = Literal["rotation", "common", "identical", "trained", "shared"]
 
 
 class CompatibleFeatures(Method):
@@ -61,25 +93,39 @@ class CompatibleFeatures(Method):
         (),
         over=((), ("rotation",), ("common",), ("identical",)),
         smoke=("rotation", "common"),
-        help="what makes the networks compatible",
+        help="what makes the networks compatible; they combine freely, none trains independently",
     )
     split: str = axis(
         "stage1",
         over=("stem", "stage1", "stage2", "stage3", "pool"),
-        help="where the auxiliary heads sit",
+        help="where f ends, h begins and r and d sit; later: fewer layers in the heads",
     )
     identical_part: Literal["full", "extractor"] = axis(
-        "full", over=("full", "extractor"), help="which initial weights are identical"
+        "full",
+        over=("full", "extractor"),
+        help="which initial weights are identical: those of f and h, or of f alone",
     )
-    rotation_weight: float = axis(1.0, over=(0.1, 0.3, 1.0, 3.0, 10.0), help="of the rotation loss")
+    rotation_weight: float = axis(
+        1.0,
+        over=(0.1, 0.3, 1.0, 3.0, 10.0),
+        help="lambda_r, of the rotation loss; more: features fit r better and their own task less",
+    )
     common_weight: float = axis(
-        1.0, over=(0.1, 0.3, 1.0, 3.0, 10.0), help="of the loss on common classes"
+        1.0,
+        over=(0.1, 0.3, 1.0, 3.0, 10.0),
+        help="lambda_d, of the loss on common classes; more: features fit d better, their own "
+        "private classes less",
     )
-    auxiliary: Kind = axis(
-        "same_as_head", over=("same_as_head", "linear", "mlp"), help="layers of an auxiliary head"
+    auxiliary: Literal["same_as_head", "linear", "mlp"] = axis(
+        "same_as_head",
+        over=("same_as_head", "linear", "mlp"),
+        help="layers of r and d: those of h, one linear, or two; deeper ones are more flexible "
+        "and constrain more of the features",
     )
     transforms: Literal["rotate", "dihedral"] = axis(
-        "rotate", over=("rotate", "dihedral"), help="dihedral where upside down means something"
+        "rotate",
+        over=("rotate", "dihedral"),
+        help="the four that r tells apart; dihedral where upside down means something",
     )
     rotated_statistics: bool = axis(
         False, over=(False, True), help="rotated images enter batch norm's running statistics"
@@ -90,11 +136,20 @@ class CompatibleFeatures(Method):
         help="all networks read their data in one order; confounds 'identical'",
     )
     epochs: int = axis(
-        30, over=(10, 30, 100), smoke=2, help="passes through the largest task's training images"
+        30,
+        over=(10, 30, 100),
+        smoke=2,
+        help="passes through the largest task's training images; more: r and d have more effect",
     )
-    batch: int = axis(64, over=(32, 64, 128), help="images a step and task")
-    lr: float = axis(0.1, over=(0.03, 0.1), help="highest learning rate of the one-cycle schedule")
-    weight_decay: float = axis(5e-4, over=(1e-4, 5e-4))
+    batch: int = axis(64, over=(32, 64, 128), help="images a step and task; more: fewer steps")
+    lr: float = axis(
+        0.1,
+        over=(0.03, 0.1),
+        help="highest learning rate of the one-cycle schedule; higher: further from the start",
+    )
+    weight_decay: float = axis(
+        5e-4, over=(1e-4, 5e-4), help="pull of all weights towards zero; more: smaller weights"
+    )
     incremental: bool = axis(
         False,
         over=(False, True),
@@ -105,7 +160,8 @@ class CompatibleFeatures(Method):
     )
     classes: tuple[str, ...] = axis(
         (),
-        help="that 'common' tells apart; none named: those that all tasks share (incremental: the first task's)",
+        help="C, which d tells apart; none named: those that all tasks share "
+        "(incremental: the first task's); more: more directions of the features are shared",
     )
     other_networks: tuple[NetworkSpec, ...] = axis(
         (), help="of the tasks behind the first, where they are not the trial's network"
@@ -114,145 +170,289 @@ class CompatibleFeatures(Method):
         False, over=(False, True), help="random shifts by up to 4 pixels and horizontal flips"
     )
 
+    def train(self, run: Run) -> None:
+        first, learning = run.tasks[0], list(run.tasks)
+        if self.incremental:
+            run.adopt(*run.needs)
+            if len(run.tasks) > 2:
+                return  # each later network has been trained in a trial with the first, see needs
+            learning = learning[1:]
+        nets = {task.name: self.initial_network(run, task) for task in learning}  # f_t and h_t
+        if "shared" in self.ingredients:
+            for task in learning[1:]:
+                nets[task.name].borrow(nets[first.name], self.split)
+        frozen: dict[str, nn.Module] = {}
+        if self.incremental:  # (6)
+            known = run.need("first")
+            heads = {name: known.module("auxiliary", ingredient=name) for name in self.heads}
+            # The first network takes no part in the loss. It is among the frozen ones so that the
+            # result certifies that it kept its bits.
+            frozen = {first.name: known.module("network", task=first.name), **heads}
+        else:
+            heads = {name: self.new_auxiliary_head(run, name) for name in self.heads}
+        self.require_equal_features(run, {**frozen, **nets})
+        labelled = [t for t in learning if t.name == first.name or not self.unlabelled]
+        run.fit(
+            "joint",
+            nets if frozen else {**nets, **heads},
+            partial(self.loss, labelled=frozenset(task.name for task in labelled)),
+            {task.name: self.training_images(run, task) for task in learning},
+            frozen=frozen,
+            optimizer=sgd(self.lr, weight_decay=self.weight_decay),
+            schedule=one_cycle(),
+            epochs=self.epochs,
+            batch=self.batch,
+            watch=partial(self.validation_accuracies, run, nets, labelled),
+        )
+        for task in labelled:
+            run.log(accuracy=run.accuracy(nets[task.name], task.test), by={"task": task.name})
+        for name, net in nets.items():
+            run.keep("network", net, by={"task": name})
+        for name, head in heads.items():
+            run.keep("auxiliary", head, by={"ingredient": name})
+
+    # --- the losses, and what the auxiliary heads are given ---------------------------------------
+
+    def loss(self, nets: Any, batch: Any, *, labelled: frozenset[str]) -> dict[str, Tensor]:
+        """The terms of (4), by name; they are summed. Gradients of the auxiliary losses go into the
+        auxiliary heads (unless these are frozen) and through them into the extractors.
+        """
+        terms = {}
+        for task, b in batch.items():
+            if not self.heads:  # independent networks are not cut
+                terms[f"own/{task}"] = F.cross_entropy(nets[task](b.x), b.y)
+                continue
+            extractor, head = nets[task].cut(self.split)  # f_t, h_t
+            features = extractor(b.x)  # [B, C, H, W]; [B, C] behind the pooling
+            if task in labelled:
+                terms[f"own/{task}"] = F.cross_entropy(head(features), b.y)  # (1)
+            if "common" in self.heads and task in labelled:  # (2)
+                common = masked_cross_entropy(nets["common"](features), b.common)
+                terms[f"common/{task}"] = self.common_weight * common
+            if "rotation" in self.heads:  # (3)
+                logits = nets["rotation"](self.rotated_features(extractor, b))  # [B, 4]
+                rotation = F.cross_entropy(logits, b.rotation)
+                terms[f"rotation/{task}"] = self.rotation_weight * rotation
+        return terms
+
+    def rotated_features(self, extractor: nn.Module, batch: Any) -> Tensor:
+        """f_t of each image turned as drawn for it, in a pass apart from the upright images'. Batch
+        norm takes this batch's statistics and, unless asked, remembers nothing of them.
+        """
+        transform = rotate if self.transforms == "rotate" else dihedral
+        rotated = transform(batch.x, batch.rotation)
+        if self.rotated_statistics:
+            return cast(Tensor, extractor(rotated))
+        with held_statistics(extractor):
+            return cast(Tensor, extractor(rotated))
+
     @property
     def heads(self) -> list[str]:
-        """Ingredients that are auxiliary heads."""
+        """The ingredients that are auxiliary heads."""
         return sorted(self.ingredients & {"rotation", "common"})
 
-    @property
-    def split_matters(self) -> bool:
-        return (
-            bool(self.heads)
-            or "shared" in self.ingredients
-            or ("identical" in self.ingredients and self.identical_part == "extractor")
-        )
+    def new_auxiliary_head(self, run: Run, ingredient: str) -> Part:
+        """The head of an ingredient, r or d, that all networks share: the layers that h has, with
+        other outputs, or pooling and one or two linear layers.
+        """
+        outputs = 4 if ingredient == "rotation" else len(self.classes_in_common(run.tasks))
+        network = run.network(ingredient, classes=outputs)
+        if self.auxiliary == "same_as_head":
+            return network.head(self.split)
+        channels = network.shape(self.split, run.image(run.tasks[0]))[0]
+        hidden = 128 if self.auxiliary == "mlp" else 0
+        return PooledHead(channels=channels, classes=outputs, hidden=hidden)
 
-    def canonical(self) -> Self:
-        idle = (
-            {"rotation_weight", "transforms", "rotated_statistics"}
-            if "rotation" not in self.ingredients
-            else set()
-        )
-        idle |= {"common_weight", "classes"} if "common" not in self.ingredients else set()
-        idle |= {"identical_part"} if "identical" not in self.ingredients else set()
-        idle |= {"auxiliary"} if not self.heads else set()
-        return self.reset(*idle, *(() if self.split_matters else ("split",)))
+    def classes_in_common(self, tasks: Sequence[Task]) -> tuple[str, ...]:
+        """C, the classes that d tells apart. A network that is trained first can know no others
+        than its own.
+        """
+        return self.classes or common_classes(tasks[:1] if self.incremental else tasks)
 
-    def check(self, trial: Trial) -> Iterable[str]:
-        return reasons(self, trial)
+    def training_images(self, run: Run, task: Task) -> Data:
+        """A task's training images, with k of (3) drawn anew each time an image is read, and its
+        index in C for (2).
+        """
+        images = task.train
+        if self.augment:
+            images = images.augmented()
+        if "rotation" in self.ingredients:
+            images = images.drawing(rotation=randint(4))
+        if "common" in self.ingredients:
+            images = images.labelled(common=relabel(task, self.classes_in_common(run.tasks)))
+        if self.same_order:
+            images = images.ordered("all")
+        return images
+
+    def validation_accuracies(
+        self, run: Run, nets: Mapping[str, nn.Module], tasks: Sequence[Task]
+    ) -> dict[str, float]:
+        """The curves of a fit: a network's accuracy where its task holds out images."""
+        return {
+            f"val_accuracy/{task.name}": run.accuracy(nets[task.name], task.validation_part)
+            for task in tasks
+            if task.held_out
+        }
+
+    # --- how a network starts ---------------------------------------------------------------------
+
+    def initial_network(self, run: Run, task: Task) -> Network:
+        """A task's network before its training, by (5) where `identical` is an ingredient.
+
+        Rows of a classifier are drawn by the name of their class, so identical ones agree on the
+        classes that they share and differ in the others.
+        """
+        spec = self.network_specs(run.trial)[task.name]
+        if "identical" in self.ingredients:
+            net = run.network(task.name, task, start="identical", spec=spec)
+            if self.identical_part == "extractor":
+                own = run.network(task.name, task, spec=spec)
+                net.head(self.split).load_state_dict(own.head(self.split).state_dict())
+            return net
+        net = run.network(task.name, task, spec=spec)
+        first = run.tasks[0]
+        if "trained" in self.ingredients and task.name != first.name:
+            trained = cast(Network, run.need("first").module("network", task=first.name))
+            net.take(trained.state_dict())
+            copy_class_rows(trained, first, net, task)
+        return net
+
+    def network_specs(self, trial: Trial) -> dict[str, NetworkSpec]:
+        """By name of the task, the network that learns it."""
+        assert trial.network is not None
+        num_later = len(trial.tasks) - 1
+        others = self.other_networks or (trial.network,) * num_later
+        names = [task.name for task in trial.tasks]
+        return dict(zip(names, (trial.network, *others), strict=True))
+
+    def require_equal_features(self, run: Run, nets: Mapping[str, nn.Module]) -> None:
+        """Raises InputError where networks that share auxiliary heads have features of different
+        shapes at the split point.
+        """
+        if not self.heads:
+            return
+        specs, shapes = self.network_specs(run.trial), {}
+        for task in run.tasks:
+            net = nets.get(task.name)
+            if isinstance(net, Network):
+                label = f"{specs[task.name].label} on {task.name}"
+                shapes[label] = net.shape(self.split, run.image(task))
+        if len(set(shapes.values())) > 1:
+            listed = [f"{'x'.join(map(str, shape))} of {name}" for name, shape in shapes.items()]
+            raise InputError(
+                f"features at {self.split!r} differ in shape: {', '.join(listed)}. "
+                "One auxiliary head reads them all; projected(...) brings them to one shape"
+            )
+
+    # --- as a trial: what it needs, which settings matter, when it cannot run ---------------------
 
     def needs(self, trial: Trial) -> Mapping[str, Trial]:
+        """Incrementally: the first network on its own. With several later tasks, each of them is
+        trained in a trial with the first; this one only gathers their networks.
+        """
         if not self.incremental or len(trial.tasks) < 2:
             return {}
-        (first, *later), specs = trial.tasks, networks(self, trial)
+        first, *later = trial.tasks
         alone = self.replace(
             incremental=False,
             unlabelled=False,
             other_networks=(),
             ingredients=self.ingredients - {"trained"},
         )
-        pairs = {
-            t.name: self.replace(
-                other_networks=(specs[t.name],) if specs[t.name] != trial.network else ()
+        needs = {"first": trial.replace(method=alone, tasks=(first,))}
+        if len(later) == 1:
+            return needs
+        specs = self.network_specs(trial)
+        for task in later:
+            spec = specs[task.name]
+            pair = self.replace(other_networks=() if spec == trial.network else (spec,))
+            needs[f"with/{task.name}"] = trial.replace(method=pair, tasks=(first, task))
+        return needs
+
+    @property
+    def split_matters(self) -> bool:
+        if self.heads or "shared" in self.ingredients:
+            return True
+        return "identical" in self.ingredients and self.identical_part == "extractor"
+
+    def canonical(self) -> Self:
+        without_effect: list[str] = []
+        if "rotation" not in self.ingredients:
+            without_effect += ["rotation_weight", "transforms", "rotated_statistics"]
+        if "common" not in self.ingredients:
+            without_effect += ["common_weight", "classes"]
+        if "identical" not in self.ingredients:
+            without_effect += ["identical_part"]
+        if not self.heads:
+            without_effect += ["auxiliary"]
+        if not self.split_matters:
+            without_effect += ["split"]
+        return self.reset(*without_effect)
+
+    def check(self, trial: Trial) -> Iterable[str]:
+        num_others, num_later = len(self.other_networks), len(trial.tasks) - 1
+        if num_others and num_others != num_later:
+            yield (
+                f"other_networks names {num_others} networks for the {num_later} tasks behind "
+                "the first"
             )
-            for t in later
-        }
-        each = {
-            f"with/{t.name}": trial.replace(method=pairs[t.name], tasks=(first, t)) for t in later
-        }
-        return {
-            "first": trial.replace(method=alone, tasks=(first,)),
-            **(each if len(later) > 1 else {}),
-        }
+            return
+        if self.split_matters and trial.network:
+            different = {spec.label: spec for spec in self.network_specs(trial).values()}
+            for spec in different.values():
+                if self.split not in spec.splits:
+                    yield (
+                        f"{spec.name} has no split point {self.split!r}. "
+                        f"{nearest(self.split, spec.splits)}"
+                    )
+        yield from self.check_ingredients(trial.tasks)
+        yield from self.check_classes(trial.tasks)
 
-    def train(self, run: Run) -> None:
-        if self.incremental:
-            run.adopt(*run.needs)
-            if len(run.tasks) > 2:
-                return
-        nets = {
-            task.name: start(self, run, task)
-            for task in (run.tasks[1:] if self.incremental else run.tasks)
-        }
-        earlier: dict[str, nn.Module] = {}
-        if self.incremental:
-            heads = {
-                name: run.need("first").module("auxiliary", ingredient=name) for name in self.heads
-            }
-            # The first network takes no part; among the frozen ones its bits are certified to stay
-            # as they are.
-            earlier = {
-                run.tasks[0].name: run.need("first").module("network", task=run.tasks[0].name),
-                **heads,
-            }
-        else:
-            outputs = {"rotation": 4, "common": len(told_apart(self, run.tasks))}
-            heads = {
-                name: auxiliary_head(run, self.auxiliary, self.split, name, outputs[name])
-                for name in self.heads
-            }
-        for net in list(nets.values())[1:] if "shared" in self.ingredients else ():
-            net.borrow(nets[run.tasks[0].name], self.split)
-        same_features(
-            self, run, {**nets, **{n: net for n, net in earlier.items() if n not in heads}}
-        )
-        labelled = {name for name in nets if not self.unlabelled or name == run.tasks[0].name}
-        watched = {
-            name: run.tasks.by_name[name]
-            for name in nets
-            if name in labelled and run.tasks.by_name[name].held_out
-        }
-        run.fit(
-            "joint",
-            {**nets, **({} if earlier else heads)},
-            partial(self.loss, labelled=frozenset(labelled)),
-            {name: data(self, run, run.tasks.by_name[name]) for name in nets},
-            frozen=earlier,
-            optimizer=sgd(self.lr, weight_decay=self.weight_decay),
-            schedule=one_cycle(),
-            epochs=self.epochs,
-            batch=self.batch,
-            watch=lambda: {
-                f"val_accuracy/{n}": run.accuracy(nets[n], t.validation_part)
-                for n, t in watched.items()
-            },
-        )
-        for name, net in nets.items():
-            if name in labelled:
-                run.log(accuracy=run.accuracy(net, run.tasks.by_name[name].test), by={"task": name})
-            run.keep("network", net, by={"task": name})
-        for name, head in heads.items():
-            run.keep("auxiliary", head, by={"ingredient": name})
+    def check_ingredients(self, tasks: Sequence[Task]) -> Iterable[str]:
+        """Settings that do not go together."""
+        given, num_later = self.ingredients, len(tasks) - 1
+        if self.incremental and num_later < 1:
+            yield "incremental training needs a task behind the first"
+        if "trained" in given and not self.incremental:
+            yield (
+                "the ingredient 'trained' starts later networks from the first one, so it needs "
+                "incremental=True"
+            )
+        starts = ("trained", "identical"), ("shared", "identical"), ("shared", "trained")
+        for one, other in starts:
+            if one in given and other in given:
+                yield (
+                    f"the ingredients {one!r} and {other!r} each say how a network starts; keep "
+                    "one of them"
+                )
+        if "shared" in given and (self.incremental or self.other_networks):
+            yield (
+                "the ingredient 'shared' trains one extractor with all tasks at once: it goes with "
+                "neither incremental training nor other networks"
+            )
+        if self.unlabelled and ("rotation" not in given or num_later < 1):
+            yield (
+                "unlabelled tasks are those behind the first, and learn by the ingredient "
+                "'rotation' only"
+            )
+        for name in sorted({task.name for task in tasks} & given):
+            yield (
+                f"a task is called {name!r}, like an ingredient; tell them apart with .named('...')"
+            )
 
-    def loss(self, nets: Any, batch: Any, *, labelled: frozenset[str]) -> dict[str, Tensor]:
-        """Sum over tasks of the task's own loss and its auxiliary ones; gradients of these go into
-        the head and into the extractor.
-        """
-        terms = {}
-        for task, b in batch.items():
-            extractor, head = nets[task].cut(self.split) if self.heads else (None, nets[task])
-            features = extractor(b.x) if extractor else b.x
-            if task in labelled:
-                terms[f"own/{task}"] = F.cross_entropy(head(features), b.y)
-            if "common" in self.heads and task in labelled:
-                terms[f"common/{task}"] = self.common_weight * masked_cross_entropy(
-                    nets["common"](features), b.common
+    def check_classes(self, tasks: Sequence[Task]) -> Iterable[str]:
+        """Classes that no task has, and tasks that have too few of those that d tells apart."""
+        known = list(dict.fromkeys(name for task in tasks for name in task.class_names))
+        for name in self.classes:
+            if name not in known:
+                yield f"classes: no task has a class {name!r}. {nearest(name, known)}"
+        if "common" not in self.ingredients:
+            return
+        common = self.classes_in_common(tasks)
+        for task in tasks[:1] if self.unlabelled else tasks:
+            mine = [name for name in common if name in task.class_names]
+            if len(mine) < 2:
+                yield (
+                    "the ingredient 'common' needs at least two classes that all tasks share; "
+                    f"{task.name} has {', '.join(mine) or 'none'} of {', '.join(common) or 'none'}"
                 )
-            if "rotation" in self.heads and extractor:
-                turned = (
-                    rotate(b.x, b.rotation)
-                    if self.transforms == "rotate"
-                    else dihedral(b.x, b.rotation)
-                )
-                features = (
-                    extractor(turned) if self.rotated_statistics else _held(extractor, turned)
-                )
-                terms[f"rotation/{task}"] = self.rotation_weight * F.cross_entropy(
-                    nets["rotation"](features), b.rotation
-                )
-        return terms
-
-
-def _held(extractor: Any, x: Tensor) -> Tensor:
-    with held_statistics(extractor):
-        return extractor(x)  # type: ignore[no-any-return]

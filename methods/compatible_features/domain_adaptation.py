@@ -72,7 +72,10 @@ class DomainAdaptation(Method):
             yield "training uses the target's labels: set unlabelled=True"
         source, target = trial.tasks
         if not common_classes((source, target)):
-            yield f"{source.name} knows no class of {target.name}: {', '.join(source.class_names)} and {', '.join(target.class_names)}"
+            yield (
+                f"{source.name} knows no class of {target.name}: "
+                f"{', '.join(source.class_names)} and {', '.join(target.class_names)}"
+            )
 
     def needs(self, trial: Trial) -> Mapping[str, Trial]:
         plain = self.training.replace(
@@ -84,41 +87,37 @@ class DomainAdaptation(Method):
         }
 
     def train(self, run: Run) -> None:
-        (source, target), split = run.tasks, self.training.split
-        trained = {
-            task.name: cast(Network, run.need("networks").module("network", task=task.name))
-            for task in run.tasks
-        }
-        plain = run.need("source_only").module("network", task=source.name)
+        source, target = run.tasks
+        trained = run.need("networks")
+        on_source = cast(Network, trained.module("network", task=source.name))
+        on_target = cast(Network, trained.module("network", task=target.name))
+        source_only = run.need("source_only").module("network", task=source.name)
+        split = self.training.split
         networks = {
-            "adapted": nn.Sequential(
-                trained[target.name].extractor(split), trained[source.name].head(split)
-            ),
-            "unadapted": trained[source.name],
-            "source_only": plain,
-            "re_estimated": re_estimated(run, plain, target.train),
+            "adapted": nn.Sequential(on_target.extractor(split), on_source.head(split)),
+            "unadapted": on_source,
+            "source_only": source_only,
+            "re_estimated": re_estimated(run, source_only, target.train),
         }
-        scores = np.array(
-            [
-                [run.accuracy(net, task.test, outputs_of=source) for task in run.tasks]
-                for net in networks.values()
-            ]
-        )
-        adapted, unadapted, plain_score, norm_score = scores[:, 1]
+        scores = {}
+        for name, net in networks.items():
+            scores[name] = [run.accuracy(net, task.test, outputs_of=source) for task in run.tasks]
         run.matrix(
             "accuracy",
             rows=list(networks),
             columns=[task.name for task in run.tasks],
-            values=scores,
+            values=np.array(list(scores.values())),  # [network, images of source and target]
             chance=1 / source.num_classes,
         )
+        on_targets_images = {name: accuracies[1] for name, accuracies in scores.items()}
+        adapted = on_targets_images["adapted"]
         run.log(
             adapted_accuracy=adapted,
-            source_only_accuracy=plain_score,
-            unadapted_accuracy=unadapted,
-            re_estimated_accuracy=norm_score,
-            gain=adapted - plain_score,
-            gain_over_unadapted=adapted - unadapted,
-            gain_over_re_estimated=adapted - norm_score,
-            source_accuracy=scores[2, 0],
+            source_only_accuracy=on_targets_images["source_only"],
+            unadapted_accuracy=on_targets_images["unadapted"],
+            re_estimated_accuracy=on_targets_images["re_estimated"],
+            gain=adapted - on_targets_images["source_only"],
+            gain_over_unadapted=adapted - on_targets_images["unadapted"],
+            gain_over_re_estimated=adapted - on_targets_images["re_estimated"],
+            source_accuracy=scores["source_only"][0],
         )

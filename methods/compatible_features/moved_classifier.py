@@ -10,7 +10,7 @@ with a projection to one feature shape (`methods.networks.projected`).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -18,8 +18,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from methods.compatible_features.compatible_features import CompatibleFeatures
-from methods.compatible_features.ingredients import networks
-from methods.pieces.matrix_scores import lowest_scored, mean_scored
+from methods.pieces.matrix_scores import lowest_score, mean_score
 from orchestrator import (
     Kept,
     MatrixSpec,
@@ -27,6 +26,7 @@ from orchestrator import (
     Metric,
     Network,
     Run,
+    Scores,
     Trial,
     axis,
     one_cycle,
@@ -66,39 +66,44 @@ class MovedClassifier(Method):
         smoke=TRAINING.replace(epochs=1, split="stage2"),
         help="how the extractors are trained",
     )
-    split: str = axis("stage3", smoke="stage2", help="where the networks are cut")
-    epochs: int = axis(20, over=(10, 20), smoke=1, help="of each new head")
+    split: str = axis(
+        "stage3",
+        smoke="stage2",
+        help="where extractors end and the new head begins; later: a smaller head",
+    )
+    epochs: int = axis(
+        20, over=(10, 20), smoke=1, help="of each new head; more: it fits its own extractor better"
+    )
     batch: int = axis(64, over=(32, 64), help="images a step")
     lr: float = axis(
         0.05, over=(0.01, 0.05), help="highest learning rate of the one-cycle schedule"
     )
 
     def check(self, trial: Trial) -> Iterable[str]:
-        learned = trial.replace(method=self.extractors, tasks=trial.tasks[1:])
-        yield from self.extractors.check(learned)
-        if (
-            self.extractors.other_networks
-            and len(self.extractors.other_networks) != len(learned.tasks) - 1
-        ):
+        training = self.needs(trial)["extractors"]
+        yield from self.extractors.check(training)
+        num_others = len(self.extractors.other_networks)
+        if trial.network is None or (num_others and num_others != len(training.tasks) - 1):
             return
-        for spec in networks(self.extractors, learned).values() if trial.network else ():
+        for spec in self.extractors.network_specs(training).values():
             if self.split not in spec.splits:
-                yield f"{spec.name} has no split point {self.split!r}. {nearest(self.split, spec.splits)}"
+                yield (
+                    f"{spec.name} has no split point {self.split!r}. "
+                    f"{nearest(self.split, spec.splits)}"
+                )
 
     def needs(self, trial: Trial) -> Mapping[str, Trial]:
         return {"extractors": trial.replace(method=self.extractors, tasks=trial.tasks[1:])}
 
     def train(self, run: Run) -> None:
         new, *learned = run.tasks
-        found = [run.need("extractors").component("network", task=task.name) for task in learned]
-        specs = networks(self.extractors, run.need("extractors").trial)
-        extractors = [
-            cast(Network, component.module()).extractor(self.split) for component in found
-        ]
-        heads = [
-            run.network("new", new, spec=specs[task.name]).head(self.split) for task in learned
-        ]
-        for task, component, extractor, head in zip(learned, found, extractors, heads, strict=True):
+        trained = run.need("extractors")
+        specs = self.extractors.network_specs(trained.trial)
+        extractors, heads = [], []
+        for task in learned:
+            component = trained.component("network", task=task.name)
+            extractor = cast(Network, component.module()).extractor(self.split)
+            head = run.network("new", new, spec=specs[task.name]).head(self.split)
             run.fit(
                 f"head on {task.name}",
                 {"head": head},
@@ -111,27 +116,36 @@ class MovedClassifier(Method):
                 batch=self.batch,
             )
             run.keep("head", head, by={"extractor": task.name}, requires=component)
+            extractors.append(extractor)
+            heads.append(head)
         scores = run.recombine(extractors, heads, [new] * len(heads))
-        accuracy, kept = scores.by_head.accuracy, scores.by_head.normalised
-        names, others = [task.name for task in learned], ~np.eye(len(heads), dtype=bool)
-        about: dict[str, Any] = {
-            "rows": names,
-            "columns": names,
-            "chance": scores.by_head.chance,
-            "count": scores.by_head.count,
-        }
-        run.matrix("accuracy", values=accuracy, notes=scores.unjoined, **about)
-        run.matrix("kept", values=kept, notes=scores.unjoined, **about)
-        run.log(
-            kept_share=mean_scored(kept[others]),
-            moved_accuracy=mean_scored(accuracy[others]),
-            own_accuracy=float(np.diag(accuracy).mean()),
-            worst_kept_share=lowest_scored(kept[others]),
-        )
-        for number, name in enumerate(names):
-            run.log(
-                kept_share_from=mean_scored(kept[others[:, number], number]), by={"extractor": name}
-            )
+        self.report(run, [task.name for task in learned], scores)
 
     def loss(self, nets: Any, batch: Any) -> Tensor:
         return F.cross_entropy(nets["head"](nets["extractor"](batch.x)), batch.y)
+
+    def report(self, run: Run, names: Sequence[str], scores: Scores) -> None:
+        """The matrices of extractors and heads, and what a head keeps of (own accuracy - chance)
+        when it is moved. All heads are for one task, so this is measured by head.
+        """
+        accuracy, kept = scores.by_head.accuracy, scores.by_head.normalised
+        for name, values in (("accuracy", accuracy), ("kept", kept)):
+            run.matrix(
+                name,
+                rows=names,
+                columns=names,
+                values=values,
+                count=scores.by_head.count,
+                chance=scores.by_head.chance,
+                notes=scores.unjoined,
+            )
+        moved = ~np.eye(len(names), dtype=bool)
+        run.log(
+            kept_share=mean_score(kept[moved]),
+            moved_accuracy=mean_score(accuracy[moved]),
+            own_accuracy=float(np.diag(accuracy).mean()),
+            worst_kept_share=lowest_score(kept[moved]),
+        )
+        for column, name in enumerate(names):
+            share = mean_score(kept[moved[:, column], column])
+            run.log(kept_share_from=share, by={"extractor": name})

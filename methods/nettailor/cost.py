@@ -8,14 +8,16 @@ import copy
 import time
 from dataclasses import dataclass
 from statistics import median
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import Tensor, nn
 
-from methods.nettailor.complexity import Edge
-from methods.nettailor.graph import TailoredGraph
-from methods.pieces.cost import Cost, measure
+from methods.nettailor.edges import Edge
+from methods.pieces.cost import Cost, output_and_cost
+
+if TYPE_CHECKING:  # signatures name the graph, whose training asks this module for complexities
+    from methods.nettailor.nettailor import TailoredGraph
 
 Counting = Literal["paper", "true"]
 
@@ -23,8 +25,9 @@ Counting = Literal["paper", "true"]
 @dataclass(frozen=True)
 class Ledger:
     """Parameters of the universal pieces in use (stem and blocks) and of what the task adds
-    (proxies, attention, classifier, statistics of its own), multiply-accumulates an image; and
-    those of the whole universal network with the task's classifier, to compare with."""
+    (proxies, attention, classifier, statistics of its own), and multiply-accumulates an image;
+    `whole` is the cost of the whole universal network with the task's classifier, to compare with.
+    """
 
     universal: int
     task: int
@@ -38,41 +41,45 @@ class Ledger:
 
 def edge_costs(graph: TailoredGraph) -> dict[Edge, Cost]:
     """Parameters and multiply-accumulates of each edge."""
-    b, found = graph.backbone, {}
+    backbone = graph.backbone
+    costs = {}
     for edge in graph.edges:
         if edge.is_block:
-            found[edge] = b.block_costs[edge.target - 1]
+            costs[edge] = backbone.block_costs[edge.target - 1]
         else:
-            x = torch.zeros(1, *b.nodes[edge.source], device="meta")
-            found[edge] = measure(copy.deepcopy(graph.proxies[edge.name]).to("meta").eval(), x)[1]
-    return found
+            x = torch.zeros(1, *backbone.nodes[edge.source], device="meta")
+            proxy = copy.deepcopy(graph.proxies[edge.name]).to("meta").eval()
+            _, costs[edge] = output_and_cost(proxy, x)
+    return costs
 
 
 def ledger(graph: TailoredGraph, counting: Counting = "true") -> Ledger:
     """The `paper` counts the stem behind its pooling and no classifier."""
-    b, edges = graph.backbone, edge_costs(graph)
-    stem = b.stem_cost if counting == "true" else b.paper_stem
+    backbone, costs = graph.backbone, edge_costs(graph)
+    if counting == "paper":
+        stem, classifier_flops = backbone.paper_stem, 0
+    else:
+        stem, classifier_flops = backbone.stem_cost, graph.head.weight.numel()
+    blocks = sum((cost for edge, cost in costs.items() if edge.is_block), Cost())
+    proxies = sum((cost for edge, cost in costs.items() if not edge.is_block), Cost())
     head = sum(p.numel() for p in graph.head.parameters())
-    classifier = graph.head.weight.numel() if counting == "true" else 0
-    blocks = sum((edges[e] for e in graph.edges if e.is_block), Cost())
-    proxies = sum((edges[e] for e in graph.edges if not e.is_block), Cost())
-    own = graph.scores.numel() + head + sum(s.numel() for s in graph.own_statistics.buffers())
-    whole = sum(b.block_costs, stem) + Cost(head, classifier)
+    statistics = sum(values.numel() for values in graph.own_statistics.buffers())
     return Ledger(
-        stem.parameters + blocks.parameters,
-        proxies.parameters + own,
-        stem.flops + blocks.flops + proxies.flops + classifier,
-        whole,
+        universal=stem.parameters + blocks.parameters,
+        task=proxies.parameters + graph.scores.numel() + head + statistics,
+        flops=stem.flops + blocks.flops + proxies.flops + classifier_flops,
+        whole=sum(backbone.block_costs, stem) + Cost(head, classifier_flops),
     )
 
 
 def complexities(
     graph: TailoredGraph, of: Literal["flops", "parameters"], counting: Counting
 ) -> Tensor:
-    """Of each edge, [edges], as a share of stem and all universal blocks."""
-    b, costs = graph.backbone, edge_costs(graph)
-    total = sum(b.block_costs, b.paper_stem if counting == "paper" else b.stem_cost)
-    return torch.tensor([getattr(costs[e], of) / getattr(total, of) for e in graph.edges])
+    """C of section 3.4.1: of each edge, [edges], as a share of stem and all universal blocks."""
+    backbone, costs = graph.backbone, edge_costs(graph)
+    stem = backbone.paper_stem if counting == "paper" else backbone.stem_cost
+    total = sum(backbone.block_costs, stem)
+    return torch.tensor([getattr(costs[edge], of) / getattr(total, of) for edge in graph.edges])
 
 
 @torch.inference_mode()

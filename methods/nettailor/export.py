@@ -5,16 +5,22 @@ nothing that is not used.
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping
+from functools import reduce
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from methods.nettailor.graph import TailoredGraph
-from methods.pieces.residual import summed
+from methods.nettailor.edges import Edge
+from methods.nettailor.own_statistics import OwnStatistics
+from methods.pieces.residual import sum_before_relu
 from orchestrator import Network
+
+if TYPE_CHECKING:  # signatures name the graph, which exports itself through this module
+    from methods.nettailor.nettailor import TailoredGraph
 
 
 class Scaled(nn.Module):
@@ -25,79 +31,62 @@ class Scaled(nn.Module):
         self.block, self.factor = block, factor
 
     def forward(self, x: Tensor) -> Tensor:
-        out = summed(self.block, x)
+        out = sum_before_relu(self.block, x)
         return out if self.factor == 1.0 else self.factor * out
 
 
 class Plain(nn.Module):
-    """Stem, nodes and classifier of a pruned network. `sources[i][j]` is the node that edge j into
-    the i-th live node comes from.
+    """Stem, nodes and classifier of a pruned network; `modules` computes each edge, in the order of
+    their targets.
     """
 
-    def __init__(
-        self,
-        stem: nn.Module,
-        edges: Sequence[Sequence[nn.Module]],
-        sources: Sequence[Sequence[int]],
-        nodes: Sequence[int],
-        rest: nn.Module,
-    ) -> None:
+    def __init__(self, stem: nn.Module, modules: Mapping[Edge, nn.Module], rest: nn.Module) -> None:
         super().__init__()
         self.stem, self.rest = stem, rest
-        self.edges = nn.ModuleList(nn.ModuleList(into) for into in edges)
-        self.sources, self.nodes = [list(s) for s in sources], list(nodes)
+        self.nodes = list(dict.fromkeys(edge.target for edge in modules))
+        self.sources = [[e.source for e in modules if e.target == node] for node in self.nodes]
+        self.edges = nn.ModuleList()
+        for node in self.nodes:
+            entering = [module for edge, module in modules.items() if edge.target == node]
+            self.edges.append(nn.ModuleList(entering))
 
     def forward(self, x: Tensor) -> Tensor:
-        found = {0: self.stem(x)}
-        for node, into, sources in zip(self.nodes, self.edges, self.sources, strict=True):
-            outs = [
-                edge(found[source]) for edge, source in zip(into.children(), sources, strict=True)
-            ]
-            total = outs[0]
-            for out in outs[1:]:
-                total = total + out
-            found[node] = F.relu(total)
-        return self.rest(found[self.nodes[-1]])  # type: ignore[no-any-return]
+        nodes = {0: self.stem(x)}
+        for node, modules, sources in zip(self.nodes, self.edges, self.sources, strict=True):
+            inputs = [nodes[source] for source in sources]
+            outputs = [m(x) for m, x in zip(modules.children(), inputs, strict=True)]
+            nodes[node] = F.relu(reduce(torch.add, outputs))
+        return self.rest(nodes[self.nodes[-1]])  # type: ignore[no-any-return]  # a Module's call
 
 
 @torch.no_grad()
 def plain(graph: TailoredGraph, universal: Network) -> Plain:
-    """The same function of images as `graph.joined(universal)` in eval mode, in floating point but
-    for rounding: batch norm and attention are folded into the proxies' convolutions. It shares
-    nothing with its origin."""
-    pieces, b = universal.pieces(), graph.backbone
-    attention = dict(zip(graph.edges, graph.attention().tolist(), strict=True))
-    by_node: dict[int, list[tuple[int, nn.Module]]] = {}
-    for edge in graph.edges:
+    """The same function of images as the graph's with its universal network in eval mode, but for
+    rounding: batch norm and attention are folded into the proxies' convolutions. It shares no
+    tensor with either.
+    """
+    pieces, backbone = universal.pieces(), graph.backbone
+    modules: dict[Edge, nn.Module] = {}
+    for edge, alpha in zip(graph.edges, graph.attention().tolist(), strict=True):
         if edge.is_block:
-            block = copy.deepcopy(pieces[b.blocks[edge.target - 1]])
+            block = copy.deepcopy(pieces[backbone.blocks[edge.target - 1]])
             if graph.own_statistics:
-                own = graph.own_statistics[str(edge.target)].named_buffers()
-                block.load_state_dict(
-                    {name.replace("-", "."): value for name, value in own}, strict=False
-                )
-            module: nn.Module = Scaled(block, attention[edge])
+                own = graph.own_statistics[str(edge.target)]
+                assert isinstance(own, OwnStatistics)
+                block.load_state_dict(own.by_name(), strict=False)
+            modules[edge] = Scaled(block, alpha)
         else:
-            module = _folded(graph.proxies[edge.name], attention[edge])
-        by_node.setdefault(edge.target, []).append((edge.source, module))
-    rest = nn.Sequential(
-        *(copy.deepcopy(pieces[name]) for name in b.pool), copy.deepcopy(graph.head)
-    )
-    nodes = list(by_node)
-    edges, sources = (
-        [[m for _, m in by_node[n]] for n in nodes],
-        [[s for s, _ in by_node[n]] for n in nodes],
-    )
-    return Plain(
-        nn.Sequential(*(copy.deepcopy(pieces[name]) for name in b.stem)),
-        edges,
-        sources,
-        nodes,
-        rest,
-    ).eval()
+            modules[edge] = folded(graph.proxies[edge.name], alpha)
+    stem = nn.Sequential(*copied(pieces[name] for name in backbone.stem))
+    rest = nn.Sequential(*copied(pieces[name] for name in backbone.pool), *copied([graph.head]))
+    return Plain(stem, modules, rest).eval()
 
 
-def _folded(proxy: nn.Module, factor: float) -> nn.Sequential:
+def copied(modules: Iterable[nn.Module]) -> list[nn.Module]:
+    return [copy.deepcopy(module) for module in modules]
+
+
+def folded(proxy: nn.Module, factor: float) -> nn.Sequential:
     """A proxy with its batch norms folded into its convolutions, times a number."""
     layers: list[nn.Module] = []
     for layer in copy.deepcopy(proxy).eval().children():

@@ -72,93 +72,88 @@ class Leanest(Method):
     )
 
     def canonical(self) -> Self:
-        idle = () if self.parameters_at_most is None else ("drop", "by")
-        return self.replace(
-            of=self.of.replace(removed=1), removed=tuple(sorted(set(self.removed)))
-        ).reset(*idle)
+        of, removed = self.of.replace(removed=1), tuple(sorted(set(self.removed)))
+        same = self.replace(of=of, removed=removed)
+        return same if self.parameters_at_most is None else same.reset("drop", "by")
 
     def check(self, trial: Trial) -> Iterable[str]:
+        target = trial.tasks[1]
         if not self.removed:
             yield "removed is empty: name at least one number of blocks"
-        if not trial.tasks[1].held_out:
-            yield f"{trial.tasks[1].name} holds out no validation images to choose on; write .validation(0.2)"
+        if not target.held_out:
+            yield (
+                f"{target.name} holds out no validation images to choose on; write .validation(0.2)"
+            )
         if self.against.base is not None:
-            yield "against.base is set; the fine-tuned network starts from the universal one, which `of.base` says how to train"
-        yield from dict.fromkeys(
-            problem
-            for count in self.removed
-            for problem in self.of.replace(removed=count).check(trial)
-        )
+            yield (
+                "against.base is set; the fine-tuned network starts from the universal one, "
+                "which `of.base` says how to train"
+            )
+        problems: list[str] = []
+        for count in self.removed:
+            problems += self.of.replace(removed=count).check(trial)
+        yield from dict.fromkeys(problems)
 
     def needs(self, trial: Trial) -> Mapping[str, Trial]:
-        prunings = {
-            str(count): trial.replace(method=self.of.replace(removed=count))
-            for count in self.removed
-        }
-        return {
-            "fine_tuned": trial.replace(method=self.against.replace(base=self.of.base)),
-            **prunings,
-        }
+        needs = {"fine_tuned": trial.replace(method=self.against.replace(base=self.of.base))}
+        for count in self.removed:
+            needs[str(count)] = trial.replace(method=self.of.replace(removed=count))
+        return needs
 
     def train(self, run: Run) -> None:
-        target = run.tasks[1].name
-        whole, found = (
-            run.need("fine_tuned"),
-            {str(k): run.need(str(k)) for k in self.removed if run.need(str(k)).outcome == "done"},
-        )
-        if whole.outcome != "done":
-            run.infeasible(f"the fine-tuned network {whole.outcome}")
-        values = [
-            [found[str(k)].metric(c) if str(k) in found else float("nan") for c in COLUMNS]
-            for k in self.removed
-        ]
-        run.matrix(
-            "candidates",
-            rows=[str(k) for k in self.removed],
-            columns=COLUMNS,
-            values=np.array(values),
-        )
-        accuracy = whole.metric("accuracy", task=target)
-        chosen = self.choose(found, whole.metric("val_accuracy", task=target))
-        if chosen is None and self.parameters_at_most is not None:
-            run.infeasible(f"no pruning has at most {self.parameters_at_most:,} parameters")
-        if chosen is None:
-            run.log(accuracy=accuracy, drop=0.0, flops_share=1.0, parameters_share=1.0, tailored=0)
-        else:
+        target = run.tasks[1]
+        fine_tuned = run.need("fine_tuned")
+        if fine_tuned.outcome != "done":
+            run.infeasible(f"the fine-tuned network {fine_tuned.outcome}")
+        prunings = {str(count): run.need(str(count)) for count in self.removed}
+        candidates = {name: p for name, p in prunings.items() if p.outcome == "done"}
+        values = np.full((len(prunings), len(COLUMNS)), np.nan)
+        for row, name in enumerate(prunings):
+            if name in candidates:
+                values[row] = [candidates[name].metric(column) for column in COLUMNS]
+        run.matrix("candidates", rows=list(prunings), columns=COLUMNS, values=values)
+        accuracy = fine_tuned.metric("accuracy", task=target.name)
+        chosen = self.choose(candidates, fine_tuned.metric("val_accuracy", task=target.name))
+        if chosen is not None:
             run.adopt(chosen)
-            run.log(drop=accuracy - found[chosen].metric("accuracy"), tailored=1)
-        run.log(area=area(list(found.values()), 1 / run.tasks[1].num_classes))
+            run.log(drop=accuracy - candidates[chosen].metric("accuracy"), tailored=1)
+        elif self.parameters_at_most is not None:
+            run.infeasible(f"no pruning has at most {self.parameters_at_most:,} parameters")
+        else:
+            run.log(accuracy=accuracy, drop=0.0, flops_share=1.0, parameters_share=1.0, tailored=0)
+        run.log(area=area(list(candidates.values()), chance=1 / target.num_classes))
 
-    def choose(self, found: Mapping[str, Result], best: float) -> str | None:
-        """Name of the chosen pruning, or None; `best` is the fine-tuned network's validation
-        accuracy.
+    def choose(self, candidates: Mapping[str, Result], reference: float) -> str | None:
+        """The name of the chosen pruning, or None; `reference` is the fine-tuned network's
+        validation accuracy.
         """
         if self.parameters_at_most is not None:
-            small = [
-                name
-                for name, r in found.items()
-                if r.metric("parameters") <= self.parameters_at_most
-            ]
-            return max(
-                small,
-                key=lambda name: (found[name].metric("val_accuracy"), int(name)),
-                default=None,
-            )
+            return most_accurate(candidates, self.parameters_at_most)
         bar = (
-            best - self.drop - 1e-9
-        )  # exactly `drop` lost is still within it, whatever the last digit
-        good = [name for name, r in found.items() if r.metric("val_accuracy") >= bar]
-        return min(
-            good,
-            key=lambda name: (found[name].metric(f"{self.by}_share"), -int(name)),
-            default=None,
-        )
+            reference - self.drop - 1e-9
+        )  # exactly `drop` lost is within it, whatever the rounding
+        good = [name for name, r in candidates.items() if r.metric("val_accuracy") >= bar]
+        cost = f"{self.by}_share"
+        # Of two that cost the same, the one with more blocks removed.
+        return min(good, key=lambda name: (candidates[name].metric(cost), -int(name)), default=None)
+
+
+def most_accurate(candidates: Mapping[str, Result], num_parameters: int) -> str | None:
+    """The name of the pruning of best validation accuracy among those of at most so many
+    parameters, or None.
+    """
+    small = [n for n, r in candidates.items() if r.metric("parameters") <= num_parameters]
+    # Of two as accurate, the one with more blocks removed.
+    return max(
+        small, key=lambda name: (candidates[name].metric("val_accuracy"), int(name)), default=None
+    )
 
 
 def area(prunings: list[Result], chance: float) -> float:
     """Test accuracy that a budget of multiply-accumulates buys, averaged over budgets from a
     quarter to the whole of the network: at each, that of the pruning within it whose validation
-    accuracy is best, or `chance` where none fits."""
+    accuracy is best, or `chance` where none fits.
+    """
     bought = []
     for budget in BUDGETS:
         fitting = [r for r in prunings if r.metric("flops_share") <= budget]

@@ -4,15 +4,19 @@ data.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import torch
 
 from methods.nettailor.cost import complexities, edge_costs, latency_share, ledger
+from methods.nettailor.edges import stages_lost
 from methods.nettailor.export import plain
-from methods.nettailor.graph import TailoredGraph
-from methods.nettailor.pruning import stages_lost
-from methods.pieces.attached import Attached
 from orchestrator import Metric, Run, Task
+from orchestrator.parts.component import PartWithBase
+
+if TYPE_CHECKING:  # signatures name the graph, whose training ends with this report
+    from methods.nettailor.nettailor import TailoredGraph
 
 METRICS = (
     Metric("accuracy", headline=True),
@@ -33,18 +37,11 @@ METRICS = (
 LATENCY_BATCH = 32  # images a pass when latency is measured
 
 
-def report(run: Run, graph: TailoredGraph, net: Attached, target: Task) -> None:
+def report(run: Run, graph: TailoredGraph, net: PartWithBase, target: Task) -> None:
     """Log everything of the finished graph. Shares are of the whole universal network with the
     target's classifier: the fine-tuned network.
     """
     true, paper = ledger(graph, "true"), ledger(graph, "paper")
-    lost = list(stages_lost(graph.kept_blocks, graph.backbone.stages()).values())
-    attended = float(
-        (
-            graph.attention().detach()
-            * complexities(graph, "flops", "true").to(graph.scores.device)
-        ).sum()
-    )
     run.log(
         accuracy=run.accuracy(net, target.test),
         parameters=true.parameters,
@@ -53,47 +50,61 @@ def report(run: Run, graph: TailoredGraph, net: Attached, target: Task) -> None:
         flops=true.flops,
         flops_share=true.flops / true.whole.flops,
         flops_paper=paper.flops,
-        attended_complexity=attended,
+        attended_complexity=attended_complexity(graph),
         blocks=len(graph.kept_blocks),
-        late_bias=lost[-1] - lost[0],
+        late_bias=late_bias(graph),
     )
     if target.held_out:
         run.log(val_accuracy=run.accuracy(net, target.validation_part))
-    _matrices(run, graph)
-    _latency(run, graph, net, target)
+    graph_as_data(run, graph)
+    attention_over_time(run, graph)
+    run.log(latency_share=latency(run, graph, net, target))
 
 
-def _latency(run: Run, graph: TailoredGraph, net: Attached, target: Task) -> None:
+def attended_complexity(graph: TailoredGraph) -> float:
+    """The sum over edges of attention times complexity: the size that attention asks for."""
+    complexity = complexities(graph, "flops", "true").to(graph.scores.device)
+    return float((graph.attention().detach() * complexity).sum())
+
+
+def late_bias(graph: TailoredGraph) -> float:
+    """Share of the last stage's blocks that are gone less that of the first stage's."""
+    lost = list(stages_lost(graph.kept_blocks, graph.backbone.stages()).values())
+    return lost[-1] - lost[0]
+
+
+def latency(run: Run, graph: TailoredGraph, net: PartWithBase, target: Task) -> float:
     """How long the exported network takes on the trial's device, as a share of the whole universal
     network's time.
     """
-    images = torch.randn(LATENCY_BATCH, *run.image(target), device=run.device).contiguous(
-        memory_format=torch.channels_last
-    )
-    exported = plain(graph, net.base).to(run.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    run.log(latency_share=latency_share(exported, net.base.eval(), images))
+    images = torch.randn(LATENCY_BATCH, *run.image(target), device=run.device)
+    images = images.contiguous(memory_format=torch.channels_last)
+    exported = plain(graph, net.base).to(run.device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs
+    return latency_share(exported, net.base.eval(), images)
 
 
-def _matrices(run: Run, graph: TailoredGraph) -> None:
-    names, costs = [e.name for e in graph.edges], edge_costs(graph)
+def graph_as_data(run: Run, graph: TailoredGraph) -> None:
+    """The matrix `graph`: attention and costs of each edge that is left."""
+    costs = edge_costs(graph)
     columns = {
         "attention": graph.attention().tolist(),
-        "flops": [costs[e].flops for e in graph.edges],
-        "parameters": [costs[e].parameters for e in graph.edges],
+        "flops": [costs[edge].flops for edge in graph.edges],
+        "parameters": [costs[edge].parameters for edge in graph.edges],
     }
-    run.matrix(
-        "graph", rows=names, columns=list(columns), values=np.array(list(columns.values())).T
-    )
-    points = {
-        (p.name.rpartition("/")[2], p.step): p.value
-        for fitted in run.fits.values()
-        for p in fitted.curves
-        if "attention/" in p.name
-    }
-    epochs = sorted({step for _, step in points})
-    run.matrix(
-        "attention",
-        rows=names,
-        columns=[str(e) for e in epochs],
-        values=np.array([[points[n, e] for e in epochs] for n in names]),
-    )
+    names = [edge.name for edge in graph.edges]
+    values = np.array(list(columns.values())).T  # [edges, properties]
+    run.matrix("graph", rows=names, columns=list(columns), values=values)
+
+
+def attention_over_time(run: Run, graph: TailoredGraph) -> None:
+    """The matrix `attention`: of each edge after each epoch, from the curves of the fit."""
+    alpha: dict[tuple[str, int], float] = {}
+    for fitted in run.fits.values():
+        for point in fitted.curves:
+            stage_and_label, _, edge = point.name.rpartition("/")
+            if stage_and_label.endswith("attention"):
+                alpha[edge, point.step] = point.value
+    names = [edge.name for edge in graph.edges]
+    epochs = sorted({epoch for _, epoch in alpha})
+    values = np.array([[alpha[name, epoch] for epoch in epochs] for name in names])
+    run.matrix("attention", rows=names, columns=[str(e) for e in epochs], values=values)

@@ -16,9 +16,9 @@ from typing import cast
 import numpy as np
 
 from methods.nettailor.cost import ledger
-from methods.nettailor.graph import TailoredGraph
+from methods.nettailor.edges import stages_lost
 from methods.nettailor.leanest import Leanest
-from methods.nettailor.pruning import stages_lost
+from methods.nettailor.nettailor import TailoredGraph
 from methods.pieces.residual import Backbone
 from orchestrator import MatrixSpec, Method, Metric, Run, Trial, axis, roles
 
@@ -45,86 +45,98 @@ class TailoredTasks(Method):
     of: Leanest = axis(Leanest(), smoke=Leanest.smoke(), help="how each task's network is chosen")
 
     def check(self, trial: Trial) -> Iterable[str]:
-        pairs = [
-            trial.replace(method=self.of, tasks=(trial.tasks[0], target))
-            for target in trial.tasks[1:]
-        ]
-        yield from dict.fromkeys(problem for pair in pairs for problem in self.of.check(pair))
+        source, *targets = trial.tasks
+        problems: list[str] = []
+        for target in targets:
+            problems += self.of.check(trial.replace(method=self.of, tasks=(source, target)))
+        yield from dict.fromkeys(problems)
 
     def needs(self, trial: Trial) -> Mapping[str, Trial]:
         source, *targets = trial.tasks
-        return {
-            target.name: trial.replace(method=self.of, tasks=(source, target)) for target in targets
-        }
+        needs = {}
+        for target in targets:
+            needs[target.name] = trial.replace(method=self.of, tasks=(source, target))
+        return needs
 
     def train(self, run: Run) -> None:
-        names = [task.name for task in run.tasks[1:]]
-        chosen = {name: run.need(name).components("student") for name in names}
-        graphs = {
-            name: cast(TailoredGraph, found[0].module()) for name, found in chosen.items() if found
-        }
+        targets = run.tasks[1:]
+        graphs: dict[str, TailoredGraph] = {}
+        for task in targets:
+            students = run.need(task.name).components("student")
+            if students:
+                graphs[task.name] = cast(TailoredGraph, students[0].module())
         if not graphs:
             run.infeasible("no task's answer is a tailored network")
+        for task in targets:
+            answer = run.need(task.name)
+            if answer.outcome == "done":
+                accuracy, flops = answer.metric("accuracy"), answer.metric("flops_share")
+                run.log(accuracy=accuracy, flops_share=flops, by={"task": task.name})
         backbone = next(iter(graphs.values())).backbone
-        kept = {name: graph.kept_blocks for name, graph in graphs.items()}
-        for name in names:
-            if run.need(name).outcome == "done":
-                run.log(
-                    accuracy=run.need(name).metric("accuracy"),
-                    flops_share=run.need(name).metric("flops_share"),
-                    by={"task": name},
-                )
-        stored, separate = storage(
-            backbone,
-            graphs,
-            others=[task.num_classes for task in run.tasks[1:] if task.name not in graphs],
-        )
+        others = [task.num_classes for task in targets if task.name not in graphs]
+        stored, separate = storage(backbone, graphs, others)
         run.log(storage_parameters=stored, storage_share=stored / separate)
+
+        names = [task.name for task in targets]
+        blocks = {name: graph.kept_blocks for name, graph in graphs.items()}
+        kept = kept_blocks(names, blocks, backbone.num_blocks)
+        run.matrix("kept", rows=names, columns=backbone.labels, values=kept)
         stages = list(dict.fromkeys(backbone.stages()))
-        nothing = [np.nan] * backbone.num_blocks
-        rows = [
-            [float(b in kept[name]) for b in range(1, backbone.num_blocks + 1)]
-            if name in kept
-            else nothing
-            for name in names
-        ]
-        run.matrix("kept", rows=names, columns=backbone.labels, values=np.array(rows))
-        lost = [
-            [
-                stages_lost(kept[n], backbone.stages())[stage] if n in kept else np.nan
-                for stage in stages
-            ]
-            for n in names
-        ]
-        run.matrix("lost_by_stage", rows=names, columns=stages, values=np.array(lost))
-        run.matrix(
-            "shared", rows=names, columns=names, values=shared(names, kept, backbone.num_blocks)
-        )
+        lost = lost_by_stage(names, blocks, backbone)
+        run.matrix("lost_by_stage", rows=names, columns=stages, values=lost)
+        both = shared(names, blocks, backbone.num_blocks)
+        run.matrix("shared", rows=names, columns=names, values=both)
 
 
-def shared(names: list[str], kept: Mapping[str, set[int]], num_blocks: int) -> np.ndarray:
-    """[tasks, tasks]: share of all blocks that both tasks keep; on the diagonal what a task keeps
-    itself. NaN for a task without a tailored one.
+def kept_blocks(names: Sequence[str], kept: Mapping[str, set[int]], num_blocks: int) -> np.ndarray:
+    """[tasks, blocks]: 1 where a task keeps a block, 0 where not; NaN for a task without a tailored
+    network.
     """
-    rows = [
-        [len(kept[a] & kept[b]) / num_blocks if a in kept and b in kept else np.nan for b in names]
-        for a in names
-    ]
-    return np.array(rows)
+    values = np.full((len(names), num_blocks), np.nan)
+    for row, name in enumerate(names):
+        if name in kept:
+            values[row] = [block in kept[name] for block in range(1, num_blocks + 1)]
+    return values
+
+
+def lost_by_stage(
+    names: Sequence[str], kept: Mapping[str, set[int]], backbone: Backbone
+) -> np.ndarray:
+    """[tasks, stages]: share of a stage's blocks that a task does without; NaN for a task without a
+    tailored network.
+    """
+    stages = backbone.stages()
+    values = np.full((len(names), len(set(stages))), np.nan)
+    for row, name in enumerate(names):
+        if name in kept:
+            values[row] = list(stages_lost(kept[name], stages).values())
+    return values
+
+
+def shared(names: Sequence[str], kept: Mapping[str, set[int]], num_blocks: int) -> np.ndarray:
+    """[tasks, tasks]: share of all blocks that both tasks keep; on the diagonal what a task keeps
+    itself. NaN for a task without a tailored network.
+    """
+    values = np.full((len(names), len(names)), np.nan)
+    for row, name in enumerate(names):
+        for column, other in enumerate(names):
+            if name in kept and other in kept:
+                values[row, column] = len(kept[name] & kept[other]) / num_blocks
+    return values
 
 
 def storage(
     backbone: Backbone, graphs: Mapping[str, TailoredGraph], others: Sequence[int]
 ) -> tuple[int, int]:
     """Parameters to store for all tasks together, and for as many fine-tuned networks. `others` are
-    the numbers of classes of tasks that store a fine-tuned network in any case."""
+    the numbers of classes of tasks that store a fine-tuned network in any case.
+    """
     ledgers = [ledger(graph) for graph in graphs.values()]
     used = {block for graph in graphs.values() for block in graph.kept_blocks}
-    universal = backbone.stem_cost.parameters + sum(
-        backbone.block_costs[b - 1].parameters for b in used
-    )
+    universal = backbone.stem_cost.parameters
+    universal += sum(backbone.block_costs[block - 1].parameters for block in used)
     body = sum(backbone.block_costs, backbone.stem_cost).parameters
-    apart = sum(body + (backbone.features + 1) * classes for classes in others)
-    return universal + sum(entry.task for entry in ledgers) + apart, sum(
-        entry.whole.parameters for entry in ledgers
-    ) + apart
+    fine_tuned = sum(body + (backbone.features + 1) * classes for classes in others)
+    together = universal + sum(entry.task for entry in ledgers) + fine_tuned
+    separate = sum(entry.whole.parameters for entry in ledgers) + fine_tuned
+    return together, separate

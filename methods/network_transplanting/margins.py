@@ -1,4 +1,4 @@
-"""How far a network of two outputs tells one label from the other: margins, errors, area under the
+"""How well a network of two outputs tells one label from the other: margins, errors, area under the
 curve.
 """
 
@@ -14,61 +14,76 @@ from torch import Tensor
 from orchestrator import Data, Run, in_order
 
 Array = NDArray[np.float64]
-Margins = tuple[Array, NDArray[np.int64]]
+Labels = NDArray[np.int64]
+Margins = tuple[Array, Labels]
 
 
 @torch.no_grad()
-def logits_of(run: Run, net: Callable[[Tensor], Tensor], data: Data) -> Margins:
-    """Logits [N, outputs] and labels [N] of all images of a part."""
-    found = [(net(x).cpu(), y.cpu()) for x, y in in_order(data, run.device)]
-    return torch.cat([one for one, _ in found]).double().numpy(), torch.cat(
-        [y for _, y in found]
-    ).numpy()
+def logits_of(run: Run, net: Callable[[Tensor], Tensor], data: Data) -> tuple[Array, Labels]:
+    """Logits [N, outputs] and labels [N] of all images of a part of a task."""
+    logits, labels = [], []
+    for x, y in in_order(data, run.device):
+        logits.append(net(x).cpu())
+        labels.append(y.cpu())
+    return torch.cat(logits).double().numpy(), torch.cat(labels).numpy()
 
 
 def margins(run: Run, net: Callable[[Tensor], Tensor], data: Data) -> Margins:
-    """How far each image's (or pixel's) second logit is above its first, and labels; both [N]."""
+    """How far each image's (or pixel's) second logit is above its first, and the labels; both
+    [N].
+    """
     logits, labels = logits_of(run, net, data)
     return (logits[:, 1] - logits[:, 0]).ravel(), labels.ravel()
 
 
-def balanced_error(margin: Array, labels: NDArray[np.int64], bar: float = 0.0) -> float:
-    """Mean over both labels of the share of their images on the wrong side of `bar`."""
-    return float(
-        np.mean([np.mean((margin[labels == label] > bar) != bool(label)) for label in (0, 1)])
-    )
+def plain_error(margin: Array, labels: Labels) -> float:
+    """Share of the images (or pixels) whose margin has the wrong sign."""
+    return float(np.mean((margin > 0) != labels))
 
 
-def auc(margin: Array, labels: NDArray[np.int64]) -> float:
+def balanced_error(margin: Array, labels: Labels, threshold: float = 0.0) -> float:
+    """Share of a label's images on the wrong side of the threshold, as the mean over both
+    labels.
+    """
+    errors = [np.mean((margin[labels == label] > threshold) != bool(label)) for label in (0, 1)]
+    return float(np.mean(errors))
+
+
+def auc(margin: Array, labels: Labels) -> float:
     """Probability that an image of the category has the larger margin than one of the background;
     ties count half (Mann and Whitney).
     """
     from scipy.stats import rankdata
 
     positive = int((labels == 1).sum())
+    negative = len(labels) - positive
     ranks = rankdata(margin)[labels == 1].sum()
-    return float((ranks - positive * (positive + 1) / 2) / (positive * (len(labels) - positive)))
+    return float((ranks - positive * (positive + 1) / 2) / (positive * negative))
 
 
-def overlap(margin: Array, labels: NDArray[np.int64]) -> float:
-    """Pixels told and labelled foreground as a share of those told or labelled so."""
-    told, true = margin > 0, labels == 1
-    return float((told & true).sum() / max((told | true).sum(), 1))
+def foreground_iou(margin: Array, labels: Labels) -> float:
+    """Intersection over union of the pixels predicted and labelled as foreground."""
+    predicted, true = margin > 0, labels == 1
+    return float((predicted & true).sum() / max((predicted | true).sum(), 1))
 
 
-def best_bar(margin: Array, labels: NDArray[np.int64]) -> float:
-    """The bar of least balanced error on these images: the middle of the widest gap where several
-    are as good.
+def best_threshold(margin: Array, labels: Labels) -> float:
+    """The threshold of least balanced error on these images; where several are as good, the middle
+    of the widest gap between margins.
     """
-    points, places = np.unique(margin, return_inverse=True)
-    missed, taken = (
-        np.concatenate([[0], np.bincount(places[labels == label], minlength=len(points)).cumsum()])
-        for label in (1, 0)
-    )
-    errors = (
-        missed / missed[-1] + 1 - taken / taken[-1]
-    ) / 2  # with the bar in front of each point, and behind the last
-    bars = np.concatenate([[points[0] - 1], (points[1:] + points[:-1]) / 2, [points[-1] + 1]])
+    points, index = np.unique(margin, return_inverse=True)
+
+    def below(label: int) -> NDArray[np.int64]:
+        """How many images of a label lie below the threshold in front of each point, and behind
+        the last.
+        """
+        counts = np.bincount(index[labels == label], minlength=len(points))
+        return np.concatenate([[0], counts.cumsum()])
+
+    missed, rejected = below(1), below(0)
+    errors = (missed / missed[-1] + 1 - rejected / rejected[-1]) / 2
+    middles = (points[1:] + points[:-1]) / 2
+    thresholds = np.concatenate([[points[0] - 1], middles, [points[-1] + 1]])
     widths = np.concatenate([[0.0], np.diff(points), [0.0]])
     best = np.flatnonzero(errors <= errors.min() + 1e-12)
-    return float(bars[best[np.argmax(widths[best])]])
+    return float(thresholds[best[np.argmax(widths[best])]])

@@ -1,14 +1,13 @@
-"""A small network that tells for each pixel whether it is the object's (Long, Shelhamer, Darrell
-2015, arXiv:1411.4038: fully convolutional).
+"""A small network that labels every pixel, for tasks whose labels are masks of an object (Long,
+Shelhamer, Darrell 2015, arXiv:1411.4038: fully convolutional).
 """
 
 from __future__ import annotations
 
-from typing import cast
-
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from methods.networks.vgg import draw_convolutions, vgg_stage
 from orchestrator import Network, NetworkSpec
 
 
@@ -20,8 +19,11 @@ class PerPixel(nn.Linear):
 
 
 class SmallFCN(Network):
-    """The convolutions of `SmallVGG` but for its last pooling, then up to the images' size again.
-    Sides of images are multiples of 4.
+    """The stages of `SmallVGG` without the last pooling, then back up to the size of the images,
+    whose sides are multiples of 4. Logits are [B, classes, H, W].
+
+    Features of an image [C, H, W] at the split points, with w = `width`: stage1 [w, H/2, W/2],
+    stage2 [2w, H/4, W/4], stage3 [4w, H/4, W/4], up [w, H, W].
     """
 
     def __init__(self, *, width: int = 16, channels: int = 3, classes: int = 2) -> None:
@@ -30,15 +32,7 @@ class SmallFCN(Network):
         before = channels
         for number in (1, 2, 3):
             after = width * 2 ** (number - 1)
-            layers = [
-                nn.Conv2d(before, after, 3, 1, 1),
-                nn.ReLU(),
-                nn.Conv2d(after, after, 3, 1, 1),
-                nn.ReLU(),
-            ]
-            stages[f"stage{number}"] = nn.Sequential(
-                *layers, *([nn.MaxPool2d(2)] if number < 3 else [])
-            )
+            stages[f"stage{number}"] = vgg_stage(before, after, pooled=number < 3)
             before = after
         stages["up"] = nn.Sequential(
             nn.Upsample(scale_factor=4, mode="nearest"),
@@ -47,10 +41,7 @@ class SmallFCN(Network):
         )
         stages["classifier"] = PerPixel(width, classes)
         self.set_stages(stages)
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
-                nn.init.zeros_(cast(Tensor, module.bias))
+        draw_convolutions(self)
 
 
 def small_fcn(*, width: int = 16) -> NetworkSpec:

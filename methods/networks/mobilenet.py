@@ -39,21 +39,25 @@ class InvertedResidual(nn.Module):
 class SmallMobileNet(Network):
     """Stem, three stages of two inverted residuals as wide as those of `ResNet`, of which the last
     two halve the resolution, pooling, classifier.
+
+    Features of an image [C, H, W] at the split points, with w = `width`: stem and stage1
+    [w, H, W], stage2 [2w, H/2, W/2], stage3 [4w, H/4, W/4] (rounded up), pool [4w]; behind a first
+    block as behind its stage.
     """
 
     def __init__(
         self, *, width: int = 16, expansion: int = 3, channels: int = 3, classes: int = 10
     ) -> None:
         super().__init__()
-        stages: dict[str, nn.Module] = {
-            "stem": nn.Sequential(
-                nn.Conv2d(channels, width, 3, 1, 1, bias=False), nn.BatchNorm2d(width), nn.ReLU6()
-            )
-        }
+        stem = nn.Sequential(
+            nn.Conv2d(channels, width, 3, 1, 1, bias=False), nn.BatchNorm2d(width), nn.ReLU6()
+        )
+        stages: dict[str, nn.Module] = {"stem": stem}
         before = width
         for number in (1, 2, 3):
             after = width * 2 ** (number - 1)
-            first = InvertedResidual(before, after, 2 if number > 1 else 1, expansion)
+            stride = 2 if number > 1 else 1
+            first = InvertedResidual(before, after, stride, expansion)
             stages[f"stage{number}"] = Blocks(first, InvertedResidual(after, after, 1, expansion))
             before = after
         stages["pool"] = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
@@ -68,16 +72,15 @@ def small_mobilenet(*, width: int = 16, expansion: int = 3) -> NetworkSpec:
     """Six inverted residuals; 53 thousand parameters at width 16. Split points: stem, each block,
     each stage, pool.
     """
-    splits = (
-        "stem",
-        *(name for s in (1, 2, 3) for name in (f"stage{s}.block1", f"stage{s}")),
-        "pool",
-    )
+    splits = ["stem"]
+    for stage in ("stage1", "stage2", "stage3"):
+        splits += [f"{stage}.block1", stage]
+    splits.append("pool")
     settings = (("width", width), ("expansion", expansion))
     return NetworkSpec(
         name="small_mobilenet",
         path="methods.networks.mobilenet:SmallMobileNet",
         settings=settings,
         defaults=(("width", 16), ("expansion", 3)),
-        splits=splits,
+        splits=tuple(splits),
     )

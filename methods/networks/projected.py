@@ -22,7 +22,9 @@ class Projected(Network):
     then pooling and a linear classifier.
 
     The projection belongs to the extractor (Gygli et al. 2020, as our specification reconstructs
-    their third application). `of` is `module:Class` of the network, `inner` its settings.
+    their third application). `of` is `module:Class` of the network, `inner` its settings. Features
+    of an image at `common` are [features, size, size], at pool [features]; at split points before
+    them as in `of`, where a dot in the name is an underscore here.
     """
 
     def __init__(
@@ -41,20 +43,19 @@ class Projected(Network):
         shape = network.shape(behind, (channels, 64, 64))
         if len(shape) != 3:
             raise InputError(
-                f"{type(network).__name__} has features of shape {shape} behind {behind!r}; a projection needs height and width"
+                f"{type(network).__name__} has features of shape {shape} behind {behind!r}; "
+                "a projection needs height and width"
             )
         convolution = nn.Conv2d(shape[0], features, 1, bias=False)
         nn.init.kaiming_normal_(convolution.weight, mode="fan_out", nonlinearity="relu")
-        self.set_stages(
-            {
-                **_stages(network, behind),
-                COMMON: nn.Sequential(
-                    nn.AdaptiveAvgPool2d(size), convolution, nn.BatchNorm2d(features), nn.ReLU()
-                ),
-                "pool": nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten()),
-                "classifier": nn.Linear(features, classes),
-            }
+        projection = nn.Sequential(
+            nn.AdaptiveAvgPool2d(size), convolution, nn.BatchNorm2d(features), nn.ReLU()
         )
+        stages = _stages_before(network, behind)
+        stages[COMMON] = projection
+        stages["pool"] = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
+        stages["classifier"] = nn.Linear(features, classes)
+        self.set_stages(stages)
 
     def pretrained(self) -> Mapping[str, Tensor] | None:
         """Trained weights of the network that is projected, where it starts from any; the
@@ -67,16 +68,13 @@ class Projected(Network):
         if trained is None:
             return None
         network.take(trained)
-        found = nn.ModuleDict(_stages(network, self.config["behind"])).state_dict()
-        return {
-            name: found.get(name, value)
-            for name, value in self.state_dict().items()
-            if not name.startswith("classifier.")
-        }
+        stages = nn.ModuleDict(_stages_before(network, self.config["behind"]))
+        state = {**self.state_dict(), **stages.state_dict()}
+        return {name: v for name, v in state.items() if not name.startswith("classifier.")}
 
 
-def _stages(network: Network, behind: str) -> dict[str, nn.Module]:
-    """What lies before a split point. Names of modules have no dot, so a block is `stage1_block1`
+def _stages_before(network: Network, behind: str) -> dict[str, nn.Module]:
+    """The pieces up to a split point. Names of modules have no dot, so a block is `stage1_block1`
     here.
     """
     pieces = network.pieces()
@@ -94,16 +92,17 @@ def projected(
     """
     if behind not in network.splits:
         raise InputError(
-            f"projected({network.name}): there is no split point {behind!r}. {nearest(behind, network.splits)}"
+            f"projected({network.name}): there is no split point {behind!r}. "
+            f"{nearest(behind, network.splits)}"
         )
     if features < 1 or size < 1:
         raise InputError(
             f"projected({network.name}): features={features} and size={size} leave nothing"
         )
     kept = [name.replace(".", "_") for name in network.splits[: network.splits.index(behind) + 1]]
-    # The name says which class it is; settings that are all at their defaults stay out of the key,
-    # as they do in the network's own.
-    fixed: tuple[tuple[str, Any], ...] = (
+    # Settings at their defaults stay out of the key, as they do in the network's own; its class is
+    # always at its default, since the name says which it is.
+    defaults: tuple[tuple[str, Any], ...] = (
         ("of", network.path),
         ("inner", dict(network.defaults)),
         ("features", 64),
@@ -120,7 +119,7 @@ def projected(
         name=f"projected_{network.name}",
         path="methods.networks.projected:Projected",
         settings=settings,
-        defaults=fixed,
+        defaults=defaults,
         splits=(*kept, COMMON, "pool"),
         revision=network.revision,
     )

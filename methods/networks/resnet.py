@@ -34,18 +34,22 @@ class Block(nn.Module):
                 nn.Conv2d(channels, width, 1, stride, bias=False), nn.BatchNorm2d(width)
             )
 
-    def summed(self, x: Tensor) -> Tensor:
+    def sum_before_relu(self, x: Tensor) -> Tensor:
         """The sum before the last ReLU."""
         y = F.relu(self.bn1(self.conv1(x)))
         return cast(Tensor, self.bn2(self.conv2(y)) + self.shortcut(x))
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.relu(self.summed(x))
+        return F.relu(self.sum_before_relu(x))
 
 
 class ResNet(Network):
     """Stem, three stages of `blocks` blocks (`width`, 2 and 4 times `width` channels; the last two
     halve the resolution), pooling, classifier.
+
+    Features of an image [C, H, W] at the split points, with w = `width`: stem and stage1
+    [w, H, W], stage2 [2w, H/2, W/2], stage3 [4w, H/4, W/4] (rounded up), pool [4w]; behind a block
+    as behind its stage.
 
     Convolutions are drawn as He et al. 2015 say (`init` = "he") or by torch's default ("torch"),
     whose weights are about half as large behind the stem.
@@ -68,11 +72,9 @@ class ResNet(Network):
         before = width
         for number in (1, 2, 3):
             after = width * 2 ** (number - 1)
-            sizes = [
-                (before if i == 0 else after, 2 if i == 0 and number > 1 else 1)
-                for i in range(blocks)
-            ]
-            stages[f"stage{number}"] = Blocks(*(Block(c, after, stride) for c, stride in sizes))
+            first = Block(before, after, stride=2 if number > 1 else 1)
+            others = [Block(after, after, stride=1) for _ in range(blocks - 1)]
+            stages[f"stage{number}"] = Blocks(first, *others)
             before = after
         stages["pool"] = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
         stages["classifier"] = nn.Linear(before, classes)
@@ -86,15 +88,17 @@ def cifar_resnet(blocks: int, *, width: int = 16, init: Init = "he") -> NetworkS
     """The residual network with 6 * blocks + 2 layers. Split points: stem, each block, each stage,
     pool.
     """
-    stages = [[*(f"stage{s}.block{b}" for b in range(1, blocks)), f"stage{s}"] for s in (1, 2, 3)]
-    splits = ("stem", *(name for stage in stages for name in stage), "pool")
+    splits = ["stem"]
+    for stage in ("stage1", "stage2", "stage3"):
+        splits += [*(f"{stage}.block{number}" for number in range(1, blocks)), stage]
+    splits.append("pool")
     settings = (("blocks", blocks), ("width", width), ("init", init))
     return NetworkSpec(
         name=f"resnet{6 * blocks + 2}",
         path="methods.networks.resnet:ResNet",
         settings=settings,
         defaults=(("blocks", blocks), ("width", 16), ("init", "he")),
-        splits=splits,
+        splits=tuple(splits),
     )
 
 

@@ -51,7 +51,8 @@ def torchvision_network(name: str, *, weights: str | None = None) -> NetworkSpec
         raise InputError(f"no torchvision network {name!r} is known here. {nearest(name, NAMES)}")
     if weights is not None and not re.fullmatch(r"[\w.-]+-[0-9a-f]{8,64}\.pth", weights):
         raise InputError(
-            f"weights={weights!r} must be called NAME-HASH.pth, HASH being at least 8 hex digits of its SHA-256 (sha256sum FILE)"
+            f"weights={weights!r} must be called NAME-HASH.pth, HASH being at least "
+            "8 hex digits of its SHA-256 (sha256sum FILE)"
         )
     settings = (("name", name), ("weights", weights))
     return NetworkSpec(
@@ -65,11 +66,11 @@ def torchvision_network(name: str, *, weights: str | None = None) -> NetworkSpec
 
 def _splits(name: str) -> tuple[str, ...]:
     if name in RESNETS:
-        blocks = [
-            [*(f"stage{s}.block{b}" for b in range(1, count)), f"stage{s}"]
-            for s, count in enumerate(RESNETS[name], start=1)
-        ]
-        return ("stem", *(split for stage in blocks for split in stage), "pool")
+        splits = ["stem"]
+        for stage, num_blocks in enumerate(RESNETS[name], start=1):
+            splits += [f"stage{stage}.block{block}" for block in range(1, num_blocks)]
+            splits.append(f"stage{stage}")
+        return (*splits, "pool")
     if name in VGGS:
         return (*(f"stage{s}" for s in range(1, 6)), "pool", "hidden")
     if name == "mobilenet_v2":
@@ -80,6 +81,16 @@ def _splits(name: str) -> tuple[str, ...]:
 class TorchvisionNetwork(Network):
     """One of torchvision's networks with our stages. torchvision's own code builds the layers; this
     only cuts them.
+
+    Split points, with the features of an image of 224 x 224 pixels there:
+
+    - residual networks: stem and stage1 at 56 x 56, stage2 28 x 28, stage3 14 x 14, stage4 7 x 7,
+      each block of a stage, pool (one number a channel);
+    - VGG: stage1 112 x 112 to stage5 7 x 7, pool (all of them in a row), hidden [4096];
+    - MobileNetV2: stem 112 x 112, stage1 to stage17 (a stage is one inverted residual) down to
+      7 x 7, last [1280, 7, 7], pool [1280];
+    - DenseNet: stem 56 x 56, stage1 28 x 28, stage2 14 x 14, stage3 and stage4 7 x 7, pool. The
+      transition behind a dense block belongs to its stage.
     """
 
     def __init__(
@@ -100,11 +111,13 @@ class TorchvisionNetwork(Network):
             return None
         if channels != 3:
             raise DataError(
-                f"{weights} was trained on three channels and the task has {channels}; use task.rgb()"
+                f"{weights} was trained on three channels and the task has {channels}; "
+                "use task.rgb()"
             )
         state = torch.load(find_weights(weights), map_location="cpu", weights_only=True)
-        donor = _model(name, len(next(v for k, v in reversed(state.items()) if v.ndim == 2)))
-        donor.load_state_dict({_modern(k): v for k, v in state.items()})
+        classifier = [value for value in state.values() if value.ndim == 2][-1]
+        donor = _model(name, classes=len(classifier))
+        donor.load_state_dict({_todays_name(key): value for key, value in state.items()})
         stages = nn.ModuleDict(_stages(name)(donor))
         return {k: v for k, v in stages.state_dict().items() if not k.startswith("classifier.")}
 
@@ -115,30 +128,42 @@ def find_weights(file: str) -> Path:
     """
     root = data_root()
     torch_home = Path(os.environ.get("TORCH_HOME") or Path.home() / ".cache" / "torch")
-    places = [*([root / "weights", root] if root else []), torch_home / "hub" / "checkpoints"]
-    for place in places:
-        if (path := place / file).is_file():
-            with open(path, "rb") as stream:
-                found = hashlib.file_digest(stream, "sha256").hexdigest()
-            if not found.startswith(file.rsplit("-", 1)[1].removesuffix(".pth")):
-                raise DataError(
-                    f"{path} is damaged or another file: its SHA-256 begins {found[:8]}, its name says otherwise"
-                )
+    folders = [torch_home / "hub" / "checkpoints"]
+    if root:
+        folders = [root / "weights", root, *folders]
+    for folder in folders:
+        path = folder / file
+        if path.is_file():
+            _verify(path)
             return path
+    listed = ", ".join(str(folder) for folder in folders)
     raise DataError(
-        f"there is no {file} in {', '.join(str(p) for p in places)}; weights are never downloaded, put the file there"
+        f"there is no {file} in {listed}; weights are never downloaded, put the file there"
     )
 
 
+def _verify(path: Path) -> None:
+    """Raises DataError where a file's SHA-256 does not begin as its name says."""
+    with open(path, "rb") as stream:
+        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    _name, _dash, expected = path.stem.rpartition("-")
+    if not digest.startswith(expected):
+        raise DataError(
+            f"{path} is damaged or another file: its SHA-256 begins {digest[:8]}, "
+            "its name says otherwise"
+        )
+
+
 def _model(name: str, classes: int) -> nn.Module:
+    """torchvision's own network, as drawn."""
     from torchvision import models
 
-    build: Any = getattr(models, name)
-    model: nn.Module = build(weights=None, num_classes=classes)
+    model: nn.Module = getattr(models, name)(weights=None, num_classes=classes)
     return model
 
 
 def _replace_first_convolution(model: nn.Module, channels: int) -> None:
+    """One like it for images of `channels` channels."""
     for owner in model.modules():
         for name, child in owner.named_children():
             if isinstance(child, nn.Conv2d):
@@ -154,78 +179,63 @@ def _replace_first_convolution(model: nn.Module, channels: int) -> None:
                 return
 
 
-def _modern(key: str) -> str:
+def _todays_name(key: str) -> str:
     """DenseNet's published weights have names of 2017: `norm.1.weight` is `norm1.weight` today."""
     return re.sub(r"(denselayer\d+\.(?:norm|relu|conv))\.([12])", r"\1\2", key)
 
 
 def _stages(name: str) -> Callable[[Any], dict[str, nn.Module]]:
-    return (
-        _of_resnet
-        if name in RESNETS
-        else _of_vgg
-        if name in VGGS
-        else _of_mobilenet
-        if name == "mobilenet_v2"
-        else _of_densenet
-    )
+    """What takes a model of torchvision's apart into our stages."""
+    if name in RESNETS:
+        return _stages_of_resnet
+    if name in VGGS:
+        return _stages_of_vgg
+    return _stages_of_mobilenet if name == "mobilenet_v2" else _stages_of_densenet
 
 
-def _of_resnet(m: Any) -> dict[str, nn.Module]:
-    stages = {
-        f"stage{i}": Blocks(*layer.children())
-        for i, layer in enumerate((m.layer1, m.layer2, m.layer3, m.layer4), start=1)
-    }
-    stem = nn.Sequential(m.conv1, m.bn1, m.relu, m.maxpool)
-    return {
-        "stem": stem,
-        **stages,
-        "pool": nn.Sequential(m.avgpool, nn.Flatten()),
-        "classifier": m.fc,
-    }
+def _stages_of_resnet(m: Any) -> dict[str, nn.Module]:
+    stages: dict[str, nn.Module] = {"stem": nn.Sequential(m.conv1, m.bn1, m.relu, m.maxpool)}
+    for number, layer in enumerate((m.layer1, m.layer2, m.layer3, m.layer4), start=1):
+        stages[f"stage{number}"] = Blocks(*layer.children())
+    stages["pool"] = nn.Sequential(m.avgpool, nn.Flatten())
+    stages["classifier"] = m.fc
+    return stages
 
 
-def _of_vgg(m: Any) -> dict[str, nn.Module]:
-    stages: list[list[nn.Module]] = [[]]
+def _stages_of_vgg(m: Any) -> dict[str, nn.Module]:
+    stages: dict[str, nn.Module] = {}
+    layers: list[nn.Module] = []
     for layer in m.features:
-        stages[-1].append(layer)
-        if isinstance(layer, nn.MaxPool2d):
-            stages.append([])
-    named = {
-        f"stage{i}": nn.Sequential(*layers)
-        for i, layers in enumerate(filter(None, stages), start=1)
-    }
-    hidden = nn.Sequential(*list(m.classifier)[:-1])
-    return {
-        **named,
-        "pool": nn.Sequential(m.avgpool, nn.Flatten()),
-        "hidden": hidden,
-        "classifier": m.classifier[-1],
-    }
+        layers.append(layer)
+        if isinstance(layer, nn.MaxPool2d):  # a stage ends with its pooling
+            stages[f"stage{len(stages) + 1}"] = nn.Sequential(*layers)
+            layers = []
+    *hidden, classifier = m.classifier
+    stages["pool"] = nn.Sequential(m.avgpool, nn.Flatten())
+    stages["hidden"] = nn.Sequential(*hidden)
+    stages["classifier"] = classifier
+    return stages
 
 
-def _of_mobilenet(m: Any) -> dict[str, nn.Module]:
+def _stages_of_mobilenet(m: Any) -> dict[str, nn.Module]:
     stem, *blocks, last = m.features
-    pool = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), m.classifier[0])
-    return {
-        "stem": stem,
-        **{f"stage{i}": b for i, b in enumerate(blocks, start=1)},
-        "last": last,
-        "pool": pool,
-        "classifier": m.classifier[1],
-    }
+    stages: dict[str, nn.Module] = {"stem": stem}
+    for number, block in enumerate(blocks, start=1):
+        stages[f"stage{number}"] = block
+    dropout, classifier = m.classifier
+    stages["last"] = last
+    stages["pool"] = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), dropout)
+    stages["classifier"] = classifier
+    return stages
 
 
-def _of_densenet(m: Any) -> dict[str, nn.Module]:
+def _stages_of_densenet(m: Any) -> dict[str, nn.Module]:
     f = m.features
     stages: dict[str, nn.Module] = {"stem": nn.Sequential(f.conv0, f.norm0, f.relu0, f.pool0)}
-    for i in (1, 2, 3):
-        stages[f"stage{i}"] = nn.Sequential(
-            getattr(f, f"denseblock{i}"), getattr(f, f"transition{i}")
-        )
+    stages["stage1"] = nn.Sequential(f.denseblock1, f.transition1)
+    stages["stage2"] = nn.Sequential(f.denseblock2, f.transition2)
+    stages["stage3"] = nn.Sequential(f.denseblock3, f.transition3)
     stages["stage4"] = nn.Sequential(f.denseblock4, f.norm5, nn.ReLU())
-    return {
-        **stages,
-        "pool": nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten()),
-        "classifier": m.classifier,
-    }
+    stages["pool"] = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    stages["classifier"] = m.classifier
+    return stages

@@ -9,9 +9,34 @@ from torch import nn
 from orchestrator import Network, NetworkSpec
 
 
+def vgg_stage(channels: int, width: int, *, pooled: bool = True) -> nn.Sequential:
+    """Two 3x3 convolutions with ReLU; `pooled` halves the resolution behind them."""
+    layers = [
+        nn.Conv2d(channels, width, 3, 1, 1),
+        nn.ReLU(),
+        nn.Conv2d(width, width, 3, 1, 1),
+        nn.ReLU(),
+    ]
+    if pooled:
+        layers.append(nn.MaxPool2d(2))
+    return nn.Sequential(*layers)
+
+
+def draw_convolutions(network: nn.Module) -> None:
+    """Weights as He et al. 2015 say for ReLU (arXiv:1502.01852), biases 0."""
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+
+
 class SmallVGG(Network):
     """Three stages of two 3x3 convolutions with ReLU and max pooling, global average pooling,
     classifier. Images of at least 8x8 pixels.
+
+    Features of an image [C, H, W] at the split points, with w = `width`: stage1 [w, H/2, W/2],
+    stage2 [2w, H/4, W/4], stage3 [4w, H/8, W/8] (rounded down), pool [4w].
     """
 
     def __init__(self, *, width: int = 16, channels: int = 3, classes: int = 10) -> None:
@@ -20,22 +45,12 @@ class SmallVGG(Network):
         before = channels
         for number in (1, 2, 3):
             after = width * 2 ** (number - 1)
-            layers = [
-                nn.Conv2d(before, after, 3, 1, 1),
-                nn.ReLU(),
-                nn.Conv2d(after, after, 3, 1, 1),
-                nn.ReLU(),
-                nn.MaxPool2d(2),
-            ]
-            stages[f"stage{number}"] = nn.Sequential(*layers)
+            stages[f"stage{number}"] = vgg_stage(before, after)
             before = after
         stages["pool"] = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
         stages["classifier"] = nn.Linear(before, classes)
         self.set_stages(stages)
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
-                nn.init.zeros_(module.bias)  # type: ignore[arg-type]
+        draw_convolutions(self)
 
 
 def small_vgg(*, width: int = 16) -> NetworkSpec:

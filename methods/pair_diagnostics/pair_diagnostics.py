@@ -12,25 +12,26 @@ in later work on stitching (Bansal et al. 2021).
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from methods.pair_diagnostics.similarity import features_of, linear_cka
 from methods.pieces.batch_norm_statistics import re_estimated
-from methods.pieces.matrix_scores import mean_scored
-from methods.pieces.recombined_networks import Found, OfNetworks, leave
-from orchestrator import MatrixSpec, Metric, Run, Trial, axis, one_cycle, roles, sgd
-from orchestrator.parts.stacked_heads import HeadBank
+from methods.pieces.matrix_scores import mean_score
+from methods.pieces.recombined_networks import NetworkMeasurement, TrainedNetworks
+from orchestrator import Data, MatrixSpec, Metric, Run, Trial, axis, one_cycle, roles, sgd
+from orchestrator.parts.stacked_heads import StackedHeads
 
 SCORES = ("joined", "re_estimated", "stitched", "fine_tuned")
 
 
-class PairDiagnostics(OfNetworks):
+class PairDiagnostics(NetworkMeasurement):
     """For every extractor with every head, on the images of the head's task: accuracy as joined;
     with batch norm's statistics re-estimated on unlabelled training images; after learning a 1x1
     stitch between frozen parts; after fine-tuning the head. And the linear CKA of every two
@@ -52,9 +53,12 @@ class PairDiagnostics(OfNetworks):
         500,
         over=(50, 500, 2000),
         smoke=20,
-        help="labelled images of the head's task that a stitch or a head is trained on",
+        help="N, labelled images of the head's task that a stitch or a head is trained on; more: "
+        "both mend more",
     )
-    steps: int = axis(300, over=(100, 300), smoke=2, help="of training a stitch, or a head")
+    steps: int = axis(
+        300, over=(100, 300), smoke=2, help="of training a stitch, or a head; more: both mend more"
+    )
     batch: int = axis(64, over=(32, 64), help="images a step")
     lr: float = axis(
         0.05, over=(0.01, 0.05), help="highest learning rate of the one-cycle schedule"
@@ -69,83 +73,89 @@ class PairDiagnostics(OfNetworks):
             yield f"compared={self.compared} images say nothing about similarity"
 
     def train(self, run: Run) -> None:
-        found = self.found(run)
-        n = len(found.networks)
-        rows = {task.name: task for task in found.tasks}
-        cka = np.full((n, n), np.nan)
-        extractors = [net.extractor(str(self.split)) for net in found.networks]
-        for task in rows.values():
-            alike = linear_cka(
-                [features_of(run, e, task.test, self.compared) for e in extractors]
-            ).numpy()
-            mine = [i for i, one in enumerate(found.tasks) if one.name == task.name]
-            cka[mine] = alike[mine]
-        scores, notes = self.scores(run, found, extractors)
-        others = ~np.eye(n, dtype=bool)
-        for name, values, why in (
-            ("cka", cka, {}),
-            *((name, scores[name], notes) for name in SCORES),
-        ):
-            leave(run, found, name, values, why)
-            metric: Any = {
-                name if name == "cka" else f"{name}_accuracy": mean_scored(values[others])
-            }
+        networks = self.trained_networks(run)
+        others = ~np.eye(len(networks.modules), dtype=bool)
+        cka = self.similarities(run, networks)
+        networks.measure(run, "cka", cka)
+        run.log(cka=mean_score(cka[others]))
+        scores, notes = self.scores(run, networks)
+        for name in SCORES:
+            networks.measure(run, name, scores[name], notes)
+            metric: dict[str, Any] = {f"{name}_accuracy": mean_score(scores[name][others])}
             run.log(**metric)
 
+    def similarities(self, run: Run, networks: TrainedNetworks) -> NDArray[np.float64]:
+        """Linear CKA of every two extractors [n, n], each row on the images of its own task."""
+        cka = np.full((len(networks.modules), len(networks.modules)), np.nan)
+        for task in {task.name: task for task in networks.tasks}.values():
+            features = [
+                features_of(run, extractor, task.test, self.compared)
+                for extractor in networks.extractors
+            ]
+            on_its_images = [i for i, other in enumerate(networks.tasks) if other.name == task.name]
+            cka[on_its_images] = linear_cka(features).numpy()[on_its_images]
+        return cka
+
     def scores(
-        self, run: Run, found: Found, extractors: list[Any]
-    ) -> tuple[dict[str, Any], dict[tuple[int, int], str]]:
+        self, run: Run, networks: TrainedNetworks
+    ) -> tuple[dict[str, NDArray[np.float64]], dict[tuple[int, int], str]]:
         """By name, accuracies [extractor, head], and why a pair has none. A network with its own
         head needs no help and keeps its own accuracy.
         """
-        n, split = len(extractors), str(self.split)
-        values, notes = {name: np.full((n, n), np.nan) for name in SCORES}, {}
-        for j, (net, task) in enumerate(zip(found.networks, found.tasks, strict=True)):
-            head, few = (
-                net.head(split),
-                task.train.few(min(self.samples, run.count(task.train)), seed=run.seed),
-            )
-            shape = net.shape(split, run.image(task))
-            for i, extractor in enumerate(extractors):
+        n = len(networks.modules)
+        scores = {name: np.full((n, n), np.nan) for name in SCORES}
+        notes: dict[tuple[int, int], str] = {}
+        for j, (net, task) in enumerate(zip(networks.modules, networks.tasks, strict=True)):
+            num_samples = min(self.samples, run.count(task.train))
+            few = task.train.few(num_samples, seed=run.seed)
+            for i in range(n):
                 if i == j:
-                    for name in SCORES:
-                        values[name][i, j] = run.accuracy(net, task.test)
-                    continue
-                mine = found.networks[i].shape(split, run.image(task))
-                if mine[1:] != shape[1:]:
-                    notes[i, j] = (
-                        f"features of {_shown(mine)} and {_shown(shape)} differ in size, which no 1x1 stitch mends"
-                    )
-                    continue
-                parts = {"extractor": extractor, "head": head}
-                stitch = Stitch(channels=mine[0], features=shape[0])
-                self.fit(run, f"stitch {i}-{j}", {"stitch": stitch}, parts, few)
-                values["stitched"][i, j] = run.accuracy(
-                    nn.Sequential(extractor, stitch, head), task.test
-                )
-                if refused := HeadBank([head], run.device).refusals((1, *mine)):
-                    notes[i, j] = refused[0]
-                    continue
-                joined = nn.Sequential(extractor, head)
-                values["joined"][i, j] = run.accuracy(joined, task.test)
-                values["re_estimated"][i, j] = run.accuracy(
-                    re_estimated(run, joined, task.train), task.test
-                )
-                tuned = copy.deepcopy(head)
-                self.fit(run, f"fine-tune {i}-{j}", {"head": tuned}, {"extractor": extractor}, few)
-                values["fine_tuned"][i, j] = run.accuracy(
-                    nn.Sequential(extractor, tuned), task.test
-                )
-        return values, notes
+                    pair, reason = dict.fromkeys(SCORES, run.accuracy(net, task.test)), ""
+                else:
+                    pair, reason = self.score_pair(run, networks, i, j, few)
+                for name, accuracy in pair.items():
+                    scores[name][i, j] = accuracy
+                if reason:
+                    notes[i, j] = reason
+        return scores, notes
+
+    def score_pair(
+        self, run: Run, networks: TrainedNetworks, i: int, j: int, few: Data
+    ) -> tuple[dict[str, float], str]:
+        """Accuracies of extractor i with head j, as many as there can be, and why some cannot."""
+        task, pair = networks.tasks[j], f"{i}-{j}"
+        extractor = networks.modules[i].extractor(networks.split)
+        head = networks.modules[j].head(networks.split)
+        given = networks.modules[i].shape(networks.split, run.image(task))
+        wanted = networks.modules[j].shape(networks.split, run.image(task))
+        if given[1:] != wanted[1:]:
+            shapes = " and ".join("x".join(map(str, shape)) for shape in (given, wanted))
+            return {}, f"features of {shapes} differ in size, which no 1x1 stitch mends"
+        scores = {}
+        stitch = Stitch(channels=given[0], features=wanted[0])
+        frozen = {"extractor": extractor, "head": head}
+        self.fit(run, f"stitch {pair}", {"stitch": stitch}, frozen, few)
+        stitched = nn.Sequential(extractor, stitch, head)
+        scores["stitched"] = run.accuracy(stitched, task.test)
+        if refused := StackedHeads([head], run.device).refusals((1, *given)):
+            return scores, refused[0]  # without a stitch the numbers of channels must be equal
+        joined = nn.Sequential(extractor, head)
+        scores["joined"] = run.accuracy(joined, task.test)
+        scores["re_estimated"] = run.accuracy(re_estimated(run, joined, task.train), task.test)
+        tuned = copy.deepcopy(head)
+        self.fit(run, f"fine-tune {pair}", {"head": tuned}, {"extractor": extractor}, few)
+        scores["fine_tuned"] = run.accuracy(nn.Sequential(extractor, tuned), task.test)
+        return scores, ""
 
     def fit(
         self,
         run: Run,
         stage: str,
-        nets: dict[str, nn.Module],
-        frozen: dict[str, nn.Module],
-        data: Any,
+        nets: Mapping[str, nn.Module],
+        frozen: Mapping[str, nn.Module],
+        data: Data,
     ) -> None:
+        """Train the stitch, or the head, with everything else frozen."""
         run.fit(
             stage,
             nets,
@@ -159,15 +169,15 @@ class PairDiagnostics(OfNetworks):
         )
 
     def loss(self, nets: Any, batch: Any) -> Tensor:
-        features = nets["extractor"](batch.x)
-        return F.cross_entropy(
-            nets["head"](nets["stitch"](features) if "stitch" in nets else features), batch.y
-        )
+        features = nets["extractor"](batch.x)  # [B, C, H, W]; [B, C] behind the pooling
+        if "stitch" in nets:
+            features = nets["stitch"](features)
+        return F.cross_entropy(nets["head"](features), batch.y)
 
 
 class Stitch(nn.Module):
-    """One linear map a position: features [B, C, H, W] or [B, C] to as many as the head reads; the
-    identity to begin with, as far as that goes.
+    """One linear map applied at each position: `channels` features [B, C, H, W] or [B, C] to the
+    `features` that the head reads. It starts as the identity (cut off where the two differ).
     """
 
     def __init__(self, *, channels: int, features: int) -> None:
@@ -177,7 +187,3 @@ class Stitch(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return F.linear(x.movedim(1, -1), self.weight, self.bias).movedim(-1, 1)
-
-
-def _shown(shape: tuple[int, ...]) -> str:
-    return "x".join(map(str, shape))

@@ -1,1 +1,7 @@
-"""Pieces that several methods share: costs, losses, a task's own part of a network, orders of tasks."""
+"""Pieces that several methods share.
+
+`building` (networks from their recipes), `maskable_weights`, `task_network` (what one task adds to
+a frozen network), `task_orders` (several tasks on one base), `batch_norm_statistics`, `losses`,
+`cost`, `residual` (a residual network taken apart), `attached`, `recombined_networks`,
+`matrix_scores`.
+"""

@@ -32,7 +32,7 @@ class Cost:
 
 
 @torch.no_grad()
-def measure(module: nn.Module, x: Tensor, *, area: int | None = None) -> tuple[Any, Cost]:
+def output_and_cost(module: nn.Module, x: Tensor, *, area: int | None = None) -> tuple[Any, Cost]:
     """A module's output for one image [1, C, H, W] on the meta device, and its cost. With `area`
     every layer is counted as though it put out so many places: the way in which NetTailor's code
     counts a stem behind its pooling."""
@@ -60,4 +60,4 @@ def measure(module: nn.Module, x: Tensor, *, area: int | None = None) -> tuple[A
 def network_cost(network: nn.Module, image: Sequence[int]) -> Cost:
     """The cost of a whole network for images [C, H, W]; nothing is computed."""
     probe = copy.deepcopy(network).to("meta").eval()
-    return measure(probe, torch.zeros(1, *image, device="meta"))[1]
+    return output_and_cost(probe, torch.zeros(1, *image, device="meta"))[1]

@@ -1,22 +1,22 @@
-"""Numbers over the pairs of a matrix that have a score."""
+"""Means and minima over those pairs of a matrix that have a score."""
 
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 
-def mean_scored(values: Any) -> float:
-    """Mean over the pairs that have a score, the same to the last bit whatever their order; NaN
-    where none has.
+def mean_score(values: NDArray[np.float64]) -> float:
+    """Mean over the entries that are not NaN, the same to the last bit whatever their order; NaN
+    where all are.
     """
     scored = values[~np.isnan(values)]
     return math.fsum(scored) / len(scored) if len(scored) else math.nan
 
 
-def lowest_scored(values: Any) -> float:
-    """The lowest score; NaN where no pair has one."""
+def lowest_score(values: NDArray[np.float64]) -> float:
+    """The lowest entry that is not NaN; NaN where all are."""
     scored = values[~np.isnan(values)]
     return float(scored.min()) if len(scored) else math.nan

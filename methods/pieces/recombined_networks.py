@@ -1,9 +1,22 @@
-"""Networks of other trials, cut at one split point: what every measurement of extractors with heads
-has in common.
+"""Networks of many settings, seeds and orders of tasks in one matrix: what every measurement of
+extractors with heads has in common.
+
+A measurement derives from `NetworkMeasurement`, asks it for the `trained_networks` and puts what it
+measures on each pair into a matrix with `TrainedNetworks.measure`::
+
+    class Sums(NetworkMeasurement):
+        name = "sums"
+        matrices = (MatrixSpec("sums", "extractor", "head"),)
+
+        def train(self, run):
+            networks = self.trained_networks(run)
+            values = [[... for head in networks.heads] for extractor in networks.extractors]
+            networks.measure(run, "sums", values)
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Self, cast
@@ -12,30 +25,84 @@ import numpy as np
 from numpy.typing import NDArray
 
 from methods.fine_tune import FineTune
-from orchestrator import Component, Method, Network, NetworkSpec, Run, Task, Trial, axis
+from orchestrator import Component, Method, Network, NetworkSpec, Piece, Run, Task, Trial, axis
 from orchestrator.errors import nearest
 from orchestrator.spec.canonical import show
 
 
 @dataclass(frozen=True)
-class Found:
-    """The networks that a measurement is about: names, components and modules by place, and what is
-    left of the trials that have none.
+class TrainedNetworks:
+    """Networks of other trials, cut at one split point, in the order of a matrix's rows and
+    columns.
+
+    `labels` tell them apart. `without_network` has the label and the outcome of each trial that
+    left none, such as one that diverged.
     """
 
     labels: list[str]
     components: list[Component]
-    networks: list[Network]
-    lost: dict[str, str]
+    modules: list[Network]
+    split: str
+    without_network: dict[str, str]
 
     @property
     def tasks(self) -> list[Task]:
+        """What each network was trained on."""
         return [component.task for component in self.components]
 
+    @property
+    def extractors(self) -> list[Piece]:
+        return [net.extractor(self.split) for net in self.modules]
 
-class OfNetworks(Method):
-    """Takes the networks of the methods `of`, trained on this trial's tasks with its seed, each of
-    `other_seeds`, and in each of `other_orders`.
+    @property
+    def heads(self) -> list[Piece]:
+        return [net.head(self.split) for net in self.modules]
+
+    def measure(
+        self,
+        run: Run,
+        name: str,
+        values: Any,
+        notes: Mapping[tuple[int, int], str] | None = None,
+        *,
+        count: Any = 0,
+        chance: Any = np.nan,
+    ) -> None:
+        """Leave the matrix `name` of the run: `values` by (row, column), NaN where a pair has none,
+        and why in `notes`. `count` and `chance` are numbers or arrays of the same shape.
+
+        A trial that left no network keeps its place as a row and a column without values.
+        """
+        num_networks = len(self.labels)
+        size = num_networks + len(self.without_network)
+        labels, reasons = list(self.labels), dict(notes or {})
+        for row, (label, outcome) in enumerate(self.without_network.items(), start=num_networks):
+            labels.append(f"{label} ({outcome})")
+            for other in range(size):
+                reason = f"{label}: {outcome}, there is no network"
+                reasons[row, other] = reasons[other, row] = reason
+
+        def padded(entries: Any) -> NDArray[np.float64]:
+            square = np.broadcast_to(np.asarray(entries, dtype=float), (num_networks, num_networks))
+            return np.pad(square, (0, size - num_networks), constant_values=np.nan)
+
+        scores = padded(values)
+        components = [*self.components, *[None] * (size - num_networks)]
+        run.matrix(
+            name,
+            rows=labels,
+            columns=labels,
+            values=scores,
+            count=np.nan_to_num(padded(count)),
+            chance=padded(chance),
+            notes={pair: reasons[pair] for pair in sorted(reasons) if np.isnan(scores[pair])},
+            components=[components, components],
+        )
+
+
+class NetworkMeasurement(Method):
+    """A measurement on the networks of the methods `of`, trained on this trial's tasks with its
+    seed, with each of `other_seeds`, and in each of `other_orders`.
     """
 
     accepts_diverged = True
@@ -54,163 +121,128 @@ class OfNetworks(Method):
     )
 
     def canonical(self) -> Self:
-        return (
-            self
-            if self.split or not self.of
-            else self.replace(split=self.of[0].settings().get("split"))
-        )
+        if self.split or not self.of:
+            return self
+        return self.replace(split=self.of[0].settings().get("split"))
 
     def check(self, trial: Trial) -> Iterable[str]:
         if not self.of:
-            yield "of is empty: name the methods to recombine, Recombine.grid(of=CompatibleFeatures.grid(...))"
+            yield (
+                "of is empty: name the methods to recombine, "
+                "Recombine.grid(of=CompatibleFeatures.grid(...))"
+            )
         for method in self.of:
-            if "network" not in {c.name for c in method.components if "task" in c.by}:
+            if "network" not in {kept.name for kept in method.components if "task" in kept.by}:
                 yield f"{method.name} keeps no 'network' by task, so there is nothing to recombine"
-        specs = {spec.label: spec for method in self.of for spec in _networks(method, trial)}
         if self.split is None and self.of:
             listed = ", ".join(trial.network.splits) if trial.network else "none"
             yield f"split is not set and {self.of[0].name} has none of its own; it may be {listed}"
-        for spec in specs.values():
+        different = {spec.label: spec for m in self.of for spec in specs_of_networks(m, trial)}
+        for spec in different.values():
             if self.split is not None and self.split not in spec.splits:
-                yield f"{spec.name} has no split point {self.split!r}. {nearest(self.split, spec.splits)}"
+                yield (
+                    f"{spec.name} has no split point {self.split!r}. "
+                    f"{nearest(self.split, spec.splits)}"
+                )
         if len({trial.seed, *self.other_seeds}) <= len(self.other_seeds):
             yield f"other_seeds {self.other_seeds} repeats a seed (this cell's own is {trial.seed})"
         names = tuple(task.name for task in trial.tasks)
         for order in self.other_orders:
             if sorted(order) != sorted(names):
-                yield f"other_orders: {', '.join(order)} is no order of the tasks {', '.join(names)}"
+                yield (
+                    f"other_orders: {', '.join(order)} is no order of the tasks {', '.join(names)}"
+                )
         if len({names, *self.other_orders}) <= len(self.other_orders):
             yield f"other_orders repeats an order (this cell's own is {', '.join(names)})"
 
+    def trainings(self, trial: Trial) -> dict[str, tuple[int, int | None, tuple[str, ...]]]:
+        """By name of the need: the number of its method in `of`, the seed, and the tasks' order."""
+        seeds = (trial.seed, *self.other_seeds)
+        orders = (tuple(task.name for task in trial.tasks), *self.other_orders)
+        trainings = {}
+        for number, seed in itertools.product(range(len(self.of)), seeds):
+            for place, order in enumerate(orders):
+                name = f"{number}/{seed}/{place}" if place else f"{number}/{seed}"
+                trainings[name] = (number, seed, order)
+        return trainings
+
     def needs(self, trial: Trial) -> Mapping[str, Trial]:
         by_name = {task.name: task for task in trial.tasks}
-        orders = [tuple(by_name), *self.other_orders]
-        seeds = [trial.seed, *self.other_seeds]
-        return {
-            f"{number}/{seed}" + (f"/{place}" if place else ""): trial.replace(
-                method=method, seed=seed, tasks=tuple(by_name[n] for n in order)
-            )
-            for number, method in enumerate(self.of)
-            for seed in seeds
-            for place, order in enumerate(orders)
-        }
+        needs = {}
+        for name, (number, seed, order) in self.trainings(trial).items():
+            tasks = tuple(by_name[task] for task in order)
+            needs[name] = trial.replace(method=self.of[number], seed=seed, tasks=tasks)
+        return needs
 
-    def found(self, run: Run) -> Found:
-        """The networks of all needs. Ends the trial as infeasible where fewer than two are left."""
-        found = [
-            (name, component)
-            for name in run.needs
-            for component in run.need(name).components("network")
-        ]
-        if len(found) < 2:
-            run.infeasible(f"{len(found)} networks are left to recombine")
-        titles = self._titles(run.trial)
-        lost = {
-            titles[name].rstrip("/") or name: run.need(name).outcome
-            for name in run.needs
-            if run.need(name).outcome != "done"
-        }
-        labels = [titles[name] + component.task.name for name, component in found]
-        return Found(
-            labels, [c for _, c in found], [cast(Network, c.module()) for _, c in found], lost
-        )
+    def trained_networks(self, run: Run) -> TrainedNetworks:
+        """The networks of all needs. The trial is infeasible with fewer than two."""
+        assert self.split is not None  # check refuses a trial without
+        prefixes = self.label_prefixes(run.trial)
+        labels, components, without_network = [], [], {}
+        for name, result in run.needs.items():
+            for component in result.components("network"):
+                labels.append(prefixes[name] + component.task.name)
+                components.append(component)
+            if result.outcome != "done":
+                without_network[prefixes[name].rstrip("/") or name] = result.outcome
+        if len(components) < 2:
+            run.infeasible(f"{len(components)} networks are left to recombine")
+        modules = [cast(Network, component.module()) for component in components]
+        return TrainedNetworks(labels, components, modules, self.split, without_network)
 
-    def _titles(self, trial: Trial) -> dict[str, str]:
-        """By need, what tells its networks from the others, as a prefix:
-        `ingredients=common/seed1/`.
+    def label_prefixes(self, trial: Trial) -> dict[str, str]:
+        """By name of the need, what tells its networks from the others, such as
+        `ingredients=common/seed1/`. What is the same for all is left out.
         """
-        orders = [tuple(task.name for task in trial.tasks), *self.other_orders]
-        methods = _told_apart(self.of)
-        titles = {}
-        for need in self.needs(trial):
-            number, seed, *place = need.split("/")
-            order = ">".join(orders[int(place[0]) if place else 0]) if self.other_orders else ""
-            parts = [methods[int(number)], f"seed{seed}" if self.other_seeds else "", order]
-            titles[need] = "".join(f"{part}/" for part in parts if part)
-        return titles
+        method_labels = distinguishing_labels(self.of)
+        prefixes = {}
+        for name, (number, seed, order) in self.trainings(trial).items():
+            parts = [method_labels[number]]
+            if self.other_seeds:
+                parts.append(f"seed{seed}")
+            if self.other_orders:
+                parts.append(">".join(order))
+            prefixes[name] = "".join(f"{part}/" for part in parts if part)
+        return prefixes
 
 
-def leave(
-    run: Run,
-    found: Found,
-    name: str,
-    values: NDArray[np.float64],
-    notes: Mapping[tuple[int, int], str],
-    *,
-    count: Any = 0,
-    chance: Any = np.nan,
-) -> None:
-    """Measure a matrix over the networks. A trial that left none keeps its place as a row and a
-    column; an entry without a value has its note.
-    """
-    n, more = len(found.labels), len(found.lost)
-
-    def padded(entries: Any) -> NDArray[np.float64]:
-        return np.pad(
-            np.broadcast_to(np.asarray(entries, dtype=float), (n, n)),
-            (0, more),
-            constant_values=np.nan,
-        )
-
-    reasons = dict(notes)
-    for place, (label, outcome) in enumerate(found.lost.items(), start=n):
-        for k in range(n + more):
-            reasons |= dict.fromkeys(
-                [(place, k), (k, place)], f"{label}: {outcome}, there is no network"
-            )
-    labels = [*found.labels, *(f"{label} ({outcome})" for label, outcome in found.lost.items())]
-    whole = padded(values)
-    run.matrix(
-        name,
-        rows=labels,
-        columns=labels,
-        values=whole,
-        count=np.nan_to_num(padded(count)),
-        chance=padded(chance),
-        notes={place: reasons[place] for place in sorted(reasons) if np.isnan(whole[place])},
-        components=[[*found.components, *[None] * more]] * 2,
-    )
-
-
-def _told_apart(methods: tuple[Method, ...]) -> list[str]:
+def distinguishing_labels(methods: tuple[Method, ...]) -> list[str]:
     """Each method by as few settings as tell it from the others of its name, and by its name where
     these differ.
     """
     if len(methods) < 2:
         return [""]
-    several = len({m.name for m in methods}) > 1
-    found = []
+    labels = []
     for method in methods:
-        inner = ",".join(
-            f"{k}={show(getattr(method, k))}"
-            for k in _telling([m for m in methods if m.name == method.name])
-        )
-        found.append(
-            f"{method.name}({inner})" if several and inner else method.name if several else inner
-        )
-    return found
+        namesakes = [other for other in methods if other.name == method.name]
+        names = distinguishing_settings(namesakes)
+        settings = ",".join(f"{name}={show(getattr(method, name))}" for name in names)
+        if len(namesakes) == len(methods):
+            labels.append(settings)
+        else:
+            labels.append(f"{method.name}({settings})" if settings else method.name)
+    return labels
 
 
-def _telling(methods: list[Method]) -> list[str]:
+def distinguishing_settings(methods: list[Method]) -> list[str]:
     """Settings, in their order, that tell these methods apart; one that adds nothing to those
     before it is left out.
     """
+
+    def num_different(names: list[str]) -> int:
+        return len({repr([getattr(method, name) for name in names]) for method in methods})
+
     chosen: list[str] = []
     for name in methods[0].settings():
-        if len({repr([getattr(m, n) for n in (*chosen, name)]) for m in methods}) > len(
-            {repr([getattr(m, n) for n in chosen]) for m in methods}
-        ):
+        if num_different([*chosen, name]) > num_different(chosen):
             chosen.append(name)
     return chosen
 
 
-def _networks(method: Method, trial: Trial) -> list[NetworkSpec]:
+def specs_of_networks(method: Method, trial: Trial) -> list[NetworkSpec]:
     """The trial's network, and those that a method's settings name."""
-    named = [
-        v
-        for value in method.settings().values()
-        if isinstance(value, tuple)
-        for v in value
-        if isinstance(v, NetworkSpec)
-    ]
-    return [*([trial.network] if trial.network else []), *named]
+    specs = [trial.network] if trial.network else []
+    for value in method.settings().values():
+        if isinstance(value, tuple):
+            specs += [item for item in value if isinstance(item, NetworkSpec)]
+    return specs

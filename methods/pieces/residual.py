@@ -13,10 +13,10 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from methods.pieces.cost import Cost, measure
+from methods.pieces.building import build_network, example_recipe
+from methods.pieces.cost import Cost, output_and_cost
 from orchestrator import InputError, Network, NetworkSpec
 from orchestrator.spec.canonical import canonical_json
-from orchestrator.spec.trial import locate
 
 Shape = tuple[int, int, int]
 
@@ -52,103 +52,108 @@ class Backbone:
 
 
 def is_residual(block: nn.Module) -> bool:
-    """Whether a piece is a residual block: it has `summed`, or it is one of torchvision's."""
-    return hasattr(block, "summed") or all(
-        hasattr(block, name) for name in ("conv1", "bn1", "conv2", "bn2", "relu", "downsample")
-    )
+    """Whether a piece is a residual block: one that has `sum_before_relu`, or torchvision's."""
+    torchvisions = ("conv1", "bn1", "conv2", "bn2", "relu", "downsample")
+    return hasattr(block, "sum_before_relu") or all(hasattr(block, n) for n in torchvisions)
 
 
-def summed(block: Any, x: Tensor) -> Tensor:
+def sum_before_relu(block: Any, x: Tensor) -> Tensor:
     """A residual block's sum before its last ReLU."""
-    if hasattr(block, "summed"):
-        return cast(Tensor, block.summed(x))
+    if hasattr(block, "sum_before_relu"):
+        return cast(Tensor, block.sum_before_relu(x))
     y = block.bn2(block.conv2(block.relu(block.bn1(block.conv1(x)))))
     if hasattr(block, "conv3"):
         y = block.bn3(block.conv3(block.relu(y)))
-    return cast(Tensor, y + (x if block.downsample is None else block.downsample(x)))
+    shortcut = x if block.downsample is None else block.downsample(x)
+    return cast(Tensor, y + shortcut)
 
 
-def through(pieces: Mapping[str, nn.Module], names: Sequence[str], x: Tensor) -> Tensor:
+def apply_pieces(pieces: Mapping[str, nn.Module], names: Sequence[str], x: Tensor) -> Tensor:
     """`x` through these pieces of a network, one after another."""
     for name in names:
         x = pieces[name](x)
     return x
 
 
-def backbone(network: Mapping[str, Any], image: Sequence[int]) -> Backbone:
-    """The backbone of a network given as `{"path": ..., "config": ...}`, for images [C, H, W].
+def backbone_of(network: Mapping[str, Any], image: Sequence[int]) -> Backbone:
+    """The backbone of a network given by its recipe, for images [C, H, W].
+
     Raises InputError for one without residual blocks.
     """
-    return _backbone(network["path"], canonical_json(network["config"]), tuple(image))
+    return _backbone_of(network["path"], canonical_json(network["config"]), tuple(image))
 
 
 @lru_cache(maxsize=64)
-def _backbone(path: str, config: str, image: tuple[int, ...]) -> Backbone:
+def _backbone_of(path: str, config: str, image: tuple[int, ...]) -> Backbone:
     with torch.device("meta"):
-        network = build({"path": path, "config": json.loads(config)})
+        network = build_network({"path": path, "config": json.loads(config)})
     return take_apart(network.eval(), image)
 
 
-def build(network: Mapping[str, Any]) -> Network:
-    """A network from `{"path": ..., "config": ...}`, without a trace in torch's random numbers."""
-    with torch.random.fork_rng(devices=[]):
-        return cast(Network, locate(network["path"])(**network["config"]))
-
-
 def count_blocks(network: NetworkSpec) -> int:
-    """Residual blocks of a network as a sweep writes it. Raises InputError for one that has
-    none.
-    """
-    return backbone(
-        {"path": network.path, "config": {**dict(network.settings), "channels": 3, "classes": 2}},
-        (3, 64, 64),
-    ).num_blocks
+    """How many residual blocks a network has. Raises InputError for one without any."""
+    return backbone_of(example_recipe(network), (3, 64, 64)).num_blocks
 
 
 def take_apart(network: Network, image: Sequence[int]) -> Backbone:
-    """The backbone of a network on the meta device."""
+    """The backbone of a network on the meta device, for images [C, H, W]. Raises InputError for one
+    that is no stem, residual blocks one behind another, and a pooling.
+    """
     pieces = network.pieces()
-    names = list(pieces)
-    found = [i for i, name in enumerate(names) if is_residual(pieces[name])]
-    if not found or found != list(range(found[0], found[-1] + 1)):
-        raise InputError(
-            f"{type(network).__name__} is no stem, residual blocks one behind another, and a pooling; its pieces are {', '.join(names)}"
-        )
-    stem, blocks, pool = (
-        names[: found[0]],
-        names[found[0] : found[-1] + 1],
-        names[found[-1] + 1 : -1],
-    )
+    stem, blocks, pool = _stem_blocks_pool(network)
     x = torch.zeros(1, *image, device="meta")
-    start, stem_cost = measure(nn.Sequential(*(pieces[n] for n in stem)), x)
-    _, paper_stem = measure(
-        nn.Sequential(*(pieces[n] for n in stem)), x, area=start.shape[2:].numel()
-    )
-    nodes, costs, out = [start], [], start
+    stem_layers = nn.Sequential(*(pieces[name] for name in stem))
+    out, stem_cost = output_and_cost(stem_layers, x)
+    _, paper_stem = output_and_cost(stem_layers, x, area=out.shape[2:].numel())
+    nodes, block_costs = [_shape_of_one(out)], []
     for name in blocks:
-        out, cost = measure(pieces[name], out)
-        nodes.append(out)
-        costs.append(cost)
-    features = measure(nn.Sequential(*(pieces[n] for n in pool)), out)[0].shape[1]
-    shapes = tuple(cast(Shape, tuple(n.shape[1:])) for n in nodes)
+        out, cost = output_and_cost(pieces[name], out)
+        nodes.append(_shape_of_one(out))
+        block_costs.append(cost)
+    features, _ = output_and_cost(nn.Sequential(*(pieces[name] for name in pool)), out)
     return Backbone(
-        tuple(stem),
-        tuple(blocks),
-        tuple(pool),
-        _labels(blocks),
-        shapes,
-        features,
-        stem_cost,
-        paper_stem,
-        tuple(costs),
-        hasattr(pieces[blocks[0]], "conv3"),
+        stem=stem,
+        blocks=blocks,
+        pool=pool,
+        labels=_labels(blocks),
+        nodes=tuple(nodes),
+        features=features.shape[1],
+        stem_cost=stem_cost,
+        paper_stem=paper_stem,
+        block_costs=tuple(block_costs),
+        bottleneck=hasattr(pieces[blocks[0]], "conv3"),
     )
+
+
+def _stem_blocks_pool(
+    network: Network,
+) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
+    """Names of the pieces before the blocks, of the blocks, and of the pieces between the blocks
+    and the classifier.
+    """
+    pieces = network.pieces()
+    names = tuple(pieces)
+    places = [i for i, name in enumerate(names) if is_residual(pieces[name])]
+    if not places or places != list(range(places[0], places[-1] + 1)):
+        raise InputError(
+            f"{type(network).__name__} is no stem, residual blocks one behind another, "
+            f"and a pooling; its pieces are {', '.join(names)}"
+        )
+    first, behind = places[0], places[-1] + 1
+    return names[:first], names[first:behind], names[behind:-1]
+
+
+def _shape_of_one(batch: Tensor) -> Shape:
+    """[1, C, H, W] to (C, H, W)."""
+    return cast(Shape, tuple(batch.shape[1:]))
 
 
 def _labels(blocks: Sequence[str]) -> tuple[str, ...]:
     """`2.1`: stage and number within it, short enough for a column's head."""
-    stages = [name.partition(".")[0] for name in blocks]
-    return tuple(
-        f"{stage.removeprefix('stage')}.{stages[: i + 1].count(stage)}"
-        for i, stage in enumerate(stages)
-    )
+    labels: list[str] = []
+    num_blocks: dict[str, int] = {}
+    for name in blocks:
+        stage = name.partition(".")[0]
+        num_blocks[stage] = num_blocks.get(stage, 0) + 1
+        labels.append(f"{stage.removeprefix('stage')}.{num_blocks[stage]}")
+    return tuple(labels)

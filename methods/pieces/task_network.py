@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from methods.pieces.residual import build
+from methods.pieces.building import build_network, example_recipe
 from orchestrator import Network, NetworkSpec, Part
 
 Norm = Literal["frozen", "affine", "full"]
@@ -21,10 +21,8 @@ Norm = Literal["frozen", "affine", "full"]
 def has_batch_norm(spec: NetworkSpec) -> bool:
     """Whether a network has any batch norm."""
     with torch.device("meta"):
-        net = build(
-            {"path": spec.path, "config": {**dict(spec.settings), "channels": 3, "classes": 2}}
-        )
-    return any(isinstance(module, _BatchNorm) for module in net.modules())
+        network = build_network(example_recipe(spec))
+    return any(isinstance(module, _BatchNorm) for module in network.modules())
 
 
 class TaskNorm(nn.Module):
@@ -34,37 +32,40 @@ class TaskNorm(nn.Module):
 
     def __init__(self, network: Network, *, statistics: bool) -> None:
         super().__init__()
-        self.names: dict[str, str] = {}  # ours to the network's
+        self.name_in_network: dict[str, str] = {}  # by our own name, which has no dot
         for layer, module in network.named_modules():
             if not isinstance(module, _BatchNorm):
                 continue
-            state = {
-                **dict(module.named_parameters(recurse=False)),
-                **(dict(module.named_buffers(recurse=False)) if statistics else {}),
-            }
-            for name, value in state.items():
-                own = f"{layer}-{name}".replace(".", "-")
-                self.names[own] = f"{layer}.{name}"
-                if isinstance(value, nn.Parameter):
-                    self.register_parameter(own, nn.Parameter(value.detach().clone()))
-                else:
-                    self.register_buffer(own, value.clone())
+            for name, parameter in module.named_parameters(recurse=False):
+                own = nn.Parameter(parameter.detach().clone())
+                self.register_parameter(self._own_name(layer, name), own)
+            if statistics:
+                for name, buffer in module.named_buffers(recurse=False):
+                    self.register_buffer(self._own_name(layer, name), buffer.clone())
+
+    def _own_name(self, layer: str, name: str) -> str:
+        own = f"{layer}-{name}".replace(".", "-")
+        self.name_in_network[own] = f"{layer}.{name}"
+        return own
 
     def take(self, state: Mapping[str, Tensor]) -> None:
         """Begin from a network's own."""
-        self.load_state_dict({own: state[name] for own, name in self.names.items()})
+        self.load_state_dict({own: state[name] for own, name in self.name_in_network.items()})
 
     def tensors(self) -> dict[str, Tensor]:
-        """By the network's names."""
-        return {
-            self.names[own]: value
-            for own, value in (*self.named_parameters(), *self.named_buffers())
-        }
+        """Parameters and statistics by the network's names."""
+        own_tensors = {**dict(self.named_parameters()), **dict(self.named_buffers())}
+        return {self.name_in_network[own]: value for own, value in own_tensors.items()}
 
 
 class TaskNetwork(Part):
-    """What one task adds to a frozen base: a classifier and, as `norm` says, batch norms of its
-    own. Subclasses change weights, too.
+    """What one task adds to a frozen base: a classifier, and batch norms of its own as `norm` says.
+
+    Subclasses change weights, too, by overriding `effective`.
+
+    `network` is the recipe of the base. `norm` is "frozen" (the base's batch norms as they are),
+    "affine" (scale and shift are the task's) or "full" (running statistics, too, and training
+    normalises by the batch). Without `dropout`, the base's own is off while the task is trained.
     """
 
     def __init__(
@@ -76,7 +77,7 @@ class TaskNetwork(Part):
         dropout: bool = True,
     ) -> None:
         super().__init__()
-        base = build(network)
+        base = build_network(network)
         self.classifier = base.stage_names[-1]
         self.norm_mode, self.dropout = norm, dropout
         self.head = nn.Linear(base.last_layer.in_features, classes)
@@ -88,9 +89,13 @@ class TaskNetwork(Part):
             self.norm.take(base.state_dict())
 
     def effective(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """By the base's names: the tensors that take the place of its own, which are `weights`."""
-        own = {f"{self.classifier}.{name}": value for name, value in self.head.named_parameters()}
-        return own | (self.norm.tensors() if self.norm is not None else {})
+        """The tensors that take the place of the base's own, `weights`, by the same names."""
+        replaced: dict[str, Tensor] = {}
+        for name, value in self.head.named_parameters():
+            replaced[f"{self.classifier}.{name}"] = value
+        if self.norm is not None:
+            replaced |= self.norm.tensors()
+        return replaced
 
     def forward(self, x: Tensor, base: Network) -> Tensor:
         """Images [B, C, H, W] to the task's logits [B, classes]. The base is not changed."""
@@ -103,17 +108,12 @@ class TaskNetwork(Part):
 
     @torch.no_grad()
     def joined(self, other: Part) -> Network:
-        """The task's network by itself: the base's layers with everything that is the task's in
-        place.
+        """The task's network by itself: the base's layers with all that is the task's in their
+        place. It shares nothing with either.
         """
+        config = {**other.config, "classes": self.head.out_features}
+        network = build_network({"path": other.path, "config": config})
         state = other.state_dict()
-        ready = build(
-            {"path": other.path, "config": {**other.config, "classes": self.head.out_features}}
-        )
-        ready.load_state_dict(
-            {
-                **state,
-                **{name: value.detach().clone() for name, value in self.effective(state).items()},
-            }
-        )
-        return ready.eval()
+        own = {name: value.detach().clone() for name, value in self.effective(state).items()}
+        network.load_state_dict({**state, **own})
+        return network.eval()

@@ -5,41 +5,55 @@ of accuracy after each task.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import cast
 
 import numpy as np
 
-from orchestrator import MatrixSpec, Method, Metric, Run, Trial
+from orchestrator import MatrixSpec, Method, Metric, Network, Run, Trial
 
-PLACED = Metric("accuracy_at", by=("place",), optional=True)
-ACCURACY = MatrixSpec("accuracy", "learned", "evaluated", headline=True)
+ACCURACY_AT_PLACE = Metric("accuracy_at", by=("place",), optional=True)
+ACCURACY_AFTER_EACH_TASK = MatrixSpec("accuracy", "learned", "evaluated", headline=True)
 
 
 def needs_of_targets(trial: Trial, base: Method) -> Mapping[str, Trial]:
-    """The base, and where there are several targets, this very method on each of them alone."""
+    """The training of the base on the first task, as the need `base`, and where there are several
+    targets, this very method on each of them alone, by the target's name.
+    """
     source, *targets = trial.tasks
-    alone = {t.name: trial.replace(tasks=(source, t)) for t in targets} if len(targets) > 1 else {}
-    return {"base": trial.replace(method=base, tasks=(source,)), **alone}
+    needs = {"base": trial.replace(method=base, tasks=(source,))}
+    if len(targets) > 1:
+        for target in targets:
+            needs[target.name] = trial.replace(tasks=(source, target))
+    return needs
 
 
-def accuracy_table(run: Run, names: Sequence[str]) -> None:
-    """After each task the accuracy on every task so far, the base's included, for a method that
-    changes neither the base nor what was learned before: a column is constant, and the certificates
-    of the fits say so."""
+def base_network(run: Run) -> Network:
+    """The first task's network, which the need `base` trained, on the device of the run."""
     source = run.tasks[0].name
-    scores = [
-        run.need("base").metric("accuracy", task=source),
-        *(run.metrics["accuracy", (("task", name),)] for name in names),
-    ]
-    values = [
-        [score if column <= row else np.nan for column, score in enumerate(scores)]
-        for row in range(len(scores))
-    ]
-    log_places(run, scores[1:])
-    run.matrix("accuracy", rows=[source, *names], columns=[source, *names], values=np.array(values))
+    return cast(Network, run.need("base").module("network", task=source)).to(run.device)
 
 
-def log_places(run: Run, scores: Sequence[float]) -> None:
-    """Log the final accuracies of the tasks behind the first by their place in the order. Averaged
-    over orders that bring every task to every place, it is the effect of the place alone."""
+def measure_accuracy_after_each_task(run: Run, targets: Sequence[str]) -> None:
+    """Measure `ACCURACY_AFTER_EACH_TASK` over the first task and the targets, and log
+    `ACCURACY_AT_PLACE`; `accuracy` of each target is logged before.
+
+    For a method that changes neither the base nor what was learned before: a column is constant
+    from its diagonal on, and the certificates of the fits say so.
+    """
+    source = run.tasks[0].name
+    scores = [run.need("base").metric("accuracy", task=source)]
+    scores += [run.metrics["accuracy", (("task", target),)] for target in targets]
+    values = np.full((len(scores), len(scores)), np.nan)
+    for row in range(len(scores)):
+        values[row, : row + 1] = scores[: row + 1]
+    log_accuracy_by_place(run, scores[1:])
+    names = [source, *targets]
+    run.matrix("accuracy", rows=names, columns=names, values=values)
+
+
+def log_accuracy_by_place(run: Run, scores: Sequence[float]) -> None:
+    """Log the final accuracies of the tasks behind the first by their place in the order, from 1.
+    Averaged over orders that bring every task to every place, it is the effect of the place alone.
+    """
     for place, score in enumerate(scores, start=1):
         run.log(accuracy_at=score, by={"place": str(place)})

@@ -1,3 +1,5 @@
+"""Piggyback (Mallya, Davis, Lazebnik 2018): masks over the weights of a frozen network."""
+
 from methods.piggyback.piggyback import Piggyback
 
 __all__ = ["Piggyback"]

@@ -1,21 +1,27 @@
 """What a method with one mask a task logs, keeps and tabulates: accuracy, bytes, and which weights
 each task keeps.
 
-Mallya, Davis, Lazebnik: Piggyback, ECCV 2018, arXiv:1801.06519, section 4 of its specification.
+Mallya, Davis, Lazebnik: Piggyback, ECCV 2018, arXiv:1801.06519, section 5 (sizes and sparsity).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import cast
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from methods.pieces.attached import Attached
-from methods.pieces.task_orders import ACCURACY, PLACED, accuracy_table
-from methods.piggyback.masking import PackedMasks
+from methods.pieces.task_orders import (
+    ACCURACY_AFTER_EACH_TASK,
+    ACCURACY_AT_PLACE,
+    base_network,
+    measure_accuracy_after_each_task,
+)
+from methods.piggyback.packed_masks import PackedMasks
 from orchestrator import MatrixSpec, Metric, Network, Run, Task
+from orchestrator.parts.component import PartWithBase
 
 METRICS = (
     Metric("accuracy", by=("task",), headline=True),
@@ -26,108 +32,94 @@ METRICS = (
     Metric("bytes_share", by=("task",), higher_is_better=False),
     Metric("late_bias", by=("task",)),
     Metric("storage_share", higher_is_better=False),
-    PLACED,
+    ACCURACY_AT_PLACE,
 )
 MATRICES = (
-    ACCURACY,
+    ACCURACY_AFTER_EACH_TASK,
     MatrixSpec("kept", "layer", "task"),
     MatrixSpec("overlap", "task", "task"),
 )
 
 
-def backbone_bytes(base: Network) -> int:
-    """Bytes of a network's tensors without its classifier, as the paper counts."""
-    return sum(
-        t.numel() * t.element_size()
-        for n, t in base.state_dict().items()
-        if not n.startswith(base.stage_names[-1] + ".")
-    )
-
-
-def own_bytes(packed: PackedMasks) -> int:
-    """Bytes of all that is a task's own: masks, classifier, batch norms."""
-    return sum(t.numel() * t.element_size() for t in packed.state_dict().values())
-
-
-def keep_packed(run: Run, task: Task, packed: PackedMasks, base: Network) -> PackedMasks:
-    """Log and keep one task: what is scored is the packed mask, as it will be loaded."""
-    packed = packed.to(run.device)
-    net, by = Attached(packed, base), {"task": task.name}
-    first, *later = [float((packed.mask(layer) == 0).float().mean()) for layer in packed.masked]
+def log_and_keep(run: Run, task: Task, packed: PackedMasks, base: Network) -> None:
+    """Log and keep one task. What is scored is the packed mask, as it will be loaded."""
+    packed.to(run.device)
+    net, by = PartWithBase(packed, base), {"task": task.name}
+    zeroed = [float((packed.mask(layer) == 0).float().mean()) for layer in packed.masked]
+    first, *later = zeroed
     run.log(
         accuracy=run.accuracy(net, task.test),
         zeroed=packed.zeroed,
         mask_bytes=packed.payload,
-        task_bytes=own_bytes(packed),
-        bytes_share=own_bytes(packed) / backbone_bytes(base),
+        task_bytes=task_bytes(packed),
+        bytes_share=task_bytes(packed) / backbone_bytes(base),
+        # How much more is masked out in later layers than in the first.
         late_bias=float(np.mean(later or first)) - first,
         by=by,
     )
     if task.held_out:
         run.log(val_accuracy=run.accuracy(net, task.validation_part), by=by)
-    run.keep(
-        "mask",
-        packed,
-        by=by,
-        requires=run.need("base").component("network", task=run.tasks[0].name),
-    )
-    return packed
+    network = run.need("base").component("network", task=run.tasks[0].name)
+    run.keep("mask", packed, by=by, requires=network)
 
 
-def each_target(run: Run, learn: Callable[[Run, Task, Network], PackedMasks]) -> None:
-    """With one target learn it on the base; with several pass on what the trial of each of them
-    left. Either way, tabulate.
+def adopted_masks(run: Run) -> dict[str, PackedMasks]:
+    """For a trial of several targets: pass on what the trial of each of them left, and give its
+    masks by the target's name.
     """
-    source, *targets = run.tasks
-    if len(targets) > 1:
-        run.adopt(*(target.name for target in targets))
-        tables(
-            run,
-            {
-                t.name: cast(PackedMasks, run.need(t.name).module("mask", task=t.name))
-                for t in targets
-            },
-        )
-    else:
-        base = cast(Network, run.need("base").module("network", task=source.name)).to(run.device)
-        tables(run, {targets[0].name: learn(run, targets[0], base)})
+    _source, *targets = run.tasks
+    names = [target.name for target in targets]
+    run.adopt(*names)
+    return {name: cast(PackedMasks, run.need(name).module("mask", task=name)) for name in names}
 
 
-def tables(run: Run, packed: Mapping[str, PackedMasks]) -> None:
-    """After each task the accuracy on every task so far, the base's included; weights kept by layer
-    and task; and their overlap between tasks (kept by both as a share of kept by either); and the
-    bytes of base and all tasks as a share of those of separate networks."""
+def backbone_bytes(base: Network) -> int:
+    """Bytes of a network's tensors without its classifier, as the paper counts."""
+    classifier = base.stage_names[-1] + "."
+    state = base.state_dict()
+    return num_bytes(value for name, value in state.items() if not name.startswith(classifier))
+
+
+def task_bytes(packed: PackedMasks) -> int:
+    """Bytes of all that is a task's own: masks, classifier, batch norms."""
+    return num_bytes(packed.state_dict().values())
+
+
+def num_bytes(tensors: Iterable[Tensor]) -> int:
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+
+
+def log_storage(run: Run, packed: Mapping[str, PackedMasks]) -> None:
+    """Log the bytes of the base and all tasks as a share of those of separate networks, one for the
+    base's task and one for each of the others.
+    """
+    base = base_network(run)
+    backbone, base_head = backbone_bytes(base), num_bytes(base.last_layer.parameters())
+    heads = sum(num_bytes(masks.head.parameters()) for masks in packed.values())
+    stored = backbone + base_head + sum(task_bytes(masks) for masks in packed.values())
+    separate = (1 + len(packed)) * backbone + base_head + heads
+    run.log(storage_share=stored / separate)
+
+
+def measure_tables(run: Run, packed: Mapping[str, PackedMasks]) -> None:
+    """Measure three matrices: after each task the accuracy on every task so far, the base's
+    included; the share of weights kept, by layer and task; and the overlap of any two tasks' masks,
+    the weights that both keep as a share of those that either keeps."""
     names = list(packed)
-    accuracy_table(run, names)
-    base = cast(Network, run.need("base").module("network", task=run.tasks[0].name))
-    heads = {
-        name: sum(4 * p.numel() for p in one.head.parameters()) for name, one in packed.items()
-    }
-    base_head = sum(4 * p.numel() for p in base.last_layer.parameters())
-    separate = (len(names) + 1) * backbone_bytes(base) + sum(heads.values()) + base_head
-    run.log(
-        storage_share=(
-            backbone_bytes(base) + base_head + sum(own_bytes(one) for one in packed.values())
-        )
-        / separate
-    )
-    layers = next(iter(packed.values())).masked
-    kept = {
-        name: [(one.mask(layer) != 0).flatten() for layer in layers] for name, one in packed.items()
-    }
-    shares = [[float(kept[name][i].float().mean()) for name in names] for i in range(len(layers))]
-    run.matrix(
-        "kept",
-        rows=[layer.removesuffix(".weight") for layer in layers],
-        columns=names,
-        values=np.array(shares),
-    )
-    whole = {name: torch.cat(masks) for name, masks in kept.items()}
-    overlap = [
-        [
-            float((whole[a] & whole[b]).sum() / (whole[a] | whole[b]).sum().clamp_min(1))
-            for b in names
-        ]
-        for a in names
-    ]
-    run.matrix("overlap", rows=names, columns=names, values=np.array(overlap))
+    measure_accuracy_after_each_task(run, names)
+    layers = packed[names[0]].masked
+    shares = np.zeros((len(layers), len(names)))
+    kept: dict[str, Tensor] = {}  # by task, [masked weights]
+    for column, (name, masks) in enumerate(packed.items()):
+        by_layer = [(masks.mask(layer) != 0).flatten() for layer in layers]
+        shares[:, column] = [float(layer.float().mean()) for layer in by_layer]
+        kept[name] = torch.cat(by_layer)
+    rows = [layer.removesuffix(".weight") for layer in layers]
+    run.matrix("kept", rows=rows, columns=names, values=shares)
+    overlap = np.array([[jaccard(kept[a], kept[b]) for b in names] for a in names])
+    run.matrix("overlap", rows=names, columns=names, values=overlap)
+
+
+def jaccard(a: Tensor, b: Tensor) -> float:
+    """Of two sets given as booleans: the size of their intersection over that of their union."""
+    return float((a & b).sum() / (a | b).sum().clamp_min(1))

@@ -21,9 +21,8 @@ from orchestrator.cli import methods, runs, stores, sweeps
 from orchestrator.cli.options import BAD_INPUT, FAILED, INTERRUPTED, errors
 from orchestrator.errors import CorruptError, InputError, MethodError, SpoliaError, StoreError
 
-UsageError: Any = typer.BadParameter.__mro__[
-    1
-]  # click's, which newer typers bring along under a private name
+# Click's class, which newer versions of typer bring along under a private name.
+UsageError: Any = typer.BadParameter.__mro__[1]
 
 app = typer.Typer(
     help="Sweeps of experiments on neural networks whose parts can be reused.\n\n"
@@ -33,20 +32,19 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 PANELS: dict[str, tuple[Callable[..., None], ...]] = {
-    "A sweep": (sweeps.plan, runs.run, sweeps.status, sweeps.results, sweeps.report, sweeps.track),
-    "What there is": (methods.methods, stores.logs, stores.export, stores.gc, stores.doctor),
+    "Sweeps": (sweeps.plan, runs.run, sweeps.status, sweeps.results, sweeps.report, sweeps.track),
+    "Tools": (methods.methods, stores.logs, stores.export, stores.gc, stores.doctor),
 }
 for panel, commands in PANELS.items():
     for command in commands:
         app.command(rich_help_panel=panel)(command)
-app.add_typer(stores.data_app, name="data", rich_help_panel="What there is")
+app.add_typer(stores.data_app, name="data", rich_help_panel="Tools")
 
 
 def main() -> None:
     """The command's entry: errors as messages, not tracebacks."""
-    signal.signal(
-        signal.SIGTERM, signal.default_int_handler
-    )  # a preempted driver stops like an interrupted one
+    # A preempted driver stops like an interrupted one.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         sys.exit(app(standalone_mode=False) or 0)
     except UsageError as error:
@@ -59,7 +57,7 @@ def main() -> None:
         sys.exit(INTERRUPTED)
     except SpoliaError as error:
         errors.print(Text(f"error: {error}", style="red"), soft_wrap=True)
-        wrong = isinstance(error, InputError | MethodError | StoreError) and not isinstance(
-            error, CorruptError
-        )
-        sys.exit(BAD_INPUT if wrong else FAILED)
+        is_bad_input = isinstance(error, InputError | MethodError | StoreError)
+        if isinstance(error, CorruptError):  # a store error that no other input would avoid
+            is_bad_input = False
+        sys.exit(BAD_INPUT if is_bad_input else FAILED)

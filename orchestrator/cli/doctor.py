@@ -5,16 +5,17 @@ from __future__ import annotations
 import os
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from orchestrator.errors import ExecutorError, MethodError, SpoliaError
+from orchestrator.cli.options import Setting
+from orchestrator.errors import MethodError, SpoliaError
 from orchestrator.executors.by_name import executor
 from orchestrator.executors.handshake import Greeting, disagreements, greet
-from orchestrator.executors.site import Shapes, Site, SiteFile, unknown_methods
+from orchestrator.executors.site import Site, SiteFile, unknown_methods
 from orchestrator.spec.registry import discover
+from orchestrator.store.home import Home
 from orchestrator.store.store import Store
 
 OLDEST = {"python": (3, 11), "torch": (2, 11)}
@@ -22,74 +23,73 @@ OLDEST = {"python": (3, 11), "torch": (2, 11)}
 
 @dataclass(frozen=True)
 class Check:
-    what: str
-    fine: bool
-    found: str
+    """What was looked at, whether it is as it should be, and what was found."""
+
+    subject: str
+    is_fine: bool
+    finding: str
 
 
-def examine(setting: Any, file: Path | None, address: str | None) -> Iterator[Check]:
+def examine(chosen: Setting, file: Path | None, address: str | None) -> Iterator[Check]:
     """All checks, one after another; none of them raises."""
-    place, site = setting.place, setting.site
-    yield Check(
-        "site file", True, str(file) if file else "none (spolia.toml here or above would be one)"
-    )
-    me = greet(place.store, "", [], {})
-    yield from _versions(me)
-    yield Check("GPUs", True, ", ".join(me.gpus) or "none: trials run on the CPU")
+    home, site = chosen.home, chosen.site
+    found = str(file) if file else "none (spolia.toml here or above would be one)"
+    yield Check("site file", True, found)
+    this_node = greet(home.store, "", [], {})
+    yield from _versions(this_node)
+    yield Check("GPUs", True, ", ".join(this_node.gpus) or "none: trials run on the CPU")
     yield from _methods(site)
-    yield _store(place.store)
-    yield _tracking(place.tracking)
-    yield from _data(place.store)
+    yield _store(home.store)
+    yield _tracking(home.tracking)
+    yield from _data(home.store)
     if address:
-        yield from _cluster(address, place, site)
+        yield from _cluster(address, home, site)
 
 
-def _versions(me: Greeting) -> Iterator[Check]:
-    for name, version in me.versions.items():
-        oldest = OLDEST.get(name)
-        old = (
-            oldest is not None
-            and tuple(int(p) for p in version.split("+")[0].split(".")[:2]) < oldest
-        )
-        yield Check(
-            name,
-            version != "not installed" and not old,
-            version + (f" (needs {'.'.join(map(str, oldest or ()))} or newer)" if old else ""),
-        )
-    yield _pair(me)
-    yield from (
-        Check(f"{name} from", "cannot be imported" not in path, path)
-        for name, path in me.files.items()
-    )
+def _versions(node: Greeting) -> Iterator[Check]:
+    """Versions of packages, and the files that they are imported from."""
+    for name, version in node.versions.items():
+        oldest = OLDEST.get(name, ())
+        is_installed = version != "not installed"
+        is_too_old = is_installed and _first_two(version) < oldest
+        needed = f" (needs {'.'.join(map(str, oldest))} or newer)" if is_too_old else ""
+        yield Check(name, is_installed and not is_too_old, version + needed)
+    yield _torch_pair(node)
+    for name, path in node.files.items():
+        yield Check(f"{name} from", "cannot be imported" not in path, path)
 
 
-def _pair(me: Greeting) -> Check:
-    torch, vision = me.versions["torch"], me.versions["torchvision"]
+def _first_two(version: str) -> tuple[int, ...]:
+    """Major and minor number of a version such as 2.11.0+cpu; empty where it has none."""
+    numbers = version.split("+", maxsplit=1)[0].split(".")[:2]
+    return tuple(int(number) for number in numbers if number.isdigit())
+
+
+def _torch_pair(node: Greeting) -> Check:
+    torch, vision = node.versions["torch"], node.versions["torchvision"]
     try:
-        import torchvision.ops  # noqa: F401
+        import torchvision.ops  # noqa: F401 - the import is the check
     except (ImportError, RuntimeError, AttributeError) as error:
         return Check(
             "torch pair",
             False,
-            f"torch {torch} and torchvision {vision} are no pair: {error}. Install both from one release",
+            f"torch {torch} and torchvision {vision} are no pair: {error}. "
+            "Install both from one release",
         )
     return Check("torch pair", True, f"torch {torch} with torchvision {vision}")
 
 
 def _methods(site: SiteFile) -> Iterator[Check]:
     try:
-        found = discover()
+        methods = discover()
     except MethodError as error:
         yield Check("methods", False, str(error))
         return
-    yield Check("methods", True, ", ".join(found))
+    yield Check("methods", True, ", ".join(methods))
     if site.gpus or site.cpus:
-        problems = unknown_methods(site, found)
-        yield Check(
-            "shares",
-            not problems,
-            "; ".join(problems) or "[gpus] and [cpus] name methods that there are",
-        )
+        problems = unknown_methods(site, methods)
+        found = "; ".join(problems) or "[gpus] and [cpus] name methods that there are"
+        yield Check("shares", not problems, found)
 
 
 def _store(address: str) -> Check:
@@ -105,30 +105,22 @@ def _tracking(address: str | None) -> Check:
         return Check("tracking", True, "none")
     if address.startswith("sqlite:///"):
         path = Path(address.removeprefix("sqlite:///"))
-        folder = path if path.exists() else next(p for p in path.parents if p.exists())
-        return Check(
-            "tracking",
-            os.access(folder, os.W_OK),
-            f"{address}" + ("" if os.access(folder, os.W_OK) else " cannot be written"),
-        )
+        existing = next(p for p in (path, *path.parents) if p.exists())
+        can_write = os.access(existing, os.W_OK)
+        return Check("tracking", can_write, address + ("" if can_write else " cannot be written"))
     if not address.startswith("http"):
         return Check("tracking", True, f"{address} (not tried)")
     try:
         with urllib.request.urlopen(address.rstrip("/") + "/version", timeout=10) as answer:
-            return Check(
-                "tracking", True, f"{address} (MLflow {answer.read(40).decode(errors='replace')})"
-            )
-    except (urllib.error.URLError, OSError, ValueError) as error:
-        why = (
-            f"answers {error.code}"
-            if isinstance(error, urllib.error.HTTPError)
-            else f"does not answer: {getattr(error, 'reason', error)}"
-        )
-        return Check(
-            "tracking",
-            False,
-            f"{address} {why}. Training goes on without it; spolia track catches up",
-        )
+            version = answer.read(40).decode(errors="replace")
+    except urllib.error.HTTPError as error:
+        problem = f"answers {error.code}"
+    except (OSError, ValueError) as error:  # URLError is an OSError
+        problem = f"does not answer: {getattr(error, 'reason', error)}"
+    else:
+        return Check("tracking", True, f"{address} (MLflow {version})")
+    advice = "Training goes on without it; spolia track catches up"
+    return Check("tracking", False, f"{address} {problem}. {advice}")
 
 
 def _data(address: str) -> Iterator[Check]:
@@ -141,42 +133,39 @@ def _data(address: str) -> Iterator[Check]:
         records = Store(address).data_records()
     except SpoliaError as error:
         yield Check("data records", False, str(error))
-    else:
-        yield Check(
-            "data records", True, ", ".join(r.name for r in records) or "none yet (spolia data add)"
-        )
+        return
+    names = ", ".join(record.name for record in records)
+    yield Check("data records", True, names or "none yet (spolia data add)")
 
 
-def _cluster(address: str, place: Any, site: SiteFile) -> Iterator[Check]:
-    paths = [f"{m.__module__}:{m.__qualname__}" for m in discover().values()]
+def _cluster(address: str, home: Home, site: SiteFile) -> Iterator[Check]:
+    """Every node of a Ray cluster, and the shapes of workers on it."""
+    paths = [f"{method.__module__}:{method.__qualname__}" for method in discover().values()]
     try:
         driver, *nodes = executor("ray").greetings(
-            Store(place.store), Site(place.scratch, address=address), paths
+            Store(home.store), Site(home.scratch, address=address), paths
         )
-    except (ExecutorError, SpoliaError) as error:
+    except SpoliaError as error:
         yield Check("cluster", False, str(error))
         return
     for node in nodes:
-        wrong = disagreements(driver, [node])
-        about = f"{node.cpus} CPUs, {', '.join(node.gpus) or 'no GPU'}, data {node.data}, methods from {node.files.get('methods')}"
-        yield Check(
-            f"node {node.node}",
-            not wrong,
-            "; ".join(wrong) or f"sees the store, has the driver's code; {about}",
+        problems = disagreements(driver, [node])
+        about = (
+            f"{node.cpus} CPUs, {', '.join(node.gpus) or 'no GPU'}, data {node.data}, "
+            f"methods from {node.files.get('methods')}"
         )
-    yield _shares(site, place, nodes)
+        found = "; ".join(problems) or f"sees the store, has the driver's code; {about}"
+        yield Check(f"node {node.node}", not problems, found)
+    yield _worker_shapes(site, nodes)
 
 
-def _shares(site: SiteFile, place: Any, nodes: list[Greeting]) -> Check:
+def _worker_shapes(site: SiteFile, nodes: Sequence[Greeting]) -> Check:
     """How many different workers the site's shares ask for: each change of shape restarts one."""
-    shapes = Shapes(
-        Site(place.scratch, gpus=site.gpus, cpus=site.cpus),
-        sum(n.cpus for n in nodes),
-        sum(len(n.gpus) for n in nodes),
-    )
-    count = len({*site.gpus.values(), 1.0}) * len({*site.cpus.values(), 1})
+    num_cpus = sum(node.cpus for node in nodes)
+    num_gpus = sum(len(node.gpus) for node in nodes)
+    num_shapes = len({*site.gpus.values(), 1.0}) * len({*site.cpus.values(), 1})
     return Check(
         "worker shapes",
-        count <= 6,
-        f"up to {count} from [gpus] and [cpus], on {shapes.cpus:g} CPUs and {shapes.gpus:g} GPUs",
+        num_shapes <= 6,
+        f"up to {num_shapes} from [gpus] and [cpus], on {num_cpus} CPUs and {num_gpus} GPUs",
     )

@@ -5,18 +5,21 @@ from version to version.
 from __future__ import annotations
 
 import math
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from orchestrator.analysis.claims import verdicts
-from orchestrator.analysis.results import Estimate, Results
+from orchestrator.analysis.results import Estimate, Group, Results
 from orchestrator.planning.plan import Plan
 from orchestrator.spec.labels import short_names
+from orchestrator.spec.trial import Trial
 from orchestrator.store.store import Store
 
 
 def plan_view(plan: Plan) -> dict[str, Any]:
     """Counts, and every distinct trial with its state, needs first."""
-    cells = plan.cell_keys
+    cell_keys = plan.cell_keys
+    costs = [plan.cost(trial) for trial in plan.todo]
     return {
         "sweep": plan.name,
         "question": plan.question,
@@ -25,20 +28,21 @@ def plan_view(plan: Plan) -> dict[str, Any]:
         "complete": plan.is_complete,
         "to_run": len(plan.todo),
         "unshared": plan.unshared(),
-        "seconds": sum(c for t in plan.todo if (c := plan.cost(t)) is not None),
-        "trials": [
-            {
-                "key": key,
-                "label": t.label,
-                "method": t.method.name,
-                "role": "cell" if key in cells else "need",
-                "state": plan.state(key),
-                "used": plan.users[key],
-                "needs": {n: need.key for n, need in t.needs.items()},
-                "seconds": plan.cost(t),
-            }
-            for key, t in plan.trials.items()
-        ],
+        "seconds": sum(cost for cost in costs if cost is not None),
+        "trials": [_trial_view(plan, trial, cell_keys) for trial in plan.trials.values()],
+    }
+
+
+def _trial_view(plan: Plan, trial: Trial, cell_keys: Collection[str]) -> dict[str, Any]:
+    return {
+        "key": trial.key,
+        "label": trial.label,
+        "method": trial.method.name,
+        "role": "cell" if trial.key in cell_keys else "need",
+        "state": plan.state(trial.key),
+        "used": plan.users[trial.key],
+        "needs": {name: need.key for name, need in trial.needs.items()},
+        "seconds": plan.cost(trial),
     }
 
 
@@ -72,31 +76,28 @@ def status_view(plan: Plan, store: Store) -> dict[str, Any]:
 
 
 def results_view(results: Results) -> dict[str, Any]:
-    """Means with intervals over seeds, one entry a setting."""
-    names = list(
-        dict.fromkeys(m.name for cell in results.plan.cells for m in cell.trial.method.metrics)
-    )
-    groups = []
-    for group in results.groups():
-        found = {name: _estimate(e) for name in names if (e := group.metric(name)).n}
-        groups.append(
-            {
-                "labels": dict(group.labels),
-                "n": len(group.results),
-                "distinct_needs": group.num_needs,
-                "metrics": found,
-            }
-        )
-    decided = [vars(verdict) for verdict in verdicts(results.plan.claims, results)]
+    """Means with intervals over seeds, one entry a setting, and the verdicts on claims."""
+    declared = [m.name for cell in results.plan.cells for m in cell.trial.method.metrics]
+    metrics = list(dict.fromkeys(declared))
     return {
         "sweep": results.plan.name,
         "complete": results.plan.is_complete,
-        "groups": groups,
-        "claims": decided,
+        "groups": [_group_view(group, metrics) for group in results.groups()],
+        "claims": [vars(verdict) for verdict in verdicts(results.plan.claims, results)],
     }
 
 
-def _estimate(estimate: Estimate) -> dict[str, Any]:
+def _group_view(group: Group, metrics: Sequence[str]) -> dict[str, Any]:
+    estimates = {name: group.metric(name) for name in metrics}
+    return {
+        "labels": dict(group.labels),
+        "n": len(group.results),
+        "distinct_needs": group.num_needs,
+        "metrics": {name: _estimate_view(e) for name, e in estimates.items() if e.n},
+    }
+
+
+def _estimate_view(estimate: Estimate) -> dict[str, Any]:
     return {
         "mean": estimate.mean,
         "half_width_95": None if math.isnan(estimate.half) else estimate.half,

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated, Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
 from rich.text import Text
 
 from orchestrator.cli.options import console
+
+if TYPE_CHECKING:
+    from orchestrator.spec.method import Method
 
 
 def _names(incomplete: str) -> list[str]:
@@ -30,25 +34,25 @@ def methods(
     from orchestrator.errors import InputError, nearest
     from orchestrator.spec.registry import discover
 
-    found = discover()
+    installed = discover()
     if name is None:
-        table = Table(box=None, padding=(0, 2, 0, 0))
-        table.add_column("method")
-        table.add_column("tasks")
-        table.add_column("what it does")
-        for method in found.values():
-            table.add_row(
-                method.name, ", ".join(method.tasks.names), _first_sentence(method.__doc__)
-            )
-        console.print(table)
-        console.print("\nspolia methods NAME shows its axes.", style="dim")
-        return
-    if name not in found:
-        raise InputError(f"no method is called {name!r}. {nearest(name, found)}")
-    _print_method(found[name])
+        _print_list(installed)
+    elif name in installed:
+        _print_method(installed[name])
+    else:
+        raise InputError(f"no method is called {name!r}. {nearest(name, installed)}")
 
 
-def _print_method(method: Any) -> None:
+def _print_list(installed: Mapping[str, type[Method]]) -> None:
+    table = _table("method", "tasks", "what it does")
+    for method in installed.values():
+        tasks = ", ".join(method.tasks.names)
+        table.add_row(method.name, tasks, _first_sentence(method.__doc__))
+    console.print(table)
+    console.print("\nspolia methods NAME shows its axes.", style="dim")
+
+
+def _print_method(method: type[Method]) -> None:
     import dataclasses
 
     from orchestrator.spec.canonical import show
@@ -56,21 +60,25 @@ def _print_method(method: Any) -> None:
 
     module = sys.modules[method.__module__]
     console.print(f"[bold]{method.name}[/] (revision {method.revision}, {method.__module__})\n")
-    for paragraph in (module.__doc__ or "").strip().split("\n\n"):
+    paragraphs = (module.__doc__ or "").strip().split("\n\n")
+    for paragraph in [*paragraphs, method.__doc__ or ""]:
         console.print(Text(" ".join(paragraph.split()) + "\n"))
-    console.print(Text(" ".join((method.__doc__ or "").split()) + "\n"))
-    table = Table(box=None, padding=(0, 2, 0, 0))
-    for column in ("axis", "default", "worth trying", "meaning"):
-        table.add_column(column)
+    table = _table("axis", "default", "worth trying", "meaning")
     for field in dataclasses.fields(method):
-        over = "  ".join(
-            show(frozenset(v) if isinstance(settings_default(method, field.name), frozenset) else v)
-            for v in field.metadata["over"]
-        )
-        table.add_row(
-            field.name, show(settings_default(method, field.name)), over, field.metadata["help"]
-        )
+        default = settings_default(method, field.name)
+        values = field.metadata["over"]
+        if isinstance(default, frozenset):
+            values = [frozenset(value) for value in values]
+        worth_trying = "  ".join(show(value) for value in values)
+        table.add_row(field.name, show(default), worth_trying, field.metadata["help"])
     console.print(table)
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for column in columns:
+        table.add_column(column)
+    return table
 
 
 def _first_sentence(text: str | None) -> str:

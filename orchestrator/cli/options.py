@@ -24,22 +24,23 @@ console = Console(highlight=False)
 errors = Console(stderr=True, highlight=False)
 
 
-class ExecutorName(str, Enum):  # noqa: UP042 - typer shows the values of a str enum
+# Members of a str enum, not of a StrEnum: typer shows their values.
+class ExecutorName(str, Enum):  # noqa: UP042 - see above
     """Where trials run."""
 
     ray = "ray"
     inline = "inline"
 
 
-class Stale(str, Enum):  # noqa: UP042
+class Stale(str, Enum):  # noqa: UP042 - see above
     """What to do with results that other code made."""
 
     keep = "keep"
     rerun = "rerun"
 
 
-class Retry(str, Enum):  # noqa: UP042
-    """Outcomes that are results, and may be tried again all the same."""
+class Retry(str, Enum):  # noqa: UP042 - see above
+    """Outcomes that are results and can be tried again."""
 
     diverged = "diverged"
     infeasible = "infeasible"
@@ -84,7 +85,7 @@ DataFolder = Annotated[
     typer.Option(
         "--data",
         envvar="SPOLIA_DATA",
-        help="Folder of image sets.",
+        help="Folder with image sets.",
         show_default=False,
         rich_help_panel=PLACES,
     ),
@@ -94,13 +95,14 @@ SiteOption = Annotated[
     typer.Option(
         "--site",
         envvar="SPOLIA_SITE",
-        help="Site file.",
+        help="Settings of this machine or cluster.",
         show_default="spolia.toml here or above",
         rich_help_panel=PLACES,
     ),
 ]
 Only = Annotated[
-    str | None, typer.Option(help='Some cells: "split=stage1 seed=0".', show_default=False)
+    str | None,
+    typer.Option(help='Only cells with these values: "split=stage1 seed=0".', show_default=False),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 
@@ -111,7 +113,7 @@ class Setting:
     file, in this order.
     """
 
-    place: Home
+    home: Home
     site: SiteFile
 
 
@@ -130,31 +132,30 @@ def setting(
 
     path = find_site(site_file)
     site = read_site(path)
-    beside = path.parent if path else Path()  # relative folders in a site file are beside it
-    folder = data or (_beside(beside, site.data) if site.data else None)
-    if folder is not None:
-        os.environ["SPOLIA_DATA"] = (
-            folder if "://" in folder else str(Path(folder).expanduser().absolute())
-        )
-    root = home_folder or (_beside(beside, site.home) if site.home else DEFAULT_HOME)
-    place = home(
-        Path(root),
-        store or (_beside(beside, site.store) if site.store else None),
-        tracking or site.tracking,
-    )
-    return Setting(place, site)
+    base = path.parent if path else Path()  # relative folders in a site file are beside it
+    data = data or _relative_to(base, site.data)
+    if data is not None:
+        is_address = "://" in data
+        folder = data if is_address else str(Path(data).expanduser().absolute())
+        os.environ["SPOLIA_DATA"] = folder
+    root = home_folder or _relative_to(base, site.home) or DEFAULT_HOME
+    store = store or _relative_to(base, site.store)
+    return Setting(home(Path(root), store, tracking or site.tracking), site)
 
 
-def _beside(folder: Path, text: str) -> str:
-    return text if "://" in text else str(folder / Path(text).expanduser())
+def _relative_to(base: Path, folder: str | None) -> str | None:
+    """A folder of a site file from here; an address stays as it is."""
+    if folder is None or "://" in folder:
+        return folder
+    return str(base / Path(folder).expanduser())
 
 
-def load(sweep: str, chosen: str | None = None) -> tuple[str, Sweep, Sweep]:
+def load(file: str, chosen: str | None = None) -> tuple[str, Sweep, Sweep]:
     """Name of a sweep, the whole of it, and the part that `--only` chooses."""
     from orchestrator.planning.choose import only
-    from orchestrator.spec.sweep import load_sweep
+    from orchestrator.spec.sweep_file import load_sweep
 
-    name, whole = load_sweep(sweep)
+    name, whole = load_sweep(file)
     return name, whole, only(whole, chosen) if chosen else whole
 
 
@@ -164,7 +165,7 @@ def print_json(value: Any) -> None:
 
 
 def short(path: Path) -> str:
-    """Relative to here where it lies below."""
+    """A path relative to the current folder where it lies below that."""
     try:
         return str(path.relative_to(Path.cwd()))
     except ValueError:

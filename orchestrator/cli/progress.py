@@ -24,7 +24,7 @@ PLAIN_EVERY = 10.0  # seconds between lines where output is not a terminal
 
 
 class TerminalDisplay:
-    """A run as it is drawn on a console (`orchestrator.session.Display`)."""
+    """Shows a run on a console (an `orchestrator.session.Display`)."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -72,9 +72,9 @@ class Progress:
             self._live.stop()
         self._console.print(self.line(), highlight=False)
         if self._failures:
-            self._console.print(Text(f"failures: {self._kinds()}", style="red"))
+            self._console.print(Text(f"failures: {self._failure_counts()}", style="red"))
 
-    def _kinds(self) -> str:
+    def _failure_counts(self) -> str:
         return ", ".join(f"{count} {kind}" for kind, count in self._failures.most_common())
 
     def started(self, trial: Trial) -> None:
@@ -85,28 +85,26 @@ class Progress:
         with self._lock:
             self._began.pop(outcome.key, None)
             if outcome.is_result:
-                self._spent.setdefault(self._queue.trials[outcome.key].method.name, []).append(
-                    outcome.seconds
-                )
-        if outcome.is_result:
-            pass
-        elif (kind := _kind(outcome)) in self._failures:
-            self._failures[kind] += (
-                1  # the first of a kind in full; the rest is counted and kept in the store
-            )
-        else:
-            self._failures[kind] = 1
-            self._console.print(
-                Text(f"{outcome.kind}: {self._queue.trials[outcome.key].label}", style="bold red")
-            )
-            self._console.print(
-                Text((outcome.traceback or outcome.reason).rstrip(), style="red"),
-                highlight=False,
-                soft_wrap=True,
-            )
-        if self._live is None and (time.monotonic() - self._last_line >= PLAIN_EVERY):
+                method = self._queue.trials[outcome.key].method.name
+                self._spent.setdefault(method, []).append(outcome.seconds)
+        if not outcome.is_result:
+            self._count_failure(outcome)
+        if self._live is None and time.monotonic() - self._last_line >= PLAIN_EVERY:
             self._last_line = time.monotonic()
             self._console.print(self.line(), highlight=False)
+
+    def _count_failure(self, outcome: Outcome) -> None:
+        """The first failure of a kind is printed in full; the rest is counted, and is in the
+        store.
+        """
+        kind = _kind(outcome)
+        self._failures[kind] += 1
+        if self._failures[kind] > 1:
+            return
+        label = self._queue.trials[outcome.key].label
+        details = (outcome.traceback or outcome.reason).rstrip()
+        self._console.print(Text(f"{outcome.kind}: {label}", style="bold red"))
+        self._console.print(Text(details, style="red"), highlight=False, soft_wrap=True)
 
     def line(self) -> str:
         """All counts in one line of at most 80 characters."""
@@ -119,14 +117,16 @@ class Progress:
             f"{queue.num_waiting} waiting",
             f"{failed} failed",
         ]
-        parts += [f"{len(queue.blocked)} blocked"] if queue.blocked else []
+        if queue.blocked:
+            parts.append(f"{len(queue.blocked)} blocked")
         elapsed = time.monotonic() - self._start
         if ended:
             parts.append(f"{ended / elapsed * 60:.1f}/min")
-        if not queue.is_finished and (left := self.seconds_left()) is not None:
-            parts.append(f"{duration(left)} left")
-        elif queue.is_finished:
+        left = None if queue.is_finished else self.seconds_left()
+        if queue.is_finished:
             parts.append(duration(elapsed))
+        elif left is not None:
+            parts.append(f"{duration(left)} left")
         return " · ".join(parts)
 
     def seconds_left(self) -> float | None:
@@ -143,7 +143,8 @@ class Progress:
                 cost = sum(spent) / len(spent) if spent else queue.plan.cost(trial)
                 if cost is None:
                     return None
-                total += max(cost - (now - self._began[key]), 0.0) if key in self._began else cost
+                running_for = now - self._began[key] if key in self._began else 0.0
+                total += max(cost - running_for, 0.0)
         return total / self._slots
 
     def _render(self) -> Table:
@@ -153,32 +154,30 @@ class Progress:
         table.add_row(ProgressBar(total=max(1, len(queue.trials)), completed=share, width=30))
         table.add_row(Text(self.line()))
         if self._failures:
-            table.add_row(Text(f"failures: {self._kinds()}", style="red"))
+            table.add_row(Text(f"failures: {self._failure_counts()}", style="red"))
         for line in self._what_waits():
             table.add_row(Text(line, style="dim"))
         return table
 
     def _what_waits(self) -> list[str]:
         """What runs, and what waits for what, by method; looked up once a second."""
+        looked_at, lines = self._waits
         now = time.monotonic()
-        if now - self._waits[0] > 1.0:
-            queue = self._queue
-            running = Counter(queue.trials[key].method.name for key in list(queue.running))
-            waiting = Counter(
-                (queue.trials[key].method.name, needed)
-                for key in queue.waiting()
-                for needed in queue.waits_for(key)
-            )
-            lines = (
-                [f"running: {', '.join(f'{n} {name}' for name, n in running.most_common(4))}"]
-                if running
-                else []
-            )
-            lines += [
-                f"{n} {name} wait for {needed}" for (name, needed), n in waiting.most_common(3)
-            ]
-            self._waits = (now, lines)
-        return self._waits[1]
+        if now - looked_at <= 1.0:
+            return lines
+        queue, lines = self._queue, []
+        running = Counter(queue.trials[key].method.name for key in list(queue.running))
+        if running:
+            listed = ", ".join(f"{count} {name}" for name, count in running.most_common(4))
+            lines.append(f"running: {listed}")
+        waiting: Counter[tuple[str, str]] = Counter()
+        for key in queue.waiting():
+            name = queue.trials[key].method.name
+            waiting.update((name, needed) for needed in queue.waits_for(key))
+        for (name, needed), count in waiting.most_common(3):
+            lines.append(f"{count} {name} wait for {needed}")
+        self._waits = (now, lines)
+        return lines
 
 
 def _kind(outcome: Outcome) -> str:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import shlex
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.text import Text
@@ -20,6 +21,7 @@ from orchestrator.cli.options import (
     HomeFolder,
     Only,
     Retry,
+    Setting,
     SiteOption,
     Stale,
     StorePlace,
@@ -32,53 +34,69 @@ from orchestrator.cli.options import (
     short,
 )
 
-ALIKE = 3  # trials that failed for one reason and are shown
+if TYPE_CHECKING:
+    from orchestrator.executors.site import Site
+    from orchestrator.planning.plan import Plan
+    from orchestrator.session import RunSummary
+    from orchestrator.spec.sweep import Sweep
+    from orchestrator.store.home import Home
+    from orchestrator.training.outcome import Outcome
+
+SHOWN = 3  # trials that failed for one reason and are shown
+
+
+Limit = Annotated[
+    int | None,
+    typer.Option(min=1, metavar="N", help="Run at most N unfinished cells.", show_default=False),
+]
+Smoke = Annotated[
+    bool,
+    typer.Option(help="Try every method at its smoke values on 256 images, in a temporary store."),
+]
+StaleOption = Annotated[
+    Stale | None,
+    typer.Option(help="Keep or rerun results that were made with other code.", show_default=False),
+]
+RetryOption = Annotated[
+    list[Retry] | None,
+    typer.Option(help="Also rerun trials with this outcome.", show_default=False),
+]
+ExecutorOption = Annotated[
+    ExecutorName, typer.Option(help="Ray Tune, or one trial after another in this process.")
+]
+Pdb = Annotated[
+    str | None,
+    typer.Option(
+        metavar="KEY",
+        help="Run one trial under the debugger (needs --executor inline).",
+        show_default=False,
+    ),
+]
+Address = Annotated[
+    str | None,
+    typer.Option(help="Ray cluster: 'auto' or HOST:PORT.", show_default="a private Ray here"),
+]
+Slots = Annotated[
+    int | None, typer.Option(min=1, help="Trials to run at once.", show_default="one per CPU")
+]
+CheckpointEvery = Annotated[
+    float | None,
+    typer.Option(min=0, help="Seconds between a trial's checkpoints.", show_default="60"),
+]
 
 
 def run(
     sweep: SweepFile,
     only: Only = None,
-    limit: Annotated[
-        int | None,
-        typer.Option(min=1, help="At most so many cells that are not done.", show_default=False),
-    ] = None,
-    smoke: Annotated[
-        bool,
-        typer.Option(
-            help="Every method at its smoke values on 256 images, in a store that is thrown away."
-        ),
-    ] = False,
-    stale: Annotated[
-        Stale | None,
-        typer.Option(
-            help="Results that other code made: keep them, or run them again.", show_default=False
-        ),
-    ] = None,
-    retry: Annotated[
-        list[Retry] | None, typer.Option(help="Run these outcomes again, too.", show_default=False)
-    ] = None,
-    executor: Annotated[
-        ExecutorName, typer.Option(help="Ray Tune, or one trial after another in this process.")
-    ] = ExecutorName.ray,
-    pdb: Annotated[
-        str | None,
-        typer.Option(
-            metavar="KEY",
-            help="Run one trial under the debugger (with inline).",
-            show_default=False,
-        ),
-    ] = None,
-    address: Annotated[
-        str | None,
-        typer.Option(help="Ray cluster: 'auto' or HOST:PORT.", show_default="a private Ray here"),
-    ] = None,
-    slots: Annotated[
-        int | None, typer.Option(min=1, help="Trials at once.", show_default="one a CPU")
-    ] = None,
-    checkpoint_every: Annotated[
-        float | None,
-        typer.Option(min=0, help="Seconds between a trial's checkpoints.", show_default="60"),
-    ] = None,
+    limit: Limit = None,
+    smoke: Smoke = False,
+    stale: StaleOption = None,
+    retry: RetryOption = None,
+    executor: ExecutorOption = ExecutorName.ray,
+    pdb: Pdb = None,
+    address: Address = None,
+    slots: Slots = None,
+    checkpoint_every: CheckpointEvery = None,
     home_folder: HomeFolder = None,
     store: StorePlace = None,
     tracking: Tracking = None,
@@ -90,135 +108,154 @@ def run(
     """
     from orchestrator.errors import InputError
 
-    here = setting(home_folder, store, tracking, data, site_file)
+    chosen = setting(home_folder, store, tracking, data, site_file)
     if pdb is not None and executor is not ExecutorName.inline:
         raise InputError("--pdb works in this process only: add --executor inline")
     name, whole, part = load(sweep, only)
     if smoke:
-        _smoke(name, part, here, executor, slots)
+        _smoke(name, part, chosen, executor, slots)
         return
-    _claim(name, sweep, here)
-    made = _planned(name, part, here, limit, stale, retry or ())
+    _claim_name(name, sweep, chosen.home)
+    plan = _make_plan(name, part, chosen.home, limit, stale, retry or ())
     if pdb is not None:
-        _debug(made, here, pdb)
+        _debug(plan, chosen.home, pdb)
         return
-    site = _site(here, executor, address, slots, checkpoint_every)
-    _launch(made, whole, here.place, site, executor)
+    site = _site(chosen, executor, address, slots, checkpoint_every)
+    summary = _run_and_print(plan, whole, chosen.home, site, executor)
+    _print_addresses(summary, chosen.home)
+    _exit_unless_complete(summary)
 
 
-def _claim(name: str, sweep: str, here: Any) -> None:
+def _claim_name(name: str, file: str, home: Home) -> None:
+    """In one store a sweep's name belongs to one file."""
     from orchestrator.store.store import Store
 
-    opened = Store(here.place.store)
-    opened.prepare()
-    opened.claim_sweep(name, Path(sweep))
+    store = Store(home.store)
+    store.prepare()
+    store.claim_sweep(name, Path(file))
 
 
-def _planned(
-    name: str, part: Any, here: Any, limit: int | None, stale: Stale | None, retry: Sequence[Retry]
-) -> Any:
-    """The plan of what is asked for, printed. Raises InputError for stale results of which nobody
-    said what to do.
+def _make_plan(
+    name: str,
+    sweep: Sweep,
+    home: Home,
+    limit: int | None,
+    stale: Stale | None,
+    retry: Sequence[Retry],
+) -> Plan:
+    """The plan of what is asked for, printed. Raises InputError for stale results where nobody said
+    what to do with them.
     """
     from orchestrator.cli.tables import print_plan
     from orchestrator.errors import InputError
-    from orchestrator.planning.choose import limit as limited
+    from orchestrator.planning import choose
     from orchestrator.planning.plan import make_plan
     from orchestrator.store.store import Store
 
-    opened = Store(here.place.store)
-    opened.prepare()
-
-    def plan(sweep: Any) -> Any:
-        return make_plan(
-            name, sweep, opened, rerun_stale=stale is Stale.rerun, retry=[r.value for r in retry]
-        )
-
-    made = plan(part)
-    made = plan(limited(part, made, limit)) if limit else made
-    print_plan(console, made)
-    if made.stale and stale is None:
-        reasons = list(dict.fromkeys(made.stale.values()))
+    store = Store(home.store)
+    store.prepare()
+    rerun_stale, outcomes = stale is Stale.rerun, [outcome.value for outcome in retry]
+    plan = make_plan(name, sweep, store, rerun_stale=rerun_stale, retry=outcomes)
+    if limit is not None:
+        few = choose.limit(sweep, plan, limit)
+        plan = make_plan(name, few, store, rerun_stale=rerun_stale, retry=outcomes)
+    print_plan(console, plan)
+    if plan.stale and stale is None:
+        reasons = list(dict.fromkeys(plan.stale.values()))
         raise InputError(
-            f"{len(made.stale)} results are stale and would be mixed with new ones. Say --stale keep, or --stale rerun",
+            f"{len(plan.stale)} results are stale and would be mixed with new ones. "
+            "Say --stale keep, or --stale rerun",
             reasons[:5],
         )
-    return made
+    return plan
 
 
 def _site(
-    here: Any,
+    chosen: Setting,
     executor: ExecutorName,
     address: str | None,
     slots: int | None,
     checkpoint_every: float | None,
-) -> Any:
+) -> Site:
+    """Where and how trials run: the command line's word goes before the site file's. Raises
+    InputError for methods in the site file that do not exist.
+    """
     from orchestrator.errors import InputError
     from orchestrator.executors.site import Site, unknown_methods
     from orchestrator.spec.registry import discover
 
-    file = here.site
-    if problems := unknown_methods(file, discover()) if file.gpus or file.cpus else []:
+    file = chosen.site
+    problems = unknown_methods(file, discover()) if file.gpus or file.cpus else []
+    if problems:
         raise InputError("the site file names methods that are not there:", problems)
     cluster = address or file.address
-    given = slots or file.slots
-    count = (
-        1
-        if executor is ExecutorName.inline
-        else given or (None if cluster else os.cpu_count() or 1)
+    if executor is ExecutorName.inline:
+        slots = 1
+    elif cluster:
+        slots = slots or file.slots
+    else:
+        slots = slots or file.slots or os.cpu_count() or 1
+    return Site(
+        scratch=chosen.home.scratch,
+        slots=slots,
+        checkpoint_every=file.checkpoint_every if checkpoint_every is None else checkpoint_every,
+        address=cluster,
+        device=file.device,
+        gpus=file.gpus,
+        cpus=file.cpus,
     )
-    every = file.checkpoint_every if checkpoint_every is None else checkpoint_every
-    return Site(here.place.scratch, count, every, cluster, file.device, file.gpus, file.cpus)
 
 
-def _launch(
-    made: Any, whole: Any, place: Any, site: Any, executor: ExecutorName, *, kept: bool = True
-) -> None:
+def _run_and_print(
+    plan: Plan, sweep: Sweep, home: Home, site: Site, executor: ExecutorName
+) -> RunSummary:
+    """Run what the plan lacks, and print results and problems."""
     from orchestrator.cli.progress import TerminalDisplay
     from orchestrator.cli.tables import print_results
-    from orchestrator.session import launch
+    from orchestrator.session import run_sweep
 
-    report = launch(made, whole, place, site, executor.value, TerminalDisplay(console))
-    if not report.executed and not report.problems and report.plan.is_complete:
+    summary = run_sweep(plan, sweep, home, site, executor.value, TerminalDisplay(console))
+    if not summary.num_executed and not summary.problems and summary.plan.is_complete:
         console.print("Nothing to run: every cell has its result in the store.")
-    print_results(console, report.results)
-    _print_problems(report)
-    if kept:
-        _print_places(report, place)
-    if report.interrupted:
+    print_results(console, summary.results)
+    _print_problems(summary)
+    return summary
+
+
+def _exit_unless_complete(summary: RunSummary) -> None:
+    if summary.is_interrupted:
         raise typer.Exit(INTERRUPTED)
-    if not report.is_complete:
+    if not summary.is_complete:
         raise typer.Exit(FAILED)
 
 
-def _smoke(name: str, part: Any, here: Any, executor: ExecutorName, slots: int | None) -> None:
-    """The whole sweep in small, somewhere else: a minute before a thousand GPU hours."""
+def _smoke(
+    name: str, sweep: Sweep, chosen: Setting, executor: ExecutorName, slots: int | None
+) -> None:
+    """Run the sweep in small in a temporary store: a minute before a thousand GPU hours."""
     import tempfile
     from dataclasses import replace
 
     from orchestrator.planning.choose import smoke
 
-    small = smoke(part)
+    small = smoke(sweep)
     with tempfile.TemporaryDirectory(prefix="spolia-smoke-") as folder:
-        place = replace(
-            here.place, root=Path(folder), store=str(Path(folder) / "store"), tracking=None
-        )
-        there = replace(here, place=place)
+        root = Path(folder)
+        home = replace(chosen.home, root=root, store=str(root / "store"), tracking=None)
         console.print(
-            f"[bold]Smoke run[/]: {len(small.cells)} settings of {len(part.cells)} cells, small, in a store that is thrown away."
+            f"[bold]Smoke run[/]: {len(small.cells)} settings of {len(sweep.cells)} cells, small, "
+            "in a store that is thrown away."
         )
+        site = _site(replace(chosen, home=home), executor, None, slots or os.cpu_count(), None)
         # On this machine whatever the site says: its other nodes would not see a store that is
         # thrown away.
-        site = replace(
-            _site(there, executor, None, slots or os.cpu_count(), None), address=None, device="auto"
-        )
-        _launch(
-            _planned(name, small, there, None, None, ()), small, place, site, executor, kept=False
-        )
+        site = replace(site, address=None, device="auto")
+        plan = _make_plan(name, small, home, None, None, ())
+        _exit_unless_complete(_run_and_print(plan, small, home, site, executor))
 
 
-def _debug(made: Any, here: Any, start: str) -> None:
-    """One trial in this process; an exception opens the debugger where it happened."""
+def _debug(plan: Plan, home: Home, key: str) -> None:
+    """Run one trial in this process; an exception opens the debugger where it happened."""
     import pdb
     import traceback
 
@@ -226,83 +263,76 @@ def _debug(made: Any, here: Any, start: str) -> None:
     from orchestrator.store.store import Store
     from orchestrator.training.execute import execute, run_with_needs
 
-    opened = Store(here.place.store)
-    trial = explain(made, opened, start).trial
+    store = Store(home.store)
+    trial = explain(plan, store, key).trial
     console.print(f"Running {trial.label} under the debugger.", markup=False)
-    run_with_needs(trial, opened)
+    run_with_needs(trial, store)
     try:
-        outcome = execute(trial, opened, raise_errors=True)
+        outcome = execute(trial, store, raise_errors=True)
     except Exception as error:
         traceback.print_exc()
         pdb.post_mortem(error.__traceback__)
         raise typer.Exit(FAILED) from error
-    console.print(
-        f"{outcome.kind} in {outcome.seconds:.1f} s"
-        + (f": {outcome.reason}" if outcome.reason else "")
-    )
+    reason = f": {outcome.reason}" if outcome.reason else ""
+    console.print(f"{outcome.kind} in {outcome.seconds:.1f} s{reason}")
 
 
-def _print_problems(report: Any) -> None:
-    by_reason: dict[tuple[str, str], list[Any]] = {}
-    for outcome in report.problems:
-        by_reason.setdefault((outcome.kind, outcome.reason.splitlines()[0]), []).append(outcome)
-    for (kind, reason), alike in by_reason.items():
-        for outcome in alike[:ALIKE]:
-            label = report.plan.trials[outcome.key].label
-            errors.print(
-                Text(f"{kind}: {label}\n  {reason}\n  spolia logs {outcome.key[:12]}", style="red")
-            )
-        if len(alike) > ALIKE:
-            errors.print(
-                Text(
-                    f"{len(alike) - ALIKE} more {kind} for this reason; `spolia status` lists them",
-                    style="red",
-                )
-            )
-    reasons = list(dict.fromkeys(report.blocked.values()))
-    if reasons:
-        errors.print(
-            Text(
-                f"{len(report.blocked)} trials are blocked, the first because {reasons[0]}",
-                style="red",
-            )
+def _print_problems(summary: RunSummary) -> None:
+    """Failures by reason, what is blocked, and what ended without training through."""
+    by_reason: dict[tuple[str, str], list[Outcome]] = {}
+    for outcome in summary.problems:
+        reason = outcome.reason.splitlines()[0]
+        by_reason.setdefault((outcome.kind, reason), []).append(outcome)
+    for (kind, reason), outcomes in by_reason.items():
+        for outcome in outcomes[:SHOWN]:
+            label = summary.plan.trials[outcome.key].label
+            _print_error(f"{kind}: {label}\n  {reason}\n  spolia logs {outcome.key[:12]}")
+        num_more = len(outcomes) - SHOWN
+        if num_more > 0:
+            _print_error(f"{num_more} more {kind} for this reason; `spolia status` lists them")
+    if summary.blocked:
+        first = next(iter(summary.blocked.values()))
+        _print_error(f"{len(summary.blocked)} trials are blocked, the first because {first}")
+    plan = summary.plan
+    ended = [plan.outcomes[key] for key in plan.trials if key in plan.outcomes]
+    untrained = Counter(outcome for outcome in ended if outcome != "done")
+    if untrained:
+        listed = ", ".join(f"{count} {outcome}" for outcome, count in untrained.items())
+        console.print(
+            f"{untrained.total()} trials ended without training through: {listed}.",
         )
-    kinds = [
-        report.plan.outcomes[k]
-        for k in report.plan.trials
-        if report.plan.outcomes.get(k, "done") != "done"
-    ]
-    if kinds:
-        listed = ", ".join(f"{kinds.count(k)} {k}" for k in dict.fromkeys(kinds))
-        console.print(f"{len(kinds)} trials ended without training through: {listed}.")
 
 
-def _print_places(report: Any, place: Any) -> None:
+def _print_error(text: str, *, soft_wrap: bool | None = None) -> None:
+    errors.print(Text(text, style="red"), soft_wrap=soft_wrap)
+
+
+def _print_addresses(summary: RunSummary, home: Home) -> None:
+    """Where tables and MLflow are."""
     console.print("\nTables")
-    for path in report.tables:
+    for path in summary.tables:
         console.print(f"  {short(path)}", soft_wrap=True)
-    if place.tracking is None:
+    if home.tracking is None:
         return
-    if report.tracking_error:
-        again = "Nothing is lost: `spolia track` with this sweep, or the same command run again, writes what is missing."
-        errors.print(
-            Text(f"MLflow is behind the store ({report.tracking_error}). {again}", style="red"),
+    if summary.tracking_error:
+        _print_error(
+            f"MLflow is behind the store ({summary.tracking_error}). Nothing is lost: "
+            "`spolia track` with this sweep, or the same command run again, writes what is "
+            "missing.",
             soft_wrap=True,
         )
         return
-    console.print(
-        f"MLflow ({report.tracked} runs written now)" if report.tracked else "MLflow (up to date)"
-    )
-    if place.tracking.startswith("sqlite:"):
-        console.print("  " + mlflow_command(place.tracking), soft_wrap=True)
+    news = f"{summary.num_tracked} runs written now" if summary.num_tracked else "up to date"
+    console.print(f"MLflow ({news})")
+    if home.tracking.startswith("sqlite:"):
+        console.print("  " + mlflow_command(home.tracking), soft_wrap=True)
         console.print("  then open http://127.0.0.1:5000")
     else:
-        console.print(f"  {place.tracking}", soft_wrap=True)
+        console.print(f"  {home.tracking}", soft_wrap=True)
 
 
 def mlflow_command(tracking: str) -> str:
     """The command that opens the MLflow UI on a database, ready to paste."""
-    program = Path(sys.executable).with_name("mlflow")
-    return shlex.join(
-        [short(program) if program.exists() else "mlflow", "ui", "--backend-store-uri", tracking]
-    )
+    beside_python = Path(sys.executable).with_name("mlflow")
+    program = short(beside_python) if beside_python.exists() else "mlflow"
+    return shlex.join([program, "ui", "--backend-store-uri", tracking])

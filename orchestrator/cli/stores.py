@@ -1,10 +1,10 @@
-"""logs, data, gc, doctor: what lies in a store, and whether this site is ready for work."""
+"""logs, export, data, gc, doctor: what is in a store, and whether this site is ready for work."""
 
 from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
@@ -23,13 +23,29 @@ from orchestrator.cli.options import (
     setting,
 )
 
-data_app = typer.Typer(help="Data sets that plans know: add, list, verify.", no_args_is_help=True)
+if TYPE_CHECKING:
+    from orchestrator.spec.task import DataRecord
+    from orchestrator.store.store import Store
 
+data_app = typer.Typer(
+    help="Data sets recorded in the store: add, list, verify.", no_args_is_help=True
+)
+AS_RECORDED = "as recorded"
 
 Key = Annotated[
     str,
-    typer.Argument(metavar="KEY", help="A trial's key, or its first digits.", show_default=False),
+    typer.Argument(
+        metavar="KEY", help="A trial's key, or the first digits of it.", show_default=False
+    ),
 ]
+
+
+def _open_store(
+    home_folder: str | None, store: str | None, data: str | None, site_file: Path | None
+) -> Store:
+    from orchestrator.store.store import Store
+
+    return Store(setting(home_folder, store, None, data, site_file).home.store)
 
 
 def logs(
@@ -41,28 +57,19 @@ def logs(
 ) -> None:
     """Show what is known of one trial: outcome, traceback, timings, what it printed."""
     from orchestrator.cli.tables import print_trial
-    from orchestrator.store.store import Store
 
-    opened = Store(setting(home_folder, store, None, None, site_file).place.store)
-    full = opened.resolve_key(key)
-    record, failure = opened.find(full), opened.failure(full)
+    trial_store = _open_store(home_folder, store, None, site_file)
+    full_key = trial_store.resolve_key(key)
+    record, failure = trial_store.find(full_key), trial_store.failure(full_key)
+    progress, log = trial_store.progress(full_key), trial_store.log(full_key)
     if as_json:
-        print_json(
-            {
-                "record": record,
-                "failure": failure,
-                "progress": opened.progress(full),
-                "log": opened.log(full),
-            }
-        )
+        print_json({"record": record, "failure": failure, "progress": progress, "log": log})
         return
-    print_trial(console, full, record, failure, opened.log(full))
-    if (now := opened.progress(full)) is not None:
-        seen = time.strftime("%H:%M:%S", time.localtime(now["time"]))
-        console.print(
-            f"under way: {now['stage']}, epoch {now['epoch']} of {now['epochs']} (seen at {seen})",
-            markup=False,
-        )
+    print_trial(console, full_key, record, failure, log)
+    if progress is not None:
+        seen = time.strftime("%H:%M:%S", time.localtime(progress["time"]))
+        epoch = f"epoch {progress['epoch']} of {progress['epochs']}"
+        console.print(f"under way: {progress['stage']}, {epoch} (seen at {seen})", markup=False)
 
 
 def export(
@@ -74,30 +81,27 @@ def export(
         ),
     ],
     component: Annotated[
-        str | None, typer.Option(help="Which one, where a trial kept several.", show_default=False)
+        str | None,
+        typer.Option(help="Which component, where the trial kept several.", show_default=False),
     ] = None,
     home_folder: HomeFolder = None,
     store: StorePlace = None,
     site_file: SiteOption = None,
 ) -> None:
     """Write a component as a file that torch.export.load opens, without Spolia."""
-    from orchestrator.parts.export import export as exported
-    from orchestrator.parts.export import find_component, write
+    from orchestrator.parts import export as exporting
     from orchestrator.parts.result import Result
-    from orchestrator.store.store import Store
 
-    result = Result.open(key, Store(setting(home_folder, store, None, None, site_file).place.store))
-    found = find_component(result, component)
-    content = exported(found, result.store)
-    write(content, to)
-    console.print(
-        f"{found.record.title} of {result.key[:12]}: {len(content) / 2**20:.2f} MiB in {to}",
-        soft_wrap=True,
-        markup=False,
-    )
-    console.print(
-        f'torch.export.load("{to}").module()(images) gives logits', soft_wrap=True, markup=False
-    )
+    result = Result.open(key, _open_store(home_folder, store, None, site_file))
+    chosen = exporting.find_component(result, component)
+    content = exporting.export(chosen, result.store)
+    exporting.write(content, to)
+    size = f"{len(content) / 2**20:.2f} MiB"
+    for line in (
+        f"{chosen.record.title} of {result.key[:12]}: {size} in {to}",
+        f'torch.export.load("{to}").module()(images) gives logits',
+    ):
+        console.print(line, soft_wrap=True, markup=False)
 
 
 @data_app.command("add")
@@ -111,9 +115,7 @@ def data_add(
     ],
     replace: Annotated[
         bool,
-        typer.Option(
-            help="Put a new record in place of an old one: the images have changed on purpose."
-        ),
+        typer.Option(help="Replace the record of a data set whose images changed on purpose."),
     ] = False,
     home_folder: HomeFolder = None,
     store: StorePlace = None,
@@ -125,23 +127,23 @@ def data_add(
     """
     from orchestrator.data import sources
     from orchestrator.errors import DataError
-    from orchestrator.store.store import Store
 
-    opened = Store(setting(home_folder, store, None, data, site_file).place.store)
-    opened.prepare()
-    for name in dict.fromkeys(n for given in names for n in _data_names(given)):
-        record, known = sources.load(name).record, opened.data(name)
-        if known is not None and known.digest != record.digest and not replace:
+    data_store = _open_store(home_folder, store, data, site_file)
+    data_store.prepare()
+    for name in dict.fromkeys(name for given in names for name in _data_names(given)):
+        record, recorded = sources.load(name).record, data_store.data(name)
+        if recorded is not None and recorded.digest != record.digest and not replace:
             raise DataError(
-                f"{name} is recorded with other images ({known.digest[:12]}, here {record.digest[:12]}). --replace takes these from now on"
+                f"{name} is recorded with other images ({recorded.digest[:12]}, "
+                f"here {record.digest[:12]}). --replace takes these from now on"
             )
-        opened.put_data(record, replace=replace)
+        data_store.put_data(record, replace=replace)
         console.print(_data_line(record), soft_wrap=True)
 
 
 def _data_names(given: str) -> list[str]:
     """The data sets that an argument means: all of a sweep file's, or the one of this name."""
-    from orchestrator.spec.sweep import load_sweep
+    from orchestrator.spec.sweep_file import load_sweep
 
     if not given.endswith(".py"):
         return [given]
@@ -149,9 +151,13 @@ def _data_names(given: str) -> list[str]:
     return list(dict.fromkeys(task.data for cell in sweep.trials() for task in cell.trial.tasks))
 
 
-def _data_line(record: Any) -> Text:
+def _data_line(record: DataRecord) -> Text:
     channels, height, width = record.shape
-    size = f"{len(record.classes)} classes, {record.counts[0]:,} + {record.counts[1]:,} images, {channels}x{height}x{width}"
+    num_train, num_test = record.counts[0], record.counts[1]
+    size = (
+        f"{len(record.classes)} classes, {num_train:,} + {num_test:,} images, "
+        f"{channels}x{height}x{width}"
+    )
     return Text.assemble((record.name, "bold"), f"  {size}  {record.digest[:12]}")
 
 
@@ -162,10 +168,8 @@ def data_list(
     store: StorePlace = None,
     site_file: SiteOption = None,
 ) -> None:
-    """The data sets that are recorded in the store."""
-    from orchestrator.store.store import Store
-
-    records = Store(setting(home_folder, store, None, None, site_file).place.store).data_records()
+    """List the data sets that are recorded in the store."""
+    records = _open_store(home_folder, store, None, site_file).data_records()
     if as_json:
         print_json([record.to_json() for record in records])
         return
@@ -187,60 +191,56 @@ def data_verify(
     """Read every recorded data set again and compare. Exit status 1 where one is missing or has
     changed.
     """
+    num_wrong = 0
+    for record in _open_store(home_folder, store, data, site_file).data_records():
+        state = _data_state(record)
+        style = "" if state == AS_RECORDED else "red"
+        console.print(Text(f"{record.name}: {state}", style=style), soft_wrap=True)
+        num_wrong += state != AS_RECORDED
+    if num_wrong:
+        raise typer.Exit(FAILED)
+
+
+def _data_state(record: DataRecord) -> str:
+    """How the images here stand to a record of them."""
     from orchestrator.data import sources
     from orchestrator.errors import DataError
-    from orchestrator.store.store import Store
 
-    wrong = 0
-    for record in Store(
-        setting(home_folder, store, None, data, site_file).place.store
-    ).data_records():
-        try:
-            found = sources.load(record.name).record.digest
-            verdict = (
-                "altered in the cache"
-                if not sources.is_intact(record.name)
-                else "as recorded"
-                if found == record.digest
-                else "has changed"
-            )
-        except DataError as error:
-            verdict = f"missing: {error.summary}"
-        wrong += verdict != "as recorded"
-        console.print(
-            Text(f"{record.name}: {verdict}", style="" if verdict == "as recorded" else "red"),
-            soft_wrap=True,
-        )
-    if wrong:
-        raise typer.Exit(FAILED)
+    try:
+        digest = sources.load(record.name).record.digest
+        if not sources.is_intact(record.name):
+            return "altered in the cache"
+        return AS_RECORDED if digest == record.digest else "has changed"
+    except DataError as error:
+        return f"missing: {error.summary}"
 
 
 def gc(
     remove: Annotated[
-        bool, typer.Option(help="Remove it; without this, only say what would go.")
+        bool, typer.Option(help="Remove them; without this, only list what would go.")
     ] = False,
     older_than: Annotated[
         float,
-        typer.Option(min=0, help="Hours that a file must be old: trials put blobs before results."),
+        typer.Option(min=0, help="Only files older than this many hours."),
     ] = 24.0,
     home_folder: HomeFolder = None,
     store: StorePlace = None,
     site_file: SiteOption = None,
 ) -> None:
-    """Find what no result names any more: blobs of retired results, left-over progress, probes."""
+    """Find files that no result uses any more: blobs of retired results, old progress, probes."""
     from orchestrator.store.garbage import unneeded
-    from orchestrator.store.store import Store
 
-    opened = Store(setting(home_folder, store, None, None, site_file).place.store)
-    found = list(unneeded(opened, before=time.time() - older_than * 3600))
+    swept_store = _open_store(home_folder, store, None, site_file)
+    files = list(unneeded(swept_store, before=time.time() - older_than * 3600))
+    if not files:
+        console.print("Nothing to remove.")
+        return
     if remove:
-        for entry in found:
-            opened.discard(entry.path)
-    size = sum(entry.size for entry in found)
+        for file in files:
+            swept_store.discard(file.path)
+    size = sum(file.size for file in files) / 2**20
     verb = "removed" if remove else "could go (add --remove)"
-    console.print(
-        f"{len(found)} files, {size / 2**20:.1f} MiB {verb}" if found else "Nothing to remove."
-    )
+    console.print(f"{len(files)} files, {size:.1f} MiB {verb}")
 
 
 def doctor(
@@ -258,20 +258,16 @@ def doctor(
     from orchestrator.cli.doctor import examine
     from orchestrator.executors.site import find_site
 
-    here = setting(home_folder, store, tracking, data, site_file)
+    chosen = setting(home_folder, store, tracking, data, site_file)
     table = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
     table.add_column(no_wrap=True)
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
-    file = find_site(Path(site_file) if site_file else None)
-    healthy = True
-    for check in examine(here, file, address or here.site.address):
-        healthy &= check.fine
-        table.add_row(
-            Text("ok" if check.fine else "WRONG", style="green" if check.fine else "bold red"),
-            check.what,
-            Text(check.found),
-        )
+    is_ready = True
+    for check in examine(chosen, find_site(site_file), address or chosen.site.address):
+        is_ready = is_ready and check.is_fine
+        verdict = Text("ok", style="green") if check.is_fine else Text("WRONG", style="bold red")
+        table.add_row(verdict, check.subject, Text(check.finding))
     console.print(table)
-    if not healthy:
+    if not is_ready:
         raise typer.Exit(FAILED)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.text import Text
@@ -26,6 +26,11 @@ from orchestrator.cli.options import (
     short,
 )
 
+if TYPE_CHECKING:
+    from orchestrator.planning.plan import Plan
+    from orchestrator.store.home import Home
+    from orchestrator.store.store import Store
+
 
 def plan(
     sweep: SweepFile,
@@ -33,7 +38,9 @@ def plan(
     why: Annotated[
         str | None,
         typer.Option(
-            metavar="KEY", help="Say what differs from the nearest result.", show_default=False
+            metavar="KEY",
+            help="Show how a trial differs from the nearest result.",
+            show_default=False,
         ),
     ] = None,
     as_json: AsJson = False,
@@ -46,19 +53,25 @@ def plan(
     from orchestrator.cli.json_values import plan_view
     from orchestrator.cli.tables import print_explanation, print_plan
     from orchestrator.planning.explain import explain
+
+    home = setting(home_folder, store, None, data, site_file).home
+    sweep_plan, sweep_store = _plan_and_store(sweep, only, home)
+    if why is not None:
+        print_explanation(console, explain(sweep_plan, sweep_store, why))
+    elif as_json:
+        print_json(plan_view(sweep_plan))
+    else:
+        print_plan(console, sweep_plan)
+
+
+def _plan_and_store(file: str, only: str | None, home: Home) -> tuple[Plan, Store]:
+    """A sweep file, or the part of it that `--only` chooses, held against the store."""
     from orchestrator.planning.plan import make_plan
     from orchestrator.store.store import Store
 
-    place = setting(home_folder, store, None, data, site_file).place
-    name, _, part = load(sweep, only)
-    opened = Store(place.store)
-    made = make_plan(name, part, opened)
-    if why is not None:
-        print_explanation(console, explain(made, opened, why))
-    elif as_json:
-        print_json(plan_view(made))
-    else:
-        print_plan(console, made)
+    store = Store(home.store)
+    name, _, part = load(file, only)
+    return make_plan(name, part, store), store
 
 
 def status(
@@ -72,42 +85,33 @@ def status(
 ) -> None:
     """Say how much of a sweep is done. Exit status 0 only when all of it is."""
     from orchestrator.cli.json_values import status_view
-    from orchestrator.planning.plan import make_plan
-    from orchestrator.store.store import Store
 
-    place = setting(home_folder, store, None, data, site_file).place
-    name, _, part = load(sweep, only)
-    opened = Store(place.store)
-    made = make_plan(name, part, opened)
+    home = setting(home_folder, store, None, data, site_file).home
+    sweep_plan, sweep_store = _plan_and_store(sweep, only, home)
     if as_json:
-        print_json(status_view(made, opened))
+        print_json(status_view(sweep_plan, sweep_store))
     else:
-        _print_status(made, opened)
-    if not made.is_complete:
+        _print_status(sweep_plan, sweep_store)
+    if not sweep_plan.is_complete:
         raise typer.Exit(FAILED)
 
 
-def _print_status(made: Any, store: Any) -> None:
-    finished = sum(cell.trial.key in made.outcomes for cell in made.cells)
-    failed = [t for t in made.todo if t.key in made.failures]
-    counts = f"trials: {len(made.outcomes)} of {len(made.trials)} done, {len(failed)} failed"
-    console.print(f"{made.name}: {finished} of {len(made.cells)} cells done; {counts}")
+def _print_status(plan: Plan, store: Store) -> None:
+    """Counts, every trial that failed, every trial under way."""
+    num_finished = sum(cell.trial.key in plan.outcomes for cell in plan.cells)
+    failed = [trial for trial in plan.todo if trial.key in plan.failures]
+    counts = f"trials: {len(plan.outcomes)} of {len(plan.trials)} done, {len(failed)} failed"
+    console.print(f"{plan.name}: {num_finished} of {len(plan.cells)} cells done; {counts}")
     for trial in failed:
-        console.print(
-            Text(
-                f"  failed: {trial.label}\n    {made.failures[trial.key].splitlines()[0]}",
-                style="red",
-            )
-        )
+        reason = plan.failures[trial.key].splitlines()[0]
+        console.print(Text(f"  failed: {trial.label}\n    {reason}", style="red"))
         console.print(f"    spolia logs {trial.key[:12]}")
     running = store.under_way()
-    for trial in made.todo:
-        if trial.key in running and (now := store.progress(trial.key)) is not None:
-            console.print(
-                Text(
-                    f"  under way: {trial.label}\n    {now['stage']}: epoch {now['epoch']} of {now['epochs']}"
-                )
-            )
+    for trial in plan.todo:
+        progress = store.progress(trial.key) if trial.key in running else None
+        if progress is not None:
+            epoch = f"epoch {progress['epoch']} of {progress['epochs']}"
+            console.print(Text(f"  under way: {trial.label}\n    {progress['stage']}: {epoch}"))
 
 
 def results(
@@ -123,21 +127,17 @@ def results(
     from orchestrator.analysis.results import Results
     from orchestrator.cli.json_values import results_view
     from orchestrator.cli.tables import print_results
-    from orchestrator.planning.plan import make_plan
-    from orchestrator.store.store import Store
 
-    place = setting(home_folder, store, None, data, site_file).place
-    name, _, part = load(sweep, only)
-    opened = Store(place.store)
-    found = Results(make_plan(name, part, opened), opened)
+    home = setting(home_folder, store, None, data, site_file).home
+    sweep_results = Results(*_plan_and_store(sweep, only, home))
     if as_json:
-        print_json(results_view(found))
+        print_json(results_view(sweep_results))
         return
-    print_results(console, found)
+    print_results(console, sweep_results)
     if only is not None:
         return
     console.print("\nTables")
-    for path in found.write(place.tables(name)):
+    for path in sweep_results.write(home.tables(sweep_results.plan.name)):
         console.print(f"  {short(path)}", soft_wrap=True)
 
 
@@ -145,7 +145,7 @@ def report(
     sweep: SweepFile,
     out: Annotated[
         Path | None,
-        typer.Option(help="Where the page goes.", show_default="HOME/tables/SWEEP/report.html"),
+        typer.Option(help="File to write.", show_default="HOME/tables/SWEEP/report.html"),
     ] = None,
     home_folder: HomeFolder = None,
     store: StorePlace = None,
@@ -157,14 +157,11 @@ def report(
     """
     from orchestrator.analysis.report import write
     from orchestrator.analysis.results import Results
-    from orchestrator.planning.plan import make_plan
-    from orchestrator.store.store import Store
 
-    place = setting(home_folder, store, None, data, site_file).place
-    name, whole, _ = load(sweep)
-    opened = Store(place.store)
-    path = out or place.tables(name) / "report.html"
-    write(Results(make_plan(name, whole, opened), opened), opened, path)
+    home = setting(home_folder, store, None, data, site_file).home
+    sweep_plan, sweep_store = _plan_and_store(sweep, None, home)
+    path = out or home.tables(sweep_plan.name) / "report.html"
+    write(Results(sweep_plan, sweep_store), sweep_store, path)
     console.print(short(path), soft_wrap=True)
 
 
@@ -177,29 +174,25 @@ def track(
     site_file: SiteOption = None,
 ) -> None:
     """Bring MLflow level with the store: after an outage, a deletion, a half-written run."""
+    from orchestrator import session
     from orchestrator.cli.progress import TerminalDisplay
     from orchestrator.errors import InputError
-    from orchestrator.planning.plan import make_plan
-    from orchestrator.session import track as level
-    from orchestrator.store.store import Store
 
-    place = setting(home_folder, store, tracking, data, site_file).place
-    if place.tracking is None:
+    home = setting(home_folder, store, tracking, data, site_file).home
+    if home.tracking is None:
         raise InputError(
             "--tracking none says to track nothing; name an MLflow address, or leave it out"
         )
-    name, whole, _ = load(sweep)
-    made = make_plan(name, whole, Store(place.store))
-    written, error = level(made, place, TerminalDisplay(console))
+    sweep_plan, _ = _plan_and_store(sweep, None, home)
+    num_written, error = session.track(sweep_plan, home, TerminalDisplay(console))
     if error:
-        errors.print(
-            Text(
-                f"MLflow is behind the store ({error}). Nothing is lost: run the same command again.",
-                style="red",
-            ),
-            soft_wrap=True,
+        message = (
+            f"MLflow is behind the store ({error}). Nothing is lost: run the same command again."
         )
+        errors.print(Text(message, style="red"), soft_wrap=True)
         raise typer.Exit(FAILED)
+    done = f"{len(sweep_plan.outcomes)} of {len(sweep_plan.trials)} trials done"
     console.print(
-        f"{name}: {written} runs written now; MLflow is level with the store ({len(made.outcomes)} of {len(made.trials)} trials done)"
+        f"{sweep_plan.name}: {num_written} runs written now; "
+        f"MLflow is level with the store ({done})"
     )

@@ -4,6 +4,7 @@ draws of an epoch depend on nothing before it.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -16,7 +17,7 @@ from orchestrator.data.changes import changed
 from orchestrator.data.sources import data_root
 from orchestrator.errors import InputError
 from orchestrator.spec.canonical import derive
-from orchestrator.spec.draws import Noise, Normal, RandInt
+from orchestrator.spec.draws import Noise, RandInt
 from orchestrator.spec.task import Data, Part, Task
 
 LARGEST_READY = 256 * 2**20  # bytes of a set that is kept normalised on a CPU
@@ -35,7 +36,8 @@ class Batch:
         if name in tensors:
             return tensors[name]
         raise AttributeError(
-            f"the batch has no {name!r}, only {', '.join(tensors)}; declare it with .drawing(...) or .labelled(...)"
+            f"the batch has no {name!r}, only {', '.join(tensors)}; "
+            "declare it with .drawing(...) or .labelled(...)"
         )
 
     def __len__(self) -> int:
@@ -44,34 +46,39 @@ class Batch:
 
 @dataclass(frozen=True)
 class Pixels:
-    """Images of a task, uint8: rows of a set that all workers of a node share, or on a GPU the
-    task's own images.
+    """Images of a task, uint8. `rows` are the task's rows of `base`, a set that all workers of a
+    node share; None where `base` holds the task's own images, as on a GPU.
     """
 
     base: Tensor
     rows: Tensor | None
 
     def take(self, index: Tensor | slice) -> Tensor:
-        """The images at these places, [B, C, H, W]."""
+        """The task's images at these positions, [B, C, H, W]."""
         return self.base[index if self.rows is None else self.rows[index]]
+
+    def only(self, index: Tensor) -> Pixels:
+        """Those of the task's images as a set of their own."""
+        return Pixels(self.base, index if self.rows is None else self.rows[index])
 
 
 @lru_cache(maxsize=32)
 def _stored(task: Task, part: Part, device: torch.device, root: str) -> tuple[Pixels, Tensor]:
+    """Pixels and labels of a whole part; `root`, the data root, tells sets of one name apart."""
     images = sources.load_verified(task)
-    chosen = sources.rows(task, part, images)
+    rows = sources.rows(task, part, images)
     x, y = images.test if part == "test" else images.train
-    found = (
-        sources.masks(task, images, part, chosen)
-        if task.masks
-        else sources.labels(task, images, y[chosen])
-    )
-    labels = torch.from_numpy(found).to(device)
+    if task.masks:
+        labels = torch.from_numpy(sources.masks(task, images, part, rows)).to(device)
+    else:
+        labels = torch.from_numpy(sources.labels(task, images, y[rows])).to(device)
     if task.shift or task.size or (task.coloured and x.shape[1] == 1):
-        return Pixels(torch.from_numpy(changed(x[chosen], task, part)).to(device), None), labels
-    if device.type == "cpu":
-        return Pixels(torch.from_numpy(x), torch.from_numpy(chosen)), labels
-    return Pixels(torch.from_numpy(x[chosen]).to(device), None), labels
+        own = changed(x[rows], task, part)
+    elif device.type == "cpu":
+        return Pixels(torch.from_numpy(x), torch.from_numpy(rows)), labels
+    else:
+        own = x[rows]
+    return Pixels(torch.from_numpy(own).to(device), None), labels
 
 
 def tensors(data: Data, device: torch.device) -> tuple[Pixels, Tensor]:
@@ -81,62 +88,54 @@ def tensors(data: Data, device: torch.device) -> tuple[Pixels, Tensor]:
     pixels, labels = _stored(data.task, data.part, device, str(data_root()))
     if data.chosen is None:
         return pixels, labels
-    index = nested(
-        labels.cpu() if labels.ndim == 1 else torch.zeros(len(labels)),
-        *data.chosen,
-        name=data.task.name,
-    ).to(device)
-    return Pixels(pixels.base, index if pixels.rows is None else pixels.rows[index]), labels[index]
+    count, seed = data.chosen
+    # Masks are no classes to take in turn.
+    classes = labels.cpu() if labels.ndim == 1 else torch.zeros(len(labels))
+    index = nested(classes, count, seed, name=data.task.name).to(device)
+    return pixels.only(index), labels[index]
 
 
 def nested(labels: Tensor, count: int, seed: int, *, name: str) -> Tensor:
-    """Places of `count` images, one of each label in turn, in an order drawn by the seed and the
-    task's name: the first few are always among more. Raises InputError where there are not so
-    many."""
+    """Positions of `count` images, one of each label in turn, in an order drawn by the seed and the
+    task's name: a smaller choice is always part of a larger one. Raises InputError for more images
+    than there are.
+    """
     if count > len(labels):
         raise InputError(f"{name} has {len(labels)} images, so {count} of them cannot be drawn")
-    places, turns = [], []
+    positions, turns = [], []
     for label in sorted(set(labels.tolist())):
-        mine = (labels == label).nonzero().flatten()
-        places.append(
-            mine[
-                torch.randperm(
-                    len(mine),
-                    generator=torch.Generator().manual_seed(derive(seed, "few", name, label)),
-                )
-            ]
-        )
-        turns.append(torch.arange(len(mine)))
-    order = torch.cat(turns).argsort(stable=True)
-    return torch.cat(places)[order[:count]]
+        of_label = (labels == label).nonzero().flatten()
+        generator = torch.Generator().manual_seed(derive(seed, "few", name, label))
+        positions.append(of_label[torch.randperm(len(of_label), generator=generator)])
+        turns.append(torch.arange(len(of_label)))
+    in_turn = torch.cat(turns).argsort(stable=True)
+    return torch.cat(positions)[in_turn[:count]]
 
 
 class Feed:
-    """One data set as a fit reads it: `epoch(...)` yields its batches."""
+    """One data set as a fit reads it: `epoch(...)` yields its batches.
+
+    Raises InputError for a part without images and for masks that are to be augmented.
+    """
 
     def __init__(
         self, data: Data | Noise, *, name: str, seed: int | None, stage: str, device: torch.device
     ) -> None:
         self.data, self.device = data, device
-        self.stream = (seed, stage, "data", data.order or name)
+        self.stream = (seed, stage, "data", data.order or name)  # names its random numbers
         if isinstance(data, Noise):
             self.count = data.images
             return
         self.x, self.y = tensors(data, device)
         self.count = len(self.y)
-        if not self.count:
-            raise InputError(
-                f"{data.task.name} has no {data.part} image; its task keeps too few or holds out too many"
-            )
-        if data.task.masks and (data.crop or data.flip):
-            raise InputError(
-                f"{data.task.name}: images whose labels are masks are not augmented; shifts and flips would not move the masks"
-            )
+        _check(data, self.count)
         self.normalise = normaliser(data.task, device)
-        whole = device.type == "cpu" and data.chosen is None
-        self.ready = _ready(data.task, data.part, data.crop, str(data_root())) if whole else None
+        self.ready: Tensor | None = None
+        if device.type == "cpu" and data.chosen is None:
+            self.ready = _ready(data.task, data.part, data.crop, str(data_root()))
         self.extra = {
-            k: torch.tensor(mapping, device=device)[self.y.long()] for k, mapping in data.labels
+            name: torch.tensor(mapping, device=device)[self.y.long()]
+            for name, mapping in data.labels
         }
 
     def __len__(self) -> int:
@@ -150,87 +149,90 @@ class Feed:
         another order each time.
         """
         total = steps * batch
-        drawn = {
-            n: self._integers(d.high, total, epoch, n)
-            for n, d in self.data.draws
-            if isinstance(d, RandInt)
-        }
-        streams = {
-            n: (d.shape, self._generator(epoch, "draw " + n))
-            for n, d in self.data.draws
-            if isinstance(d, Normal)
-        }
-        images = (
-            self._noise(epoch, steps, batch)
-            if isinstance(self.data, Noise)
-            else self._images(self.data, epoch, total, batch)
-        )
-        for number, tensors in enumerate(images):
-            here = slice(number * batch, (number + 1) * batch)
+        integers: dict[str, Tensor] = {}  # [steps x batch]
+        normals: dict[str, tuple[tuple[int, ...], torch.Generator]] = {}
+        for name, draw in self.data.draws:
+            generator = self._generator(epoch, "draw " + name)
+            if isinstance(draw, RandInt):
+                drawn = torch.randint(draw.high, (total,), generator=generator)
+                integers[name] = drawn.to(self.device)
+            else:
+                normals[name] = (draw.shape, generator)
+        if isinstance(self.data, Noise):
+            contents = self._noise(self.data, epoch, steps, batch)
+        else:
+            contents = self._images(self.data, epoch, total, batch)
+        for step, content in enumerate(contents):
+            for name, values in integers.items():
+                content[name] = values[step * batch : (step + 1) * batch]
             # Normal numbers are drawn a batch at a time: an epoch of them may not fit into memory.
-            normals = {
-                n: torch.randn((batch, *shape), generator=g).to(self.device)
-                for n, (shape, g) in streams.items()
-            }
-            yield Batch({**tensors, **{k: v[here] for k, v in drawn.items()}, **normals})
+            for name, (shape, generator) in normals.items():
+                content[name] = torch.randn((batch, *shape), generator=generator).to(self.device)
+            yield Batch(content)
 
-    def _integers(self, high: int, total: int, epoch: int, name: str) -> Tensor:
-        return torch.randint(high, (total,), generator=self._generator(epoch, "draw " + name)).to(
-            self.device
-        )
-
-    def _noise(self, epoch: int, steps: int, batch: int) -> Iterator[dict[str, Tensor]]:
-        assert isinstance(self.data, Noise)
+    def _noise(
+        self, noise: Noise, epoch: int, steps: int, batch: int
+    ) -> Iterator[dict[str, Tensor]]:
         generator = self._generator(epoch, "noise")
         for _ in range(steps):
-            yield {"x": torch.randn((batch, *self.data.shape), generator=generator).to(self.device)}
+            yield {"x": torch.randn((batch, *noise.shape), generator=generator).to(self.device)}
 
     def _images(
         self, data: Data, epoch: int, total: int, batch: int
     ) -> Iterator[dict[str, Tensor]]:
-        shuffle = self._generator(epoch, "order")
-        passes = -(-total // len(self))
-        order = torch.cat([torch.randperm(len(self), generator=shuffle) for _ in range(passes)])[
-            :total
-        ].to(self.device)
-        crop, size = data.crop, 2 * data.crop + 1
-        shifts = (
-            torch.randint(size, (total, 2), generator=self._generator(epoch, "crop")).to(
-                self.device
-            )
-            if crop
-            else None
-        )
-        flips = (
-            (torch.rand(total, generator=self._generator(epoch, "flip")) < 0.5).to(self.device)
-            if data.flip
-            else None
-        )
+        order = self._order(epoch, total)  # [total]
+        shifts = flips = None
+        if data.crop:
+            generator = self._generator(epoch, "crop")
+            shifts = torch.randint(2 * data.crop + 1, (total, 2), generator=generator)
+            shifts = shifts.to(self.device)  # down and right, from 0 to 2 crop
+        if data.flip:
+            chances = torch.rand(total, generator=self._generator(epoch, "flip"))
+            flips = (chances < 0.5).to(self.device)
         for start in range(0, total, batch):
-            here = slice(start, start + batch)
-            index = order[here]
-            moved = None if shifts is None else shifts[here]
-            flipped = None if flips is None else flips[here]
-            x = (
-                self._from_bytes(index, moved, flipped)
-                if self.ready is None
-                else _cut(self.ready, index, crop, moved, flipped)
-            )
-            yield {
-                "x": x,
-                "y": self.y[index].long(),
-                **{k: v[index] for k, v in self.extra.items()},
-            }
+            now = slice(start, start + batch)
+            index = order[now]
+            shift = None if shifts is None else shifts[now]
+            flip = None if flips is None else flips[now]
+            if self.ready is None:
+                x = self._from_bytes(index, data.crop, shift, flip)
+            else:
+                x = _cut(self.ready, index, data.crop, shift, flip)
+            labels = {name: values[index] for name, values in self.extra.items()}
+            yield {"x": x, "y": self.y[index].long(), **labels}
 
-    def _from_bytes(self, index: Tensor, shifts: Tensor | None, flips: Tensor | None) -> Tensor:
-        """Images as they are kept, moved, then normalised."""
+    def _order(self, epoch: int, total: int) -> Tensor:
+        """Positions of the images in the order in which they are read, as many passes as it
+        takes.
+        """
+        generator = self._generator(epoch, "order")
+        num_passes = -(-total // len(self))
+        passes = [torch.randperm(len(self), generator=generator) for _ in range(num_passes)]
+        return torch.cat(passes)[:total].to(self.device)
+
+    def _from_bytes(
+        self, index: Tensor, crop: int, shifts: Tensor | None, flips: Tensor | None
+    ) -> Tensor:
+        """Images as they are kept, moved, then normalised: [B, C, H, W]."""
         x = self.x.take(index)
         if shifts is not None:
-            assert isinstance(self.data, Data)
-            x = _shifted(x, shifts, self.data.crop)
+            x = _shifted(x, shifts, crop)
         if flips is not None:
             x = torch.where(flips.view(-1, 1, 1, 1), x.flip(-1), x)
         return self.normalise(x)
+
+
+def _check(data: Data, count: int) -> None:
+    name = data.task.name
+    if not count:
+        raise InputError(
+            f"{name} has no {data.part} image; its task keeps too few or holds out too many"
+        )
+    if data.task.masks and (data.crop or data.flip):
+        raise InputError(
+            f"{name}: images whose labels are masks are not augmented; "
+            "shifts and flips would not move the masks"
+        )
 
 
 @lru_cache(maxsize=4)
@@ -238,19 +240,23 @@ def _ready(task: Task, part: Part, crop: int, root: str) -> Tensor | None:
     """On a CPU, a small enough set is normalised and padded once, not once an epoch: [N, H + 2
     crop, W + 2 crop, C], channels last so that a batch is cut out of it in one go. The bits are
     those of the longer way. None for a set that is too large for that."""
-    pixels, labels = _stored(task, part, torch.device("cpu"), root)
+    cpu = torch.device("cpu")
+    pixels, labels = _stored(task, part, cpu, root)
     channels, height, width = pixels.take(slice(0, 1)).shape[1:]
-    count = len(labels)
-    if count * channels * (height + 2 * crop) * (width + 2 * crop) * 4 > LARGEST_READY:
+    shape = (len(labels), height + 2 * crop, width + 2 * crop, channels)
+    if 4 * math.prod(shape) > LARGEST_READY:
         return None
-    normalise = normaliser(task, torch.device("cpu"))
-    ready = torch.empty((count, height + 2 * crop, width + 2 * crop, channels))
-    for start in range(0, count, 1024):
-        x = torch.nn.functional.pad(
-            pixels.take(slice(start, start + 1024)), (crop, crop, crop, crop)
-        )
-        ready[start : start + 1024] = normalise(x).permute(0, 2, 3, 1)
+    normalise = normaliser(task, cpu)
+    ready = torch.empty(shape)
+    for start in range(0, len(labels), 1024):
+        some = slice(start, start + 1024)
+        ready[some] = normalise(_padded(pixels.take(some), crop)).permute(0, 2, 3, 1)
     return ready
+
+
+def _padded(x: Tensor, crop: int) -> Tensor:
+    """[B, C, H, W] with `crop` pixels of zeros on all sides."""
+    return torch.nn.functional.pad(x, (crop, crop, crop, crop))
 
 
 def _cut(
@@ -262,10 +268,8 @@ def _cut(
     if shifts is None and flips is None:
         return ready[index].permute(0, 3, 1, 2)
     height, width = ready.shape[1] - 2 * crop, ready.shape[2] - 2 * crop
-    down, right = (
-        torch.arange(height).expand(len(index), -1),
-        torch.arange(width).expand(len(index), -1),
-    )
+    down = torch.arange(height).expand(len(index), -1)  # [B, H]
+    right = torch.arange(width).expand(len(index), -1)  # [B, W]
     if flips is not None:
         right = torch.where(flips[:, None], right.flip(1), right)
     if shifts is not None:
@@ -285,12 +289,8 @@ class Normalise:
         self.scale = 1 / (torch.tensor(std, device=device).view(1, -1, 1, 1) * 255)
 
     def __call__(self, x: Tensor) -> Tensor:
-        return (
-            x.float()
-            .sub_(self.shift)
-            .mul_(self.scale)
-            .contiguous(memory_format=torch.channels_last)
-        )
+        normalised = x.float().sub_(self.shift).mul_(self.scale)
+        return normalised.contiguous(memory_format=torch.channels_last)
 
 
 def _shifted(x: Tensor, shifts: Tensor, crop: int) -> Tensor:
@@ -298,7 +298,7 @@ def _shifted(x: Tensor, shifts: Tensor, crop: int) -> Tensor:
     0..2*crop.
     """
     height, width = x.shape[-2:]
-    padded = torch.nn.functional.pad(x, (crop, crop, crop, crop))
+    padded = _padded(x, crop)
     down = shifts[:, :1] + torch.arange(height, device=x.device)
     right = shifts[:, 1:] + torch.arange(width, device=x.device)
     image = torch.arange(len(x), device=x.device)
@@ -312,8 +312,8 @@ def normaliser(task: Task, device: torch.device) -> Normalise:
     statistics.
     """
     record = sources.load(task.data).record
-    times = task.image(record)[0] // record.shape[0]
-    return Normalise(record.mean * times, record.std * times, device)
+    repeats = task.image(record)[0] // record.shape[0]  # 3 where grey images became three channels
+    return Normalise(record.mean * repeats, record.std * repeats, device)
 
 
 def in_order(data: Data, device: torch.device, batch: int = 512) -> Iterator[tuple[Tensor, Tensor]]:
@@ -321,4 +321,5 @@ def in_order(data: Data, device: torch.device, batch: int = 512) -> Iterator[tup
     x, y = tensors(data, device)
     normalise = normaliser(data.task, device)
     for start in range(0, len(y), batch):
-        yield normalise(x.take(slice(start, start + batch))), y[start : start + batch].long()
+        some = slice(start, start + batch)
+        yield normalise(x.take(some)), y[some].long()

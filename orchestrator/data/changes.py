@@ -27,9 +27,9 @@ def changed(x: Pixels, task: Task, part: str) -> Pixels:
     return np.ascontiguousarray(x)
 
 
-def moved(masks: Pixels, task: Task) -> Pixels:
-    """Masks [N, 1, H, W] of 0 and 1 where the task's images have their pixels: only what moves
-    pixels concerns them.
+def changed_masks(masks: Pixels, task: Task) -> Pixels:
+    """Masks [N, 1, H, W] of 0 and 1 changed as the task's images are; only what moves pixels
+    concerns them.
     """
     if task.shift and task.shift[0] in ("rotated", "permuted"):
         masks = _shifted(masks, task.shift[0], task.shift[1], "")
@@ -42,22 +42,26 @@ def _shifted(x: Pixels, kind: str, amount: float, stream: str) -> Pixels:
     if kind == "inverted":
         return 255 - x
     if kind == "permuted":
-        order = np.random.RandomState(derive("permuted", int(amount)) % 2**32).permutation(
-            x.shape[2] * x.shape[3]
-        )
+        random = np.random.RandomState(derive("permuted", int(amount)) % 2**32)
+        order = random.permutation(x.shape[2] * x.shape[3])
         return x.reshape(*x.shape[:2], -1)[:, :, order].reshape(x.shape)
     if kind == "rotated":
         return np.rot90(x, int(amount) // 90, axes=(2, 3))
     if kind == "contrast":
-        return _whole((x.astype(np.float32) - 127.5) * amount + 127.5)
+        return _to_bytes((x.astype(np.float32) - 127.5) * amount + 127.5)
     assert kind == "noisy"
-    noise = np.random.RandomState(derive("noisy", stream) % 2**32)
+    return _noisy(x, amount, stream)
+
+
+def _noisy(x: Pixels, amount: float, stream: str) -> Pixels:
+    """With normal noise, `amount` of the range of brightness as its standard deviation."""
+    random = np.random.RandomState(derive("noisy", stream) % 2**32)
     out = np.empty_like(x)
-    for start in range(
-        0, len(x), 4096
-    ):  # in pieces: the noise is eight times as large as the images
-        here = x[start : start + 4096]
-        out[start : start + 4096] = _whole(here + noise.standard_normal(here.shape) * amount * 255)
+    # In pieces: the noise is eight times as large as the images.
+    for start in range(0, len(x), 4096):
+        piece = x[start : start + 4096]
+        noise = random.standard_normal(piece.shape) * amount * 255
+        out[start : start + 4096] = _to_bytes(piece + noise)
     return out
 
 
@@ -68,10 +72,11 @@ def _resized(x: Pixels, size: int) -> Pixels:
         scaled = torch.nn.functional.interpolate(
             piece, (size, size), mode="bilinear", align_corners=False, antialias=True
         )
-        out[start : start + 1024] = _whole(scaled.numpy())
+        out[start : start + 1024] = _to_bytes(scaled.numpy())
     return out
 
 
-def _whole(x: NDArray[np.floating]) -> Pixels:
-    whole: Pixels = np.clip(np.rint(x), 0, 255).astype(np.uint8)
-    return whole
+def _to_bytes(x: NDArray[np.floating]) -> Pixels:
+    """Rounded and cut to 0..255."""
+    pixels: Pixels = np.clip(np.rint(x), 0, 255).astype(np.uint8)
+    return pixels

@@ -41,12 +41,11 @@ def decoded(stamp: Any, build: Callable[[Path], dict[str, Any]]) -> tuple[Path, 
     DataError where the cache cannot be written.
     """
     home = cache_folder() / "decoded"
-    name = digest([FORMAT, stamp])[:32]
-    target = home / name
+    target = home / digest([FORMAT, stamp])[:32]
     try:
         if not (target / "about.json").exists():
             home.mkdir(parents=True, exist_ok=True)
-            with _locked(home / f"{name}.lock"):
+            with _locked(home / f"{target.name}.lock"):
                 if not (target / "about.json").exists():
                     _build(home, target, build)
         return target, json.loads((target / "about.json").read_text())
@@ -55,7 +54,8 @@ def decoded(stamp: Any, build: Callable[[Path], dict[str, Any]]) -> tuple[Path, 
             raise
         reason = getattr(error, "strerror", None) or str(error)
         raise DataError(
-            f"decoded images cannot be kept in {home}: {reason}. Set SPOLIA_CACHE to a folder with room"
+            f"decoded images cannot be kept in {home}: {reason}. "
+            "Set SPOLIA_CACHE to a folder with room"
         ) from error
 
 
@@ -89,10 +89,12 @@ def mapped(folder: Path, part: str) -> tuple[Pixels, Labels]:
 def folder_digest(folder: Path) -> str:
     """SHA-256 over the decoded pixels and labels, as `spolia data verify` compares it."""
     sha = hashlib.sha256()
-    paths = [folder / f"{part}{what}.npy" for part in PARTS for what in ("", "_labels", "_masks")]
-    for path in (p for p in paths if p.exists() or not p.name.endswith("_masks.npy")):
-        with open(path, "rb") as file:
-            sha.update(hashlib.file_digest(file, "sha256").digest())
+    for part in PARTS:
+        paths = [folder / f"{part}.npy", folder / f"{part}_labels.npy"]
+        masks = folder / f"{part}_masks.npy"
+        for path in [*paths, masks] if masks.exists() else paths:
+            with open(path, "rb") as file:
+                sha.update(hashlib.file_digest(file, "sha256").digest())
     return sha.hexdigest()
 
 
@@ -110,37 +112,49 @@ def decode_all(reader: Reader, folder: Path, size: int | None) -> str:
     the others.
     """
     sha = hashlib.sha256(json.dumps([list(reader.classes), size]).encode())
-    counts: dict[str, int] = {}
-    grey, shape = True, None
-    for part in PARTS:  # first the headers: how many, how large, any colour?
+    headers = _Headers(size)
+    counts = {}
+    for part in PARTS:
         counts[part] = 0
         for record in reader.records(part):
-            is_grey, found = _header(record)
-            if size is None and shape is not None and found != shape:
-                first, other = ("x".join(map(str, s)) for s in (shape, found))
-                raise DataError(
-                    f"{record.place} is {other} pixels, the images before it {first}. Say size=..., to scale and crop all to one size"
-                )
-            grey, shape = grey and is_grey, found
+            headers.add(record)
             counts[part] += 1
-            sha.update(
-                part.encode()
-                + record.label.to_bytes(8, "little")
-                + hashlib.sha256(record.content).digest()
-            )
+            sha.update(part.encode() + record.label.to_bytes(8, "little"))
+            sha.update(hashlib.sha256(record.content).digest())
         if not counts[part]:
             raise DataError(f"the {part} part has no image")
-    assert shape is not None
-    height, width = (size, size) if size else shape
     for part in PARTS:
-        _decode(
-            reader.records(part),
-            folder,
-            part,
-            (counts[part], 1 if grey else 3, height, width),
-            size,
-        )
+        _decode(reader.records(part), folder, part, (counts[part], *headers.shape), size)
     return sha.hexdigest()
+
+
+class _Headers:
+    """What the headers of all images say, before any is decoded: their size, and whether any has
+    colour.
+    """
+
+    def __init__(self, size: int | None) -> None:
+        self._size = size
+        self._is_grey = True
+        self._pixels: tuple[int, int] | None = None  # height and width of the last image
+
+    def add(self, record: Encoded) -> None:
+        """Raises DataError for an image of another size, unless all are brought to one."""
+        is_grey, pixels = _header(record)
+        if self._size is None and self._pixels is not None and pixels != self._pixels:
+            first, other = ("x".join(map(str, p)) for p in (self._pixels, pixels))
+            raise DataError(
+                f"{record.place} is {other} pixels, the images before it {first}. "
+                "Say size=..., to scale and crop all to one size"
+            )
+        self._is_grey, self._pixels = self._is_grey and is_grey, pixels
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Channels, height and width of every decoded image."""
+        assert self._pixels is not None
+        height, width = self._pixels if self._size is None else (self._size, self._size)
+        return 1 if self._is_grey else 3, height, width
 
 
 def _header(record: Encoded) -> tuple[bool, tuple[int, int]]:
@@ -161,18 +175,18 @@ def _decode(
     shape: tuple[int, int, int, int],
     size: int | None,
 ) -> None:
-    pixels = np.lib.format.open_memmap(
-        folder / f"{part}.npy", mode="w+", dtype=np.uint8, shape=shape
-    )
+    """Write a part's pixels [N, C, H, W] and labels [N], decoding on all cores."""
+    path = folder / f"{part}.npy"
+    pixels = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
     labels = np.empty(shape[0], dtype=np.int64)
-    done = 0
+    is_grey = shape[1] == 1
+    num_done = 0
     with ThreadPoolExecutor() as pool:
-        while many := list(islice(records, AT_ONCE)):
-            for record, image in zip(
-                many, pool.map(lambda r: _image(r, shape[1] == 1, size), many), strict=True
-            ):
-                pixels[done], labels[done] = image, record.label
-                done += 1
+        while piece := list(islice(records, AT_ONCE)):
+            images = pool.map(lambda record: _image(record, is_grey, size), piece)
+            for record, image in zip(piece, images, strict=True):
+                pixels[num_done], labels[num_done] = image, record.label
+                num_done += 1
     pixels.flush()
     np.save(folder / f"{part}_labels.npy", labels)
 

@@ -26,49 +26,45 @@ class ParquetReader:
     any depth, in the order of their names.
     """
 
-    def __init__(self, place: str, source: Source) -> None:
-        self.place = place
-        self.image, self.label = (
-            source.options.get("image", "image"),
-            source.options.get("label", "label"),
-        )
-        self._fs, top = (
-            fs.FileSystem.from_uri(place) if "://" in place else (fs.LocalFileSystem(), place)
-        )
-        self.parts = _parts(self._fs, top, place)
+    def __init__(self, location: str, source: Source) -> None:
+        self.image = source.options.get("image", "image")  # names of columns
+        self.label = source.options.get("label", "label")
+        if "://" in location:
+            self._fs, top = fs.FileSystem.from_uri(location)
+        else:
+            self._fs, top = fs.LocalFileSystem(), location
+        self.parts = _parts(self._fs, top, location)
         schema = self._file(self.parts["train"][0]).schema_arrow
         columns = [self.image, self.label, *source.where]
         if missing := [c for c in columns if c not in schema.names]:
             raise DataError(
-                f"{place} has no column {missing[0]!r}. {nearest(missing[0], schema.names)}"
+                f"{location} has no column {missing[0]!r}. {nearest(missing[0], schema.names)}"
             )
         features = _features(schema)
         self.where = {
-            column: _wanted(features, column, value, place)
+            column: _stored_value(features, column, value, location)
             for column, value in source.where.items()
         }
-        self._by_name = pa.types.is_string(
-            schema.field(self.label).type
-        ) or pa.types.is_large_string(schema.field(self.label).type)
+        label_type = schema.field(self.label).type
+        self._by_name = pa.types.is_string(label_type) or pa.types.is_large_string(label_type)
         self.classes = self._classes(features)
 
     @property
     def files(self) -> list[Any]:
         """Path, size and time of change of every file, for noticing that one changed."""
-        infos = self._fs.get_file_info([p for paths in self.parts.values() for p in paths])
+        infos = self._fs.get_file_info(self._paths())
         return [[i.path, i.size, i.mtime_ns] for i in infos]
+
+    def _paths(self) -> list[str]:
+        return [*self.parts["train"], *self.parts["test"]]
 
     def _classes(self, features: Mapping[str, Any]) -> tuple[str, ...]:
         if names := features.get(self.label, {}).get("names"):
             return tuple(str(n) for n in names)
-        seen = pa.concat_arrays(
-            [
-                c
-                for paths in self.parts.values()
-                for p in paths
-                for c in self._file(p).read([self.label])[self.label].chunks
-            ]
-        )
+        chunks: list[Any] = []
+        for path in self._paths():
+            chunks += self._file(path).read([self.label])[self.label].chunks
+        seen = pa.concat_arrays(chunks)
         if self._by_name:
             return tuple(sorted(pc.unique(seen).drop_null().to_pylist()))
         return tuple(str(i) for i in range(1 + (pc.max(seen).as_py() or 0)))
@@ -80,12 +76,11 @@ class ParquetReader:
             raise DataError(f"{path} is not a whole Parquet file: {error}") from error
 
     def records(self, part: str) -> Iterator[Encoded]:
+        columns = [self.image, self.label, *self.where]
         for path in self.parts[part]:
             file, row = self._file(path), 0
             try:
-                for batch in file.iter_batches(
-                    ROWS_AT_ONCE, columns=[self.image, self.label, *self.where]
-                ):
+                for batch in file.iter_batches(ROWS_AT_ONCE, columns=columns):
                     yield from self._rows(batch, path, row)
                     row += len(batch)
             except (OSError, pa.ArrowException) as error:
@@ -93,41 +88,44 @@ class ParquetReader:
 
     def _rows(self, batch: Any, path: str, first: int) -> Iterator[Encoded]:
         columns = {name: batch.column(name).to_pylist() for name in batch.schema.names}
-        for i, (image, label) in enumerate(
-            zip(columns[self.image], columns[self.label], strict=True)
-        ):
-            place = f"{path}, row {first + i}"
-            if any(columns[c][i] != v for c, v in self.where.items()):
+        for i in range(len(batch)):
+            if any(columns[name][i] != value for name, value in self.where.items()):
                 continue
+            place = f"{path}, row {first + i}"
+            image = columns[self.image][i]
             content = image.get("bytes") if isinstance(image, dict) else image
             if not isinstance(content, bytes):
                 raise DataError(f"{place}: column {self.image!r} holds no encoded image")
-            number = self.classes.index(label) if self._by_name and label in self.classes else label
-            if not isinstance(number, int) or not 0 <= number < len(self.classes):
-                raise DataError(
-                    f"{place}: label {label!r} is none of the {len(self.classes)} classes"
-                )
-            yield Encoded(content, number, place)
+            yield Encoded(content, self._number(columns[self.label][i], place), place)
+
+    def _number(self, label: Any, place: str) -> int:
+        """A label as the number of its class."""
+        number = self.classes.index(label) if self._by_name and label in self.classes else label
+        if not isinstance(number, int) or not 0 <= number < len(self.classes):
+            raise DataError(f"{place}: label {label!r} is none of the {len(self.classes)} classes")
+        return number
 
 
-def _parts(system: Any, top: str, place: str) -> dict[str, list[str]]:
+def _parts(system: Any, top: str, location: str) -> dict[str, list[str]]:
+    """Paths of the files of each part, sorted."""
     try:
         infos = system.get_file_info(fs.FileSelector(top, recursive=True))
     except (OSError, pa.ArrowException) as error:
-        raise DataError(f"{place} cannot be listed: {error}") from error
-    paths = sorted(
-        i.path for i in infos if i.type == fs.FileType.File and i.path.endswith(".parquet")
-    )
-    found = {
-        part: [p for p in paths if _is_of(p.removeprefix(top), part)]
-        for part in ("train", "test", "validation")
-    }
-    found["test"] = found["test"] or found.pop("validation")
-    for part in ("train", "test"):
-        if not found[part]:
-            listed = ", ".join(PurePosixPath(p).name for p in paths[:6]) or "none"
-            raise DataError(f"{place} has no file {part}*.parquet; Parquet files there: {listed}")
-    return {part: found[part] for part in ("train", "test")}
+        raise DataError(f"{location} cannot be listed: {error}") from error
+    files = [info.path for info in infos if info.type == fs.FileType.File]
+    paths = sorted(path for path in files if path.endswith(".parquet"))
+
+    def of(part: str) -> list[str]:
+        return [path for path in paths if _is_of(path.removeprefix(top), part)]
+
+    parts = {"train": of("train"), "test": of("test") or of("validation")}
+    for part, chosen in parts.items():
+        if not chosen:
+            listed = ", ".join(PurePosixPath(path).name for path in paths[:6]) or "none"
+            raise DataError(
+                f"{location} has no file {part}*.parquet; Parquet files there: {listed}"
+            )
+    return parts
 
 
 def _is_of(path: str, part: str) -> bool:
@@ -138,20 +136,21 @@ def _is_of(path: str, part: str) -> bool:
 
 
 def _features(schema: Any) -> Mapping[str, Any]:
+    """What `datasets` noted of the columns in the schema, above all the names of classes."""
     try:
-        found = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
-        return dict(found.get("info", {}).get("features", {}))
+        noted = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
+        return dict(noted.get("info", {}).get("features", {}))
     except ValueError:
         return {}
 
 
-def _wanted(features: Mapping[str, Any], column: str, value: str, place: str) -> Any:
+def _stored_value(features: Mapping[str, Any], column: str, value: str, location: str) -> Any:
     """A condition's value as the column holds it: a class label by its number."""
     names = features.get(column, {}).get("names")
     if names is None:
         return int(value) if value.lstrip("-").isdigit() else value
     if value not in names:
         raise DataError(
-            f"{place}: column {column!r} has no value {value!r}. {nearest(value, names)}"
+            f"{location}: column {column!r} has no value {value!r}. {nearest(value, names)}"
         )
     return names.index(value)

@@ -40,20 +40,23 @@ class Reader(Protocol):
 
     classes: tuple[str, ...]
 
-    def records(self, part: str) -> Iterator[Encoded]: ...
+    def records(self, part: str) -> Iterator[Encoded]:
+        """The images of a part with their labels. Raises DataError where one cannot be read."""
+        ...
 
 
-def place_of(source: Source, root: Path | None) -> str:
+def location_of(source: Source, root: Path | None) -> str:
     """The folder or address of a set of files. Raises DataError where there is no such folder."""
     if "://" in source.path:
         return source.path
     path = Path(source.path)
-    found = path if path.is_absolute() else _root(f"{source.kind}/{source.path}", root) / path
-    if not found.is_dir():
+    folder = path if path.is_absolute() else _root(f"{source.kind}/{source.path}", root) / path
+    if not folder.is_dir():
         raise DataError(
-            f"{source.kind}/{source.path}: there is no folder {found} (the data root comes from --data or SPOLIA_DATA)"
+            f"{source.kind}/{source.path}: there is no folder {folder} "
+            "(the data root comes from --data or SPOLIA_DATA)"
         )
-    return str(found)
+    return str(folder)
 
 
 def _root(name: str, root: Path | None) -> Path:
@@ -64,29 +67,43 @@ def _root(name: str, root: Path | None) -> Path:
     return root
 
 
+def file_stamp(path: Path) -> list[Any]:
+    """Path, size and time of change."""
+    status = path.stat()
+    return [str(path), status.st_size, status.st_mtime_ns]
+
+
 class FolderReader:
     """`train/CLASS/*.png` and `test/CLASS/*.png`; classes are the names of the folders in `train`,
     sorted.
     """
 
-    def __init__(self, place: str) -> None:
-        self.root = Path(place)
+    def __init__(self, location: str) -> None:
+        self.root = Path(location)
+        layout = "images lie in train/CLASS/ and test/CLASS/"
         for part in ("train", "test"):
             if not (self.root / part).is_dir():
-                raise DataError(
-                    f"{self.root} has no folder {part!r}; images lie in train/CLASS/ and test/CLASS/"
-                )
-        self.classes = tuple(sorted(p.name for p in (self.root / "train").iterdir() if p.is_dir()))
+                raise DataError(f"{self.root} has no folder {part!r}; {layout}")
+        self.classes = self._folders("train")
         if not self.classes:
+            raise DataError(f"{self.root / 'train'} has no folder of a class; {layout}")
+        if extra := sorted(set(self._folders("test")) - set(self.classes)):
             raise DataError(
-                f"{self.root / 'train'} has no folder of a class; images lie in train/CLASS/ and test/CLASS/"
+                f"{self.root / 'test'} has the class {extra[0]!r}, which is not in train: "
+                f"{', '.join(self.classes)}"
             )
-        if extra := sorted(
-            {p.name for p in (self.root / "test").iterdir() if p.is_dir()} - set(self.classes)
-        ):
-            raise DataError(
-                f"{self.root / 'test'} has the class {extra[0]!r}, which is not in train: {', '.join(self.classes)}"
-            )
+
+    def _folders(self, part: str) -> tuple[str, ...]:
+        return tuple(sorted(path.name for path in (self.root / part).iterdir() if path.is_dir()))
+
+    @property
+    def files(self) -> list[list[Any]]:
+        """Path, size and time of change of every file, for noticing that one changed."""
+        paths = [
+            *sorted((self.root / "train").rglob("*")),
+            *sorted((self.root / "test").rglob("*")),
+        ]
+        return [file_stamp(path) for path in paths if path.is_file()]
 
     def records(self, part: str) -> Iterator[Encoded]:
         for label, name in enumerate(self.classes):
@@ -126,8 +143,11 @@ def torchvision_files(name: str, root: Path | None) -> list[Path]:
     """
     pattern = _TORCHVISION_FILES.get(name, f"{name}/raw")
     top = _root(f"torchvision/{name}", root)
-    found = [p for folder in (top, top / "torchvision") for p in folder.glob(pattern)]
-    return sorted(f for p in found for f in (p.rglob("*") if p.is_dir() else [p]) if f.is_file())
+    files: list[Path] = []
+    for path in [*top.glob(pattern), *(top / "torchvision").glob(pattern)]:
+        inner = path.rglob("*") if path.is_dir() else [path]
+        files += [file for file in inner if file.is_file()]
+    return sorted(files)
 
 
 def torchvision_arrays(
@@ -139,26 +159,17 @@ def torchvision_arrays(
 
     cls = getattr(sets, name)
     folder = _unpacked(name, top)
+    # These two name their parts and labels in a way of their own.
+    has_splits = name in ("SVHN", "STL10")
     parts = []
-    for train in (True, False):
-        choice = (
-            {"split": "train" if train else "test"}
-            if name in ("SVHN", "STL10")
-            else {"train": train}
-        )
+    for part in ("train", "test"):
+        choice: dict[str, Any] = {"split": part} if has_splits else {"train": part == "train"}
         try:
             data: Any = cls(str(folder), download=False, **choice)
         except (RuntimeError, OSError, EOFError, ValueError) as error:
             raise DataError(f"torchvision/{name} cannot be read from {root}: {error}") from error
-        parts.append(
-            (
-                _pixels(data.data),
-                np.asarray(
-                    getattr(data, "labels", None) if name in ("SVHN", "STL10") else data.targets,
-                    dtype=np.int64,
-                ),
-            )
-        )
+        labels = data.labels if has_splits else data.targets
+        parts.append((_pixels(data.data), np.asarray(labels, dtype=np.int64)))
         classes = getattr(data, "classes", None) or [str(c) for c in range(10)]
     return parts[0], parts[1], tuple(str(c) for c in classes)
 
@@ -176,21 +187,17 @@ def _pixels(data: Any) -> Pixels:
 def _unpacked(name: str, root: Path) -> Path:
     """A folder in which torchvision finds the set. Sets of the MNIST family that lie there as .gz
     only are unpacked into the user's cache, because the data folder may be read-only."""
-    raw = next(
-        (f for f in (root / name / "raw", root / "torchvision" / name / "raw") if f.is_dir()), None
-    )
-    if raw is None:
-        return (
-            root / "torchvision"
-            if (root / "torchvision").is_dir() and not (root / name).exists()
-            else root
-        )
+    below = root / "torchvision"  # where the set may lie, too
+    raw = root / name / "raw"
+    if not raw.is_dir():
+        raw = below / name / "raw"
+    if not raw.is_dir():
+        return below if below.is_dir() and not (root / name).exists() else root
     packed = sorted(raw.glob("*-ubyte.gz"))
-    if not packed or all((raw / p.stem).exists() for p in packed):
+    if all((raw / path.stem).exists() for path in packed):
         return raw.parent.parent
-    stamp = hashlib.sha256(
-        repr([(str(p.resolve()), p.stat().st_size, p.stat().st_mtime_ns) for p in packed]).encode()
-    ).hexdigest()[:16]
+    files = [(str(p.resolve()), p.stat().st_size, p.stat().st_mtime_ns) for p in packed]
+    stamp = hashlib.sha256(repr(files).encode()).hexdigest()[:16]
     cache = cache_folder() / "unpacked" / stamp
     target = cache / name / "raw"
     target.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,6 @@
-"""From a task as written to one whose data is known: digest and class names from the store's record."""
+"""From a task as written to one whose data is known: digest and class names from the store's
+record.
+"""
 
 from __future__ import annotations
 
@@ -22,11 +24,11 @@ def resolve_task(task: Task, store: Store) -> Task:
 
 
 def data_record(name: str, store: Store) -> DataRecord:
+    """The store's record of a data set, made and kept at first sight."""
     record = store.data(name)
     if record is None:
-        from orchestrator.data import (
-            sources,  # reads images, so only where no record of them exists
-        )
+        # Imported late: it reads images, so it is needed only where no record of them exists.
+        from orchestrator.data import sources
 
         record = sources.load(name).record
         store.put_data(record)

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from orchestrator.data.canvases import pasted_arrays
-from orchestrator.data.changes import moved
+from orchestrator.data.changes import changed_masks
 from orchestrator.data.decoded import decode_all, decoded, folder_digest, mapped, write_arrays
 from orchestrator.data.parquet_files import ParquetReader
 from orchestrator.data.readers import (
@@ -23,7 +23,8 @@ from orchestrator.data.readers import (
     Labels,
     Pixels,
     digits_arrays,
-    place_of,
+    file_stamp,
+    location_of,
     torchvision_arrays,
     torchvision_files,
 )
@@ -61,50 +62,36 @@ def load(name: str) -> Images:
 @lru_cache(maxsize=32)
 def _load(name: str, root: Path | None) -> Images:
     folder, about = _decoded(name, root)
-    return Images(
-        mapped(folder, "train"),
-        mapped(folder, "test"),
-        DataRecord.from_json(about["record"]),
-        folder,
-    )
+    record = DataRecord.from_json(about["record"])
+    return Images(mapped(folder, "train"), mapped(folder, "test"), record, folder)
 
 
 def _decoded(name: str, root: Path | None) -> tuple[Path, dict[str, Any]]:
+    """The folder of the decoded set and what is known of it; decoded where that was not done yet
+    or where a file changed since.
+    """
     source = parse(name)
+    stamp: list[Any]
     if source.kind in ("digits", "torchvision"):
         files = torchvision_files(source.path, root) if source.kind == "torchvision" else []
-        stamp = [
-            name,
-            [[str(f), f.stat().st_size, f.stat().st_mtime_ns] for f in files] or str(root),
-        ]
+        stamp = [name, [file_stamp(file) for file in files] or str(root)]
         return decoded(stamp, lambda folder: _from_arrays(name, source, root, folder))
     if source.kind == "pasted":
         objects = _load(source.objects, root)
-        return decoded(
-            [name, objects.record.digest],
-            lambda folder: _from_objects(name, source, objects, folder),
-        )
-    place = place_of(source, root)
-    reader = ParquetReader(place, source) if source.kind == "parquet" else FolderReader(place)
-    listed = reader.files if isinstance(reader, ParquetReader) else _folder_files(Path(place))
-    return decoded(
-        [name, place, listed], lambda folder: _from_files(name, reader, folder, source.size)
-    )
-
-
-def _folder_files(top: Path) -> list[list[Any]]:
-    return [
-        [str(p), p.stat().st_size, p.stat().st_mtime_ns]
-        for part in ("train", "test")
-        for p in sorted((top / part).rglob("*"))
-        if p.is_file()
-    ]
+        stamp = [name, objects.record.digest]
+        return decoded(stamp, lambda folder: _from_objects(name, source, objects, folder))
+    location = location_of(source, root)
+    is_parquet = source.kind == "parquet"
+    reader = ParquetReader(location, source) if is_parquet else FolderReader(location)
+    stamp = [name, location, reader.files]
+    return decoded(stamp, lambda folder: _from_files(name, reader, folder, source.size))
 
 
 def _from_arrays(name: str, source: Source, root: Path | None, folder: Path) -> dict[str, Any]:
-    train, test, classes = (
-        digits_arrays() if source.kind == "digits" else torchvision_arrays(source.path, root)
-    )
+    if source.kind == "digits":
+        train, test, classes = digits_arrays()
+    else:
+        train, test, classes = torchvision_arrays(source.path, root)
     sha = hashlib.sha256()
     for part, (x, y) in (("train", train), ("test", test)):
         sha.update(repr((x.shape, y.shape)).encode())
@@ -117,15 +104,17 @@ def _from_arrays(name: str, source: Source, root: Path | None, folder: Path) -> 
 def _from_objects(name: str, source: Source, objects: Images, folder: Path) -> dict[str, Any]:
     if objects.record.shape[0] != 1:
         raise DataError(
-            f"{name}: {source.objects} has {objects.record.shape[0]} channels; grey objects are pasted on canvases"
+            f"{name}: {source.objects} has {objects.record.shape[0]} channels; "
+            "grey objects are pasted on canvases"
         )
+    seed = int(source.options.get("canvas", "0"))
     sha = hashlib.sha256()
     for part, (x, y) in (("train", objects.train), ("test", objects.test)):
-        images, found = pasted_arrays(x, int(source.options.get("canvas", "0")), part)
-        for array in (images, found, y.astype("<i8")):
+        images, object_masks = pasted_arrays(x, seed, part)
+        for array in (images, object_masks, y.astype("<i8")):
             sha.update(array.tobytes())
         write_arrays(folder, part, images, y)
-        np.save(folder / f"{part}_masks.npy", found)
+        np.save(folder / f"{part}_masks.npy", object_masks)
     return _about(name, folder, objects.record.classes, sha.hexdigest())
 
 
@@ -136,32 +125,38 @@ def _from_files(
 
 
 def _about(name: str, folder: Path, classes: tuple[str, ...], digest: str) -> dict[str, Any]:
+    """The record of a set that has just been decoded, and the digest of its decoded form."""
     (x, y), (test, _) = mapped(folder, "train"), mapped(folder, "test")
     if x.shape[1:] != test.shape[1:]:
         raise DataError(f"{name}: training images are {x.shape[1:]}, test images {test.shape[1:]}")
-    # Exact whole-number sums: the mean must not depend on the order in which a machine adds.
-    sums, squares = np.zeros(x.shape[1], dtype=np.int64), np.zeros(x.shape[1], dtype=np.int64)
-    for start in range(0, len(x), 4096):
-        part = x[start : start + 4096]
-        sums += part.sum(axis=(0, 2, 3), dtype=np.int64)
-        squares += np.square(part, dtype=np.int64).sum(axis=(0, 2, 3))
-    count = x[:, 0].size
-    mean = tuple(int(s) / count / 255 for s in sums)
-    std = tuple(
-        max((int(q) / count - (int(s) / count) ** 2) ** 0.5 / 255, 1e-6)
-        for q, s in zip(squares, sums, strict=True)
-    )
-    shape = (x.shape[1], x.shape[2], x.shape[3])
+    mean, std = _statistics(x)
     record = DataRecord(
         name=name,
         digest=digest,
         classes=classes,
-        shape=shape,
+        shape=(x.shape[1], x.shape[2], x.shape[3]),
         counts=(len(y), len(test)),
         mean=mean,
         std=std,
     )
     return {"record": record.to_json(), "content": folder_digest(folder)}
+
+
+def _statistics(x: Pixels) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation of each channel of images [N, C, H, W], in units of 255."""
+    # Exact whole-number sums: the mean must not depend on the order in which a machine adds.
+    sums, squares = np.zeros((2, x.shape[1]), dtype=np.int64)
+    for start in range(0, len(x), 4096):
+        piece = x[start : start + 4096]
+        sums += piece.sum(axis=(0, 2, 3), dtype=np.int64)
+        squares += np.square(piece, dtype=np.int64).sum(axis=(0, 2, 3))
+    count = x[:, 0].size
+    means, deviations = [], []
+    for total, square in zip(sums.tolist(), squares.tolist(), strict=True):
+        means.append(total / count / 255)
+        deviation = (square / count - (total / count) ** 2) ** 0.5 / 255
+        deviations.append(max(deviation, 1e-6))
+    return tuple(means), tuple(deviations)
 
 
 def is_intact(name: str) -> bool:
@@ -176,9 +171,10 @@ def load_verified(task: Task) -> Images:
     """
     images = load(task.data)
     if images.record.digest != task.digest:
-        found, wanted = images.record.digest[:12], task.digest[:12]
+        actual, planned = images.record.digest[:12], task.digest[:12]
         raise DataError(
-            f"{task.data} has changed: its images hash to {found}, the plan was made for {wanted}. Check the data folder {data_root()}"
+            f"{task.data} has changed: its images hash to {actual}, the plan was made for "
+            f"{planned}. Check the data folder {data_root()}"
         )
     return images
 
@@ -190,47 +186,53 @@ def rows(task: Task, part: Part, images: Images) -> NDArray[np.int64]:
     Shares are cut class by class from one fixed permutation of the whole class, so those of one
     data set are disjoint whatever classes tasks keep.
     """
-    y = (images.test if part == "test" else images.train)[1]
+    _, y = images.test if part == "test" else images.train
     chosen = []
-    index, of = task.share
-    kept = task.kept_classes
-    for position, name in enumerate(kept):
+    for position, name in enumerate(task.kept_classes):
         members = np.flatnonzero(y == images.record.classes.index(name))
         if part != "test":
-            # RandomState's stream is frozen for good, unlike that of numpy's newer generators:
-            # halves stay the same halves.
-            members = np.random.RandomState(
-                derive("images", task.digest, name) % 2**32
-            ).permutation(members)[index::of]
-            if task.limit is not None:
-                members = members[: task.limit // len(kept) + (position < task.limit % len(kept))]
-            held_out = round(task.held_out * len(members))
-            members = (
-                members[len(members) - held_out :]
-                if part == "validation"
-                else members[: len(members) - held_out]
-            )
+            train, validation = _shared_out(members, task, name, position)
+            members = validation if part == "validation" else train
         chosen.append(members)
     return np.sort(np.concatenate(chosen))
 
 
+def _shared_out(
+    members: NDArray[np.int64], task: Task, name: str, position: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Of the rows of one class, the `position`-th that the task keeps: those that are trained on,
+    and those held out for validation.
+    """
+    # RandomState's stream is frozen for good, unlike that of numpy's newer generators: halves stay
+    # the same halves.
+    random = np.random.RandomState(derive("images", task.digest, name) % 2**32)
+    share, num_shares = task.share
+    own = random.permutation(members)[share::num_shares]
+    if task.limit is not None:
+        # What does not divide evenly goes to the first classes, an image each.
+        even, rest = divmod(task.limit, len(task.kept_classes))
+        own = own[: even + (position < rest)]
+    num_trained = len(own) - round(task.held_out * len(own))
+    return own[:num_trained], own[num_trained:]
+
+
 def masks(task: Task, images: Images, part: Part, chosen: NDArray[np.int64]) -> Pixels:
-    """Of these images the pixels that are the object's, [N, H, W] of 0 and 1, moved and scaled as
-    the images are.
+    """Of the chosen rows the pixels that are the object's, [N, H, W] of 0 and 1, moved and scaled
+    as the images are.
     """
     path = images.folder / f"{'test' if part == 'test' else 'train'}_masks.npy"
     if not path.is_file():
         raise DataError(
-            f"{task.data} has no masks, so .foreground() cannot be told; pasted(...) makes a set that has"
+            f"{task.data} has no masks, so .foreground() cannot be told; "
+            "pasted(...) makes a set that has"
         )
-    return moved(np.load(path, mmap_mode="r")[chosen], task)[:, 0]
+    return changed_masks(np.load(path, mmap_mode="r")[chosen], task)[:, 0]
 
 
 def labels(task: Task, images: Images, y: Labels) -> Labels:
     """Labels of the data set as labels of the task."""
     mapping = np.full(len(images.record.classes), -1, dtype=np.int64)
     for position, name in enumerate(task.kept_classes):
-        mapping[images.record.classes.index(name)] = (
-            position if task.positive is None else int(name in task.positive)
-        )
+        label = position if task.positive is None else int(name in task.positive)
+        mapping[images.record.classes.index(name)] = label
     return mapping[y]

@@ -10,7 +10,6 @@ import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
 
 from orchestrator.errors import SpoliaError
 from orchestrator.spec.trial import locate
@@ -39,29 +38,38 @@ class Greeting:
 
 def greet(store: str, probe: str, methods: Sequence[str], variables: Mapping[str, str]) -> Greeting:
     """Run on a node: look for the driver's probe in the store, leave one of its own, and import the
-    methods.
+    methods. With an empty `probe` the store is not looked at.
     """
     os.environ.update(variables)
-    problem = ""
-    try:
-        here = Store(store)
-        if probe and not here.sees_probe(probe):
-            problem = f"it does not see the driver's store at {here.name}; a store for several machines is a shared folder or an s3:// address"
-        elif probe:
-            here.leave_probe(own := f"{probe}-{platform.node()}-{os.getpid()}")
-            here.take_probe(own)
-    except SpoliaError as error:
-        problem = str(error)
     return Greeting(
-        platform.node(),
-        versions(),
-        {path: _sources(path) for path in methods},
-        _files(),
-        _gpus(),
-        os.cpu_count() or 1,
-        _data_folder(),
-        problem,
+        node=platform.node(),
+        versions=versions(),
+        sources={path: _sources(path) for path in methods},
+        files=_files(),
+        gpus=_gpus(),
+        cpus=os.cpu_count() or 1,
+        data=_data_folder(),
+        problem=_problem_with_store(store, probe),
     )
+
+
+def _problem_with_store(address: str, probe: str) -> str:
+    """Why this node does not share the store with the driver, or an empty string."""
+    try:
+        store = Store(address)
+        if not probe:
+            return ""
+        if not store.sees_probe(probe):
+            return (
+                f"it does not see the driver's store at {store.name}; "
+                "a store for several machines is a shared folder or an s3:// address"
+            )
+        own_probe = f"{probe}-{platform.node()}-{os.getpid()}"
+        store.leave_probe(own_probe)
+        store.take_probe(own_probe)
+    except SpoliaError as error:
+        return str(error)
+    return ""
 
 
 def versions() -> dict[str, str]:
@@ -98,10 +106,8 @@ def _gpus() -> list[str]:
 
     if not torch.cuda.is_available():
         return []
-    return [
-        f"{torch.cuda.get_device_name(i)}, {torch.cuda.get_device_properties(i).total_memory / 2**30:.0f} GiB"
-        for i in range(torch.cuda.device_count())
-    ]
+    devices = [torch.cuda.get_device_properties(i) for i in range(torch.cuda.device_count())]
+    return [f"{device.name}, {device.total_memory / 2**30:.0f} GiB" for device in devices]
 
 
 def _data_folder() -> str:
@@ -115,30 +121,21 @@ def disagreements(driver: Greeting, others: Sequence[Greeting]) -> list[str]:
     """Everything that would make a node compute something else than the driver planned, or nothing
     at all.
     """
-    found = []
+    problems = []
     for other in others:
+        node = f"node {other.node}"
         if other.problem:
-            found.append(f"node {other.node}: {other.problem}")
-        found += [
-            f"node {other.node}: {name} {other.versions.get(name)}, the driver has {driver.versions[name]}"
-            for name in MUST_AGREE
-            if other.versions.get(name) != driver.versions[name]
-        ]
-        for path, digest in driver.sources.items():
-            if (theirs := other.sources.get(path, "")) != digest:
-                what = (
-                    theirs
-                    if "imported" in theirs
-                    else f"other sources (from {other.files.get('methods')})"
-                )
-                found.append(
-                    f"node {other.node}: {path} {'' if 'imported' in theirs else 'has '}{what}; install the same version on every node"
-                )
-    return list(dict.fromkeys(found))
-
-
-def to_json(greeting: Greeting) -> dict[str, Any]:
-    return {
-        k: dict(v) if isinstance(v, Mapping) else list(v) if isinstance(v, list | tuple) else v
-        for k, v in vars(greeting).items()
-    }
+            problems.append(f"{node}: {other.problem}")
+        for name in MUST_AGREE:
+            theirs, drivers = other.versions.get(name), driver.versions[name]
+            if theirs != drivers:
+                problems.append(f"{node}: {name} {theirs}, the driver has {drivers}")
+        for path, drivers in driver.sources.items():
+            theirs = other.sources.get(path, "")
+            if theirs == drivers:
+                continue
+            what = f"has other sources (from {other.files.get('methods')})"
+            if "imported" in theirs:
+                what = theirs
+            problems.append(f"{node}: {path} {what}; install the same version on every node")
+    return list(dict.fromkeys(problems))

@@ -17,7 +17,7 @@ import socket
 import sys
 import tempfile
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -46,7 +46,7 @@ from orchestrator.errors import ExecutorError
 from orchestrator.executors.executor import Listener
 from orchestrator.executors.handshake import Greeting, disagreements, greet
 from orchestrator.executors.site import Shapes, Site
-from orchestrator.executors.worker import Hand, Orders
+from orchestrator.executors.worker import Assignment, TrialRunner
 from orchestrator.planning.queue import Queue
 from orchestrator.spec.trial import Trial
 from orchestrator.store.code import sources_digest
@@ -54,13 +54,13 @@ from orchestrator.store.store import Store
 from orchestrator.training.outcome import Outcome
 
 RETRIES = 2  # tries of a lot whose worker was lost, beyond the first
-SHIPPED = (
-    "SPOLIA_DATA",
-    "SPOLIA_CACHE",
-    "TORCH_HOME",
-)  # variables that workers need as the driver has them
+VARIABLES = ("SPOLIA_DATA", "SPOLIA_CACHE", "TORCH_HOME")  # workers need them as the driver has
 ANSWER_WITHIN = 60.0  # seconds for every node to answer the handshake
 CONNECT_WITHIN = 5.0  # seconds for a cluster's address to accept a connection
+CLUSTER_HINT = (
+    "Is the cluster up (`ray status` on its head), is this machine part of it, "
+    "and does RAY_AUTH_MODE agree?"
+)
 
 
 class RayTune:
@@ -69,35 +69,32 @@ class RayTune:
     def run(self, queue: Queue, store: Store, site: Site, listener: Listener) -> None:
         if queue.is_finished:
             return
-        with _connected(site):
-            methods, probe = (
-                sorted({t.method.path for t in queue.trials.values()}),
-                uuid.uuid4().hex,
-            )
-            store.leave_probe(
-                probe
-            )  # stays while we run: workers that a cluster starts later look for it too
-            try:
-                _shake_hands(store, site, methods, probe)
-                _fit(queue, store, site, listener, probe)
-            finally:
-                store.take_probe(probe)
+        methods = sorted({trial.method.path for trial in queue.trials.values()})
+        # The probe stays while we run: workers that a cluster starts later look for it, too.
+        with _connected(site), _probe_in(store) as probe:
+            _check_nodes(store, site, methods, probe)
+            _fit(queue, store, site, listener, probe)
         if not queue.is_finished:
+            num_left = queue.num_waiting + len(queue.running)
             raise ExecutorError(
-                f"Ray Tune stopped with {queue.num_waiting + len(queue.running)} trials not run; run the same command again"
+                f"Ray Tune stopped with {num_left} trials not run; run the same command again"
             )
 
     def greetings(self, store: Store, site: Site, methods: Sequence[str]) -> list[Greeting]:
-        with _connected(site):
-            probe = uuid.uuid4().hex
-            store.leave_probe(probe)
-            try:
-                return [
-                    greet(store.address, probe, methods, {}),
-                    *_greetings(store, methods, probe),
-                ]
-            finally:
-                store.take_probe(probe)
+        with _connected(site), _probe_in(store) as probe:
+            driver = greet(store.address, probe, methods, {})
+            return [driver, *_greetings_of_nodes(store, methods, probe)]
+
+
+@contextlib.contextmanager
+def _probe_in(store: Store) -> Iterator[str]:
+    """A probe that lies in the store meanwhile, for other nodes to see; its name."""
+    probe = uuid.uuid4().hex
+    store.leave_probe(probe)
+    try:
+        yield probe
+    finally:
+        store.take_probe(probe)
 
 
 @contextlib.contextmanager
@@ -118,14 +115,6 @@ def _connected(site: Site) -> Iterator[None]:
         ray.shutdown()
 
 
-def runnable() -> dict[str, str] | None:
-    """Ray hands the interpreter's path to a shell as it is: with a space in it no worker would ever
-    start, and Tune would wait for ever.
-    """
-    quoted = shlex.quote(sys.executable)
-    return {"py_executable": quoted} if quoted != sys.executable else None
-
-
 def start_local(cpus: int) -> None:
     """A private Ray on this machine. Raises ExecutorError where it cannot be started."""
     try:
@@ -135,7 +124,7 @@ def start_local(cpus: int) -> None:
             include_dashboard=False,
             log_to_driver=False,
             logging_level=logging.ERROR,
-            runtime_env=runnable(),
+            runtime_env=runtime_env(),
         )
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise ExecutorError(
@@ -145,108 +134,101 @@ def start_local(cpus: int) -> None:
 
 def join(address: str) -> None:
     """Join a cluster as its driver. Raises ExecutorError where nobody answers."""
-    hint = "Is the cluster up (`ray status` on its head), is this machine part of it, and does RAY_AUTH_MODE agree?"
     if address.startswith("ray://"):
         raise ExecutorError(
-            f"{address}: the driver must run on the cluster; start it there with `ray job submit` (docs/running-on-a-cluster.md)"
+            f"{address}: the driver must run on the cluster; start it there with "
+            "`ray job submit` (docs/running-on-a-cluster.md)"
         )
-    host, _, port = address.rpartition(":")
     if address != "auto":
-        try:
-            socket.create_connection((host, int(port)), CONNECT_WITHIN).close()
-        except (OSError, ValueError) as error:
-            raise ExecutorError(
-                f"no Ray cluster answers at {address!r} ({error}). {hint} An address is 'auto' or HOST:PORT"
-            ) from error
+        _check_that_it_answers(address)
     try:
         ray.init(
             address=address,
             log_to_driver=False,
             logging_level=logging.ERROR,
-            runtime_env=runnable(),
+            runtime_env=runtime_env(),
         )
     except (ConnectionError, RuntimeError, ValueError, RayError) as error:
+        first_line = str(error).splitlines()[0]
         raise ExecutorError(
-            f"no Ray cluster answers at {address!r}: {str(error).splitlines()[0]} {hint}"
+            f"no Ray cluster answers at {address!r}: {first_line} {CLUSTER_HINT}"
         ) from error
 
 
-def _shake_hands(store: Store, site: Site, methods: Sequence[str], probe: str) -> None:
-    """Raises ExecutorError where a node would not compute what the driver planned. A private Ray
-    needs no such greeting.
+def _check_that_it_answers(address: str) -> None:
+    """A socket fails within seconds where Ray would try for minutes."""
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), CONNECT_WITHIN).close()
+    except (OSError, ValueError) as error:
+        raise ExecutorError(
+            f"no Ray cluster answers at {address!r} ({error}). {CLUSTER_HINT} "
+            "An address is 'auto' or HOST:PORT"
+        ) from error
+
+
+def runtime_env() -> dict[str, str] | None:
+    """Ray hands the interpreter's path to a shell as it is: with a space in it no worker would ever
+    start, and Tune would wait for ever.
     """
-    if len([n for n in ray.nodes() if n["Alive"]]) < 2 and not site.address:
+    quoted = shlex.quote(sys.executable)
+    return {"py_executable": quoted} if quoted != sys.executable else None
+
+
+def _nodes_alive() -> list[dict[str, Any]]:
+    return [node for node in ray.nodes() if node["Alive"]]
+
+
+def _check_nodes(store: Store, site: Site, methods: Sequence[str], probe: str) -> None:
+    """Raises ExecutorError where a node would not compute what the driver planned. A private Ray
+    needs no such check.
+    """
+    if len(_nodes_alive()) < 2 and not site.address:
         return
     driver = greet(store.address, probe, methods, {})
-    if problems := disagreements(driver, _greetings(store, methods, probe)):
-        raise ExecutorError(
-            "\n".join(["the cluster cannot start work:", *(f"  - {p}" for p in problems)])
-        )
+    problems = disagreements(driver, _greetings_of_nodes(store, methods, probe))
+    if problems:
+        listed = [f"  - {problem}" for problem in problems]
+        raise ExecutorError("\n".join(["the cluster cannot start work:", *listed]))
 
 
-def _greetings(store: Store, methods: Sequence[str], probe: str) -> list[Greeting]:
-    asked = {}
-    for node in (n for n in ray.nodes() if n["Alive"]):
-        place = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-        remote = ray.remote(num_cpus=0, scheduling_strategy=place, max_retries=0)(greet)
-        asked[node["NodeManagerHostname"], node["NodeID"]] = remote.remote(
-            store.address, probe, list(methods), _variables()
-        )
-    found = []
-    for (host, number), reference in asked.items():
+def _greetings_of_nodes(store: Store, methods: Sequence[str], probe: str) -> list[Greeting]:
+    """What every node of the cluster says of itself; all are asked at once. Raises ExecutorError
+    that names a node that does not answer.
+    """
+    asked = []
+    for node in _nodes_alive():
+        on_node = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+        remote = ray.remote(num_cpus=0, scheduling_strategy=on_node, max_retries=0)(greet)
+        answer = remote.remote(store.address, probe, list(methods), _variables())
+        asked.append((node, answer))
+    greetings = []
+    for node, answer in asked:
         try:
-            found.append(ray.get(reference, timeout=ANSWER_WITHIN))
+            greetings.append(ray.get(answer, timeout=ANSWER_WITHIN))
         except RayError as error:
-            reason = str(error).strip().splitlines()
-            raise ExecutorError(
-                f"node {host} ({number[:8]}) cannot take part: {reason[-1] if reason else type(error).__name__}"
-            ) from error
-    return found
+            lines = str(error).strip().splitlines() or [type(error).__name__]
+            name = f"{node['NodeManagerHostname']} ({node['NodeID'][:8]})"
+            raise ExecutorError(f"node {name} cannot take part: {lines[-1]}") from error
+    return greetings
 
 
 def _variables() -> dict[str, str]:
-    return {name: os.environ[name] for name in SHIPPED if name in os.environ}
+    return {name: os.environ[name] for name in VARIABLES if name in os.environ}
 
 
 def _fit(queue: Queue, store: Store, site: Site, listener: Listener, probe: str) -> None:
-    shapes = Shapes(
-        site,
-        *(ray.cluster_resources().get(kind, least) for kind, least in (("CPU", 1.0), ("GPU", 0.0))),
-    )
-    if site.device == "gpu" and not site.address and not shapes.gpus:
-        raise ExecutorError(
-            'the site says device = "gpu" and there is none on this machine; name a cluster (address), or say device = "auto"'
-        )
+    """Let Ray Tune run the whole queue. Raises ExecutorError where Tune itself gives up."""
+    shapes = _shapes(site)
     queue = queue.shaped(shapes)
     slots = site.slots or max(1, int(shapes.cpus))
-
-    # Plain values only: what this function holds is unpickled on workers, before any of our code
-    # could say what is missing there.
-    wanted = {key: shapes(trial) for key, trial in queue.trials.items()}
-
-    def resources(config: Mapping[str, Any]) -> tune.PlacementGroupFactory:
-        cpus, gpus = wanted[config["keys"].partition(",")[0]]
-        return tune.PlacementGroupFactory([{"CPU": cpus, **({"GPU": gpus} if gpus else {})}])
-
-    orders = Orders(
-        trials={key: json.dumps(trial.to_json()) for key, trial in queue.trials.items()},
-        sources={
-            trial.method.path: sources_digest(type(trial.method)) for trial in queue.trials.values()
-        },
-        store=store.address,
-        probe=probe,
-        scratch=str(site.scratch.absolute()),
-        checkpoint_every=site.checkpoint_every,
-        device=site.run_on,
-        variables=_variables(),
-    )
-    worker = tune.with_parameters(Worker, orders=orders)
+    worker = tune.with_parameters(Worker, assignment=_assignment(queue, store, site, probe))
     with _tune_folder(store) as folder:
         logging.getLogger("ray.tune").setLevel(logging.ERROR)
         tuner = tune.Tuner(
-            tune.with_resources(worker, resources),
+            tune.with_resources(worker, _resources_of_lots(queue, shapes)),
             tune_config=tune.TuneConfig(
-                search_alg=Source(queue, listener, store, slots, shapes),
+                search_alg=LotSearcher(queue, listener, store, slots, shapes),
                 scheduler=NothingToChoose(),
                 num_samples=-1,
                 max_concurrent_trials=slots,
@@ -264,14 +246,57 @@ def _fit(queue: Queue, store: Store, site: Site, listener: Listener, probe: str)
         try:
             tuner.fit()
         except TuneError as error:
-            raise ExecutorError(
-                f"Ray Tune gave up: {str(error).strip().splitlines()[-1]}"
-            ) from error
+            last_line = str(error).strip().splitlines()[-1]
+            raise ExecutorError(f"Ray Tune gave up: {last_line}") from error
+
+
+def _shapes(site: Site) -> Shapes:
+    """The shapes of workers on the cluster that we are connected to."""
+    total = ray.cluster_resources()
+    shapes = Shapes(site, total.get("CPU", 1.0), total.get("GPU", 0.0))
+    if site.device == "gpu" and not site.address and not shapes.gpus:
+        raise ExecutorError(
+            'the site says device = "gpu" and there is none on this machine; '
+            'name a cluster (address), or say device = "auto"'
+        )
+    return shapes
+
+
+def _assignment(queue: Queue, store: Store, site: Site, probe: str) -> Assignment:
+    trials = queue.trials
+    methods = {trial.method.path: type(trial.method) for trial in trials.values()}
+    return Assignment(
+        trials={key: json.dumps(trial.to_json()) for key, trial in trials.items()},
+        sources={path: sources_digest(method) for path, method in methods.items()},
+        store=store.address,
+        probe=probe,
+        scratch=str(site.scratch.absolute()),
+        checkpoint_every=site.checkpoint_every,
+        device=site.run_on,
+        variables=_variables(),
+    )
+
+
+def _resources_of_lots(
+    queue: Queue, shapes: Shapes
+) -> Callable[[Mapping[str, Any]], tune.PlacementGroupFactory]:
+    """What Tune sets aside for a lot, given its config: the trials of a lot are of one shape."""
+    # Plain values only: what the function below holds is unpickled on workers, before any of our
+    # code could say what is missing there.
+    shape_of = {key: shapes(trial) for key, trial in queue.trials.items()}
+
+    def resources(config: Mapping[str, Any]) -> tune.PlacementGroupFactory:
+        first_key = config["keys"].partition(",")[0]
+        cpus, gpus = shape_of[first_key]
+        bundle = {"CPU": cpus, "GPU": gpus} if gpus else {"CPU": cpus}
+        return tune.PlacementGroupFactory([bundle])
+
+    return resources
 
 
 @contextlib.contextmanager
 def _tune_folder(store: Store) -> Iterator[str]:
-    """Where Tune keeps its own books, for nobody to read: on one machine a temporary folder, else
+    """Where Tune keeps its own state, which nobody reads: on one machine a temporary folder, else
     beside the store, which every node reaches.
     """
     if len(ray.nodes()) == 1:
@@ -292,27 +317,21 @@ def _tune_folder(store: Store) -> Iterator[str]:
                 store.discard(entry.path)
 
 
-class Source(Searcher):  # type: ignore[misc]
-    """Hands lots of trials to Tune by key, as their needs get done."""
+class LotSearcher(Searcher):  # type: ignore[misc]
+    """Tune's source of what to run: hands out lots of trials by key, as their needs get done."""
 
     def __init__(
         self, queue: Queue, listener: Listener, store: Store, slots: int, shapes: Shapes
     ) -> None:
-        super().__init__(
-            metric="seconds", mode="min"
-        )  # Tune insists on a metric; nothing is chosen by it
-        self._queue, self._listener, self._store, self._slots, self._shapes = (
-            queue,
-            listener,
-            store,
-            slots,
-            shapes,
-        )
-        self._live: dict[str, list[Trial]] = {}
-        self._freed: tuple[float, float] | None = None
+        # Tune insists on a metric; nothing is chosen by it.
+        super().__init__(metric="seconds", mode="min")
+        self._queue, self._listener, self._store = queue, listener, store
+        self._slots, self._shapes = slots, shapes
+        self._live: dict[str, list[Trial]] = {}  # lots by Tune's own ids
+        self._freed: tuple[float, float] | None = None  # shape of the worker that is free now
 
     def __getstate__(self) -> dict[str, Any]:
-        """Tune writes its searcher down for a restore that is never made; the queue stays here."""
+        """Tune pickles its searcher for a restore that is never made; the queue stays here."""
         return {}
 
     def suggest(self, trial_id: str) -> Any:
@@ -335,14 +354,15 @@ class Source(Searcher):  # type: ignore[misc]
             for trial in lot:
                 self._lost(trial, alone=len(lot) == 1)
             return
-        for found in json.loads(result["outcomes"]):
-            self._end(Outcome(**found))
+        for outcome in json.loads(result["outcomes"]):
+            self._end(Outcome(**outcome))
 
     def _lost(self, trial: Trial, alone: bool) -> None:
         """A worker went away for good. What it finished before is in the store; of several, each
         gets a try by itself: one of them killed it.
         """
-        if (record := self._store.find(trial.key)) is not None:
+        record = self._store.find(trial.key)
+        if record is not None:
             self._end(Outcome(trial.key, record["outcome"], 0.0, record["reason"]))
         elif alone:
             reason = (
@@ -373,8 +393,8 @@ class NothingToChoose(FIFOScheduler):  # type: ignore[misc]
 class Worker(tune.Trainable):  # type: ignore[misc]
     """An actor that runs one lot after another. `step` runs a whole lot."""
 
-    def setup(self, config: dict[str, Any], orders: Orders) -> None:
-        self._hand = Hand(orders)
+    def setup(self, config: dict[str, Any], assignment: Assignment) -> None:
+        self._runner = TrialRunner(assignment)
         self._keys = config["keys"].split(",")
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -382,7 +402,7 @@ class Worker(tune.Trainable):  # type: ignore[misc]
         return True
 
     def step(self) -> dict[str, Any]:
-        outcomes = [asdict(self._hand.run(key)) for key in self._keys]
+        outcomes = [asdict(self._runner.run(key)) for key in self._keys]
         return {"outcomes": json.dumps(outcomes), "seconds": 0.0, "done": True}
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:

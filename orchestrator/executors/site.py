@@ -1,18 +1,20 @@
 """The machine or cluster at hand: `spolia.toml` and what the command line says beside it. Never
 part of a sweep, never part of a key.
 
-store = "s3://bucket/spolia"         # folder or address; likewise tracking, data, home tracking =
-"http://tracker:5000" address = "auto"                     # a Ray cluster to join; without it, a
-private Ray on this machine slots = 16                           # trials at once device = "gpu"
-# ask for GPUs even while none is there (clusters that scale from zero); or cpu; default auto
-checkpoint_every = 60                # seconds
+    store = "s3://bucket/spolia"       # folder or address; likewise tracking, data, home
+    tracking = "http://tracker:5000"
+    address = "auto"                   # a Ray cluster to join; without it, a private Ray here
+    slots = 16                         # trials at once
+    device = "gpu"                     # ask for GPUs even while none is there, on clusters that
+                                       # scale from zero; or cpu; default auto
+    checkpoint_every = 60              # seconds
 
-[gpus]                               # share of a GPU a trial, by method
-default = 1.0
-fine_tune = 0.25
+    [gpus]                             # share of a GPU a trial, by method
+    default = 1.0
+    fine_tune = 0.25
 
-[cpus]                               # CPUs that Ray sets aside for a trial, by method
-default = 2
+    [cpus]                             # CPUs that Ray sets aside for a trial, by method
+    default = 2
 """
 
 from __future__ import annotations
@@ -62,15 +64,14 @@ class Site:
     cpus: Mapping[str, float] = field(default_factory=dict)
 
     def resources(self, trial: Trial) -> Resources:
-        """What to set aside for a trial: the site's word for its method, else the site's default,
-        else the method's own hint.
+        """What to set aside for a trial: what the site says for its method, else the site's
+        default, else the method's own hint. A method that asks for no GPU gets none.
         """
         hint, name = trial.method.resources(trial), trial.method.name
-        gpus = self.gpus.get(name, self.gpus.get("default", hint.gpus)) if hint.gpus else 0.0
-        return Resources(
-            cpus=int(self.cpus.get(name, self.cpus.get("default", hint.cpus))),
-            gpus=0.0 if self.device == "cpu" else gpus,
-        )
+        cpus = self.cpus.get(name, self.cpus.get("default", hint.cpus))
+        gpus = self.gpus.get(name, self.gpus.get("default", hint.gpus))
+        uses_gpu = hint.gpus and self.device != "cpu"
+        return Resources(cpus=int(cpus), gpus=gpus if uses_gpu else 0.0)
 
     @property
     def run_on(self) -> str | None:
@@ -79,8 +80,8 @@ class Site:
 
 
 class Shapes:
-    """What to set aside for a trial on a cluster of this size: the site's word, limited to what
-    there is, since more would wait for ever. Few shapes, so that workers stay warm."""
+    """What to set aside for a trial on a cluster of this size: what the site says, limited to what
+    the cluster has, since more would wait for ever. Few shapes, so that workers stay warm."""
 
     def __init__(self, site: Site, cpus: float, gpus: float) -> None:
         self._site, self.cpus, self.gpus = site, cpus, gpus
@@ -88,9 +89,8 @@ class Shapes:
     def __call__(self, trial: Trial) -> tuple[float, float]:
         """CPUs and GPUs."""
         wanted = self._site.resources(trial)
-        if (
-            self._site.device == "gpu"
-        ):  # a cluster that scales from zero has its GPUs only once they are asked for
+        if self._site.device == "gpu":
+            # A cluster that scales from zero has its GPUs only once they are asked for.
             return float(wanted.cpus), float(wanted.gpus)
         return min(wanted.cpus, self.cpus), min(wanted.gpus, self.gpus)
 
@@ -103,10 +103,9 @@ def find_site(named: Path | None) -> Path | None:
         if not named.is_file():
             raise InputError(f"there is no site file {str(named)!r}")
         return named
-    here = Path.cwd()
-    return next(
-        (path for folder in (here, *here.parents) if (path := folder / FILE).is_file()), None
-    )
+    current = Path.cwd()
+    candidates = [folder / FILE for folder in (current, *current.parents)]
+    return next((path for path in candidates if path.is_file()), None)
 
 
 def read_site(path: Path | None) -> SiteFile:
@@ -124,47 +123,50 @@ def read_site(path: Path | None) -> SiteFile:
         f"unknown key {key!r}. {nearest(key, known)}" for key in content if key not in known
     ]
     for key, value in content.items():
-        if key in known and (why := _wrong(key, value)):
-            problems.append(f"{key} = {value!r}: {why}")
+        problem = _problem_with(key, value) if key in known else None
+        if problem:
+            problems.append(f"{key} = {value!r}: {problem}")
     if problems:
         raise InputError(f"{path} cannot be used as written:", problems)
     return SiteFile(**content)
 
 
-def _wrong(key: str, value: Any) -> str | None:
+def _problem_with(key: str, value: Any) -> str | None:
+    """What is wrong with the value of a known key, or None."""
     if key in ("gpus", "cpus"):
-        if not isinstance(value, Mapping):
-            return f"write a table: [{key}] and below it default = 1.0"
-        bad = [
-            name
-            for name, v in value.items()
-            if isinstance(v, bool) or not isinstance(v, int | float) or not _is_share(key, v)
-        ]
-        what = (
-            "a share of a GPU (0 to 1) or a whole number of them"
-            if key == "gpus"
-            else "a whole number from 1"
-        )
-        return f"{', '.join(bad)} must be {what}" if bad else None
+        return _problem_with_shares(key, value)
     if key == "slots":
-        return (
-            None
-            if isinstance(value, int) and not isinstance(value, bool) and value >= 1
-            else "expected a whole number from 1"
-        )
+        is_count = _is_number(value) and isinstance(value, int) and value >= 1
+        return None if is_count else "expected a whole number from 1"
     if key == "checkpoint_every":
-        return (
-            None
-            if isinstance(value, int | float) and not isinstance(value, bool) and value >= 0
-            else "expected seconds, from 0"
-        )
+        is_seconds = _is_number(value) and value >= 0
+        return None if is_seconds else "expected seconds, from 0"
     if key == "device":
         return None if value in DEVICES else nearest(str(value), DEVICES)
     return None if isinstance(value, str) and value else "expected a text"
 
 
-def _is_share(key: str, value: float) -> bool:
-    return (value >= 1 and value == int(value)) or (key == "gpus" and 0 <= value < 1)
+def _problem_with_shares(key: str, value: Any) -> str | None:
+    """What is wrong with the table [gpus] or [cpus], or None."""
+    if not isinstance(value, Mapping):
+        return f"write a table: [{key}] and below it default = 1.0"
+    wrong = [name for name, share in value.items() if not _is_share(key, share)]
+    if not wrong:
+        return None
+    if key == "gpus":
+        return f"{', '.join(wrong)} must be a share of a GPU (0 to 1) or a whole number of them"
+    return f"{', '.join(wrong)} must be a whole number from 1"
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _is_share(key: str, value: Any) -> bool:
+    if not _is_number(value):
+        return False
+    is_part_of_gpu = key == "gpus" and 0 <= value < 1
+    return is_part_of_gpu or bool(value >= 1 and value == int(value))
 
 
 def unknown_methods(site: SiteFile, known: Mapping[str, Any]) -> list[str]:

@@ -1,4 +1,4 @@
-"""What a worker on some node does with the trials it is handed; nothing here knows by whom."""
+"""What a worker on some node does with the trials it is given, whatever executor gives them."""
 
 from __future__ import annotations
 
@@ -19,10 +19,14 @@ from orchestrator.training.outcome import Outcome
 
 
 @dataclass(frozen=True)
-class Orders:
-    """All that a worker has to know: trials as JSON by key, the driver's digests of their methods'
-    sources by path, where the store is, which probe the driver left in it, and how trials run here.
-    `variables` are set in the worker's environment."""
+class Assignment:
+    """All that a worker has to know, the same for every worker of a run.
+
+    `trials` are trials as JSON by key, `sources` the driver's digests of their methods' sources by
+    import path. `store` is an address, and `probe` names what the driver left in it for workers to
+    see. `scratch`, `checkpoint_every` (seconds) and `device` say how trials run; `variables` are
+    set in the worker's environment.
+    """
 
     trials: Mapping[str, str]
     sources: Mapping[str, str]
@@ -34,48 +38,54 @@ class Orders:
     variables: Mapping[str, str]
 
 
-class Hand:
-    """Runs trials by key, one after another."""
+class TrialRunner:
+    """Runs trials of an assignment by key, one after another."""
 
-    def __init__(self, orders: Orders) -> None:
-        os.environ.update(orders.variables)
-        self._orders, self._store, self._host = orders, Store(orders.store), socket.gethostname()
-        self._scratch = _writable(Path(orders.scratch))
-        self._sees_store = self._store.sees_probe(orders.probe)
+    def __init__(self, assignment: Assignment) -> None:
+        os.environ.update(assignment.variables)
+        self._assignment = assignment
+        self._store = Store(assignment.store)
+        self._host = socket.gethostname()
+        self._scratch = _usable_scratch(Path(assignment.scratch))
+        self._sees_store = self._store.sees_probe(assignment.probe)
 
     def run(self, key: str) -> Outcome:
-        """Execute one trial, unless this node would compute something else than the driver
+        """Execute one trial; a failure where this node would compute something else than the driver
         planned.
         """
+        worker = f"the worker on {self._host}"
         if not self._sees_store:
-            return Outcome(
-                key,
-                "failed",
-                reason=f"the worker on {self._host} does not see the driver's store at {self._store.name}",
-            )
+            reason = f"{worker} does not see the driver's store at {self._store.name}"
+            return Outcome(key, "failed", reason=reason)
         try:
-            trial = Trial.from_json(json.loads(self._orders.trials[key]))
+            trial = Trial.from_json(json.loads(self._assignment.trials[key]))
         except SpoliaError as error:
-            return Outcome(
-                key, "failed", reason=f"the worker on {self._host} cannot run this trial: {error}"
+            return Outcome(key, "failed", reason=f"{worker} cannot run this trial: {error}")
+        if not self._has_drivers_code(trial, key):
+            reason = (
+                f"{worker} has other sources of {trial.method.name} than the driver; "
+                "install the same version on both"
             )
-        if trial.key != key or self._orders.sources[trial.method.path] != sources_digest(
-            type(trial.method)
-        ):
-            reason = f"the worker on {self._host} has other sources of {trial.method.name} than the driver; install the same version on both"
             return Outcome(key, "failed", reason=reason)
         return execute(
             trial,
             self._store,
             scratch=self._scratch,
-            device=self._orders.device,
-            checkpoint_every=self._orders.checkpoint_every,
+            device=self._assignment.device,
+            checkpoint_every=self._assignment.checkpoint_every,
         )
 
+    def _has_drivers_code(self, trial: Trial, key: str) -> bool:
+        """Whether the trial has the key here that it has in the driver, and its method the same
+        sources.
+        """
+        drivers = self._assignment.sources[trial.method.path]
+        return trial.key == key and sources_digest(type(trial.method)) == drivers
 
-def _writable(folder: Path) -> Path:
-    """The driver's scratch folder where this node can have it (a shared one lets another node go on
-    from a checkpoint), else one of its own.
+
+def _usable_scratch(folder: Path) -> Path:
+    """The driver's scratch folder where this node can write it (a shared one lets another node go
+    on from a checkpoint), else one of this node's own.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -9,22 +9,35 @@ import hashlib
 import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import safetensors.torch
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from orchestrator.errors import CorruptError, MethodError
 from orchestrator.spec.canonical import canonical_json
+from orchestrator.spec.trial import locate
 
 
 class Part(nn.Module):
-    """A module that captures its keyword arguments (JSON values) as `config`:
-    `type(part)(**part.config)` has the same shape.
+    """A module that can be built again: `type(part)(**part.config)` has the same shape, and the
+    stored weights overwrite whatever `__init__` drew at random.
 
-    Subclasses take keyword arguments only. What `__init__` draws at random is overwritten by the
-    stored weights when a component is loaded.
+    `config` holds the arguments, defaults included, with which the part was made. It is captured
+    around the `__init__` of the part's own class, so a subclass writes nothing for it; but it takes
+    keyword arguments only, and their values must be JSON values. MethodError says so when the part
+    is made.
+
+        class Adapter(Part):
+            def __init__(self, *, channels: int, bias: bool = False) -> None:
+                super().__init__()
+                self.conv = nn.Conv2d(channels, channels, 1, bias=bias)
+
+        Adapter(channels=8).config  # {"channels": 8, "bias": False}
+
+    Some parts compute nothing alone: a mask needs the network whose weights it masks. Such a part
+    is kept with `requires=` that component, and `joined` says what network the two make.
     """
 
     config: dict[str, Any]
@@ -36,38 +49,65 @@ class Part(nn.Module):
 
     @property
     def path(self) -> str:
+        """`module:Class`, under which another process finds the class."""
         return f"{type(self).__module__}:{type(self).__qualname__}"
 
     def joined(self, other: Part) -> nn.Module:
-        """The network, images to logits, that this part makes together with the one it was kept
-        with as `requires`, and shares nothing with.
+        """The network, images to logits, that this part makes with the component it requires. It is
+        what `Component.ready` gives, and so what is exported and served.
+
+        The default is for parts whose `forward` takes images and the other part:
+        `PartWithBase(self, other)`. Override it where a plain network computes the same (a mask:
+        the base with masked weights) or where the part takes something else (a head: features).
+        Raises MethodError where `forward` takes one input and nothing is overridden.
         """
-        raise MethodError(
-            f"{type(self).__name__} does not say how it is joined with {type(other).__name__}: define joined(other)"
-        )
+        if len(inspect.signature(self.forward).parameters) != 2:
+            raise MethodError(
+                f"{type(self).__name__} does not say how it is joined with "
+                f"{type(other).__name__}: define joined(other)"
+            )
+        return PartWithBase(self, other)
+
+
+class PartWithBase(nn.Module):
+    """A part and the network it computes with as one module of images: `part(x, base)`. Both are
+    the modules given, not copies, so it can be measured while they are trained.
+    """
+
+    def __init__(self, part: nn.Module, base: nn.Module) -> None:
+        super().__init__()
+        self.part = part
+        self.base: Any = base  # a module; its class is the part's business
+
+    def forward(self, x: Tensor) -> Tensor:
+        return cast(Tensor, self.part(x, self.base))
 
 
 def _capturing(init: Any) -> Any:
+    """`init`, but the arguments it is called with are left as `config`."""
     signature = inspect.signature(init)
 
     @functools.wraps(init)
     def captured(self: Part, *args: Any, **kwargs: Any) -> None:
-        if (
-            "config" not in self.__dict__
-        ):  # the outermost class's arguments, not those it hands to its base
+        # The outermost class's arguments count, not those that it hands to its base class.
+        if "config" not in self.__dict__:
             bound = signature.bind(self, *args, **kwargs)
             bound.apply_defaults()
-            config = {k: v for i, (k, v) in enumerate(bound.arguments.items()) if i}
-            try:
-                canonical_json(config)
-            except (TypeError, ValueError) as error:
-                raise MethodError(
-                    f"{type(self).__name__}: its arguments must be JSON values to be stored with it: {error}"
-                ) from error
-            self.__dict__["config"] = config
+            _, *arguments = bound.arguments.items()  # without self
+            self.__dict__["config"] = _checked(type(self), dict(arguments))
         init(self, *args, **kwargs)
 
     return captured
+
+
+def _checked(cls: type[Part], config: dict[str, Any]) -> dict[str, Any]:
+    try:
+        canonical_json(config)
+    except (TypeError, ValueError) as error:
+        raise MethodError(
+            f"{cls.__name__}: its arguments must be JSON values to be stored with it: {error}"
+        ) from error
+    return config
 
 
 def state_bytes(module: nn.Module) -> bytes:
@@ -104,6 +144,7 @@ class ComponentRecord:
 
     @property
     def title(self) -> str:
+        """`network-a`: the name and the labels' values."""
         return self.name + "".join(f"-{v}" for v in self.labels.values())
 
 
@@ -111,8 +152,7 @@ def rebuild(path: str, config: Mapping[str, Any], weights: bytes) -> Part:
     """The part that was kept, in eval mode on the CPU. Raises CorruptError where weights and
     configuration do not fit.
     """
-    from orchestrator.spec.trial import locate
-
+    # Building draws weights that are thrown away; nobody's randomness may move for it.
     generator = torch.random.get_rng_state()
     try:
         part = locate(path)(**config)
@@ -122,9 +162,7 @@ def rebuild(path: str, config: Mapping[str, Any], weights: bytes) -> Part:
             f"the stored weights do not fit {path} as it is today: {error}"
         ) from error
     finally:
-        torch.random.set_rng_state(
-            generator
-        )  # building draws weights that are thrown away; nobody's randomness may move for it
+        torch.random.set_rng_state(generator)
     if not isinstance(part, Part):
         raise CorruptError(f"{path} is not a Part")
     return part.eval()

@@ -14,26 +14,26 @@ from orchestrator.store.store import Store
 
 
 def find_component(result: Result, name: str | None) -> Component:
-    """The component of this title (`network-a`) or name; without either, the only one there is.
-    Raises InputError that lists what there is.
+    """The component of this title (`network-a`) or name; without either, the only one of the
+    result. Raises InputError that lists the titles.
     """
-    every = result.every_component()
-    titles = {c.record.title: c for c in every}
-    if not every:
+    components = result.every_component()
+    by_title = {c.record.title: c for c in components}
+    if not components:
         raise InputError(
             f"{result.key[:12]} ({result.outcome}) kept no component, so there is nothing to export"
         )
-    if name is None and len(every) == 1:
-        return every[0]
-    if name in titles:
-        return titles[name]
-    named = [c for c in every if c.record.name == name]
-    if len(named) == 1:
-        return named[0]
-    if name is not None and not named:
-        raise InputError(f"{result.key[:12]} has no component {name!r}. {nearest(name, titles)}")
+    if name is None and len(components) == 1:
+        return components[0]
+    if name in by_title:
+        return by_title[name]
+    of_name = [c for c in components if c.record.name == name]
+    if len(of_name) == 1:
+        return of_name[0]
+    if name is not None and not of_name:
+        raise InputError(f"{result.key[:12]} has no component {name!r}. {nearest(name, by_title)}")
     raise InputError(
-        f"{result.key[:12]} kept several; say which with --component: {', '.join(titles)}"
+        f"{result.key[:12]} kept several; say which with --component: {', '.join(by_title)}"
     )
 
 
@@ -48,14 +48,14 @@ def export(component: Component, store: Store) -> bytes:
     record = store.data(task.data)
     if record is None:
         raise InputError(f"the store has no record of {task.data}; spolia data add {task.data}")
-    images = torch.zeros(2, *task.image(record))
+    images = torch.zeros(2, *task.image(record))  # [B, C, H, W]; B is left open
+    any_batch = ({0: torch.export.Dim("batch")},)
     try:
-        program = torch.export.export(
-            component.ready(), (images,), dynamic_shapes=({0: torch.export.Dim("batch")},)
-        )
+        program = torch.export.export(component.ready(), (images,), dynamic_shapes=any_batch)
     except (TypeError, RuntimeError, NotImplementedError) as error:
+        shape, reason = tuple(images.shape[1:]), str(error).splitlines()[0]
         raise InputError(
-            f"{component.reference} is not a network that takes images {tuple(images.shape[1:])}: {str(error).splitlines()[0]}"
+            f"{component.reference} is not a network that takes images {shape}: {reason}"
         ) from error
     buffer = io.BytesIO()
     torch.export.save(program, buffer)

@@ -21,11 +21,13 @@ Values = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Matrix:
-    """`values[i, j]` is the score of row i with column j; NaN where the pair has none. `count` is
-    how many images stand behind an entry, `chance` what guessing scores. `axes` says what rows and
-    columns are, such as ("extractor", "head"). `notes` say by place what is to be known of an
-    entry, above all why it has no value; `components` name the stored components that rows and
-    columns are (`<key>/network?task=a`), where they are any."""
+    """`values[i, j]` is the score of row i with column j; NaN where the pair has none.
+
+    `count` is how many images stand behind an entry, `chance` what guessing scores. `axes` says
+    what rows and columns are, such as ("extractor", "head"). `notes`, by (row, column), explain an
+    entry, above all why it has no value. `components` name the stored components that rows and
+    columns stand for (`<key>/network?task=a`), where they stand for any.
+    """
 
     name: str
     axes: tuple[str, str]
@@ -41,60 +43,58 @@ class Matrix:
         """Columns row, column, value, count, chance; note where any entry has one; row_component
         and column_component where they are components. Rows vary slowest. What rows and columns are
         is in the schema's metadata."""
-        num_rows, num_columns = self.values.shape
-        more: dict[str, Any] = {}
+        columns: dict[str, Any] = {
+            "row": self._along_rows(self.rows),
+            "column": self._along_columns(self.columns),
+            "value": self.values.ravel(),
+            "count": self.count.ravel(),
+            "chance": self.chance.ravel(),
+        }
         if self.notes:
-            more["note"] = [
-                self.notes.get((i, j), "") for i in range(num_rows) for j in range(num_columns)
-            ]
+            columns["note"] = [self.notes.get(place, "") for place in np.ndindex(self.values.shape)]
         if self.components:
-            more["row_component"] = np.repeat(
-                np.array(self.components[0], dtype=object), num_columns
-            )
-            more["column_component"] = np.tile(np.array(self.components[1], dtype=object), num_rows)
-        table = pa.table(
-            {
-                "row": np.repeat(np.array(self.rows, dtype=object), num_columns),
-                "column": np.tile(np.array(self.columns, dtype=object), num_rows),
-                "value": self.values.ravel(),
-                "count": self.count.ravel(),
-                "chance": self.chance.ravel(),
-                **more,
-            }
-        ).replace_schema_metadata(
-            {"matrix": self.name, "rows": self.axes[0], "columns": self.axes[1]}
-        )
+            columns["row_component"] = self._along_rows(self.components[0])
+            columns["column_component"] = self._along_columns(self.components[1])
+        metadata = {"matrix": self.name, "rows": self.axes[0], "columns": self.axes[1]}
+        table = pa.table(columns).replace_schema_metadata(metadata)
         buffer = io.BytesIO()
         pq.write_table(table, buffer)
         return buffer.getvalue()
 
+    def _along_rows(self, labels: Sequence[str]) -> NDArray[np.object_]:
+        """A row's label for each of its entries, in the order of `values.ravel()`."""
+        return np.repeat(np.array(labels, dtype=object), self.values.shape[1])
+
+    def _along_columns(self, labels: Sequence[str]) -> NDArray[np.object_]:
+        return np.tile(np.array(labels, dtype=object), self.values.shape[0])
+
     @staticmethod
     def from_parquet(content: bytes) -> Matrix:
+        """The matrix that `to_parquet` wrote."""
         table = pq.read_table(io.BytesIO(content))
-        meta = {k.decode(): v.decode() for k, v in (table.schema.metadata or {}).items()}
-        rows, columns = (
-            tuple(dict.fromkeys(table[name].to_pylist())) for name in ("row", "column")
-        )
+        metadata = {k.decode(): v.decode() for k, v in (table.schema.metadata or {}).items()}
+        rows = tuple(dict.fromkeys(table["row"].to_pylist()))
+        columns = tuple(dict.fromkeys(table["column"].to_pylist()))
         shape = (len(rows), len(columns))
-        values, count, chance = (
-            table[name].to_numpy().reshape(shape) for name in ("value", "count", "chance")
-        )
-        found = table["note"].to_pylist() if "note" in table.column_names else []
-        notes = {divmod(place, len(columns)): note for place, note in enumerate(found) if note}
-        named: Any = None
+        notes = {}
+        if "note" in table.column_names:
+            by_place = zip(np.ndindex(shape), table["note"].to_pylist(), strict=True)
+            notes = {place: note for place, note in by_place if note}
+        components: Any = None
         if "row_component" in table.column_names:
-            first, second = (table[f"{side}_component"].to_pylist() for side in ("row", "column"))
-            named = (tuple(first[:: len(columns)]), tuple(second[: len(columns)]))
+            of_rows = table["row_component"].to_pylist()[:: len(columns)]
+            of_columns = table["column_component"].to_pylist()[: len(columns)]
+            components = (tuple(of_rows), tuple(of_columns))
         return Matrix(
-            meta["matrix"],
-            (meta["rows"], meta["columns"]),
-            rows,
-            columns,
-            values,
-            count,
-            chance,
-            notes,
-            named,
+            name=metadata["matrix"],
+            axes=(metadata["rows"], metadata["columns"]),
+            rows=rows,
+            columns=columns,
+            values=table["value"].to_numpy().reshape(shape),
+            count=table["count"].to_numpy().reshape(shape),
+            chance=table["chance"].to_numpy().reshape(shape),
+            notes=notes,
+            components=components,
         )
 
 
@@ -116,22 +116,27 @@ def make_matrix(
     shape = (len(rows), len(columns))
     if array.shape != shape:
         raise MethodError(
-            f"matrix {name!r}: {len(rows)} rows and {len(columns)} columns are named, the values have shape {array.shape}"
+            f"matrix {name!r}: {len(rows)} rows and {len(columns)} columns are named, "
+            f"the values have shape {array.shape}"
         )
     for what, labels in (("rows", rows), ("columns", columns)):
         if len(set(labels)) < len(labels):
             raise MethodError(f"matrix {name!r}: two {what} have one label: {sorted(labels)}")
     if components and tuple(map(len, components)) != shape:
+        lengths = " and ".join(str(len(side)) for side in components)
         raise MethodError(
-            f"matrix {name!r}: {' and '.join(str(len(c)) for c in components)} components are named for {shape[0]} x {shape[1]} entries"
+            f"matrix {name!r}: {lengths} components are named for {shape[0]} x {shape[1]} entries"
         )
-    counts = np.broadcast_to(
-        np.asarray(0 if count is None else count, dtype=np.int64), shape
-    ).copy()
-    chances = np.broadcast_to(
-        np.asarray(np.nan if chance is None else chance, dtype=np.float64), shape
-    ).copy()
-    named = (tuple(components[0]), tuple(components[1])) if components else None
+    counts = np.asarray(0 if count is None else count, dtype=np.int64)
+    chances = np.asarray(np.nan if chance is None else chance, dtype=np.float64)
     return Matrix(
-        name, axes, tuple(rows), tuple(columns), array, counts, chances, dict(notes or {}), named
+        name=name,
+        axes=axes,
+        rows=tuple(rows),
+        columns=tuple(columns),
+        values=array,
+        count=np.broadcast_to(counts, shape).copy(),
+        chance=np.broadcast_to(chances, shape).copy(),
+        notes=dict(notes or {}),
+        components=(tuple(components[0]), tuple(components[1])) if components else None,
     )

@@ -8,16 +8,14 @@ import copy
 import inspect
 from collections import OrderedDict
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
 
 from orchestrator.errors import InputError, nearest
 from orchestrator.parts.component import Part
-
-if TYPE_CHECKING:
-    from orchestrator.spec.trial import NetworkSpec
+from orchestrator.spec.trial import NetworkSpec, locate
 
 Side = Literal["extractor", "head"]
 
@@ -52,13 +50,15 @@ class Network(Part):
         does not fit.
         """
         classifier = f"{self.stage_names[-1]}."
-        mine = {k for k in self.state_dict() if not k.startswith(classifier)}
-        if wrong := sorted(mine ^ {k for k in trained if not k.startswith(classifier)}):
+        names = {name for name in self.state_dict() if not name.startswith(classifier)}
+        trained_names = {name for name in trained if not name.startswith(classifier)}
+        if wrong := sorted(names ^ trained_names):
             raise InputError(
-                f"{type(self).__name__}: the trained weights are of another network; {wrong[0]} is in only one of them"
+                f"{type(self).__name__}: the trained weights are of another network; "
+                f"{wrong[0]} is in only one of them"
             )
         try:
-            self.load_state_dict({k: v for k, v in trained.items() if k in mine}, strict=False)
+            self.load_state_dict({name: trained[name] for name in trained_names}, strict=False)
         except RuntimeError as error:
             raise InputError(
                 f"{type(self).__name__}: the trained weights are of another network: {error}"
@@ -68,15 +68,14 @@ class Network(Part):
         """Every stage, those of blocks taken apart, by the name of the split point behind it (the
         classifier comes last).
         """
-        found: dict[str, nn.Module] = {}
+        pieces: dict[str, nn.Module] = {}
         for name in self.stage_names:
             stage = getattr(self, name)
-            blocks = list(stage.children()) if isinstance(stage, Blocks) else []
-            found.update(
-                {f"{name}.block{i}": block for i, block in enumerate(blocks[:-1], start=1)}
-            )
-            found[name] = blocks[-1] if blocks else stage
-        return found
+            blocks = list(stage.children()) if isinstance(stage, Blocks) else [stage]
+            for number, block in enumerate(blocks[:-1], start=1):
+                pieces[f"{name}.block{number}"] = block
+            pieces[name] = blocks[-1]  # the split point behind the last block is the stage's
+        return pieces
 
     @property
     def splits(self) -> tuple[str, ...]:
@@ -96,12 +95,19 @@ class Network(Part):
 
     def borrow(self, other: Network, split: str) -> None:
         """Take over another network's own layers up to a split point: training one trains both."""
-        mine, pieces = self.extractor(split), other.pieces()
-        for name in list(pieces)[: len(mine.layers)]:
-            stage, _, block = name.partition(".block")
-            blocks = isinstance(getattr(self, stage), Blocks)
-            number = int(block) - 1 if block else len(getattr(self, stage)) - 1 if blocks else 0
-            self.set_submodule(f"{stage}.{number}" if blocks else stage, pieces[name])
+        pieces = other.pieces()
+        num_borrowed = len(self.extractor(split).layers)
+        for name in list(pieces)[:num_borrowed]:
+            self.set_submodule(self._submodule_of(name), pieces[name])
+
+    def _submodule_of(self, piece: str) -> str:
+        """The name, as torch has it, of a piece: `stage2.block1` is the submodule `stage2.0`."""
+        stage_name, _, block = piece.partition(".block")
+        stage = getattr(self, stage_name)
+        if not isinstance(stage, Blocks):
+            return stage_name
+        number = int(block) if block else len(stage)
+        return f"{stage_name}.{number - 1}"
 
     def cut(self, split: str) -> tuple[Piece, Piece]:
         """Extractor and head at a split point. They share this network's layers: training one
@@ -132,23 +138,22 @@ def network_spec(network: type[Network], *, revision: int = 1, **settings: Any) 
     module that workers can import. `revision` goes up when the same settings build another network.
     Raises InputError for a setting that the class does not have.
     """
-    from orchestrator.spec.trial import NetworkSpec
-
-    parameters = {
-        k: p for k, p in inspect.signature(network.__init__).parameters.items() if k != "self"
-    }
-    if unknown := [k for k in settings if k not in parameters]:
+    parameters = dict(inspect.signature(network.__init__).parameters)
+    parameters.pop("self")
+    if unknown := [name for name in settings if name not in parameters]:
         raise InputError(
             f"{network.__name__} has no setting {unknown[0]!r}. {nearest(unknown[0], parameters)}"
         )
-    if missing := [k for k in ("channels", "classes") if k not in parameters]:
+    if missing := [name for name in ("channels", "classes") if name not in parameters]:
         raise InputError(
-            f"{network.__name__} takes no {' and no '.join(missing)}; a network is built for a task's images and classes"
+            f"{network.__name__} takes no {' and no '.join(missing)}; "
+            "a network is built for a task's images and classes"
         )
+    del parameters["channels"], parameters["classes"]
     defaults = {
-        k: p.default
-        for k, p in parameters.items()
-        if k not in ("channels", "classes") and p.default is not p.empty
+        name: parameter.default
+        for name, parameter in parameters.items()
+        if parameter.default is not parameter.empty
     }
     with torch.device("meta"):
         splits = network(**settings, channels=3, classes=2).splits
@@ -168,14 +173,13 @@ class Piece(Part):
     """
 
     def __init__(self, *, network: dict[str, Any], split: str, side: Side) -> None:
-        from orchestrator.spec.trial import locate
-
         super().__init__()
-        self._take(locate(network["path"])(**network["config"]), split, side)
+        self._take_layers(locate(network["path"])(**network["config"]), split, side)
 
     @classmethod
     def of(cls, network: Network, split: str, side: Side) -> Piece:
         """A view of a network's own layers."""
+        # Without `__init__`, which would build a network; so `config` is not captured but written.
         piece = cls.__new__(cls)
         nn.Module.__init__(piece)
         piece.__dict__["config"] = {
@@ -183,19 +187,21 @@ class Piece(Part):
             "split": split,
             "side": side,
         }
-        piece._take(network, split, side)
+        piece._take_layers(network, split, side)
         return piece
 
-    def _take(self, network: Network, split: str, side: Side) -> None:
+    def _take_layers(self, network: Network, split: str, side: Side) -> None:
         pieces = network.pieces()
         names = list(pieces)
-        if split not in names[:-1]:
+        splits = names[:-1]
+        if split not in splits:
             raise InputError(
-                f"{type(network).__name__} has no split point {split!r}. {nearest(split, names[:-1])}"
+                f"{type(network).__name__} has no split point {split!r}. {nearest(split, splits)}"
             )
         cut = names.index(split) + 1
         chosen = names[:cut] if side == "extractor" else names[cut:]
-        self.layers = nn.Sequential(OrderedDict((n.replace(".", "_"), pieces[n]) for n in chosen))
+        layers = OrderedDict((name.replace(".", "_"), pieces[name]) for name in chosen)
+        self.layers = nn.Sequential(layers)
 
     def forward(self, x: Tensor) -> Tensor:
         return cast(Tensor, self.layers(x))

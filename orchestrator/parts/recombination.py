@@ -14,16 +14,16 @@ from torch import Tensor, nn
 
 from orchestrator.data.batches import in_order
 from orchestrator.errors import MethodError
-from orchestrator.parts.stacked_heads import HeadBank
+from orchestrator.parts.stacked_heads import StackedHeads
 from orchestrator.spec.task import Task, relabel
 
 Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Protocol:
-    """One way of choosing the images of a pair. All arrays are [extractor, head]; NaN where a pair
-    has no image or its shapes do not join.
+class PairScores:
+    """Scores of every pair, its images chosen in one way. All arrays are [extractor, head]; NaN
+    where a pair has no image or its shapes do not join.
 
     `accuracy`: argmax over all outputs of the head. `restricted`: argmax over the common classes
     only, an easier score. `own`: the head with its own extractor on the same images. `chance`: 1 /
@@ -46,13 +46,16 @@ class Protocol:
 
 @dataclass(frozen=True)
 class Scores:
-    """Both protocols. `by_extractor`: images of the extractor's task whose class the head knows,
-    labels re-indexed to the head. `by_head`: all images of the head's task; the extractor may see
-    images of classes it was never trained on. `unjoined`: why a pair (extractor, head) has no score
-    at all, where the features of the one cannot enter the other."""
+    """The scores for both ways of choosing a pair's images.
 
-    by_extractor: Protocol
-    by_head: Protocol
+    `by_extractor`: images of the extractor's task whose class the head knows, labels re-indexed to
+    the head. `by_head`: all images of the head's task; the extractor may see images of classes it
+    was never trained on. `unjoined`: why a pair (extractor, head) has no score at all, where the
+    features of the one cannot enter the other.
+    """
+
+    by_extractor: PairScores
+    by_head: PairScores
     unjoined: Mapping[tuple[int, int], str]
 
 
@@ -71,110 +74,116 @@ def recombine(
     """
     if not len(extractors) == len(heads) == len(tasks):
         raise MethodError(
-            f"recombine: {len(extractors)} extractors, {len(heads)} heads and {len(tasks)} tasks; give one of each a network"
+            f"recombine: {len(extractors)} extractors, {len(heads)} heads and {len(tasks)} tasks; "
+            "give one of each a network"
         )
-    sets = {(t.digest, t.class_names): t for t in tasks}
-    place = {key: i for i, key in enumerate(sets)}
-    of = np.array([place[(t.digest, t.class_names)] for t in tasks])
-    n, bank = len(tasks), HeadBank(heads, device)
-    hits, easy, counts = (
-        np.full(shape, np.nan) for shape in ((n, len(sets), n), (n, len(sets), n), (len(sets), n))
-    )  # extractor, image set, head
+    image_sets = {(task.digest, task.class_names): task for task in tasks}
+    numbers = {key: number for number, key in enumerate(image_sets)}
+    set_of = np.array([numbers[task.digest, task.class_names] for task in tasks])  # [network]
+
+    n, stack = len(tasks), StackedHeads(heads, device)
+    correct = np.full((n, len(image_sets), n), np.nan)  # [extractor, image set, head]
+    restricted = np.full_like(correct, np.nan)
+    counts = np.full((len(image_sets), n), np.nan)  # [image set, head]
     unjoined: dict[tuple[int, int], str] = {}
-    for s, images in enumerate(sets.values()):
-        labels = Labels(
-            [relabel(images, task.class_names) for task in tasks],
-            [task.num_classes for task in tasks],
-            device,
-        )
-        for i in range(n):
+    for s, images in enumerate(image_sets.values()):
+        labels = LabelsByHead(images, tasks, device)
+        for i, extractor in enumerate(extractors):
             # A pair is scored on the images of either side; a network's own head on every set, as
             # the measure of what is possible there.
-            wanted = [j for j in range(n) if j == i or of[i] == s or of[j] == s]
-            hits[i, s, wanted], easy[i, s, wanted], counts[s, wanted], refused = _count(
-                extractors[i], bank, labels, wanted, images, device
-            )
-            unjoined |= {(i, j): why for j, why in refused.items()}
+            wanted = [j for j in range(n) if j == i or s in (set_of[i], set_of[j])]
+            answers = _answers(extractor.to(device).eval(), stack, labels, wanted, images, device)
+            correct[i, s, wanted] = answers.correct[wanted]
+            restricted[i, s, wanted] = answers.restricted[wanted]
+            counts[s, wanted] = answers.count[wanted]
+            unjoined |= {(i, j): why for j, why in answers.refusals.items() if j in wanted}
+
     with np.errstate(divide="ignore", invalid="ignore"):
-        accuracy, restricted = hits / counts[None], easy / counts[None]
-    chance = np.array([[1 / t.num_classes for t in tasks]] * n)
-    rows, columns = np.indices((n, n))
+        accuracy, restricted = correct / counts[None], restricted / counts[None]
+    chance = np.broadcast_to([1 / task.num_classes for task in tasks], (n, n)).copy()
+    row, column = np.indices((n, n))  # [extractor, head]
 
-    def protocol(image_set: NDArray[np.int64]) -> Protocol:
-        own, count = (
-            accuracy[columns, image_set, columns],
-            counts[image_set, columns].astype(np.int64),
-        )
-        return Protocol(
-            accuracy[rows, image_set, columns],
-            restricted[rows, image_set, columns],
-            own,
-            chance,
-            count,
+    def scores_on(image_set: NDArray[np.int64]) -> PairScores:
+        """Scores where entry [i, j] is measured on the images of `image_set[i, j]`."""
+        return PairScores(
+            accuracy=accuracy[row, image_set, column],
+            restricted=restricted[row, image_set, column],
+            own=accuracy[column, image_set, column],
+            chance=chance,
+            count=counts[image_set, column].astype(np.int64),
         )
 
-    return Scores(by_extractor=protocol(of[rows]), by_head=protocol(of[columns]), unjoined=unjoined)
+    return Scores(scores_on(set_of[row]), scores_on(set_of[column]), unjoined)
 
 
-class Labels:
-    """Labels of one image set as every head numbers them."""
+class LabelsByHead:
+    """Labels of one image set as every head numbers them; the head of network i has the classes of
+    task i.
+    """
 
-    def __init__(
-        self, tables: Sequence[Sequence[int]], outputs: Sequence[int], device: torch.device
-    ) -> None:
-        self.tables = torch.tensor(
-            np.array(tables), device=device
-        )  # [head, class of the images]: the head's output, or negative
-        known = torch.zeros(len(outputs), max(outputs), dtype=torch.bool)
+    def __init__(self, images: Task, tasks: Sequence[Task], device: torch.device) -> None:
+        tables = [relabel(images, task.class_names) for task in tasks]
+        known = torch.zeros(len(tasks), max(task.num_classes for task in tasks), dtype=torch.bool)
         for head, table in enumerate(tables):
-            known[head, [label for label in table if label >= 0]] = True
-        self.known = known.to(device)  # [head, output]: whether the images have the output's class
+            known[head, [output for output in table if output >= 0]] = True
+        # [head, class of the images]: the head's output, or negative
+        self._tables = torch.tensor(np.array(tables), device=device)
+        # [head, output]: whether the images have the output's class
+        self._known = known.to(device)
 
-    def count(self, places: Sequence[int], y: Tensor) -> Array:
-        """How many of the images with labels `y` have a class that the head knows; [places]."""
-        return self._numbers(self.tables[list(places)][:, y] >= 0)
+    def count(self, heads: Sequence[int], y: Tensor) -> Array:
+        """How many of the images with labels `y` have a class that the head knows: [heads]."""
+        return _sums(self._tables[list(heads)][:, y] >= 0)
 
-    def hits(self, places: Sequence[int], logits: Tensor, y: Tensor) -> tuple[Array, Array]:
+    def correct(self, heads: Sequence[int], logits: Tensor, y: Tensor) -> tuple[Array, Array]:
         """Images (where labels are masks: pixels) whose largest logit is the label's: of all
-        outputs, and of those whose class the images have; logits [places, B, outputs, ...]."""
-        label, known = self.tables[list(places)][:, y], self.known[list(places), : logits.shape[2]]
-        easy = logits.masked_fill(
-            ~known.view(len(places), 1, -1, *[1] * (logits.ndim - 3)), -torch.inf
-        ).argmax(2)
-        return self._numbers(logits.argmax(2) == label), self._numbers(
-            (easy == label) & (label >= 0)
-        )
-
-    def _numbers(self, hits: Tensor) -> Array:
-        return hits.flatten(1).sum(1).cpu().numpy().astype(np.float64)
+        outputs, and of those whose class the images have. `logits` are [heads, B, outputs, ...].
+        """
+        label = self._tables[list(heads)][:, y]  # [heads, B, ...]
+        known = self._known[list(heads), : logits.shape[2]]  # [heads, outputs]
+        while known.ndim < logits.ndim - 1:
+            known = known.unsqueeze(-1)
+        among_known = logits.masked_fill(~known.unsqueeze(1), -torch.inf).argmax(2)
+        correct = logits.argmax(2) == label
+        return _sums(correct), _sums((among_known == label) & (label >= 0))
 
 
-def _count(
+def _sums(hits: Tensor) -> Array:
+    """[heads, B, ...] to [heads]."""
+    return hits.flatten(1).sum(1).cpu().numpy().astype(np.float64)
+
+
+@dataclass(frozen=True)
+class _Answers:
+    """Of one extractor with every head on one image set: right answers, those among the common
+    classes only (NaN where features and head do not join), and images counted, each [head]; and by
+    head why it does not join.
+    """
+
+    correct: Array
+    restricted: Array
+    count: Array
+    refusals: Mapping[int, str]
+
+
+def _answers(
     extractor: nn.Module,
-    bank: HeadBank,
-    labels: Labels,
+    stack: StackedHeads,
+    labels: LabelsByHead,
     wanted: Sequence[int],
     images: Task,
     device: torch.device,
-) -> tuple[Array, Array, Array, dict[int, str]]:
-    """Hits of one extractor with the wanted heads on one image set: argmax over all outputs, over
-    common ones (NaN where they do not join), and images counted, each [wanted]; and by head why it
-    could not be joined."""
-    extractor = extractor.to(device).eval()
-    hits, easy, counts = np.zeros((3, len(bank)))
-    refused: dict[int, str] = {}
+) -> _Answers:
+    """Answers of the wanted heads; those of the others stay 0."""
+    correct, restricted, count = np.zeros((3, len(stack)))
+    refusals: dict[int, str] = {}
     for x, y in in_order(images.test, device):
-        features = extractor(x)
-        refused = refused or bank.refusals(tuple(features.shape))
-        counts[wanted] += labels.count(wanted, y)
-        for places, logits in bank.logits(features, wanted):
-            found = labels.hits(places, logits, y)
-            hits[places] += found[0]
-            easy[places] += found[1]
-    hits[list(refused)] = easy[list(refused)] = np.nan
-    return (
-        hits[wanted],
-        easy[wanted],
-        counts[wanted],
-        {j: why for j, why in refused.items() if j in wanted},
-    )
+        features = extractor(x)  # [B, features...]
+        refusals = refusals or stack.refusals(tuple(features.shape))
+        count[wanted] += labels.count(wanted, y)
+        for heads, logits in stack.logits(features, wanted):
+            of_all, of_known = labels.correct(heads, logits, y)
+            correct[heads] += of_all
+            restricted[heads] += of_known
+    correct[list(refusals)] = restricted[list(refusals)] = np.nan
+    return _Answers(correct, restricted, count, refusals)

@@ -26,49 +26,47 @@ class Component:
 
     def module(self) -> Part:
         """The part, rebuilt with its weights; eval mode, on the CPU, a fresh copy each time. Raises
-        CorruptError where what it needs changed.
+        CorruptError where the component it requires changed.
         """
         self.required()
-        return rebuild(
-            self.record.path, self.record.config, self.result.store.blob(self.record.blob)
-        )
+        weights = self.result.store.blob(self.record.blob)
+        return rebuild(self.record.path, self.record.config, weights)
 
     def ready(self) -> nn.Module:
         """The network, images to logits, eval mode, on the CPU: this part, joined with the one it
-        is nothing without where there is one.
+        requires where there is one.
         """
-        part, other = self.module(), self.required()
-        return part if other is None else part.joined(other.module()).eval()
+        part, required = self.module(), self.required()
+        return part if required is None else part.joined(required.module()).eval()
 
     def required(self) -> Component | None:
-        """The component that this one is nothing without; it must be in the store with the very
-        bits that this one was trained on.
+        """The component that this one cannot be used without. Raises CorruptError unless the store
+        holds it with the very bits that this one was trained on.
         """
         if not self.record.requires:
             return None
         reference, blob = self.record.requires["component"], self.record.requires["blob"]
-        record = self.result.store.find(reference.partition("/")[0])
-        found = (
-            {c.reference: c for c in Result(self.result.store, record).every_component()}
-            if record
-            else {}
+        key = reference.partition("/")[0]
+        record = self.result.store.find(key)
+        if record is not None:
+            for component in Result(self.result.store, record).every_component():
+                if component.reference == reference and component.record.blob == blob:
+                    return component
+        raise CorruptError(
+            f"{self.reference} belongs to {reference} with weights {blob[:12]}, "
+            "which the store does not hold"
         )
-        if reference not in found or found[reference].record.blob != blob:
-            raise CorruptError(
-                f"{self.reference} belongs to {reference} with weights {blob[:12]}, which the store does not hold"
-            )
-        return found[reference]
 
     @property
     def task(self) -> Task:
         """The task whose name the label `task` holds."""
         name = self.record.labels.get("task", "")
-        found = {t.name: t for t in self.result.trial.tasks}
-        if name not in found:
+        tasks = {task.name: task for task in self.result.trial.tasks}
+        if name not in tasks:
             raise MethodError(
-                f"component {self.record.title} has no task {name!r}. {nearest(name, found)}"
+                f"component {self.record.title} has no task {name!r}. {nearest(name, tasks)}"
             )
-        return found[name]
+        return tasks[name]
 
     @property
     def reference(self) -> str:
@@ -120,8 +118,9 @@ class Result:
         for entry in self.metrics:
             if entry["name"] == name and entry["labels"] == labels:
                 return float("nan") if entry["value"] is None else float(entry["value"])
+        names = {entry["name"] for entry in self.metrics}
         raise MethodError(
-            f"{self.key[:12]} has no metric {name!r} with labels {labels}. {nearest(name, {e['name'] for e in self.metrics})}"
+            f"{self.key[:12]} has no metric {name!r} with labels {labels}. {nearest(name, names)}"
         )
 
     def every_component(self) -> list[Component]:
@@ -139,7 +138,8 @@ class Result:
                 return component
         listed = ", ".join(c.record.title for c in self.every_component()) or "none"
         raise MethodError(
-            f"the need {self.key[:12]} ({self.outcome}) kept no {name!r} with labels {labels}; it kept: {listed}"
+            f"the need {self.key[:12]} ({self.outcome}) kept no {name!r} with labels {labels}; "
+            f"it kept: {listed}"
         )
 
     def module(self, name: str, **labels: str) -> Part:

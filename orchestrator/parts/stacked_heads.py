@@ -7,7 +7,6 @@ from __future__ import annotations
 import copy
 import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from typing import cast
 
 import torch
@@ -20,105 +19,101 @@ from orchestrator.spec.canonical import canonical_json
 # Heads whose activations are in memory together, where they are not mere products with a matrix.
 AT_ONCE = 16
 
-
-@dataclass
-class _Alike:
-    """Heads of one build, at their `places` in the bank."""
-
-    places: list[int]
-    heads: list[nn.Module]
-    batched: bool
-    stacks: dict[tuple[int, ...], tuple[dict[str, Tensor], dict[str, Tensor]]] = field(
-        default_factory=dict
-    )
-    refusals: dict[tuple[int, ...], str] = field(default_factory=dict)
-
-    def refuses(self, shape: tuple[int, ...]) -> str:
-        """Why features of this shape [B, ...] cannot enter, or nothing. Tried without data, so that
-        any other error stays one.
-        """
-        if shape[1:] not in self.refusals:
-            self.refusals[shape[1:]] = ""
-            try:
-                copy.deepcopy(self.heads[0]).to("meta").eval()(
-                    torch.zeros(2, *shape[1:], device="meta")
-                )
-            except (RuntimeError, ValueError, IndexError) as error:
-                self.refusals[shape[1:]] = (
-                    f"features of {'x'.join(map(str, shape[1:]))} do not enter the head: {str(error).splitlines()[0]}"
-                )
-        return self.refusals[shape[1:]]
-
-    def logits(self, features: Tensor, wanted: Sequence[int]) -> Tensor:
-        """[wanted heads, B, outputs]; `wanted` counts within these heads."""
-        if not self.batched:
-            return torch.stack([self.heads[i](features) for i in wanted])
-        if (chosen := tuple(wanted)) not in self.stacks:
-            self.stacks[chosen] = stack_module_state([self.heads[i] for i in chosen])
-        head, (parameters, buffers) = self.heads[0], self.stacks[chosen]
-
-        def one(parameters: dict[str, Tensor], buffers: dict[str, Tensor], x: Tensor) -> Tensor:
-            return cast(Tensor, functional_call(head, (parameters, buffers), (x,)))
-
-        with warnings.catch_warnings():
-            warnings.filterwarnings(
-                "ignore", message="There is a performance drop"
-            )  # pooling has no batching rule; it is a small part
-            return torch.vmap(one, in_dims=(0, 0, None), chunk_size=AT_ONCE)(
-                parameters, buffers, features
-            )
+State = tuple[dict[str, Tensor], dict[str, Tensor]]  # parameters and buffers, each [heads, ...]
 
 
-class HeadBank:
-    """Heads in eval mode on a device. Parts of one class and configuration are of one build; a
-    module that is no Part is a build of its own.
+class StackedHeads:
+    """Heads in eval mode on a device, known by their positions. Parts of one class and
+    configuration are of one build; a module that is no Part is a build of its own.
     """
 
     def __init__(self, heads: Sequence[nn.Module], device: torch.device) -> None:
         builds: dict[str, list[int]] = {}
-        for place, head in enumerate(heads):
+        for position, head in enumerate(heads):
             head.to(device).eval()
-            name = (
-                canonical_json([head.path, head.config])
-                if isinstance(head, Part)
-                else f"module {place}"
-            )
-            builds.setdefault(name, []).append(place)
-        self.alike = [
-            _Alike(places, [heads[p] for p in places], _pays(heads[places[0]], len(places), device))
-            for places in builds.values()
+            build = f"module {position}"
+            if isinstance(head, Part):
+                build = canonical_json([head.path, head.config])
+            builds.setdefault(build, []).append(position)
+        self.groups = [
+            HeadsOfOneBuild(positions, [heads[p] for p in positions], device)
+            for positions in builds.values()
         ]
 
     def __len__(self) -> int:
-        return sum(len(group.places) for group in self.alike)
+        return sum(len(group.positions) for group in self.groups)
 
     def refusals(self, shape: tuple[int, ...]) -> dict[int, str]:
-        """By place, why a head cannot take features of this shape [B, ...]; heads that can are not
-        in it.
+        """By position, why a head cannot take features of this shape [B, ...]; heads that can are
+        left out.
         """
-        return {
-            place: why
-            for group in self.alike
-            if (why := group.refuses(shape))
-            for place in group.places
-        }
+        refusals: dict[int, str] = {}
+        for group in self.groups:
+            if why := group.refusal(shape):
+                refusals |= dict.fromkeys(group.positions, why)
+        return refusals
 
     def logits(self, features: Tensor, wanted: Sequence[int]) -> Iterator[tuple[list[int], Tensor]]:
-        """Places of heads and their logits [heads, B, outputs], for those of the wanted ones that
-        can take the features [B, ...].
+        """Positions of heads and their logits [heads, B, outputs], for those of the wanted ones
+        that can take the features [B, ...].
         """
-        asked = set(wanted)
-        for group in self.alike:
-            mine = [i for i, place in enumerate(group.places) if place in asked]
-            if mine and not group.refuses(tuple(features.shape)):
-                yield [group.places[i] for i in mine], group.logits(features, mine)
+        for group in self.groups:
+            chosen = [i for i, position in enumerate(group.positions) if position in set(wanted)]
+            if chosen and not group.refusal(tuple(features.shape)):
+                yield [group.positions[i] for i in chosen], group.logits(features, chosen)
 
 
-def _pays(head: nn.Module, count: int, device: torch.device) -> bool:
+class HeadsOfOneBuild:
+    """Heads that differ in their weights only, at their positions among all heads."""
+
+    def __init__(self, positions: list[int], heads: list[nn.Module], device: torch.device) -> None:
+        self.positions, self.heads = positions, heads
+        self.is_batched = _batching_pays(heads, device)
+        self._stacks: dict[tuple[int, ...], State] = {}  # by the heads chosen
+        self._refusals: dict[tuple[int, ...], str] = {}  # by the shape of one image's features
+
+    def refusal(self, shape: tuple[int, ...]) -> str:
+        """Why features of this shape [B, ...] cannot enter, or "" where they can. Tried without
+        data, so that any other error stays one.
+        """
+        image = shape[1:]
+        if image not in self._refusals:
+            self._refusals[image] = self._try(image)
+        return self._refusals[image]
+
+    def _try(self, image: tuple[int, ...]) -> str:
+        head = copy.deepcopy(self.heads[0]).to("meta").eval()
+        try:
+            head(torch.zeros(2, *image, device="meta"))
+        except (RuntimeError, ValueError, IndexError) as error:
+            shown, reason = "x".join(map(str, image)), str(error).splitlines()[0]
+            return f"features of {shown} do not enter the head: {reason}"
+        return ""
+
+    def logits(self, features: Tensor, chosen: Sequence[int]) -> Tensor:
+        """[chosen heads, B, outputs]; `chosen` counts within these heads."""
+        if not self.is_batched:
+            return torch.stack([self.heads[i](features) for i in chosen])
+        key = tuple(chosen)
+        if key not in self._stacks:
+            self._stacks[key] = stack_module_state([self.heads[i] for i in chosen])
+        parameters, buffers = self._stacks[key]
+
+        def one_head(parameters: dict[str, Tensor], buffers: dict[str, Tensor]) -> Tensor:
+            return cast(Tensor, functional_call(self.heads[0], (parameters, buffers), (features,)))
+
+        with warnings.catch_warnings():
+            # Pooling has no batching rule; it is a small part.
+            warnings.filterwarnings("ignore", message="There is a performance drop")
+            return torch.vmap(one_head, chunk_size=AT_ONCE)(parameters, buffers)
+
+
+def _batching_pays(heads: Sequence[nn.Module], device: torch.device) -> bool:
     """Whether these heads are faster in one go than one after another. On a CPU convolutions are
     not: in groups they are slower than one by one (measured: 1.1 to 1.5 times,
-    docs/performance.md); on a GPU it is the launches that cost."""
-    return count > 1 and (
-        device.type != "cpu"
-        or not any(isinstance(m, nn.modules.conv._ConvNd) for m in head.modules())
-    )
+    docs/performance.md); on a GPU it is the launches that cost.
+    """
+    if len(heads) == 1:
+        return False
+    has_convolution = any(isinstance(m, nn.modules.conv._ConvNd) for m in heads[0].modules())
+    return device.type != "cpu" or not has_convolution

@@ -13,15 +13,14 @@ import math
 import numbers
 import types
 import typing
-from collections.abc import Iterable
 from typing import Any, Literal, Union, get_args, get_origin
 
 SCALARS = (bool, int, float, str, type(None))
 
 
 def canonical_json(value: Any) -> str:
-    """JSON with sorted keys and no spaces; the same text on every machine. Raises ValueError on NaN
-    and infinities.
+    """JSON with sorted keys and no spaces: the same text on every machine. Raises ValueError for
+    NaN and infinities.
     """
     return json.dumps(
         value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False
@@ -34,30 +33,22 @@ def digest(value: Any) -> str:
 
 
 def derive(*names: str | int | None) -> int:
-    """A 63-bit seed named by its parts: `derive(seed, "joint", epoch)`. Equal names give equal
-    seeds; any difference, another stream.
+    """A 63-bit seed named by its parts, such as `derive(seed, "joint", epoch)`. Equal names give
+    equal seeds; names that differ in anything give independent ones.
     """
-    return (
-        int.from_bytes(
-            hashlib.sha256(canonical_json(list(names)).encode("ascii")).digest()[:8], "big"
-        )
-        >> 1
-    )
+    hashed = hashlib.sha256(canonical_json(list(names)).encode("ascii")).digest()
+    return int.from_bytes(hashed[:8], "big") >> 1  # torch's generators take 63 bits
 
 
 def describe(kind: Any) -> str:
-    """A declared type in words a user reads in an error."""
+    """A declared type in words, for messages: `one of 'a', 'b'`, `int or None`."""
     origin, args = get_origin(kind), get_args(kind)
     if origin is Literal:
         return "one of " + ", ".join(repr(a) for a in args)
     if origin in (Union, types.UnionType):
         return " or ".join(describe(a) for a in args)
     if origin is tuple:
-        return (
-            f"a tuple of {describe(args[0])}"
-            if len(args) == 2 and args[1] is Ellipsis
-            else f"a tuple of {len(args)}"
-        )
+        return f"a tuple of {describe(args[0]) if _is_of_any_length(args) else len(args)}"
     if origin is frozenset:
         return f"a set of {describe(args[0])}"
     if kind is type(None):
@@ -71,27 +62,37 @@ def unsupported(kind: Any) -> str | None:
     if kind in SCALARS or is_method_type(kind) or is_network_type(kind):
         return None
     if origin is Literal:
-        bad: Iterable[Any] = [a for a in args if not isinstance(a, SCALARS)]
-        return f"{bad} in a Literal" if bad else None
+        wrong = [a for a in args if not isinstance(a, SCALARS)]
+        return f"{wrong} in a Literal" if wrong else None
     if origin in (Union, types.UnionType, frozenset) or (origin is tuple and args):
-        return next((why for a in args if a is not Ellipsis and (why := unsupported(a))), None)
-    return f"{kind!r}: use bool, int, float, str, None, Literal, tuple[...], frozenset[...], a Method or a NetworkSpec"
+        reasons = [unsupported(a) for a in args if a is not Ellipsis]
+        return next(filter(None, reasons), None)
+    return (
+        f"{kind!r}: use bool, int, float, str, None, Literal, tuple[...], frozenset[...], "
+        f"a Method or a NetworkSpec"
+    )
+
+
+def _is_of_any_length(args: tuple[Any, ...]) -> bool:
+    """Whether the arguments of a tuple type are those of `tuple[T, ...]`."""
+    return len(args) == 2 and args[1] is Ellipsis
 
 
 def is_method_type(kind: Any) -> bool:
-    """Whether a declared type is a Method (known by its `identity`, so that this file needs no
-    import of it).
-    """
+    """Whether a declared type is a Method: known by what it has, because methods import this."""
     return isinstance(kind, type) and hasattr(kind, "identity") and hasattr(kind, "canonical")
 
 
 def is_network_type(kind: Any) -> bool:
-    """Whether a declared type is a NetworkSpec (known by its `identity` and split points)."""
+    """Whether a declared type is a NetworkSpec: known by what it has, as a Method is."""
     return isinstance(kind, type) and hasattr(kind, "identity") and hasattr(kind, "splits")
 
 
 def coerce(value: Any, kind: Any) -> Any:
-    """The value as the declared type `kind`; raises ValueError that says what was expected."""
+    """The value as one of the declared type `kind`: `coerce(1, float)` is `1.0`. Raises ValueError
+    that says what was expected.
+    """
+
     origin, args = get_origin(kind), get_args(kind)
     if is_method_type(kind) or is_network_type(kind):
         if isinstance(value, kind):
@@ -109,14 +110,16 @@ def coerce(value: Any, kind: Any) -> Any:
     if origin is frozenset:
         if isinstance(value, str) or not isinstance(value, list | tuple | set | frozenset):
             raise ValueError(
-                f"expected {describe(kind)}, written ({value!r},), got {value!r} ({type(value).__name__})"
+                f"expected {describe(kind)}, written ({value!r},), "
+                f"got {value!r} ({type(value).__name__})"
             )
         return frozenset(coerce(v, args[0]) for v in value)
     return _coerce_scalar(value, kind)
 
 
 def _coerce_union(value: Any, kind: Any, args: tuple[Any, ...]) -> Any:
-    exact = [a for a in args if get_origin(a) is None and isinstance(a, type) and type(value) is a]
+    # The very type of the value comes first: with `float | int`, 1 stays an int.
+    exact = [a for a in args if isinstance(a, type) and get_origin(a) is None and type(value) is a]
     for option in [*exact, *args]:
         try:
             return coerce(value, option)
@@ -128,7 +131,7 @@ def _coerce_union(value: Any, kind: Any, args: tuple[Any, ...]) -> Any:
 def _coerce_tuple(value: Any, kind: Any, args: tuple[Any, ...]) -> tuple[Any, ...]:
     if not isinstance(value, list | tuple):
         raise _mismatch(value, kind)
-    if len(args) == 2 and args[1] is Ellipsis:
+    if _is_of_any_length(args):
         return tuple(coerce(v, args[0]) for v in value)
     if len(value) != len(args):
         raise _mismatch(value, kind)
@@ -185,7 +188,7 @@ def show(value: Any) -> str:
 
 
 def type_hints(cls: type) -> dict[str, Any]:
-    """Resolved annotations of a class. Raises NameError where one names what its module does not
-    have.
+    """The annotations of a class as types. Raises NameError where one names what its module does
+    not have.
     """
     return typing.get_type_hints(cls)

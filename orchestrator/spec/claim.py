@@ -117,7 +117,7 @@ class Claim(ABC):
 
     @abstractmethod
     def decide(self, results: Results) -> Verdict:
-        """Its verdict on what is finished."""
+        """The verdict on the cells that are finished."""
 
 
 def several(value: Any) -> list[Any]:

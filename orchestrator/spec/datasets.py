@@ -22,14 +22,13 @@ TORCHVISION_SETS = (
 KINDS = ("digits", "torchvision", "parquet", "folder", "pasted")
 
 digits = Task(data="digits")
-"""scikit-learn's digits: 1,797 real 8x8 grey images of 10 classes that ship with the package; 1,200
-to train and 597 to test, our own fixed split.
-"""
+"""scikit-learn's digits: 1,797 grey images of 8x8 pixels in 10 classes, part of the package. The
+split is our own and fixed: 1,200 to train, 597 to test."""
 
 
 def torchvision_set(name: str) -> Task:
-    """One of torchvision's sets by its class name, read from the data root (`--data`,
-    `SPOLIA_DATA`); never downloaded.
+    """One of torchvision's sets by the name of its class, read from the data root (`--data`,
+    `SPOLIA_DATA`) and never downloaded. Raises DataError for a set that is not known here.
     """
     if name not in TORCHVISION_SETS:
         raise DataError(
@@ -52,59 +51,55 @@ def parquet(
     `path` is a folder below the data root, an absolute one, or an address such as s3://bucket/set.
     The column `image` holds encoded bytes (a struct of `bytes` and `path`, or binary), `label`
     whole numbers or names; class names come from the schema's `huggingface` metadata. `where` keeps
-    rows by other columns (`where={"domain": "photo"}`); `size` scales the shorter side to so many
-    pixels and crops the middle, for images that differ.
+    rows by other columns (`where={"domain": "photo"}`). Where images differ in size, `size` scales
+    the shorter side to that many pixels and crops the middle.
     """
-    return Task(
-        data=_name(
-            "parquet", path, {"image": (image, "image"), "label": (label, "label")}, where, size
-        )
-    )
+    columns = {"image": image, "label": label}
+    options = {name: column for name, column in columns.items() if column != name}
+    options |= {f"where.{column}": str(value) for column, value in (where or {}).items()}
+    return Task(data=_name("parquet", path, options, size))
 
 
 def image_folder(path: str, *, size: int | None = None) -> Task:
-    """A folder with `train/CLASS/*.png` and `test/CLASS/*.png` (or jpg, bmp, webp, gif), below the
-    data root or absolute; `size` as in `parquet`.
+    """A folder with `train/CLASS/*.png` and `test/CLASS/*.png` (or jpg, bmp, webp, gif); `path` and
+    `size` are as in `parquet`.
     """
-    return Task(data=_name("folder", path, {}, None, size))
+    return Task(data=_name("folder", path, {}, size))
 
 
 def pasted(objects: Task, *, seed: int = 0) -> Task:
-    """A grey set's images as objects on textured canvases, 4 pixels larger each way and drawn by
-    the seed, with a mask of each object's pixels: `pasted(torchvision_set("FashionMNIST"))`. The
-    classes are the objects'; `.foreground()` makes the masks the labels."""
+    """A grey set's images as objects on textured canvases, with a mask of each object's pixels:
+    `pasted(torchvision_set("FashionMNIST"))`.
+
+    A canvas is 4 pixels larger each way; texture and place are drawn by the seed. The classes are
+    the objects'; `.foreground()` makes the masks the labels.
+    """
     name, _, query = objects.data.partition("?")
     if objects != Task(data=objects.data) or name.startswith("pasted/"):
         raise DataError(
-            f"pasted() takes a whole set, such as pasted(digits).classes(0, 1), not {objects.data} with something taken from it"
+            f"pasted() takes a whole set, such as pasted(digits).classes(0, 1), "
+            f"not {objects.data} with something taken from it"
         )
     options = dict(parse_qsl(query)) | {"canvas": str(seed)}
     return Task(data=f"pasted/{name}?{urlencode(sorted(options.items()))}")
 
 
-def _name(
-    kind: str,
-    path: str,
-    options: Mapping[str, tuple[str, str]],
-    where: Mapping[str, str] | None,
-    size: int | None,
-) -> str:
+def _name(kind: str, path: str, options: Mapping[str, str], size: int | None) -> str:
+    """A data set's name: `kind/path?option=value&...`, options in alphabetical order."""
     if not path.strip("/") or "?" in path:
         raise DataError(f"{kind}: {path!r} is not a folder or an address")
     if size is not None and size < 1:
         raise DataError(f"{kind}: size={size} leaves no pixel")
-    chosen = {k: value for k, (value, default) in options.items() if value != default}
-    chosen |= {f"where.{k}": str(v) for k, v in (where or {}).items()} | (
-        {"size": str(size)} if size else {}
-    )
-    return f"{kind}/{path.rstrip('/')}" + (
-        f"?{urlencode(sorted(chosen.items()))}" if chosen else ""
-    )
+    if size is not None:
+        options = {**options, "size": str(size)}
+    query = urlencode(sorted(options.items()))
+    name = f"{kind}/{path.rstrip('/')}"
+    return f"{name}?{query}" if query else name
 
 
 @dataclass(frozen=True)
 class Source:
-    """A data set's name taken apart: which reader, which path, which options."""
+    """A data set's name taken apart: the `kind` of reader, the path, the options."""
 
     kind: str
     path: str
@@ -112,33 +107,37 @@ class Source:
 
     @property
     def size(self) -> int | None:
+        """Pixels that images are scaled and cropped to, or None."""
         return int(self.options["size"]) if "size" in self.options else None
 
     @property
     def objects(self) -> str:
         """The name of the set whose images are pasted."""
-        rest = sorted((k, v) for k, v in self.options.items() if k != "canvas")
-        return self.path + (f"?{urlencode(rest)}" if rest else "")
+        query = urlencode(sorted((k, v) for k, v in self.options.items() if k != "canvas"))
+        return f"{self.path}?{query}" if query else self.path
 
     @property
     def where(self) -> dict[str, str]:
-        return {
-            k.removeprefix("where."): v for k, v in self.options.items() if k.startswith("where.")
-        }
+        """The value that rows must have, by column."""
+        prefix = "where."
+        kept = {k: v for k, v in self.options.items() if k.startswith(prefix)}
+        return {name.removeprefix(prefix): value for name, value in kept.items()}
 
 
 def parse(name: str) -> Source:
     """The parts of a data set's name. Raises DataError for a name that no reader knows."""
     kind, _, rest = name.partition("/")
     path, _, query = rest.partition("?")
-    if (
-        kind not in KINDS
-        or (kind == "torchvision" and path not in TORCHVISION_SETS)
-        or (kind in ("parquet", "folder") and not path)
-    ):
+    is_known = kind in KINDS
+    if kind == "torchvision":
+        is_known = path in TORCHVISION_SETS
+    elif kind in ("parquet", "folder"):
+        is_known = bool(path)
+    if not is_known:
         known = f"torchvision/NAME with NAME one of {', '.join(TORCHVISION_SETS)}"
         raise DataError(
-            f"no data set is called {name!r}. A name is 'digits', {known}, parquet/FOLDER or folder/FOLDER"
+            f"no data set is called {name!r}. A name is 'digits', {known}, parquet/FOLDER or "
+            f"folder/FOLDER"
         )
     source = Source(kind, path, dict(parse_qsl(query)))
     if kind == "pasted":

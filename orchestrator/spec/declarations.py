@@ -9,9 +9,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Metric:
-    """A number that `train` logs, once for each combination of the labels in `by`. Summaries show
-    the `headline` ones; `optional` where some settings leave none. A `timing` is measured with a
-    clock: it differs each time, so it is no part of what tells two results apart."""
+    """A number that `train` logs, once for each combination of the labels in `by`.
+
+    Summaries show the `headline` ones. `optional` where some settings leave none. A `timing` is
+    measured with a clock and differs each time, so two results that differ in it are still equal.
+    """
 
     name: str
     by: tuple[str, ...] = ()
@@ -23,9 +25,11 @@ class Metric:
 
 @dataclass(frozen=True)
 class Plot:
-    """Two metrics of a sweep to draw against each other: cells that differ in the setting `along`
-    only are one line, all others points. Axes `over` which to average (such as `tasks`) are
-    averaged within a seed."""
+    """A figure of two metrics of a sweep, one `against` the other.
+
+    Cells that differ only in the setting `along` are joined by a line; without it, each is a point.
+    Over the axes `over` (such as `tasks`), cells of one seed are averaged.
+    """
 
     metric: str
     against: str
@@ -35,9 +39,10 @@ class Plot:
 
 @dataclass(frozen=True)
 class Curve:
-    """A curve of a fit to draw, by its whole name (`transfer/val_accuracy`): a line for each
-    setting, over epochs, averaged over seeds. `begins` names a metric that holds the value before
-    the first epoch."""
+    """A figure of a curve of a fit, by its full name (`transfer/val_accuracy`): a line for each
+    setting, over epochs, averaged over seeds. `begins` names the metric that holds its value before
+    the first epoch.
+    """
 
     name: str
     begins: str = ""
@@ -56,8 +61,8 @@ class Kept:
 
 @dataclass(frozen=True)
 class MatrixSpec:
-    """A matrix that `train` measures: what its rows and columns are; summaries show the `headline`
-    one.
+    """A matrix that `train` measures: what its `rows` and `columns` are. Summaries show the
+    `headline` one; `optional` where some settings leave none.
     """
 
     name: str
@@ -69,8 +74,8 @@ class MatrixSpec:
 
 @dataclass(frozen=True)
 class Roles:
-    """What tasks a method takes, in order; `more` says that the last role may be filled any number
-    of times.
+    """The tasks that a method takes, in order: what each is to it, and how many there are at least.
+    With `more`, the last role may be filled any number of times.
     """
 
     names: tuple[str, ...]
@@ -78,24 +83,26 @@ class Roles:
     more: bool
 
     def problem(self, count: int) -> str | None:
-        """Why this many tasks do not fit, or None."""
-        if count < self.at_least or (count > len(self.names) and not self.more):
-            wanted = f"at least {self.at_least}" if self.more else str(self.at_least)
-            return f"takes {wanted} task{'s' if wanted != '1' else ''} ({', '.join(self.names)}), got {count}"
-        return None
+        """Why the method cannot take `count` tasks, or None."""
+        is_too_many = count > len(self.names) and not self.more
+        if count >= self.at_least and not is_too_many:
+            return None
+        wanted = f"at least {self.at_least}" if self.more else str(self.at_least)
+        noun = "task" if wanted == "1" else "tasks"
+        return f"takes {wanted} {noun} ({', '.join(self.names)}), got {count}"
 
 
 def roles(*names: str, at_least: int | None = None) -> Roles:
-    """`roles("source", "target")` takes exactly two tasks; `roles("tasks", at_least=1)` one or
-    more.
+    """Declare the tasks that a method takes: `roles("source", "target")` takes exactly two,
+    `roles("tasks", at_least=1)` one or more.
     """
     return Roles(names, len(names) if at_least is None else at_least, at_least is not None)
 
 
 @dataclass(frozen=True)
 class Resources:
-    """A hint of what one trial uses: CPU threads, and the share of a GPU where there is one. Never
-    part of a key.
+    """A hint at what one trial uses: CPU threads (`cpus`), and the share of a GPU where there is
+    one (`gpus`). Never part of a key.
     """
 
     cpus: int = 1

@@ -1,5 +1,7 @@
-"""How a fit reads a task: which part, with what drawn, labelled and augmented; and sources of
-noise, which have no images.
+"""Random numbers that a loss asks for, declared on its data; and data that is nothing but noise.
+
+A loss never draws for itself: what it needs is declared here, drawn by the engine from a named
+stream, and comes in the batch. So a fit draws the same numbers whether or not it was interrupted.
 """
 
 from __future__ import annotations
@@ -12,43 +14,45 @@ from orchestrator.errors import InputError
 
 @dataclass(frozen=True)
 class RandInt:
-    """Integers from 0 to `high` - 1, one an image, drawn anew each epoch by name."""
+    """An integer from 0 to `high` - 1 for each image, drawn anew in each epoch: int64, [batch]."""
 
     high: int
 
 
 @dataclass(frozen=True)
 class Normal:
-    """Normal numbers of mean 0 and variance 1, of this shape an image, drawn anew each epoch by
-    name.
+    """Normal numbers of mean 0 and variance 1 for each image, drawn anew in each epoch: float,
+    [batch, *shape].
     """
 
     shape: tuple[int, ...]
 
 
+Draw = RandInt | Normal
+
+
 def randint(high: int) -> RandInt:
-    """Declare a random draw of a loss: `task.train.drawing(rotation=randint(4))`."""
+    """Declare a random integer for each image: `task.train.drawing(rotation=randint(4))` gives
+    `batch.rotation`, [batch], of 0 to 3. Raises InputError where `high` is below 1.
+    """
     if high < 1:
         raise InputError(f"randint({high}) has nothing to draw from")
     return RandInt(high)
 
 
 def normal(*shape: int) -> Normal:
-    """Declare normal noise of a loss: `task.train.drawing(jitter=normal(64, 8, 8))` gives
-    `batch.jitter`, [B, 64, 8, 8].
+    """Declare normal noise for each image: `task.train.drawing(jitter=normal(64, 8, 8))` gives
+    `batch.jitter`, [batch, 64, 8, 8]. Raises InputError where a size is below 1.
     """
     if any(size < 1 for size in shape):
         raise InputError(f"normal{shape} has no number to draw")
     return Normal(shape)
 
 
-Draw = RandInt | Normal
-
-
 @dataclass(frozen=True, kw_only=True)
 class Noise:
-    """A data set without images: `x` is normal noise, [B, *shape], new in every batch; an epoch has
-    `images` of them. There is no label.
+    """A data set without images or labels: `batch.x` is normal noise, [batch, *shape], new in every
+    batch. An epoch has as many as `images` says.
     """
 
     shape: tuple[int, ...]
@@ -59,14 +63,18 @@ class Noise:
     because: str = "noise is no part of any data"
 
     def drawing(self, **draws: Draw) -> Noise:
+        """The same noise, with random numbers that the loss needs beside it."""
         return replace(self, draws=(*self.draws, *draws.items()))
 
     def ordered(self, name: str) -> Noise:
+        """The same noise from a stream of this name: two with equal names are equal."""
         return replace(self, order=name)
 
 
 def noise(*shape: int, images: int) -> Noise:
-    """A source of noise as a fit's data: `noise(64, 8, 8, images=1000)`."""
+    """A source of noise as a fit's data: `noise(64, 8, 8, images=1000)`. Raises InputError where
+    there is nothing to draw.
+    """
     if not shape or any(size < 1 for size in shape) or images < 1:
         raise InputError(f"noise{shape} with images={images} has no number to draw")
     return Noise(shape=shape, images=images)

@@ -15,25 +15,27 @@ from typing import Any
 
 from orchestrator.errors import InputError, nearest
 
+# Values of a point that are no settings of its method.
 RESERVED = ("method", "network", "tasks", "seed", "numerics")
 
 
 @dataclass(frozen=True)
 class Point:
-    """One point: `values` are what a trial is made of, `labels` what people call it (a method
-    inside a setting is spread out: `of.split`).
+    """One point: `values` are what a trial is made of, `labels` what people call it. The settings
+    of a method inside a setting are labels of their own, such as `of.split`.
     """
 
     values: Mapping[str, Any]
     labels: Mapping[str, Any]
 
     def merged(self, other: Point) -> Point:
+        """Both as one point; where both set a value, the other's counts."""
         return Point({**self.values, **other.values}, {**self.labels, **other.labels})
 
 
 class PointView:
-    """What a `where` predicate sees: `cell.split`, `cell.of.split`, `cell.seed`; settings that were
-    not written stand at their defaults.
+    """What the function given to `where` sees: `cell.split`, `cell.of.split`, `cell.seed`. Settings
+    that were not written are at their defaults. Raises AttributeError for a name that is neither.
     """
 
     def __init__(self, point: Point, prefix: str = "") -> None:
@@ -74,8 +76,8 @@ class Dropped:
 
 @dataclass(frozen=True)
 class Grid:
-    """An ordered set of points. Combine with `product`, `zipped` and `union`; filter with
-    `where`.
+    """An ordered set of points. Combine grids with `product`, `zipped` and `union`; filter with
+    `where`. `problems` are what is wrong with it, `dropped` what was left out.
     """
 
     points: tuple[Point, ...] = ()
@@ -86,10 +88,13 @@ class Grid:
         return len(self.points)
 
     def where(self, keep: Callable[[Any], bool], *, reason: str) -> Grid:
-        """The points for which `keep(point)` holds. The reason is shown by `spolia plan` with the
-        count of what was left out.
+        """The points for which `keep(point)` holds; `spolia plan` shows the reason and how many
+        were left out.
+
+        Example: `.where(lambda cell: cell.split != "stem" or cell.seed < 3, reason="stems agree")`.
         """
-        kept, problems = [], list(self.problems)
+        kept: list[Point] = []
+        problems = list(self.problems)
         for point in self.points:
             try:
                 if keep(PointView(point)):
@@ -116,52 +121,56 @@ class Together:
 
 def product(*grids: Grid, **axes: Any) -> Grid:
     """Every combination of the points of `grids` and the values of `axes`; the last varies
-    fastest.
+    fastest. Raises InputError for a grid that is none.
+
+    Example: `product(FineTune.grid(lr=[0.1, 0.01]), network=[resnet8()], seed=range(3))`, 6 points.
     """
-    return product_of([*_checked(grids), *(axis_grid(name, value) for name, value in axes.items())])
+    return product_of(_factors(grids, axes))
 
 
 def zipped(*grids: Grid, **axes: Any) -> Grid:
-    """The first points of all together, then the second points, and so on; all must have equally
-    many.
+    """The first points of all `grids` and `axes` merged, then the second points, and so on; all
+    must have equally many. Raises InputError for a grid that is none.
+
+    Example: `zipped(network=[resnet8(), small_vgg()], seed=[0, 1])`, 2 points.
     """
-    parts = [*_checked(grids), *(axis_grid(name, value) for name, value in axes.items())]
-    lengths = [len(p) for p in parts]
-    problems = _gathered(parts)
+    parts = _factors(grids, axes)
+    problems = _problems_of(parts)
+    lengths = [len(part) for part in parts]
     if len(set(lengths)) > 1:
         problems.append(
-            f"zipped(): the parts have {', '.join(map(str, lengths))} points; they must have equally many"
+            f"zipped(): the parts have {', '.join(map(str, lengths))} points; "
+            f"they must have equally many"
         )
-    points = tuple(
-        _merge(combo, problems) for combo in zip(*(p.points for p in parts), strict=False)
-    )
-    return Grid(points, tuple(dict.fromkeys(problems)), tuple(d for p in parts for d in p.dropped))
+    combinations = zip(*(part.points for part in parts), strict=False)
+    points = tuple(_merge(combination, problems) for combination in combinations)
+    return Grid(points, tuple(dict.fromkeys(problems)), _dropped_by(parts))
 
 
 def union(*grids: Grid) -> Grid:
-    """The points of one grid after those of another. Their axes may differ."""
+    """The points of one grid after those of another. Their axes may differ. Raises InputError for a
+    grid that is none.
+    """
     parts = _checked(grids)
-    return Grid(
-        tuple(p for g in parts for p in g.points),
-        tuple(_gathered(parts)),
-        tuple(d for g in parts for d in g.dropped),
-    )
+    points = tuple(point for part in parts for point in part.points)
+    return Grid(points, tuple(_problems_of(parts)), _dropped_by(parts))
 
 
 def product_of(parts: Sequence[Grid]) -> Grid:
     """Every combination of the points of all parts; problems and dropped points are gathered."""
-    problems = _gathered(parts)
-    combos = list(itertools.product(*(p.points for p in parts)))
-    points = tuple(_merge(combo, problems) for combo in combos)
-    # A factor's dropped points stand for that many whole cells of the product.
-    dropped = []
+    problems = _problems_of(parts)
+    combinations = list(itertools.product(*(part.points for part in parts)))
+    points = tuple(_merge(combination, problems) for combination in combinations)
+    # A point that a factor dropped stands for all its combinations with points of the others.
+    dropped: list[Dropped] = []
     for part in parts:
-        others = len(combos) // len(part) if len(part) else 0
-        dropped += [Dropped(d.reason, d.count * others) for d in part.dropped]
+        num_others = len(combinations) // len(part) if len(part) else 0
+        dropped += [Dropped(d.reason, d.count * num_others) for d in part.dropped]
     return Grid(points, tuple(dict.fromkeys(problems)), tuple(dropped))
 
 
 def _merge(points: Sequence[Point], problems: list[str]) -> Point:
+    """One point of several; appends to `problems` what two of them set."""
     merged = Point({}, {})
     for point in points:
         for twice in point.values.keys() & merged.values.keys():
@@ -170,21 +179,31 @@ def _merge(points: Sequence[Point], problems: list[str]) -> Point:
     return merged
 
 
+def _factors(grids: Sequence[Any], axes: Mapping[str, Any]) -> list[Grid]:
+    """What `product` and `zipped` combine: the grids, then a grid for each axis."""
+    return [*_checked(grids), *(axis_grid(name, value) for name, value in axes.items())]
+
+
 def _checked(grids: Sequence[Any]) -> list[Grid]:
-    wrong = [repr(g) for g in grids if not isinstance(g, Grid)]
+    wrong = [repr(grid) for grid in grids if not isinstance(grid, Grid)]
     if wrong:
         raise InputError(
-            f"expected grids such as Method.grid(...), got {', '.join(wrong)}; write other axes by name: network=[...], seed=range(3)"
+            f"expected grids such as Method.grid(...), got {', '.join(wrong)}; "
+            f"write other axes by name: network=[...], seed=range(3)"
         )
     return list(grids)
 
 
-def _gathered(parts: Sequence[Grid]) -> list[str]:
+def _problems_of(parts: Sequence[Grid]) -> list[str]:
     return [problem for part in parts for problem in part.problems]
 
 
+def _dropped_by(parts: Sequence[Grid]) -> tuple[Dropped, ...]:
+    return tuple(dropped for part in parts for dropped in part.dropped)
+
+
 def axis_grid(name: str, value: Any) -> Grid:
-    """The grid of one axis: a list or a range has several values, anything else is one."""
+    """The grid of one axis: the values of a list or a range, or anything else as its one value."""
     if isinstance(value, Iterator | set | frozenset | dict):
         return Grid(
             problems=(f"{name}: write its values as a list or a range, got {type(value).__name__}",)

@@ -1,7 +1,7 @@
 """The contract of a method: settings, what it declares, what it needs, and `train`.
 
 A method is a class; its settings are annotated fields made with `axis`. The class is checked when
-it is defined.
+it is defined, so that a mistake shows on import and not in the middle of a sweep.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from __future__ import annotations
 import dataclasses
 import keyword
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
-from dataclasses import MISSING, dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import MISSING, Field, dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Self, dataclass_transform
 
 from orchestrator.errors import InputError, MethodError
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 @dataclass_transform(kw_only_default=True, frozen_default=True)
 class _Settings:
-    """Makes every subclass a frozen, keyword-only dataclass, and checks it."""
+    """Makes every subclass a frozen, keyword-only dataclass, and checks it. Raises MethodError."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -50,19 +50,15 @@ class _Settings:
             dataclass(frozen=True, kw_only=True)(cls)
         except ValueError as error:  # a default that could be changed in place
             raise MethodError(
-                f"{cls.__module__}.{cls.__qualname__}: a setting's default must be a number, a string or a tuple: {error}"
+                f"{cls.__module__}.{cls.__qualname__}: "
+                f"a setting's default must be a number, a string or a tuple: {error}"
             ) from error
-        if cls.__dict__.get("name"):
-            problems = list(_class_problems(cls))
-            if problems:
-                raise MethodError(
-                    "\n".join(
-                        [
-                            f"{cls.__module__}.{cls.__qualname__} is not a method yet:",
-                            *(f"  - {p}" for p in problems),
-                        ]
-                    )
-                )
+        if not cls.__dict__.get("name"):
+            return  # a base of methods, not one itself
+        problems = list(_class_problems(cls))
+        if problems:
+            summary = f"{cls.__module__}.{cls.__qualname__} is not a method yet:"
+            raise MethodError("\n".join([summary, *(f"  - {problem}" for problem in problems)]))
 
 
 class Method(ABC, _Settings):
@@ -70,8 +66,24 @@ class Method(ABC, _Settings):
     with `axis`, and a `train`.
 
     `revision` goes up whenever the same settings would train to different bits. `uses` says which
-    of network, tasks and seed matter: the rest is blank in the key, so that it cannot split what is
-    the same.
+    of network, tasks and seed matter; the rest is blank in the key, so that trials that differ in
+    nothing else are one. With `accepts_diverged`, its trials run even if a need diverged or was
+    infeasible. `metrics`, `components` and `matrices` declare what `train` leaves, `plots` the
+    figures worth drawing.
+
+    Settings are checked when a method is made; raises InputError that lists all that are wrong.
+
+    Example::
+
+        class Distil(Method):
+            name = "distil"
+            tasks = roles("task")
+            metrics = (Metric("accuracy", headline=True),)
+
+            temperature: float = axis(4.0, over=(1.0, 4.0, 8.0), help="softens both outputs")
+
+            def train(self, run):
+                ...
     """
 
     name: ClassVar[str] = ""
@@ -95,82 +107,82 @@ class Method(ABC, _Settings):
             raise InputError(f"settings of {self.name} that cannot be used:", problems)
 
     def canonical(self) -> Self:
-        """Settings that make no difference, back at their defaults (use `reset`). Must be
-        idempotent.
+        """The same method with settings that make no difference back at their defaults (use
+        `reset`), so that they split no trials. Must be idempotent.
         """
         return self
 
     def check(self, trial: Trial) -> Iterable[str]:
-        """Reasons why the trial cannot run. Pure; shown by `spolia plan`."""
+        """Reasons why the trial cannot run, which `spolia plan` shows. Pure; reads nothing."""
         return ()
 
     def needs(self, trial: Trial) -> Mapping[str, Trial]:
-        """Other trials whose results `train` uses, by name (make them with `trial.replace`). Pure;
+        """The trials whose results `train` uses, by name; make them with `trial.replace`. Pure;
         reads nothing.
         """
         return {}
 
     def resources(self, trial: Trial) -> Resources:
-        """A hint; the machine at hand decides."""
+        """A hint at what the trial uses; the site decides what it gets."""
         return Resources()
 
     @abstractmethod
     def train(self, run: Run) -> None:
         """The algorithm, top to bottom. It is executed again from the top when a trial is resumed,
-        so it must be deterministic.
+        so it must be deterministic; all that it works with comes from `run`.
         """
 
     @classmethod
     def grid(cls, **settings: Any) -> Grid:
-        """Points of this method: a list or range is an axis, a grid of methods is one too, anything
-        else one value.
+        """Points of this method, one for each combination of the settings: a list or a range has
+        several values, so has a grid given for a setting that takes a method; anything else is one.
+
+        Example: `Recombine.grid(of=FineTune.grid(lr=[0.1, 0.01]), split=["stem", "pool"])`.
         """
         return method_grid(cls, settings)
 
     @classmethod
     def smoke(cls) -> Self:
-        """The method at settings that make a run take seconds."""
-        fields = dataclasses.fields(cls)
-        return cls(
-            **{
-                f.name: f.metadata["smoke"]
-                for f in fields
-                if f.metadata.get("smoke", MISSING) is not MISSING
-            }
-        )
+        """The method with the smoke values of its settings, so that a run takes seconds."""
+        smoke = {f.name: f.metadata.get("smoke", MISSING) for f in dataclasses.fields(cls)}
+        return cls(**{name: value for name, value in smoke.items() if value is not MISSING})
 
     def replace(self, **settings: Any) -> Self:
-        """The same method with other settings."""
+        """The same method with other settings. Raises InputError for a setting it does not have."""
         return dataclasses.replace(self, **checked_names(type(self), settings))
 
     def reset(self, *names: str) -> Self:
-        """The same method with these settings at their defaults."""
+        """The same method with these settings at their defaults. Raises InputError for a setting it
+        does not have.
+        """
+        checked_names(type(self), dict.fromkeys(names))
         defaults = {f.name: f.default for f in dataclasses.fields(self)}
-        return self.replace(
-            **{n: defaults[n] for n in checked_names(type(self), dict.fromkeys(names))}
-        )
+        return self.replace(**{name: defaults[name] for name in names})
 
     def settings(self) -> dict[str, Any]:
+        """Every setting's value, by name."""
         return {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+
+    def changed_settings(self) -> dict[str, Any]:
+        """The values that are not at their defaults, by name."""
+        cls = type(self)
+        return {k: v for k, v in self.settings().items() if v != settings_default(cls, k)}
 
     def identity(self) -> dict[str, Any]:
         """What enters a key: name, revision, and the settings that are not at their defaults."""
-        found: dict[str, Any] | None = self.__dict__.get("_identity")
-        if found is None:
-            changed = {
-                k: v for k, v in self.settings().items() if v != settings_default(type(self), k)
-            }
-            found = {
+        identity: dict[str, Any] | None = self.__dict__.get("_identity")
+        if identity is None:
+            identity = {
                 "method": self.name,
                 "revision": self.revision,
-                "settings": {k: _identity_of(v) for k, v in changed.items()},
+                "settings": {k: _identity_of(v) for k, v in self.changed_settings().items()},
             }
-            object.__setattr__(self, "_identity", found)
-        return found
+            object.__setattr__(self, "_identity", identity)  # kept: cells share few methods
+        return identity
 
     def to_json(self) -> dict[str, Any]:
-        """Everything needed to build the method again in another process, and the full settings for
-        the record.
+        """The method with all its settings as plain JSON: for records, and to build it again in
+        another process.
         """
         settings = {k: to_json(v) for k, v in self.settings().items()}
         return {
@@ -183,82 +195,86 @@ class Method(ABC, _Settings):
     @property
     def path(self) -> str:
         """`module:Class`, by which a worker imports the method. Not in the key, so that a method
-        can move.
+        can move to another module.
         """
         return f"{type(self).__module__}:{type(self).__qualname__}"
 
     @property
     def label(self) -> str:
-        """Name and changed settings, for people."""
-        changed = (
-            f"{k}={show(v)}"
-            for k, v in self.settings().items()
-            if v != settings_default(type(self), k)
-        )
-        inner = ", ".join(changed)
-        return f"{self.name}({inner})" if inner else self.name
+        """Name and changed settings, for people: `fine_tune(lr=0.01)`."""
+        changed = ", ".join(f"{k}={show(v)}" for k, v in self.changed_settings().items())
+        return f"{self.name}({changed})" if changed else self.name
 
 
 def _identity_of(value: Any) -> Any:
+    """A setting's value as it enters a key."""
     if isinstance(value, Method) or is_network_type(type(value)):
         return value.identity()
     return [_identity_of(v) for v in value] if isinstance(value, tuple) else to_json(value)
 
 
 def canonical_method(method: Method) -> Method:
-    """Canonical form of a method and of the methods among its settings, outermost first (the outer
-    one may read the inner as written).
-
-    Remembered on the method itself, which is frozen: the cells of a sweep share few methods.
+    """The canonical form of a method and of the methods among its settings, outermost first: the
+    outer one may read the inner ones as written.
     """
-    found: Method | None = method.__dict__.get("_canonical")
-    if found is None:
-        found = method.canonical()
-        changed = {
-            k: v for k, old in found.settings().items() if (v := _canonical_value(old)) != old
-        }
-        found = found.replace(**changed) if changed else found
-        object.__setattr__(found, "_canonical", found)
-        object.__setattr__(method, "_canonical", found)
-    return found
+    canonical: Method | None = method.__dict__.get("_canonical")
+    if canonical is None:
+        canonical = method.canonical()
+        settings = canonical.settings()
+        inner = {name: _canonical_value(value) for name, value in settings.items()}
+        changed = {name: value for name, value in inner.items() if value != settings[name]}
+        if changed:
+            canonical = canonical.replace(**changed)
+        # Kept on the methods, which are frozen: the cells of a sweep share few.
+        object.__setattr__(canonical, "_canonical", canonical)
+        object.__setattr__(method, "_canonical", canonical)
+    return canonical
 
 
 def _canonical_value(value: Any) -> Any:
+    """A setting's value with the methods in it in canonical form."""
     if isinstance(value, Method):
         return canonical_method(value)
     return tuple(_canonical_value(v) for v in value) if isinstance(value, tuple) else value
 
 
-def _class_problems(cls: Any) -> Iterable[str]:
-    if (
-        not str(cls.name).isidentifier()
-        or str(cls.name) != str(cls.name).lower()
-        or keyword.iskeyword(cls.name)
-    ):
+def _class_problems(cls: Any) -> Iterator[str]:
+    """Why a class cannot be a method."""
+    name = str(cls.name)
+    if not name.isidentifier() or name != name.lower() or keyword.iskeyword(name):
         yield f"name {cls.name!r} is not a lower-case identifier such as 'fine_tune'"
     if not isinstance(cls.revision, int) or cls.revision < 1:
         yield f"revision {cls.revision!r} is not a count from 1"
     if not isinstance(cls.tasks, Roles):
         yield "tasks is not roles(...)"
-    if unknown := set(cls.uses) - {"network", "tasks", "seed"}:
+    unknown = set(cls.uses) - {"network", "tasks", "seed"}
+    if unknown:
         yield f"uses names {sorted(unknown)}; it may name network, tasks and seed"
-    for attribute, kinds in (
-        ("metrics", (Metric,)),
-        ("components", (Kept,)),
-        ("matrices", (MatrixSpec,)),
-        ("plots", (Plot, Curve)),
-    ):
-        declared = getattr(cls, attribute)
-        if not isinstance(declared, tuple) or not all(isinstance(d, kinds) for d in declared):
-            yield f"{attribute} is not a tuple of {' or '.join(kind.__name__ for kind in kinds)}(...)"
-        elif attribute != "plots" and len({d.name for d in declared}) < len(declared):
-            yield f"{attribute} declares a name twice"
+    yield from _declaration_problems(cls)
     if cls.train is Method.train:
         yield "train is missing"
     yield from _settings_problems(cls)
 
 
-def _settings_problems(cls: Any) -> Iterable[str]:
+def _declaration_problems(cls: Any) -> Iterator[str]:
+    """What is wrong with the metrics, components, matrices and plots that a class declares."""
+    kinds_of: dict[str, tuple[type, ...]] = {
+        "metrics": (Metric,),
+        "components": (Kept,),
+        "matrices": (MatrixSpec,),
+        "plots": (Plot, Curve),
+    }
+    for attribute, kinds in kinds_of.items():
+        declared = getattr(cls, attribute)
+        if not isinstance(declared, tuple) or not all(isinstance(d, kinds) for d in declared):
+            names = " or ".join(kind.__name__ for kind in kinds)
+            yield f"{attribute} is not a tuple of {names}(...)"
+        elif attribute != "plots" and len({d.name for d in declared}) < len(declared):
+            yield f"{attribute} declares a name twice"
+
+
+def _settings_problems(cls: Any) -> Iterator[str]:
+    """What is wrong with the settings of a class."""
     try:
         kinds = settings_of(cls)
     except NameError as error:
@@ -270,18 +286,22 @@ def _settings_problems(cls: Any) -> Iterable[str]:
         if field.default is MISSING:
             yield f"setting {field.name!r} has no default; write axis(default, over=(...))"
             continue
-        if why := unsupported(kinds[field.name]):
-            yield f"setting {field.name!r}: {why}"
+        reason = unsupported(kinds[field.name])
+        if reason is not None:
+            yield f"setting {field.name!r}: {reason}"
             continue
-        values = [
-            ("default", field.default),
-            *(("over", v) for v in field.metadata.get("over", ())),
-        ]
-        values += (
-            [("smoke", v)] if (v := field.metadata.get("smoke", MISSING)) is not MISSING else []
-        )
-        for where, value in values:
+        for role, value in _declared_values(field):
             try:
                 coerce(value, kinds[field.name])
             except ValueError as error:
-                yield f"setting {field.name!r}, {where}: {error}"
+                yield f"setting {field.name!r}, {role}: {error}"
+
+
+def _declared_values(field: Field[Any]) -> Iterator[tuple[str, Any]]:
+    """All values that the declaration of a setting names, each with what it is there."""
+    yield "default", field.default
+    for value in field.metadata.get("over", ()):
+        yield "over", value
+    smoke = field.metadata.get("smoke", MISSING)
+    if smoke is not MISSING:
+        yield "smoke", smoke

@@ -17,7 +17,9 @@ from orchestrator.spec.settings import settings_of, unknown_settings
 
 
 def method_grid(cls: Any, settings: Mapping[str, Any]) -> Grid:
-    """The product of the settings of a method class; `Method.grid` calls it."""
+    """The product of the settings of a method class; `Method.grid` calls it. Problems are collected
+    in the grid.
+    """
     kinds = settings_of(cls)
     known = {name: value for name, value in settings.items() if name in kinds}
     axes = [_setting_axis(cls, name, value, kinds[name]) for name, value in known.items()]
@@ -26,16 +28,14 @@ def method_grid(cls: Any, settings: Mapping[str, Any]) -> Grid:
 
 
 def _setting_axis(cls: Any, name: str, value: Any, kind: Any) -> Grid:
-    """An axis of one setting, its values checked; a grid of methods becomes one axis with the inner
-    labels spread out.
-    """
+    """The grid of one setting, its values checked against the declared type `kind`."""
     if isinstance(value, Together):
         return _together(name, value, kind)
     if isinstance(value, Grid):
         return _method_axis(name, value, kind)
-    raw = axis_grid(name, value)
-    points, problems = [], list(raw.problems)
-    for point in raw.points:
+    written = axis_grid(name, value)
+    points, problems = [], list(written.problems)
+    for point in written.points:
         try:
             checked = coerce(_as_several(point.values[name], kind), kind)
         except ValueError as error:
@@ -46,7 +46,9 @@ def _setting_axis(cls: Any, name: str, value: Any, kind: Any) -> Grid:
 
 
 def _as_several(value: Any, kind: Any) -> Any:
-    """One method may stand for a tuple of one: `Recombine.grid(of=[FineTune(), ...])`."""
+    """One method stands for a tuple of one where several are wanted:
+    `Recombine.grid(of=[FineTune(), ...])`.
+    """
     if get_origin(kind) is tuple and is_method_type(type(value)):
         return (value,)
     return value
@@ -54,14 +56,16 @@ def _as_several(value: Any, kind: Any) -> Any:
 
 def _together(name: str, value: Together, kind: Any) -> Grid:
     """All methods of a grid as the one value of a setting that takes several."""
-    each = _method_axis(name, value.grid, kind)
-    several = tuple(method for point in each.points for method in point.values[name])
-    point = Point({name: several}, {name: f"{len(several)} methods"})
-    return Grid((point,), each.problems, each.dropped)
+    axis = _method_axis(name, value.grid, kind)
+    methods = tuple(method for point in axis.points for method in point.values[name])
+    point = Point({name: methods}, {name: f"{len(methods)} methods"})
+    return Grid((point,), axis.problems, axis.dropped)
 
 
 def _method_axis(name: str, grid: Grid, kind: Any) -> Grid:
-    """An axis whose values are the methods of a grid; their settings become labels of their own."""
+    """An axis whose values are the methods of a grid. Their settings become labels of their own,
+    such as `of.split`.
+    """
     points, problems = [], list(grid.problems)
     for point in grid.points:
         values = dict(point.values)

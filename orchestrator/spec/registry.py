@@ -1,5 +1,5 @@
-"""Which methods exist, found through the entry-point group `spolia.methods`; and the digest of a
-method's sources.
+"""Which methods there are: those in packages that are named by the entry-point group
+`spolia.methods`, ours and those of others.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ def discover() -> dict[str, type[Method]]:
             other = found.setdefault(cls.name, cls)
             if other is not cls:
                 raise MethodError(
-                    f"two methods are called {cls.name!r}: {_place(other)} and {_place(cls)}. Rename one of them"
+                    f"two methods are called {cls.name!r}: {_full_name(other)} and "
+                    f"{_full_name(cls)}. Rename one of them"
                 )
     return dict(sorted(found.items()))
 
@@ -66,5 +67,5 @@ def _is_method(value: Any) -> bool:
     return inspect.isclass(value) and issubclass(value, Method) and bool(value.name)
 
 
-def _place(cls: type[Method]) -> str:
+def _full_name(cls: type[Method]) -> str:
     return f"{cls.__module__}.{cls.__qualname__}"

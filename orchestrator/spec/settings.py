@@ -1,7 +1,7 @@
 """Settings: annotated fields of a method class, made with `axis`.
 
-They are declared once, beside their default, with the values worth trying; everything else that is
-asked of them (names, types, defaults in canonical form) is answered here.
+They are declared once, with their default and the values worth trying; their names, types and
+defaults are asked for here.
 """
 
 from __future__ import annotations
@@ -16,30 +16,36 @@ from orchestrator.spec.canonical import coerce, type_hints
 
 
 def axis(default: Any, *, over: Sequence[Any] = (), smoke: Any = MISSING, help: str = "") -> Any:
-    """One setting: its default, the values worth trying, a value that makes a run take seconds, and
-    what it means.
+    """Declare a setting of a method: its default, the values worth trying (`over`), a value with
+    which a run takes seconds (`smoke`), and what it means.
+
+    Example::
+
+        class FineTune(Method):
+            lr: float = axis(0.1, over=(0.1, 0.01), help="learning rate at its peak")
+            epochs: int = axis(30, over=(10, 30), smoke=1)
     """
-    return dataclasses.field(
-        default=default, metadata={"over": tuple(over), "smoke": smoke, "help": help}
-    )
+    metadata = {"over": tuple(over), "smoke": smoke, "help": help}
+    return dataclasses.field(default=default, metadata=metadata)
 
 
-_HINTS: dict[type, dict[str, Any]] = {}
+# By class, because a plan of many cells asks for each of them.
+_KINDS: dict[type, dict[str, Any]] = {}
 _DEFAULTS: dict[tuple[type, str], Any] = {}
 
 
 def settings_of(cls: type) -> dict[str, Any]:
-    """Names and declared types of a method's settings. Cached: a plan of many cells asks for each
-    of them.
+    """The declared type of each setting of a method class, by name. Raises NameError where an
+    annotation names what its module does not have.
     """
-    if cls not in _HINTS:
+    if cls not in _KINDS:
         hints = type_hints(cls)
-        _HINTS[cls] = {f.name: hints[f.name] for f in dataclasses.fields(cls)}
-    return _HINTS[cls]
+        _KINDS[cls] = {field.name: hints[field.name] for field in dataclasses.fields(cls)}
+    return _KINDS[cls]
 
 
 def settings_default(cls: type, name: str) -> Any:
-    """The default of a setting in coerced form."""
+    """The default of a setting, as a value of its declared type."""
     if (cls, name) not in _DEFAULTS:
         declared = {field.name: field.default for field in dataclasses.fields(cls)}
         _DEFAULTS[cls, name] = coerce(declared[name], settings_of(cls)[name])
@@ -54,7 +60,9 @@ def unknown_settings(cls: Any, names: Iterable[str]) -> list[str]:
 
 
 def checked_names(cls: Any, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings, or an InputError naming each that the method class does not have."""
+    """The settings as given. Raises InputError that names each one that the method class does not
+    have.
+    """
     unknown = unknown_settings(cls, settings)
     if len(unknown) > 1:
         raise InputError("unknown settings:", unknown)

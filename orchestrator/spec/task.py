@@ -1,10 +1,10 @@
 """A task: a data set and what is taken from it. Symbolic, so that a laptop without the images can
-plan.
+plan a sweep.
 
     digits.classes(0, 1, 2).images(0, of=2).validation(0.2).named("a")
 
-reads: of digits the classes 0 to 2 (labels 0 to 2 in this order), of their training images the
-first of two disjoint halves, of these a fifth held out for validation, called "a" in labels and
+reads: of digits the classes 0 to 2 (with labels 0 to 2 in this order), of their training images the
+first of two disjoint halves, of that half a fifth held out for validation; called "a" in labels and
 figures. The test part keeps every test image of the classes.
 """
 
@@ -22,18 +22,21 @@ from orchestrator.spec.draws import Draw
 Shift = Literal["inverted", "permuted", "rotated", "noisy", "contrast"]
 
 Part = Literal["train", "validation", "test"]
-IGNORED = -100  # the label that cross entropy skips
+IGNORED = -100
+"""The label that torch's cross entropy skips."""
 
+# What each shift does unless another amount is given.
+_USUAL_AMOUNT = {"inverted": 0.0, "permuted": 0.0, "rotated": 90.0, "noisy": 0.2, "contrast": 0.5}
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
 
 @dataclass(frozen=True, kw_only=True)
 class DataRecord:
-    """What planning has to know of a data set: written to the store where the images are, read
-    everywhere.
+    """What planning has to know of a data set: written to the store by a machine that has the
+    images, read by all.
 
-    `shape` is (channels, height, width); `mean` and `std` are per channel over the training images
-    scaled to [0, 1]; `counts` are images by part.
+    `digest` is of the images, `shape` is (channels, height, width), `counts` are the images to
+    train and to test; `mean` and `std` are per channel, over training images scaled to [0, 1].
     """
 
     name: str
@@ -45,20 +48,19 @@ class DataRecord:
     std: tuple[float, ...]
 
     def to_json(self) -> dict[str, Any]:
-        return {k: list(v) if isinstance(v, tuple) else v for k, v in vars(self).items()}
+        """The record as plain JSON."""
+        return _with_lists(vars(self))
 
     @staticmethod
     def from_json(value: Mapping[str, Any]) -> DataRecord:
-        fields: dict[str, Any] = {
-            k: tuple(v) if isinstance(v, list) else v for k, v in value.items()
-        }
-        return DataRecord(**fields)
+        """A record from its `to_json()`."""
+        return DataRecord(**_with_tuples(value))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """Something to learn. Every verb returns a new task; nothing is read. `digest` is empty until
-    planning resolves the task.
+    """Something to learn. Every verb returns a new task and reads nothing; one that cannot be meant
+    raises InputError. `digest` is empty until planning resolves the task.
     """
 
     data: str
@@ -76,37 +78,44 @@ class Task:
     label: str = ""
 
     def classes(self, *wanted: int | str) -> Task:
-        """Keep these classes, by name or by index in the data set, and number them in the order
-        given.
+        """Keep these classes, given by name or by index in the data set, and number them in this
+        order.
         """
         _check_classes(f"{self.data}.classes()", wanted)
         return replace(self, wanted=wanted)
 
     def binary(self, *positive: int | str, called: str = "") -> Task:
         """Two labels: 1 for these classes, 0 for all others that the task keeps (a category against
-        the background). `called` names label 1, so that tasks with other positive classes have a
-        class in common: all are about whatever it is."""
+        the background). `called` names label 1, so that tasks with other positive classes have that
+        class in common.
+        """
         _check_classes(f"{self.data}.binary()", positive)
         return replace(self, positive=positive, called=called)
 
     def foreground(self) -> Task:
-        """The label of each pixel: 1 on the image's object, 0 elsewhere. For sets that have masks,
-        see `orchestrator.data.canvases`.
+        """A label for each pixel: 1 on the image's object, 0 elsewhere. For sets that have masks:
+        those made by `pasted`.
         """
         if not self.data.startswith("pasted/"):
             raise InputError(f"{self.data} has no masks; pasted(...) makes a set that has")
         return replace(self, masks=True)
 
     def shifted(self, kind: Shift, amount: float | None = None) -> Task:
-        """Another domain made of the same images, training and test alike: `inverted`; `permuted`
-        (one order of the pixels, `amount` numbers it, 0 unless given); `rotated` by 90, 180 or 270
-        degrees; `noisy` (normal noise, `amount` of the brightness range, 0.2); `contrast` times
-        `amount` (0.5). Images are still normalised by the statistics of the data set as it is, so
-        that a shift stays one."""
-        usual = {"inverted": 0.0, "permuted": 0.0, "rotated": 90.0, "noisy": 0.2, "contrast": 0.5}
-        if kind not in usual:
-            raise InputError(f"{self.data}.shifted(): no shift {kind!r}. {nearest(kind, usual)}")
-        value = usual[kind] if amount is None else float(amount)
+        """Another domain, made of the same images, training and test alike.
+
+        - `inverted`: dark is bright; takes no amount.
+        - `permuted`: the pixels in another order, which `amount` numbers (0).
+        - `rotated`: by `amount` degrees, 90, 180 or 270 (90).
+        - `noisy`: with normal noise, whose deviation is `amount` of the brightness range (0.2).
+        - `contrast`: times `amount` (0.5).
+
+        Images are still normalised by the statistics of the data set as it is, which would undo
+        some shifts otherwise.
+        """
+        if kind not in _USUAL_AMOUNT:
+            hint = nearest(kind, _USUAL_AMOUNT)
+            raise InputError(f"{self.data}.shifted(): no shift {kind!r}. {hint}")
+        value = _USUAL_AMOUNT[kind] if amount is None else float(amount)
         allowed = {
             "inverted": value == 0,
             "permuted": value >= 0 and value == int(value),
@@ -125,18 +134,20 @@ class Task:
         return replace(self, size=size)
 
     def rgb(self) -> Task:
-        """Three equal channels where images are grey, for networks that share a backbone with
-        colour sets or were trained on one.
+        """Three equal channels where images are grey: for networks that share a backbone with one
+        for colour images, or were trained on those.
         """
         return replace(self, coloured=True)
 
     def images(self, share: int = 0, *, of: int = 1, limit: int | None = None) -> Task:
-        """Keep share number `share` of `of` disjoint, equal shares of the training images (drawn a
-        class at a time, the same in every trial), and of it at most `limit` images, spread evenly
-        over the classes. The test part stays whole."""
+        """Keep one of `of` disjoint, equal shares of the training images, and of it at most `limit`
+        images, spread evenly over the classes. Shares count from 0, are drawn within each class,
+        and are the same in every trial. The test part stays as it is.
+        """
         if not 0 <= share < of:
             raise InputError(
-                f"{self.data}.images(): share {share} of {of} does not exist; shares count from 0 to {of - 1}"
+                f"{self.data}.images(): share {share} of {of} does not exist; "
+                f"shares count from 0 to {of - 1}"
             )
         if limit is not None and limit < 1:
             raise InputError(f"{self.data}.images(): limit={limit} leaves no image")
@@ -146,7 +157,8 @@ class Task:
         """Hold out this fraction of the kept training images of each class; 0 holds out none."""
         if not 0 <= fraction < 1:
             raise InputError(
-                f"{self.data}.validation(): the fraction must be at least 0 and below 1, got {fraction}"
+                f"{self.data}.validation(): the fraction must be at least 0 and below 1, "
+                f"got {fraction}"
             )
         return replace(self, held_out=float(fraction))
 
@@ -160,73 +172,83 @@ class Task:
 
     @property
     def name(self) -> str:
-        """The label, or a name made of what is taken."""
+        """The label, or a name made of what is taken: `digits-0.1.2-0of2`."""
         if self.label:
             return self.label
         path, _, options = self.data.partition("?")
-        name = re.sub(r"[^A-Za-z0-9_-]+", "_", path.rsplit("/", 1)[-1]).strip("_").lower() or "data"
-        name += f"-{digest(options)[:4]}" if options else ""
+        parts = [_plain(path.rsplit("/", 1)[-1]).strip("_").lower() or "data"]
+        if options:
+            parts.append(digest(options)[:4])
         if self.wanted is not None:
-            name += "-" + _joined(self.wanted)
-        name += f"-{_joined(self.positive)}.or.rest" if self.positive else ""
+            parts.append(_joined(self.wanted))
+        if self.positive:
+            parts.append(f"{_joined(self.positive)}.or.rest")
         if self.share[1] > 1:
-            name += f"-{self.share[0]}of{self.share[1]}"
-        name += f"-{self.limit}" if self.limit else ""
-        name += (
-            (f"-{self.shift[0]}" + (f"{self.shift[1]:g}" if self.shift[1] else ""))
-            if self.shift
-            else ""
-        )
-        name += "-foreground" if self.masks else ""
-        return name + (f"-{self.size}px" if self.size else "") + ("-rgb" if self.coloured else "")
+            parts.append(f"{self.share[0]}of{self.share[1]}")
+        if self.limit:
+            parts.append(str(self.limit))
+        if self.shift:
+            kind, amount = self.shift
+            parts.append(f"{kind}{amount:g}" if amount else kind)
+        if self.masks:
+            parts.append("foreground")
+        if self.size:
+            parts.append(f"{self.size}px")
+        if self.coloured:
+            parts.append("rgb")
+        return "-".join(parts)
 
     def resolve(self, record: DataRecord) -> Task:
-        """The same task with its data's digest, its classes by name. Raises DataError for a class
-        that the data lacks.
+        """The same task with its data's digest and its classes by name. Raises DataError for a
+        class that the data lacks.
         """
-        wanted = self._named(
-            record, range(len(record.classes)) if self.wanted is None else self.wanted
-        )
+        all_classes = range(len(record.classes))
+        wanted = self._named(record, all_classes if self.wanted is None else self.wanted)
         positive = None if self.positive is None else self._named(record, self.positive)
         if positive is not None and not set(positive) < set(wanted):
             raise DataError(
-                f"{self.data}.binary(): {', '.join(positive)} must be some of the classes kept and not all: {', '.join(wanted)}"
+                f"{self.data}.binary(): {', '.join(positive)} must be some of the classes kept "
+                f"and not all: {', '.join(wanted)}"
             )
         resolved = replace(self, digest=record.digest, wanted=wanted, positive=positive)
         return resolved if self.label else replace(resolved, label=self.name)
 
     def _named(self, record: DataRecord, classes: Iterable[int | str]) -> tuple[str, ...]:
+        """Classes given by name or index, by name. Raises DataError where the data lacks one."""
+        num_classes = len(record.classes)
         names, missing = [], []
-        for one in classes:
-            if isinstance(one, int) and 0 <= one < len(record.classes):
-                names.append(record.classes[one])
-            elif isinstance(one, str) and one in record.classes:
-                names.append(one)
+        for wanted in classes:
+            if isinstance(wanted, int) and 0 <= wanted < num_classes:
+                names.append(record.classes[wanted])
+            elif isinstance(wanted, str) and wanted in record.classes:
+                names.append(wanted)
             else:
-                missing.append(one)
+                missing.append(wanted)
         if missing:
-            listed = f"{nearest(str(missing[0]), record.classes)} By index: 0 to {len(record.classes) - 1}."
+            hint = nearest(str(missing[0]), record.classes)
             raise DataError(
-                f"{self.data} has no class {', '.join(repr(m) for m in missing)}. {listed}"
+                f"{self.data} has no class {', '.join(map(repr, missing))}. {hint} "
+                f"By index: 0 to {num_classes - 1}."
             )
         if len(set(names)) < len(names):
             raise DataError(f"{self.data}: a class is named twice in {tuple(classes)!r}")
         return tuple(names)
 
     def image(self, record: DataRecord) -> tuple[int, int, int]:
-        """Shape (channels, height, width) of the task's images, for the data that the record
-        describes.
+        """The shape (channels, height, width) of the task's images; the record is that of its
+        data.
         """
         channels, height, width = record.shape
-        return (
-            3 if self.coloured and channels == 1 else channels,
-            *((self.size, self.size) if self.size else (height, width)),
-        )
+        if self.coloured and channels == 1:
+            channels = 3
+        if self.size:
+            height = width = self.size
+        return channels, height, width
 
     @property
     def kept_classes(self) -> tuple[str, ...]:
-        """Classes of the data set whose images the task takes, in order. Only of a resolved
-        task.
+        """Classes of the data set whose images the task takes, in order. Raises InputError where
+        the task has not been resolved.
         """
         if not self.digest or self.wanted is None:
             raise InputError(f"the classes of {self.name} are known once a plan has resolved it")
@@ -234,24 +256,25 @@ class Task:
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """Names in label order. Only of a resolved task."""
+        """Names of the labels, from label 0. Raises InputError where the task has not been
+        resolved.
+        """
         if self.masks:
             return ("background", "foreground")
-        return (
-            self.kept_classes
-            if self.positive is None
-            else ("rest", self.called or "+".join(str(p) for p in self.positive))
-        )
+        if self.positive is not None:
+            return ("rest", self.called or "+".join(map(str, self.positive)))
+        return self.kept_classes
 
     @property
     def num_classes(self) -> int:
+        """How many labels there are. Raises InputError where the task has not been resolved."""
         return len(self.class_names)
 
     def identity(self) -> dict[str, Any]:
-        """What enters a trial's key: the digest, not the data's name. Verbs that were not used are
-        not in it, so that new ones change no old key.
+        """What enters a trial's key: the digest, not the data's name. Verbs that came later are in
+        it only where they are used, so that they changed no older key.
         """
-        used = {
+        later = {
             "positive": list(self.positive) if self.positive else None,
             "called": self.called or None,
             "shift": list(self.shift) if self.shift else None,
@@ -266,50 +289,49 @@ class Task:
             "limit": self.limit,
             "held_out": self.held_out,
             "name": self.name,
-            **{k: v for k, v in used.items() if v is not None},
+            **{name: value for name, value in later.items() if value is not None},
         }
 
     def to_json(self) -> dict[str, Any]:
-        return {
-            f.name: list(v) if isinstance(v := getattr(self, f.name), tuple) else v
-            for f in fields(self)
-        }
+        """The task as plain JSON: for records, and for other processes."""
+        return _with_lists({field.name: getattr(self, field.name) for field in fields(self)})
 
     @staticmethod
     def from_json(value: Mapping[str, Any]) -> Task:
-        found: dict[str, Any] = {
-            k: tuple(v) if isinstance(v, list) else v for k, v in value.items()
-        }
-        return Task(**found)
+        """A task from its `to_json()`."""
+        return Task(**_with_tuples(value))
 
     @property
     def train(self) -> Data:
-        """Training images less the validation part."""
+        """The training images, without those held out for validation."""
         return Data(task=self, part="train")
 
     @property
     def validation_part(self) -> Data:
-        """Held-out training images, for curves and for choosing; never empty unless `validation(0)`
-        was asked for.
+        """The training images held out for validation, for curves and for choosing; empty only
+        after `validation(0)`.
         """
         return Data(task=self, part="validation")
 
     @property
     def test(self) -> Data:
-        """All test images of the classes. Measured after training only."""
+        """All test images of the classes; a fit may not touch them."""
         return Data(task=self, part="test")
 
     def part(self, part: Part, *, because: str) -> Data:
-        """A part used where it normally may not be, with the reason on record: `task.part("test",
-        because="paper protocol")`.
+        """A part where it may not be used otherwise, with the reason, which goes on record:
+        `task.part("test", because="paper protocol")`.
         """
         return Data(task=self, part=part, because=because)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Data:
-    """A part of a task as a fit reads it. Its batches carry `x` (float, normalised, [B, C, H, W]),
-    `y` (int64, [B]), and what is declared here.
+    """A part of a task as a fit reads it.
+
+    Its batches carry `x` (float, normalised, [batch, channels, height, width]), `y` (int64,
+    [batch]; with `foreground()` [batch, height, width]), and what is declared here by `drawing` and
+    `labelled`. Made by `task.train` and its siblings; every verb returns another one.
     """
 
     task: Task
@@ -324,78 +346,98 @@ class Data:
 
     def few(self, count: int, *, seed: int | None) -> Data:
         """Only `count` of the images, equally many of each label as far as they go, drawn by the
-        seed. Nested: the 10 are among the 20.
+        seed: the 10 of a seed are among its 20. Raises InputError where none is left.
         """
         if count < 1:
             raise InputError(f"{self.task.name}: few({count}) leaves no image")
         return replace(self, chosen=(count, seed or 0))
 
     def drawing(self, **draws: Draw) -> Data:
-        """Random numbers that the loss needs, one an image: `batch.rotation` for
-        `drawing(rotation=randint(4))`.
+        """Declare random numbers that the loss needs for each image: `drawing(rotation=randint(4))`
+        gives `batch.rotation`.
         """
         return replace(self, draws=(*self.draws, *draws.items()))
 
     def labelled(self, **labels: Sequence[int]) -> Data:
-        """A second label made of the first: entry c is the new label of class c; `IGNORED` (-100)
-        leaves an image out of a cross entropy.
+        """Declare a second label, made of the first: entry c of the sequence is the new label of
+        label c, or `IGNORED` to leave the image out of a cross entropy. `labelled(common=(0, 1))`
+        gives `batch.common`, int64, [batch]. Raises InputError where the length is wrong.
         """
+        num_classes = self.task.num_classes
         for name, mapping in labels.items():
-            if len(mapping) != self.task.num_classes:
+            if len(mapping) != num_classes:
                 raise InputError(
-                    f"labelled({name}=...): {len(mapping)} entries for the {self.task.num_classes} classes of {self.task.name}"
+                    f"labelled({name}=...): {len(mapping)} entries for the {num_classes} classes "
+                    f"of {self.task.name}"
                 )
-        return replace(self, labels=(*self.labels, *((k, tuple(v)) for k, v in labels.items())))
+        added = [(name, tuple(mapping)) for name, mapping in labels.items()]
+        return replace(self, labels=(*self.labels, *added))
 
     def augmented(self, *, crop: int = 4, flip: bool = True) -> Data:
-        """Random shifts by up to `crop` pixels (zero padding) and random horizontal flips, on the
-        device.
+        """Random shifts by up to `crop` pixels (zero padding) and random horizontal flips, drawn
+        for each image and epoch.
         """
         return replace(self, crop=crop, flip=flip)
 
     def ordered(self, name: str) -> Data:
-        """Name the stream of order, augmentation and draws: two data sets with equal names are read
-        in the same order.
+        """Name the random stream of order, augmentation and draws: two data sets with equal names
+        are read in the same order.
         """
         return replace(self, order=name)
 
 
 def _check_classes(where: str, named: Sequence[int | str]) -> None:
+    """Raise InputError where a verb was given no class, one twice, or something else."""
     repeated = sorted({str(w) for w in named if named.count(w) > 1})
-    if not named or repeated:
-        raise InputError(
-            f"{where}: "
-            + (f"{', '.join(repeated)} named twice" if repeated else "name at least one class")
-        )
+    if repeated:
+        raise InputError(f"{where}: {', '.join(repeated)} named twice")
+    if not named:
+        raise InputError(f"{where}: name at least one class")
     if any(isinstance(w, bool) or not isinstance(w, int | str) for w in named):
         raise InputError(f"{where}: a class is a name or an index, got {named!r}")
 
 
+def _plain(text: str) -> str:
+    """A text with anything that a name may not hold as underscores."""
+    return re.sub(r"[^A-Za-z0-9_-]+", "_", text)
+
+
 def _joined(classes: Sequence[int | str]) -> str:
-    chosen = ".".join(re.sub(r"[^A-Za-z0-9_-]+", "_", str(w)) for w in classes)
-    return (
-        chosen
-        if len(chosen) <= 24
-        else f"{len(classes)}classes-{digest([str(w) for w in classes])[:4]}"
-    )
+    """Classes as part of a name; where they are many, their number and a digest."""
+    names = [str(wanted) for wanted in classes]
+    joined = ".".join(_plain(name) for name in names)
+    return joined if len(joined) <= 24 else f"{len(names)}classes-{digest(names)[:4]}"
+
+
+def _with_lists(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Fields as plain JSON: tuples become lists."""
+    return {name: list(v) if isinstance(v, tuple) else v for name, v in values.items()}
+
+
+def _with_tuples(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The reverse of `_with_lists`."""
+    return {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
 
 
 def common_classes(tasks: Sequence[Task]) -> tuple[str, ...]:
-    """Class names that all tasks share, in the first task's order."""
-    return (
-        tuple(c for c in tasks[0].class_names if all(c in t.class_names for t in tasks[1:]))
-        if tasks
-        else ()
-    )
+    """Names of the classes that all tasks share, in the first task's order. Raises InputError where
+    a task has not been resolved.
+    """
+    if not tasks:
+        return ()
+    first, *others = tasks
+    return tuple(c for c in first.class_names if all(c in task.class_names for task in others))
 
 
 def relabel(task: Task, names: Sequence[str]) -> tuple[int, ...]:
-    """For each class of `task` its index in `names`, or `IGNORED` where it is not among them."""
+    """For each class of `task` its index in `names`, or `IGNORED` where it is not among them: a
+    mapping for `Data.labelled`.
+    """
     return tuple(names.index(c) if c in names else IGNORED for c in task.class_names)
 
 
 class Tasks(Sequence[Task]):
-    """The tasks of a trial: by position, by role (`tasks.target`), by name
+    """The tasks of a trial: by position (`tasks[0]`), by role (`tasks.target`), by name
     (`tasks.by_name["a"]`).
     """
 

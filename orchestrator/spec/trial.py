@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -11,14 +12,12 @@ from typing import Any
 from orchestrator.errors import InputError, MethodError, PlanError, nearest
 from orchestrator.spec.canonical import digest
 from orchestrator.spec.method import Method, canonical_method
+from orchestrator.spec.shadowing import shadowing
 from orchestrator.spec.task import Task
 
 KEY_FORMAT = 1
-NUMERICS = (
-    "fp32",
-    "tf32",
-    "bf16",
-)  # classes of arithmetic; in the key, because bits depend on them
+# Classes of arithmetic; in the key, because bits depend on them.
+NUMERICS = ("fp32", "tf32", "bf16")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,10 +38,12 @@ class NetworkSpec:
 
     @property
     def label(self) -> str:
+        """Name and changed settings, for people: `resnet8(width=8)`."""
         changed = ", ".join(f"{k}={v}" for k, v in self.settings if (k, v) not in self.defaults)
         return f"{self.name}({changed})" if changed else self.name
 
     def identity(self) -> dict[str, Any]:
+        """What enters a key: name, revision, and the settings that are not at their defaults."""
         return {
             "network": self.name,
             "revision": self.revision,
@@ -50,6 +51,7 @@ class NetworkSpec:
         }
 
     def to_json(self) -> dict[str, Any]:
+        """The network as plain JSON: for records, and to build it in another process."""
         return {
             **vars(self),
             "settings": dict(self.settings),
@@ -59,15 +61,19 @@ class NetworkSpec:
 
     @staticmethod
     def from_json(value: Mapping[str, Any]) -> NetworkSpec:
+        """A network from its `to_json()`."""
         tuples = {k: tuple(value[k].items()) for k in ("settings", "defaults")}
         return NetworkSpec(**{**value, **tuples, "splits": tuple(value["splits"])})
 
 
 @dataclass(frozen=True, kw_only=True)
 class Trial:
-    """One fully specified thing to run. Becomes canonical when it is made: settings that make no
-    difference go back to their defaults, and what the method does not use is blank. Two trials that
-    would compute the same are equal and have one key."""
+    """One fully specified thing to run.
+
+    It becomes canonical when it is made: settings that make no difference go back to their
+    defaults, and what the method does not use is blank. So two trials that would compute the same
+    are equal and have one key.
+    """
 
     method: Method
     network: NetworkSpec | None = None
@@ -83,14 +89,16 @@ class Trial:
                 object.__setattr__(self, field, blank)
 
     def replace(self, **changes: Any) -> Trial:
-        """The same trial with another method, network, tasks, seed or numerics: how `needs` are
-        written.
+        """The same trial with another method, network, tasks, seed or numerics. A method's `needs`
+        are written with it: `trial.replace(method=self.teacher)`.
         """
         return replace(self, **changes)
 
     @cached_property
     def needs(self) -> Mapping[str, Trial]:
-        """The trials that this one uses, by name."""
+        """The trials whose results this one uses, by name. Raises MethodError where the method
+        gives something else.
+        """
         needs = self.method.needs(self)
         if not isinstance(needs, Mapping) or not all(isinstance(n, Trial) for n in needs.values()):
             raise MethodError(
@@ -113,57 +121,57 @@ class Trial:
 
     @cached_property
     def key(self) -> str:
-        """SHA-256 (64 hex digits) of the canonical form. Needs resolved tasks."""
+        """SHA-256 (64 hex digits) of the canonical form. Raises InputError where a task has not
+        been resolved.
+        """
         return digest(self.identity)
 
     @property
     def label(self) -> str:
-        """A line for people."""
-        parts = [
-            self.method.label,
-            self.network.label if self.network else "",
-            " + ".join(t.name for t in self.tasks),
-        ]
-        parts += [
-            "" if self.seed is None else f"seed {self.seed}",
-            "" if self.numerics == "fp32" else self.numerics,
-        ]
-        return "  ".join(p for p in parts if p)
+        """A line for people: method, network, tasks, seed, and numerics other than fp32."""
+        parts = [self.method.label]
+        if self.network:
+            parts.append(self.network.label)
+        if self.tasks:
+            parts.append(" + ".join(task.name for task in self.tasks))
+        if self.seed is not None:
+            parts.append(f"seed {self.seed}")
+        if self.numerics != "fp32":
+            parts.append(self.numerics)
+        return "  ".join(parts)
 
     def problems(self) -> list[str]:
-        """Why the trial cannot run as written: roles, network, seed, names, then the method's own
-        check.
+        """Why the trial cannot run as written: roles, network, seed, names; where all of these are
+        right, the reasons of the method's own `check`.
         """
+        problems = list(self._general_problems())
+        if problems:  # a method's check may rely on all of that
+            return problems
+        return [f"{self.method.name}: {reason}" for reason in self.method.check(self)]
+
+    def _general_problems(self) -> Iterator[str]:
+        """Why a trial of any method could not run like this."""
         method = self.method
-        found = (
-            [f"{method.name} {wrong}"]
-            if "tasks" in method.uses and (wrong := method.tasks.problem(len(self.tasks)))
-            else []
-        )
+        wrong_number = method.tasks.problem(len(self.tasks))
+        if "tasks" in method.uses and wrong_number:
+            yield f"{method.name} {wrong_number}"
         if "network" in method.uses and self.network is None:
-            found.append(
-                f"{method.name} needs a network: write network=[resnet8()] beside its grid"
-            )
+            yield f"{method.name} needs a network: write network=[resnet8()] beside its grid"
         if "seed" in method.uses and self.seed is None:
-            found.append(f"{method.name} needs a seed: write seed=range(3) beside its grid")
+            yield f"{method.name} needs a seed: write seed=range(3) beside its grid"
         if self.numerics not in NUMERICS:
-            found.append(
-                f"numerics: no class of arithmetic {self.numerics!r}. {nearest(str(self.numerics), NUMERICS)}"
-            )
+            hint = nearest(str(self.numerics), NUMERICS)
+            yield f"numerics: no class of arithmetic {self.numerics!r}. {hint}"
         try:
             locate(method.path)
         except PlanError as error:
-            found.append(str(error))
-        names = [t.name for t in self.tasks]
-        found += [
-            f"two tasks are called {n!r}; tell them apart with .named('...')"
-            for n in dict.fromkeys(names)
-            if names.count(n) > 1
-        ]
-        return found or [f"{method.name}: {reason}" for reason in method.check(self)]
+            yield str(error)
+        for name, count in Counter(task.name for task in self.tasks).items():
+            if count > 1:
+                yield f"two tasks are called {name!r}; tell them apart with .named('...')"
 
     def to_json(self) -> dict[str, Any]:
-        """Everything needed to run the trial in another process."""
+        """The trial as plain JSON: for records, and to run it in another process."""
         network = self.network.to_json() if self.network else None
         return {
             "method": self.method.to_json(),
@@ -175,6 +183,7 @@ class Trial:
 
     @staticmethod
     def from_json(value: Mapping[str, Any]) -> Trial:
+        """A trial from its `to_json()`. Raises PlanError where its method cannot be imported."""
         network = NetworkSpec.from_json(value["network"]) if value["network"] else None
         tasks = tuple(Task.from_json(t) for t in value["tasks"])
         return Trial(
@@ -188,37 +197,44 @@ class Trial:
 
 @dataclass(frozen=True)
 class Cell:
-    """One point of a sweep as written, with its labels. Several cells may be the same trial."""
+    """One point of a sweep as written: its `index` in the grid, its labels, and its trial. Several
+    cells may be the same trial.
+    """
 
     index: int
     labels: Mapping[str, Any]
     trial: Trial
 
 
+NOT_INSTALLED = "A method or network must live in an installed package, not in a sweep file"
+
+
 def locate(path: str) -> Any:
     """The object that `module:name` names. Raises PlanError where it cannot be imported."""
     module, _, name = path.partition(":")
     try:
-        found: Any = importlib.import_module(module)
-        for part in name.split("."):
-            found = getattr(found, part)
+        value: Any = importlib.import_module(module)
+        for attribute in name.split("."):
+            value = getattr(value, attribute)
     except (ImportError, AttributeError) as error:
-        raise PlanError(
-            f"{path} cannot be imported: {error}. A method or network must live in an installed package, not in a sweep file"
-        ) from error
-    return found
+        hidden = shadowing(error) if isinstance(error, ImportError) else None
+        raise PlanError(f"{path} cannot be imported: {error}. {hidden or NOT_INSTALLED}") from error
+    return value
 
 
 def method_from_json(value: Mapping[str, Any]) -> Method:
-    """A method from its `to_json()`; methods and networks among its settings too."""
+    """A method from its `to_json()`, with the methods and networks among its settings. Raises
+    PlanError where it cannot be imported, InputError where its path leads to something else.
+    """
     cls = locate(value["path"])
-    built = cls(**{name: _decode(setting) for name, setting in value["settings"].items()})
-    if not isinstance(built, Method):
+    method = cls(**{name: _decoded(setting) for name, setting in value["settings"].items()})
+    if not isinstance(method, Method):
         raise InputError(f"{value['path']} is not a method")
-    return built
+    return method
 
 
-def _decode(value: Any) -> Any:
+def _decoded(value: Any) -> Any:
+    """A setting's value from plain JSON; lists become tuples."""
     if isinstance(value, Mapping):
         return NetworkSpec.from_json(value) if "splits" in value else method_from_json(value)
-    return tuple(_decode(v) for v in value) if isinstance(value, list) else value
+    return tuple(_decoded(v) for v in value) if isinstance(value, list) else value

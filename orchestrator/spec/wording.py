@@ -4,11 +4,14 @@ from __future__ import annotations
 
 
 def duration(seconds: float) -> str:
-    """Seconds as people say it: 42 s, 3 min 20 s, 2 h 05 min."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    minutes, rest = divmod(whole, 60)
+    """Seconds as people say it, to the nearest second; from an hour on, in whole minutes.
+
+    Example: `duration(42)` is `42 s`, `duration(200)` is `3 min 20 s`, `duration(7500)` is
+    `2 h 05 min`.
+    """
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 1:
+        return f"{rest} s"
     if minutes < 60:
         return f"{minutes} min {rest:02d} s"
     return f"{minutes // 60} h {minutes % 60:02d} min"

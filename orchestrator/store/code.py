@@ -1,47 +1,283 @@
-"""What made a result: a digest of the sources of its method."""
+"""What made a result: the modules whose code computes the bits of a trial, each by a digest.
+
+Two versions of a file that differ in comments, docstrings or layout have one digest. What only
+plans, hands out, shows or tracks is not among the modules, so that work on it makes nothing stale.
+"""
 
 from __future__ import annotations
 
 import ast
 import hashlib
 import importlib.util
-from functools import lru_cache
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from pathlib import Path
+from typing import Any
 
+from orchestrator.spec.canonical import digest
 from orchestrator.spec.method import Method
+from orchestrator.spec.trial import NetworkSpec, Trial
+
+OURS = ("orchestrator", "methods")
+ENGINE = "orchestrator.training.execute"  # what it imports, directly or not, runs a trial
+ROOMS_WITHOUT_BITS = (
+    "analysis",
+    "cli",
+    "executors",
+    "planning",
+    "session",
+    "store",
+    "testing",
+    "tracking",
+)
+MODULES_WITHOUT_BITS = frozenset(
+    {
+        "orchestrator",
+        "orchestrator.errors",
+        "orchestrator.parts.export",
+        "orchestrator.spec.claim",
+        "orchestrator.spec.grid",
+        "orchestrator.spec.labels",
+        "orchestrator.spec.method_grid",
+        "orchestrator.spec.registry",
+        "orchestrator.spec.sweep",
+        "orchestrator.spec.wording",
+        "orchestrator.training.local",
+        "orchestrator.training.observation",
+        "orchestrator.training.outcome",
+    }
+)
 
 
-@lru_cache(maxsize=256)
-def sources_digest(cls: type[Method]) -> str:
-    """SHA-256 over the source of a method's module and of all modules of the same top package that
-    it imports, directly or not.
+@dataclass(frozen=True)
+class Code:
+    """The modules that compute the bits of a trial: digests (16 hex digits) by module name."""
+
+    modules: Mapping[str, str]
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 over all of it (64 hex digits)."""
+        return digest(dict(self.modules))
+
+    def differences(self, other: Mapping[str, str]) -> list[str]:
+        """Names of the modules that only one side has, or that have another digest there."""
+        names = {*self.modules, *other}
+        return sorted(name for name in names if self.modules.get(name) != other.get(name))
+
+
+def code_of(trial: Trial) -> Code:
+    """The code that computes a trial's bits: engine, data and parts, and the classes of its method
+    and network (those among its settings, too) with what they import of their own packages and of
+    ours. Needs have records, and so code, of their own.
     """
-    sha = hashlib.sha256()
-    for name, path in sorted(_sources(cls.__module__).items()):
-        sha.update(name.encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())
-    return sha.hexdigest()
+    return code_behind(class_paths(trial))
 
 
-def _sources(module: str) -> dict[str, Path]:
-    top = module.partition(".")[0]
-    found: dict[str, Path] = {}
-    waiting = [module]
+def class_paths(trial: Trial) -> tuple[str, ...]:
+    """`module:Class` of every method and network that a trial names, in order of the alphabet."""
+    found = set(_paths_in(trial.method))
+    if trial.network is not None:
+        found |= set(_paths_in(trial.network))
+    return tuple(sorted(found))
+
+
+def _paths_in(value: Any) -> Iterator[str]:
+    """Paths of a method or network, and of those among its settings."""
+    if isinstance(value, Method):
+        yield value.path
+        for setting in value.settings().values():
+            yield from _paths_in(setting)
+    elif isinstance(value, NetworkSpec):
+        yield value.path
+        for _, setting in value.settings:
+            yield from _paths_in(setting)
+    elif isinstance(value, Mapping):
+        # A network among a network's settings has the form {"path": ..., "config": ...}.
+        if isinstance(value.get("path"), str):
+            yield value["path"]
+        for inner in value.values():
+            yield from _paths_in(inner)
+    elif isinstance(value, tuple | list | frozenset):
+        for inner in value:
+            yield from _paths_in(inner)
+
+
+def code_behind(paths: Iterable[str]) -> Code:
+    """The code behind classes named by `module:Class`; see `code_of`."""
+    waiting = [ENGINE, *(path.partition(":")[0] for path in paths)]
+    found: dict[str, str] = {}
     while waiting:
         name = waiting.pop()
-        spec = importlib.util.find_spec(name) if name not in found and name != "__main__" else None
-        if spec is None or not spec.origin or not spec.origin.endswith(".py"):
+        if name in found or is_without_bits(name):
             continue
-        found[name] = Path(spec.origin)
-        for node in ast.walk(ast.parse(found[name].read_bytes())):
-            imported = [a.name for a in node.names] if isinstance(node, ast.Import) else []
-            if isinstance(node, ast.ImportFrom) and node.module and not node.level:
-                imported = [node.module, *(f"{node.module}.{a.name}" for a in node.names)]
-            waiting += [i for i in imported if i.partition(".")[0] == top and _is_module(i)]
+        file = _source_file(name)
+        if file is None:
+            continue
+        read = _read(file, *_stamp(file), name)
+        found[name] = read.digest
+        waiting += read.imports
+    return Code(dict(sorted(found.items())))
+
+
+def is_without_bits(module: str) -> bool:
+    """Whether a module of ours has no part in the bits of a trial."""
+    top, _, rest = module.partition(".")
+    in_room = top == "orchestrator" and rest.partition(".")[0] in ROOMS_WITHOUT_BITS
+    return in_room or module in MODULES_WITHOUT_BITS
+
+
+# ---------------------------------------------------------------------- one file
+
+
+@dataclass(frozen=True)
+class _Source:
+    """What is read off one file: the digest of its code, and the modules that it imports."""
+
+    digest: str
+    imports: tuple[str, ...]
+
+
+def _stamp(file: Path) -> tuple[int, int]:
+    status = file.stat()
+    return status.st_mtime_ns, status.st_size
+
+
+@lru_cache(maxsize=2048)
+def _read(file: Path, changed: int, size: int, module: str) -> _Source:
+    tree = ast.parse(file.read_bytes())
+    package = module if file.name == "__init__.py" else module.rpartition(".")[0]
+    sha = hashlib.sha256()
+    for piece in _canonical(tree):
+        sha.update(piece.encode(errors="surrogatepass") + b"\0")
+    return _Source(sha.hexdigest()[:16], tuple(sorted(_imports(tree, package or module))))
+
+
+def _canonical(node: Any) -> Iterator[str]:
+    """The syntax tree in pieces of text, without docstrings, positions and what is empty: the same
+    for all versions of Python, where fields come and go.
+    """
+    if isinstance(node, ast.AST):
+        yield type(node).__name__
+        for name, value in ast.iter_fields(node):
+            if value is None or value == [] or name in ("ctx", "kind", "type_comment"):
+                continue
+            yield name
+            yield from _canonical(_what_counts(node, name, value))
+    elif isinstance(node, list):
+        yield f"[{len(node)}"
+        for inner in node:
+            yield from _canonical(inner)
+    else:
+        yield f"{type(node).__name__} {node!r}"
+
+
+def _what_counts(node: ast.AST, name: str, value: Any) -> Any:
+    """The value of a field without what computes nothing: strings that stand by themselves in a
+    body, and the empty strings that some versions of Python put into f-strings.
+    """
+    if name == "body" and isinstance(value, list):
+        return [one for one in value if not (isinstance(one, ast.Expr) and _is_text(one.value))]
+    if name == "values" and isinstance(node, ast.JoinedStr):
+        return [one for one in value if not (_is_text(one) and not one.value)]
+    return value
+
+
+def _is_text(node: ast.AST) -> bool:
+    return isinstance(node, ast.Constant) and isinstance(node.value, str)
+
+
+# ---------------------------------------------------------------------- what a file imports
+
+
+def _imports(tree: ast.Module, package: str) -> set[str]:
+    """Modules of its own top package and of ours that a file imports anywhere as it runs. A name
+    that a package's `__init__` only passes on stands for the module that defines it, never for the
+    whole package.
+    """
+    followed = (*OURS, package.partition(".")[0])
+    found: set[str] = set()
+    for node in _as_it_runs(tree):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                if alias.name.partition(".")[0] in followed:
+                    found |= _behind_attributes(tree, alias)
+        elif isinstance(node, ast.ImportFrom):
+            origin = _absolute(node, package)
+            if origin.partition(".")[0] in followed:
+                for alias in node.names:
+                    found |= _behind(origin, alias.name)
     return found
 
 
-def _is_module(name: str) -> bool:
+def _as_it_runs(tree: ast.Module) -> Iterator[ast.AST]:
+    """All nodes but those under `if TYPE_CHECKING:`."""
+    waiting: list[ast.AST] = [tree]
+    while waiting:
+        node = waiting.pop()
+        yield node
+        if isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING"):
+            waiting += node.orelse
+        else:
+            waiting += ast.iter_child_nodes(node)
+
+
+def _absolute(node: ast.ImportFrom, package: str) -> str:
+    """The module after `from`, dots resolved."""
+    if not node.level:
+        return str(node.module)
+    above = package.split(".")[: len(package.split(".")) - node.level + 1]
+    return ".".join([*above, *([node.module] if node.module else [])])
+
+
+def _behind(origin: str, name: str) -> set[str]:
+    """The module that `from origin import name` takes its name from."""
+    if _source_file(f"{origin}.{name}") is not None:
+        return {f"{origin}.{name}"}
+    file = _source_file(origin)
+    if file is None or file.name != "__init__.py" or name == "*":
+        return {origin}
+    tree = ast.parse(file.read_bytes())
+    for node in ast.walk(tree):  # what is there for type checkers is followed, too: it loads late
+        if isinstance(node, ast.ImportFrom):
+            for alias in node.names:
+                if (alias.asname or alias.name) == name:
+                    return _behind(_absolute(node, origin), alias.name)
+    return {origin}
+
+
+def _behind_attributes(tree: ast.Module, alias: ast.alias) -> set[str]:
+    """Modules behind `import package`: those that define the names that are taken from it."""
+    file = _source_file(alias.name)
+    if file is None or file.name != "__init__.py":
+        return {alias.name}
+    called = alias.asname or alias.name
+    names = {
+        node.attr
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute) and ast.unparse(node.value) == called
+    }
+    found: set[str] = set()
+    for name in names:
+        found |= _behind(alias.name, name)
+    return found or {alias.name}
+
+
+@lru_cache(maxsize=4096)
+def _source_file(module: str) -> Path | None:
+    """The Python file of a module that can be imported, or None."""
+    top = module.partition(".")[0]
     try:
-        return importlib.util.find_spec(name) is not None
-    except (ModuleNotFoundError, ValueError):
-        return False
+        if top not in OURS and importlib.util.find_spec(top) is None:
+            return None
+        spec = importlib.util.find_spec(module)
+    except (ImportError, ValueError, AttributeError):
+        return None
+    if spec is None or not spec.origin or not spec.origin.endswith(".py"):
+        return None
+    return Path(spec.origin)
+
+
+def sources_digest(cls: Any) -> str:
+    return code_behind([f"{cls.__module__}:{cls.__qualname__}"]).digest

@@ -1,8 +1,8 @@
-"""Bytes at an address: a folder on this machine, a folder that several machines share, or an object
-store (S3, GCS) through pyarrow.
+"""Bytes at an address: in a folder, which several machines may share, or in an object store (S3,
+GCS) through pyarrow.
 
-Both kinds keep one promise: bytes are complete before the first is written and appear under their
-name in one step, or not at all.
+Both keep one promise: bytes are complete before the first is written, and appear under their name
+in one step or not at all.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from orchestrator.errors import StoreError
 
 @dataclass(frozen=True)
 class Entry:
-    """A file as a listing shows it: path below the address, size in bytes, nanoseconds since 1970
-    of its last change.
+    """A file as a listing shows it: its path below the address, its size in bytes, and when it last
+    `changed`, in nanoseconds since 1970.
     """
 
     path: str
@@ -35,10 +35,10 @@ class Entry:
 
 
 class Files(Protocol):
-    """What a store asks of the place where it lies."""
+    """What a store needs of the folder or object store that holds it."""
 
     address: str
-    name: str  # the address for people: without the keys that it may hold
+    name: str  # the address for people: without the credentials that it may hold
     is_local: bool
 
     def read(self, path: str) -> bytes | None:
@@ -47,12 +47,12 @@ class Files(Protocol):
         """
 
     def publish(self, path: str, content: bytes, *, replace: bool = False) -> bool:
-        """Put ready bytes at a path in one step. The first wins (False for who comes later) unless
-        `replace`.
+        """Put ready bytes at a path in one step. Returns False where a file was there already,
+        which stays, unless `replace`. Raises StoreError where it cannot be written.
         """
 
     def remove(self, path: str) -> bool:
-        """Take a file away; whether it was there."""
+        """Remove a file. Returns whether it was there; raises StoreError where it cannot be."""
 
     def entries(self, folder: str) -> Iterator[Entry]:
         """All files below a folder, at any depth; none where there is no such folder."""
@@ -72,7 +72,8 @@ def files_at(address: str | Path) -> Files:
         system, root = fs.FileSystem.from_uri(text)
     except (OSError, ValueError, pa.ArrowException) as error:
         raise StoreError(
-            f"the store's address {_public(text)!r} cannot be used: {error}. Give a folder, or s3://bucket/prefix, or gs://bucket/prefix"
+            f"the store's address {_public(text)!r} cannot be used: {error}. "
+            f"Give a folder, or s3://bucket/prefix, or gs://bucket/prefix"
         ) from error
     return Bucket(text, system, root)
 
@@ -115,7 +116,8 @@ class Folder:
         except OSError as error:
             reason = error.strerror or str(error)
             raise StoreError(
-                f"the store {self.root} cannot be written ({path}): {reason}. Choose another folder with --store"
+                f"the store {self.root} cannot be written ({path}): {reason}. "
+                f"Choose another folder with --store"
             ) from error
 
     def remove(self, path: str) -> bool:
@@ -132,10 +134,10 @@ class Folder:
     def entries(self, folder: str) -> Iterator[Entry]:
         for parent, _, names in os.walk(self.root / folder):
             for name in names:
-                place = Path(parent) / name
-                with contextlib.suppress(FileNotFoundError):  # taken away while we look
-                    found = place.stat()
-                    yield Entry(str(place.relative_to(self.root)), found.st_size, found.st_mtime_ns)
+                path = Path(parent) / name
+                with contextlib.suppress(FileNotFoundError):  # removed since it was listed
+                    stat = path.stat()
+                    yield Entry(str(path.relative_to(self.root)), stat.st_size, stat.st_mtime_ns)
 
 
 class Bucket:
@@ -146,12 +148,8 @@ class Bucket:
     is_local = False
 
     def __init__(self, address: str, system: Any, root: str) -> None:
-        self.address, self.name, self._fs, self._root = (
-            address,
-            _public(address),
-            system,
-            root.rstrip("/"),
-        )
+        self.address, self.name = address, _public(address)
+        self._fs, self._root = system, root.rstrip("/")
 
     def read(self, path: str) -> bytes | None:
         try:
@@ -173,7 +171,8 @@ class Bucket:
                 stream.write(content)
         except OSError as error:
             raise StoreError(
-                f"the store {self.name} cannot be written ({path}): {_first_line(error)}. Choose another with --store"
+                f"the store {self.name} cannot be written ({path}): {_first_line(error)}. "
+                f"Choose another with --store"
             ) from error
         return True
 
@@ -208,38 +207,41 @@ class Cached:
     """
 
     def __init__(self, files: Files, folder: Path) -> None:
-        self._files, self.address, self.name, self.is_local = (
-            files,
-            files.address,
-            files.name,
-            files.is_local,
-        )
+        self.address, self.name, self.is_local = files.address, files.name, files.is_local
+        self._files = files
         self._copies = Folder(folder / hashlib.sha256(files.address.encode()).hexdigest()[:16])
-        self._seen: dict[str, Entry] = {}
+        self._seen: dict[str, Entry] = {}  # results as the last listing showed them, by path
 
     def read(self, path: str) -> bytes | None:
-        name = self._copy_of(path)
-        if name is None:
+        copy = self._copy_path(path)
+        if copy is None:
             return self._files.read(path)
-        with contextlib.suppress(StoreError):
-            if (content := self._copies.read(name)) is not None and (
-                not path.startswith("blobs/") or _hashes_to(content, path)
-            ):
-                return content
-        content = self._files.read(path)
-        if content is not None:
-            with contextlib.suppress(StoreError):  # a full or read-only cache only costs time
-                self._copies.publish(name, content, replace=True)
+        content = self._read_copy(copy)
+        if content is None:
+            content = self._files.read(path)
+            if content is not None:
+                with contextlib.suppress(StoreError):  # a full or read-only cache only costs time
+                    self._copies.publish(copy, content, replace=True)
         return content
 
-    def _copy_of(self, path: str) -> str | None:
-        """The name of a path's local copy; results carry time and size of what the last listing
-        showed, so a replaced one is read again.
+    def _copy_path(self, path: str) -> str | None:
+        """Where the local copy of a file lies, or None where it may have none. That of a result
+        carries time and size of what the last listing showed, so a replaced one is read again.
         """
         if path.startswith("blobs/"):
             return path
         entry = self._seen.get(path)
         return f"{path}.{entry.changed}.{entry.size}" if entry else None
+
+    def _read_copy(self, copy: str) -> bytes | None:
+        """A local copy, or None where there is none that can be trusted."""
+        try:
+            content = self._copies.read(copy)
+        except StoreError:
+            return None
+        if content is not None and copy.startswith("blobs/") and not _hashes_to(content, copy):
+            return None
+        return content
 
     def publish(self, path: str, content: bytes, *, replace: bool = False) -> bool:
         self._seen.pop(path, None)
@@ -257,15 +259,14 @@ class Cached:
 
 
 def cache_folder() -> Path:
-    """Where this user's disposable copies lie: SPOLIA_CACHE, or `spolia` in the folder that the
-    system keeps for caches.
+    """Where copies lie that this user can do without: SPOLIA_CACHE, or `spolia` in the folder that
+    the system keeps for caches.
     """
-    own = os.environ.get("SPOLIA_CACHE")
-    return (
-        Path(own)
-        if own
-        else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "spolia"
-    )
+    chosen = os.environ.get("SPOLIA_CACHE")
+    if chosen:
+        return Path(chosen)
+    system = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(system) / "spolia"
 
 
 def _hashes_to(content: bytes, path: str) -> bool:
@@ -273,7 +274,7 @@ def _hashes_to(content: bytes, path: str) -> bool:
 
 
 def _public(address: str) -> str:
-    """An address without what its query and its user part may hold."""
+    """An address without its query and its user part, which may hold credentials."""
     scheme, separator, rest = address.partition("?")[0].partition("://")
     return scheme + separator + rest.rpartition("@")[2]
 
@@ -300,7 +301,7 @@ def _link(temporary: Path, target: Path) -> bool:
     except OSError as error:
         if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP):
             raise
-        os.replace(
-            temporary, target
-        )  # a file system without hard links; both writers hold the same bits
+        # A file system without hard links. Two writers at once replace each other's file, which
+        # does no harm: see Bucket.
+        os.replace(temporary, target)
     return True

@@ -1,6 +1,4 @@
-"""Where everything of a working folder lies, unless placed elsewhere: store, MLflow database and
-artifacts, tables, scratch.
-"""
+"""Where the files of a working folder lie: store, MLflow database, tables, scratch."""
 
 from __future__ import annotations
 
@@ -10,7 +8,9 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Home:
-    """`store` is a folder or an address, `tracking` an MLflow address or None to track nothing."""
+    """A working folder `root`, with the address of its `store` (a folder, s3:// or gs://) and of
+    MLflow (`tracking`; None to track nothing). Made by `home`.
+    """
 
     root: Path
     store: str
@@ -18,27 +18,31 @@ class Home:
 
     @property
     def artifacts(self) -> str | None:
-        """Where artifacts go with a database of our own; a server decides for itself."""
-        own = self.tracking is not None and self.tracking.startswith("sqlite:")
-        return (self.root / "mlartifacts").absolute().as_uri() if own else None
+        """Where MLflow's artifacts go with a database of our own, as a file:// address; None where
+        a server decides.
+        """
+        if self.tracking is None or not self.tracking.startswith("sqlite:"):
+            return None
+        return (self.root / "mlartifacts").absolute().as_uri()
 
     @property
     def scratch(self) -> Path:
+        """Where running trials leave their checkpoints."""
         return self.root / "scratch"
 
     def tables(self, sweep: str) -> Path:
+        """Where the tables of results of a sweep go."""
         return self.root / "tables" / sweep
 
 
 def home(root: Path, store: str | None, tracking: str | None) -> Home:
-    """`tracking` is an MLflow address, `none` to track nothing, or nothing for a database in
-    `root`.
+    """The home in a folder. Unless `store` and `tracking` are given, the store is a folder in it
+    and MLflow's database a file in it; `tracking="none"` tracks nothing.
     """
     root = root.expanduser().absolute()
-    place = (
-        store
-        if store and "://" in store
-        else str(Path(store).expanduser().absolute() if store else root / "store")
-    )
-    address = tracking or f"sqlite:///{root / 'mlflow.db'}"
-    return Home(root, place, None if address == "none" else address)
+    if not store:
+        store = str(root / "store")
+    elif "://" not in store:
+        store = str(Path(store).expanduser().absolute())
+    tracking = tracking or f"sqlite:///{root / 'mlflow.db'}"
+    return Home(root, store, None if tracking == "none" else tracking)

@@ -24,7 +24,7 @@ from orchestrator.spec.trial import NetworkSpec, Trial
 from orchestrator.store.content import content
 from orchestrator.store.store import Store
 from orchestrator.training.execute import execute, run_with_needs
-from orchestrator.training.fit import Moment
+from orchestrator.training.stage import Moment
 
 
 def smoke_trial(

@@ -8,22 +8,25 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from orchestrator.analysis.figures import matrix_svg
 from orchestrator.parts.matrix import Matrix
 from orchestrator.store.store import Store
 
+if TYPE_CHECKING:
+    from orchestrator.tracking.manifest import RunEntry
+
+# Characters that MLflow keeps of a param and of a tag.
 LONGEST_PARAM, LONGEST_TAG = 6000, 5000
+
 Point = tuple[str, float, int, int]
 """Name, value, time in milliseconds since 1970, step."""
 
 
 @dataclass(frozen=True)
-class WholeRun:
-    """All that a finished run has: times in milliseconds since 1970, points as (name, value, time,
-    step), artifacts by path.
-    """
+class FinishedRun:
+    """All that a finished run has: times in milliseconds since 1970, artifacts by path."""
 
     name: str
     began: int
@@ -34,47 +37,52 @@ class WholeRun:
     files: Mapping[str, bytes] = field(default_factory=dict)
 
 
-def whole_run(
-    sheet: Mapping[str, Any],
+def finished_run(
+    entry: RunEntry,
     record: Mapping[str, Any],
     store: Store,
-    about: Mapping[str, str],
-    mark: str,
-) -> WholeRun:
-    """The run of a cell or of a needed training; `about` are tags of the sweep, `mark` the record's
-    digest, by which a whole run is known.
+    sweep_tags: Mapping[str, str],
+    record_digest: str,
+) -> FinishedRun:
+    """The run of a cell or of a needed training. Its tag `spolia.written` holds the record's
+    digest, by which a complete run is known.
     """
-    began, ended = (int(record["timings"][k] * 1000) for k in ("began", "ended"))
+    began, ended = (int(record["timings"][moment] * 1000) for moment in ("began", "ended"))
     tags = {
-        "spolia.id": sheet["id"],
-        "spolia.role": sheet["role"],
+        "spolia.id": entry["id"],
+        "spolia.role": entry["role"],
         "spolia.key": record["key"],
         "spolia.outcome": record["outcome"],
-        **about,
+        **sweep_tags,
     }
-    tags |= {"spolia.reason": record["reason"][:LONGEST_TAG]} if record["reason"] else {}
-    tags |= {f"spolia.{k}": str(v) for k, v in record["provenance"].items()}
-    tags |= {f"spolia.memory.{k}": str(v) for k, v in record.get("memory", {}).items()}
-    finals = [
-        ("/".join([m["name"], *m["labels"].values()]), m["value"], ended, 0)
-        for m in record["metrics"]
-        if m["value"] is not None
-    ]
-    points = [*finals, *curve_points(record["curves"])]
-    return WholeRun(
-        sheet["name"],
-        began,
-        ended,
-        params_of(sheet),
-        {**tags, "spolia.written": mark},
-        points,
-        _files(record, store, sheet["headline"]),
+    if record["reason"]:
+        tags["spolia.reason"] = record["reason"][:LONGEST_TAG]
+    for name, value in record["provenance"].items():
+        tags[f"spolia.{name}"] = str(value)
+    for name, value in record.get("memory", {}).items():
+        tags[f"spolia.memory.{name}"] = str(value)
+    return FinishedRun(
+        name=entry["name"],
+        began=began,
+        ended=ended,
+        params=params_of(entry),
+        tags={**tags, "spolia.written": record_digest},
+        points=[*_metric_points(record, ended), *curve_points(record["curves"])],
+        files=_files(record, store, entry["headline"]),
     )
 
 
-def params_of(sheet: Mapping[str, Any]) -> dict[str, str]:
+def params_of(entry: RunEntry) -> dict[str, str]:
     """Params as they fit into MLflow, which would cut longer ones silently."""
-    return {k: str(v)[:LONGEST_PARAM] for k, v in sheet["params"].items()}
+    return {name: str(value)[:LONGEST_PARAM] for name, value in entry["params"].items()}
+
+
+def _metric_points(record: Mapping[str, Any], when: int) -> Iterator[Point]:
+    """Final metrics, named with their labels' values: `accuracy/a`."""
+    for metric in record["metrics"]:
+        if metric["value"] is not None:
+            name = "/".join([metric["name"], *metric["labels"].values()])
+            yield name, metric["value"], when, 0
 
 
 def curve_points(points: Iterable[Sequence[Any]]) -> Iterator[Point]:
@@ -85,14 +93,14 @@ def curve_points(points: Iterable[Sequence[Any]]) -> Iterator[Point]:
 
 
 def _files(record: Mapping[str, Any], store: Store, headline: str | None) -> dict[str, bytes]:
+    """Every matrix as Parquet, and the headline one as a picture, too."""
     files: dict[str, bytes] = {}
     for entry in record["matrices"]:
-        content = store.blob(entry["blob"])
-        files[f"matrices/{entry['name']}.parquet"] = content
-        if entry["name"] == headline:
-            files[f"matrices/{entry['name']}.svg"] = matrix_svg(
-                Matrix.from_parquet(content)
-            ).encode()
+        name, content = entry["name"], store.blob(entry["blob"])
+        files[f"matrices/{name}.parquet"] = content
+        if name == headline:
+            picture = matrix_svg(Matrix.from_parquet(content))
+            files[f"matrices/{name}.svg"] = picture.encode()
     return files
 
 

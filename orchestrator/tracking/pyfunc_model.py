@@ -7,6 +7,7 @@ The folder holds `part.json` (what to build, and how images are normalised) and
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,8 @@ from orchestrator.spec.task import DataRecord
 def write(
     folder: Path, component: ComponentRecord, weights: bytes, data: DataRecord, classes: list[str]
 ) -> None:
-    """Lay out the folder that `_load_pyfunc` reads."""
-    about = {
+    """Write the folder that `_load_pyfunc` reads."""
+    description = {
         "path": component.path,
         "config": dict(component.config),
         "mean": data.mean,
@@ -29,29 +30,31 @@ def write(
         "classes": classes,
         "shape": data.shape,
     }
-    (folder / "part.json").write_text(json.dumps(about))
+    (folder / "part.json").write_text(json.dumps(description))
     (folder / "weights.safetensors").write_bytes(weights)
 
 
-class Served:
-    """`predict(images)` takes pixels 0..255, [N, C, H, W], and gives logits [N, classes]; `part` is
-    the torch module (it takes normalised images).
+class PyfuncModel:
+    """What `mlflow.pyfunc.load_model` gives: `part` is the torch module, which takes normalised
+    images, and `classes` are the names of its logits.
     """
 
-    def __init__(self, part: Part, about: dict[str, Any]) -> None:
-        self.part, self.classes = part, tuple(about["classes"])
-        self._mean, self._std = (torch.tensor(about[k]).view(1, -1, 1, 1) for k in ("mean", "std"))
+    def __init__(self, part: Part, description: Mapping[str, Any]) -> None:
+        self.part, self.classes = part, tuple(description["classes"])
+        self._mean = torch.tensor(description["mean"]).view(1, -1, 1, 1)  # [1, channels, 1, 1]
+        self._std = torch.tensor(description["std"]).view(1, -1, 1, 1)
 
     @torch.no_grad()
     def predict(self, model_input: Any, params: dict[str, Any] | None = None) -> Any:
-        x = torch.as_tensor(np.asarray(model_input), dtype=torch.float32)
-        return self.part((x / 255 - self._mean) / self._std).numpy()
+        """Logits [images, classes] of pixels 0 to 255, [images, channels, height, width]."""
+        pixels = torch.as_tensor(np.asarray(model_input), dtype=torch.float32)
+        return self.part((pixels / 255 - self._mean) / self._std).numpy()
 
 
-def _load_pyfunc(path: str) -> Served:
+def _load_pyfunc(path: str) -> PyfuncModel:
     """MLflow's entry: the folder written by `write`."""
-    about = json.loads((Path(path) / "part.json").read_text())
-    return Served(
-        rebuild(about["path"], about["config"], (Path(path) / "weights.safetensors").read_bytes()),
-        about,
-    )
+    folder = Path(path)
+    description = json.loads((folder / "part.json").read_text())
+    weights = (folder / "weights.safetensors").read_bytes()
+    part = rebuild(description["path"], description["config"], weights)
+    return PyfuncModel(part, description)

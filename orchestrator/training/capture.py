@@ -22,10 +22,12 @@ def refuse_captured(function: Any, stage: str, what: str = "loss") -> None:
     """Raises MethodError that names every module or tensor reachable from a function other than by
     its arguments.
     """
-    found = list(dict.fromkeys(_captured(function, getattr(function, "__name__", what), {})))
-    if found:
+    name = getattr(function, "__name__", what)
+    captured = list(dict.fromkeys(_captured(function, name, {})))
+    if captured:
         raise MethodError(
-            f"stage {stage!r}: the {what} captures {', '.join(found)}. Pass modules in nets= or frozen=, tensors with the data"
+            f"stage {stage!r}: the {what} captures {', '.join(captured)}. "
+            "Pass modules in nets= or frozen=, tensors with the data"
         )
 
 
@@ -55,25 +57,28 @@ def _captured(value: Any, name: str, seen: dict[int, Any]) -> Iterator[str]:
 
 
 def _captured_by_function(function: types.FunctionType, seen: dict[int, Any]) -> Iterator[str]:
+    """What a function reaches by its closure, its defaults and its module's globals."""
     for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
         try:
             yield from _captured(cell.cell_contents, name, seen)
         except ValueError:  # a cell that is not filled yet holds nothing
             continue
-    yield from _captured(
-        [*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()],
-        function.__name__,
-        seen,
-    )
+    defaults = [*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()]
+    yield from _captured(defaults, function.__name__, seen)
     for name in _global_names(function.__code__):
         value = function.__globals__.get(name)
-        foreign = isinstance(value, types.FunctionType) and value.__module__ != function.__module__
-        if (
-            value is not None and not foreign
-        ):  # another module's function, torch's say, may keep what it likes
+        # Another module's function, torch's say, may keep what it likes.
+        is_foreign = (
+            isinstance(value, types.FunctionType) and value.__module__ != function.__module__
+        )
+        if value is not None and not is_foreign:
             yield from _captured(value, name, seen)
 
 
 def _global_names(code: types.CodeType) -> set[str]:
-    inner = (c for c in code.co_consts if isinstance(c, types.CodeType))
-    return set(code.co_names).union(*(_global_names(c) for c in inner))
+    """Names that a function and the functions defined in it look up outside of themselves."""
+    names = set(code.co_names)
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            names |= _global_names(constant)
+    return names

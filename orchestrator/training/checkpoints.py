@@ -18,9 +18,9 @@ import torch
 from orchestrator.errors import StoreError
 
 
-class Scratch:
-    """Checkpoints of one trial. `stamp` names the code that wrote them: those of other code are
-    thrown away, not continued.
+class Checkpoints:
+    """Checkpoints of one trial, a file a stage; without a folder nothing is ever saved. `stamp`
+    names the code that wrote them: those of other code are thrown away, not continued.
 
     Saving is by time: a state is written when `every` seconds have passed since the last, so short
     trials write none.
@@ -30,7 +30,7 @@ class Scratch:
         self.folder, self.every = folder, every
         self._last = time.monotonic()
         self._stamp = stamp
-        if folder is not None and folder.is_dir() and self._read(folder / "stamp") != stamp:
+        if folder is not None and folder.is_dir() and _text(folder / "stamp") != stamp:
             shutil.rmtree(folder, ignore_errors=True)
 
     @property
@@ -47,7 +47,7 @@ class Scratch:
             self.folder.mkdir(parents=True, exist_ok=True)
             (self.folder / "stamp").write_text(self._stamp)
             torch.save(state, temporary)
-            os.replace(temporary, path)
+            os.replace(temporary, path)  # a kill leaves the state before or this one, never half
         except (OSError, RuntimeError) as error:
             with contextlib.suppress(OSError):
                 temporary.unlink()
@@ -75,9 +75,9 @@ class Scratch:
         assert self.folder is not None
         return self.folder / (re.sub(r"[^A-Za-z0-9_-]", "_", stage) + ".pt")
 
-    @staticmethod
-    def _read(path: Path) -> str:
-        try:
-            return path.read_text()
-        except OSError:
-            return ""
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text()
+    except OSError:
+        return ""

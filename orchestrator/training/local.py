@@ -21,7 +21,7 @@ def local_run(trial: Trial, *, device: str = "cpu", store: str | Path | None = N
         >>> run.trial.method.train(run)  # doctest: +SKIP
         >>> run.metrics  # doctest: +SKIP
     """
-    place = Store(store or tempfile.mkdtemp(prefix="spolia-local-"))
-    resolved = resolve(trial, place)
-    run_with_needs(resolved, place, device=device)
-    return Run(resolved, needs_of(resolved, place), device=device)
+    opened = Store(store or tempfile.mkdtemp(prefix="spolia-local-"))
+    resolved = resolve(trial, opened)
+    run_with_needs(resolved, opened, device=device)
+    return Run(resolved, needs_of(resolved, opened), device=device)

@@ -17,7 +17,7 @@ import torch
 
 from orchestrator.errors import StoreError
 from orchestrator.store.store import Store
-from orchestrator.training.fit import Fit, Moment, OnEpoch
+from orchestrator.training.stage import Moment, OnEpoch
 
 LONGEST_LOG = 200_000  # characters; the end is kept
 PROGRESS_EVERY = 10.0  # seconds between what a running trial leaves for others to see
@@ -32,46 +32,37 @@ class Reporter:
         self,
         key: str,
         store: Store,
+        *,
         began: float,
-        on_epoch: OnEpoch | None,
+        on_epoch: OnEpoch | None = None,
         every: float = PROGRESS_EVERY,
     ) -> None:
-        self._key, self._store, self._began, self._on_epoch, self._every = (
-            key,
-            store,
-            began,
-            on_epoch,
-            every,
-        )
-        self._last, self._written = time.monotonic(), False
-        self.fits: dict[str, Fit] = {}
+        self._key, self._store, self._began = key, store, began
+        self._on_epoch, self._every = on_epoch, every
+        self._last, self._has_written = time.monotonic(), False
 
     def __call__(self, moment: Moment) -> None:
         if self._on_epoch is not None:
             self._on_epoch(moment)
         if time.monotonic() - self._last < self._every:
             return
-        self._last, self._written = time.monotonic(), True
-        points = [p for fitted in self.fits.values() for p in fitted.curves] + list(moment.curves)
-        about = {
+        self._last, self._has_written = time.monotonic(), True
+        progress = {
             "key": self._key,
             "began": self._began,
             "stage": moment.stage,
             "epoch": moment.epoch,
             "epochs": moment.epochs,
             "time": time.time(),
+            "curves": [[p.name, p.step, p.value, round(p.time, 3)] for p in moment.curves],
         }
-        with contextlib.suppress(
-            StoreError
-        ):  # nobody's training ends for a curve that could not be shown
-            self._store.put_progress(
-                self._key,
-                {**about, "curves": [[p.name, p.step, p.value, round(p.time, 3)] for p in points]},
-            )
+        # Nobody's training ends for a curve that could not be shown.
+        with contextlib.suppress(StoreError):
+            self._store.put_progress(self._key, progress)
 
     def close(self) -> None:
         """The trial has ended: what it left is in its record."""
-        if self._written:
+        if self._has_written:
             with contextlib.suppress(StoreError):
                 self._store.put_progress(self._key, None)
 
@@ -129,12 +120,21 @@ class PeakMemory:
             torch.cuda.reset_peak_memory_stats(device)
 
     def read(self) -> dict[str, int]:
-        found = {}
-        with contextlib.suppress(OSError, StopIteration, ValueError):
-            lines = Path("/proc/self/status").read_text().splitlines()
-            found["process"] = (
-                int(next(line for line in lines if line.startswith("VmHWM:")).split()[1]) * 1024
-            )
+        peak = {}
+        if (resident := _highest_resident()) is not None:
+            peak["process"] = resident
         if self._device.type == "cuda":
-            found["gpu"] = int(torch.cuda.max_memory_allocated(self._device))
-        return found
+            peak["gpu"] = int(torch.cuda.max_memory_allocated(self._device))
+        return peak
+
+
+def _highest_resident() -> int | None:
+    """Bytes, where the system can tell (Linux: VmHWM, in KiB)."""
+    try:
+        status = Path("/proc/self/status").read_text()
+    except OSError:
+        return None
+    for line in status.splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) * 1024
+    return None

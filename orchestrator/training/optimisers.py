@@ -38,16 +38,16 @@ class Parameters(Mapping[str, nn.Parameter]):
         """Parameters whose name fits one of the patterns. Raises MethodError for a pattern that
         fits none.
         """
+        matching: set[str] = set()
         for pattern in patterns:
-            if not fnmatch.filter(self._parameters, pattern):
+            names = fnmatch.filter(self._parameters, pattern)
+            if not names:
                 raise MethodError(
-                    f"no trainable parameter matches {pattern!r}. {nearest(pattern, self._parameters)}"
+                    f"no trainable parameter matches {pattern!r}. "
+                    f"{nearest(pattern, self._parameters)}"
                 )
-        return [
-            p
-            for n, p in self._parameters.items()
-            if any(fnmatch.fnmatchcase(n, pattern) for pattern in patterns)
-        ]
+            matching.update(names)
+        return [p for name, p in self._parameters.items() if name in matching]
 
     def other(self, *patterns: str) -> list[nn.Parameter]:
         """Parameters whose name fits none of the patterns."""
@@ -74,39 +74,43 @@ def adam(lr: float, *, weight_decay: float = 0.0) -> OptimizerOf:
 
 
 def all_of(
-    made: Optimizer | Sequence[Optimizer], parameters: Parameters, stage: str
+    given: Optimizer | Sequence[Optimizer], parameters: Parameters, stage: str
 ) -> list[Optimizer]:
-    """The optimisers that were made. Every trainable parameter is in exactly one group: a forgotten
-    one would silently stay as it was drawn, one in two of them would step twice."""
-    optimizers = list(made) if isinstance(made, Sequence) else [made]
-    for one in optimizers:
-        if not isinstance(one, Optimizer):
+    """The optimisers as a list. Every trainable parameter must be in exactly one group: a forgotten
+    one would silently stay as it was drawn, one in two of them would step twice.
+
+    Raises MethodError that names the parameters left out or held twice.
+    """
+    optimizers = list(given) if isinstance(given, Sequence) else [given]
+    for optimizer in optimizers:
+        if not isinstance(optimizer, Optimizer):
             raise MethodError(
-                f"stage {stage!r}: optimizer must return a torch optimizer, or a list of them, got {type(one).__name__}"
+                f"stage {stage!r}: optimizer must return a torch optimizer, or a list of them, "
+                f"got {type(optimizer).__name__}"
             )
-    held = Counter(
-        id(p) for one in optimizers for group in one.param_groups for p in group["params"]
-    )
-    names = {id(p): n for n, p in parameters.items()}
-    missing = [n for i, n in names.items() if i not in held]
-    twice = [n for i, n in names.items() if held[i] > 1]
-    foreign = sum(i not in names for i in held)
-    if missing or foreign or twice:
-        parts = [f"leaves out {_some(missing)}"] if missing else []
-        parts += [f"holds {_some(twice)} twice"] if twice else []
-        parts += (
-            [f"holds {foreign} tensors that are not trainable parameters of the nets"]
-            if foreign
-            else []
-        )
+    groups = [group for optimizer in optimizers for group in optimizer.param_groups]
+    times_held = Counter(id(p) for group in groups for p in group["params"])
+    missing = [name for name, p in parameters.items() if id(p) not in times_held]
+    twice = [name for name, p in parameters.items() if times_held[id(p)] > 1]
+    num_foreign = len(set(times_held) - {id(p) for p in parameters.values()})
+    faults = []
+    if missing:
+        faults.append(f"leaves out {_first_names(missing)}")
+    if twice:
+        faults.append(f"holds {_first_names(twice)} twice")
+    if num_foreign:
+        faults.append(f"holds {num_foreign} tensors that are not trainable parameters of the nets")
+    if faults:
         raise MethodError(
-            f"stage {stage!r}: the optimizer {' and '.join(parts)}. Put what must not move into frozen="
+            f"stage {stage!r}: the optimizer {' and '.join(faults)}. "
+            "Put what must not move into frozen="
         )
     return optimizers
 
 
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
+def _first_names(names: Sequence[str]) -> str:
+    more = f" and {len(names) - 4} more" if len(names) > 4 else ""
+    return ", ".join(names[:4]) + more
 
 
 def constant() -> Schedule:
@@ -120,9 +124,8 @@ def cosine(*, warmup: float = 0.0, floor: float = 0.0) -> Schedule:
     def factor(progress: float) -> float:
         if progress < warmup:
             return progress / warmup
-        return floor + (1 - floor) * 0.5 * (
-            1 + math.cos(math.pi * (progress - warmup) / (1 - warmup))
-        )
+        fallen = (progress - warmup) / (1 - warmup)  # 0 at the top, towards 1
+        return floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * fallen))
 
     return factor
 
@@ -132,17 +135,16 @@ def one_cycle(*, peak: float = 0.3, start: float = 1 / 25, end: float = 1 / 250_
     (Smith and Topin 2018; torch's OneCycleLR with its momentum left alone)."""
 
     def factor(progress: float) -> float:
-        low, high, share = (
-            (start, 1.0, progress / peak)
-            if progress < peak
-            else (1.0, end, (progress - peak) / (1 - peak))
-        )
-        return high + (low - high) * 0.5 * (1 + math.cos(math.pi * share))
+        if progress < peak:
+            begin, target, share = start, 1.0, progress / peak
+        else:
+            begin, target, share = 1.0, end, (progress - peak) / (1 - peak)
+        return target + (begin - target) * 0.5 * (1 + math.cos(math.pi * share))
 
     return factor
 
 
 def drops(at: Iterable[float], *, by: float = 0.1) -> Schedule:
     """Times `by` at each of these shares of the fit: `drops((0.5, 0.75))`."""
-    places = tuple(at)
-    return lambda progress: by ** sum(progress >= place for place in places)
+    shares = tuple(at)
+    return lambda progress: by ** sum(progress >= share for share in shares)

@@ -30,11 +30,13 @@ class Outcome:
 
 
 def failure_record(trial: Trial, outcome: Outcome) -> dict[str, Any]:
-    """What the store remembers of a try that left no result."""
-    about = {
+    """What the store remembers of an attempt that left no result."""
+    return {
+        "key": trial.key,
+        "label": trial.label,
         "reason": outcome.reason,
         "traceback": outcome.traceback,
         "time": time.time(),
         "host": platform.node(),
+        "trial": trial.to_json(),
     }
-    return {"key": trial.key, "label": trial.label, **about, "trial": trial.to_json()}

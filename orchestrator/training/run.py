@@ -4,12 +4,13 @@ and nothing of any one of them.
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Literal, NoReturn, cast
+from typing import Any, Literal, NoReturn
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from orchestrator.data import sources
 from orchestrator.data.batches import Batch, Feed, in_order, tensors
@@ -20,16 +21,22 @@ from orchestrator.parts.network import Network
 from orchestrator.parts.recombination import Scores, recombine
 from orchestrator.parts.result import Component, Result
 from orchestrator.spec.canonical import derive
+from orchestrator.spec.declarations import Kept, MatrixSpec, Metric
 from orchestrator.spec.draws import Noise
 from orchestrator.spec.task import Data, Task, Tasks, relabel
 from orchestrator.spec.trial import NetworkSpec, Trial, locate
-from orchestrator.training.checkpoints import Scratch
-from orchestrator.training.fit import Fit, FitRequest, Loss, Nets, OnEpoch, Watch, fit
-from orchestrator.training.loop import Loop
+from orchestrator.training.checkpoints import Checkpoints
+from orchestrator.training.evaluation import Evaluation, Watch
+from orchestrator.training.feeds import Feeds, FitData, refuse_test_part
+from orchestrator.training.fit import fit
+from orchestrator.training.learner import Learner, Loss, Nets
 from orchestrator.training.optimisers import OptimizerOf, Schedule, constant
+from orchestrator.training.own_loop import OwnLoop
+from orchestrator.training.stage import Fit, Moment, OnEpoch, Stage
 from orchestrator.training.stopping import Best, Until
 
 Labels = Mapping[str, str]
+LabelPairs = tuple[tuple[str, str], ...]  # labels in the order of their declaration
 
 
 class Run:
@@ -41,7 +48,7 @@ class Run:
         trial: Trial,
         needs: Mapping[str, Result],
         *,
-        scratch: Scratch | None = None,
+        checkpoints: Checkpoints | None = None,
         device: str | torch.device = "cpu",
         on_epoch: OnEpoch | None = None,
     ) -> None:
@@ -50,13 +57,13 @@ class Run:
         self.seed = trial.seed
         self.device = torch.device(device)
         self.fits: dict[str, Fit] = {}
-        self.metrics: dict[tuple[str, tuple[tuple[str, str], ...]], float] = {}
-        self.kept: dict[tuple[str, tuple[tuple[str, str], ...]], tuple[ComponentRecord, bytes]] = {}
+        self.metrics: dict[tuple[str, LabelPairs], float] = {}
+        self.kept: dict[tuple[str, LabelPairs], tuple[ComponentRecord, bytes]] = {}
         self.matrices: dict[str, Matrix] = {}
-        self._scratch = scratch or Scratch(None)
+        self._checkpoints = checkpoints or Checkpoints(None)
         self._on_epoch = on_epoch
-        self._fitting = ""
-        self._loop: Loop | None = None
+        self._stage: Stage | None = None  # the one under way
+        self._own_loop: OwnLoop | None = None
         torch.manual_seed(derive(self.seed, "start"))
 
     # ------------------------------------------------------------------ what there is to work with
@@ -82,31 +89,32 @@ class Run:
             raise MethodError(
                 f"{self.trial.method.name} has no network; list 'network' in its `uses`"
             )
-        about = task or self.tasks[0]
-        channels = self.image(about)[0]
-        names = (
-            [f"output {i}" for i in range(classes)]
-            if classes is not None
-            else list(about.class_names)
-        )
+        task = task or self.tasks[0]
+        if classes is None:
+            class_names = list(task.class_names)
+        else:
+            class_names = [f"output {number}" for number in range(classes)]
         stream = start or name
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive(self.seed, "init", stream))
-            built = locate(spec.path)(**dict(spec.settings), channels=channels, classes=len(names))
-            if not isinstance(built, Network):
+            channels = self.image(task)[0]
+            settings = dict(spec.settings)
+            net = locate(spec.path)(**settings, channels=channels, classes=len(class_names))
+            if not isinstance(net, Network):
                 raise MethodError(f"{spec.path} is not a Network")
-            if trained := built.pretrained():
-                built.take(trained)
-            layer = built.last_layer
-            bound = 1 / math.sqrt(layer.in_features)
-            for row, class_name in enumerate(names):
-                generator = torch.Generator().manual_seed(
-                    derive(self.seed, "init", stream, "class", class_name)
-                )
-                with torch.no_grad():
-                    layer.weight[row].uniform_(-bound, bound, generator=generator)
-                    layer.bias[row].uniform_(-bound, bound, generator=generator)
-        return built
+            if trained := net.pretrained():
+                net.take(trained)
+            self._draw_classifier(net.last_layer, stream, class_names)
+        return net
+
+    @torch.no_grad()
+    def _draw_classifier(self, layer: nn.Linear, stream: str, class_names: Sequence[str]) -> None:
+        bound = 1 / math.sqrt(layer.in_features)
+        for row, class_name in enumerate(class_names):
+            seed = derive(self.seed, "init", stream, "class", class_name)
+            generator = torch.Generator().manual_seed(seed)
+            layer.weight[row].uniform_(-bound, bound, generator=generator)
+            layer.bias[row].uniform_(-bound, bound, generator=generator)
 
     def image(self, task: Task) -> tuple[int, int, int]:
         """Shape of a task's images: (channels, height, width)."""
@@ -131,7 +139,7 @@ class Run:
         stage: str,
         nets: Nets,
         loss: Loss,
-        data: Data | Noise | Mapping[str, Data | Noise],
+        data: FitData,
         *,
         optimizer: OptimizerOf,
         epochs: int | None = None,
@@ -158,45 +166,55 @@ class Run:
         is computed under autocast, weights and optimiser stay in fp32. Stage names are unique
         within a trial.
         """
-        self._enter(stage)
-        request = FitRequest(
-            stage,
-            dict(nets),
-            loss,
-            dict(data) if isinstance(data, Mapping) else {"data": data},
-            not isinstance(data, Mapping),
-            optimizer,
-            epochs,
-            steps,
-            batch,
-            length,
-            schedule or constant(),
-            dict(frozen or {}),
-            watch,
-            every,
-            select,
-            until,
-            self.trial.numerics,
-            self.seed,
-            self.device,
-            self._on_epoch,
-        )
-        try:
-            self.fits[stage] = fit(request, self._scratch)
-        finally:
-            self._fitting = ""
+        with self._entered(stage) as entered:
+            evaluation = Evaluation(entered, watch=watch, every=every, select=select, until=until)
+            feeds = Feeds(
+                entered,
+                data,
+                epochs=epochs,
+                steps=steps,
+                batch=batch,
+                length=length,
+                device=self.device,
+            )
+            learner = Learner(
+                stage,
+                nets,
+                loss,
+                optimizer=optimizer,
+                schedule=schedule or constant(),
+                frozen=frozen or {},
+                numerics=self.trial.numerics,
+                device=self.device,
+            )
+            self.fits[stage] = fit(entered, feeds, learner, evaluation)
         return self.fits[stage]
 
-    def _enter(self, stage: str) -> None:
-        if stage in self.fits or self._fitting == stage:
+    @contextlib.contextmanager
+    def _entered(self, name: str) -> Iterator[Stage]:
+        if name in self.fits or (self._stage is not None and self._stage.name == name):
             raise MethodError(
-                f"stage {stage!r} is used twice; every fit of a trial needs a name of its own"
+                f"stage {name!r} is used twice; every fit of a trial needs a name of its own"
             )
-        if self._fitting:
+        if self._stage is not None:
             raise MethodError(
-                f"stage {stage!r} begins inside stage {self._fitting!r}; one after another, please"
+                f"stage {name!r} begins inside stage {self._stage.name!r}; "
+                "one after another, please"
             )
-        self._fitting = stage
+        self._stage = Stage(
+            name, seed=self.seed, checkpoints=self._checkpoints, on_epoch=self._tell
+        )
+        try:
+            yield self._stage
+        finally:
+            self._stage = None
+
+    def _tell(self, stage: Stage) -> None:
+        """Tell the listener of the end of an epoch."""
+        if self._on_epoch is not None:
+            earlier = [point for fitted in self.fits.values() for point in fitted.curves]
+            curves = [*earlier, *stage.curves]
+            self._on_epoch(Moment(stage.name, stage.epoch, stage.num_epochs, curves))
 
     def epochs(self, stage: str, count: int, **state: Any) -> Iterator[int]:
         """An own loop, for what `fit` cannot express: `for epoch in run.epochs("train", 10,
@@ -206,14 +224,18 @@ class Run:
         restored, so that a resumed trial goes on with the same bits. Read data by `run.batches`,
         leave values by `run.curve`.
         """
-        loop = Loop(stage, count, state, self.seed, self._scratch, self._on_epoch)
-        self._enter(stage)
-        self._loop = loop
-        try:
-            yield from loop
-        finally:
-            self.fits[stage] = loop.as_fit()
-            self._fitting, self._loop = "", None
+        with self._entered(stage) as entered:
+            loop = self._own_loop = OwnLoop(entered, count, state)
+            try:
+                yield from loop
+            finally:
+                self.fits[stage] = loop.report()
+                self._own_loop = None
+
+    def _inside_own_loop(self, call: str) -> OwnLoop:
+        if self._own_loop is None:
+            raise MethodError(f"{call} belongs inside `for epoch in run.epochs(...)`")
+        return self._own_loop
 
     def batches(
         self, data: Data | Noise, *, batch: int = 128, name: str = "data"
@@ -221,24 +243,21 @@ class Run:
         """Inside `epochs`: this epoch's batches, in the order that `fit` would read them. Two data
         sets of a stage need two names.
         """
-        if self._loop is None:
-            raise MethodError("run.batches(...) belongs inside `for epoch in run.epochs(...)`")
-        if data.part == "test" and not data.because:
-            raise MethodError(
-                f"stage {self._fitting!r}: data {name!r} is the test part; train on task.train, or say task.part('test', because='...')"
-            )
-        feed = Feed(data, name=name, seed=self.seed, stage=self._fitting, device=self.device)
+        loop = self._inside_own_loop("run.batches(...)")
+        stage = loop.stage.name
+        refuse_test_part(stage, name, data)
+        feed = Feed(data, name=name, seed=self.seed, stage=stage, device=self.device)
         size = min(batch, len(feed))
-        self._loop.images += (len(feed) // size) * size
-        return feed.epoch(self._loop.epoch, len(feed) // size, size)
+        num_steps = len(feed) // size
+        loop.images += num_steps * size
+        return feed.epoch(loop.stage.epoch, num_steps, size)
 
     def curve(self, **values: float) -> None:
         """Inside `epochs`: values of this epoch on the stage's curves; one that is not finite ends
         the trial as diverged.
         """
-        if self._loop is None:
-            raise MethodError("run.curve(...) belongs inside `for epoch in run.epochs(...)`")
-        self._loop.point({name: float(value) for name, value in values.items()})
+        loop = self._inside_own_loop("run.curve(...)")
+        loop.curve({name: float(value) for name, value in values.items()})
 
     @torch.no_grad()
     def accuracy(
@@ -253,28 +272,24 @@ class Run:
         `among` restricts the choice to these outputs. With `outputs_of` the outputs are that task's
         classes, and only images of these count; NaN where there are none. Leaves the net's mode as
         it was."""
-        if self._fitting and data.part == "test" and not data.because:
+        if self._stage is not None and data.part == "test" and not data.because:
             raise MethodError(
-                f"stage {self._fitting!r}: the test part is not measured during a fit; watch task.validation_part"
+                f"stage {self._stage.name!r}: the test part is not measured during a fit; "
+                "watch task.validation_part"
             )
         modes = {module: module.training for module in net.modules()}
         net.to(self.device).eval()
+        table: Tensor | None = None  # [classes of the images]: the output that stands for each
+        if outputs_of is not None:
+            table = torch.tensor(relabel(data.task, outputs_of.class_names), device=self.device)
+        outputs = None if among is None else torch.tensor(list(among), device=self.device)
         hits = total = 0
-        table = (
-            torch.tensor(relabel(data.task, outputs_of.class_names), device=self.device)
-            if outputs_of
-            else None
-        )
         for x, y in in_order(data, self.device):
-            logits = net(x)
+            logits = net(x)  # [B, outputs], with masks [B, outputs, H, W]
             label = y if table is None else table[y]
-            if among is None:
-                guess = logits.argmax(1)
-            else:
-                outputs = torch.tensor(list(among), device=self.device)
-                guess = outputs[logits[:, outputs].argmax(1)]
+            guess = logits.argmax(1) if outputs is None else outputs[logits[:, outputs].argmax(1)]
             hits += int((guess == label).sum())
-            total += int((label >= 0).sum())
+            total += int((label >= 0).sum())  # below 0: a class that is none of the outputs
         for module, training in modes.items():
             module.training = training
         return hits / total if total else float("nan")
@@ -292,29 +307,24 @@ class Run:
     def log(self, *, by: Labels | None = None, **metrics: float) -> None:
         """Declared metrics, under the labels that their declaration names."""
         for name, value in metrics.items():
-            labels = self._declared(
-                "metric", name, {m.name: m.by for m in self.trial.method.metrics}, by
-            )
+            labels = self._declared("metric", name, self.trial.method.metrics, by)
             self.metrics[name, labels] = float(value)
 
     def keep(
         self, name: str, part: Part, *, by: Labels | None = None, requires: Component | None = None
     ) -> None:
-        """A declared component, as it is now. `requires` names the component that it is nothing
-        without.
+        """A declared component, as it is now. `requires` names the component that it cannot be
+        used without; see `Part.joined`.
         """
-        labels = self._declared(
-            "component", name, {c.name: c.by for c in self.trial.method.components}, by
-        )
+        labels = self._declared("component", name, self.trial.method.components, by)
         if not isinstance(part, Part):
             raise MethodError(
-                f"keep({name!r}): {type(part).__name__} is not a Part and could not be rebuilt; derive it from orchestrator.parts.component.Part"
+                f"keep({name!r}): {type(part).__name__} is not a Part and could not be rebuilt; "
+                "derive it from orchestrator.parts.component.Part"
             )
-        locate(
-            part.path
-            # A class that no other process can import is refused now, not when somebody wants the
-            # component.
-        )
+        # A class that no other process can import is refused now, not when somebody wants the
+        # component.
+        locate(part.path)
         pinned = {"component": requires.reference, "blob": requires.record.blob} if requires else {}
         record = ComponentRecord(name, dict(labels), part.path, part.config, "", pinned)
         self.kept[name, labels] = (record, state_bytes(part))
@@ -339,17 +349,17 @@ class Run:
             raise MethodError(
                 f"{self.trial.method.name} declares no matrix {name!r}. {nearest(name, declared)}"
             )
-        named = [[one.reference if one else "" for one in side] for side in components]
+        references = [[c.reference if c else "" for c in side] for side in components]
         self.matrices[name] = make_matrix(
             name,
             (declared[name].rows, declared[name].columns),
             rows,
             columns,
             values,
-            count,
-            chance,
-            notes,
-            named,
+            count=count,
+            chance=chance,
+            notes=notes,
+            components=references,
         )
 
     def adopt(self, *needs: str) -> None:
@@ -360,18 +370,15 @@ class Run:
         components = {c.name: c.by for c in self.trial.method.components}
         for need in map(self.need, needs):
             for entry in need.metrics:
-                if metrics.get(entry["name"]) == tuple(entry["labels"]):
-                    self.log(
-                        by=entry["labels"],
-                        **{entry["name"]: math.nan if entry["value"] is None else entry["value"]},
-                    )
+                name, labels = entry["name"], entry["labels"]
+                if metrics.get(name) == tuple(labels):
+                    value = math.nan if entry["value"] is None else entry["value"]
+                    self.log(by=labels, **{name: value})
             for component in need.every_component():
                 record = component.record
                 if components.get(record.name) == tuple(record.labels):
-                    self.kept[record.name, tuple(record.labels.items())] = (
-                        record,
-                        need.store.blob(record.blob),
-                    )
+                    weights = need.store.blob(record.blob)
+                    self.kept[record.name, tuple(record.labels.items())] = (record, weights)
 
     def infeasible(self, reason: str) -> NoReturn:
         """End the trial with the outcome `infeasible`: what was asked for does not exist, and that
@@ -380,11 +387,16 @@ class Run:
         raise Infeasible(reason)
 
     def _declared(
-        self, what: str, name: str, declared: Mapping[str, tuple[str, ...]], by: Labels | None
-    ) -> tuple[tuple[str, str], ...]:
+        self, what: str, name: str, declarations: Sequence[Metric | Kept], by: Labels | None
+    ) -> LabelPairs:
+        """The labels in the order of their declaration. Raises MethodError for a name or labels
+        that the class does not declare.
+        """
+        declared = {d.name: d.by for d in declarations}
         if name not in declared:
             raise MethodError(
-                f"{self.trial.method.name} declares no {what} {name!r}. {nearest(name, declared)} Declare it in the class"
+                f"{self.trial.method.name} declares no {what} {name!r}. "
+                f"{nearest(name, declared)} Declare it in the class"
             )
         given = dict(by or {})
         if set(given) != set(declared[name]):
@@ -399,19 +411,14 @@ class Run:
         trial.
         """
         method = self.trial.method
-        produced = {
-            "metric": {n for n, _ in self.metrics},
-            "component": {n for n, _ in self.kept},
-            "matrix": set(self.matrices),
-        }
-        declared = {
-            "metric": method.metrics,
-            "component": method.components,
-            "matrix": method.matrices,
-        }
+        checked: list[tuple[str, Sequence[Metric | Kept | MatrixSpec], set[str]]] = [
+            ("metric", method.metrics, {name for name, _ in self.metrics}),
+            ("component", method.components, {name for name, _ in self.kept}),
+            ("matrix", method.matrices, set(self.matrices)),
+        ]
         return [
-            f"{what} {d.name!r}"
-            for what, many in declared.items()
-            for d in cast(Sequence[Any], many)
-            if not d.optional and d.name not in produced[what]
+            f"{what} {declared.name!r}"
+            for what, declarations, left in checked
+            for declared in declarations
+            if not declared.optional and declared.name not in left
         ]

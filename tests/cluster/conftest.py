@@ -50,7 +50,7 @@ def raylets():
                 address=cluster.address,
                 log_to_driver=False,
                 logging_level="ERROR",
-                runtime_env=executor.runnable(),
+                runtime_env=executor.runtime_env(),
             )
         return cluster, nodes
 

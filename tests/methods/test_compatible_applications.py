@@ -354,7 +354,7 @@ class TestCheaperTransfer:
         run = Run(result.trial, needs_of(result.trial, kept_in))
         net = run.network("target", run.tasks[2])
         drawn = net.last_layer.weight.detach().clone()
-        result.trial.method.begin(run, net)
+        result.trial.method.set_initial_weights(run, net)
         rich, near = (
             cast(Network, run.need("parts").module("network", task=name))
             for name in ("rich", "near")
@@ -370,7 +370,7 @@ class TestCheaperTransfer:
         method = CheaperTransfer(parts=self.PARTS, start="parts", split=split)
         run = Run(result.trial, needs_of(result.trial, kept_in))
         net = run.network("target", run.tasks[2])
-        method.begin(run, net)
+        method.set_initial_weights(run, net)
         near = (
             cast(Network, run.need("parts").module("network", task="near")).head(split).state_dict()
         )

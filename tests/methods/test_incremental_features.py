@@ -12,7 +12,6 @@ import pytest
 import torch
 
 from methods.compatible_features import CompatibleFeatures
-from methods.compatible_features.ingredients import start
 from methods.networks import projected, resnet8, resnet20, small_mobilenet, small_vgg
 from methods.recombine import Recombine
 from orchestrator import Result, Run, Store, Trial, digits, resolve
@@ -161,7 +160,10 @@ def test_later_networks_may_start_from_the_first_as_trained(store):
     trial = resolve(Trial(method=method, network=resnet8(width=4), tasks=FEW[:2], seed=0), store)
     run_with_needs(trial, store)
     run = Run(trial, needs_of(trial, store))
-    first, later = run.need("first").module("network", task="a"), start(method, run, run.tasks[1])
+    first, later = (
+        run.need("first").module("network", task="a"),
+        method.initial_network(run, run.tasks[1]),
+    )
     mine, other = later.state_dict(), first.state_dict()
     assert all(torch.equal(mine[k], v) for k, v in other.items() if not k.startswith("classifier"))
     assert torch.equal(mine["classifier.weight"][:3], other["classifier.weight"][:3])
@@ -207,7 +209,7 @@ class TestUnlabelled:
             resolve(Trial(method=method, network=resnet8(width=4), tasks=FEW[:2], seed=0), store),
             {},
         )
-        drawn, kept = start(method, run, run.tasks[1]), result.module("network", task="b")
+        drawn, kept = method.initial_network(run, run.tasks[1]), result.module("network", task="b")
         assert torch.equal(drawn.last_layer.weight, kept.last_layer.weight)
         assert not torch.equal(drawn.stem[0].weight, kept.stem[0].weight)
 
@@ -265,8 +267,8 @@ class TestOtherNetworks:
         outcome = execute(trial, store)
         assert outcome.kind == "failed"
         assert (
-            "8x4x4 of resnet8(width=4) on a, 16x4x4 of resnet8(width=8) on b. One auxiliary head reads them all"
-            in outcome.traceback
+            "8x4x4 of resnet8(width=4) on a, 16x4x4 of resnet8(width=8) on b. "
+            "One auxiliary head reads them all" in outcome.traceback
         )
 
     def test_without_an_auxiliary_head_they_train_and_pairs_that_do_not_join_are_shown(self, store):

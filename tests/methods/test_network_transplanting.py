@@ -14,19 +14,16 @@ from torch import nn
 from methods.compatible_features import CompatibleFeatures
 from methods.fine_tune import FineTune
 from methods.network_transplanting import NetworkTransplanting
-from methods.network_transplanting.back_distillation import (
-    directions,
-    flat,
-    gate_shapes,
-    input_gradient,
-    surrogate,
-)
-from methods.network_transplanting.margins import auc, balanced_error, best_bar
-from methods.network_transplanting.transplant_network import (
+from methods.network_transplanting.margins import auc, balanced_error, best_threshold
+from methods.network_transplanting.network_transplanting import (
     Adapter,
     Transplanted,
     TransplantNetwork,
+    directions,
+    feature_gradient,
+    surrogate_gradient,
 )
+from methods.network_transplanting.surrogate_layers import gate_shapes, named_layers
 from methods.networks import resnet8, small_fcn, small_vgg
 from methods.networks.fcn import PerPixel
 from methods.networks.vgg import SmallVGG
@@ -65,35 +62,32 @@ def smooth_module(seed):
     return nn.Sequential(*layers).double().eval()
 
 
-def start_at(depth, how="he", channels=4, seed=0):
-    return Adapter(channels=channels, depth=depth).begin(how, torch.Generator().manual_seed(seed))
+def new_adapter(depth, how="he", channels=4, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    return Adapter(channels=channels, depth=depth).initialise(how, generator)
 
 
 class TestGradients:
     def test_1_equal_modules_and_the_identity_agree_exactly(self):
-        module, adapter = smooth_module(0), start_at(3, "dirac").double()
-        x, along = (
-            torch.rand(5, 4, 8, 8, dtype=torch.double),
-            directions(torch.randn(5, 2, dtype=torch.double)),
-        )
+        module, adapter = smooth_module(0), new_adapter(3, "dirac").double()
+        x = torch.rand(5, 4, 8, 8, dtype=torch.double)
+        along = directions(torch.randn(5, 2, dtype=torch.double))
         assert torch.equal(module(adapter(x)), module(x))
-        own, theirs = (
-            input_gradient(module, x, along),
-            input_gradient(nn.Sequential(adapter, module), x, along),
-        )
-        assert torch.equal(own, theirs)
+        d_teacher = feature_gradient(module, x, along)
+        d_student = feature_gradient(nn.Sequential(adapter, module), x, along)
+        assert torch.equal(d_teacher, d_student)
 
     def test_2_the_surrogate_with_true_gates_is_the_gradient_where_pooling_is_an_average(self):
         module, x = smooth_module(0), torch.randn(3, 4, 8, 8, dtype=torch.double)
         along = directions(torch.randn(3, 2, dtype=torch.double))
         gates, y = {}, x
-        for name, layer in flat(module):
+        for name, layer in named_layers(module):
             if isinstance(layer, nn.ReLU):
                 gates[name] = (y > 0).double()
             y = layer(y)
         torch.testing.assert_close(
-            surrogate(module, (4, 8, 8), along, gates),
-            input_gradient(module, x, along),
+            surrogate_gradient(module, (4, 8, 8), along, gates),
+            feature_gradient(module, x, along),
             rtol=1e-12,
             atol=1e-12,
         )
@@ -102,17 +96,15 @@ class TestGradients:
         module = nn.Sequential(
             nn.Conv2d(4, 6, 3, 1, 1), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(96, 2)
         ).double()
-        x, along = (
-            torch.randn(3, 4, 8, 8, dtype=torch.double),
-            directions(torch.randn(3, 2, dtype=torch.double)),
-        )
-        true = input_gradient(module, x, along)
-        assert (surrogate(module, (4, 8, 8), along, {}) - true).norm() / true.norm() > 0.3
+        x = torch.randn(3, 4, 8, 8, dtype=torch.double)
+        along = directions(torch.randn(3, 2, dtype=torch.double))
+        true = feature_gradient(module, x, along)
+        assert (surrogate_gradient(module, (4, 8, 8), along, {}) - true).norm() / true.norm() > 0.3
 
     def test_3_finite_differences_confirm_the_gradient(self):
         module, x = smooth_module(0), torch.randn(2, 4, 8, 8, dtype=torch.double)
         along = directions(torch.randn(2, 2, dtype=torch.double))
-        gradient = input_gradient(module, x, along).detach()
+        gradient = feature_gradient(module, x, along).detach()
         for _ in range(5):
             step = torch.randn_like(x)
             rise = ((module(x + 1e-6 * step) - module(x - 1e-6 * step)) * along).sum() / 2e-6
@@ -130,7 +122,7 @@ class TestGradients:
 
     def test_layers_that_a_gradient_without_images_cannot_pass_are_named(self):
         with pytest.raises(ValueError, match="is a BatchNorm2d; gradients without images pass"):
-            flat(nn.Sequential(nn.BatchNorm2d(3)))
+            named_layers(nn.Sequential(nn.BatchNorm2d(3)))
 
 
 class TestMeasures:
@@ -140,8 +132,8 @@ class TestMeasures:
         assert auc(-margin, labels) == 0.0
         assert auc(np.zeros(5), labels) == 0.5
         assert balanced_error(margin, labels) == pytest.approx((1 / 3 + 0) / 2)
-        assert 0.5 < best_bar(margin, labels) < 1.0
-        assert balanced_error(margin, labels, best_bar(margin, labels)) == 0
+        assert 0.5 < best_threshold(margin, labels) < 1.0
+        assert balanced_error(margin, labels, best_threshold(margin, labels)) == 0
 
 
 class TestParts:
@@ -156,8 +148,8 @@ class TestParts:
         assert torch.equal(net(x, "host"), host(x))
         for name, own in zip("ab", nets[1:], strict=True):
             before = {c: net(x, c) for c in net.categories}
-            adapter = start_at(2, channels=8)
-            adapter.move(0.25)
+            adapter = new_adapter(2, channels=8)
+            adapter.set_offset(0.25)
             net = net.with_category(name, own.extractor(split), adapter)
             assert all(torch.equal(net(x, c), y) for c, y in before.items())
             assert torch.equal(
@@ -167,11 +159,11 @@ class TestParts:
 
     def test_the_offset_moves_the_last_logit_only(self):
         net = SmallVGG(width=4, channels=1, classes=2).eval()
-        adapter = start_at(1, channels=8)
+        adapter = new_adapter(1, channels=8)
         joined = Transplanted.of(net.extractor("stage2"), adapter, net.head("stage2"))
         x = torch.randn(3, 1, 8, 8)
         before = joined(x)
-        joined.adapter.move(-1.5)
+        joined.adapter.set_offset(-1.5)
         torch.testing.assert_close(joined(x) - before, torch.tensor([[0.0, -1.5]] * 3))
 
 
@@ -464,10 +456,8 @@ class TestMethod:
         module = nn.Sequential(
             nn.Upsample(scale_factor=2), nn.Conv2d(3, 4, 3, 1, 1), PerPixel(4, 2)
         ).double()
-        x, along = (
-            torch.randn(2, 3, 6, 6, dtype=torch.double),
-            directions(torch.randn(2, 2, 12, 12, dtype=torch.double)),
-        )
+        x = torch.randn(2, 3, 6, 6, dtype=torch.double)
+        along = directions(torch.randn(2, 2, 12, 12, dtype=torch.double))
         torch.testing.assert_close(
-            surrogate(module, (3, 6, 6), along, {}), input_gradient(module, x, along)
+            surrogate_gradient(module, (3, 6, 6), along, {}), feature_gradient(module, x, along)
         )

@@ -18,8 +18,11 @@ from methods.fine_tune import FineTune
 from methods.networks import resnet8, small_vgg, torchvision_network
 from methods.networks.resnet import ResNet
 from methods.packnet import PackNet
+from methods.pieces.building import recipe_of
+from methods.pieces.maskable_weights import maskable_weights
 from methods.piggyback import Piggyback
-from methods.piggyback.masking import Masks, PackedMasks, hard, maskable, straight_through
+from methods.piggyback.packed_masks import PackedMasks
+from methods.piggyback.piggyback import Masks, binarised, straight_through
 from methods.sequential_fine_tuning import SequentialFineTuning
 from orchestrator import (
     CorruptError,
@@ -55,9 +58,9 @@ def a_base(classes=5):
 
 def masks_over(base, classes=3, **settings):
     made = Masks(
-        network={"path": base.path, "config": base.config},
+        network=recipe_of(base),
         classes=classes,
-        masked=maskable(base, "all", None),
+        masked=maskable_weights(base),
         **settings,
     )
     made.begin(base, "constant", 1e-2)
@@ -123,12 +126,12 @@ class TestMasks:
 
     def test_what_is_masked(self):
         vgg = locate(small_vgg().path)(width=4, channels=1, classes=3)
-        assert maskable(vgg, "all", None) == [n for n, p in vgg.named_parameters() if p.ndim == 4]
+        assert maskable_weights(vgg) == [n for n, p in vgg.named_parameters() if p.ndim == 4]
         net = a_base()
-        assert maskable(net, "all", "stage2") == [
+        assert maskable_weights(net, "all", "stage2") == [
             n for n, p in net.named_parameters() if p.ndim == 4 and n.startswith("stage3")
         ]
-        assert not [n for n in maskable(net, "all", None) if "bn" in n or "classifier" in n]
+        assert not [n for n in maskable_weights(net) if "bn" in n or "classifier" in n]
 
     @pytest.mark.parametrize("norm", ["frozen", "affine", "full"])
     def test_batch_norm_is_the_bases_or_the_tasks(self, norm):
@@ -168,19 +171,19 @@ class TestMasks:
     def test_flips_are_counted_from_one_asking_to_the_next(self):
         base = a_base()
         masks = masks_over(base)
-        assert masks.flipped() == {"flipped": 0.0, "zeroed": 0.0}
+        assert masks.flips_and_zeros() == {"flipped": 0.0, "zeroed": 0.0}
         with torch.no_grad():
             masks.score("stem.0.weight").zero_()
         share = masks.score("stem.0.weight").numel() / sum(s.numel() for s in masks.scores.values())
-        assert masks.flipped() == pytest.approx({"flipped": share, "zeroed": share})
-        assert masks.flipped() == pytest.approx({"flipped": 0.0, "zeroed": share})
+        assert masks.flips_and_zeros() == pytest.approx({"flipped": share, "zeroed": share})
+        assert masks.flips_and_zeros() == pytest.approx({"flipped": 0.0, "zeroed": share})
 
 
 class TestPacking:
     @pytest.mark.parametrize("kind", ["binary", "ternary"])
     def test_p3_a_bit_a_weight(self, kind):
         masks = scattered(masks_over(a_base(), kind=kind))
-        packed = masks.packed()
+        packed = masks.pack()
         planes = 2 if kind == "ternary" else 1
         sizes = {n: masks.score(n).numel() for n in masks.masked}
         for name, size in sizes.items():
@@ -190,7 +193,7 @@ class TestPacking:
                 if n.endswith("-" + name.replace(".", "-"))
             ]
             assert found == [-(-size // 8)] * planes
-            assert torch.equal(packed.mask(name), hard(masks.score(name), 5e-3, kind))
+            assert torch.equal(packed.mask(name), binarised(masks.score(name), 5e-3, kind))
         assert packed.payload == planes * sum(-(-size // 8) for size in sizes.values())
 
     @pytest.mark.parametrize("kind", ["binary", "ternary"])
@@ -201,7 +204,7 @@ class TestPacking:
         if norm == "full":
             masks.train()(torch.randn(16, 1, 8, 8), base)
         scattered(masks)
-        packed = masks.packed().eval()
+        packed = masks.pack().eval()
         ready = packed.joined(base)
         x = torch.randn(9, 1, 8, 8)
         with torch.no_grad():
@@ -211,7 +214,7 @@ class TestPacking:
         assert ready.stem[0].weight.abs().sum() > 0  # it shares nothing with the base
 
     def test_bits_survive_the_store(self, tmp_path):
-        packed = scattered(masks_over(a_base())).packed()
+        packed = scattered(masks_over(a_base())).pack()
         from orchestrator.parts.component import rebuild
 
         again = rebuild(packed.path, packed.config, state_bytes(packed))
@@ -232,7 +235,7 @@ def test_sizes_of_torchvisions_networks(name, weights, megabytes):
     with torch.device("meta"):
         net = locate(spec.path)(**dict(spec.settings), channels=3, classes=10)
     shapes = dict(net.named_parameters())
-    masked = maskable(net, "all", None)
+    masked = maskable_weights(net)
     assert sum(shapes[n].numel() for n in masked) == weights
     assert sum(-(-shapes[n].numel() // 8) for n in masked) / 1e6 == pytest.approx(
         megabytes, abs=0.005
@@ -353,7 +356,7 @@ class TestMethod:
             if not n.startswith("classifier")
         )
         heads = [4 * 17 * classes for classes in (5, 2, 3, 2)]
-        masks = 3 * sum(-(-base.get_parameter(n).numel() // 8) for n in maskable(base, "all", None))
+        masks = 3 * sum(-(-base.get_parameter(n).numel() // 8) for n in maskable_weights(base))
         assert result.metric("storage_share") == pytest.approx(
             (body + sum(heads) + masks) / (4 * body + sum(heads))
         )
@@ -374,7 +377,7 @@ class TestMethod:
 
     def test_masks_and_classifier_have_optimisers_of_their_own(self):
         masks = Masks(
-            network={"path": a_base().path, "config": a_base().config},
+            network=recipe_of(a_base()),
             classes=3,
             masked=["stem.0.weight"],
             norm="affine",

@@ -12,8 +12,10 @@ from torchvision import models
 
 from methods.fine_tune import FineTune
 from methods.networks import torchvision_network
+from methods.pieces.building import recipe_of
+from methods.pieces.maskable_weights import maskable_weights
 from methods.piggyback import Piggyback
-from methods.piggyback.masking import Masks, maskable
+from methods.piggyback.piggyback import Masks
 from orchestrator import Result, Trial, digits, resolve
 from orchestrator.spec.trial import locate
 from orchestrator.training.execute import execute, run_with_needs
@@ -36,10 +38,8 @@ def test_masks_at_224_pixels(name, weights, megabytes):
     base = (
         locate(spec.path)(**dict(spec.settings), channels=3, classes=4).eval().requires_grad_(False)
     )
-    masked = maskable(base, "all", None)
-    masks = Masks(
-        network={"path": base.path, "config": base.config}, classes=4, masked=masked
-    ).eval()
+    masked = maskable_weights(base)
+    masks = Masks(network=recipe_of(base), classes=4, masked=masked).eval()
     masks.begin(base, "constant", 1e-2)
     masks.head.load_state_dict(base.last_layer.state_dict())
     x = torch.randn(2, 3, 224, 224)
@@ -47,7 +47,7 @@ def test_masks_at_224_pixels(name, weights, megabytes):
         assert torch.equal(masks(x, base), base(x))
         for score in masks.scores.values():
             score[::3] = 0.0  # every third filter is masked out
-        packed = masks.packed().eval()
+        packed = masks.pack().eval()
         logits = masks(x, base)
         assert logits.shape == (2, 4)
         assert not torch.equal(logits, base(x))

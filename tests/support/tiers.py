@@ -8,8 +8,12 @@ clock, so a busy machine changes no verdict.
 
 from __future__ import annotations
 
+import json
+import shutil
 import sys
+import tempfile
 from collections.abc import Generator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -28,6 +32,8 @@ OUTSIDE = {
     "os.forkpty": "starts a process",
     "sqlite3.connect": "opens a database",
 }
+LOOKED_UP = ("ldconfig", "gcc", "cc", "ld", "uname")  # called by ctypes where a library is imported
+FOLDER = pytest.StashKey[Path]()  # where workers leave their groups
 
 
 def tier_of(item: pytest.Item) -> str:
@@ -48,24 +54,25 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     named = any("::" in argument for argument in config.args)
     wanted = TIERS.index(config.getoption("tier") or ("all" if named else "full"))
-    kept = [item for item in items if TIERS.index(tier_of(item)) <= wanted]
-    if len(kept) < len(items):
-        config.hook.pytest_deselected(items=[item for item in items if item not in set(kept)])
-    for item in kept:
-        if item.get_closest_marker("xdist_group") is None and (group := group_of(item)):
-            item.add_marker(pytest.mark.xdist_group(group))
-    items[:] = sorted(kept, key=place_of)
+    dropped = [item for item in items if TIERS.index(tier_of(item)) > wanted]
+    if dropped:
+        config.hook.pytest_deselected(items=dropped)
+        items[:] = [item for item in items if TIERS.index(tier_of(item)) <= wanted]
+    items.sort(key=place_of)
 
 
 def group_of(item: pytest.Function) -> str | None:
     """Tests of one group run in one worker, one after another.
 
     All that start Ray are one group, so that no two Rays share the cores; tests that share a
-    fixture of their module or class are one, so that it is made once.
+    fixture of their module or class are one, so that it is made once; so are the contract's tests
+    of one method, which share a reference.
     """
     names = {mark.name for mark in item.iter_markers()}
     if names & {"ray", "cluster"}:
         return "ray"
+    if "trial" in item.fixturenames and hasattr(item, "callspec"):
+        return f"{item.nodeid.rpartition('::')[0]}[{item.callspec.id}]"
     shared = [
         definition
         for definitions in item._fixtureinfo.name2fixturedefs.values()
@@ -82,7 +89,42 @@ def place_of(item: pytest.Item) -> int:
         return 0 if "cluster" in names else 1
     if names & {"long", "slow", "faults"}:
         return 2
-    return 3 if item.get_closest_marker("xdist_group") else 4
+    return 3 if group_of(item) else 4
+
+
+# The groups of pytest-xdist 3.8 have no effect under pytest 9.2 (they write to an attribute of a
+# test that nothing reads any more), so a worker tells the groups by a file, and a scheduler of our
+# own reads it.
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    node.workerinput["groups"] = str(_groups_file(node.config, node.gateway.id))
+
+
+def _groups_file(config: pytest.Config, worker: str) -> Path:
+    if FOLDER not in config.stash:
+        config.stash[FOLDER] = Path(tempfile.mkdtemp(prefix="spolia-test-groups-"))
+        config.add_cleanup(lambda: shutil.rmtree(config.stash[FOLDER], ignore_errors=True))
+    return config.stash[FOLDER] / f"{worker}.json"
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    if config.getvalue("dist") != "loadgroup":
+        return None
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByGroup(LoadScopeScheduling):  # type: ignore[misc]
+        groups: dict[str, str] | None = None
+
+        def _split_scope(self, nodeid: str) -> str:
+            if self.groups is None:  # all workers have collected the same tests by now
+                file = next(config.stash[FOLDER].iterdir())
+                self.groups = json.loads(file.read_text())
+            return self.groups.get(nodeid, nodeid)
+
+    return ByGroup(config, log)
 
 
 class Watch:
@@ -99,6 +141,8 @@ class Watch:
         self.loaded = set(HEAVY & sys.modules.keys())
 
     def audit(self, event: str, arguments: tuple[Any, ...]) -> None:
+        if event == "subprocess.Popen" and str(arguments[0]).rpartition("/")[2] in LOOKED_UP:
+            return
         if self.on and event in OUTSIDE:
             self.done.append(f"{OUTSIDE[event]} ({event} {str(arguments)[:120]})")
 
@@ -122,7 +166,10 @@ def pytest_configure(config: pytest.Config) -> None:
     sys.addaudithook(WATCH.audit)
 
 
-def pytest_collection_finish() -> None:
+def pytest_collection_finish(session: pytest.Session) -> None:
+    if file := getattr(session.config, "workerinput", {}).get("groups"):
+        groups = {item.nodeid: group for item in session.items if (group := group_of(item))}
+        Path(file).write_text(json.dumps(groups))
     if "torch" in sys.modules:  # not so in a process that only hands out the tests
         from torch.optim.optimizer import register_optimizer_step_post_hook
 

@@ -109,7 +109,7 @@ def _places(num_seeds: int, length: int) -> NDArray[np.intp]:
     if num_ways <= SHUFFLES:
         orders = _orders(length)
         chosen = np.array(list(itertools.product(range(len(orders)), repeat=num_seeds)))
-        return orders[chosen]
+        return np.asarray(orders[chosen], dtype=np.intp)
     drawn = np.random.default_rng(0).random((SHUFFLES, num_seeds, length)).argsort(axis=2)
     as_found = np.broadcast_to(np.arange(length), (1, num_seeds, length))
     return np.concatenate([as_found, drawn])  # what was found is one of the ways

@@ -171,7 +171,7 @@ def test_bad_input_is_explained_before_anything_runs(
 
 def test_a_method_that_lives_in_the_sweep_file_is_refused(spolia, sweep_file):
     before = (
-        "from orchestrator.spec.method import Method, Metric\n"
+        "from orchestrator import Method, Metric\n"
         "class Here(Method):\n    name = 'here'\n    uses = frozenset({'seed'})\n    def train(self, run):\n        pass\n"
     )
     code, _, err = spolia("plan", sweep_file("product(Here.grid(), seed=0)", before=before))

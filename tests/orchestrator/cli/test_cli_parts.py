@@ -104,7 +104,7 @@ def moving_code(tmp_path, monkeypatch):
     def write(value, more=""):
         (package / "moving.py").write_text(
             '"""Departs from the paper: there is none."""\n'
-            "from orchestrator.spec.method import Method, Metric, axis\n"
+            "from orchestrator import Method, Metric, axis\n"
             "class Base(Method):\n"
             "    name = 'base_of_moving'\n    uses = frozenset({'seed'})\n    metrics = (Metric('x'),)\n"
             f"    def train(self, run):\n        run.log(x={value})\n"

@@ -13,14 +13,14 @@ from sample_methods import After, Count
 from methods.networks import resnet8
 from orchestrator import Sweep, digits, make_plan, product
 from orchestrator.cli.progress import Progress
-from orchestrator.executors.worker import Hand, Orders
+from orchestrator.executors.worker import Assignment, TrialRunner
 from orchestrator.planning.queue import Queue
 from orchestrator.store.code import sources_digest
 from orchestrator.training.outcome import Outcome
 
 
 @pytest.fixture
-def orders(store, tmp_path):
+def assignment(store, tmp_path):
     plan = make_plan(
         "asked", Sweep(question="?", cells=product(Count.grid(), seed=0), expect=1), store
     )
@@ -38,43 +38,43 @@ def orders(store, tmp_path):
     }
 
 
-def run(orders):
-    (key,) = orders["trials"]
-    return Hand(Orders(**orders)).run(key)
+def run(assignment):
+    (key,) = assignment["trials"]
+    return TrialRunner(Assignment(**assignment)).run(key)
 
 
-def test_a_worker_that_sees_the_store_and_has_the_sources_runs_the_trial(orders):
-    assert run(orders).kind == "done"
+def test_a_worker_that_sees_the_store_and_has_the_sources_runs_the_trial(assignment):
+    assert run(assignment).kind == "done"
 
 
-def test_a_worker_that_joins_late_and_sees_another_store_runs_nothing(orders, tmp_path):
-    outcome = run({**orders, "store": str(tmp_path / "another")})
+def test_a_worker_that_joins_late_and_sees_another_store_runs_nothing(assignment, tmp_path):
+    outcome = run({**assignment, "store": str(tmp_path / "another")})
     assert (outcome.kind, "does not see the driver's store" in outcome.reason) == ("failed", True)
 
 
-def test_a_worker_that_joins_late_with_other_sources_runs_nothing(orders):
-    (path,) = orders["sources"]
-    outcome = run({**orders, "sources": {path: "0" * 64}})
+def test_a_worker_that_joins_late_with_other_sources_runs_nothing(assignment):
+    (path,) = assignment["sources"]
+    outcome = run({**assignment, "sources": {path: "0" * 64}})
     assert (
         outcome.kind,
         "has other sources of count than the driver; install the same version" in outcome.reason,
     ) == ("failed", True)
 
 
-def test_a_worker_that_lacks_the_method_says_so(orders):
-    (key,) = orders["trials"]
-    value = json.loads(orders["trials"][key])
+def test_a_worker_that_lacks_the_method_says_so(assignment):
+    (key,) = assignment["trials"]
+    value = json.loads(assignment["trials"][key])
     value["method"]["path"] = "not_installed_here:Count"
-    outcome = run({**orders, "trials": {key: json.dumps(value)}})
+    outcome = run({**assignment, "trials": {key: json.dumps(value)}})
     assert (outcome.kind, "not_installed_here:Count cannot be imported" in outcome.reason) == (
         "failed",
         True,
     )
 
 
-def test_a_scratch_folder_that_this_node_cannot_have_is_replaced(orders, tmp_path):
+def test_a_scratch_folder_that_this_node_cannot_have_is_replaced(assignment, tmp_path):
     (tmp_path / "file").write_text("in the way")
-    assert run({**orders, "scratch": str(tmp_path / "file" / "scratch")}).kind == "done"
+    assert run({**assignment, "scratch": str(tmp_path / "file" / "scratch")}).kind == "done"
 
 
 def test_a_disk_that_fills_up_fails_the_trial_with_a_reason_and_loses_nothing(

@@ -101,3 +101,15 @@ def test_a_part_that_needs_another_says_so_where_it_cannot_be_joined():
         MethodError, match="Part does not say how it is joined with Part: define joined"
     ):
         Part().joined(Part())
+
+
+def test_a_part_whose_forward_takes_its_base_says_nothing_about_joining():
+    from orchestrator import Part
+
+    class Doubled(Part):
+        def forward(self, x, base):
+            return 2 * base(x)
+
+    base = torch.nn.Flatten()
+    images = torch.ones(2, 1, 2, 2)
+    assert torch.equal(Doubled().joined(base)(images), 2 * base(images))

@@ -7,7 +7,7 @@ import torch
 
 from methods.compatible_features.auxiliary_heads import PooledHead
 from methods.networks import resnet8, small_vgg
-from orchestrator.parts.stacked_heads import HeadBank
+from orchestrator.parts.stacked_heads import StackedHeads
 from orchestrator.spec.trial import locate
 
 CPU = torch.device("cpu")
@@ -18,9 +18,9 @@ def built(spec, **settings):
     return locate(spec.path)(**dict(spec.settings), **settings).eval()
 
 
-def apart(bank, features, wanted, count):
+def apart(stack, features, wanted, count):
     found = [None] * count
-    for places, logits in bank.logits(features, wanted):
+    for places, logits in stack.logits(features, wanted):
         for place, one in zip(places, logits, strict=True):
             found[place] = one
     return found
@@ -32,12 +32,12 @@ def test_together_they_give_what_each_gives_alone(split):
         built(resnet8(width=4), classes=classes, draw=i) for i, classes in enumerate((5, 7, 5, 5))
     ]
     heads = [net.head(split) for net in nets]
-    bank = HeadBank(heads, CPU)
-    assert [len(group.places) for group in bank.alike] == [3, 1]
+    stack = StackedHeads(heads, CPU)
+    assert [len(group.positions) for group in stack.groups] == [3, 1]
     with torch.no_grad():
         features = nets[0].extractor(split)(torch.randn(6, 3, 16, 16))
         for wanted in ([0, 1, 2, 3], [2, 1], [3]):
-            found = apart(bank, features, wanted, 4)
+            found = apart(stack, features, wanted, 4)
             assert [i for i, one in enumerate(found) if one is not None] == sorted(wanted)
             for i in wanted:
                 assert torch.allclose(found[i], heads[i](features), atol=1e-6)
@@ -46,12 +46,12 @@ def test_together_they_give_what_each_gives_alone(split):
 def test_heads_with_convolutions_in_one_go_are_right_too():
     """On a CPU they go one by one; on a GPU this is the way they go."""
     nets = [built(resnet8(width=4), classes=5, draw=i) for i in range(3)]
-    bank = HeadBank([net.head("stage1") for net in nets], CPU)
-    assert not bank.alike[0].batched
-    bank.alike[0].batched = True
+    stack = StackedHeads([net.head("stage1") for net in nets], CPU)
+    assert not stack.groups[0].is_batched
+    stack.groups[0].is_batched = True
     with torch.no_grad():
         features = nets[0].extractor("stage1")(torch.randn(6, 3, 16, 16))
-        found = apart(bank, features, [0, 1, 2], 3)
+        found = apart(stack, features, [0, 1, 2], 3)
         assert all(
             torch.allclose(found[i], net.head("stage1")(features), atol=1e-5)
             for i, net in enumerate(nets)
@@ -60,14 +60,14 @@ def test_heads_with_convolutions_in_one_go_are_right_too():
 
 def test_a_head_that_cannot_take_the_features_says_so_and_the_others_go_on():
     wide, narrow = built(resnet8(width=8), classes=3), built(resnet8(width=4), classes=3)
-    bank = HeadBank(
+    stack = StackedHeads(
         [wide.head("stage2"), narrow.head("stage2"), PooledHead(channels=8, classes=3)], CPU
     )
     features = torch.randn(2, 8, 4, 4)
-    assert list(bank.refusals((2, 8, 4, 4))) == [0]
-    assert bank.refusals((2, 8, 4, 4))[0].startswith("features of 8x4x4 do not enter the head: ")
+    assert list(stack.refusals((2, 8, 4, 4))) == [0]
+    assert stack.refusals((2, 8, 4, 4))[0].startswith("features of 8x4x4 do not enter the head: ")
     with torch.no_grad():
-        assert [one is None for one in apart(bank, features, [0, 1, 2], 3)] == [True, False, False]
+        assert [one is None for one in apart(stack, features, [0, 1, 2], 3)] == [True, False, False]
 
 
 def test_an_error_of_a_head_that_is_none_of_shape_is_not_swallowed():
@@ -78,11 +78,11 @@ def test_an_error_of_a_head_that_is_none_of_shape_is_not_swallowed():
             return x
 
     with pytest.raises(RuntimeError, match="out of order"):
-        list(HeadBank([Broken()], CPU).logits(torch.randn(2, 3), [0]))
+        list(StackedHeads([Broken()], CPU).logits(torch.randn(2, 3), [0]))
 
 
 def test_networks_of_other_kinds_are_builds_of_their_own():
     heads = [
         built(spec, classes=3).head("stage2") for spec in (resnet8(width=4), small_vgg(width=4))
     ]
-    assert [group.places for group in HeadBank(heads, CPU).alike] == [[0], [1]]
+    assert [group.positions for group in StackedHeads(heads, CPU).groups] == [[0], [1]]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from sample_methods import After, AfterAnything, Circular, Count, Endless, Unfit
+from sample_methods import After, AfterAnything, Circular, Count, Endless, Faulty, Unfit
 
 from methods.compatible_features import CompatibleFeatures
 from methods.fine_tune import FineTune
@@ -14,6 +14,7 @@ from orchestrator import (
     ExecutorError,
     PlanError,
     Sweep,
+    Task,
     Trial,
     digits,
     make_plan,
@@ -21,6 +22,7 @@ from orchestrator import (
     resolve,
     union,
 )
+from orchestrator.planning.explain import state_in_words
 from orchestrator.planning.queue import Queue
 from orchestrator.training.execute import execute
 from orchestrator.training.outcome import Outcome
@@ -86,6 +88,26 @@ def test_what_is_done_is_not_to_be_run_again_and_its_needs_neither(store):
     assert {t.seed for t in more.todo} == {2}
 
 
+def test_a_trial_is_open_then_done_or_failed_and_stale_once_its_code_differs(store, monkeypatch):
+    cells = union(
+        product(Count.grid(), seed=0),
+        product(Faulty.grid(), network=resnet8(), tasks=digits.images(limit=50), seed=0),
+    )
+    plan = planned(cells, store)
+    keys = [cell.trial.key for cell in plan.cells]
+    assert [plan.state(key) for key in keys] == ["open", "open"]
+    for trial in plan.todo:
+        execute(trial, store)
+    plan = planned(cells, store)
+    assert [plan.state(key) for key in keys] == ["done", "failed"]
+    assert state_in_words(plan, plan.trials[keys[0]]) == "done: its result is in the store"
+    monkeypatch.setattr("orchestrator.planning.history.sources_digest", lambda method: "other")
+    plan = planned(cells, store)
+    assert [plan.state(key) for key in keys] == ["stale", "failed"]
+    stale = "done, but stale: made with other code of count"
+    assert state_in_words(plan, plan.trials[keys[0]]) == stale
+
+
 def test_a_cycle_is_an_error_that_names_its_methods(store):
     with pytest.raises(PlanError, match="needs itself: circular -> circular -> circular"):
         planned(product(Circular.grid(), seed=0), store)
@@ -127,8 +149,6 @@ def test_every_reason_is_told_with_its_count(store):
 
 
 def test_an_unknown_data_set_is_named(store):
-    from orchestrator import Task
-
     with pytest.raises(DataError, match="no data set is called 'digit'"):
         resolve(
             Trial(method=FineTune(), network=resnet8(), tasks=(Task(data="digit"),), seed=0), store

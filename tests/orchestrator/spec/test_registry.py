@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from orchestrator.errors import MethodError
+from orchestrator import MethodError
 from orchestrator.spec.registry import discover, methods_in
 
 

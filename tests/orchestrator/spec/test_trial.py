@@ -6,17 +6,19 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import key_methods
 import pytest
 from key_methods import ALL, NETWORK, TASKS, Inner, Outer, trial
+from sample_methods import Count
 
 from methods.compatible_features import CompatibleFeatures
 from methods.fine_tune import FineTune
 from methods.networks import resnet8, small_vgg
 from methods.recombine import Recombine
-from orchestrator import InputError, MethodError, PlanError, Trial
+from orchestrator import InputError, MethodError, PlanError, Task, Trial
 from orchestrator.spec.trial import locate
 
 GOLDEN = (
@@ -99,8 +101,6 @@ def test_every_setting_is_in_the_key(name):
 
 
 def test_the_path_of_a_network_and_its_defaults_are_not_in_the_key():
-    from dataclasses import replace
-
     moved = replace(
         NETWORK,
         path="elsewhere:Net",
@@ -116,8 +116,6 @@ def test_the_key_of_a_need_is_in_the_key():
 
 
 def test_what_a_method_does_not_use_is_blank():
-    from sample_methods import Count
-
     one = Trial(method=Count(), network=NETWORK, tasks=TASKS, seed=0)
     assert (one.network, one.tasks) == (None, ())
     assert one.key == Trial(method=Count(), seed=0).key
@@ -169,8 +167,6 @@ def test_a_trial_survives_json():
 
 
 def test_an_unresolved_task_has_no_key():
-    from orchestrator import Task
-
     with pytest.raises(InputError, match="once a plan has resolved it"):
         Trial(method=Outer(), network=NETWORK, tasks=(Task(data="pets"),) * 2, seed=0).key  # noqa: B018
 

@@ -1,18 +1,192 @@
-"""What made a result."""
+"""What made a result: which modules count, and which changes of them."""
 
 from __future__ import annotations
 
-from methods.compatible_features import CompatibleFeatures
-from methods.fine_tune import FineTune
-from orchestrator.store.code import _sources, sources_digest
+import importlib
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from methods.networks import resnet8, small_vgg
+from methods.recombine import Recombine
+from orchestrator import Trial, digits
+from orchestrator.spec.registry import discover
+from orchestrator.store.code import MODULES_WITHOUT_BITS, class_paths, code_behind, code_of
+from orchestrator.store.store import Store
+from orchestrator.testing import smoke_trial
+from orchestrator.training.execute import execute, run_with_needs
+
+# Modules of ours that run while a trial runs and whose code its bits do not depend on.
+REASONS = {
+    "orchestrator": "the front door only passes names on",
+    "orchestrator.errors": "texts of errors; a trial that raises one leaves no result",
+    "orchestrator.parts.export": "writes files from finished results",
+    "orchestrator.spec.claim": "decided when a trial is done",
+    "orchestrator.spec.grid": "what it makes is in the trial, and so in the key",
+    "orchestrator.spec.labels": "names for tables",
+    "orchestrator.spec.method_grid": "what it makes is in the trial, and so in the key",
+    "orchestrator.spec.registry": "finds methods by name; a trial has its class",
+    "orchestrator.spec.sweep": "what it makes is in the trial, and so in the key",
+    "orchestrator.spec.wording": "numbers as people read them",
+    "orchestrator.training.local": "calls what workers call",
+    "orchestrator.training.observation": "watches: prints, curves so far, memory",
+    "orchestrator.training.outcome": "says how a trial ended, once it has",
+}
 
 
-def test_the_digest_of_sources_covers_what_a_method_imports():
-    sources = set(_sources("methods.compatible_features"))
-    assert {
-        "methods.compatible_features",
-        "methods.pieces.losses",
-        "methods.compatible_features.transforms",
-    } <= sources
-    assert "methods.recombine" not in sources
-    assert sources_digest(CompatibleFeatures) != sources_digest(FineTune)
+@pytest.fixture
+def package(tmp_path, monkeypatch):
+    """Writes modules of a package of somebody's own; `write(name, text)` gives the module's name."""
+    folder = tmp_path / "lapidary"
+    folder.mkdir()
+    (folder / "__init__.py").write_text("")
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+    def write(name: str, text: str) -> str:
+        (folder / f"{name}.py").write_text(textwrap.dedent(text))
+        importlib.invalidate_caches()
+        return f"lapidary.{name}"
+
+    yield write
+    for name in [name for name in sys.modules if name.partition(".")[0] == "lapidary"]:
+        del sys.modules[name]
+
+
+def test_every_exception_has_its_reason():
+    assert set(REASONS) == set(MODULES_WITHOUT_BITS)
+
+
+@pytest.mark.parametrize("method", discover().values(), ids=lambda method: method.name)
+def test_every_module_of_ours_that_a_trial_executes_is_in_its_code(method, tmp_path):
+    trial = smoke_trial(method, network=resnet8(width=4))
+    if method.name == "network_transplanting":  # its tasks are a category against a background
+        tasks = tuple(task.binary(0, called="category") for task in trial.tasks)
+        trial = trial.replace(tasks=tasks)
+    from orchestrator import resolve
+
+    store = Store(tmp_path / "store")
+    trial = resolve(trial, store)
+    run_with_needs(trial, store, device="cpu")
+    executed: set[str] = set()
+
+    def note(frame, event, argument):
+        if event == "call":
+            executed.add(str(frame.f_globals.get("__name__", "")))
+
+    before = sys.getprofile()
+    sys.setprofile(note)
+    try:
+        outcome = execute(trial, store, device="cpu")
+    finally:
+        sys.setprofile(before)
+    assert outcome.is_result, outcome.traceback
+    ours = {name for name in executed if name.partition(".")[0] in ("orchestrator", "methods")}
+    left_out = {name for name in ours if name.startswith("orchestrator.store.")} | set(REASONS)
+    assert ours - left_out <= set(code_of(trial).modules)
+
+
+def test_engine_data_network_and_what_a_method_imports_are_in_it():
+    trial = Trial(method=Recombine(), network=resnet8(), tasks=(digits,), seed=0)
+    modules = set(code_of(trial).modules)
+    assert {"orchestrator.training.fit", "orchestrator.data.batches"} <= modules
+    assert {"methods.networks.resnet", "methods.recombine"} <= modules
+    assert "methods.networks.vgg" not in modules
+    assert not any(
+        name.startswith(("orchestrator.cli", "orchestrator.tracking")) for name in modules
+    )
+
+
+def test_another_network_is_other_code():
+    first, second = (
+        Trial(method=Recombine(), network=network, tasks=(digits,), seed=0)
+        for network in (resnet8(), small_vgg())
+    )
+    assert code_of(first).digest != code_of(second).digest
+    assert "methods.networks.vgg" in code_of(first).differences(code_of(second).modules)
+
+
+def test_methods_among_settings_are_in_it():
+    from methods.fine_tune import FineTune
+
+    trial = Trial(method=Recombine(of=(FineTune(),)), network=resnet8(), tasks=(digits,), seed=0)
+    assert "methods.fine_tune:FineTune" in class_paths(trial)
+
+
+def test_comments_docstrings_and_layout_change_nothing(package):
+    module = package("net", '"""One."""\nclass Net:\n    def f(self):\n        return 1\n')
+    before = code_behind([f"{module}:Net"]).modules[module]
+    package(
+        "net",
+        '"""Another text."""\n\n\nclass Net:\n    # why\n    def f(self):\n'
+        '        """Doc."""\n        return (\n            1\n        )\n',
+    )
+    assert code_behind([f"{module}:Net"]).modules[module] == before
+    package("net", "class Net:\n    def f(self):\n        return 2\n")
+    assert code_behind([f"{module}:Net"]).modules[module] != before
+
+
+def test_a_package_of_ones_own_is_followed_and_so_is_what_it_takes_from_ours(package):
+    package("layers", "WIDTH = 3\n")
+    module = package(
+        "stitch",
+        """
+        from methods.fine_tune import FineTune
+        from lapidary import layers
+        from orchestrator import Run, Part
+        """,
+    )
+    modules = set(code_behind([f"{module}:Stitch"]).modules)
+    assert {module, "lapidary.layers", "methods.fine_tune"} <= modules
+    assert "orchestrator.parts.component" in modules
+
+
+def test_names_of_a_package_stand_for_the_module_that_defines_them(package):
+    """`from methods.networks import resnet8` does not bring the other networks along."""
+    module = package("user", "from methods.networks import resnet8\n")
+    modules = set(code_behind([f"{module}:X"]).modules)
+    assert "methods.networks.resnet" in modules
+    assert "methods.networks.mobilenet" not in modules
+    module = package("late", "import methods.networks as nets\n\ndef f():\n    nets.small_vgg()\n")
+    modules = set(code_behind([f"{module}:X"]).modules)
+    assert "methods.networks.vgg" in modules
+    assert "methods.networks.mobilenet" not in modules
+
+
+def test_relative_imports_are_followed(package):
+    package("base", "A = 1\n")
+    module = package("top", "from .base import A\nfrom . import base\n")
+    assert "lapidary.base" in code_behind([f"{module}:X"]).modules
+
+
+def test_what_only_type_checkers_see_is_not_code(package):
+    package("types", "A = 1\n")
+    module = package(
+        "only",
+        """
+        from typing import TYPE_CHECKING
+
+        if TYPE_CHECKING:
+            from lapidary.types import A
+        """,
+    )
+    assert "lapidary.types" not in code_behind([f"{module}:X"]).modules
+
+
+def test_the_digest_is_the_same_for_every_version_of_python(package):
+    """A digest written down: fields of the syntax tree that come and go must not change it."""
+    module = package(
+        "pinned",
+        """
+        def f(x, *, y: int = 3):
+            z = f"{x!r:>{y}} and {y}"
+            return [a for a in (x, y) if a] + [z, 1.5, None, b"q", ...]
+        """,
+    )
+    assert code_behind([f"{module}:X"]).modules[module] == "36e5714dcaa6eba8"
+
+
+def test_nothing_of_this_machine_is_in_it():
+    text = repr(code_behind(["methods.fine_tune:FineTune"]))
+    assert str(Path.cwd()) not in text

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
+from pathlib import Path
 
 import pytest
 from sample_methods import Count
@@ -116,29 +116,23 @@ def test_an_object_store_that_does_not_answer_is_named_without_its_keys(s3):
     assert "--store" in str(caught.value)
 
 
-def _drive(folder: str, number: int) -> None:
-    import sys
-
-    sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(__file__)), "samples"))
-    from sample_methods import Count
-
-    store = Store(folder)
+def planned_chains(store):
     cells = product(Count.grid(depth=1, fan=2, nap=0.02), seed=range(6))
-    plan = make_plan("asked", Sweep(question="?", cells=cells, expect=6), store)
-    executor("inline").run(Queue(plan), store, Site(store_scratch(folder, number)), Deaf())
+    return make_plan("asked", Sweep(question="?", cells=cells, expect=6), store)
 
 
-def store_scratch(folder, number):
-    from pathlib import Path
-
-    return Path(folder).parent / f"scratch{number}"
+def drive(folder, number):
+    """One of several drivers, in a process of its own."""
+    store = Store(folder)
+    scratch = Path(folder).parent / f"scratch{number}"
+    executor("inline").run(Queue(planned_chains(store)), store, Site(scratch), Deaf())
 
 
 @pytest.mark.process
 def test_two_drivers_on_one_shared_folder_end_with_one_true_result_a_trial(store):
     store.prepare()
     both = [
-        multiprocessing.get_context("spawn").Process(target=_drive, args=(store.address, i))
+        multiprocessing.get_context("spawn").Process(target=drive, args=(store.address, i))
         for i in range(2)
     ]
     for process in both:
@@ -146,15 +140,7 @@ def test_two_drivers_on_one_shared_folder_end_with_one_true_result_a_trial(store
     for process in both:
         process.join(120)
     assert [p.exitcode for p in both] == [0, 0]
-    plan = make_plan(
-        "asked",
-        Sweep(
-            question="?",
-            cells=product(Count.grid(depth=1, fan=2, nap=0.02), seed=range(6)),
-            expect=6,
-        ),
-        store,
-    )
+    plan = planned_chains(store)
     assert plan.is_complete
     assert not plan.stale
     assert len(list(store.finished())) == len(plan.trials) == 18

@@ -43,7 +43,8 @@ def test_of_many_processes_one_wins_and_the_result_is_whole(store):
     program = textwrap.dedent(f"""
         import sys
         from orchestrator import Store
-        print(Store(sys.argv[1]).commit({{"key": "{KEY}", "outcome": "done", "by": sys.argv[2] * 100000}}))
+        record = {{"key": "{KEY}", "outcome": "done", "by": sys.argv[2] * 100000}}
+        print(Store(sys.argv[1]).commit(record))
     """)
     running = [
         subprocess.Popen(
@@ -53,12 +54,8 @@ def test_of_many_processes_one_wins_and_the_result_is_whole(store):
         )
         for i in range(4)
     ]
-    assert sorted(p.communicate()[0].strip() for p in running) == [
-        "False",
-        "False",
-        "False",
-        "True",
-    ]
+    was_first = [process.communicate()[0].strip() for process in running]
+    assert sorted(was_first) == ["False", "False", "False", "True"]
     assert len(set(store.find(KEY)["by"])) == 1
     assert [f.name for f in path(store).parent.iterdir()] == ["result.json"]
 

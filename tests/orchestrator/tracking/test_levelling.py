@@ -14,10 +14,10 @@ import time
 import urllib.request
 
 import pytest
-from mlflow import MlflowClient
 
 from orchestrator import Store, load_sweep, make_plan
-from orchestrator.tracking.sqlite_rows import BulkWriter
+from orchestrator.tracking.manifest import manifest
+from orchestrator.tracking.sqlite_rows import SqliteWriter
 from orchestrator.training.execute import execute
 
 pytestmark = [
@@ -27,18 +27,31 @@ pytestmark = [
 CELLS = "product(union(Count.grid(number=[1, 2], depth=1), Looped.grid(epochs=2)), tasks=digits.classes(0, 1).images(limit=40).named('t'), seed=range(2))"
 
 
+@pytest.fixture(autouse=True)
+def _home_with_a_database(fresh_database, tmp_path):
+    """What a run would make first, which takes MLflow seconds."""
+    fresh_database(tmp_path / "home/mlflow.db")
+
+
+def client_of(address):
+    from mlflow import MlflowClient
+
+    return MlflowClient(address)
+
+
 class Server:
     """A real `mlflow server` on this machine."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, fresh_database):
         self.folder, self.process = folder, None
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
         self.address = f"http://127.0.0.1:{self.port}"
-        folder.mkdir()
+        self.database = fresh_database(folder / "server.db")
 
-    def start(self):
+    def launch(self):
+        """Start it without waiting."""
         command = [
             sys.executable,
             "-m",
@@ -49,7 +62,7 @@ class Server:
             "--workers",
             "1",
             "--backend-store-uri",
-            f"sqlite:///{self.folder}/server.db",
+            self.database,
             "--artifacts-destination",
             f"{self.folder}/artifacts",
         ]
@@ -57,6 +70,9 @@ class Server:
             self.process = subprocess.Popen(
                 command, stdout=log, stderr=log, start_new_session=True, cwd=self.folder
             )
+
+    def wait(self):
+        """Wait until it answers."""
         deadline = time.monotonic() + 90
         while time.monotonic() < deadline:
             with (
@@ -68,6 +84,10 @@ class Server:
             time.sleep(0.3)
         raise AssertionError((self.folder / "log").read_text())
 
+    def start(self):
+        self.launch()
+        self.wait()
+
     def stop(self):
         if self.process is not None:
             os.killpg(self.process.pid, signal.SIGKILL)
@@ -76,18 +96,23 @@ class Server:
 
 
 @pytest.fixture
-def server(tmp_path):
-    made = Server(tmp_path / "server")
-    made.start()
+def servers(tmp_path, fresh_database):
+    """Two servers that know nothing of each other, both running."""
+    made = [Server(tmp_path / name, fresh_database) for name in ("server", "reference")]
+    for one in made:
+        one.launch()
+    for one in made:
+        one.wait()
     yield made
-    made.stop()
+    for one in made:
+        one.stop()
 
 
 def dump(address, folder):
     """Everything that the tracker wrote, field by field, but for what a server chooses itself (ids,
     its own clock) and the parent's times.
     """
-    client = MlflowClient(address)
+    client = client_of(address)
     experiments = [e for e in client.search_experiments() if e.name == "asked"]
     if not experiments:
         return {}
@@ -137,24 +162,25 @@ def dump(address, folder):
     return {"runs": found, "models": sorted(map(repr, models.values()))}
 
 
-def test_the_short_way_and_the_client_write_the_same(spolia, sweep_file, tmp_path, monkeypatch):
+def test_the_short_way_and_the_client_write_the_same(spolia, sweep_file, tmp_path, fresh_database):
+    for name in ("a.db", "b.db"):
+        fresh_database(tmp_path / name)
     file = sweep_file(CELLS, 6)
     common = ("--home", tmp_path / "home", "--executor", "inline")
     assert spolia("run", file, *common, "--tracking", f"sqlite:///{tmp_path}/a.db")[0] == 0
     name, sweep = load_sweep(file)
     from orchestrator.analysis.summary import summary
     from orchestrator.store.home import home
-    from orchestrator.tracking import writer
 
     place = home(tmp_path / "home", None, f"sqlite:///{tmp_path}/b.db")
     plan = make_plan(name, sweep, Store(place.store))
-    sheet = writer.sheet(plan, Store(place.store), place.tracking, place.artifacts)
-    assert BulkWriter.fits(tmp_path / "a.db")
+    described = manifest(plan, Store(place.store), place.tracking, place.artifacts)
+    assert SqliteWriter.knows_tables_of(tmp_path / "a.db")
     from orchestrator.tracking.levelling import Tracker
 
-    tracker = Tracker(sheet)
-    assert tracker.bulk is not None
-    tracker.bulk = None  # everything through MLflow's own client
+    tracker = Tracker(described)
+    assert tracker.sqlite is not None
+    tracker.sqlite = None  # everything through MLflow's own client
     tracker.write(list(plan.trials))
     from orchestrator import Results
 
@@ -182,15 +208,15 @@ def test_a_database_of_other_tables_is_written_through_the_client(tmp_path):
 
     with contextlib.closing(sqlite3.connect(tmp_path / "x.db")) as connection:
         connection.execute("create table runs (run_uuid text, something_new text)")
-    assert not BulkWriter.fits(tmp_path / "x.db")
+    assert not SqliteWriter.knows_tables_of(tmp_path / "x.db")
 
 
 def test_a_server_stopped_half_way_and_started_again_ends_level(
-    spolia, sweep_file, tmp_path, server, monkeypatch
+    spolia, sweep_file, tmp_path, servers, monkeypatch
 ):
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
     file = sweep_file(CELLS, 6)
-    reference = Server(tmp_path / "reference")
+    server, reference = servers
     home = ("--home", tmp_path / "home", "--executor", "inline")
     # Half of the sweep with the server up, the rest with it gone.
     assert spolia("run", file, *home, "--tracking", server.address, "--limit", "3")[0] == 0
@@ -205,12 +231,8 @@ def test_a_server_stopped_half_way_and_started_again_ends_level(
     code, out, err = spolia("track", file, *home[:2], "--tracking", server.address)
     assert (code, "MLflow is level with the store" in out) == (0, True), err
     # As if nothing had happened: the same store tracked to a server that was never away.
-    reference.start()
-    try:
-        assert spolia("track", file, *home[:2], "--tracking", reference.address)[0] == 0
-        assert dump(server.address, tmp_path) == dump(reference.address, tmp_path)
-    finally:
-        reference.stop()
+    assert spolia("track", file, *home[:2], "--tracking", reference.address)[0] == 0
+    assert dump(server.address, tmp_path) == dump(reference.address, tmp_path)
     again = spolia("track", file, *home[:2], "--tracking", server.address)
     assert "0 runs written now" in again[1]
 
@@ -234,7 +256,7 @@ def test_younger_twins_and_half_written_runs_are_put_right(spolia, sweep_file, t
     home = ("--home", tmp_path / "home")
     assert spolia("run", file, *home, "--executor", "inline")[0] == 0
     address = f"sqlite:///{tmp_path}/home/mlflow.db"
-    before, client = dump(address, tmp_path), MlflowClient(address)
+    before, client = dump(address, tmp_path), client_of(address)
     (experiment,) = [e for e in client.search_experiments() if e.name == "asked"]
     victim, whole = [
         r
@@ -253,9 +275,8 @@ def test_younger_twins_and_half_written_runs_are_put_right(spolia, sweep_file, t
 
 
 def test_curves_of_a_running_trial_are_seen_while_it_runs_and_are_the_same_afterwards(
-    store, tmp_path, sweep_file
+    store, tmp_path, sweep_file, fresh_database
 ):
-    from orchestrator.tracking import writer
     from orchestrator.tracking.levelling import Tracker
     from orchestrator.training.observation import Reporter
 
@@ -266,28 +287,28 @@ def test_curves_of_a_running_trial_are_seen_while_it_runs_and_are_the_same_after
     )
     plan = make_plan(name, sweep, store)
     (trial,) = plan.todo
-    address = f"sqlite:///{tmp_path}/m.db"
-    tracker = Tracker(writer.sheet(plan, store, address, (tmp_path / "art").as_uri()))
+    address = fresh_database(tmp_path / "m.db")
+    tracker = Tracker(manifest(plan, store, address, (tmp_path / "art").as_uri()))
     seen = []
 
     def look(moment):
         if moment.epoch == 2:
-            Reporter(trial.key, store, began[0], None, every=0.0)(
+            Reporter(trial.key, store, began=began[0], every=0.0)(
                 moment
             )  # what a trial leaves every ten seconds
             tracker.follow(trial.key)
-            tracker.live[trial.key] = -1e9
+            tracker.followed[trial.key] = -1e9
             tracker.write_live()
             (run,) = [
                 r
-                for r in MlflowClient(address).search_runs([tracker.experiment])
+                for r in client_of(address).search_runs([tracker.experiment])
                 if r.data.tags["spolia.role"] == "cell"
             ]
             seen.append(
                 (
                     run.info.status,
                     run.data.params["epochs"],
-                    len(MlflowClient(address).get_metric_history(run.info.run_id, "train/loss")),
+                    len(client_of(address).get_metric_history(run.info.run_id, "train/loss")),
                 )
             )
 
@@ -297,25 +318,24 @@ def test_curves_of_a_running_trial_are_seen_while_it_runs_and_are_the_same_after
     tracker.write([trial.key])
     (run,) = [
         r
-        for r in MlflowClient(address).search_runs([tracker.experiment])
+        for r in client_of(address).search_runs([tracker.experiment])
         if r.data.tags["spolia.role"] == "cell"
     ]
     assert run.info.status == "FINISHED"
     assert [
-        p.step for p in MlflowClient(address).get_metric_history(run.info.run_id, "train/loss")
+        p.step for p in client_of(address).get_metric_history(run.info.run_id, "train/loss")
     ] == [1, 2, 3]
 
 
 def test_what_was_under_way_when_the_driver_ended_does_not_look_as_if_it_ran(
-    store, tmp_path, sweep_file
+    store, tmp_path, sweep_file, fresh_database
 ):
-    from orchestrator.tracking import writer
     from orchestrator.tracking.levelling import Tracker
 
     name, sweep = load_sweep(sweep_file("product(Count.grid(), seed=range(2))", 2))
     plan = make_plan(name, sweep, store)
-    address = f"sqlite:///{tmp_path}/m.db"
-    tracker = Tracker(writer.sheet(plan, store, address, (tmp_path / "art").as_uri()))
+    address = fresh_database(tmp_path / "m.db")
+    tracker = Tracker(manifest(plan, store, address, (tmp_path / "art").as_uri()))
     key = plan.cells[0].trial.key
     store.put_progress(
         key,
@@ -329,10 +349,10 @@ def test_what_was_under_way_when_the_driver_ended_does_not_look_as_if_it_ran(
             "curves": [["s/loss", 1, 0.5, 6.0]],
         },
     )
-    tracker.live[key] = -1e9
+    tracker.followed[key] = -1e9
     tracker.write_live()
     tracker.close({"artifacts": [], "note": "", "counts": {}, "complete": False, "ended": None})
-    assert {r.info.status for r in MlflowClient(address).search_runs([tracker.experiment])} == {
+    assert {r.info.status for r in client_of(address).search_runs([tracker.experiment])} == {
         "FAILED",
         "KILLED",
     }
@@ -378,7 +398,7 @@ def test_a_result_that_was_made_again_replaces_its_run_and_its_models(
     )
     home = ("--home", tmp_path / "home", "--executor", "inline")
     assert spolia("run", file, *home)[0] == 0
-    monkeypatch.setattr("orchestrator.planning.plan.sources_digest", lambda cls: "other code")
+    monkeypatch.setattr("orchestrator.planning.history.sources_digest", lambda cls: "other code")
     assert spolia("run", file, *home, "--stale", "rerun")[0] == 0
     monkeypatch.undo()
     monkeypatch.chdir(tmp_path)

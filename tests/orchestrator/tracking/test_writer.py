@@ -6,6 +6,7 @@ import io
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -20,11 +21,20 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
 ]  # MLflow's own dependencies warn
 
-CELLS = (
-    "product(Recombine.grid(of=CompatibleFeatures.grid(ingredients=[(), ('common',)], split=['stage1', 'pool'], epochs=2)),"
-    " network=resnet8(width=4), tasks=(digits.classes(0, 1, 2).images(limit=60).named('a'), digits.classes(0, 1, 3).images(limit=60).named('b')),"
-    " seed=range({seeds}))"
+NETWORKS = (
+    "CompatibleFeatures.grid(ingredients=[(), ('common',)], split=['stage1', 'pool'], epochs=2)"
 )
+CELLS = (
+    f"product(Recombine.grid(of={NETWORKS}), network=resnet8(width=4),"
+    " tasks=(digits.classes(0, 1, 2).images(limit=60).named('a'),"
+    " digits.classes(0, 1, 3).images(limit=60).named('b')), seed=range(SEEDS))"
+)
+
+
+@pytest.fixture(autouse=True)
+def _home_with_a_database(fresh_database, tmp_path):
+    """What a run would make first, which takes MLflow seconds."""
+    fresh_database(tmp_path / "home/mlflow.db")
 
 
 def client(home):
@@ -82,7 +92,7 @@ def dump(home):
 @pytest.fixture
 def tracked(spolia, sweep_file, tmp_path):
     """A sweep of two seeds, run and tracked: (home, file, output)."""
-    file = sweep_file(CELLS.format(seeds=2), expect=8)
+    file = sweep_file(CELLS.replace("SEEDS", "2"), expect=8)
     code, out, err = spolia("run", file, "--home", tmp_path / "home", "--executor", "inline")
     assert code == 0, err
     return tmp_path / "home", file, out
@@ -177,7 +187,12 @@ def test_a_new_seed_adds_its_runs_only(tracked, spolia, sweep_file):
     home, _, _ = tracked
     before = dump(home)
     _, out, _ = spolia(
-        "run", sweep_file(CELLS.format(seeds=3), expect=12), "--home", home, "--executor", "inline"
+        "run",
+        sweep_file(CELLS.replace("SEEDS", "3"), expect=12),
+        "--home",
+        home,
+        "--executor",
+        "inline",
     )
     assert "7 runs written now" in out
     after = dump(home)
@@ -235,28 +250,50 @@ def digits_in_order(trial):
 def test_a_failed_trial_is_a_failed_run_until_it_succeeds(
     spolia, sweep_file, tmp_path, monkeypatch
 ):
+    home = tmp_path / "home"
     file = sweep_file(
-        "product(Faulty.grid(how='raise'), network=resnet8(width=4), tasks=digits.classes(0, 1).images(limit=40), seed=0)"
+        "product(Faulty.grid(how='raise'), network=resnet8(width=4),"
+        " tasks=digits.classes(0, 1).images(limit=40), seed=0)"
     )
-    code, _, err = spolia("run", file, "--home", tmp_path / "home", "--executor", "inline")
+
+    def only_cell():
+        (found,) = [r for r in runs(home) if r.data.tags["spolia.role"] == "cell"]
+        return found
+
+    code, _, err = spolia("run", file, "--home", home, "--executor", "inline")
     assert code == 1
     assert "something in epoch 2" in err
-    child = next(r for r in runs(tmp_path / "home") if r.data.tags["spolia.role"] == "cell")
-    assert (child.info.status, child.data.tags["spolia.reason"]) == (
-        "FAILED",
-        "ZeroDivisionError: something in epoch 2",
-    )
+    failed = only_cell()
+    reason = "ZeroDivisionError: something in epoch 2"
+    assert (failed.info.status, failed.data.tags["spolia.reason"]) == ("FAILED", reason)
+    assert failed.data.metrics == {}
+    assert "spolia.written" not in failed.data.tags
+    (trace,) = [f.path for f in client(home).list_artifacts(failed.info.run_id)]
+    traceback = Path(client(home).download_artifacts(failed.info.run_id, trace)).read_text()
+    assert traceback.rstrip().endswith(reason)
+
     monkeypatch.setattr("sample_methods.Faulty.train", lambda self, run: run.log(total=1.0))
-    code, _, _ = spolia("run", file, "--home", tmp_path / "home", "--executor", "inline")
-    assert code == 0
-    again = next(r for r in runs(tmp_path / "home") if r.data.tags["spolia.role"] == "cell")
-    assert (again.info.status, again.info.run_id) == ("FINISHED", child.info.run_id)
+    code, out, _ = spolia("run", file, "--home", home, "--executor", "inline")
+    assert (code, "1 of 1 done" in out) == (0, True)
+    again, store = only_cell(), Store(home / "store")
+    assert (again.info.status, again.info.run_id) == ("FINISHED", failed.info.run_id)
+    (key,) = store.finished()
+    timings = store.find(key)["timings"]
+    assert again.info.end_time == int(timings["ended"] * 1000) > failed.info.end_time
+    assert again.data.metrics["total"] == 1.0
+    assert "spolia.written" in again.data.tags
+    assert again.data.params == failed.data.params
+    # What is levelled once more stays as it is.
+    code, out, _ = spolia("track", file, "--home", home)
+    assert (code, "0 runs written now" in out) == (0, True)
+    assert only_cell().to_dictionary() == again.to_dictionary()
 
 
 @pytest.mark.parametrize("address", ["http://127.0.0.1:9", "sqlite:////proc/nowhere/mlflow.db"])
 def test_a_tracking_server_that_is_away_does_not_stop_the_training(
-    spolia, sweep_file, tmp_path, address
+    spolia, sweep_file, tmp_path, address, monkeypatch
 ):
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     file = sweep_file("product(Count.grid(), seed=range(3))", 3)
     code, out, err = spolia(
         "run", file, "--home", tmp_path / "home", "--executor", "inline", "--tracking", address

@@ -8,20 +8,20 @@ import torch
 from methods.fine_tune import FineTune
 from methods.networks import resnet8
 from orchestrator import MethodError, StoreError, Trial, digits, resolve
-from orchestrator.training.checkpoints import Scratch
+from orchestrator.training.checkpoints import Checkpoints
 from orchestrator.training.execute import execute
 
 STATE = {"epoch": 3, "nets": {"a": {"w": torch.ones(2)}}}
 
 
 def test_nothing_is_due_before_its_time(tmp_path):
-    assert not Scratch(tmp_path, every=60).due
-    assert Scratch(tmp_path, every=0).due
-    assert not Scratch(None, every=0).due
+    assert not Checkpoints(tmp_path, every=60).due
+    assert Checkpoints(tmp_path, every=0).due
+    assert not Checkpoints(None, every=0).due
 
 
 def test_a_short_trial_writes_no_checkpoint(store, tmp_path, monkeypatch):
-    monkeypatch.setattr(Scratch, "save", lambda *a: pytest.fail("a checkpoint was written"))
+    monkeypatch.setattr(Checkpoints, "save", lambda *a: pytest.fail("a checkpoint was written"))
     trial = resolve(
         Trial(
             method=FineTune(epochs=2),
@@ -35,25 +35,25 @@ def test_a_short_trial_writes_no_checkpoint(store, tmp_path, monkeypatch):
 
 
 def test_a_state_comes_back_as_it_was(tmp_path):
-    Scratch(tmp_path / "s", "code").save("joint/1", STATE)
-    again = Scratch(tmp_path / "s", "code").load("joint/1")
+    Checkpoints(tmp_path / "s", "code").save("joint/1", STATE)
+    again = Checkpoints(tmp_path / "s", "code").load("joint/1")
     assert again["epoch"] == 3
     assert torch.equal(again["nets"]["a"]["w"], torch.ones(2))
-    assert Scratch(tmp_path / "s", "code").load("other") is None
+    assert Checkpoints(tmp_path / "s", "code").load("other") is None
 
 
 def test_checkpoints_of_other_code_are_thrown_away(tmp_path):
-    Scratch(tmp_path / "s", "code").save("joint", STATE)
-    assert Scratch(tmp_path / "s", "other code").load("joint") is None
+    Checkpoints(tmp_path / "s", "code").save("joint", STATE)
+    assert Checkpoints(tmp_path / "s", "other code").load("joint") is None
     assert not (tmp_path / "s").exists()
 
 
 @pytest.mark.parametrize("damage", [b"", b"PK\x03\x04 torn", b"\x80\x02]q\x00."])
 def test_a_damaged_checkpoint_counts_as_none(tmp_path, damage):
-    scratch = Scratch(tmp_path / "s", "code")
-    scratch.save("joint", STATE)
+    checkpoints = Checkpoints(tmp_path / "s", "code")
+    checkpoints.save("joint", STATE)
     (tmp_path / "s/joint.pt").write_bytes(damage)
-    assert scratch.load("joint") is None
+    assert checkpoints.load("joint") is None
 
 
 def test_a_checkpoint_of_other_nets_is_refused(store, tmp_path):
@@ -95,4 +95,4 @@ def test_a_checkpoint_of_other_nets_is_refused(store, tmp_path):
 def test_a_folder_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(StoreError, match="a checkpoint cannot be written to"):
-        Scratch(tmp_path / "file" / "s").save("joint", STATE)
+        Checkpoints(tmp_path / "file" / "s").save("joint", STATE)

@@ -509,16 +509,17 @@ def test_schedules_are_finite_and_at_most_one(schedule):
     assert all(math.isfinite(v) and 0 <= v <= 1 for v in values)
 
 
+@pytest.mark.slow
 def test_one_cycle_is_torchs():
     parameter = nn.Parameter(torch.ones(1))
     optimizer = torch.optim.SGD([parameter], lr=0.1)
     theirs = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, max_lr=0.1, total_steps=2001, cycle_momentum=False
+        optimizer, max_lr=0.1, total_steps=251, cycle_momentum=False
     )
     ours = one_cycle()
-    for step in range(2000):
-        # Theirs counts steps, ours progress: the peaks are one step of 2,000 apart.
-        assert 0.1 * ours(step / 2000) == pytest.approx(optimizer.param_groups[0]["lr"], abs=3e-4)
+    for step in range(250):
+        # Theirs counts steps, ours progress: the peaks are one step of 250 apart.
+        assert 0.1 * ours(step / 250) == pytest.approx(optimizer.param_groups[0]["lr"], abs=3e-3)
         optimizer.step()
         theirs.step()
 

@@ -25,17 +25,17 @@ from orchestrator import (
 )
 from orchestrator.errors import Diverged
 from orchestrator.testing import MethodContract, smoke_trial
-from orchestrator.training.checkpoints import Scratch
+from orchestrator.training.checkpoints import Checkpoints
 from orchestrator.training.execute import execute
 
 TASK = digits.classes(0, 1, 2).images(limit=90)
 
 
-def make_run(store, scratch=None, **changes):
+def make_run(store, checkpoints=None, **changes):
     trial = Trial(
         method=FineTune(epochs=1), network=resnet8(width=4), tasks=(TASK.named("t"),), seed=0
     )
-    return Run(resolve(trial.replace(**changes), store), {}, scratch=scratch)
+    return Run(resolve(trial.replace(**changes), store), {}, checkpoints=checkpoints)
 
 
 def loss(nets, batch):
@@ -175,8 +175,8 @@ def test_choosing_and_stopping_resume_to_the_same_bits(store, tmp_path, at):
             raise Stopped
 
     with pytest.raises(Stopped):
-        whole(make_run(store, Scratch(tmp_path / "s", every=0)), stop)
-    fitted, net = whole(make_run(store, Scratch(tmp_path / "s", every=0)))
+        whole(make_run(store, Checkpoints(tmp_path / "s", every=0)), stop)
+    fitted, net = whole(make_run(store, Checkpoints(tmp_path / "s", every=0)))
     assert (fitted.selected, fitted.epochs) == (reference.selected, reference.epochs)
     assert torch.equal(weights(net), weights(expected))
 
@@ -318,7 +318,7 @@ def test_an_own_loop_is_held_to_the_same_rules(store):
 
 def test_after_an_own_loop_the_generator_stands_where_it_does_after_a_skipped_one(store, tmp_path):
     def drawn(scratch):
-        run = make_run(store, Scratch(scratch, every=0))
+        run = make_run(store, Checkpoints(scratch, every=0))
         for _ in run.epochs("s", 2):
             torch.rand(3)
         return float(torch.rand(1))

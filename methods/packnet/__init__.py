@@ -1,3 +1,0 @@
-from methods.packnet.packnet import PackNet
-
-__all__ = ["PackNet"]

@@ -1,0 +1,32 @@
+"""Networks from their recipes, `{"path": "module:Class", "config": {...}}`.
+
+A component is stored with its recipe, and a part that belongs to a network has the recipe of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, cast
+
+import torch
+
+from orchestrator import Network, NetworkSpec, Part
+from orchestrator.spec.trial import locate
+
+
+def recipe_of(network: Part) -> dict[str, Any]:
+    """What `build_network` needs to build a network of the same shape."""
+    return {"path": network.path, "config": network.config}
+
+
+def build_network(recipe: Mapping[str, Any]) -> Network:
+    """A network as its recipe says; torch's random numbers stay where they were."""
+    with torch.random.fork_rng(devices=[]):
+        return cast(Network, locate(recipe["path"])(**recipe["config"]))
+
+
+def example_recipe(spec: NetworkSpec) -> dict[str, Any]:
+    """The recipe of a network as a sweep writes it, for colour images of two classes: enough to
+    look at its layers while planning.
+    """
+    return {"path": spec.path, "config": {**dict(spec.settings), "channels": 3, "classes": 2}}

@@ -1,0 +1,86 @@
+"""Reading a sweep file: importing it by its path, with errors that point into it."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+
+from orchestrator.errors import InputError, SweepError, nearest
+from orchestrator.spec.shadowing import shadowing
+from orchestrator.spec.sweep import Sweep
+
+
+def load_sweep(file: str | Path) -> tuple[str, Sweep]:
+    """Name and sweep of a sweep file: its name without `.py`, and its variable `sweep`.
+
+    Raises SweepError, with the line where there is one, for a file that is missing, does not
+    import, or has no sweep.
+    """
+    path = Path(file)
+    if not path.is_file():
+        raise SweepError(_missing(path))
+    sweep = getattr(_imported(path), "sweep", None)
+    if not isinstance(sweep, Sweep):
+        kind = type(sweep).__name__
+        problem = "has no variable 'sweep'" if sweep is None else f"has a 'sweep' that is {kind}"
+        raise SweepError(
+            f"{path} {problem}. A sweep file ends with: "
+            f"sweep = Sweep(question=__doc__, cells=product(...), expect=...)"
+        )
+    return path.stem, sweep
+
+
+def _missing(path: Path) -> str:
+    """That there is no such file, with the nearest one: in the folder that it names, the folder
+    that it would lie in, or `sweeps/`.
+    """
+    message = f"there is no sweep file {str(path)!r}."
+    for folder in (path, path.parent, Path("sweeps")):
+        siblings = sorted(str(sibling) for sibling in folder.glob("*.py"))
+        if siblings:
+            return f"{message} {nearest(str(path), siblings)}"
+    return f"{message} A sweep file ends in .py."
+
+
+def _imported(path: Path) -> ModuleType:
+    """The module of a sweep file, executed. Raises SweepError for whatever goes wrong in it."""
+    spec = importlib.util.spec_from_file_location(f"_sweep_{path.stem}", path.absolute())
+    if spec is None or spec.loader is None:
+        raise SweepError(f"{path} is not a Python file; a sweep file ends in .py")
+    module = importlib.util.module_from_spec(spec)
+    try:
+        with _no_bytecode():
+            spec.loader.exec_module(module)
+    except SyntaxError as error:
+        text = (error.text or "").strip()
+        raise SweepError(f"{path}, line {error.lineno}: {error.msg}\n    {text}") from error
+    except InputError as error:
+        raise SweepError(f"{_where(error, path)}: {error.summary}", error.problems) from error
+    except Exception as error:
+        message = f"{_where(error, path)}: {type(error).__name__}: {error}"
+        hidden = shadowing(error) if isinstance(error, ImportError) else None
+        raise SweepError(f"{message}. {hidden}" if hidden else message) from error
+    return module
+
+
+@contextmanager
+def _no_bytecode() -> Iterator[None]:
+    """Imports write no `__pycache__`: reading a question leaves nothing beside it."""
+    before = sys.dont_write_bytecode
+    sys.dont_write_bytecode = True
+    try:
+        yield
+    finally:
+        sys.dont_write_bytecode = before
+
+
+def _where(error: BaseException, path: Path) -> str:
+    """The file, and its line that the error came through last, if it came through it."""
+    frames = traceback.extract_tb(error.__traceback__)
+    lines = [frame.lineno for frame in frames if frame.filename == str(path.absolute())]
+    return f"{path}, line {lines[-1]}" if lines else str(path)

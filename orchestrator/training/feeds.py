@@ -1,0 +1,91 @@
+"""The data sets of a fit, read side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Literal
+
+import torch
+
+from orchestrator.data.batches import Batch, Feed
+from orchestrator.errors import MethodError
+from orchestrator.spec.draws import Noise
+from orchestrator.spec.task import Data
+from orchestrator.training.stage import Stage, check_count
+
+FitData = Data | Noise | Mapping[str, Data | Noise]
+
+
+class Feeds:
+    """The data sets of a fit in batches of one size. An epoch is a pass through the longest (or
+    shortest) of them; the others are cycled, each in an order of its own, or cut.
+
+    Raises MethodError for numbers that cannot be meant and for the test part of a task.
+    """
+
+    def __init__(
+        self,
+        stage: Stage,
+        data: FitData,
+        *,
+        epochs: int | None,
+        steps: int | None,
+        batch: int,
+        length: Literal["longest", "shortest"],
+        device: torch.device,
+    ) -> None:
+        if (epochs is None) == (steps is None):
+            raise MethodError(f"stage {stage.name!r}: give either epochs= or steps=")
+        if steps is None:
+            check_count(stage.name, "epochs", epochs)
+        else:
+            check_count(stage.name, "steps", steps)
+        check_count(stage.name, "batch", batch)
+        self._is_one = not isinstance(data, Mapping)
+        by_name = data if isinstance(data, Mapping) else {"data": data}
+        if not by_name:
+            raise MethodError(f"stage {stage.name!r}: give at least one net and one data set")
+        for name, part in by_name.items():
+            refuse_test_part(stage.name, name, part)
+        self._feeds = {
+            name: Feed(part, name=name, seed=stage.seed, stage=stage.name, device=device)
+            for name, part in by_name.items()
+        }
+        lengths = [len(feed) for feed in self._feeds.values()]
+        num_images = max(lengths) if length == "longest" else min(lengths)
+        self.batch = min(batch, num_images)
+        self.steps_an_epoch = num_images // self.batch
+        self.num_steps = steps or self.steps_an_epoch * (epochs or 0)
+        self.num_epochs = -(-self.num_steps // self.steps_an_epoch)
+
+    def steps_in(self, epoch: int) -> int:
+        """Steps of an epoch; the last one of a fit by steps may be cut short."""
+        return min(self.steps_an_epoch, self.num_steps - epoch * self.steps_an_epoch)
+
+    def progress(self, epoch: int, step: int) -> float:
+        """The share of the fit, 0 to 1, that lies before a step of an epoch."""
+        return (epoch * self.steps_an_epoch + step) / self.num_steps
+
+    def epoch(self, epoch: int) -> Iterator[Batch | dict[str, Batch]]:
+        """The batches of an epoch: one a step, or where data was given by name one a name."""
+        num_steps = self.steps_in(epoch)
+        feeds = [feed.epoch(epoch, num_steps, self.batch) for feed in self._feeds.values()]
+        for batches in zip(*feeds, strict=True):
+            yield batches[0] if self._is_one else dict(zip(self._feeds, batches, strict=True))
+
+    def steps_of(self, num_epochs: int) -> int:
+        """Steps of the first `num_epochs` epochs together."""
+        return min(num_epochs * self.steps_an_epoch, self.num_steps)
+
+    def images_of(self, num_epochs: int) -> int:
+        """Images that these steps read, from all data sets together."""
+        return self.steps_of(num_epochs) * self.batch * len(self._feeds)
+
+
+def refuse_test_part(stage: str, name: str, data: Data | Noise) -> None:
+    """Raises MethodError for test images, unless the method says why it trains on them."""
+    if data.part == "test" and not data.because:
+        raise MethodError(
+            f"stage {stage!r}: data {name!r} is the test part; train on task.train, "
+            "or say task.part('test', because='...')"
+        )
