@@ -61,8 +61,8 @@ sweep = Sweep(
         ),
         claims.Higher(
             metric="accuracy_at",
-            where=PACKED | {"place": "1"},
-            than=PACKED | {"place": "4"},
+            where=PACKED | {"place": 1},
+            than=PACKED | {"place": 4},
             paper="P11",
         ),
         claims.Higher(metric="accuracy", where=MASKS, than=PACKED, paper="P11"),
