@@ -5,7 +5,7 @@ all, or stays the same.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -175,7 +175,8 @@ class Related(Claim):
         rho, decision = _related(metric, other, sign, self.rho)
         pairs = zip(values, metric, other, strict=True)
         means = ", ".join(f"{v.text} {one:.3f}/{two:.3f}" for v, one, two in pairs)
-        evidence = f"rho {rho:.2f} over {count} values (bar {sign * self.rho:g}); {means}"
+        bar = f" (bar {sign * self.rho:g})" if self.rho else ""
+        evidence = f"rho {rho:.2f} over {count} values{bar}; {means}"
         return verdict_of(self, statement, evidence, comparison, decision, n=count)
 
 
@@ -321,7 +322,7 @@ class Unchanged(AlongAxis):
     def decide(self, results: Results) -> Verdict:
         statement = f"{self.metric} is the same whatever {self.axis} is{at(self.where)}"
         values = self.values(results)
-        comparison = self.compare(results, values)
+        comparison = replace(self.compare(results, values), averaged_over="")
         if len(values) < 2:
             evidence = _too_few(len(values), self.axis, len(comparison.seeds))
             return verdict_of(self, statement, evidence, comparison, UNSHOWN)
