@@ -57,10 +57,10 @@ trainings = union(
 )
 
 WAYS = [
-    {"ingredients": ("identical", "rotation"), "split": "stage2"},
-    {"ingredients": ("rotation", "trained"), "split": "stage2"},
+    {"ingredients": ("identical", "rotation"), "split": "stage2", "incremental": True},
+    {"ingredients": ("rotation", "trained"), "split": "stage2", "incremental": True},
 ]
-SHARED = {"ingredients": ("rotation", "shared"), "split": "stage3"}
+SHARED = {"ingredients": ("rotation", "shared"), "split": "stage3", "incremental": False}
 
 sweep = Sweep(
     question=__doc__,

@@ -16,6 +16,7 @@ tasks = [
     for number, (name, more) in enumerate({"a": (8,), "b": (9,), "c": (8, 9)}.items())
 ]
 
+PROTOCOLS = ("compatibility", "compatibility_by_head")
 orders = list(itertools.permutations(tasks))
 SAME_FIRST = [[order for order in orders if order[0] == first] for first in tasks]
 
@@ -33,19 +34,23 @@ sweep = Sweep(
     ),
     expect=60,
     claims=[
-        claims.Within(
-            metric="compatibility", where={"ingredients": ("common",)}, above=0.5, paper="C5"
+        *(
+            claims.Within(
+                metric=protocol, where={"ingredients": ("common",)}, above=0.5, paper="C5"
+            )
+            for protocol in PROTOCOLS
         ),
         claims.Within(
             metric="compatibility", where={"ingredients": ()}, below=0.15, paper="control"
         ),
         *(
             claims.Unchanged(
-                metric="compatibility",
+                metric=protocol,
                 axis="tasks",
                 where={"ingredients": ("common",), "tasks": same_first},
                 paper="C5",
             )
+            for protocol in PROTOCOLS
             for same_first in SAME_FIRST
         ),
         claims.Spread(

@@ -134,10 +134,10 @@ sweep = Sweep(
             claims.Related(
                 metric="zeroed",
                 axis="tasks",
-                where=MASKS | n,
+                where=MASKS | n | at(*targets),
                 how="against",
                 other="accuracy",
-                at=CLASSIFIER | n,
+                at=CLASSIFIER | n | at(*targets),
                 paper="P8",
             )
             for n in (VGG, RESNET)

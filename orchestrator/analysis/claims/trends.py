@@ -126,9 +126,9 @@ class Related(Claim):
     """Over the values of an axis (tasks, say), `metric` where cells are as `where` says goes `how`
     the metric `other` where they are as `at` says.
 
-    Seeds bring no new values of the axis: both are averaged over seeds first, Spearman's correlation
-    over the values is held against all their orders, and n counts the values. With fewer than five
-    nothing can be shown. `rho` is a bar that the correlation must be beyond as well.
+    Seeds bring no new values of the axis: both are averaged over seeds first, Spearman's
+    correlation over the values is held against all their orders, and n counts the values. With
+    fewer than five nothing can be shown. `rho` is a bar that the correlation must be beyond, too.
     """
 
     axis: str

@@ -135,7 +135,13 @@ def test_the_share_of_a_distance_that_is_covered(store):
 def related(how, **more):
     """On part a the score rises with the order, on part b it falls."""
     return claims.Related(
-        metric="score", axis="order", where=MIDDLE | B, how=how, other="score", at=MIDDLE | A, **more
+        metric="score",
+        axis="order",
+        where=MIDDLE | B,
+        how=how,
+        other="score",
+        at=MIDDLE | A,
+        **more,
     )
 
 
@@ -159,7 +165,9 @@ def test_seeds_bring_no_new_values_of_an_axis(store):
     """Four values have 24 orders, the clearest of which is too likely by chance, with any number of
     seeds.
     """
-    (few,) = decided(store, related("with"), seeds=10, kind=["floor", "middle"], order=list(range(4)))
+    (few,) = decided(
+        store, related("with"), seeds=10, kind=["floor", "middle"], order=list(range(4))
+    )
     assert (few.verdict, few.n, few.p) == ("undecided", 4, None)
     assert few.evidence.startswith("4 values of order with 10 seeds are too few")
 
