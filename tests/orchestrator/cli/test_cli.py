@@ -58,8 +58,8 @@ def test_run_status_and_results(spolia, sweep_file, tmp_path):
     assert shown.strip() in out
     rows = pq.read_table(tmp_path / "spolia-home/tables/asked/metrics.parquet").to_pylist()
     assert [(r["number"], r["seed"], r["metric"], r["value"]) for r in rows][:2] == [
-        ("1", "0", "total", 1.0),
-        ("1", "1", "total", 1.0),
+        (1.0, 0, "total", 1.0),
+        (1.0, 1, "total", 1.0),
     ]
 
 
