@@ -1,4 +1,4 @@
-"""The layers that a gradient can pass backwards without images, one at a time."""
+"""A gradient's way back through a module without images, one layer at a time."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def named_layers(module: nn.Module) -> list[tuple[str, nn.Module]]:
 
 @torch.no_grad()
 def layers_of(module: nn.Module, features: Sequence[int]) -> list[Layer]:
-    """Layers in order, for features [C, H, W] of one image in front of the first."""
+    """Layers in order, where the first reads the features [C, H, W] of one image."""
     layers = []
     x = next(module.parameters()).new_zeros(1, *features)
     for name, layer in named_layers(module):
@@ -91,7 +91,7 @@ def backward_through_convolution(
 ) -> Tensor:
     stride, kernel = layer.stride, layer.kernel_size
     padding = cast(tuple[int, int], layer.padding)
-    # Rows and columns at the far edge that a stride above 1 never reached.
+    # Rows and columns at the far edge that a stride above 1 does not reach.
     unreached = []
     for axis in (0, 1):
         reached = (d.shape[axis + 2] - 1) * stride[axis] - 2 * padding[axis] + kernel[axis]
@@ -100,7 +100,7 @@ def backward_through_convolution(
 
 
 def reasons_it_is_impassable(network: NetworkSpec, split: str) -> Iterator[str]:
-    """Says which layer behind the split point a surrogate gradient cannot pass, if there is one."""
+    """Which layer after the split point a surrogate gradient cannot pass, if there is one."""
     config = {**dict(network.settings), "channels": 3, "classes": 2}
     with torch.device("meta"):
         built = build_network({"path": network.path, "config": config})
