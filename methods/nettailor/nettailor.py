@@ -14,9 +14,10 @@ the shared blocks that it keeps.
 
 In the order of this file (sections and equations are the paper's)::
 
-    3.3    the student network, eq. 2 and 4   `Proxy`, `TailoredGraph.layer`
+    3.3    proxies                            `Proxy`
            attention, eq. 3                   `Attention.forward`
     3.4.1  expected complexity, eq. 5 to 10   `Attention.expected_complexity`
+    3.3    the student network, eq. 2 and 4   `TailoredGraph.layer`
     3.4.2  distance to the teacher, eq. 11    `distance`
     3.5    pruning                            `prune`
     3.2    the five steps                     `NetTailor.needs`, `NetTailor.train`
@@ -124,7 +125,7 @@ PUBLISHED = {
 PRUNING = ("order", "threshold", "guard", "retrain_epochs", "retrain_lr")
 
 
-# Section 3.3: the student network.
+# Sections 3.3 and 3.4.1: the student network and its expected complexity.
 
 
 class Proxy(nn.Sequential):
