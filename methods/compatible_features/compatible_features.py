@@ -190,17 +190,14 @@ class CompatibleFeatures(Method):
         if "shared" in self.ingredients:
             for task in learning[1:]:
                 nets[task.name].borrow(nets[first.name], self.split)
-        trained: dict[str, nn.Module] = dict(nets)
+        heads = self.auxiliary_heads(run)  # r and d
+        trained: dict[str, nn.Module] = {**nets, **heads}
         frozen: dict[str, nn.Module] = {}
         if self.incremental:  # (6)
-            known = run.need("first")
-            heads = {name: known.module("auxiliary", ingredient=name) for name in self.heads}
             # The first network takes no part in the loss. It is listed as frozen so that the result
             # certifies that it kept its bits.
-            frozen = {first.name: known.module("network", task=first.name), **heads}
-        else:
-            heads = {name: self.new_auxiliary_head(run, name) for name in self.heads}
-            trained.update(heads)
+            first_network = run.need("first").module("network", task=first.name)
+            trained, frozen = {**nets}, {first.name: first_network, **heads}
         self.require_equal_features(run, {**frozen, **nets})
         labelled = [t for t in learning if t.name == first.name or not self.unlabelled]
         run.fit(
@@ -230,7 +227,7 @@ class CompatibleFeatures(Method):
         """
         terms = {}
         for task, b in batch.items():
-            if not self.heads:  # independent networks are not cut
+            if not self.heads:  # then nothing reads the features, and no network is cut
                 terms[f"own/{task}"] = F.cross_entropy(nets[task](b.x), b.y)
                 continue
             extractor, head = nets[task].cut(self.split)  # f_t, h_t
@@ -263,10 +260,15 @@ class CompatibleFeatures(Method):
         """The ingredients that are auxiliary heads."""
         return sorted(self.ingredients & {"rotation", "common"})
 
+    def auxiliary_heads(self, run: Run) -> dict[str, Part]:
+        """r and d by ingredient: new ones or, incrementally, those of the first network."""
+        if self.incremental:
+            first = run.need("first")
+            return {name: first.module("auxiliary", ingredient=name) for name in self.heads}
+        return {name: self.new_auxiliary_head(run, name) for name in self.heads}
+
     def new_auxiliary_head(self, run: Run, ingredient: str) -> Part:
-        """r or d, which all networks share: the layers of h with other outputs, or pooling and one
-        or two linear layers.
-        """
+        """r or d: the layers of h with other outputs, or pooling and one or two linear layers."""
         outputs = 4 if ingredient == "rotation" else len(self.classes_in_common(run.tasks))
         network = run.network(ingredient, classes=outputs)
         if self.auxiliary == "same_as_head":
