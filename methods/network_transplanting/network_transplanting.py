@@ -4,14 +4,14 @@ Zhang, Yang, Yu, Wu: Network Transplanting, 2018, arXiv:1804.10272. Only a small
 two is learned, from few samples or none. It learns by back-distillation: the gradient of the output
 with respect to the features should match that of the network trained for the new category.
 
-In the order of this file (the numbers are ours, see below)::
+In the order of this file (the numbers are ours: the paper could not be read)::
 
     (1)  y = g_S(h(f(I)))                            `Adapter`, `Transplanted`
     (2)  y(I, c) = g_S(h_c(f_c(I))), categories c    `TransplantNetwork`
     (3)  D(x) = dJ(g(x)) / dx with J(y) = v . y      `feature_gradient`
     (4)  D without any x: gates in place of ReLUs    `surrogate_gradient`
-    (5)  one category after another                  `absorb_in_turn`
-    (6)  L = L_task + lambda ||D_S - alpha D_T||^2   `loss`
+    (5)  L = L_task + lambda ||D_S - alpha D_T||^2   `loss`
+    (6)  one category after another                  `absorb_in_turn`
 
 f is a category module and g a task module: x = f(I) are the features of images I, y = g(x) the
 outputs. The teacher T is the new category's own network, with g_T. The student S is the path from
@@ -466,8 +466,9 @@ class NetworkTransplanting(Method):
         )
 
     def loss(self, nets: Any, batch: Any) -> dict[str, Tensor]:
-        """(6): L = L_task + lambda ||D_S - alpha D_T||^2 / ||D_T||^2, both norms means over the
-        batch.
+        """(5): L = L_task + lambda ||D_S - alpha D_T||^2 / ||D_T||^2, both norms means over the
+        batch. L_task is the cross entropy with the labels, the squared distance to the teacher's
+        outputs, both, or nothing.
         """
         student = nn.Sequential(nets["adapter"], nets["task"])  # x -> y_S = g_S(h(x))
         synthetic = F.relu(self.spread * batch["noise"].x) if "noise" in batch else None
@@ -510,11 +511,11 @@ class NetworkTransplanting(Method):
                 gates[name] = (getattr(batch["noise"], f"gate {name}") > threshold).float()
         d_teacher = surrogate_gradient(nets["teacher"], features, v, gates)
         # The chain rule: back through g_S first, then through h, whose ReLUs are all open.
-        behind_adapter = surrogate_gradient(nets["task"], features, v, gates)
-        return surrogate_gradient(nets["adapter"].layers, features, behind_adapter, {}), d_teacher
+        d_after_h = surrogate_gradient(nets["task"], features, v, gates)
+        return surrogate_gradient(nets["adapter"].layers, features, d_after_h, {}), d_teacher
 
     def absorb_in_turn(self, run: Run, host: Task, guests: Sequence[Task]) -> None:
-        """(5): insert one category after another, with adapters that other trials have learned.
+        """(6): insert one category after another, with adapters that other trials have learned.
         Logs how much the logits of each category change with any later insertion, which must be 0.
         """
         run.adopt(*(guest.name for guest in guests))

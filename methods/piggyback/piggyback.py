@@ -269,7 +269,7 @@ class Piggyback(Method):
     layers: Layers = axis(
         "all",
         over=("all", "convolutions"),
-        help="which weights W are masked: those of convolutions and linear layers, or the former",
+        help="which W have masks: those of convolutions and linear layers, or of convolutions only",
     )
     after: str | None = axis(
         None,
