@@ -117,9 +117,6 @@ def moving_code(tmp_path, monkeypatch):
             f"1)\n{more}"
         )
         sys.modules.pop("moving", None)
-        from orchestrator.store.code import sources_digest
-
-        sources_digest.cache_clear()
 
     return write
 
