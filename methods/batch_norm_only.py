@@ -4,7 +4,7 @@ Control for Mallya, Davis, Lazebnik: Piggyback, ECCV 2018, arXiv:1801.06519, whi
 along with its masks in one variant (section 5.3): how much of the gain is due to batch norm alone?
 
 What it costs: for each task a classifier, four numbers per channel of every batch norm, and one
-training of them, about as long as one of `feature_extraction`.
+training of them, whose gradients pass through the whole network.
 
 Departs from the paper: it is not in the paper's tables. Training is that of `feature_extraction`.
 """

@@ -1,4 +1,4 @@
-"""Masks that nobody learned, as dense as learned ones.
+"""Masks that are not learned, as dense as learned ones.
 
 Control for Mallya, Davis, Lazebnik: Piggyback, ECCV 2018, arXiv:1801.06519. If masks that keep
 random weights, or the largest, did as well as learned ones, there would be no point in learning

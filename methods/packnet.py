@@ -2,8 +2,8 @@
 
 Mallya, Lazebnik: PackNet: Adding Multiple Tasks to a Single Network by Iterative Pruning, CVPR
 2018, arXiv:1711.05769. After each task the smallest of its weights are freed for the next one; the
-others never change again, so no task is forgotten. Later tasks find fewer free weights, so the
-order matters.
+others are trained once more and then never change, so no task is forgotten. Later tasks find fewer
+free weights, so the order matters.
 
 What it costs: for each weight the number of the task that owns it (one byte), and a classifier per
 task. Trainings: one of the first task's network, then for each task one with the free weights and a

@@ -4,6 +4,10 @@ usual start from a newly drawn head.
 Gygli, Uijlings, Ferrari: Towards Reusable Network Components by Learning Compatible
 Representations, AAAI 2021, arXiv:2004.03898, third application.
 
+What it costs: the networks of `rich` and `near`, a training on the target, and another from the
+usual start, which sets the bar; all starts share these. The 51 trials of
+`sweeps/compatible_transfer.py` took 12 minutes on two cores, 2026-11-21.
+
 Departs from the paper: its protocol could not be read and is our reconstruction. The new task takes
 the extractor of one network and the head of another; rows of the classifier are matched by the
 names of classes. "Final accuracy" is that of the usual start on held-out images (mean of the last

@@ -4,6 +4,9 @@ other architectures, too.
 Gygli, Uijlings, Ferrari: Towards Reusable Network Components by Learning Compatible
 Representations, AAAI 2021, arXiv:2004.03898, second application.
 
+What it costs: the extractors, and one short training of a head on each; only the heads are kept.
+The 63 trials of `sweeps/compatible_architectures.py` took 16 minutes on two busy cores, 2026-11-21.
+
 Departs from the paper: its procedure could not be read and is our reconstruction. Extractors end
 with a projection to one feature shape (`methods.networks.projected`).
 """

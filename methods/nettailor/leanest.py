@@ -3,6 +3,9 @@
 Morgado, Vasconcelos: NetTailor, CVPR 2019, arXiv:1907.00274, section 4.1: of several numbers of
 removed blocks, the leanest network within half a point of the teacher's accuracy is the result.
 
+What it costs: no training of its own. It needs one student, a retraining for each of the numbers
+`removed`, and one fine-tuned network; it keeps the chosen pruning.
+
 Departs from the paper: it chooses on the test images; here the choice is made on the validation
 part and the test part is read once. Where no pruning is good enough, the answer is the fine-tuned
 network itself, at its whole cost. `area` is ours.

@@ -4,6 +4,8 @@ for all of them.
 Morgado, Vasconcelos: NetTailor, CVPR 2019, arXiv:1907.00274, sections 1 and 4 (storage: the
 universal network once, and what each task adds).
 
+What it costs: no training of its own, but one `leanest` with all that it needs for each target.
+
 Departs from the paper: it counts the whole universal network; here only the blocks that at least
 one task uses. The matrices are ours.
 """

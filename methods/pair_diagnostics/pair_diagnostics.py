@@ -5,6 +5,10 @@ Kornblith et al. (ICML 2019, arXiv:1905.00414) for linear CKA; Lenc and Vedaldi 
 arXiv:1411.5908) for a learned 1x1 stitch; Li et al. (2016, arXiv:1603.04779) for re-estimated batch
 norm. Compatible features should need none of these; what each adds shows what they lack.
 
+What it costs: for each extractor with each foreign head two short trainings, of a stitch and of a
+head; none is kept. The 40 trials of `sweeps/compatible_diagnostics.py` took 17 minutes on two busy
+cores, 2026-11-21.
+
 Departs from the paper: the stitch is trained on the labels of the head's task, not on features, as
 in later work on stitching (Bansal et al. 2021).
 """
