@@ -58,7 +58,7 @@ class FineTune(Method):
         30,
         over=(10, 30, 100),
         smoke=2,
-        help="passes through the training images; 0 keeps the network as drawn, or as pretrained",
+        help="passes through the training images; 0: the network keeps its initial weights",
     )
     batch: int = axis(64, over=(32, 64, 128), help="images per step")
     lr: float = axis(

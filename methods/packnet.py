@@ -186,18 +186,26 @@ class PackNet(Method):
     freed: float = axis(
         0.75,
         over=(0.5, 0.75, 0.9),
-        help="share of a later task's weights that is freed for those after it",
+        help="share of a later task's weights that is freed for those after it: the more, the "
+        "fewer it keeps",
     )
     last: bool = axis(
-        True, over=(True, False), help="no task follows: a later task keeps all its weights"
+        True,
+        over=(True, False),
+        help="the last task, if it is not the first, keeps all its weights, since none follows",
     )
-    epochs: int = axis(20, over=(10, 20), smoke=1, help="with the free weights")
-    retrain_epochs: int = axis(10, over=(5, 10), smoke=1, help="with the kept ones, after pruning")
+    epochs: int = axis(20, over=(10, 20), smoke=1, help="of training with the free weights")
+    retrain_epochs: int = axis(
+        10,
+        over=(5, 10),
+        smoke=1,
+        help="of training the kept weights, after pruning: the more, the more is recovered",
+    )
     batch: int = axis(32, over=(32, 64), help="images per step")
     lr: float = axis(
         0.02,
         over=(1e-3, 0.02, 0.05),
-        help="divided by 10 in the second half; by 10 again when retraining",
+        help="learning rate; a tenth in the second half, and all of it a tenth in retraining",
     )
     base: FineTune = axis(
         FineTune(), smoke=FineTune(epochs=1), help="how the first task is trained"

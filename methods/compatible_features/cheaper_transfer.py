@@ -159,7 +159,7 @@ class CheaperTransfer(Method):
         return F.cross_entropy(nets["network"](batch.x), batch.y)
 
     def set_initial_weights(self, run: Run, net: Network) -> None:
-        """Give the network, as drawn for the target, the weights that it starts from."""
+        """Give the network, newly drawn for the target, the weights that it starts from."""
         if self.start == "drawn":
             return
         parts = run.need("parts")

@@ -82,7 +82,7 @@ def backward_through(layer: Layer, d: Tensor) -> Tensor:
     density = d.shape[2] * d.shape[3] / (shape[1] * shape[2])
     if isinstance(module, nn.Upsample):
         return F.adaptive_avg_pool2d(d, (shape[1], shape[2])) * density
-    assert isinstance(module, POOLING), "a ReLU passes what its gate lets pass"
+    assert isinstance(module, POOLING), "ReLUs are handled by their gates"
     return F.interpolate(d, size=shape[1:], mode="nearest") * density
 
 

@@ -59,7 +59,7 @@ class Projected(Network):
 
     def pretrained(self) -> Mapping[str, Tensor] | None:
         """Trained weights of the network that is projected, where it starts from any; the
-        projection itself is always as drawn.
+        projection itself always starts from random weights.
         """
         network: Network = locate(self.config["of"])(
             **self.config["inner"], channels=self.config["channels"], classes=2

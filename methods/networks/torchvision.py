@@ -155,7 +155,7 @@ def _verify(path: Path) -> None:
 
 
 def _model(name: str, classes: int) -> nn.Module:
-    """torchvision's own network, as drawn."""
+    """torchvision's own network with random weights."""
     from torchvision import models
 
     model: nn.Module = getattr(models, name)(weights=None, num_classes=classes)
