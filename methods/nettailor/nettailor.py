@@ -68,7 +68,7 @@ from methods.nettailor.export import plain
 from methods.nettailor.own_statistics import OwnStatistics
 from methods.nettailor.report import METRICS, report
 from methods.pieces.batch_norm_statistics import held_statistics
-from methods.pieces.building import build_network
+from methods.pieces.building import build_network, recipe_of
 from methods.pieces.residual import (
     Backbone,
     Shape,
@@ -229,7 +229,7 @@ class TailoredGraph(Part):
     """What one task adds to a universal network: proxies, attention and a classifier. It computes
     only together with that network, whose blocks it does not hold.
 
-    `network` is the universal network's `{"path", "config"}`, `image` the shape [C, H, W], `skip`
+    `network` is the recipe of the universal network, `image` the shape [C, H, W], `skip`
     how many blocks a proxy bridges at most (None: any number), `start` the scores of blocks and of
     proxies, `edges` the names of the edges that are left (None: all). With `statistics` "task" the
     universal batch norms normalise by the task's own statistics, which belong to the task then.
@@ -275,8 +275,7 @@ class TailoredGraph(Part):
         """A new graph over a universal network. Running statistics of its own, if it has any, begin
         as that network's.
         """
-        network = {"path": universal.path, "config": universal.config}
-        graph = cls(network=network, image=image, classes=classes, **settings)
+        graph = cls(network=recipe_of(universal), image=image, classes=classes, **settings)
         for node, own in graph.own_statistics.items():
             block = universal.pieces()[graph.backbone.blocks[int(node) - 1]]
             cast(OwnStatistics, own).copy_from(block)

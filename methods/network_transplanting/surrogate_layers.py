@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from methods.pieces.building import build_network
+from methods.pieces.building import build_network, example_recipe
 from orchestrator import NetworkSpec
 
 UNCHANGED = (nn.Dropout, nn.Identity)
@@ -101,9 +101,8 @@ def backward_through_convolution(
 
 def reasons_it_is_impassable(network: NetworkSpec, split: str) -> Iterator[str]:
     """Which layer after the split point a surrogate gradient cannot pass, if there is one."""
-    config = {**dict(network.settings), "channels": 3, "classes": 2}
     with torch.device("meta"):
-        built = build_network({"path": network.path, "config": config})
+        built = build_network(example_recipe(network))
     if split not in built.splits:
         return
     try:
