@@ -118,8 +118,7 @@ def _train(run: Run) -> Ending:
     except Infeasible as error:
         return Ending("infeasible", reason=str(error))
     except Diverged as error:
-        reason, curves = error.args
-        return Ending("diverged", reason=str(reason), curves=tuple(curves))
+        return Ending("diverged", reason=str(error))
     if missing := run.missing():
         raise MethodError(
             f"{method.name} declares {', '.join(missing)} but train left none; "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from sample_methods import Looped
+from sample_methods import Diverging, Looped
 from torch import nn
 from torch.nn import functional as F
 
@@ -314,6 +314,19 @@ def test_an_own_loop_is_held_to_the_same_rules(store):
             run.curve(x=float("nan"))
     with pytest.raises(MethodError, match="is used twice"):
         list(run.epochs("b", 1))
+
+
+def test_a_stage_that_diverges_has_each_point_of_its_curves_once(store):
+    """Whether its loop is the method's own or the engine's; those of the epochs before too."""
+    for method in (Diverging(loop="own"), Diverging(loop="fit")):
+        trial = resolve(
+            Trial(method=method, network=resnet8(width=4), tasks=(TASK,), seed=0), store
+        )
+        assert execute(trial, store).kind == "diverged"
+        record = store.find(trial.key)
+        points = [(name, step) for name, step, _, _ in record["curves"]]
+        assert points == [("first/loss", 1), ("second/loss", 1), ("second/loss", 2)]
+        assert [value is None for *_, value, _ in record["curves"]] == [False, False, True]
 
 
 def test_after_an_own_loop_the_generator_stands_where_it_does_after_a_skipped_one(store, tmp_path):
