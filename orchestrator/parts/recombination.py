@@ -82,7 +82,12 @@ def recombine(
     numbers = {key: number for number, key in enumerate(image_sets)}
     set_of = np.array([numbers[task.digest, task.class_names] for task in tasks])  # [network]
 
-    n, stack = len(tasks), StackedHeads(heads, device)
+    def shape_for(network: int) -> tuple[int, ...]:
+        """Of one image's features from the network's own extractor."""
+        x, _ = next(in_order(tasks[network].test, device))
+        return tuple(extractors[network].to(device).eval()(x[:2]).shape[1:])
+
+    n, stack = len(tasks), StackedHeads(heads, device, shape_for)
     measured = _Measured.nothing(n, len(image_sets))
     for s, images in enumerate(image_sets.values()):
         labels = LabelsByHead(images, tasks, device)

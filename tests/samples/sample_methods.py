@@ -375,9 +375,11 @@ class Diverging(Method):
         train(run, "second", net, epochs=3)
 
     def fit(self, run: Run, stage: str, net: nn.Module, epochs: int) -> None:
-        data, optimizer = run.tasks.task.train, sgd(0.05)
-        size = run.count(data)
-        run.fit(stage, {"net": net}, self.loss, data, optimizer=optimizer, epochs=epochs, batch=size)
+        data = run.tasks.task.train
+        batch = run.count(data)
+        run.fit(
+            stage, {"net": net}, self.loss, data, optimizer=sgd(0.05), epochs=epochs, batch=batch
+        )
 
     def own_loop(self, run: Run, stage: str, net: nn.Module, epochs: int) -> None:
         data = run.tasks.task.train
