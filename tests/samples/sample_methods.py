@@ -67,6 +67,21 @@ class Count(Method):
         run.log(total=self.number + sum(n.metric("total") for n in run.needs.values()))
 
 
+class Named(Method):
+    """Logs its number, and prints what it is called."""
+
+    name = "named"
+    uses = frozenset({"seed"})
+    metrics = (Metric("total", headline=True),)
+
+    called: str = axis("")
+    number: float = axis(1.0)
+
+    def train(self, run: Run) -> None:
+        print(self.called)
+        run.log(total=self.number)
+
+
 class Faulty(Method):
     """Ends in the way that `how` names, and can be needed by another that wants it."""
 
