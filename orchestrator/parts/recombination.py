@@ -77,10 +77,9 @@ def recombine(
             f"recombine: {len(extractors)} extractors, {len(heads)} heads and {len(tasks)} tasks; "
             "give one of each a network"
         )
-    # Tasks with the same images to the same labels share an image set.
-    image_sets = {(task.digest, task.class_names): task for task in tasks}
+    image_sets = {task.as_tested: task for task in tasks}
     numbers = {key: number for number, key in enumerate(image_sets)}
-    set_of = np.array([numbers[task.digest, task.class_names] for task in tasks])  # [network]
+    set_of = np.array([numbers[task.as_tested] for task in tasks])  # [network]
 
     def shape_for(network: int) -> tuple[int, ...]:
         """Of one image's features from the network's own extractor."""

@@ -41,9 +41,12 @@ def arithmetic(threads: int, numerics: str) -> Iterator[None]:
 
 def _on_gpu() -> tuple[Any, ...]:
     """What has an fp32 precision of its own on a GPU; all that is above them only sets defaults."""
-    return torch.backends.cuda.matmul, torch.backends.cudnn.conv, torch.backends.cudnn.rnn
+    cuda: Any = torch.backends.cuda
+    cudnn: Any = torch.backends.cudnn
+    return cuda.matmul, cudnn.conv, cudnn.rnn
 
 
 def _on_cpu() -> tuple[Any, ...]:
     """The same on a CPU."""
-    return torch.backends.mkldnn.matmul, torch.backends.mkldnn.conv, torch.backends.mkldnn.rnn
+    mkldnn: Any = torch.backends.mkldnn
+    return mkldnn.matmul, mkldnn.conv, mkldnn.rnn
