@@ -144,7 +144,8 @@ class PairDiagnostics(NetworkMeasurement):
         self.fit(run, f"stitch {pair}", {"stitch": stitch}, frozen, few)
         stitched = nn.Sequential(extractor, stitch, head)
         scores["stitched"] = run.accuracy(stitched, task.test)
-        if refused := StackedHeads([head], run.device).refusals((1, *given)):
+        stack = StackedHeads([head], run.device, lambda _: wanted)
+        if refused := stack.refusals((1, *given)):
             return scores, refused[0]  # without a stitch the numbers of channels must be equal
         joined = nn.Sequential(extractor, head)
         scores["joined"] = run.accuracy(joined, task.test)

@@ -20,8 +20,16 @@ if TYPE_CHECKING:
 FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
 DEFAULT_HOME = "spolia-home"
 
-console = Console(highlight=False)
-errors = Console(stderr=True, highlight=False)
+
+def plain_console(**settings: Any) -> Console:
+    """A console that shows text as it is: labels and names are their authors', and a label `[x]` or
+    `:x:` is no markup. What is to look different is a `Text` with a style.
+    """
+    return Console(markup=False, emoji=False, highlight=False, **settings)
+
+
+console = plain_console()
+errors = plain_console(stderr=True)
 
 
 # Members of a str enum, not of a StrEnum: typer shows their values.

@@ -242,10 +242,9 @@ def _smoke(
     with tempfile.TemporaryDirectory(prefix="spolia-smoke-") as folder:
         root = Path(folder)
         home = replace(chosen.home, root=root, store=str(root / "store"), tracking=None)
-        console.print(
-            f"[bold]Smoke run[/]: {len(small.cells)} settings of {len(sweep.cells)} cells, small, "
-            "in a store that is thrown away."
-        )
+        size = f"{len(small.cells)} settings of {len(sweep.cells)} cells"
+        about = f": {size}, small, in a store that is thrown away."
+        console.print(Text.assemble(("Smoke run", "bold"), about))
         site = _site(replace(chosen, home=home), executor, None, slots or os.cpu_count(), None)
         # On this machine whatever the site says: its other nodes would not see a store that is
         # thrown away.
@@ -265,7 +264,7 @@ def _debug(plan: Plan, home: Home, key: str) -> None:
 
     store = Store(home.store)
     trial = explain(plan, store, key).trial
-    console.print(f"Running {trial.label} under the debugger.", markup=False)
+    console.print(f"Running {trial.label} under the debugger.")
     run_with_needs(trial, store)
     try:
         outcome = execute(trial, store, raise_errors=True)

@@ -115,7 +115,7 @@ def print_trial(
         )
         console.print(Text(str(failure["traceback"]).rstrip(), style="red"), soft_wrap=True)
     if log.strip():
-        console.print("\n[bold]printed[/]")
+        console.print(Text("\nprinted", style="bold"))
         console.print(Text(log.rstrip()), soft_wrap=True)
 
 
@@ -176,11 +176,9 @@ def _print_matrices(console: Console, results: Results) -> None:
         return
     shown = [all_panels[i] for i in _spread(len(all_panels), MATRICES_SHOWN)]
     down, across = shown[0].mean.axes
-    console.print(
-        f"\n[bold]{name}[/]: {down} down, {across} across, mean over trials "
-        f"({len(shown)} of {len(all_panels)} settings; all are in the tables)",
-        highlight=False,
-    )
+    how_many = f"({len(shown)} of {len(all_panels)} settings; all are in the tables)"
+    about = f": {down} down, {across} across, mean over trials {how_many}"
+    console.print(Text.assemble("\n", (str(name), "bold"), about))
     console.print(Columns([_matrix(panel) for panel in shown], padding=(1, 3)))
 
 

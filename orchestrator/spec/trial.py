@@ -84,6 +84,9 @@ class Trial:
     def __post_init__(self) -> None:
         method = canonical_method(self.method)
         object.__setattr__(self, "method", method)
+        # Before the seed may go blank: what it draws is part of the tasks.
+        tasks = tuple(task.of_seed(self.seed) for task in self.tasks)
+        object.__setattr__(self, "tasks", tasks)
         for field, blank in (("network", None), ("tasks", ()), ("seed", None)):
             if field not in method.uses:
                 object.__setattr__(self, field, blank)
@@ -166,6 +169,9 @@ class Trial:
             locate(method.path)
         except PlanError as error:
             yield str(error)
+        for task in self.tasks:
+            if task.drawing and task.seed is None:
+                yield f"{task.name} is drawn by the seed: write seed=range(3) beside its grid"
         for name, count in Counter(task.name for task in self.tasks).items():
             if count > 1:
                 yield f"two tasks are called {name!r}; tell them apart with .named('...')"

@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
+from urllib.parse import quote
 
 import pyarrow as pa
 from pyarrow import fs
@@ -90,6 +91,7 @@ class Folder:
         self.address = self.name = str(self.root)
 
     def read(self, path: str) -> bytes | None:
+        _refuse_outside(path)
         try:
             return (self.root / path).read_bytes()
         except (FileNotFoundError, NotADirectoryError):
@@ -98,6 +100,7 @@ class Folder:
             raise StoreError(f"{self.root / path} cannot be read: {error}") from error
 
     def publish(self, path: str, content: bytes, *, replace: bool = False) -> bool:
+        _refuse_outside(path)
         target = self.root / path
         if not replace and target.exists():
             return False
@@ -121,6 +124,7 @@ class Folder:
             ) from error
 
     def remove(self, path: str) -> bool:
+        _refuse_outside(path)
         try:
             (self.root / path).unlink()
         except (FileNotFoundError, NotADirectoryError):
@@ -132,6 +136,7 @@ class Folder:
         return True
 
     def entries(self, folder: str) -> Iterator[Entry]:
+        _refuse_outside(folder)
         for parent, _, names in os.walk(self.root / folder):
             for name in names:
                 path = Path(parent) / name
@@ -152,6 +157,7 @@ class Bucket:
         self._fs, self._root = system, root.rstrip("/")
 
     def read(self, path: str) -> bytes | None:
+        _refuse_outside(path)
         try:
             with self._fs.open_input_file(f"{self._root}/{path}") as stream:
                 return bytes(stream.read())
@@ -161,6 +167,7 @@ class Bucket:
             raise StoreError(f"{self.name}/{path} cannot be read: {_first_line(error)}") from error
 
     def publish(self, path: str, content: bytes, *, replace: bool = False) -> bool:
+        _refuse_outside(path)
         target = f"{self._root}/{path}"
         try:
             if not replace and self._fs.get_file_info(target).type != fs.FileType.NotFound:
@@ -177,6 +184,7 @@ class Bucket:
         return True
 
     def remove(self, path: str) -> bool:
+        _refuse_outside(path)
         try:
             if self._fs.get_file_info(f"{self._root}/{path}").type == fs.FileType.NotFound:
                 return False
@@ -188,6 +196,7 @@ class Bucket:
         return True
 
     def entries(self, folder: str) -> Iterator[Entry]:
+        _refuse_outside(folder)
         selector = fs.FileSelector(f"{self._root}/{folder}", recursive=True, allow_not_found=True)
         try:
             for info in self._fs.get_file_info(selector):
@@ -267,6 +276,32 @@ def cache_folder() -> Path:
         return Path(chosen)
     system = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(system) / "spolia"
+
+
+LONGEST_NAME = 200  # characters of a file's name without its ending; file systems take 255 bytes
+
+
+def file_name(text: str) -> str:
+    """A text as the name of one file, different for different texts, and never a path: what is
+    neither letter, digit nor one of `_.-~` is escaped as in an address, and a long text ends in a
+    digest. `joint/1` becomes `joint%2F1`.
+    """
+    # "." and ".." are names of folders, and a dot in front hides a file.
+    quoted = quote(text, safe="")
+    if quoted.startswith("."):
+        quoted = "%2E" + quoted[1:]
+    if len(quoted) <= LONGEST_NAME:
+        return quoted
+    # No quoted text has "%-" in it, so none is called like a shortened one.
+    ending = "%-" + hashlib.sha256(text.encode()).hexdigest()
+    return quoted[: LONGEST_NAME - len(ending)] + ending
+
+
+def _refuse_outside(path: str) -> None:
+    """Raise StoreError for a path that leads out of the store, whatever name it was made of."""
+    parts = path.split("/")
+    if path.startswith("/") or ".." in parts or "\0" in path:
+        raise StoreError(f"{path!r} is no place in a store: it leads out of it")
 
 
 def _hashes_to(content: bytes, path: str) -> bool:

@@ -25,12 +25,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 from orchestrator.errors import CorruptError, InputError, StoreError
 from orchestrator.spec.canonical import canonical_json, digest
 from orchestrator.spec.task import DataRecord
-from orchestrator.store.files import Cached, Entry, cache_folder, files_at
+from orchestrator.store.files import Cached, Entry, cache_folder, file_name, files_at
 
 FORMAT = 1
 READERS = 16  # requests to an object store at once
@@ -302,4 +301,4 @@ def _blob_path(name: str) -> str:
 
 
 def _data_path(name: str) -> str:
-    return f"data/{quote(name, safe='')[:200]}.json"
+    return f"data/{file_name(name)}.json"

@@ -7,7 +7,6 @@ from __future__ import annotations
 import contextlib
 import os
 import pickle
-import re
 import shutil
 import time
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any
 import torch
 
 from orchestrator.errors import StoreError
+from orchestrator.store.files import file_name
 
 
 class Checkpoints:
@@ -46,7 +46,7 @@ class Checkpoints:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             (self.folder / "stamp").write_text(self._stamp)
-            torch.save(state, temporary)
+            torch.save({"stage": stage, "state": state}, temporary)
             os.replace(temporary, path)  # a kill leaves the state before or this one, never half
         except (OSError, RuntimeError) as error:
             with contextlib.suppress(OSError):
@@ -55,15 +55,18 @@ class Checkpoints:
         self._last = time.monotonic()
 
     def load(self, stage: str) -> dict[str, Any] | None:
-        """The last state of a stage, or None. One that cannot be read counts as none: the stage is
-        trained again, to the same bits.
+        """The last state of a stage, or None. One that cannot be read, or that is another stage's,
+        counts as none: the stage is trained again, to the same bits.
         """
         if self.folder is None or not self._path(stage).exists():
             return None
         try:
-            state = torch.load(self._path(stage), map_location="cpu", weights_only=True)
+            saved = torch.load(self._path(stage), map_location="cpu", weights_only=True)
         except (OSError, RuntimeError, EOFError, pickle.UnpicklingError):
             return None
+        if not isinstance(saved, dict) or saved.get("stage") != stage:
+            return None
+        state = saved.get("state")
         return state if isinstance(state, dict) else None
 
     def clear(self) -> None:
@@ -73,7 +76,7 @@ class Checkpoints:
 
     def _path(self, stage: str) -> Path:
         assert self.folder is not None
-        return self.folder / (re.sub(r"[^A-Za-z0-9_-]", "_", stage) + ".pt")
+        return self.folder / (file_name(stage) + ".pt")
 
 
 def _text(path: Path) -> str:

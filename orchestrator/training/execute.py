@@ -7,7 +7,6 @@ from __future__ import annotations
 import contextlib
 import time
 import traceback
-from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -18,6 +17,7 @@ from orchestrator.spec.canonical import digest
 from orchestrator.spec.trial import Trial
 from orchestrator.store.code import sources_digest
 from orchestrator.store.store import Store
+from orchestrator.training.arithmetic import arithmetic
 from orchestrator.training.checkpoints import Checkpoints
 from orchestrator.training.observation import LONGEST_LOG, PeakMemory, Reporter, printed
 from orchestrator.training.outcome import Outcome, failure_record
@@ -86,7 +86,7 @@ def _train_and_commit(
     hint = trial.method.resources(trial)
     reporter = Reporter(trial.key, store, began=began, on_epoch=on_epoch)
     try:
-        with _arithmetic(threads or hint.cpus, trial.numerics):
+        with arithmetic(threads or hint.cpus, trial.numerics):
             torch_device = torch.device(device or (default_device() if hint.gpus else "cpu"))
             memory = PeakMemory(torch_device)
             run = Run(
@@ -118,8 +118,7 @@ def _train(run: Run) -> Ending:
     except Infeasible as error:
         return Ending("infeasible", reason=str(error))
     except Diverged as error:
-        reason, curves = error.args
-        return Ending("diverged", reason=str(reason), curves=tuple(curves))
+        return Ending("diverged", reason=str(error))
     if missing := run.missing():
         raise MethodError(
             f"{method.name} declares {', '.join(missing)} but train left none; "
@@ -136,24 +135,6 @@ def _leave_traces(trial: Trial, store: Store, outcome: Outcome, log: str) -> Non
             store.put_failure(trial.key, failure_record(trial, outcome))
         if log.strip():
             store.put_log(trial.key, log[-LONGEST_LOG:])
-
-
-@contextlib.contextmanager
-def _arithmetic(threads: int, numerics: str) -> Iterator[None]:
-    """Torch as a key says: this many threads (the sum of a convolution depends on how many share
-    it), tf32's short cuts only where asked for.
-    """
-    cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
-    threads_before = torch.get_num_threads()
-    flags_before = cudnn.allow_tf32, cudnn.deterministic, matmul.allow_tf32
-    is_tf32 = numerics == "tf32"
-    torch.set_num_threads(threads)
-    cudnn.allow_tf32, cudnn.deterministic, matmul.allow_tf32 = is_tf32, True, is_tf32
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads_before)
-        cudnn.allow_tf32, cudnn.deterministic, matmul.allow_tf32 = flags_before
 
 
 def default_device() -> str:

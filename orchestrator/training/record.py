@@ -17,18 +17,15 @@ from orchestrator.store.code import sources_digest
 from orchestrator.store.content import content_digest
 from orchestrator.store.store import Store
 from orchestrator.training.run import Run
-from orchestrator.training.stage import CurvePoint, Fit
+from orchestrator.training.stage import Fit
 
 
 @dataclass(frozen=True)
 class Ending:
-    """How `train` ended: `done`, `diverged` or `infeasible`, and why. `curves` are those of a stage
-    that did not come to its end.
-    """
+    """How `train` ended: `done`, `diverged` or `infeasible`, and why."""
 
     outcome: str
     reason: str = ""
-    curves: tuple[CurvePoint, ...] = ()
 
 
 def trial_record(
@@ -43,7 +40,7 @@ def trial_record(
         "trial": trial.to_json(),
         "identity": trial.identity,
         "metrics": _metrics(run),
-        "curves": _curves(run, ending),
+        "curves": [[p.name, p.step, _finite(p.value), round(p.time, 3)] for p in run.curves],
         "components": _components(run, store),
         "matrices": _matrices(run, store),
         "frozen": {stage: dict(fit.frozen) for stage, fit in run.fits.items() if fit.frozen},
@@ -75,12 +72,6 @@ def _metrics(run: Run) -> list[dict[str, Any]]:
             entry["timing"] = True
         entries.append(entry)
     return entries
-
-
-def _curves(run: Run, ending: Ending) -> list[list[Any]]:
-    points = [point for fit in run.fits.values() for point in fit.curves]
-    points += ending.curves
-    return [[p.name, p.step, _finite(p.value), round(p.time, 3)] for p in points]
 
 
 def _components(run: Run, store: Store) -> list[dict[str, Any]]:

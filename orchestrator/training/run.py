@@ -27,12 +27,12 @@ from orchestrator.spec.task import Data, Task, Tasks, relabel
 from orchestrator.spec.trial import NetworkSpec, Trial, locate
 from orchestrator.training.checkpoints import Checkpoints
 from orchestrator.training.evaluation import Evaluation, Watch
-from orchestrator.training.feeds import Feeds, FitData, refuse_test_part
+from orchestrator.training.feeds import Feeds, FitData, Span, refuse_test_part
 from orchestrator.training.fit import fit
 from orchestrator.training.learner import Learner, Loss, Nets
 from orchestrator.training.optimisers import OptimizerOf, Schedule, constant
 from orchestrator.training.own_loop import OwnLoop
-from orchestrator.training.stage import Fit, Moment, OnEpoch, Stage
+from orchestrator.training.stage import CurvePoint, Fit, Moment, OnEpoch, Stage
 from orchestrator.training.stopping import Best, Until
 
 Labels = Mapping[str, str]
@@ -63,6 +63,7 @@ class Run:
         self._checkpoints = checkpoints or Checkpoints(None)
         self._on_epoch = on_epoch
         self._stage: Stage | None = None  # the one under way
+        self._entered_stages: dict[str, Stage] = {}
         self._own_loop: OwnLoop | None = None
         torch.manual_seed(derive(self.seed, "start"))
 
@@ -166,23 +167,17 @@ class Run:
         is computed under autocast, weights and optimiser stay in fp32. Stage names are unique
         within a trial.
         """
+        span = Span(epochs=epochs, steps=steps, batch=batch, length=length)
+        schedule = schedule or constant()
         with self._entered(stage) as entered:
             evaluation = Evaluation(entered, watch=watch, every=every, select=select, until=until)
-            feeds = Feeds(
-                entered,
-                data,
-                epochs=epochs,
-                steps=steps,
-                batch=batch,
-                length=length,
-                device=self.device,
-            )
+            feeds = Feeds(entered, data, span, self.device)
             learner = Learner(
                 stage,
                 nets,
                 loss,
                 optimizer=optimizer,
-                schedule=schedule or constant(),
+                schedule=schedule,
                 frozen=frozen or {},
                 numerics=self.trial.numerics,
                 device=self.device,
@@ -201,7 +196,7 @@ class Run:
                 f"stage {name!r} begins inside stage {self._stage.name!r}; "
                 "one after another, please"
             )
-        self._stage = Stage(
+        self._stage = self._entered_stages[name] = Stage(
             name, seed=self.seed, checkpoints=self._checkpoints, on_epoch=self._tell
         )
         try:
@@ -209,12 +204,19 @@ class Run:
         finally:
             self._stage = None
 
+    @property
+    def curves(self) -> list[CurvePoint]:
+        """Every point so far, each once: those of the stages that have reported, then those of a
+        stage that is under way or did not come to its end.
+        """
+        reported = [point for fitted in self.fits.values() for point in fitted.curves]
+        others = [stage for name, stage in self._entered_stages.items() if name not in self.fits]
+        return [*reported, *(point for stage in others for point in stage.curves)]
+
     def _tell(self, stage: Stage) -> None:
         """Tell the listener of the end of an epoch."""
         if self._on_epoch is not None:
-            earlier = [point for fitted in self.fits.values() for point in fitted.curves]
-            curves = [*earlier, *stage.curves]
-            self._on_epoch(Moment(stage.name, stage.epoch, stage.num_epochs, curves))
+            self._on_epoch(Moment(stage.name, stage.epoch, stage.num_epochs, self.curves))
 
     def epochs(self, stage: str, count: int, **state: Any) -> Iterator[int]:
         """An own loop, for what `fit` cannot express: `for epoch in run.epochs("train", 10,

@@ -125,7 +125,7 @@ class Stage:
     def diverge(self, not_finite: Sequence[str]) -> NoReturn:
         """End the trial as diverged, and say what is not finite in the epoch under way."""
         where = f"epoch {self.epoch + 1} of {self.num_epochs} of stage {self.name!r}"
-        raise Diverged(f"{', '.join(not_finite)} is not finite in {where}", self.curves)
+        raise Diverged(f"{', '.join(not_finite)} is not finite in {where}")
 
     def report(
         self,

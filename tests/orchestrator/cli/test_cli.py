@@ -4,6 +4,7 @@ input.
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -335,3 +336,30 @@ def test_an_interrupted_run_keeps_what_is_done_and_the_next_goes_on(
     assert "/tables/asked/metrics.parquet" in out
     code, shown, _ = spolia("status", file, "--home", home)
     assert (code, f"{done} of 40 cells done" in shown) == (1, True)
+
+
+def test_labels_are_shown_as_they_are_not_as_markup(spolia, sweep_file, tmp_path):
+    labels = ["[x]", "[/x]", "[bold]b[/]", ":smile:"]
+    cells = (
+        f"product(Named.grid(called={labels}, number=[1.0, 2.0]), seed=range(2))"
+        ".where(lambda c: c.seed < 1, reason='[/one] is enough')"
+    )
+    file = sweep_file(cells, 8)
+    places = ("--home", tmp_path / "home", "--store", tmp_path / "[x]")
+    assert "[/one] is enough" in spolia("plan", file, *places)[1]
+    code, out, err = spolia("run", file, *places, "--executor", "inline", "--tracking", "none")
+    assert (code, err) == (0, "")
+    assert all(label in out for label in labels)
+    code, out, _ = spolia("results", file, *places)
+    assert code == 0
+    assert all(label in out for label in labels)
+    code, out, _ = spolia("status", file, *places)
+    assert code == 0
+    key = next(iter(Store(tmp_path / "[x]").finished()))
+    code, out, _ = spolia("logs", key, *places)
+    assert code == 0
+    assert any(label in out for label in labels)
+    assert spolia("report", file, *places)[0] == 0
+    code, _, err = spolia("plan", tmp_path / "[/x].py")
+    assert code == 2
+    assert "[/x].py" in err

@@ -8,11 +8,14 @@ import subprocess
 import sys
 import tempfile
 import textwrap
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from orchestrator import CorruptError, Store, StoreError
+from orchestrator.data import sources
+from orchestrator.store.files import file_name, files_at
 
 KEY = "ab" * 32
 
@@ -138,3 +141,41 @@ def test_a_write_that_fails_leaves_nothing(store, monkeypatch):
     monkeypatch.undo()
     assert store.find(KEY) is None
     assert not list(path(store).parent.iterdir())
+
+
+OUTSIDE = ["../x", "a/../../x", "/etc/hostname", "blobs/../../x"]
+
+
+@pytest.mark.parametrize("path", OUTSIDE)
+def test_no_name_leads_out_of_a_store(store, path, tmp_path):
+    (tmp_path / "x").write_text("not the store's")
+    files = files_at(tmp_path / "store")
+    for call in (
+        lambda: files.read(path),
+        lambda: files.publish(path, b"", replace=True),
+        lambda: files.remove(path),
+        lambda: list(files.entries(path)),
+        lambda: store.blob(f"../{path}"),
+        lambda: store.log(f"../{path}"),
+        lambda: store.put_failure(f"../{path}", {}),
+    ):
+        with pytest.raises(StoreError, match="leads out"):
+            call()
+    assert (tmp_path / "x").read_text() == "not the store's"
+
+
+def test_data_sets_of_long_names_have_a_record_each(store):
+    record = sources.load("digits").record
+    names = ["parquet/" + "x" * 300 + end for end in "ab"]
+    for name in names:
+        store.put_data(replace(record, name=name))
+    assert [store.data(name).name for name in names] == names
+    assert [record.name for record in store.data_records()] == names
+
+
+def test_names_of_files_are_different_for_different_texts():
+    texts = ["a b", "a_b", "a%20b", "a/b", "", ".", "..", ".a", "x" * 300, "x" * 301, "joint-1"]
+    names = [file_name(text) for text in texts]
+    assert len(set(names)) == len(texts)
+    assert not any("/" in name or name.startswith(".") or len(name) > 200 for name in names)
+    assert file_name("joint-1.b_c") == "joint-1.b_c"

@@ -4,12 +4,24 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch.nn import functional as F
 
 from methods.fine_tune import FineTune
 from methods.networks import resnet8
-from orchestrator import MethodError, StoreError, Trial, digits, resolve
+from orchestrator import MethodError, Run, StoreError, Trial, digits, resolve, sgd
 from orchestrator.training.checkpoints import Checkpoints
 from orchestrator.training.execute import execute
+
+
+def resolved(store):
+    task = digits.classes(0, 1, 2).images(limit=60)
+    trial = Trial(method=FineTune(), network=resnet8(width=4), tasks=(task,), seed=0)
+    return resolve(trial, store)
+
+
+def loss(nets, batch):
+    return F.cross_entropy(nets["net"](batch.x), batch.y)
+
 
 STATE = {"epoch": 3, "nets": {"a": {"w": torch.ones(2)}}}
 
@@ -40,6 +52,42 @@ def test_a_state_comes_back_as_it_was(tmp_path):
     assert again["epoch"] == 3
     assert torch.equal(again["nets"]["a"]["w"], torch.ones(2))
     assert Checkpoints(tmp_path / "s", "code").load("other") is None
+
+
+NAMES = ["a b", "a_b", "a/b", "a%2Fb", "a.b", "A b", "", ".", "..", "../a", "/a", "é", "x" * 300]
+NAMES += ["x" * 299 + "y"]
+
+
+def test_every_stage_has_a_checkpoint_of_its_own_whatever_it_is_called(tmp_path):
+    checkpoints = Checkpoints(tmp_path / "s", "code")
+    for number, name in enumerate(NAMES):
+        checkpoints.save(name, {"epoch": number})
+    assert [checkpoints.load(name)["epoch"] for name in NAMES] == list(range(len(NAMES)))
+    assert len(list((tmp_path / "s").glob("*.pt"))) == len(NAMES)
+    assert {path.name for path in tmp_path.iterdir()} == {"s"}
+
+
+def test_two_stages_whose_names_differ_in_punctuation_resume_to_the_same_bits(store, tmp_path):
+    """One after another on nets of one shape: the second must not go on from the first."""
+
+    def trained(folder):
+        run = Run(resolved(store), {}, checkpoints=Checkpoints(folder, every=0))
+        net = run.network("net")
+        for stage in ("step 1", "step_1", "step/1"):
+            train, optimizer = run.tasks[0].train, sgd(0.05)
+            run.fit(stage, {"net": net}, loss, train, optimizer=optimizer, epochs=1, batch=16)
+        return torch.cat([p.detach().reshape(-1) for p in net.parameters()])
+
+    without = trained(None)
+    assert torch.equal(trained(tmp_path / "s"), without)
+    assert torch.equal(trained(tmp_path / "s"), without)
+
+
+def test_a_checkpoint_that_holds_another_stage_counts_as_none(tmp_path):
+    checkpoints = Checkpoints(tmp_path / "s", "code")
+    checkpoints.save("first", STATE)
+    (tmp_path / "s/first.pt").rename(tmp_path / "s/second.pt")
+    assert checkpoints.load("second") is None
 
 
 def test_checkpoints_of_other_code_are_thrown_away(tmp_path):
