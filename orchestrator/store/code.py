@@ -72,7 +72,15 @@ def code_of(trial: Trial) -> Code:
     and network (those among its settings, too) with what they import of their own packages and of
     ours. Needs have records, and so code, of their own.
     """
-    return code_behind(class_paths(trial))
+    return code_in_use(class_paths(trial))
+
+
+@lru_cache(maxsize=1024)
+def code_in_use(paths: tuple[str, ...]) -> Code:
+    """`code_behind`, read once a process: a process computes with what it has imported, whatever
+    becomes of the files meanwhile.
+    """
+    return code_behind(paths)
 
 
 def class_paths(trial: Trial) -> tuple[str, ...]:
@@ -277,7 +285,3 @@ def _source_file(module: str) -> Path | None:
     if spec is None or not spec.origin or not spec.origin.endswith(".py"):
         return None
     return Path(spec.origin)
-
-
-def sources_digest(cls: Any) -> str:
-    return code_behind([f"{cls.__module__}:{cls.__qualname__}"]).digest
