@@ -10,10 +10,10 @@ from functools import cached_property
 from typing import Any
 
 from orchestrator.errors import PlanError
-from orchestrator.planning.kinds import Kind, KnownEqual, kind_of, listed
+from orchestrator.planning.kinds import Kind, KnownEqual, kind_of
 from orchestrator.spec.canonical import canonical_json
 from orchestrator.spec.trial import Trial
-from orchestrator.store.code import code_of
+from orchestrator.store.code import code_of, listed
 from orchestrator.store.content import content_digest
 from orchestrator.store.store import Store, record_digest
 

@@ -4,15 +4,13 @@ computes the same bits (`--stale check`).
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from orchestrator.spec.canonical import canonical_json
 from orchestrator.spec.trial import Trial
-from orchestrator.store.code import Code
-
-NAMED = 3  # modules that a reason names
+from orchestrator.store.code import Code, listed
 
 
 @dataclass(frozen=True)
@@ -67,13 +65,6 @@ class KnownEqual:
     def has(self, kind: Kind, code: Code) -> bool:
         """Whether results of a kind would come out the same with this code."""
         return canonical_json(kind.equal_to(code.digest)) in self._known
-
-
-def listed(modules: Collection[str]) -> str:
-    """Names of modules, shortened where they are many."""
-    names = sorted(modules)
-    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-    return ", ".join(names[:NAMED]) + more
 
 
 def one_of_each(kinds: Mapping[str, Kind], seconds: Mapping[str, float]) -> dict[str, Kind]:

@@ -134,8 +134,9 @@ def make_plan(
     """Plan a sweep against a store.
 
     With `rerun_stale`, results that are stale do not count; nor do those whose outcome is among
-    `retry`, nor the records that `outdated` names by key and digest: the plan's own `outdated` of
-    an earlier plan says which of them have not been replaced since. Raises PlanError (or DataError) that lists every reason why cells cannot run.
+    `retry`, nor the records that `outdated` names by key and digest, as an earlier plan did, as
+    long as nobody has replaced them. Raises PlanError (or DataError) that lists every reason why
+    cells cannot run.
     """
     cells, trials = _cells_and_trials(name, sweep, store)
     history = history_of(trials, store, rerun_stale=rerun_stale, retry=retry, outdated=outdated)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import ast
 import hashlib
 import importlib.util
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -21,6 +21,7 @@ from orchestrator.spec.trial import NetworkSpec, Trial
 
 OURS = ("orchestrator", "methods")
 ENGINE = "orchestrator.training.execute"  # what it imports, directly or not, runs a trial
+NAMED = 3  # modules that a message names
 ROOMS_WITHOUT_BITS = (
     "analysis",
     "cli",
@@ -46,6 +47,7 @@ MODULES_WITHOUT_BITS = frozenset(
         "orchestrator.training.local",
         "orchestrator.training.observation",
         "orchestrator.training.outcome",
+        "orchestrator.training.provenance",
     }
 )
 
@@ -127,6 +129,13 @@ def code_behind(paths: Iterable[str]) -> Code:
         found[name] = read.digest
         waiting += read.imports
     return Code(dict(sorted(found.items())))
+
+
+def listed(modules: Collection[str]) -> str:
+    """Names of modules, shortened where they are many."""
+    names = sorted(modules)
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return ", ".join(names[:NAMED]) + more
 
 
 def is_without_bits(module: str) -> bool:

@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -339,6 +340,14 @@ class Store:
     def discard_unchanged(self, entry: Entry) -> bool:
         """Remove a file if it is as a listing showed it. Returns whether it was removed."""
         return self._files.entry(entry.path) == entry and self.discard(entry.path)
+
+    def clear(self, folder: str) -> None:
+        """Remove a folder that holds no results, as far as that can be done."""
+        if self.is_local:
+            shutil.rmtree(self.folder(folder), ignore_errors=True)
+            return
+        for entry in list(self._files.entries(folder)):
+            self._files.remove(entry.path)
 
     def show_life(self, run: str) -> None:
         """Write the heartbeat of a run; see `orchestrator.store.heartbeat`."""
