@@ -24,9 +24,9 @@ class Assignment:
 
     `trials` are trials as JSON by key, `replaces` the digests, by key, of records that their new
     results are to replace. `code` holds the driver's digests of modules, by name, for the classes
-    that a trial names (`class_paths`). `store` is an address, and `probe` names what the driver left in it for workers to
-    see. `scratch`, `checkpoint_every` (seconds) and `device` say how trials run; `variables` are
-    set in the worker's environment.
+    that a trial names (`class_paths`). `store` is an address, and `probe` names what the driver
+    left in it for workers to see. `scratch`, `checkpoint_every` (seconds) and `device` say how
+    trials run; `variables` are set in the worker's environment.
     """
 
     trials: Mapping[str, str]

@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from types import MappingProxyType
 from typing import Any
 
 from orchestrator.errors import PlanError
@@ -44,7 +45,7 @@ def history_of(
     *,
     rerun_stale: bool = False,
     retry: Collection[str] = (),
-    outdated: Mapping[str, str] | None = None,
+    outdated: Mapping[str, str] = MappingProxyType({}),
 ) -> History:
     """The history of trials that are given by key, needs first.
 
@@ -67,7 +68,7 @@ def history_of(
         is_stale = judge.is_stale(record)
         rests_on_outdated = any(need.key in replaced for need in trials[key].needs.values())
         is_asked_for = outcome in retry or (rerun_stale and is_stale)
-        was_outdated = bool(outdated) and outdated.get(key) == record_digest(record)
+        was_outdated = key in outdated and outdated[key] == record_digest(record)
         if is_asked_for or was_outdated or rests_on_outdated:
             replaced[key] = record_digest(record)
         else:

@@ -10,6 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from statistics import fmean
+from types import MappingProxyType
 
 from orchestrator.data.resolve import resolve_task
 from orchestrator.errors import PlanError, SpoliaError
@@ -129,7 +130,7 @@ def make_plan(
     *,
     rerun_stale: bool = False,
     retry: Collection[str] = (),
-    outdated: Mapping[str, str] | None = None,
+    outdated: Mapping[str, str] = MappingProxyType({}),
 ) -> Plan:
     """Plan a sweep against a store.
 

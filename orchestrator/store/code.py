@@ -281,7 +281,6 @@ def _behind_attributes(tree: ast.Module, alias: ast.alias) -> set[str]:
     return found or {alias.name}
 
 
-@lru_cache(maxsize=4096)
 def _source_file(module: str) -> Path | None:
     """The Python file of a module that can be imported, or None."""
     top = module.partition(".")[0]
