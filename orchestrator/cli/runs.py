@@ -6,7 +6,7 @@ import os
 import shlex
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -123,13 +123,7 @@ def run(
     _claim_name(name, sweep, chosen.home)
     site = _site(chosen, executor, address, slots, checkpoint_every)
     asked = partial(_make_plan, name, part, chosen.home, limit, stale, retry or ())
-    plan = asked()
-    if stale is Stale.check and plan.kinds:
-        problems = _check_stale(plan, chosen.home, site, executor)
-        plan = asked()
-        _refuse_stale(plan, problems)
-    elif stale is not Stale.keep:
-        _refuse_stale(plan)
+    plan = _settle_stale(asked, stale, partial(_check_stale, chosen.home, site, executor))
     if pdb is not None:
         _debug(plan, chosen.home, pdb)
         return
@@ -172,7 +166,23 @@ def _make_plan(
     return plan
 
 
-def _check_stale(plan: Plan, home: Home, site: Site, executor: ExecutorName) -> Sequence[str]:
+def _settle_stale(
+    asked: Callable[[], Plan], stale: Stale | None, check: Callable[[Plan], Sequence[str]]
+) -> Plan:
+    """The plan of what is asked for, once stale results have been dealt with as `stale` says.
+    Raises InputError where they would be mixed with new ones.
+    """
+    plan = asked()
+    problems: Sequence[str] = ()
+    if stale is Stale.check and plan.kinds:
+        problems = check(plan)
+        plan = asked()
+    if stale is not Stale.keep:
+        _refuse_stale(plan, problems)
+    return plan
+
+
+def _check_stale(home: Home, site: Site, executor: ExecutorName, plan: Plan) -> Sequence[str]:
     """Run one stale result of each kind again; what was found of the kinds that do not agree."""
     from orchestrator.cli.progress import TerminalDisplay
     from orchestrator.session import check_stale

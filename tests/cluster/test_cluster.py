@@ -21,6 +21,7 @@ from orchestrator.planning.queue import Queue
 
 pytestmark = [pytest.mark.ray, pytest.mark.cluster]
 SAMPLES = Path(__file__).resolve().parents[1] / "samples"
+ROOT = SAMPLES.parents[1]
 
 
 class Heard:

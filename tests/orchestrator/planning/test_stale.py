@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shutil
@@ -12,13 +13,18 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 from sample_methods import Count
 
 from methods.fine_tune import FineTune
 from methods.networks import resnet8
 from orchestrator import Sweep, Trial, digits, make_plan, product, resolve
+from orchestrator.cli.progress import TerminalDisplay
+from orchestrator.executors.site import Site
 from orchestrator.planning.kinds import one_of_each
+from orchestrator.session import Check, check_stale
 from orchestrator.store.code import Code, code_of
+from orchestrator.store.home import home
 from orchestrator.store.store import record_digest
 from orchestrator.training.execute import execute
 
@@ -154,6 +160,22 @@ def test_code_found_equal_frees_its_kind_and_no_other(store):
 
 def kind_code(plan):
     return code_of(next(iter(plan.trials.values()))).digest
+
+
+@pytest.mark.ray
+def test_workers_run_one_of_a_kind_beside_the_store_and_the_rest_counts_as_done(
+    local_ray, store, tmp_path
+):
+    sweep, plan = made_with_other_code(store)
+    before = list(store.entries("results"))
+    console = Console(file=io.StringIO())
+    check = check_stale(
+        plan, home(tmp_path, store.address, "none"), Site(tmp_path), "ray", TerminalDisplay(console)
+    )
+    assert check == Check(num_equal=1, problems=())
+    assert not make_plan("asked", sweep, store).stale
+    assert list(store.entries("results")) == before
+    assert not [*store.entries("checks"), *store.entries("runs"), *store.entries("probes")]
 
 
 # ---------------------------------------------------------------------- replacing
