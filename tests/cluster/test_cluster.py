@@ -134,13 +134,14 @@ def test_a_store_that_another_node_does_not_see_is_refused_before_work_starts(
     ids=["method", "engine"],
 )
 def test_a_node_with_other_code_is_refused_before_work_starts(
-    raylets, store, tmp_path, changed, named
+    raylets, store, tmp_path, monkeypatch, changed, named
 ):
     other = tmp_path / "other"
     shutil.copytree(SAMPLES, other)
     shutil.copytree(ROOT / "orchestrator", other / "orchestrator")
     with open(other / changed, "a") as file:
         file.write("\nANOTHER_VERSION = True\n")
+    monkeypatch.chdir(tmp_path)  # Ray's workers look into the driver's folder first
     raylets(2, environment={"PYTHONPATH": os.pathsep.join([str(other), os.environ["PYTHONPATH"]])})
     sweep = Sweep(question="?", cells=product(Count.grid(), seed=range(2)), expect=2)
     with pytest.raises(
