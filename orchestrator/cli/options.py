@@ -44,6 +44,7 @@ class Stale(str, Enum):  # noqa: UP042 - see above
     """What to do with results that other code made."""
 
     keep = "keep"
+    check = "check"
     rerun = "rerun"
 
 

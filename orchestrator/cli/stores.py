@@ -236,8 +236,8 @@ def gc(
         console.print("Nothing to remove.")
         return
     if remove:
-        for file in files:
-            swept_store.discard(file.path)
+        # What was written again since it was listed is being used.
+        files = [file for file in files if swept_store.discard_unchanged(file)]
     size = sum(file.size for file in files) / 2**20
     verb = "removed" if remove else "could go (add --remove)"
     console.print(f"{len(files)} files, {size:.1f} MiB {verb}")

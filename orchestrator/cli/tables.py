@@ -78,6 +78,11 @@ def print_explanation(console: Console, explanation: Explanation) -> None:
     trial, num_differences = explanation.trial, len(explanation.differences)
     console.print(Text.assemble((trial.key[:12], "bold"), f"  {trial.label}"))
     console.print(Text(explanation.state))
+    if explanation.modules:
+        console.print("\nCode that has changed since its result was made:")
+        for module in explanation.modules:
+            console.print(Text(f"  {module}"))
+        console.print()
     if explanation.nearest is None:
         console.print(f"The store has no result of another {trial.method.name}.")
         return
@@ -125,7 +130,7 @@ def _print_record(console: Console, record: Mapping[str, Any]) -> None:
     reason = f": {record['reason']}" if record["reason"] else ""
     table.add_row("outcome", Text(record["outcome"] + reason))
     began = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(timings["began"]))
-    lasted = duration(timings["ended"] - timings["began"])
+    lasted = duration(timings["seconds"])
     table.add_row("ran", f"{began}, {lasted}, on {about['host']} ({about['device']})")
     for stage, fit in timings["fits"].items():
         rate = f", {fit['images'] / fit['seconds']:,.0f} images/s" if fit["seconds"] else ""

@@ -6,14 +6,17 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
+from types import MappingProxyType
 from typing import Any
 
 from orchestrator.errors import PlanError
+from orchestrator.planning.kinds import Kind, KnownEqual, kind_of
 from orchestrator.spec.canonical import canonical_json
 from orchestrator.spec.trial import Trial
-from orchestrator.store.code import sources_digest
+from orchestrator.store.code import code_of, listed
 from orchestrator.store.content import content_digest
-from orchestrator.store.store import Store
+from orchestrator.store.store import Store, record_digest
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,67 +24,67 @@ class History:
     """What a store knows of some trials, by key.
 
     `outcomes` and `stale` (why a result might come out otherwise today) leave out what is
-    `outdated`: results that were asked to be made again, and those that rest on one. `failures` are
-    the last exceptions of trials without a result. `seconds` is how long every known result took,
-    and `span` when the first of them began and the last ended, in seconds since 1970.
+    `outdated`: results that were asked to be made again, and those that rest on one, with the
+    digests of their records. `kinds` are those of the stale results that were made with other code.
+    `failures` are the last exceptions of trials without a result. `seconds` is how long every known
+    result took, and `span` when the first of them began and the last ended, in seconds since 1970.
     """
 
     outcomes: Mapping[str, str]
     failures: Mapping[str, str]
     seconds: Mapping[str, float]
     stale: Mapping[str, str]
-    outdated: frozenset[str]
+    kinds: Mapping[str, Kind]
+    outdated: Mapping[str, str]
     span: tuple[float, float]
 
 
 def history_of(
-    trials: Mapping[str, Trial], store: Store, *, rerun_stale: bool, retry: Collection[str]
+    trials: Mapping[str, Trial],
+    store: Store,
+    *,
+    rerun_stale: bool = False,
+    retry: Collection[str] = (),
+    outdated: Mapping[str, str] = MappingProxyType({}),
 ) -> History:
     """The history of trials that are given by key, needs first.
 
-    With `rerun_stale`, stale results are outdated; so are results whose outcome is among `retry`.
-    Raises PlanError where a result was made with a default that has changed since.
+    With `rerun_stale`, stale results are outdated; so are results whose outcome is among `retry`,
+    and records whose digest is the one that `outdated` names for their key. Raises PlanError where
+    a result was made with a default that has changed since.
     """
+    judge = _Judge(trials, store)
+    known: dict[str, str] = {}
     outcomes: dict[str, str] = {}
+    replaced: dict[str, str] = {}
     seconds: dict[str, float] = {}
-    stale: dict[str, str] = {}
-    contents: dict[str, str] = {}
-    began: list[float] = []
-    ended: list[float] = []
+    spans: list[tuple[float, float]] = []
     # Records come in the order of the trials, so a result is judged after those that it rests on.
     for record in store.find_all(trials):
-        key = record["key"]
+        key, outcome, timings = record["key"], record["outcome"], record["timings"]
         _refuse_changed_defaults(trials[key], record["trial"])
-        outcomes[key], contents[key] = record["outcome"], content_digest(record)
-        began.append(record["timings"]["began"])
-        ended.append(record["timings"]["ended"])
-        seconds[key] = ended[-1] - began[-1]
-        reason = _why_stale(trials[key], record, contents, stale)
-        if reason is not None:
-            stale[key] = reason
-    again = {key for key, outcome in outcomes.items() if outcome in retry}
-    outdated = _outdated(trials, outcomes, again | stale.keys() if rerun_stale else again)
-    outcomes = {key: outcome for key, outcome in outcomes.items() if key not in outdated}
+        known[key], seconds[key] = outcome, timings["seconds"]
+        spans.append((timings["began"], timings["ended"]))
+        is_stale = judge.is_stale(record)
+        rests_on_outdated = any(need.key in replaced for need in trials[key].needs.values())
+        is_asked_for = outcome in retry or (rerun_stale and is_stale)
+        was_outdated = key in outdated and outdated[key] == record_digest(record)
+        if is_asked_for or was_outdated or rests_on_outdated:
+            replaced[key] = record_digest(record)
+        else:
+            outcomes[key] = outcome
     return History(
         outcomes=outcomes,
         failures=_failures(trials, outcomes, store),
         seconds=seconds,
-        stale={key: reason for key, reason in stale.items() if key not in outdated},
-        outdated=outdated,
-        span=(min(began, default=0.0), max(ended, default=0.0)),
+        stale={key: why for key, why in judge.stale.items() if key in outcomes},
+        kinds={key: kind for key, kind in judge.kinds.items() if key in outcomes},
+        outdated=replaced,
+        span=(
+            min((began for began, _ in spans), default=0.0),
+            max((ended for _, ended in spans), default=0.0),
+        ),
     )
-
-
-def _outdated(
-    trials: Mapping[str, Trial], outcomes: Mapping[str, str], again: Collection[str]
-) -> frozenset[str]:
-    """The results to be made `again`, and with them every result that rests on one."""
-    outdated: set[str] = set()
-    for key in outcomes:  # needs first
-        needs = trials[key].needs.values()
-        if key in again or any(need.key in outdated for need in needs):
-            outdated.add(key)
-    return frozenset(outdated)
 
 
 def _failures(
@@ -97,25 +100,50 @@ def _failures(
     return failures
 
 
-def _why_stale(
-    trial: Trial, record: Mapping[str, Any], contents: Mapping[str, str], stale: Mapping[str, str]
-) -> str | None:
-    """Why a result might come out otherwise today, or None.
-
-    `contents` and `stale` tell of the results that it rests on: what they say now, and which of
-    them are stale.
+class _Judge:
+    """Says of results, given in the order of their needs, why they might come out otherwise today:
+    `stale`, by key; `kinds` are those of results that were made with other code.
     """
-    if record["provenance"]["sources"] != sources_digest(type(trial.method)):
-        return f"made with other code of {trial.method.name}"
-    for name, need in record["needs"].items():
-        key, content_then = need["key"], need["content"]
-        if key in stale:
-            if "need" in stale[key]:  # a reason that is itself about a need
-                return f"something that its need {name!r} needs is stale"
-            return f"its need {name!r} was {stale[key]}"
-        if contents.get(key, content_then) != content_then:
-            return f"made from another result of its need {name!r}"
-    return None
+
+    def __init__(self, trials: Mapping[str, Trial], store: Store) -> None:
+        self.stale: dict[str, str] = {}
+        self.kinds: dict[str, Kind] = {}
+        self._trials, self._store = trials, store
+        self._contents: dict[str, str] = {}  # what each result says now, by key
+
+    def is_stale(self, record: Mapping[str, Any]) -> bool:
+        """Whether a result might come out otherwise; the reason is noted."""
+        key = record["key"]
+        self._contents[key] = content_digest(record)
+        reason = self._other_code(record) or self._other_needs(record)
+        if reason is not None:
+            self.stale[key] = reason
+        return reason is not None
+
+    def _other_code(self, record: Mapping[str, Any]) -> str | None:
+        trial = self._trials[record["key"]]
+        code = code_of(trial)
+        kind = kind_of(trial, record, code)
+        if kind is None or self._known_equal.has(kind, code):
+            return None
+        self.kinds[trial.key] = kind
+        return f"made with other code: {listed(kind.modules)}"
+
+    @cached_property
+    def _known_equal(self) -> KnownEqual:
+        """Read where something was made with other code, and not before."""
+        return KnownEqual(self._store.equals())
+
+    def _other_needs(self, record: Mapping[str, Any]) -> str | None:
+        for name, need in record["needs"].items():
+            key, content_then = need["key"], need["content"]
+            if key in self.stale:
+                if "need" in self.stale[key]:  # a reason that is itself about a need
+                    return f"something that its need {name!r} needs is stale"
+                return f"its need {name!r} was {self.stale[key]}"
+            if self._contents.get(key, content_then) != content_then:
+                return f"made from another result of its need {name!r}"
+        return None
 
 
 def _refuse_changed_defaults(trial: Trial, stored: Mapping[str, Any]) -> None:

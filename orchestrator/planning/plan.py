@@ -10,10 +10,12 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from statistics import fmean
+from types import MappingProxyType
 
 from orchestrator.data.resolve import resolve_task
 from orchestrator.errors import PlanError, SpoliaError
 from orchestrator.planning.history import history_of
+from orchestrator.planning.kinds import Kind
 from orchestrator.spec.claim import Claim
 from orchestrator.spec.grid import Dropped
 from orchestrator.spec.sweep import Sweep
@@ -48,9 +50,11 @@ class Plan:
     """How long each result took, by key."""
     stale: Mapping[str, str]
     """Why a result might come out otherwise if its trial were run again, by key."""
-    outdated: frozenset[str]
-    """Keys of results that were asked to be made again: the fields above do not tell of them, but
-    for `seconds`."""
+    kinds: Mapping[str, Kind]
+    """Of each stale result that was made with other code its kind, by key."""
+    outdated: Mapping[str, str]
+    """Digests, by key, of the records that are to be replaced: the fields above do not tell of
+    them, but for `seconds`."""
     claims: Sequence[Claim]
     """What the sweep decides."""
     span: tuple[float, float]
@@ -120,15 +124,23 @@ class Plan:
 
 
 def make_plan(
-    name: str, sweep: Sweep, store: Store, *, rerun_stale: bool = False, retry: Collection[str] = ()
+    name: str,
+    sweep: Sweep,
+    store: Store,
+    *,
+    rerun_stale: bool = False,
+    retry: Collection[str] = (),
+    outdated: Mapping[str, str] = MappingProxyType({}),
 ) -> Plan:
     """Plan a sweep against a store.
 
     With `rerun_stale`, results that are stale do not count; nor do those whose outcome is among
-    `retry`. Raises PlanError (or DataError) that lists every reason why cells cannot run.
+    `retry`, nor the records that `outdated` names by key and digest, as an earlier plan did, as
+    long as nobody has replaced them. Raises PlanError (or DataError) that lists every reason why
+    cells cannot run.
     """
     cells, trials = _cells_and_trials(name, sweep, store)
-    history = history_of(trials, store, rerun_stale=rerun_stale, retry=retry)
+    history = history_of(trials, store, rerun_stale=rerun_stale, retry=retry, outdated=outdated)
     return Plan(
         name=name,
         question=inspect.cleandoc(sweep.question or ""),
@@ -140,6 +152,7 @@ def make_plan(
         failures=history.failures,
         seconds=history.seconds,
         stale=history.stale,
+        kinds=history.kinds,
         outdated=history.outdated,
         claims=tuple(sweep.claims),
         span=history.span,

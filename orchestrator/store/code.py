@@ -9,7 +9,7 @@ from __future__ import annotations
 import ast
 import hashlib
 import importlib.util
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -21,6 +21,7 @@ from orchestrator.spec.trial import NetworkSpec, Trial
 
 OURS = ("orchestrator", "methods")
 ENGINE = "orchestrator.training.execute"  # what it imports, directly or not, runs a trial
+NAMED = 3  # modules that a message names
 ROOMS_WITHOUT_BITS = (
     "analysis",
     "cli",
@@ -46,6 +47,7 @@ MODULES_WITHOUT_BITS = frozenset(
         "orchestrator.training.local",
         "orchestrator.training.observation",
         "orchestrator.training.outcome",
+        "orchestrator.training.provenance",
     }
 )
 
@@ -72,7 +74,15 @@ def code_of(trial: Trial) -> Code:
     and network (those among its settings, too) with what they import of their own packages and of
     ours. Needs have records, and so code, of their own.
     """
-    return code_behind(class_paths(trial))
+    return code_in_use(class_paths(trial))
+
+
+@lru_cache(maxsize=1024)
+def code_in_use(paths: tuple[str, ...]) -> Code:
+    """`code_behind`, read once a process: a process computes with what it has imported, whatever
+    becomes of the files meanwhile.
+    """
+    return code_behind(paths)
 
 
 def class_paths(trial: Trial) -> tuple[str, ...]:
@@ -119,6 +129,13 @@ def code_behind(paths: Iterable[str]) -> Code:
         found[name] = read.digest
         waiting += read.imports
     return Code(dict(sorted(found.items())))
+
+
+def listed(modules: Collection[str]) -> str:
+    """Names of modules, shortened where they are many."""
+    names = sorted(modules)
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return ", ".join(names[:NAMED]) + more
 
 
 def is_without_bits(module: str) -> bool:
@@ -264,7 +281,6 @@ def _behind_attributes(tree: ast.Module, alias: ast.alias) -> set[str]:
     return found or {alias.name}
 
 
-@lru_cache(maxsize=4096)
 def _source_file(module: str) -> Path | None:
     """The Python file of a module that can be imported, or None."""
     top = module.partition(".")[0]
@@ -277,7 +293,3 @@ def _source_file(module: str) -> Path | None:
     if spec is None or not spec.origin or not spec.origin.endswith(".py"):
         return None
     return Path(spec.origin)
-
-
-def sources_digest(cls: Any) -> str:
-    return code_behind([f"{cls.__module__}:{cls.__qualname__}"]).digest

@@ -58,7 +58,8 @@ def finished_run(
     if record["reason"]:
         tags["spolia.reason"] = record["reason"][:LONGEST_TAG]
     for name, value in record["provenance"].items():
-        tags[f"spolia.{name}"] = str(value)
+        if name != "modules":  # some fifty digests; `code` is the digest of them all
+            tags[f"spolia.{name}"] = str(value)
     for name, value in record.get("memory", {}).items():
         tags[f"spolia.memory.{name}"] = str(value)
     return FinishedRun(

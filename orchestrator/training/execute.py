@@ -5,7 +5,6 @@ is done is in the store before anybody hears.
 from __future__ import annotations
 
 import contextlib
-import time
 import traceback
 from pathlib import Path
 
@@ -15,8 +14,8 @@ from orchestrator.errors import CorruptError, Diverged, Infeasible, MethodError,
 from orchestrator.parts.result import Result
 from orchestrator.spec.canonical import digest
 from orchestrator.spec.trial import Trial
-from orchestrator.store.code import sources_digest
-from orchestrator.store.store import Store
+from orchestrator.store.code import code_of
+from orchestrator.store.store import Store, record_digest
 from orchestrator.training.arithmetic import arithmetic
 from orchestrator.training.checkpoints import Checkpoints
 from orchestrator.training.observation import LONGEST_LOG, PeakMemory, Reporter, printed
@@ -30,6 +29,7 @@ def execute(
     trial: Trial,
     store: Store,
     *,
+    replaces: str = "",
     scratch: Path | None = None,
     device: str | None = None,
     threads: int | None = None,
@@ -39,14 +39,17 @@ def execute(
 ) -> Outcome:
     """Run a trial whose needs are done, and commit its result.
 
+    A trial that has a result is not run: somebody else was faster. `replaces` is the digest of a
+    record that does not count as one; the new result takes its place when it is committed.
+
     Checkpoints lie in a folder of the trial's below `scratch`, one every `checkpoint_every`
     seconds. `threads` are torch's for this trial (default: what the method asks for), so that a
     laptop and a cluster compute the same bits. Exceptions of the method become the outcome `failed`
     (unless `raise_errors`, for a debugger); Ctrl-C and the like pass through. What the trial prints
     is kept.
     """
-    began = time.time()
     folder = scratch / trial.key if scratch else None
+    checkpoints = Checkpoints(folder, _stamp(trial), checkpoint_every)
     keeping_log: contextlib.AbstractContextManager[list[str]] = printed()
     if raise_errors:
         keeping_log = contextlib.nullcontext([])
@@ -55,18 +58,18 @@ def execute(
             outcome = _train_and_commit(
                 trial,
                 store,
-                checkpoints=Checkpoints(folder, _stamp(trial), checkpoint_every),
+                replaces=replaces,
+                checkpoints=checkpoints,
                 device=device,
                 threads=threads,
                 on_epoch=on_epoch,
-                began=began,
             )
         except Exception as error:
             if raise_errors:
                 raise
             reason = f"{type(error).__name__}: {error}"
-            seconds = time.time() - began
-            outcome = Outcome(trial.key, "failed", seconds, reason, traceback.format_exc())
+            trace = traceback.format_exc()
+            outcome = Outcome(trial.key, "failed", checkpoints.spent, reason, trace)
     _leave_traces(trial, store, outcome, "".join(lines))
     return outcome
 
@@ -75,16 +78,16 @@ def _train_and_commit(
     trial: Trial,
     store: Store,
     *,
+    replaces: str,
     checkpoints: Checkpoints,
     device: str | None,
     threads: int | None,
     on_epoch: OnEpoch | None,
-    began: float,
 ) -> Outcome:
-    if (record := store.find(trial.key)) is not None:  # somebody else was faster
-        return Outcome(trial.key, record["outcome"], 0.0, record["reason"])
+    if (found := finished_by_others(trial.key, store, replaces)) is not None:
+        return found
     hint = trial.method.resources(trial)
-    reporter = Reporter(trial.key, store, began=began, on_epoch=on_epoch)
+    reporter = Reporter(trial.key, store, began=checkpoints.began, on_epoch=on_epoch)
     try:
         with arithmetic(threads or hint.cpus, trial.numerics):
             torch_device = torch.device(device or (default_device() if hint.gpus else "cpu"))
@@ -97,17 +100,30 @@ def _train_and_commit(
                 on_epoch=reporter,
             )
             ending = _train(run)
-        store.commit(trial_record(run, store, ending, began=began, memory=memory.read()))
+        seconds = checkpoints.spent
+        record = trial_record(
+            run, store, ending, began=checkpoints.began, seconds=seconds, memory=memory.read()
+        )
+        is_first = store.commit(record, replaces=replaces)
     finally:
         reporter.close()
     store.forget_failure(trial.key)
     checkpoints.clear()
-    return Outcome(trial.key, ending.outcome, time.time() - began, ending.reason)
+    found = None if is_first else finished_by_others(trial.key, store, replaces)
+    return found or Outcome(trial.key, ending.outcome, seconds, ending.reason)
+
+
+def finished_by_others(key: str, store: Store, replaces: str) -> Outcome | None:
+    """How a trial ended that has a result which does not wait to be replaced, or None."""
+    record = store.find(key)
+    if record is None or record_digest(record) == replaces:
+        return None
+    return Outcome(key, record["outcome"], record["timings"]["seconds"], record["reason"])
 
 
 def _stamp(trial: Trial) -> str:
-    """What a checkpoint must have been written by: this method's code and this torch."""
-    return digest([sources_digest(type(trial.method)), torch.__version__])
+    """What a checkpoint must have been written by: the trial's code and this torch."""
+    return digest([code_of(trial).digest, torch.__version__])
 
 
 def _train(run: Run) -> Ending:

@@ -327,8 +327,8 @@ class Run:
         # A class that no other process can import is refused now, not when somebody wants the
         # component.
         locate(part.path)
-        pinned = {"component": requires.reference, "blob": requires.record.blob} if requires else {}
-        record = ComponentRecord(name, dict(labels), part.path, part.config, "", pinned)
+        pin = requires.pin() if requires else {}
+        record = ComponentRecord(name, dict(labels), part.path, part.config, "", pin)
         self.kept[name, labels] = (record, state_bytes(part))
 
     def matrix(

@@ -37,6 +37,7 @@ from orchestrator import (
 )
 from orchestrator.parts.component import state_bytes, state_digest
 from orchestrator.spec.trial import locate
+from orchestrator.store.store import record_digest
 from orchestrator.training.execute import execute, run_with_needs
 
 SHORT = FineTune(epochs=1)
@@ -307,17 +308,18 @@ class TestMethod:
         network = result.component("mask", task="a").ready()
         assert network(torch.randn(3, 1, 8, 8)).shape == (3, 2)
 
-    def test_a_mask_loads_only_on_its_very_base(self, store):
-
+    def test_a_mask_loads_on_its_very_base_and_on_no_other(self, store):
         result = result_of(QUICK, store, (BASE, TARGETS[0]))
+        mask = result.component("mask", task="a")
+        images = torch.randn(3, 1, 8, 8)
+        before = mask.ready()(images)
         base = store.find(result.record["needs"]["base"]["key"])
-        store.retire(base["key"])
-        store.commit(
-            {
-                **base,
-                "components": [{**base["components"][0], "blob": store.put_blob(b"other weights")}],
-            }
-        )
+        other = {**base["components"][0], "blob": store.put_blob(b"other weights")}
+        replaced = {**base, "components": [other]}
+        assert store.commit(replaced, replaces=record_digest(base))
+        assert torch.equal(mask.ready()(images), before)
+        blob = base["components"][0]["blob"]
+        assert store.discard(f"blobs/{blob[:2]}/{blob}")
         with pytest.raises(CorruptError, match="belongs to"):
             result.module("mask", task="a")
 

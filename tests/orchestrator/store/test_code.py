@@ -33,6 +33,7 @@ REASONS = {
     "orchestrator.training.local": "calls what workers call",
     "orchestrator.training.observation": "watches: prints, curves so far, memory",
     "orchestrator.training.outcome": "says how a trial ended, once it has",
+    "orchestrator.training.provenance": "says where a trial ran, once it has",
 }
 
 
