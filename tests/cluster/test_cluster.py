@@ -130,12 +130,13 @@ def test_a_node_with_other_sources_of_a_method_is_refused_before_work_starts(
     other = tmp_path / "other"
     shutil.copytree(SAMPLES, other)
     changed = other / "sample_methods.py"
-    changed.write_text(changed.read_text() + "\n# another version\n")
+    changed.write_text(changed.read_text() + "\nANOTHER_VERSION = True\n")
     raylets(2, environment={"PYTHONPATH": os.pathsep.join([str(other), os.environ["PYTHONPATH"]])})
     sweep = Sweep(question="?", cells=product(Count.grid(), seed=range(2)), expect=2)
     with pytest.raises(
         ExecutorError,
-        match=r"sample_methods:Count has other sources (.|\n)*install the same version on every node",
+        match=r"sample_methods:Count has other sources (.|\n)*install the same version on "
+        r"every node",
     ):
         drain(sweep, store, tmp_path)
     assert list(store.finished()) == []

@@ -38,9 +38,12 @@ class Page(HTMLParser):
 
 def test_the_page_has_question_claims_results_matrices_and_use(spolia, sweep_file, tmp_path):
     file = sweep_file(
-        "product(Recombine.grid(of=CompatibleFeatures.grid(ingredients=[(), ('identical',)], epochs=2), split='pool'), network=resnet8(width=4), "
-        "tasks=(digits.classes(0, 1, 2).images(limit=60).named('a'), digits.classes(0, 1, 3).images(limit=60).named('b')), seed=range(2)), "
-        "claims=[claims.Higher(metric='compatibility', where={'ingredients': 'identical'}, than={'ingredients': 'none'}, paper='C7')]",
+        "product(Recombine.grid(of=CompatibleFeatures.grid(ingredients=[(), ('identical',)], "
+        "epochs=2), split='pool'), network=resnet8(width=4), "
+        "tasks=(digits.classes(0, 1, 2).images(limit=60).named('a'), digits.classes(0, 1, "
+        "3).images(limit=60).named('b')), seed=range(2)), "
+        "claims=[claims.Higher(metric='compatibility', where={'ingredients': 'identical'}, "
+        "than={'ingredients': 'none'}, paper='C7')]",
         4,
         before="from orchestrator import claims",
     )
@@ -63,7 +66,8 @@ def test_the_page_has_question_claims_results_matrices_and_use(spolia, sweep_fil
 
 def test_metrics_that_a_method_declares_are_drawn_against_each_other(spolia, sweep_file, tmp_path):
     file = sweep_file(
-        "product(union(Priced.grid(size=[1, 2, 3], shape=['round', 'flat']), Count.grid()), seed=range(2))",
+        "product(union(Priced.grid(size=[1, 2, 3], shape=['round', 'flat']), Count.grid()), "
+        "seed=range(2))",
         14,
     )
     assert spolia("run", file, "--executor", "inline", "--tracking", "none")[0] == 0
@@ -96,7 +100,8 @@ def test_cells_with_other_axes_stand_in_tables_of_their_own(spolia, sweep_file, 
 
 def test_lines_of_a_plot_are_what_differs_in_one_setting_only(store, sweep_file):
     file = sweep_file(
-        "product(union(Priced.grid(size=[1, 2, 3], shape=['round', 'flat']), Count.grid()), seed=range(2))",
+        "product(union(Priced.grid(size=[1, 2, 3], shape=['round', 'flat']), Count.grid()), "
+        "seed=range(2))",
         14,
     )
     name, sweep = load_sweep(file)

@@ -22,8 +22,10 @@ QUICK = ("--executor", "inline", "--tracking", "none")
 
 def test_plan_says_what_is_shared_and_starts_nothing(spolia, sweep_file, tmp_path):
     file = sweep_file(
-        "product(Recombine.grid(of=CompatibleFeatures.grid(split=['stem', 'pool'])), network=resnet8(),"
-        " tasks=(digits.classes(0, 1, 2).named('a'), digits.classes(0, 1, 3).named('b')), seed=range(3))"
+        "product(Recombine.grid(of=CompatibleFeatures.grid(split=['stem', 'pool'])), "
+        "network=resnet8(),"
+        " tasks=(digits.classes(0, 1, 2).named('a'), digits.classes(0, 1, 3).named('b')), "
+        "seed=range(3))"
         ".where(lambda c: c.seed != 1, reason='one is unlucky')",
         4,
     )
@@ -137,7 +139,8 @@ DIGITS = "network=resnet8(width=4), tasks=digits.classes(0, 1).images(limit=40),
             ["resnet8 has no split point 'stage7'"],
         ),
         (
-            "product(FineTune.grid(), network=resnet8(), tasks=digits.classes(0, 'twelve'), seed=0)",
+            "product(FineTune.grid(), network=resnet8(), tasks=digits.classes(0, 'twelve'), "
+            "seed=0)",
             1,
             ["digits has no class 'twelve'", "By index: 0 to 9"],
         ),
@@ -173,7 +176,8 @@ def test_bad_input_is_explained_before_anything_runs(
 def test_a_method_that_lives_in_the_sweep_file_is_refused(spolia, sweep_file):
     before = (
         "from orchestrator import Method, Metric\n"
-        "class Here(Method):\n    name = 'here'\n    uses = frozenset({'seed'})\n    def train(self, run):\n        pass\n"
+        "class Here(Method):\n    name = 'here'\n    uses = frozenset({'seed'})\n    def "
+        "train(self, run):\n        pass\n"
     )
     code, _, err = spolia("plan", sweep_file("product(Here.grid(), seed=0)", before=before))
     assert (code, "must live in an installed package, not in a sweep file" in err) == (2, True), err
@@ -187,7 +191,8 @@ def test_a_method_that_lives_in_the_sweep_file_is_refused(spolia, sweep_file):
         ("sweep = 3\n", "has a 'sweep' that is int"),
         ("x = 1\nimport nowhere\n", "line 2: ModuleNotFoundError: No module named 'nowhere'"),
         (
-            "from orchestrator.spec.sweep import Sweep\nsweep = Sweep(question='?', cells=[], expect=0)\n",
+            "from orchestrator.spec.sweep import Sweep\nsweep = Sweep(question='?', "
+            "cells=[], expect=0)\n",
             "line 2: cells must be a grid made by product(...), got list",
         ),
     ],

@@ -81,8 +81,10 @@ def test_a_part_is_tracked_under_the_names_of_the_whole(spolia, sweep_file, tmp_
 
 def test_a_smoke_run_takes_the_smoke_values_and_leaves_nothing(spolia, sweep_file, tmp_path):
     file = sweep_file(
-        "product(Recombine.grid(of=CompatibleFeatures.grid(ingredients=[(), ('common',)], split=['stem', 'pool'], epochs=500)), "
-        "network=resnet8(width=4), tasks=(digits.classes(0, 1, 2).named('a'), digits.classes(0, 1, 3).named('b')), seed=range(3))",
+        "product(Recombine.grid(of=CompatibleFeatures.grid(ingredients=[(), ('common',)], "
+        "split=['stem', 'pool'], epochs=500)), "
+        "network=resnet8(width=4), tasks=(digits.classes(0, 1, 2).named('a'), "
+        "digits.classes(0, 1, 3).named('b')), seed=range(3))",
         12,
     )
     code, out, err = spolia("run", file, "--smoke", "--executor", "inline")
@@ -106,16 +108,15 @@ def moving_code(tmp_path, monkeypatch):
             '"""Departs from the paper: there is none."""\n'
             "from orchestrator import Method, Metric, axis\n"
             "class Base(Method):\n"
-            "    name = 'base_of_moving'\n    uses = frozenset({'seed'})\n    metrics = (Metric('x'),)\n"
+            "    name = 'base_of_moving'\n    uses = frozenset({'seed'})\n    metrics = "
+            "(Metric('x'),)\n"
             f"    def train(self, run):\n        run.log(x={value})\n"
             "class Moving(Base):\n    name = 'moving'\n"
             "    def needs(self, trial):\n        return {'base': trial.replace(method=Base())}\n"
-            f"    def train(self, run):\n        run.log(x=run.need('base').metric('x') + 1)\n{more}"
+            f"    def train(self, run):\n        run.log(x=run.need('base').metric('x') + "
+            f"1)\n{more}"
         )
         sys.modules.pop("moving", None)
-        from orchestrator.store.code import sources_digest
-
-        sources_digest.cache_clear()
 
     return write
 
@@ -184,7 +185,8 @@ def test_plan_why_names_the_field_that_differs(spolia, sweep_file):
 
 def test_logs_show_the_traceback_of_a_failure_and_what_was_printed(spolia, sweep_file):
     file = sweep_file(
-        f"union(product(Faulty.grid(how='raise'), {DIGITS}), product(Looped.grid(epochs=1, say='hello'), "
+        f"union(product(Faulty.grid(how='raise'), {DIGITS}), product(Looped.grid(epochs=1, "
+        f"say='hello'), "
         "tasks=digits.classes(0, 1).images(limit=40), seed=0))",
         2,
     )
@@ -249,7 +251,8 @@ def test_data_added_here_lets_a_machine_without_the_images_plan(
     assert (code, "10 classes, 60,000 + 10,000 images, 1x28x28" in out) == (0, True)
     assert "torchvision/FashionMNIST" in spolia("data", "list")[1]
     file = sweep_file(
-        "product(FineTune.grid(), network=resnet8(), tasks=torchvision_set('FashionMNIST').classes('Bag', 'Coat'), seed=0)"
+        "product(FineTune.grid(), network=resnet8(), "
+        "tasks=torchvision_set('FashionMNIST').classes('Bag', 'Coat'), seed=0)"
     )
     environment = {k: v for k, v in os.environ.items() if k != "SPOLIA_DATA"}
     ran = subprocess.run(

@@ -21,7 +21,8 @@ def test_a_site_file_is_read(tmp_path):
     site = read_site(
         write(
             tmp_path,
-            'store = "s3://b/x"\nslots = 3\ndevice = "gpu"\n[gpus]\ndefault = 1\ncount = 0.25\n[cpus]\ndefault = 2\n',
+            'store = "s3://b/x"\nslots = 3\ndevice = "gpu"\n[gpus]\ndefault = 1\ncount = '
+            "0.25\n[cpus]\ndefault = 2\n",
         )
     )
     assert (site.store, site.slots, site.device, site.gpus, site.cpus) == (

@@ -81,7 +81,8 @@ def test_a_disk_that_fills_up_fails_the_trial_with_a_reason_and_loses_nothing(
     spolia, sweep_file, tmp_path, monkeypatch
 ):
     file = sweep_file(
-        "product(FineTune.grid(epochs=1), network=resnet8(width=4), tasks=digits.classes(0, 1).images(limit=40), seed=range(2))",
+        "product(FineTune.grid(epochs=1), network=resnet8(width=4), tasks=digits.classes(0, "
+        "1).images(limit=40), seed=range(2))",
         2,
     )
     quick = ("--executor", "inline", "--tracking", "none")

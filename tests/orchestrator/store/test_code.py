@@ -38,7 +38,7 @@ REASONS = {
 
 @pytest.fixture
 def package(tmp_path, monkeypatch):
-    """Writes modules of a package of somebody's own; `write(name, text)` gives the module's name."""
+    """Writes modules of somebody's own package; `write(name, text)` gives the name of one."""
     folder = tmp_path / "lapidary"
     folder.mkdir()
     (folder / "__init__.py").write_text("")
