@@ -5,6 +5,7 @@ is done is in the store before anybody hears.
 from __future__ import annotations
 
 import contextlib
+import time
 import traceback
 from pathlib import Path
 
@@ -48,8 +49,8 @@ def execute(
     (unless `raise_errors`, for a debugger); Ctrl-C and the like pass through. What the trial prints
     is kept.
     """
+    began = time.time()
     folder = scratch / trial.key if scratch else None
-    checkpoints = Checkpoints(folder, _stamp(trial), checkpoint_every)
     keeping_log: contextlib.AbstractContextManager[list[str]] = printed()
     if raise_errors:
         keeping_log = contextlib.nullcontext([])
@@ -59,7 +60,7 @@ def execute(
                 trial,
                 store,
                 replaces=replaces,
-                checkpoints=checkpoints,
+                checkpoints=Checkpoints(folder, _stamp(trial), checkpoint_every),
                 device=device,
                 threads=threads,
                 on_epoch=on_epoch,
@@ -68,8 +69,8 @@ def execute(
             if raise_errors:
                 raise
             reason = f"{type(error).__name__}: {error}"
-            trace = traceback.format_exc()
-            outcome = Outcome(trial.key, "failed", checkpoints.spent, reason, trace)
+            seconds = time.time() - began
+            outcome = Outcome(trial.key, "failed", seconds, reason, traceback.format_exc())
     _leave_traces(trial, store, outcome, "".join(lines))
     return outcome
 
