@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 
 from orchestrator.errors import SpoliaError
-from orchestrator.spec.trial import locate
+from orchestrator.spec.classes import class_at
+from orchestrator.spec.method import Method
 from orchestrator.store.code import sources_digest
 from orchestrator.store.store import Store
 
@@ -85,7 +86,7 @@ def versions() -> dict[str, str]:
 
 def _sources(path: str) -> str:
     try:
-        return sources_digest(locate(path))
+        return sources_digest(class_at(path, Method))
     except SpoliaError as error:
         return f"cannot be imported: {error}"
 

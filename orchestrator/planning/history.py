@@ -10,6 +10,8 @@ from typing import Any
 
 from orchestrator.errors import PlanError
 from orchestrator.spec.canonical import canonical_json
+from orchestrator.spec.classes import is_class_path
+from orchestrator.spec.naming import names_in
 from orchestrator.spec.trial import Trial
 from orchestrator.store.code import sources_digest
 from orchestrator.store.content import content_digest
@@ -40,7 +42,8 @@ def history_of(
     """The history of trials that are given by key, needs first.
 
     With `rerun_stale`, stale results are outdated; so are results whose outcome is among `retry`.
-    Raises PlanError where a result was made with a default that has changed since.
+    Raises PlanError that lists every result that is of another thing than its key means today: made
+    with a default that has changed since, or by a class of the same name from another module.
     """
     outcomes: dict[str, str] = {}
     seconds: dict[str, float] = {}
@@ -48,10 +51,11 @@ def history_of(
     contents: dict[str, str] = {}
     began: list[float] = []
     ended: list[float] = []
+    others: list[str] = []
     # Records come in the order of the trials, so a result is judged after those that it rests on.
     for record in store.find_all(trials):
         key = record["key"]
-        _refuse_changed_defaults(trials[key], record["trial"])
+        others += _marks_of_another(trials[key], record["trial"])
         outcomes[key], contents[key] = record["outcome"], content_digest(record)
         began.append(record["timings"]["began"])
         ended.append(record["timings"]["ended"])
@@ -59,6 +63,8 @@ def history_of(
         reason = _why_stale(trials[key], record, contents, stale)
         if reason is not None:
             stale[key] = reason
+    if others:
+        raise PlanError("the store has results under keys that now mean something else:", others)
     again = {key for key, outcome in outcomes.items() if outcome in retry}
     outdated = _outdated(trials, outcomes, again | stale.keys() if rerun_stale else again)
     outcomes = {key: outcome for key, outcome in outcomes.items() if key not in outdated}
@@ -118,29 +124,43 @@ def _why_stale(
     return None
 
 
-def _refuse_changed_defaults(trial: Trial, stored: Mapping[str, Any]) -> None:
-    """Raise PlanError where a stored trial of the same key has other settings in full: a default
-    that changed without a new revision must not pass as the same trial.
+def _marks_of_another(trial: Trial, stored: Mapping[str, Any]) -> Iterator[str]:
+    """Why a stored trial of the same key is another trial than this one: it has other settings in
+    full, since a default changed without a new revision; or another class of the same name.
     """
     planned = trial.to_json()
+    former = {named.paths[0]: named.moved_from for named in names_in(trial)}
     pairs = [(trial.method.name, planned["method"], stored["method"])]
     if planned["network"] and stored["network"]:
         pairs.append((planned["network"]["name"], planned["network"], stored["network"]))
-    for owner, now, then in pairs:
-        for name, new, old in _changes(now["settings"], then["settings"]):
-            raise PlanError(
-                f"{owner}.{name}: the store's result {trial.key[:12]} was made with {old!r}, "
-                f"the same key now means {new!r}. A default changed; raise the revision"
-            )
+    for owner, ours, theirs in pairs:
+        for name, new, old in _changes(_told(ours), _told(theirs)):
+            if not (is_class_path(new) and is_class_path(old)):
+                field = name.removeprefix("settings.")
+                yield (
+                    f"{owner}.{field}: the store's result {trial.key[:12]} was made with {old!r}, "
+                    f"the same key now means {new!r}. A default changed; raise the revision"
+                )
+            elif old not in former.get(new, ()):
+                yield (
+                    f"{owner}: the store's result {trial.key[:12]} was made with {old}, here the "
+                    f"name means {new}. Rename one of the two; if the class only moved, "
+                    f"say so in it: moved_from = ({old!r},)"
+                )
+
+
+def _told(owner: Mapping[str, Any]) -> dict[str, Any]:
+    """Of a method or network as JSON: what must be as it was where the key is."""
+    return {"path": owner["path"], "settings": owner["settings"]}
 
 
 def _changes(new: Any, old: Any, name: str = "") -> Iterator[tuple[str, Any, Any]]:
     """Name, new and old value of each setting that both sides have and that differs, those of
-    methods inside settings included. Where a method is imported from does not count.
+    methods inside settings included, and where their classes are imported from.
     """
     if isinstance(new, Mapping) and isinstance(old, Mapping):
         for inner in new:
-            if inner in old and inner != "path":
+            if inner in old:
                 yield from _changes(new[inner], old[inner], f"{name}.{inner}".lstrip("."))
     elif isinstance(new, list) and isinstance(old, list) and len(new) == len(old):
         for i, (new_value, old_value) in enumerate(zip(new, old, strict=True)):

@@ -18,8 +18,7 @@ from methods.compatible_features import CompatibleFeatures
 from methods.fine_tune import FineTune
 from methods.networks import resnet8, small_vgg
 from methods.recombine import Recombine
-from orchestrator import InputError, MethodError, PlanError, Task, Trial
-from orchestrator.spec.trial import locate
+from orchestrator import InputError, MethodError, Task, Trial
 
 GOLDEN = (
     "9e0112446af2e3437ed3fbcaef6d67458e5a3a586ba2b8c319ef7dccf0ed2f01",
@@ -195,12 +194,6 @@ def test_needs_that_are_no_trials_are_refused():
 
     with pytest.raises(MethodError, match="mapping of names to trials"):
         Trial(method=Odd(), network=NETWORK, tasks=TASKS, seed=0).key  # noqa: B018
-
-
-def test_what_cannot_be_imported_is_named():
-    with pytest.raises(PlanError, match="not in a sweep file"):
-        locate("no_such_module:Thing")
-    assert locate("key_methods:Outer") is Outer
 
 
 @pytest.mark.process
