@@ -88,7 +88,7 @@ class TestGraph:
         x = torch.randn(4, 3, 16, 16)
         torch.manual_seed(1)
         teacher = ResNet(blocks=2, width=8, channels=3, classes=4).eval()
-        nodes, logits = teacher_outputs(teacher, graph.backbone_of, x)
+        nodes, logits = teacher_outputs(teacher, graph.backbone, x)
         torch.testing.assert_close(nodes[6], teacher.extractor("stage3")(x))
         found = graph.eval().passed(x, universal)
         mse = F.mse_loss(found.logits, logits) + sum(

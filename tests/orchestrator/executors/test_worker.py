@@ -61,7 +61,8 @@ def test_a_worker_that_joins_late_with_other_sources_runs_nothing(assignment):
     ) == ("failed", True)
 
 
-def test_a_worker_that_lacks_the_method_says_so(assignment):
+def test_a_worker_that_lacks_the_method_says_so(assignment, monkeypatch):
+    monkeypatch.setenv("SPOLIA_PACKAGES", "not_installed_here")
     (key,) = assignment["trials"]
     value = json.loads(assignment["trials"][key])
     value["method"]["path"] = "not_installed_here:Count"
