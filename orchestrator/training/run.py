@@ -84,6 +84,9 @@ class Run:
         Weights come from `derive(seed, "init", start or name)`: the same `start` gives the same
         weights. Each row of the classifier is drawn by its class's name, so networks with one start
         agree on the classes they share and differ on the others.
+
+        Neither the task nor the method is in that name: networks of two trials of one seed are not
+        independent of each other. `Trial.copies` gives trials whose networks are.
         """
         spec = spec or self.trial.network
         if spec is None:

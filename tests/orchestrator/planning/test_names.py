@@ -178,7 +178,7 @@ def test_classes_of_a_notebook_or_of_the_sweep_file_are_refused(store, lab, modu
             projected(network_spec(resnet8_class()), behind="stem"), other=network_spec(net)
         ),
     ):
-        with pytest.raises(PlanError, match="SmallNet .*is defined in .*module beside the sweep"):
+        with pytest.raises(PlanError, match=r"SmallNet .*is defined in .*module beside the sweep"):
             planned(store, cells)
 
 
@@ -190,7 +190,7 @@ def resnet8_class():
 
 def test_a_method_of_a_notebook_is_refused(store, monkeypatch):
     monkeypatch.setattr(OtherCount, "__module__", "__main__")
-    with pytest.raises(PlanError, match="notebook or a script.*module beside the sweep"):
+    with pytest.raises(PlanError, match=r"notebook or a script.*module beside the sweep"):
         planned(store, product(OtherCount.grid(), seed=0))
 
 
