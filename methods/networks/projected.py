@@ -122,4 +122,5 @@ def projected(
         defaults=defaults,
         splits=(*kept, COMMON, "pool"),
         revision=network.revision,
+        moved_from=network.moved_from,
     )

@@ -129,7 +129,7 @@ def _marks_of_another(trial: Trial, stored: Mapping[str, Any]) -> Iterator[str]:
     full, since a default changed without a new revision; or another class of the same name.
     """
     planned = trial.to_json()
-    former = {named.paths[0]: named.moved_from for named in names_in(trial)}
+    former = {path: named.moved_from for named in names_in(trial) for path in named.paths}
     pairs = [(trial.method.name, planned["method"], stored["method"])]
     if planned["network"] and stored["network"]:
         pairs.append((planned["network"]["name"], planned["network"], stored["network"]))

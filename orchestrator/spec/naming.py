@@ -20,7 +20,7 @@ class Named:
 
     `kind` is method or network. `paths` are `module:Class` of it and, for a network that is made
     of another, of the classes that its name stands for, too: those among its default settings,
-    which are not in the key. `moved_from` are paths that the class had before.
+    which are not in the key. `moved_from` are paths that they had before.
     """
 
     kind: str

@@ -8,9 +8,10 @@ import pytest
 import safetensors.torch
 from sample_methods import Count
 
+from methods.fine_tune import FineTune
 from methods.networks import projected, resnet8
 from methods.pieces.building import build_network
-from orchestrator import PlanError, Result, Run, Trial
+from orchestrator import PlanError, Result, Run, Trial, digits, resolve
 from orchestrator.parts.component import rebuild
 from orchestrator.parts.network import Piece
 from orchestrator.spec.trial import NetworkSpec, method_from_json
@@ -94,10 +95,11 @@ def test_a_function_as_the_network_inside_a_network(trap):
         rebuild(spec.path, {**config, "channels": 1, "classes": 2}, safetensors.torch.save({}))
 
 
-def test_a_function_as_the_network_of_a_trial(trap):
+def test_a_function_as_the_network_of_a_trial(store, trap):
     network = NetworkSpec(
         name="net", path="os:system", settings=(("command", f"touch {trap}"),), splits=("stem",)
     )
-    run = Run(Trial(method=Count(), seed=0), {})
+    trial = Trial(method=FineTune(), network=resnet8(), tasks=(digits,), seed=0)
+    run = Run(resolve(trial, store), {})
     with pytest.raises(PlanError, match=REFUSED):
-        run.network("net", object(), classes=2, spec=network)
+        run.network("net", spec=network)

@@ -54,7 +54,7 @@ class OfNetwork(Method):
     uses = frozenset({"network", "seed"})
 
     other: NetworkSpec | None = axis(None)
-    method: Method | None = axis(None)
+    inner: Method | None = axis(None)
 
     def train(self, run):
         pass
@@ -92,7 +92,7 @@ def test_two_methods_of_one_name_are_refused_also_among_settings(store):
     with pytest.raises(PlanError, match=r"two methods are called 'count'.*sample_methods:Count"):
         planned(store, product(Count.grid(), seed=0), product(OtherCount.grid(), seed=0))
     with pytest.raises(PlanError, match=r"two methods are called 'count'.*twins:Count"):
-        planned(store, product(Count.grid(), seed=0), of_network(resnet8(), method=OtherCount()))
+        planned(store, product(Count.grid(), seed=0), of_network(resnet8(), inner=OtherCount()))
 
 
 def test_a_method_with_the_name_of_a_registered_one_is_refused(store):
@@ -119,7 +119,7 @@ def test_a_result_of_another_network_of_the_name_is_no_hit(store, lab):
         planned(store, of_network(network_spec(lab("lab_b").SmallNet)))
 
 
-@pytest.mark.parametrize("where", ["other", "method"])
+@pytest.mark.parametrize("where", ["other", "inner"])
 def test_nor_is_one_of_another_class_among_the_settings(store, lab, where):
     if where == "other":
         ours, theirs = (network_spec(lab(name).SmallNet) for name in ("lab_a", "lab_b"))
