@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from orchestrator import InputError, Network, NetworkSpec
 from orchestrator.errors import nearest
-from orchestrator.spec.trial import locate
+from orchestrator.spec.classes import class_at
 
 COMMON = "common"
 
@@ -39,7 +39,7 @@ class Projected(Network):
         classes: int = 10,
     ) -> None:
         super().__init__()
-        network: Network = locate(of)(**inner, channels=channels, classes=2)
+        network = class_at(of, Network)(**inner, channels=channels, classes=2)
         shape = network.shape(behind, (channels, 64, 64))
         if len(shape) != 3:
             raise InputError(
@@ -61,7 +61,7 @@ class Projected(Network):
         """Trained weights of the network that is projected, where it starts from any; the
         projection itself always starts from random weights.
         """
-        network: Network = locate(self.config["of"])(
+        network = class_at(self.config["of"], Network)(
             **self.config["inner"], channels=self.config["channels"], classes=2
         )
         trained = network.pretrained()
@@ -122,4 +122,5 @@ def projected(
         defaults=defaults,
         splits=(*kept, COMMON, "pool"),
         revision=network.revision,
+        moved_from=network.moved_from,
     )

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 
 from orchestrator.errors import SpoliaError
-from orchestrator.spec.trial import locate
+from orchestrator.spec.classes import class_at
 from orchestrator.store.code import Code, code_in_use, listed
 from orchestrator.store.store import Store
 
@@ -92,7 +92,7 @@ def _unimportable(classes: Sequence[str]) -> dict[str, str]:
     problems = {}
     for path in classes:
         try:
-            locate(path)
+            class_at(path, object)
         except SpoliaError as error:
             problems[path] = str(error)
     return problems

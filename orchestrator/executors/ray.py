@@ -15,7 +15,7 @@ import shlex
 import socket
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -45,15 +45,19 @@ from orchestrator.executors.handshake import Greeting, disagreements, greet
 from orchestrator.executors.site import Shapes, Site
 from orchestrator.executors.worker import Assignment, TrialRunner
 from orchestrator.planning.queue import Queue
+from orchestrator.spec.classes import FOLDERS, packages_of
+from orchestrator.spec.classes import VARIABLE as PACKAGES
+from orchestrator.spec.naming import class_paths
 from orchestrator.spec.trial import Trial
-from orchestrator.store.code import class_paths, code_in_use
+from orchestrator.store.code import code_in_use
 from orchestrator.store.heartbeat import alive
 from orchestrator.store.store import Store
 from orchestrator.training.execute import finished_by_others
 from orchestrator.training.outcome import Outcome
 
 RETRIES = 2  # tries of a lot whose worker was lost, beyond the first
-VARIABLES = ("SPOLIA_DATA", "SPOLIA_CACHE", "TORCH_HOME")  # workers need them as the driver has
+# Workers need them as the driver has them.
+VARIABLES = ("SPOLIA_DATA", "SPOLIA_CACHE", "TORCH_HOME", FOLDERS)
 ANSWER_WITHIN = 60.0  # seconds for every node to answer the handshake
 CONNECT_WITHIN = 5.0  # seconds for a cluster's address to accept a connection
 CLUSTER_HINT = (
@@ -188,7 +192,7 @@ def _greetings_of_nodes(store: Store, classes: Sequence[str], probe: str) -> lis
     for node in _nodes_alive():
         on_node = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
         remote = ray.remote(num_cpus=0, scheduling_strategy=on_node, max_retries=0)(greet)
-        answer = remote.remote(store.address, probe, list(classes), _variables())
+        answer = remote.remote(store.address, probe, list(classes), _variables(classes))
         asked.append((node, answer))
     greetings = []
     for node, answer in asked:
@@ -201,8 +205,12 @@ def _greetings_of_nodes(store: Store, classes: Sequence[str], probe: str) -> lis
     return greetings
 
 
-def _variables() -> dict[str, str]:
-    return {name: os.environ[name] for name in VARIABLES if name in os.environ}
+def _variables(paths: Iterable[str]) -> dict[str, str]:
+    """What is set in the environment of a node that is to load these classes: the driver trusts
+    their packages, since its sweep imported them.
+    """
+    set_here = {name: os.environ[name] for name in VARIABLES if name in os.environ}
+    return {**set_here, PACKAGES: packages_of(paths)}
 
 
 def _fit(queue: Queue, store: Store, site: Site, listener: Listener, probe: str) -> None:
@@ -262,7 +270,7 @@ def _assignment(queue: Queue, store: Store, site: Site, probe: str) -> Assignmen
         scratch=str(site.scratch.absolute()),
         checkpoint_every=site.checkpoint_every,
         device=site.run_on,
-        variables=_variables(),
+        variables=_variables({path for t in trials.values() for path in class_paths(t)}),
     )
 
 

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from orchestrator.errors import SpoliaError
+from orchestrator.spec.naming import class_paths
 from orchestrator.spec.trial import Trial
-from orchestrator.store.code import class_paths, code_of, listed
+from orchestrator.store.code import code_of, listed
 from orchestrator.store.store import Store
 from orchestrator.training.execute import execute
 from orchestrator.training.outcome import Outcome

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from orchestrator.errors import CorruptError, MethodError
 from orchestrator.spec.canonical import canonical_json
-from orchestrator.spec.trial import locate
+from orchestrator.spec.classes import class_at
 
 
 class Part(nn.Module):
@@ -155,13 +155,15 @@ class ComponentRecord:
 
 
 def rebuild(path: str, config: Mapping[str, Any], weights: bytes) -> Part:
-    """The part that was kept, in eval mode on the CPU. Raises CorruptError where weights and
-    configuration do not fit.
+    """The part that was kept, in eval mode on the CPU. Raises PlanError where its class cannot be
+    loaded or is no Part (nothing is called then), CorruptError where weights and configuration do
+    not fit.
     """
+    cls = class_at(path, Part)
     # Building draws weights that are thrown away; nobody's randomness may move for it.
     generator = torch.random.get_rng_state()
     try:
-        part = locate(path)(**config)
+        part = cls(**config)
         part.load_state_dict(safetensors.torch.load(weights), strict=True)
     except (RuntimeError, TypeError) as error:
         raise CorruptError(
@@ -169,6 +171,4 @@ def rebuild(path: str, config: Mapping[str, Any], weights: bytes) -> Part:
         ) from error
     finally:
         torch.random.set_rng_state(generator)
-    if not isinstance(part, Part):
-        raise CorruptError(f"{path} is not a Part")
     return part.eval()

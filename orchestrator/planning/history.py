@@ -13,6 +13,8 @@ from typing import Any
 from orchestrator.errors import PlanError
 from orchestrator.planning.kinds import Kind, KnownEqual, kind_of
 from orchestrator.spec.canonical import canonical_json
+from orchestrator.spec.classes import is_class_path
+from orchestrator.spec.naming import names_in
 from orchestrator.spec.trial import Trial
 from orchestrator.store.code import code_of, listed
 from orchestrator.store.content import content_digest
@@ -50,8 +52,9 @@ def history_of(
     """The history of trials that are given by key, needs first.
 
     With `rerun_stale`, stale results are outdated; so are results whose outcome is among `retry`,
-    and records whose digest is the one that `outdated` names for their key. Raises PlanError where
-    a result was made with a default that has changed since.
+    and records whose digest is the one that `outdated` names for their key. Raises PlanError
+    that lists every result that is of another thing than its key means today: made with a default
+    that has changed since, or by a class of the same name from another module.
     """
     judge = _Judge(trials, store)
     known: dict[str, str] = {}
@@ -59,10 +62,11 @@ def history_of(
     replaced: dict[str, str] = {}
     seconds: dict[str, float] = {}
     spans: list[tuple[float, float]] = []
+    others: list[str] = []
     # Records come in the order of the trials, so a result is judged after those that it rests on.
     for record in store.find_all(trials):
         key, outcome, timings = record["key"], record["outcome"], record["timings"]
-        _refuse_changed_defaults(trials[key], record["trial"])
+        others += _marks_of_another(trials[key], record["trial"])
         known[key], seconds[key] = outcome, timings["seconds"]
         spans.append((timings["began"], timings["ended"]))
         is_stale = judge.is_stale(record)
@@ -73,6 +77,8 @@ def history_of(
             replaced[key] = record_digest(record)
         else:
             outcomes[key] = outcome
+    if others:
+        raise PlanError("the store has results under keys that now mean something else:", others)
     return History(
         outcomes=outcomes,
         failures=_failures(trials, outcomes, store),
@@ -146,29 +152,43 @@ class _Judge:
         return None
 
 
-def _refuse_changed_defaults(trial: Trial, stored: Mapping[str, Any]) -> None:
-    """Raise PlanError where a stored trial of the same key has other settings in full: a default
-    that changed without a new revision must not pass as the same trial.
+def _marks_of_another(trial: Trial, stored: Mapping[str, Any]) -> Iterator[str]:
+    """Why a stored trial of the same key is another trial than this one: it has other settings in
+    full, since a default changed without a new revision; or another class of the same name.
     """
     planned = trial.to_json()
+    former = {path: named.moved_from for named in names_in(trial) for path in named.paths}
     pairs = [(trial.method.name, planned["method"], stored["method"])]
     if planned["network"] and stored["network"]:
         pairs.append((planned["network"]["name"], planned["network"], stored["network"]))
-    for owner, now, then in pairs:
-        for name, new, old in _changes(now["settings"], then["settings"]):
-            raise PlanError(
-                f"{owner}.{name}: the store's result {trial.key[:12]} was made with {old!r}, "
-                f"the same key now means {new!r}. A default changed; raise the revision"
-            )
+    for owner, ours, theirs in pairs:
+        for name, new, old in _changes(_told(ours), _told(theirs)):
+            if not (is_class_path(new) and is_class_path(old)):
+                field = name.removeprefix("settings.")
+                yield (
+                    f"{owner}.{field}: the store's result {trial.key[:12]} was made with {old!r}, "
+                    f"the same key now means {new!r}. A default changed; raise the revision"
+                )
+            elif old not in former.get(new, ()):
+                yield (
+                    f"{owner}: the store's result {trial.key[:12]} was made with {old}, here the "
+                    f"name means {new}. Rename one of the two; if the class only moved, "
+                    f"say so in it: moved_from = ({old!r},)"
+                )
+
+
+def _told(owner: Mapping[str, Any]) -> dict[str, Any]:
+    """Of a method or network as JSON: what must be as it was where the key is."""
+    return {"path": owner["path"], "settings": owner["settings"]}
 
 
 def _changes(new: Any, old: Any, name: str = "") -> Iterator[tuple[str, Any, Any]]:
     """Name, new and old value of each setting that both sides have and that differs, those of
-    methods inside settings included. Where a method is imported from does not count.
+    methods inside settings included, and where their classes are imported from.
     """
     if isinstance(new, Mapping) and isinstance(old, Mapping):
         for inner in new:
-            if inner in old and inner != "path":
+            if inner in old:
                 yield from _changes(new[inner], old[inner], f"{name}.{inner}".lstrip("."))
     elif isinstance(new, list) and isinstance(old, list) and len(new) == len(old):
         for i, (new_value, old_value) in enumerate(zip(new, old, strict=True)):

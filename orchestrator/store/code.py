@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.spec.canonical import digest
-from orchestrator.spec.method import Method
-from orchestrator.spec.trial import NetworkSpec, Trial
+from orchestrator.spec.naming import class_paths
+from orchestrator.spec.trial import Trial
 
 OURS = ("orchestrator", "methods")
 ENGINE = "orchestrator.training.execute"  # what it imports, directly or not, runs a trial
@@ -83,35 +83,6 @@ def code_in_use(paths: tuple[str, ...]) -> Code:
     becomes of the files meanwhile.
     """
     return code_behind(paths)
-
-
-def class_paths(trial: Trial) -> tuple[str, ...]:
-    """`module:Class` of every method and network that a trial names, in order of the alphabet."""
-    found = set(_paths_in(trial.method))
-    if trial.network is not None:
-        found |= set(_paths_in(trial.network))
-    return tuple(sorted(found))
-
-
-def _paths_in(value: Any) -> Iterator[str]:
-    """Paths of a method or network, and of those among its settings."""
-    if isinstance(value, Method):
-        yield value.path
-        for setting in value.settings().values():
-            yield from _paths_in(setting)
-    elif isinstance(value, NetworkSpec):
-        yield value.path
-        for _, setting in value.settings:
-            yield from _paths_in(setting)
-    elif isinstance(value, Mapping):
-        # A network among a network's settings has the form {"path": ..., "config": ...}.
-        if isinstance(value.get("path"), str):
-            yield value["path"]
-        for inner in value.values():
-            yield from _paths_in(inner)
-    elif isinstance(value, tuple | list | frozenset):
-        for inner in value:
-            yield from _paths_in(inner)
 
 
 def code_behind(paths: Iterable[str]) -> Code:

@@ -21,10 +21,11 @@ from orchestrator.parts.network import Network
 from orchestrator.parts.recombination import Scores, recombine
 from orchestrator.parts.result import Component, Result
 from orchestrator.spec.canonical import derive
+from orchestrator.spec.classes import class_at
 from orchestrator.spec.declarations import Kept, MatrixSpec, Metric
 from orchestrator.spec.draws import Noise
 from orchestrator.spec.task import Data, Task, Tasks, relabel
-from orchestrator.spec.trial import NetworkSpec, Trial, locate
+from orchestrator.spec.trial import NetworkSpec, Trial
 from orchestrator.training.checkpoints import Checkpoints
 from orchestrator.training.evaluation import Evaluation, Watch
 from orchestrator.training.feeds import Feeds, FitData, Span, refuse_test_part
@@ -84,6 +85,9 @@ class Run:
         Weights come from `derive(seed, "init", start or name)`: the same `start` gives the same
         weights. Each row of the classifier is drawn by its class's name, so networks with one start
         agree on the classes they share and differ on the others.
+
+        Neither the task nor the method is in that name: networks of two trials of one seed are not
+        independent of each other. `Trial.copies` gives trials whose networks are.
         """
         spec = spec or self.trial.network
         if spec is None:
@@ -100,9 +104,8 @@ class Run:
             torch.manual_seed(derive(self.seed, "init", stream))
             channels = self.image(task)[0]
             settings = dict(spec.settings)
-            net = locate(spec.path)(**settings, channels=channels, classes=len(class_names))
-            if not isinstance(net, Network):
-                raise MethodError(f"{spec.path} is not a Network")
+            cls = class_at(spec.path, Network)
+            net = cls(**settings, channels=channels, classes=len(class_names))
             if trained := net.pretrained():
                 net.take(trained)
             self._draw_classifier(net.last_layer, stream, class_names)
@@ -326,7 +329,7 @@ class Run:
             )
         # A class that no other process can import is refused now, not when somebody wants the
         # component.
-        locate(part.path)
+        class_at(part.path, Part)
         pin = requires.pin() if requires else {}
         record = ComponentRecord(name, dict(labels), part.path, part.config, "", pin)
         self.kept[name, labels] = (record, state_bytes(part))

@@ -26,6 +26,7 @@ from methods.piggyback.piggyback import Masks, binarised, straight_through
 from methods.sequential_fine_tuning import SequentialFineTuning
 from orchestrator import (
     CorruptError,
+    Network,
     Parameters,
     Result,
     Run,
@@ -36,7 +37,7 @@ from orchestrator import (
     resolve,
 )
 from orchestrator.parts.component import state_bytes, state_digest
-from orchestrator.spec.trial import locate
+from orchestrator.spec.classes import class_at
 from orchestrator.store.store import record_digest
 from orchestrator.training.execute import execute, run_with_needs
 
@@ -126,7 +127,7 @@ class TestMasks:
         torch.testing.assert_close(masks.score(name).grad, plain.score(name).grad / size)
 
     def test_what_is_masked(self):
-        vgg = locate(small_vgg().path)(width=4, channels=1, classes=3)
+        vgg = class_at(small_vgg().path, Network)(width=4, channels=1, classes=3)
         assert maskable_weights(vgg) == [n for n, p in vgg.named_parameters() if p.ndim == 4]
         net = a_base()
         assert maskable_weights(net, "all", "stage2") == [
@@ -234,7 +235,7 @@ class TestPacking:
 def test_sizes_of_torchvisions_networks(name, weights, megabytes):
     spec = torchvision_network(name)
     with torch.device("meta"):
-        net = locate(spec.path)(**dict(spec.settings), channels=3, classes=10)
+        net = class_at(spec.path, Network)(**dict(spec.settings), channels=3, classes=10)
     shapes = dict(net.named_parameters())
     masked = maskable_weights(net)
     assert sum(shapes[n].numel() for n in masked) == weights

@@ -15,7 +15,8 @@ from orchestrator import Sweep, digits, make_plan, product
 from orchestrator.cli.progress import Progress
 from orchestrator.executors.worker import Assignment, TrialRunner
 from orchestrator.planning.queue import Queue
-from orchestrator.store.code import class_paths, code_of
+from orchestrator.spec.naming import class_paths
+from orchestrator.store.code import code_of
 from orchestrator.training.outcome import Outcome
 
 
@@ -61,7 +62,8 @@ def test_a_worker_that_joins_late_with_other_sources_runs_nothing(assignment):
     assert "has other code than the driver: orchestrator.training.fit; install" in outcome.reason
 
 
-def test_a_worker_that_lacks_the_method_says_so(assignment):
+def test_a_worker_that_lacks_the_method_says_so(assignment, monkeypatch):
+    monkeypatch.setenv("SPOLIA_PACKAGES", "not_installed_here")
     (key,) = assignment["trials"]
     value = json.loads(assignment["trials"][key])
     value["method"]["path"] = "not_installed_here:Count"

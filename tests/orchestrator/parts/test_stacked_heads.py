@@ -7,8 +7,9 @@ import torch
 
 from methods.compatible_features.auxiliary_heads import PooledHead
 from methods.networks import resnet8, small_vgg
+from orchestrator import Network
 from orchestrator.parts.stacked_heads import StackedHeads
-from orchestrator.spec.trial import locate
+from orchestrator.spec.classes import class_at
 
 CPU = torch.device("cpu")
 
@@ -19,7 +20,7 @@ def unasked(position):
 
 def built(spec, **settings):
     torch.manual_seed(settings.pop("draw", 0))
-    return locate(spec.path)(**dict(spec.settings), **settings).eval()
+    return class_at(spec.path, Network)(**dict(spec.settings), **settings).eval()
 
 
 def apart(stack, features, wanted, count):

@@ -12,8 +12,9 @@ import pytest
 from methods.networks import resnet8, small_vgg
 from methods.recombine import Recombine
 from orchestrator import Trial, digits
+from orchestrator.spec.naming import class_paths
 from orchestrator.spec.registry import discover
-from orchestrator.store.code import MODULES_WITHOUT_BITS, class_paths, code_behind, code_of
+from orchestrator.store.code import MODULES_WITHOUT_BITS, code_behind, code_of
 from orchestrator.store.store import Store
 from orchestrator.testing import smoke_trial
 from orchestrator.training.execute import execute, run_with_needs
