@@ -62,11 +62,9 @@ def history_of(
     replaced: dict[str, str] = {}
     seconds: dict[str, float] = {}
     spans: list[tuple[float, float]] = []
-    others: list[str] = []
     # Records come in the order of the trials, so a result is judged after those that it rests on.
-    for record in store.find_all(trials):
+    for record in _own_records(trials, store):
         key, outcome, timings = record["key"], record["outcome"], record["timings"]
-        others += _marks_of_another(trials[key], record["trial"])
         known[key], seconds[key] = outcome, timings["seconds"]
         spans.append((timings["began"], timings["ended"]))
         is_stale = judge.is_stale(record)
@@ -77,8 +75,6 @@ def history_of(
             replaced[key] = record_digest(record)
         else:
             outcomes[key] = outcome
-    if others:
-        raise PlanError("the store has results under keys that now mean something else:", others)
     return History(
         outcomes=outcomes,
         failures=_failures(trials, outcomes, store),
@@ -91,6 +87,21 @@ def history_of(
             max((ended for _, ended in spans), default=0.0),
         ),
     )
+
+
+def _own_records(trials: Mapping[str, Trial], store: Store) -> list[dict[str, Any]]:
+    """The records of the trials that are finished. Raises PlanError that lists every one that is of
+    another thing than its key means today.
+    """
+    records = list(store.find_all(trials))
+    others = [
+        mark
+        for record in records
+        for mark in _marks_of_another(trials[record["key"]], record["trial"])
+    ]
+    if others:
+        raise PlanError("the store has results under keys that now mean something else:", others)
+    return records
 
 
 def _failures(

@@ -13,6 +13,7 @@ from methods.networks import projected, resnet8
 from orchestrator import Method, PlanError, Sweep, Trial, axis, digits, make_plan, product, union
 from orchestrator.parts.network import network_spec
 from orchestrator.spec.trial import NetworkSpec
+from orchestrator.store.store import record_digest
 from orchestrator.training.execute import execute
 
 NETWORK = """
@@ -131,10 +132,10 @@ def test_nor_is_one_of_another_class_among_the_settings(store, lab, where):
     execute(trial, store)
     record = store.find(trial.key)
     other = {**record["trial"]["method"]["settings"][where]}
+    outdated = record_digest(record)
     other["path"] = theirs.path
     record["trial"]["method"]["settings"][where] = other
-    store.retire(trial.key)
-    store.commit(record)
+    assert store.commit(record, replaces=outdated)
     with pytest.raises(
         PlanError, match=rf"made with {theirs.path}, here the name means {ours.path}"
     ):

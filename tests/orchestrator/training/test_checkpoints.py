@@ -222,7 +222,8 @@ def test_seconds_of_a_resumed_trial_are_those_of_all_its_tries(store, tmp_path, 
     """
     trial, folder = stopped
     (state,) = folder.glob("*.pt")
-    torch.save({**torch.load(state), "seconds": 600.0}, state)
+    saved = torch.load(state)
+    torch.save({**saved, "state": {**saved["state"], "seconds": 600.0}}, state)
     (folder / "tries.json").write_text('{"began": 5.0, "spent": 1000.0}')
     outcome = stages_resumed(trial, store, tmp_path)[1]
     timings = store.find(trial.key)["timings"]
