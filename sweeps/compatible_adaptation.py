@@ -87,7 +87,6 @@ sweep = Sweep(
         *(
             claims.Higher(
                 metric="adapted_accuracy",
-                pairs=("tasks",),
                 where=way,
                 than=SHARED,
                 paper="C8, one network",

@@ -14,7 +14,8 @@ import pyarrow.parquet as pq
 from orchestrator.parts.matrix import Matrix, Values
 from orchestrator.parts.result import Result
 from orchestrator.planning.plan import Plan
-from orchestrator.spec.labels import short_names, shown
+from orchestrator.spec.claim import ABSENT, Entry, Labels, several
+from orchestrator.spec.labels import axes_by_name, short_names
 from orchestrator.spec.trial import Cell
 from orchestrator.store.store import Store
 
@@ -183,6 +184,61 @@ class Results:
             if record is not None:
                 self.by_key[key] = Result(store, record)
         self.axes = short_names(plan.axes)
+        self.values = plan.values
+        self._entries: dict[tuple[str, str], Matrix] = {}
+
+    def wanted(self, labels: Labels) -> dict[str, list[str | None]]:
+        """The keys of the values that labels name, by the full name of their axis; None stands for
+        cells without the axis. Names that are no axes are passed over.
+        """
+        names = axes_by_name(self.plan.axes)
+        found: dict[str, list[str | None]] = {}
+        for name, value in labels.items():
+            if name in names:
+                axis = names[name]
+                found[axis] = [
+                    None if one == ABSENT else self.values.find(axis, one).key
+                    for one in several(value)
+                ]
+        return found
+
+    def cells_like(self, labels: Labels) -> list[Cell]:
+        """All cells of the sweep, finished or not, with these values of their axes."""
+        wanted = self.wanted(labels)
+        return [
+            cell
+            for cell in self.plan.cells
+            if all(self.key_of(cell, axis) in keys for axis, keys in wanted.items())
+        ]
+
+    def key_of(self, cell: Cell, axis: str) -> str | None:
+        """What identifies an axis's value in a cell, or None where the cell has no such axis."""
+        value = self.values.of(cell, axis)
+        return None if value is None else value.key
+
+    def text_of(self, axis: str, key: str) -> str:
+        """What people call the value of an axis that has this key."""
+        return next((v.text for v in self.values.values(axis) if v.key == key), ABSENT)
+
+    def title(self, cell: Cell) -> str:
+        """A cell in words: its axes with their values."""
+        values = ((axis, self.values.of(cell, axis)) for axis in self.plan.axes)
+        return " ".join(f"{self.axes[axis]}={v.text}" for axis, v in values if v is not None)
+
+    def matrix_entry(self, key: str, entry: Entry) -> float:
+        """One entry of a matrix of a finished trial; NaN where it has none."""
+        result = self.by_key[key]
+        if not any(one["name"] == entry.matrix for one in result.record["matrices"]):
+            return float("nan")
+        place = (key, entry.matrix)
+        if place not in self._entries:
+            self._entries[place] = result.matrix(entry.matrix)
+        matrix = self._entries[place]
+        if entry.row not in matrix.rows or entry.column not in matrix.columns:
+            return float("nan")
+        return float(
+            matrix.values[matrix.rows.index(entry.row), matrix.columns.index(entry.column)]
+        )
 
     def cells(self) -> Iterator[tuple[Cell, Result]]:
         """Every finished cell with its result, in the sweep's order."""
@@ -198,13 +254,16 @@ class Results:
         """
         axes = [axis for axis in self.plan.axes if axis != "seed"]
         # By the labels of a group its results, each trial once: n counts distinct trials.
-        members: dict[tuple[str, ...], dict[str, Result]] = {}
+        members: dict[tuple[str | None, ...], dict[str, Result]] = {}
         for cell, result in self.cells():
-            values = tuple(shown(cell, axis) for axis in axes)
-            members.setdefault(values, {})[result.key] = result
+            keys = tuple(self.key_of(cell, axis) for axis in axes)
+            members.setdefault(keys, {})[result.key] = result
         groups = []
-        for values, by_key in members.items():
-            labels = {self.axes[axis]: value for axis, value in zip(axes, values, strict=True)}
+        for keys, by_key in members.items():
+            labels = {
+                self.axes[axis]: ABSENT if key is None else self.text_of(axis, key)
+                for axis, key in zip(axes, keys, strict=True)
+            }
             results = tuple(by_key.values())
             needs = {need["key"] for r in results for need in r.record["needs"].values()}
             groups.append(Group(labels, results, len(needs)))
@@ -306,11 +365,24 @@ class Results:
 
     def _cell_columns(self, cell: Cell, result: Result) -> dict[str, Any]:
         """What every row of a cell begins with."""
-        axes = {self.axes[axis]: shown(cell, axis) for axis in self.plan.axes}
+        axes = {}
+        for axis in self.plan.axes:
+            value = self.values.of(cell, axis)
+            plain = self._column_type(axis) != pa.string()
+            axes[self.axes[axis]] = None if value is None else value.value if plain else value.text
         return {"cell": cell.index, "key": result.key, "outcome": result.outcome, **axes}
 
+    def _column_type(self, axis: str) -> pa.DataType:
+        """Numbers are columns of numbers, so that they sort as such; anything else is text."""
+        kinds = {type(value.value) for value in self.values.values(axis)}
+        if kinds == {bool}:
+            return pa.bool_()
+        if kinds == {int}:
+            return pa.int64()
+        return pa.float64() if kinds and kinds <= {int, float} else pa.string()
+
     def _table(self, rows: list[dict[str, Any]], columns: Mapping[str, pa.DataType]) -> pa.Table:
-        axes = {self.axes[axis]: pa.string() for axis in self.plan.axes}
+        axes = {self.axes[axis]: self._column_type(axis) for axis in self.plan.axes}
         schema = pa.schema({**CELL_COLUMNS, **axes, **columns})
         return pa.Table.from_pylist(rows, schema=schema)
 

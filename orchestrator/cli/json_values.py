@@ -11,7 +11,7 @@ from typing import Any
 from orchestrator.analysis.claims import verdicts
 from orchestrator.analysis.results import Estimate, Group, Results
 from orchestrator.planning.plan import Plan
-from orchestrator.spec.labels import short_names, shown
+from orchestrator.spec.labels import short_names
 from orchestrator.spec.trial import Trial
 from orchestrator.store.store import Store
 
@@ -59,7 +59,7 @@ def status_view(plan: Plan, store: Store) -> dict[str, Any]:
                 "cell": c.index,
                 "key": c.trial.key,
                 "state": plan.state(c.trial.key),
-                **{names[a]: shown(c, a) for a in plan.axes},
+                **{names[a]: plan.values.text(c, a) for a in plan.axes},
             }
             for c in plan.cells
         ],

@@ -16,6 +16,7 @@ from orchestrator.errors import PlanError, SpoliaError
 from orchestrator.planning.history import history_of
 from orchestrator.spec.claim import Claim
 from orchestrator.spec.grid import Dropped
+from orchestrator.spec.labels import Axes
 from orchestrator.spec.sweep import Sweep
 from orchestrator.spec.task import Task
 from orchestrator.spec.trial import Cell, Trial
@@ -55,6 +56,11 @@ class Plan:
     """What the sweep decides."""
     span: tuple[float, float]
     """When the first of the known results began and the last ended, in seconds since 1970."""
+
+    @cached_property
+    def values(self) -> Axes:
+        """The values of the axes, typed and told apart."""
+        return Axes(self.cells, self.axes)
 
     def state(self, key: str) -> str:
         """What state a trial is in: its outcome (done, diverged or infeasible), `stale` where its
