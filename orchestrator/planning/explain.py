@@ -59,12 +59,48 @@ def state_in_words(plan: Plan, trial: Trial) -> str:
     state = plan.state(trial.key)
     if state == "stale":
         return f"done, but stale: {plan.stale[trial.key]}"
-    if state == "failed":
-        return f"failed last time: {plan.failures[trial.key].splitlines()[0]}"
+    if state in ("failed", "lost"):
+        return f"{state} last time: {plan.reason(trial.key)}"
+    if state == "done":
+        return "done: its result is in the store"
     if state != "open":
-        return f"{state}: its result is in the store"
+        return f"{state}: {why_not_done(plan, trial)}"
     missing = [name for name, need in trial.needs.items() if need.key not in plan.outcomes]
     return f"not run; needs that are not done: {', '.join(missing)}" if missing else "not run"
+
+
+def causes(plan: Plan) -> list[str]:
+    """A line for each reason why cells ended otherwise than done: how many, how, and why, with the
+    first of them.
+    """
+    cells: dict[tuple[str, str], list[Trial]] = {}
+    for cell in plan.cells:
+        state = plan.standing(cell.trial.key)
+        if state not in ("done", "open"):
+            cells.setdefault((state, why_not_done(plan, cell.trial)), []).append(cell.trial)
+    lines = []
+    for (state, why), trials in cells.items():
+        first = f"{trials[0].label} ({trials[0].key[:12]})"
+        if len(trials) == 1:
+            lines.append(f"1 cell {state}: {first}: {why}")
+        else:
+            lines.append(f"{len(trials)} cells {state}: {why}; the first is {first}")
+    return lines
+
+
+def why_not_done(plan: Plan, trial: Trial) -> str:
+    """Why a trial ended otherwise than done, or is blocked: the need that did so first, by name,
+    label and key, or its own reason.
+    """
+    cause = plan.cause(trial)
+    if cause is None:
+        return plan.reason(trial.key) or "no reason is known"
+    name, need = cause
+    reason = plan.reason(need.key)
+    told = f": {reason}" if reason else ""
+    state = plan.standing(need.key)
+    ended = "is infeasible" if state == "infeasible" else state
+    return f"its need {name!r} ({need.label}, {need.key[:12]}) {ended}{told}"
 
 
 def nearest_record(trial: Trial, store: Store) -> tuple[str | None, list[Difference]]:

@@ -22,12 +22,15 @@ class History:
 
     `outcomes` and `stale` (why a result might come out otherwise today) leave out what is
     `outdated`: results that were asked to be made again, and those that rest on one. `failures` are
-    the last exceptions of trials without a result. `seconds` is how long every known result took,
+    the last exceptions of trials without a result; those that went away with their machine are
+    `lost`. `reasons` say why results are not `done`. `seconds` is how long every known result took,
     and `span` when the first of them began and the last ended, in seconds since 1970.
     """
 
     outcomes: Mapping[str, str]
     failures: Mapping[str, str]
+    lost: frozenset[str]
+    reasons: Mapping[str, str]
     seconds: Mapping[str, float]
     stale: Mapping[str, str]
     outdated: frozenset[str]
@@ -43,6 +46,7 @@ def history_of(
     Raises PlanError where a result was made with a default that has changed since.
     """
     outcomes: dict[str, str] = {}
+    reasons: dict[str, str] = {}
     seconds: dict[str, float] = {}
     stale: dict[str, str] = {}
     contents: dict[str, str] = {}
@@ -53,6 +57,8 @@ def history_of(
         key = record["key"]
         _refuse_changed_defaults(trials[key], record["trial"])
         outcomes[key], contents[key] = record["outcome"], content_digest(record)
+        if record["outcome"] != "done":
+            reasons[key] = record["reason"]
         began.append(record["timings"]["began"])
         ended.append(record["timings"]["ended"])
         seconds[key] = ended[-1] - began[-1]
@@ -62,9 +68,12 @@ def history_of(
     again = {key for key, outcome in outcomes.items() if outcome in retry}
     outdated = _outdated(trials, outcomes, again | stale.keys() if rerun_stale else again)
     outcomes = {key: outcome for key, outcome in outcomes.items() if key not in outdated}
+    failures = _failures(trials, outcomes, store)
     return History(
         outcomes=outcomes,
-        failures=_failures(trials, outcomes, store),
+        failures={key: str(failure.get("reason", "")) for key, failure in failures.items()},
+        lost=frozenset(key for key, failure in failures.items() if failure.get("kind") == "lost"),
+        reasons={key: reason for key, reason in reasons.items() if key in outcomes},
         seconds=seconds,
         stale={key: reason for key, reason in stale.items() if key not in outdated},
         outdated=outdated,
@@ -86,14 +95,14 @@ def _outdated(
 
 def _failures(
     trials: Mapping[str, Trial], outcomes: Mapping[str, str], store: Store
-) -> dict[str, str]:
-    """The reasons for which trials without a result failed when they were last tried."""
+) -> dict[str, dict[str, Any]]:
+    """How trials without a result failed when they were last tried."""
     failed = store.failures()
     failures = {}
     for key in trials:
         if key in failed and key not in outcomes:
-            failure = store.failure(key) or {}  # none where another driver has just removed it
-            failures[key] = str(failure.get("reason", ""))
+            # None where another driver has just removed it.
+            failures[key] = store.failure(key) or {}
     return failures
 
 

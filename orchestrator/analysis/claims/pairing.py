@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from orchestrator.analysis.results import Estimate, Results, estimate
+from orchestrator.analysis.estimates import Estimate, estimate
+from orchestrator.analysis.results import Results
 from orchestrator.spec.claim import ABSENT, Entry, Labels, several
 from orchestrator.spec.labels import axes_by_name
 from orchestrator.spec.trial import Cell
