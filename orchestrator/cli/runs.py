@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from orchestrator.store.home import Home
     from orchestrator.training.outcome import Outcome
 
-SHOWN = 3  # trials that failed for one reason and are shown
+SHOWN = 3  # trials that failed for one reason, and reasons of others, that are shown
 
 
 Limit = Annotated[
@@ -300,7 +300,7 @@ def _print_problems(summary: RunSummary) -> None:
     if summary.blocked:
         first = next(iter(summary.blocked.values()))
         _print_error(f"{len(summary.blocked)} trials are blocked, the first because {first}")
-    print_standing(console, summary.plan)
+    print_standing(console, summary.plan, most=SHOWN)
 
 
 def _print_error(text: str, *, soft_wrap: bool | None = None) -> None:

@@ -19,7 +19,7 @@ from orchestrator.analysis.matrix_pictures import Panel, panels
 from orchestrator.analysis.results import Results
 from orchestrator.cli.options import STYLES
 from orchestrator.planning import standing
-from orchestrator.planning.explain import Explanation, causes
+from orchestrator.planning.explain import Explanation, unmet
 from orchestrator.planning.plan import Plan
 from orchestrator.spec.trial import Trial
 from orchestrator.spec.wording import duration
@@ -86,14 +86,18 @@ def _when_tried_again(state: str) -> str:
     return "by a need that is not done" if state == "blocked" else ""
 
 
-def print_standing(console: Console, plan: Plan) -> None:
-    """How many cells and trials stand how, and why cells are not done: which need, or what."""
+def print_standing(console: Console, plan: Plan, most: int | None = None) -> None:
+    """How many cells and trials stand how, and why cells that did not fail themselves are not done:
+    which need, or what; `most` reasons of them.
+    """
     part = f" (a part: {len(plan.cells)} of {plan.num_whole} cells)" if plan.is_part else ""
     cells, trials = _counts(plan.cell_counts, "cells"), _counts(plan.trial_counts, "trials")
     console.print(Text.assemble(f"{plan.name}{part}: ", cells, "; ", trials))
-    for line in causes(plan):
-        state = line.split()[2]
-        console.print(Text(f"  {line}", style=STYLES[state]))
+    reasons = [found for found in unmet(plan) if found.state not in ("failed", "lost")]
+    for found in reasons[:most]:
+        console.print(Text(f"  {found.line}", style=STYLES[found.state]))
+    if most is not None and len(reasons) > most:
+        console.print(f"  {len(reasons) - most} more reasons; `spolia status` lists them")
 
 
 def _counts(counts: Mapping[str, int], noun: str) -> Text:
@@ -360,7 +364,9 @@ def _flat(section: Section, columns: Sequence[Column]) -> Table:
     for axis in section.axes:
         table.add_column(axis, overflow="fold")
     for column in columns:
-        table.add_column(column.title, justify="right", overflow="fold", min_width=width)
+        heading = column.title.split()  # the label below the name
+        least = max(width, *map(len, heading))
+        table.add_column("\n".join(heading), justify="right", min_width=least)
     for head in section.counting_heads:
         table.add_column(head, justify="left" if head == "missing" else "right", overflow="fold")
     for group in section.groups:

@@ -4,7 +4,7 @@ the nearest record.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,9 @@ from orchestrator.errors import InputError
 from orchestrator.planning.plan import Plan
 from orchestrator.spec.trial import Trial
 from orchestrator.store.store import Store
+
+
+TOLD = 10  # reasons in a report
 
 
 @dataclass(frozen=True)
@@ -69,23 +72,37 @@ def state_in_words(plan: Plan, trial: Trial) -> str:
     return f"not run; needs that are not done: {', '.join(missing)}" if missing else "not run"
 
 
-def causes(plan: Plan) -> list[str]:
-    """A line for each reason why cells ended otherwise than done: how many, how, and why, with the
-    first of them.
+@dataclass(frozen=True)
+class Unmet:
+    """Cells that ended otherwise than done for one reason: their state, and a line that says how
+    many they are, why, and which is the first.
     """
+
+    state: str
+    line: str
+
+
+def told(reasons: Sequence[Unmet]) -> list[str]:
+    """The lines of the first ten, and how many more there are."""
+    num_more = len(reasons) - TOLD
+    more = [f"{num_more} more reasons; `spolia status` lists them"] if num_more > 0 else []
+    return [found.line for found in reasons[:TOLD]] + more
+
+
+def unmet(plan: Plan) -> list[Unmet]:
+    """Why cells ended otherwise than done, each reason once."""
     cells: dict[tuple[str, str], list[Trial]] = {}
     for cell in plan.cells:
         state = plan.standing(cell.trial.key)
         if state not in ("done", "open"):
             cells.setdefault((state, why_not_done(plan, cell.trial)), []).append(cell.trial)
-    lines = []
+    found = []
     for (state, why), trials in cells.items():
-        first = f"{trials[0].label} ({trials[0].key[:12]})"
-        if len(trials) == 1:
-            lines.append(f"1 cell {state}: {first}: {why}")
-        else:
-            lines.append(f"{len(trials)} cells {state}: {why}; the first is {first}")
-    return lines
+        noun = "1 cell" if len(trials) == 1 else f"{len(trials)} cells"
+        which = "it" if len(trials) == 1 else "the first"
+        first = f"{which} is {trials[0].label} ({trials[0].key[:12]})"
+        found.append(Unmet(state, f"{noun} {state}: {why}; {first}"))
+    return found
 
 
 def why_not_done(plan: Plan, trial: Trial) -> str:
@@ -97,10 +114,10 @@ def why_not_done(plan: Plan, trial: Trial) -> str:
         return plan.reason(trial.key) or "no reason is known"
     name, need = cause
     reason = plan.reason(need.key)
-    told = f": {reason}" if reason else ""
+    reason = f": {reason}" if reason else ""
     state = plan.standing(need.key)
     ended = "is infeasible" if state == "infeasible" else state
-    return f"its need {name!r} ({need.label}, {need.key[:12]}) {ended}{told}"
+    return f"its need {name!r} ({need.label}, {need.key[:12]}) {ended}{reason}"
 
 
 def nearest_record(trial: Trial, store: Store) -> tuple[str | None, list[Difference]]:
