@@ -23,8 +23,8 @@ ABSENT = "-"  # as a value: cells that have no such axis
 Labels = Mapping[str, Any]
 """Cells, by the values of their axes: as they are written in the grid (`10`, `True`,
 `FineTune(epochs=0)`), or as tables show them where that leaves no doubt (`"common"`). A list means
-several values, which are averaged; `"-"` means cells without the axis. A name that is no axis is one
-that the metric is logged by, such as `task`.
+several values, which are averaged; `"-"` means cells without the axis. A name that is no axis is
+one that the metric is logged by, such as `task`.
 """
 
 
@@ -94,11 +94,9 @@ class Claim(ABC):
         """What an error calls the claim: where it stands in the paper, its kind, its line."""
         line = getattr(self, "_line", 0)
         known = [type(self).__name__, *([f"line {line}"] if line else [])]
-        return (
-            f"claim {self.paper} ({', '.join(known)})"
-            if self.paper
-            else f"claim {known[0]}" + (f" in line {line}" if line else "")
-        )
+        if self.paper:
+            return f"claim {self.paper} ({', '.join(known)})"
+        return f"claim {' in '.join(known)}"
 
     @property
     def measured(self) -> Sequence[str | Entry]:

@@ -15,12 +15,14 @@ from orchestrator.spec.labels import AxisValue, axes_by_name
 
 @dataclass(frozen=True)
 class Choice:
-    """The labels of the best setting on the axes that were open, and those axes on which it has the
-    lowest or the highest of the numbers that were tried.
+    """The labels of the best setting on the axes that were open, those axes on which it has the
+    lowest or the highest of the numbers that were tried, and why the choice is none (a setting that
+    has no value yet might be the best).
     """
 
     labels: Labels = field(default_factory=dict)
     at_the_edge: tuple[str, ...] = ()
+    problems: tuple[str, ...] = ()
 
 
 def choose(results: Results, metric: str, labels: Labels) -> Choice:
@@ -46,16 +48,19 @@ def choose(results: Results, metric: str, labels: Labels) -> Choice:
         candidates.setdefault(keys, own)
     best: dict[str, Any] | None = None
     highest = -np.inf
+    problems: list[str] = []
     for own in candidates.values():
-        mean = compare(results, metric, [{**labels, **own}]).side().mean
+        comparison = compare(results, metric, [{**labels, **own}])
+        problems += comparison.problems
+        mean = comparison.side().mean
         if mean > highest:
             best, highest = own, mean
     if best is None:
-        return Choice()
+        return Choice(problems=tuple(problems))
     open_axes = [axis for axis in axes if len({str(own[axis]) for own in candidates.values()}) > 1]
     chosen = {results.axes[axis]: best[axis] for axis in open_axes}
     edges = [results.axes[a] for a in open_axes if _is_at_the_edge(best[a], tried[a])]
-    return Choice(chosen, tuple(edges))
+    return Choice(chosen, tuple(edges), tuple(problems))
 
 
 def _is_at_the_edge(value: object, tried: dict[str, AxisValue]) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -60,11 +60,15 @@ class Higher(TwoSides):
 
     def decide(self, results: Results) -> Verdict:
         sides, chosen = [self.where, self.than], ""
+        problems: list[str] = []
         if self.choose:
             choices = [choose(results, self.choose, side) for side in sides]
             sides = [{**side, **c.labels} for side, c in zip(sides, choices, strict=True)]
+            problems = [problem for choice in choices for problem in choice.problems]
             chosen = f" ({_chosen(choices[0])} against {_chosen(choices[1])})"
         comparison = compare(results, self.metric, sides)
+        if problems:
+            comparison = replace(comparison, problems=(*problems, *comparison.problems))
         found = comparison.difference()
         return verdict_of(
             self,

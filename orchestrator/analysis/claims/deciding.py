@@ -102,8 +102,8 @@ def _orders(length: int) -> NDArray[np.intp]:
 
 @lru_cache(maxsize=16)
 def _places(num_seeds: int, length: int) -> NDArray[np.intp]:
-    """Where each value of each seed goes in each shuffle, [shuffles, seeds, length]: every way there
-    is where these are few, else 9,999 drawn ones, the same in every call.
+    """Where each value of each seed goes in each shuffle, [shuffles, seeds, length]: every way
+    there is where these are few, else 9,999 drawn ones, the same in every call.
     """
     num_ways = math.factorial(length) ** num_seeds
     if num_ways <= SHUFFLES:

@@ -8,23 +8,22 @@ value, is not compared as if nothing were missing. The claim is undecided then, 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
+from orchestrator.analysis.claims.sides import SHOWN, LoggedBy, Side
 from orchestrator.analysis.estimates import Estimate, estimate
 from orchestrator.analysis.results import Results
-from orchestrator.spec.claim import ABSENT, Entry, Labels, several
-from orchestrator.spec.labels import axes_by_name
+from orchestrator.spec.claim import ABSENT, Entry, Labels
 from orchestrator.spec.trial import Cell
 
 Array = NDArray[np.float64]
-LoggedBy = tuple[tuple[str, str], ...]  # what one value is logged by: (("task", "a"),)
 Setting = tuple[tuple[str, str], ...]  # keys of values by axis
 Place = tuple[int | None, Setting]  # a seed, and what else is shared by the sides
-SHOWN = 3  # missing cells that are named
+Values = dict[Place, dict[LoggedBy, list[float]]]  # of one side
 
 
 @dataclass(frozen=True)
@@ -58,7 +57,7 @@ class Comparison:
 
 def compare(results: Results, metric: str | Entry, sides: Sequence[Labels]) -> Comparison:
     """Pair the cells of several sides by seed; see the module."""
-    read = [_Side(results, metric, labels) for labels in sides]
+    read = [Side(results, metric, labels) for labels in sides]
     compared = _compared_axes(read)
     shared = [
         axis
@@ -69,6 +68,8 @@ def compare(results: Results, metric: str | Entry, sides: Sequence[Labels]) -> C
     problems = [
         *(problem for side in read for problem in side.missing()),
         *_unbalanced(results, read, places),
+        *_uneven(results, read, shared),
+        *_lost_labels(results, read, places),
         *_other_labels(read, places, compared),
     ]
     complete = [place for place in places[0] if all(place in one for one in places)]
@@ -89,76 +90,7 @@ def compare(results: Results, metric: str | Entry, sides: Sequence[Labels]) -> C
     )
 
 
-@dataclass(frozen=True)
-class _Measured:
-    """A cell of a side with its values by what they are logged by, and why it has none."""
-
-    cell: Cell
-    values: Mapping[LoggedBy, float]
-    reason: str
-
-
-class _Side:
-    """The cells that one side of a claim speaks of."""
-
-    def __init__(self, results: Results, metric: str | Entry, labels: Labels) -> None:
-        self.results, self.metric = results, metric
-        names = axes_by_name(results.plan.axes)
-        self.wanted = {axis: set(keys) for axis, keys in results.wanted(labels).items()}
-        self.logged_by = {
-            name: [str(one) for one in several(value)]
-            for name, value in labels.items()
-            if name not in names
-        }
-        self.cells = [self._measure(cell) for cell in results.cells_like(labels)]
-        self.seedless = all(one.cell.trial.seed is None for one in self.cells)
-
-    def _measure(self, cell: Cell) -> _Measured:
-        key = cell.trial.key
-        result = self.results.by_key.get(key)
-        if result is None:
-            return _Measured(cell, {}, self.results.plan.state(key))
-        values = dict(self._values(key))
-        if values:
-            return _Measured(cell, values, "")
-        reason = "no value" if result.outcome == "done" else result.outcome
-        return _Measured(cell, {}, reason)
-
-    def _values(self, key: str) -> Iterator[tuple[LoggedBy, float]]:
-        result = self.results.by_key[key]
-        if isinstance(self.metric, Entry):
-            value = self.results.matrix_entry(key, self.metric)
-            if np.isfinite(value):
-                yield (), value
-            return
-        for logged in result.metrics:
-            if logged["name"] != self.metric or logged["value"] is None:
-                continue
-            labels = logged["labels"]
-            if all(labels.get(n, wanted[0]) in wanted for n, wanted in self.logged_by.items()):
-                yield tuple(sorted(labels.items())), float(logged["value"])
-
-    def has(self, axis: str) -> bool:
-        """Whether any of its cells has the axis; one that none has is a matter of other sides."""
-        return any(axis in one.cell.labels for one in self.cells)
-
-    def missing(self) -> Iterator[str]:
-        """What is missing, in words: how many cells of how many, which first, and why."""
-        if not self.cells:
-            yield "no cell of the sweep is so"
-            return
-        lost = [one for one in self.cells if not one.values]
-        if not lost:
-            return
-        named = [f"{self.results.title(one.cell)} ({one.reason})" for one in lost[:SHOWN]]
-        more = f" and {len(lost) - SHOWN} more" if len(lost) > SHOWN else ""
-        yield (
-            f"{len(lost)} of {len(self.cells)} cells have no {self.metric}: "
-            f"{', '.join(named)}{more}"
-        )
-
-
-def _compared_axes(sides: Sequence[_Side]) -> set[str]:
+def _compared_axes(sides: Sequence[Side]) -> set[str]:
     """Axes on which the sides are asked to differ."""
     named = {axis for side in sides for axis in side.wanted}
     return {
@@ -168,10 +100,7 @@ def _compared_axes(sides: Sequence[_Side]) -> set[str]:
     }
 
 
-Values = dict[Place, dict[LoggedBy, list[float]]]
-
-
-def _places(sides: Sequence[_Side], shared: Sequence[str]) -> list[Values]:
+def _places(sides: Sequence[Side], shared: Sequence[str]) -> list[Values]:
     """By side, seed and shared setting the values that are there. A side whose methods draw nothing
     from the seed stands for every seed.
     """
@@ -180,7 +109,7 @@ def _places(sides: Sequence[_Side], shared: Sequence[str]) -> list[Values]:
     for side in sides:
         values: Values = {}
         for one in side.cells:
-            setting = tuple((a, side.results.key_of(one.cell, a) or ABSENT) for a in shared)
+            setting = _setting(side.results, one.cell, shared)
             for seed in seeds if side.seedless and seeds else (one.cell.trial.seed,):
                 by_label = values.setdefault((seed, setting), {})
                 for label, value in one.values.items():
@@ -189,41 +118,114 @@ def _places(sides: Sequence[_Side], shared: Sequence[str]) -> list[Values]:
     return found
 
 
-def _unbalanced(
-    results: Results, sides: Sequence[_Side], places: Sequence[Values]
-) -> Iterator[str]:
-    """Settings or seeds that one side has and another has not, in words."""
+def _unbalanced(results: Results, sides: Sequence[Side], places: Sequence[Values]) -> Iterator[str]:
+    """Settings or seeds that one side has and another has not, in words: the axes whose values
+    differ, or, where these are the same, combinations of them.
+    """
+    if not all(side.cells for side in sides):
+        return
+    apart = list(_axes_apart(results, places))
+    if apart:
+        yield from apart
+        return
     everywhere = set(places[0]).intersection(*places[1:])
     for number, one in enumerate(places):
         alone = [place for place in one if place not in everywhere]
-        if alone and sides[number].cells:
-            settings = dict.fromkeys(_said(results, place) for place in alone)
-            listed = ", ".join(list(settings)[:SHOWN])
-            yield f"side {number + 1} covers settings that another side does not: {listed}"
+        if alone:
+            listed = ", ".join(_said(results, place) for place in alone[:SHOWN])
+            more = f" and {len(alone) - SHOWN} more" if len(alone) > SHOWN else ""
+            yield f"side {number + 1} covers settings that another side does not: {listed}{more}"
+
+
+def _axes_apart(results: Results, places: Sequence[Values]) -> Iterator[str]:
+    """Axes that the sides do not name, and have other values of, in words."""
+    values: dict[str, list[dict[str, str]]] = {}  # by axis, by side: texts by key
+    for number, one in enumerate(places):
+        for seed, setting in one:
+            named = {results.axes[a]: (k, results.text_of(a, k)) for a, k in setting}
+            if seed is not None:
+                named["seed"] = (str(seed), str(seed))
+            for axis, (key, text) in named.items():
+                values.setdefault(axis, [{} for _ in places])[number][key] = text
+    for axis, sides in values.items():
+        if any(set(side) != set(sides[0]) for side in sides):
+            listed = " against ".join(" or ".join(side.values()) or "none" for side in sides)
+            yield f"{axis} is not the same on all sides: {listed}; name it if that is meant"
+
+
+def _uneven(results: Results, sides: Sequence[Side], shared: Sequence[str]) -> Iterator[str]:
+    """A side that is averaged over other settings of its own at one place than at another."""
+    for number, side in enumerate(sides):
+        own_axes = [a for a in results.plan.axes if a not in shared and a != "seed"]
+        own: dict[Place, set[Setting]] = {}
+        for one in side.cells:
+            place = (one.cell.trial.seed, _setting(results, one.cell, shared))
+            own.setdefault(place, set()).add(_setting(results, one.cell, own_axes))
+        fullest = max(own, key=lambda place: len(own[place]), default=None)
+        for place, settings in own.items():
+            if fullest is not None and settings != own[fullest]:
+                lacking = min((own[fullest] ^ settings), key=str)
+                has, lacks = (place, fullest) if lacking in settings else (fullest, place)
+                yield (
+                    f"side {number + 1} is uneven: {_said(results, (None, lacking))} "
+                    f"is at {_said(results, has)}, not at {_said(results, lacks)}"
+                )
+                break
+
+
+def _lost_labels(
+    results: Results, sides: Sequence[Side], places: Sequence[Values]
+) -> Iterator[str]:
+    """A metric that is logged by a label with some seeds and not with others, in words."""
+    for side, one in zip(sides, places, strict=True):
+        labels: dict[Setting, set[LoggedBy]] = {}
+        for (_, setting), by_label in one.items():
+            labels.setdefault(setting, set()).update(by_label)
+        for place, by_label in one.items():
+            lost = labels[place[1]] - set(by_label)
+            if by_label and lost:
+                where = _said(results, place)
+                yield f"{side.metric} for {_labels_said(lost)} has no value at {where}"
+
+
+def _setting(results: Results, cell: Cell, axes: Sequence[str]) -> Setting:
+    return tuple((axis, results.key_of(cell, axis) or ABSENT) for axis in axes)
 
 
 def _said(results: Results, place: Place) -> str:
     seed, setting = place
-    words = [f"{results.axes[axis]}={results.text_of(axis, key)}" for axis, key in setting]
-    return " ".join([*words, *([] if seed is None else [f"seed={seed}"])])
+    words = [
+        f"{results.axes[axis]}={results.text_of(axis, key)}"
+        for axis, key in setting
+        if key != ABSENT
+    ]
+    return " ".join([*words, *([] if seed is None else [f"seed={seed}"])]) or "all else"
 
 
 def _other_labels(
-    sides: Sequence[_Side], places: Sequence[Values], compared: Iterable[str]
+    sides: Sequence[Side], places: Sequence[Values], compared: Iterable[str]
 ) -> Iterator[str]:
-    """A metric that is logged by more than one label is averaged over them; the sides must have the
-    same ones. Where it is the tasks that are compared, each side has its own.
+    """Sides whose metric is logged by other labels, in words: a mean over two tasks is not held
+    against one over three, nor one task against another that nobody named. Labels that a side names
+    are what it is about; where it is the tasks that are compared, each side has its own.
     """
     if "tasks" in compared or len(sides) < 2:
         return
+    named = {name for side in sides for name in side.logged_by}
     for place in places[0]:
-        labels = [set(one[place]) for one in places if one.get(place)]
-        if len(labels) < len(places) or max(len(one) for one in labels) == 1:
+        labels = [_without(named, one[place]) for one in places if one.get(place)]
+        if len(labels) < len(places) or all(one == labels[0] for one in labels):
             continue
-        if any(one != labels[0] for one in labels):
-            listed = " against ".join(_labels_said(one) for one in labels)
-            yield f"{sides[0].metric} is averaged over {listed}; name the one that is meant"
-            return
+        # One value by no label is the whole of what another side logs by one label.
+        if all(len(one) == 1 for one in labels) and any(one == {()} for one in labels):
+            continue
+        listed = " against ".join(_labels_said(one) for one in labels)
+        yield f"{sides[0].metric} is averaged over {listed}; name the one that is meant"
+        return
+
+
+def _without(named: Iterable[str], labels: Iterable[LoggedBy]) -> set[LoggedBy]:
+    return {tuple((n, v) for n, v in label if n not in named) for label in labels}
 
 
 def _labels_said(labels: Iterable[LoggedBy]) -> str:

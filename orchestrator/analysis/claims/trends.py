@@ -5,7 +5,7 @@ all, or stays the same.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -127,9 +127,9 @@ class Related(Claim):
     """Over the values of an axis (tasks, say), `metric` where cells are as `where` says goes `how`
     the metric `other` where they are as `at` says.
 
-    Seeds bring no new values of the axis: both are averaged over seeds first, Spearman's correlation
-    over the values is held against all their orders, and n counts the values. With fewer than five
-    nothing can be shown. `rho` is a bar that the correlation must be beyond as well.
+    Seeds bring no new values of the axis: both are averaged over seeds first, Spearman's
+    correlation over the values is held against all their orders, and n counts the values. With
+    fewer than five nothing can be shown. `rho` is a bar that the correlation must be beyond, too.
     """
 
     axis: str
@@ -176,7 +176,8 @@ class Related(Claim):
         rho, decision = _related(metric, other, sign, self.rho)
         pairs = zip(values, metric, other, strict=True)
         means = ", ".join(f"{v.text} {one:.3f}/{two:.3f}" for v, one, two in pairs)
-        evidence = f"rho {rho:.2f} over {count} values (bar {sign * self.rho:g}); {means}"
+        bar = f" (bar {sign * self.rho:g})" if self.rho else ""
+        evidence = f"rho {rho:.2f} over {count} values{bar}; {means}"
         return verdict_of(self, statement, evidence, comparison, decision, n=count)
 
 
@@ -322,7 +323,7 @@ class Unchanged(AlongAxis):
     def decide(self, results: Results) -> Verdict:
         statement = f"{self.metric} is the same whatever {self.axis} is{at(self.where)}"
         values = self.values(results)
-        comparison = self.compare(results, values)
+        comparison = replace(self.compare(results, values), averaged_over="")
         if len(values) < 2:
             evidence = _too_few(len(values), self.axis, len(comparison.seeds))
             return verdict_of(self, statement, evidence, comparison, UNSHOWN)

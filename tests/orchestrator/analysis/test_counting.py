@@ -263,9 +263,7 @@ def test_labels_that_all_rows_share_are_averaged_and_named(store):
 
 
 def test_rows_about_other_tasks_stand_in_one_column(store):
-    cells = product(
-        LearnsTarget.grid(), tasks=[TASKS[:2], (TASKS[0], TASKS[2])], seed=range(2)
-    )
+    cells = product(LearnsTarget.grid(), tasks=[TASKS[:2], (TASKS[0], TASKS[2])], seed=range(2))
     (column,) = results(cells, store).columns("accuracy")
     assert (column.label, column.over) == (None, "")
 
