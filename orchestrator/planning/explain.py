@@ -13,7 +13,6 @@ from orchestrator.planning.plan import Plan
 from orchestrator.spec.trial import Trial
 from orchestrator.store.store import Store
 
-
 TOLD = 10  # reasons in a report
 
 

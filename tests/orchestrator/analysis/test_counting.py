@@ -1,5 +1,5 @@
-"""Counts by outcome and n a row: what did not come to a good end is never told as if it had, and all
-that shows a number shows the same one.
+"""Counts by outcome and n a row: what did not come to a good end is never told as if it had, and
+all that shows a number shows the same one.
 """
 
 from __future__ import annotations
