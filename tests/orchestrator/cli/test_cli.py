@@ -227,7 +227,7 @@ def test_a_method_that_raises_blocks_only_what_needs_it(spolia, sweep_file):
     code, out, _ = spolia("status", file)
     assert code == 1
     assert "2 of 3 cells done, 1 blocked; 2 of 4 trials done, 1 failed, 1 blocked" in out
-    assert "1 cell blocked: its need 'before' (faulty(how=raise)" in " ".join(out.split())
+    assert "1 cell blocked: its need 'before' (faulty resnet8(width=4)" in " ".join(out.split())
     assert "ZeroDivisionError: something in epoch 2" in out
 
 
