@@ -19,6 +19,9 @@ from sample_methods import (
     ScoresTargets,
 )
 
+from methods.compatible_features import CompatibleFeatures
+from methods.networks import resnet8
+from methods.recombine import Recombine
 from orchestrator import Results, Sweep, digits, make_plan, product, union
 from orchestrator.analysis.plots import series
 from orchestrator.analysis.summary import summary
@@ -295,3 +298,14 @@ def test_json_has_a_metric_by_label_where_rows_do_not_share_them(spolia, sweep_f
         ["accuracy task=target", "cost"],
         ["accuracy task=base", "accuracy task=target", "cost"],
     ]
+
+
+def test_compatibility_is_a_headline_on_both_protocols(store):
+    cells = product(
+        Recombine.grid(of=CompatibleFeatures.grid(epochs=1), split="pool"),
+        network=resnet8(width=4),
+        tasks=[TASKS[:2]],
+        seed=0,
+    )
+    plan = make_plan("asked", Sweep(question="?", cells=cells, expect=1), store)
+    assert Results(plan, store).headline()[:2] == ["compatibility", "compatibility_by_head"]
