@@ -169,8 +169,8 @@ class PackNet(Method):
     name = "packnet"
     tasks = roles("source", "targets", at_least=1)
     metrics = (
-        Metric("accuracy", by=("task",), headline=True),
-        Metric("val_accuracy", by=("task",), optional=True),
+        Metric("accuracy", by=("task",), headline=True, of_targets=True),
+        Metric("val_accuracy", by=("task",), optional=True, of_targets=True),
         Metric("owned", by=("task",)),
         Metric("free"),
         ACCURACY_AT_PLACE,

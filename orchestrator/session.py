@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -39,13 +38,12 @@ from orchestrator.training.outcome import Outcome, failure_record
 class RunSummary:
     """How a run of a sweep ended.
 
-    `plan` is what was asked for (perhaps a part of the sweep) as it stands now, `results` are those
-    of the whole sweep. `problems` are the trials that failed or were lost, `blocked` says of each
+    `results` are those of what was asked for, perhaps a part of the sweep, as it stands now.
+    `problems` are the trials that failed or were lost, `blocked` says of each
     trial that could not start why. `tracked` counts the runs written to MLflow, `tracking_error`
     says why that stopped early, or is empty. `is_interrupted` says that somebody stopped the run.
     """
 
-    plan: Plan
     results: Results
     num_executed: int
     problems: tuple[Outcome, ...]
@@ -56,8 +54,15 @@ class RunSummary:
     is_interrupted: bool
 
     @property
+    def plan(self) -> Plan:
+        """What was asked for, as it stands now."""
+        return self.results.plan
+
+    @property
     def is_complete(self) -> bool:
-        """All that was asked for is done: every cell has a result, and MLflow has all of them."""
+        """All that was asked for has ended: every cell has a result, of whatever outcome, and
+        MLflow has all of them.
+        """
         return self.plan.is_complete and not self.tracking_error and not self.is_interrupted
 
 
@@ -134,13 +139,12 @@ def run_sweep(
     # done.
     plan_now = make_plan(plan.name, sweep, store, outdated=plan.outdated)
     results = Results(plan_now, store)
-    tables = results.write(home.tables(plan.name))
+    tables = _write_tables(results, home)
     num_tracked, tracking_error = 0, ""
     if writer is not None:
         num_tracked, tracking_error = _finish_writer(writer, results, tables, display)
     return RunSummary(
-        plan=replace(plan_now, cells=plan.cells, trials=plan.trials),
-        results=results,
+        results=_of_part(results, plan),
         num_executed=len(queue.of_kind("done", "diverged", "infeasible")),
         problems=tuple(queue.of_kind("failed", "lost")),
         blocked=queue.blocked,
@@ -213,14 +217,27 @@ def _compare(
     return f"{kind.label}: {trial.label} comes out otherwise{elsewhere}"
 
 
+def _of_part(results: Results, plan: Plan) -> Results:
+    """The results of a plan's cells out of those of the whole sweep."""
+    if len(plan.cells) == len(results.plan.cells):
+        return results
+    now = replace(results.plan, cells=plan.cells, trials=plan.trials, claims=plan.claims)
+    return Results(now, results.store)
+
+
 def track(plan: Plan, home: Home, display: Display) -> tuple[int, str]:
     """Bring MLflow level with the store: how many runs were written, and why writing stopped early,
     or an empty string.
     """
     store = Store(home.store)
     results = Results(plan, store)
-    tables = results.write(home.tables(plan.name))
+    tables = _write_tables(results, home)
     return _finish_writer(_start_writer(plan, store, home), results, tables, display)
+
+
+def _write_tables(results: Results, home: Home) -> list[Path]:
+    """The sweep's tables as Parquet; none where nothing has a result."""
+    return results.write(home.tables(results.plan.name)) if results.by_key else []
 
 
 def _start_writer(plan: Plan, store: Store, home: Home) -> Writer:
@@ -271,13 +288,14 @@ def _finish_writer(
             picture = Path(folder) / "overview.png"
             picture.write_bytes(figure)
             artifacts.append(str(picture))
-        page = Path(folder) / "report.html"
-        page.write_text(report(results, results.store, figure))
-        artifacts.append(str(page))
+        if results.by_key:
+            page = Path(folder) / "report.html"
+            page.write_text(report(results, results.store, figure))
+            artifacts.append(str(page))
         closing = {
             "artifacts": artifacts,
             "note": summary(results),
-            "counts": Counter(plan.outcomes.get(cell.trial.key, "open") for cell in plan.cells),
+            "counts": dict(plan.cell_counts),
             "complete": plan.is_complete,
             "ended": int(plan.span[1] * 1000) or None,
         }

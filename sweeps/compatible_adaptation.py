@@ -58,11 +58,10 @@ trainings = union(
 )
 
 WAYS = [
-    {"ingredients": "identical+rotation", "split": "stage2"},
-    {"ingredients": "rotation+trained", "split": "stage2"},
+    {"ingredients": ("identical", "rotation"), "split": "stage2", "incremental": True},
+    {"ingredients": ("rotation", "trained"), "split": "stage2", "incremental": True},
 ]
-SHARED = {"ingredients": "rotation+shared", "split": "stage3"}
-DIRECTIONS = [f"{source.name} + {target.name}" for source, target in directions]
+SHARED = {"ingredients": ("rotation", "shared"), "split": "stage3", "incremental": False}
 
 sweep = Sweep(
     question=__doc__,
@@ -77,18 +76,17 @@ sweep = Sweep(
         *(
             claims.Within(metric="gain", where={**way, "tasks": tasks}, above=0.0, paper="C8")
             for way in WAYS
-            for tasks in DIRECTIONS
+            for tasks in directions
         ),
         *(
             claims.Within(
                 metric="gain", where={**SHARED, "tasks": tasks}, above=0.0, paper="one network"
             )
-            for tasks in DIRECTIONS
+            for tasks in directions
         ),
         *(
             claims.Higher(
                 metric="adapted_accuracy",
-                pairs=("tasks",),
                 where=way,
                 than=SHARED,
                 paper="C8, one network",

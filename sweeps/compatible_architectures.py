@@ -5,6 +5,8 @@ x 16 pixels: a residual network, one in the manner of VGG and one of MobileNetV2
 each from images of its own; then a head for other classes, or for other images of the same ones.
 """
 
+from typing import Any
+
 from methods.compatible_features import CompatibleFeatures
 from methods.compatible_features.moved_classifier import MovedClassifier
 from methods.networks import projected, resnet8, small_mobilenet, small_vgg
@@ -44,10 +46,10 @@ extractors = union(
 )
 
 
-def at(ingredients: str, new: str, incremental: bool = False) -> dict[str, str]:
+def at(ingredients: str, new: str, incremental: bool = False) -> dict[str, Any]:
     return {
         "ingredients": ingredients,
-        "incremental": str(incremental),
+        "incremental": incremental,
         "tasks": f"{new} + resnet + vgg + mobilenet",
     }
 

@@ -42,6 +42,9 @@ without_common = CompatibleFeatures.grid(
 )
 
 
+PROTOCOLS = ("compatibility", "compatibility_by_head")
+
+
 def at(
     ingredients: str, split: str = "stage3", part: str = "-", tasks: str = "a + b"
 ) -> dict[str, str]:
@@ -77,11 +80,13 @@ sweep = Sweep(
             for split in (SPLITS[1:] if one == EVERY else SPLITS)
         ),
         *(
-            claims.Within(metric="compatibility", where=at(NONE, split), below=0.15, paper="C2")
+            claims.Within(metric=protocol, where=at(NONE, split), below=0.15, paper="C2")
+            for protocol in PROTOCOLS
             for split in SPLITS
         ),
         *(
-            claims.Within(metric="compatibility", where=at(EVERY, split), above=0.5, paper="C2")
+            claims.Within(metric=protocol, where=at(EVERY, split), above=0.5, paper="C2")
+            for protocol in PROTOCOLS
             for split in SPLITS[1:]
         ),
         *(
@@ -101,12 +106,13 @@ sweep = Sweep(
         ),
         *(
             claims.Higher(
-                metric="compatibility",
+                metric=protocol,
                 where=at(more, split),
                 than=at(less, split),
                 by=0.2,
                 paper="C4",
             )
+            for protocol in PROTOCOLS
             for less, more in (
                 (NONE, "identical"),
                 ("rotation", ALONE["rotation"]),
@@ -117,11 +123,12 @@ sweep = Sweep(
         ),
         *(
             claims.AboveAll(
-                metric="compatibility",
+                metric=protocol,
                 where=at(more, split),
                 than=(at(less, split), at("identical", split)),
                 paper="C6",
             )
+            for protocol in PROTOCOLS
             for less, more in ALONE.items()
             for split in SPLITS[1:]
         ),

@@ -6,6 +6,8 @@ both on the same images of CIFAR-10. Controls: removing blocks in random order o
 first, with the same proxies and retraining; and a shallower network, fine-tuned.
 """
 
+from typing import Any
+
 from methods.fine_tune import FineTune
 from methods.nettailor import NetTailor
 from methods.nettailor.leanest import Leanest
@@ -31,10 +33,10 @@ ON_HARD, ON_EASY = (
 ATTENTION, NO_TEACHER = {"of.order": "attention"}, {"of.teacher_weight": "0"}
 
 
-def at(removed: int, order: str, task: str) -> dict[str, str]:
+def at(removed: int, order: str, task: str) -> dict[str, Any]:
     return {
         "method": "nettailor",
-        "removed": str(removed),
+        "removed": removed,
         "order": order,
         "tasks": f"source + {task}",
     }
@@ -81,7 +83,7 @@ sweep = Sweep(
         claims.Higher(
             metric="area",
             where=ON_HARD | ATTENTION,
-            than=ON_HARD | {"of.complexity_weight": "0"},
+            than=ON_HARD | {"of.complexity_weight": 0},
             paper="no complexity",
         ),
         *(
@@ -95,7 +97,7 @@ sweep = Sweep(
         ),
         claims.Higher(
             metric="accuracy",
-            where={"method": "leanest", "parameters_at_most": str(SHALLOW)},
+            where={"method": "leanest", "parameters_at_most": SHALLOW},
             than={"method": "fine_tune", "network": "resnet8"},
             paper="N5",
         ),

@@ -63,7 +63,7 @@ sweep = Sweep(
         *(
             claims.Within(
                 metric="late_bias",
-                where={"tasks": "source + cifar", "removed": str(k)},
+                where={"tasks": "source + cifar", "removed": k},
                 above=0.0,
                 paper="N7",
             )

@@ -11,7 +11,7 @@ from typing import Any
 from methods.fine_tune import FineTune
 from methods.networks import resnet8, small_vgg
 from methods.piggyback import Piggyback
-from orchestrator import Grid, Sweep, claims, parquet, product, torchvision_set, union
+from orchestrator import Grid, Sweep, Task, claims, parquet, product, torchvision_set, union
 
 fashion, mnist = torchvision_set("FashionMNIST"), torchvision_set("MNIST")
 base, other = (
@@ -33,13 +33,11 @@ trained, drawn = FineTune(epochs=15, lr=0.03), FineTune(epochs=0)
 
 # Cells that stand for a choice have its axis; those that stand for a base have none of them.
 PLAIN = dict.fromkeys(("optimizer", "threshold", "kind", "start", "norm"), "-")
-FROM_TRAINED, FROM_DRAWN = (
-    {"base": base, **PLAIN} for base in ("fine_tune(epochs=15, lr=0.03)", "fine_tune(epochs=0)")
-)
+FROM_TRAINED, FROM_DRAWN = ({"base": training, **PLAIN} for training in (trained, drawn))
 
 
-def at(*names: str, source: str = "fashion") -> dict[str, str | tuple[str, ...]]:
-    return {"tasks": tuple(f"{source} + {name}" for name in names)}
+def at(name: str, source: Task = base) -> dict[str, Any]:
+    return {"tasks": (source, targets[name])}
 
 
 def masks(**settings: Any) -> Grid:
@@ -132,18 +130,18 @@ sweep = Sweep(
         claims.Higher(
             metric="accuracy",
             where=FROM_TRAINED | at("inverted"),
-            than=FROM_TRAINED | at("inverted", source="mnist_base"),
+            than=FROM_TRAINED | at("inverted", source=other),
             paper="P9",
         ),
         claims.Higher(
             metric="accuracy",
-            where=FROM_TRAINED | at("kmnist", source="mnist_base"),
+            where=FROM_TRAINED | at("kmnist", source=other),
             than=FROM_TRAINED | at("kmnist"),
             paper="P9",
         ),
         claims.Higher(
             metric="accuracy",
-            where=FROM_TRAINED | at("inverted", source="mnist_base"),
+            where=FROM_TRAINED | at("inverted", source=other),
             than=FROM_DRAWN | at("inverted"),
             paper="P9",
         ),

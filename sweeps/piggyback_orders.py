@@ -29,8 +29,8 @@ orders = [(base, *targets[first:], *targets[:first]) for first in range(4)]
 trained = FineTune(epochs=15, lr=0.03)
 tuned = FineTune(epochs=15, lr=0.03, batch=32, base=trained)
 MASKS, PACKED, TUNED = (
-    {"method": "piggyback"},
-    {"method": "packnet"},
+    {"method": "piggyback", "epochs": 15},
+    {"method": "packnet", "epochs": 10},  # and five of retraining
     {"method": "sequential_fine_tuning"},
 )
 
@@ -61,8 +61,8 @@ sweep = Sweep(
         ),
         claims.Higher(
             metric="accuracy_at",
-            where=PACKED | {"place": "1"},
-            than=PACKED | {"place": "4"},
+            where=PACKED | {"place": 1},
+            than=PACKED | {"place": 4},
             paper="P11",
         ),
         claims.Higher(metric="accuracy", where=MASKS, than=PACKED, paper="P11"),

@@ -42,7 +42,7 @@ sweep = Sweep(
     claims=[
         claims.Within(metric="retention", where={}, below=1e-12, paper="T3"),
         claims.Equal(
-            metric="error_at", where={"place": "4"}, than={"place": "1"}, within=0.02, paper="T4"
+            metric="error_at", where={"place": 4}, than={"place": 1}, within=0.02, paper="T4"
         ),
         claims.Within(metric="gap", where={}, below=0.05, paper="T4"),
     ],

@@ -17,7 +17,18 @@ if TYPE_CHECKING:
     from orchestrator.spec.sweep import Sweep
     from orchestrator.store.home import Home
 
-FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
+FAILED, BAD_INPUT, ENDED_OTHERWISE, INTERRUPTED = 1, 2, 3, 130
+
+# Colours of how cells and trials stand (`orchestrator.planning.standing.STATES`).
+STYLES = {
+    "done": "green",
+    "diverged": "yellow",
+    "infeasible": "yellow",
+    "failed": "red",
+    "lost": "red",
+    "blocked": "red",
+    "open": "",
+}
 DEFAULT_HOME = "spolia-home"
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shlex
 import sys
-from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -15,6 +14,7 @@ import typer
 from rich.text import Text
 
 from orchestrator.cli.options import (
+    ENDED_OTHERWISE,
     FAILED,
     INTERRUPTED,
     DataFolder,
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from orchestrator.store.home import Home
     from orchestrator.training.outcome import Outcome
 
-SHOWN = 3  # trials that failed for one reason and are shown
+SHOWN = 3  # trials that failed for one reason, and reasons of others, that are shown
 
 
 Limit = Annotated[
@@ -262,7 +262,10 @@ def _run_and_print(
     summary = run_sweep(plan, sweep, home, site, executor.value, TerminalDisplay(console))
     if not summary.num_executed and not summary.problems and summary.plan.is_complete:
         console.print("Nothing to run: every cell has its result in the store.")
-    print_results(console, summary.results)
+    if summary.results.by_key:
+        print_results(console, summary.results)
+    else:
+        console.print("No cell has a result.")
     _print_problems(summary)
     return summary
 
@@ -272,6 +275,8 @@ def _exit_unless_complete(summary: RunSummary) -> None:
         raise typer.Exit(INTERRUPTED)
     if not summary.is_complete:
         raise typer.Exit(FAILED)
+    if not summary.plan.is_done:
+        raise typer.Exit(ENDED_OTHERWISE)
 
 
 def _smoke(
@@ -322,7 +327,9 @@ def _debug(plan: Plan, home: Home, key: str) -> None:
 
 
 def _print_problems(summary: RunSummary) -> None:
-    """Failures by reason, what is blocked, and what ended without training through."""
+    """Failures by reason, what is blocked, and which cells ended otherwise than done."""
+    from orchestrator.cli.tables import print_standing
+
     by_reason: dict[tuple[str, str], list[Outcome]] = {}
     for outcome in summary.problems:
         reason = outcome.reason.splitlines()[0]
@@ -337,14 +344,7 @@ def _print_problems(summary: RunSummary) -> None:
     if summary.blocked:
         first = next(iter(summary.blocked.values()))
         _print_error(f"{len(summary.blocked)} trials are blocked, the first because {first}")
-    plan = summary.plan
-    ended = [plan.outcomes[key] for key in plan.trials if key in plan.outcomes]
-    untrained = Counter(outcome for outcome in ended if outcome != "done")
-    if untrained:
-        listed = ", ".join(f"{count} {outcome}" for outcome, count in untrained.items())
-        console.print(
-            f"{untrained.total()} trials ended without training through: {listed}.",
-        )
+    print_standing(console, summary.plan, most=SHOWN)
 
 
 def _print_error(text: str, *, soft_wrap: bool | None = None) -> None:
@@ -353,7 +353,8 @@ def _print_error(text: str, *, soft_wrap: bool | None = None) -> None:
 
 def _print_addresses(summary: RunSummary, home: Home) -> None:
     """Where tables and MLflow are."""
-    console.print("\nTables")
+    if summary.tables:
+        console.print("\nTables")
     for path in summary.tables:
         console.print(f"  {short(path)}", soft_wrap=True)
     if home.tracking is None:

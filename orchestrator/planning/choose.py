@@ -10,7 +10,7 @@ from typing import Any
 from orchestrator.errors import InputError, nearest
 from orchestrator.planning.plan import Plan
 from orchestrator.spec.grid import Grid, Point
-from orchestrator.spec.labels import axes_by_name, shown
+from orchestrator.spec.labels import Axes, axes_by_name
 from orchestrator.spec.method import Method
 from orchestrator.spec.settings import settings_default, settings_of
 from orchestrator.spec.sweep import Sweep
@@ -21,41 +21,53 @@ SMOKE_IMAGES = 256
 
 
 def only(sweep: Sweep, text: str) -> Sweep:
-    """The cells whose labels are as the text says: `axis=value`, with spaces between; one axis
-    named twice allows both values.
+    """The cells whose labels are as the text says: `seed=0,1 split=pool`, axes with spaces between
+    and several values of one with commas.
 
     Raises InputError for an axis or a value that the sweep does not have, or where no cell is left.
     """
     cells = list(sweep.trials())
-    wanted = _wanted_values(text, cells)
-    kept = []
-    for cell in cells:
-        if all(shown(cell, axis) in values for axis, values in wanted.items()):
-            kept.append(cell.index)
+    axes = Axes(cells, list(dict.fromkeys(label for cell in cells for label in cell.labels)))
+    wanted = _wanted_keys(text, axes)
+    kept = [cell.index for cell in cells if _is_wanted(cell, axes, wanted)]
     if not kept:
         raise InputError(f"--only {text!r}: no cell has all of these at once")
     return sweep.part(kept)
 
 
-def _wanted_values(text: str, cells: Sequence[Cell]) -> dict[str, set[str]]:
-    """The values that `--only` allows, by the full name of their axis."""
-    axes = axes_by_name([label for cell in cells for label in cell.labels])
+def _is_wanted(cell: Cell, axes: Axes, wanted: Mapping[str, set[str]]) -> bool:
+    values = ((axes.of(cell, axis), keys) for axis, keys in wanted.items())
+    return all(value is not None and value.key in keys for value, keys in values)
+
+
+def _wanted_keys(text: str, axes: Axes) -> dict[str, set[str]]:
+    """Keys of the values that `--only` allows, by the full name of their axis."""
+    names = axes_by_name(axes.names)
     wanted: dict[str, set[str]] = {}
     for pair in shlex.split(text):
         name, equals, value = pair.partition("=")
         if not equals:
             raise InputError(f"--only {text!r}: {pair!r} is not axis=value")
-        if name not in axes:
+        if name not in names:
             raise InputError(
-                f"--only {text!r}: the sweep has no axis {name!r}. {nearest(name, axes)}"
+                f"--only {text!r}: the sweep has no axis {name!r}. {nearest(name, names)}"
             )
-        values = list(dict.fromkeys(shown(cell, axes[name]) for cell in cells))
-        if value not in values:
-            raise InputError(
-                f"--only {text!r}: {name} is never {value!r}. {nearest(value, values)}"
-            )
-        wanted.setdefault(axes[name], set()).add(value)
+        try:
+            keys = _keys_of(axes, names[name], value)
+        except LookupError as error:
+            raise InputError(f"--only {text!r}: {error.args[0]}") from error
+        wanted.setdefault(names[name], set()).update(keys)
     return wanted
+
+
+def _keys_of(axes: Axes, axis: str, text: str) -> set[str]:
+    """One value, or several with commas between them; a value may have commas in its own name."""
+    try:
+        return {axes.find(axis, text).key}
+    except LookupError:
+        if "," not in text:
+            raise
+    return {axes.find(axis, one).key for one in text.split(",")}
 
 
 def limit(sweep: Sweep, plan: Plan, count: int) -> Sweep:

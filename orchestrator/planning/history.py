@@ -4,7 +4,7 @@ stale.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from types import MappingProxyType
@@ -28,12 +28,15 @@ class History:
     `outcomes` and `stale` (why a result might come out otherwise today) leave out what is
     `outdated`: results that were asked to be made again, and those that rest on one, with the
     digests of their records. `kinds` are those of the stale results that were made with other code.
-    `failures` are the last exceptions of trials without a result. `seconds` is how long every known
+    `failures` are the last exceptions of trials without a result; those that went away with their
+    machine are `lost`. `reasons` say why results are not `done`. `seconds` is how long every known
     result took, and `span` when the first of them began and the last ended, in seconds since 1970.
     """
 
     outcomes: Mapping[str, str]
     failures: Mapping[str, str]
+    lost: frozenset[str]
+    reasons: Mapping[str, str]
     seconds: Mapping[str, float]
     stale: Mapping[str, str]
     kinds: Mapping[str, Kind]
@@ -57,15 +60,15 @@ def history_of(
     that has changed since, or by a class of the same name from another module.
     """
     judge = _Judge(trials, store)
-    known: dict[str, str] = {}
     outcomes: dict[str, str] = {}
     replaced: dict[str, str] = {}
+    reasons: dict[str, str] = {}
     seconds: dict[str, float] = {}
     spans: list[tuple[float, float]] = []
     # Records come in the order of the trials, so a result is judged after those that it rests on.
     for record in _own_records(trials, store):
         key, outcome, timings = record["key"], record["outcome"], record["timings"]
-        known[key], seconds[key] = outcome, timings["seconds"]
+        seconds[key] = timings["seconds"]
         spans.append((timings["began"], timings["ended"]))
         is_stale = judge.is_stale(record)
         rests_on_outdated = any(need.key in replaced for need in trials[key].needs.values())
@@ -75,18 +78,26 @@ def history_of(
             replaced[key] = record_digest(record)
         else:
             outcomes[key] = outcome
+            if outcome != "done":
+                reasons[key] = record["reason"]
+    failures = _failures(trials, outcomes, store)
     return History(
         outcomes=outcomes,
-        failures=_failures(trials, outcomes, store),
+        failures={key: str(failure.get("reason", "")) for key, failure in failures.items()},
+        lost=frozenset(key for key, failure in failures.items() if failure.get("kind") == "lost"),
+        reasons={key: reason for key, reason in reasons.items() if key in outcomes},
         seconds=seconds,
         stale={key: why for key, why in judge.stale.items() if key in outcomes},
         kinds={key: kind for key, kind in judge.kinds.items() if key in outcomes},
         outdated=replaced,
-        span=(
-            min((began for began, _ in spans), default=0.0),
-            max((ended for _, ended in spans), default=0.0),
-        ),
+        span=_span(spans),
     )
+
+
+def _span(spans: Sequence[tuple[float, float]]) -> tuple[float, float]:
+    """From when the first began to when the last ended; zeros where there is none."""
+    first = min((began for began, _ in spans), default=0.0)
+    return first, max((ended for _, ended in spans), default=0.0)
 
 
 def _own_records(trials: Mapping[str, Trial], store: Store) -> list[dict[str, Any]]:
@@ -106,14 +117,14 @@ def _own_records(trials: Mapping[str, Trial], store: Store) -> list[dict[str, An
 
 def _failures(
     trials: Mapping[str, Trial], outcomes: Mapping[str, str], store: Store
-) -> dict[str, str]:
-    """The reasons for which trials without a result failed when they were last tried."""
+) -> dict[str, dict[str, Any]]:
+    """How trials without a result failed when they were last tried."""
     failed = store.failures()
     failures = {}
     for key in trials:
         if key in failed and key not in outcomes:
-            failure = store.failure(key) or {}  # none where another driver has just removed it
-            failures[key] = str(failure.get("reason", ""))
+            # None where another driver has just removed it.
+            failures[key] = store.failure(key) or {}
     return failures
 
 

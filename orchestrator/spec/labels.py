@@ -1,10 +1,17 @@
-"""What cells are called: the values of their axes as people read them, and short names of axes."""
+"""What cells are called: the values of their axes, typed and as people read them, and short names
+of axes.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
-from orchestrator.spec.canonical import show
+from orchestrator.errors import nearest
+from orchestrator.spec.canonical import canonical_json, show
+from orchestrator.spec.task import Task
 from orchestrator.spec.trial import Cell
 
 _METRIC_COLUMNS = ("cell", "key", "outcome", "metric", "label", "value")
@@ -14,11 +21,156 @@ COLUMNS = frozenset({*_METRIC_COLUMNS, *_MATRIX_COLUMNS, *_COMPONENT_COLUMNS})
 """Columns of the tables of results beside the axes; no axis is shortened to one of these names."""
 
 
-def shown(cell: Cell, axis: str) -> str:
-    """An axis's value in a cell as people read it; '-' where the cell has no such axis."""
-    if axis == "tasks":
-        return " + ".join(task.name for task in cell.trial.tasks)
-    return show(cell.labels[axis]) if axis in cell.labels else "-"
+@dataclass(frozen=True)
+class AxisValue:
+    """One value of an axis: what it is, what identifies it, and what people call it.
+
+    `key` is canonical JSON: two values are one exactly where their keys are equal, so that floats
+    that look alike, or tasks that are called alike, stay apart. `text` is unique on its axis.
+    """
+
+    key: str
+    value: Any
+    text: str
+
+
+class Axes:
+    """The axes of a sweep's cells with their values, typed and told apart.
+
+    Tables, claims and `--only` take the values of a cell from here, never from what they look like.
+    """
+
+    def __init__(self, cells: Sequence[Cell], names: Sequence[str]) -> None:
+        self.names = tuple(names)
+        self._keys: dict[int, str] = {}  # by the identity of a value: cells share their values
+        self._values: dict[str, dict[str, AxisValue]] = {}
+        for name in self.names:
+            self._values[name] = self._distinct(name, cells)
+
+    def values(self, name: str) -> list[AxisValue]:
+        """The distinct values of an axis, in the order of the cells."""
+        return list(self._values[name].values())
+
+    def of(self, cell: Cell, name: str) -> AxisValue | None:
+        """An axis's value in a cell, or None where the cell has no such axis."""
+        if name not in cell.labels:
+            return None
+        return self._values[name][self._key(cell.labels[name])]
+
+    def text(self, cell: Cell, name: str) -> str:
+        """An axis's value in a cell as people read it; '-' where the cell has no such axis."""
+        value = self.of(cell, name)
+        return "-" if value is None else value.text
+
+    def find(self, name: str, wanted: Any) -> AxisValue:
+        """The value that is `wanted`, or is called so. Raises LookupError with the reason where the
+        axis never has it, or where several are called so.
+        """
+        values = self._values[name]
+        if not isinstance(wanted, str):
+            same = [v for key in _possible_keys(wanted) if (v := values.get(key)) is not None]
+            if same:
+                return same[0]
+        called = [v for v in values.values() if v.text == wanted or _is_called(v, wanted)]
+        exact = [v for v in called if v.text == wanted] or called
+        if len(exact) == 1:
+            return exact[0]
+        if exact:
+            texts = ", ".join(v.text for v in exact)
+            raise LookupError(f"{wanted!r} may be {len(exact)} values of {name}: {texts}")
+        nearest_text = nearest(str(wanted), [v.text for v in values.values()])
+        raise LookupError(f"{name} is never {wanted!r}. {nearest_text}")
+
+    def _distinct(self, name: str, cells: Sequence[Cell]) -> dict[str, AxisValue]:
+        found: dict[str, Any] = {}
+        for cell in cells:
+            if name in cell.labels:
+                found.setdefault(self._key(cell.labels[name]), cell.labels[name])
+        texts = _distinct_texts(list(found.values()))
+        named = zip(found.items(), texts, strict=True)
+        return {key: AxisValue(key, value, text) for (key, value), text in named}
+
+    def _key(self, value: Any) -> str:
+        known = self._keys.get(id(value))
+        if known is None:
+            known = self._keys[id(value)] = value_key(value)
+        return known
+
+
+def value_key(value: Any) -> str:
+    """Canonical JSON of a value of an axis; equal exactly for values that are one."""
+    return canonical_json(_plain(value))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, frozenset | set):
+        return {"set": sorted((_plain(v) for v in value), key=canonical_json)}
+    if isinstance(value, tuple | list):
+        return [_plain(v) for v in value]
+    if isinstance(value, Mapping):
+        return {str(name): _plain(v) for name, v in value.items()}
+    if hasattr(value, "to_json"):
+        return {type(value).__name__: _plain(value.to_json())}
+    if isinstance(value, type):
+        return f"{value.__module__}:{value.__qualname__}"
+    return value
+
+
+def _possible_keys(wanted: Any) -> Iterator[str]:
+    """Keys that a value may have on an axis: 1 is 1.0 where floats are meant, a tuple a set where
+    sets are.
+    """
+    yield value_key(wanted)
+    if isinstance(wanted, int) and not isinstance(wanted, bool):
+        yield value_key(float(wanted))
+    elif isinstance(wanted, float) and wanted.is_integer():
+        yield value_key(int(wanted))
+    elif isinstance(wanted, tuple | list | set):
+        yield value_key(tuple(wanted))
+        yield value_key(frozenset(wanted))
+    elif isinstance(wanted, Task):
+        yield value_key((wanted,))
+    else:
+        yield value_key((wanted,))
+
+
+def _is_called(value: AxisValue, wanted: Any) -> bool:
+    return isinstance(wanted, str) and _text(value.value) == wanted
+
+
+def _text(value: Any) -> str:
+    """A value as people read it: tasks by their names, anything else as in a setting."""
+    tasks = value if isinstance(value, tuple) else (value,)
+    if tasks and all(isinstance(task, Task) for task in tasks):
+        return " + ".join(task.name for task in tasks)
+    return show(value)
+
+
+def _full_text(value: Any) -> str:
+    """The same with more to tell it apart by: all digits of a number, what a task is made of."""
+    if isinstance(value, float):
+        return repr(value)
+    tasks = value if isinstance(value, tuple) else (value,)
+    if tasks and all(isinstance(task, Task) for task in tasks):
+        return " + ".join(f"{task.name}={replace(task, label='').name}" for task in tasks)
+    return show(value)
+
+
+def _distinct_texts(values: Sequence[Any]) -> list[str]:
+    """A text for each of several values, no two alike: longer ones where short ones are alike, a
+    number behind where these are, too.
+    """
+    texts = [_text(value) for value in values]
+    counts = Counter(texts)
+    for i, value in enumerate(values):
+        if counts[texts[i]] > 1:
+            texts[i] = _full_text(value)
+    counts, seen = Counter(texts), Counter[str]()
+    for i, text in enumerate(texts):
+        if counts[text] > 1:
+            seen[text] += 1
+            texts[i] = f"{text} #{seen[text]}"
+    return texts
 
 
 def short_names(axes: Sequence[str]) -> dict[str, str]:

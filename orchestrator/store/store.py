@@ -74,6 +74,11 @@ class Store:
     def __repr__(self) -> str:
         return f"Store({self.name!r})"
 
+    @property
+    def exists(self) -> bool:
+        """Whether anybody has written here; asking makes nothing."""
+        return self._files.read("format.json") is not None
+
     def prepare(self) -> None:
         """Make the store, or check its format, and that it can be written."""
         self._files.publish("format.json", canonical_json({"format": FORMAT}).encode())

@@ -11,7 +11,7 @@ from typing import TypedDict
 
 from orchestrator.planning.plan import Plan
 from orchestrator.spec.canonical import digest, show
-from orchestrator.spec.labels import short_names, shown
+from orchestrator.spec.labels import short_names, value_key
 from orchestrator.spec.trial import Cell, Trial
 from orchestrator.store.store import Store
 
@@ -69,7 +69,7 @@ def cell_entry(plan: Plan, cell: Cell) -> RunEntry:
     """The run of a cell: named by its axes, which are params beside the settings of its method."""
     axes = _axis_params(plan, cell)
     settings = [f"{axis}={value}" for axis, value in axes.items() if axis != "method"]
-    labels = {axis: shown(cell, axis) for axis in cell.labels}
+    labels = {axis: value_key(value) for axis, value in cell.labels.items()}
     return _entry(
         cell.trial,
         role="cell",
@@ -98,9 +98,9 @@ def _axis_params(plan: Plan, cell: Cell) -> dict[str, str]:
     settings = _settings(cell.trial)
     params = {}
     for axis in plan.axes:
-        value = shown(cell, axis)
-        if value == "-":
+        if axis not in cell.labels:
             continue
+        value = plan.values.text(cell, axis)
         # An axis inside a setting must not pass for a setting of the method itself that differs
         # from it.
         has_own_name = settings.get(short[axis], value) == value

@@ -29,12 +29,17 @@ from orchestrator import (
     Network,
     Parameters,
     Result,
+    Results,
     Run,
     Store,
     StoreError,
+    Sweep,
     Trial,
     digits,
+    make_plan,
+    product,
     resolve,
+    union,
 )
 from orchestrator.parts.component import state_bytes, state_digest
 from orchestrator.spec.classes import class_at
@@ -637,3 +642,23 @@ class TestPackNet:
             store,
         )
         assert "freed=1 is not a share between 0 and 1" in str(trial.problems())
+
+    def test_in_tables_its_accuracy_is_the_targets_own_as_in_those_of_others(self, store):
+        cells = product(
+            union(
+                PackNet.grid(epochs=2, retrain_epochs=1, base=SHORT),
+                SequentialFineTuning.grid(training=SHORT),
+                FineTune.grid(epochs=1),
+            ),
+            network=resnet8(width=4),
+            tasks=[(BASE, TARGETS[0])],
+            seed=0,
+        )
+        sweep = Sweep(question="?", cells=cells, expect=3)
+        for trial in make_plan("asked", sweep, store).todo:
+            execute(trial, store)
+        found = Results(make_plan("asked", sweep, store), store)
+        assert [column.title for column in found.columns("accuracy")] == ["accuracy"]
+        for group in found.groups():
+            (result,) = group.results
+            assert group.metric("accuracy").mean == result.metric("accuracy", task="a")

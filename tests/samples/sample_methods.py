@@ -30,6 +30,7 @@ from orchestrator import (
     roles,
     sgd,
 )
+from orchestrator.errors import Diverged
 
 
 def note(folder: str, word: str) -> None:
@@ -508,3 +509,102 @@ class Tabled(Method):
         )
         run.matrix("single", rows=["r"], columns=["c"], values=[[1.0]])
         run.log(score=1.0)
+
+
+class Ending(Method):
+    """Scores its seed, then ends in the way that `ways` names for it: done, diverged, infeasible or
+    raise.
+    """
+
+    name = "ending"
+    uses = frozenset({"seed"})
+    metrics = (Metric("score", headline=True), Metric("side", headline=True, optional=True))
+
+    ways: tuple[str, ...] = axis(("done",))
+
+    def way(self, seed: int | None) -> str:
+        return self.ways[(seed or 0) % len(self.ways)]
+
+    def train(self, run: Run) -> None:
+        run.log(score=float(run.seed or 0))
+        if run.seed == 0:
+            run.log(side=0.5)
+        way = self.way(run.seed)
+        if way == "diverged":
+            raise Diverged("it grows without end", ())
+        if way == "infeasible":
+            run.infeasible("it cannot be")
+        if way == "raise":
+            raise ZeroDivisionError("it fell over")
+
+
+class AfterEnding(Ending):
+    """Twice the score of an `Ending`; infeasible where that has none."""
+
+    name = "after_ending"
+    metrics = (Metric("score", headline=True),)
+    accepts_diverged = True
+
+    def needs(self, trial: Trial) -> Mapping[str, Trial]:
+        return {"before": trial.replace(method=Ending(ways=self.ways))}
+
+    def train(self, run: Run) -> None:
+        before = run.need("before")
+        if before.outcome != "done":
+            run.infeasible("there is nothing to double")
+        run.log(score=2 * before.metric("score"))
+
+
+class DoneAnyway(AfterEnding):
+    """Done, whatever became of the `Ending`."""
+
+    name = "done_anyway"
+
+    def train(self, run: Run) -> None:
+        run.log(score=1.0)
+
+
+class LearnsTarget(Method):
+    """Scores 0.3 and a little for its seed on the last task."""
+
+    name = "learns_target"
+    uses = frozenset({"tasks", "seed"})
+    tasks = roles("source", "targets", at_least=1)
+    metrics = (Metric("accuracy", by=("task",), headline=True), Metric("cost"))
+    plots = (Plot("accuracy", "cost"),)
+
+    def train(self, run: Run) -> None:
+        run.log(accuracy=0.3 + 0.01 * (run.seed or 0), by={"task": run.tasks[-1].name})
+        run.log(cost=1.0)
+
+
+class ScoresEveryTask(LearnsTarget):
+    """Scores 0.9 on the first task, too, and less on the last."""
+
+    name = "scores_every_task"
+
+    def train(self, run: Run) -> None:
+        run.log(accuracy=0.9, by={"task": run.tasks[0].name})
+        run.log(accuracy=0.2 + 0.01 * (run.seed or 0), by={"task": run.tasks[-1].name})
+        run.log(cost=2.0)
+
+
+class ScoresTargets(ScoresEveryTask):
+    """The same, and says that it learns the last one only."""
+
+    name = "scores_targets"
+    metrics = (Metric("accuracy", by=("task",), headline=True, of_targets=True), Metric("cost"))
+
+
+class OneBase(Method):
+    """Trials of all seeds share one need."""
+
+    name = "one_base"
+    uses = frozenset({"seed"})
+    metrics = (Metric("score", headline=True),)
+
+    def needs(self, trial: Trial) -> Mapping[str, Trial]:
+        return {"base": trial.replace(method=Ending(), seed=0)}
+
+    def train(self, run: Run) -> None:
+        run.log(score=float(run.seed or 0))

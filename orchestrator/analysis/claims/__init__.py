@@ -1,9 +1,10 @@
 """Claims: statements of a paper as tests on a sweep's results.
 
-A verdict rests on differences paired by seed: other axes are averaged within a seed first, so n
-counts distinct seeds, unless a claim names axes that make pairs, too. `reproduced` and `not
-reproduced` need a 95 % interval (Student's t) on one side of the bar; whatever the interval
-straddles is `undecided`, and so is anything with fewer than two seeds.
+Two steps: `pairing` says which values stand against each other and what is missing, `deciding`
+tests them against a bar. Cells are paired by seed; other axes are averaged within a seed and must
+be the same on all sides, so n counts distinct seeds. `reproduced` and `not reproduced` need a
+one-sided test at 2.5 % (a 95 % interval on one side of the bar); whatever is not shown is
+`undecided`, and so is anything incomplete or unbalanced, which says what is missing.
 """
 
 from orchestrator.analysis.claims.comparisons import (
@@ -24,16 +25,18 @@ from orchestrator.analysis.claims.trends import (
     Unchanged,
     Varies,
 )
-from orchestrator.spec.claim import Claim, Verdict, check, verdicts
+from orchestrator.spec.claim import Claim, Entry, Labels, Verdict, entry, verdicts
 
 __all__ = [
     "AboveAll",
     "Claim",
     "DependsOn",
+    "Entry",
     "Equal",
     "GainHigher",
     "Higher",
     "Keeps",
+    "Labels",
     "NoWorse",
     "Ranked",
     "Recovered",
@@ -43,6 +46,6 @@ __all__ = [
     "Varies",
     "Verdict",
     "Within",
-    "check",
+    "entry",
     "verdicts",
 ]

@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from orchestrator.analysis.claims.deciding import UNSHOWN, Decision, above, between, every
-from orchestrator.analysis.claims.seedwise import (
-    at,
-    best,
-    by_seed,
-    contrast,
-    difference,
-    only_in,
-    prefix,
-    shared,
-    text,
+import numpy as np
+
+from orchestrator.analysis.claims.choosing import Choice, choose
+from orchestrator.analysis.claims.deciding import (
+    UNSHOWN,
+    Decision,
+    above,
+    between,
+    every,
+    p_above,
+    p_below,
 )
-from orchestrator.analysis.results import Results, estimate
-from orchestrator.spec.claim import Claim, Labels, Verdict
+from orchestrator.analysis.claims.pairing import compare
+from orchestrator.analysis.claims.verdict import verdict_of
+from orchestrator.analysis.claims.wording import at, contrast, only_in, prefix, text
+from orchestrator.analysis.estimates import estimate
+from orchestrator.analysis.results import Results
+from orchestrator.spec.claim import Claim, Entry, Labels, Verdict
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,35 +44,39 @@ class Higher(TwoSides):
     more than `by`.
 
     With `choose`, of the settings that each side leaves open only those with the highest mean of
-    that metric count: name one of validation data. With `pairs`, values of these axes make pairs as
-    seeds do (categories, say), instead of being averaged within a seed; n counts the pairs. Pairs
-    of one seed share what the seed draws, so the interval may be too narrow.
+    that metric count: name one of validation data. The evidence says where the best lies at the
+    edge of what was tried.
+
+    Example: `Higher(metric="accuracy", where={"method": "piggyback"}, than={"method":
+    "feature_extraction"}, paper="P4")`.
     """
 
     by: float = 0.0
     choose: str = ""
-    pairs: tuple[str, ...] = ()
 
     @property
-    def measured(self) -> Sequence[str]:
+    def measured(self) -> Sequence[str | Entry]:
         return (self.metric, self.choose) if self.choose else (self.metric,)
 
-    @property
-    def named(self) -> Sequence[Labels]:
-        return (self.where, self.than, dict.fromkeys(self.pairs, ""))
-
     def decide(self, results: Results) -> Verdict:
-        where, than = self.where, self.than
+        sides, chosen = [self.where, self.than], ""
+        problems: list[str] = []
         if self.choose:
-            where = best(results, self.choose, self.where)
-            than = best(results, self.choose, self.than)
-        found = difference(results, self.metric, where, than, self.pairs)
-        evidence = f"difference {found}"
-        if self.choose:
-            chosen = text(only_in(where, self.where)) or "one setting"
-            against = text(only_in(than, self.than)) or "one setting"
-            evidence += f" ({chosen} against {against})"
-        return self.verdict(self._statement(), evidence, found.n, **above(found, self.by))
+            choices = [choose(results, self.choose, side) for side in sides]
+            sides = [{**side, **c.labels} for side, c in zip(sides, choices, strict=True)]
+            problems = [problem for choice in choices for problem in choice.problems]
+            chosen = f" ({_chosen(choices[0])} against {_chosen(choices[1])})"
+        comparison = compare(results, self.metric, sides)
+        if problems:
+            comparison = replace(comparison, problems=(*problems, *comparison.problems))
+        found = comparison.difference()
+        return verdict_of(
+            self,
+            self._statement(),
+            f"difference {found}{chosen}",
+            comparison,
+            above(found, self.by),
+        )
 
     def _statement(self) -> str:
         first, second, common = contrast(self.where, self.than)
@@ -82,6 +90,13 @@ class Higher(TwoSides):
         return statement
 
 
+def _chosen(choice: Choice) -> str:
+    words = text(choice.labels) or "one setting"
+    if choice.at_the_edge:
+        words += f", at the edge of what was tried of {', '.join(choice.at_the_edge)}"
+    return words
+
+
 @dataclass(frozen=True, kw_only=True)
 class Equal(TwoSides):
     """`metric` is the same at `where` and at `than`: the difference is less than `within` either
@@ -91,34 +106,34 @@ class Equal(TwoSides):
     within: float
 
     def decide(self, results: Results) -> Verdict:
-        found = difference(results, self.metric, self.where, self.than)
+        comparison = compare(results, self.metric, self.named)
+        found = comparison.difference()
         first, second, common = contrast(self.where, self.than)
-        claim = f"{common}{self.metric} at {first} is that at {second}, within {self.within:g}"
+        statement = f"{common}{self.metric} at {first} is that at {second}, within {self.within:g}"
         decision = between(found, -self.within, self.within)
-        return self.verdict(claim, f"difference {found}", found.n, **decision)
+        return verdict_of(self, statement, f"difference {found}", comparison, decision)
 
 
 @dataclass(frozen=True, kw_only=True)
 class NoWorse(TwoSides):
-    """`metric` at `where` is no worse than at `than`: on average at most `by` lower, and surely (95
-    % interval) not as much as `never` lower.
+    """`metric` at `where` is no worse than at `than`: on average at most `by` lower, and surely not
+    as much as `never` lower.
     """
 
     by: float
     never: float
 
     def decide(self, results: Results) -> Verdict:
-        found = difference(results, self.metric, self.where, self.than)
+        comparison = compare(results, self.metric, self.named)
+        found = comparison.difference()
         first, second, common = contrast(self.where, self.than)
-        claim = (
+        statement = (
             f"{common}{self.metric} at {first} is at most {self.by:g} below that at {second}, "
             f"and surely not {self.never:g}"
         )
-        decision = Decision(
-            holds=found.mean >= -self.by and found.low > -self.never,
-            fails=found.high < -self.by,
-        )
-        return self.verdict(claim, f"difference {found}", found.n, **decision)
+        holds = p_above(found, -self.never) if found.mean >= -self.by else 1.0
+        decision = Decision(holds, p_below(found, -self.by))
+        return verdict_of(self, statement, f"difference {found}", comparison, decision)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,15 +151,16 @@ class Within(Claim):
         return (self.where,)
 
     def decide(self, results: Results) -> Verdict:
-        found = estimate(list(by_seed(results, self.metric, self.where).values()))
+        comparison = compare(results, self.metric, self.named)
+        found = comparison.side()
         bars = []
         if self.above > -math.inf:
             bars.append(f"more than {self.above:g}")
         if self.below < math.inf:
             bars.append(f"less than {self.below:g}")
-        claim = f"{self.metric} is {' and '.join(bars)}{at(self.where)}"
+        statement = f"{self.metric} is {' and '.join(bars)}{at(self.where)}"
         decision = between(found, self.above, self.below)
-        return self.verdict(claim, f"mean {found}", found.n, **decision)
+        return verdict_of(self, statement, f"mean {found}", comparison, decision)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,16 +185,13 @@ class GainHigher(Claim):
         )
 
     def decide(self, results: Results) -> Verdict:
-        with_here, without_here, with_there, without_there = (
-            by_seed(results, self.metric, labels) for labels in self.named
-        )
-        seeds = shared(with_here, without_here, with_there, without_there)
-        gains_here = [with_here[s] - without_here[s] for s in seeds]
-        gains_there = [with_there[s] - without_there[s] for s in seeds]
-        pairs = zip(gains_here, gains_there, strict=True)
-        found = estimate([here - there for here, there in pairs])
-        evidence = f"difference {found}; gains {estimate(gains_here)} and {estimate(gains_there)}"
-        return self.verdict(self._statement(), evidence, found.n, **above(found, self.by))
+        comparison = compare(results, self.metric, self.named)
+        with_here, without_here, with_there, without_there = comparison.values  # [seeds] each
+        here, there = with_here - without_here, with_there - without_there
+        found = estimate(list(here - there))
+        gains = f"gains {estimate(list(here))} and {estimate(list(there))}"
+        evidence = f"difference {found}; {gains}"
+        return verdict_of(self, self._statement(), evidence, comparison, above(found, self.by))
 
     def _statement(self) -> str:
         high, low, common_gain = contrast(self.gain, self.without)
@@ -194,6 +207,9 @@ class GainHigher(Claim):
 class Recovered(Claim):
     """Of the distance of `metric` from `floor` to `ceiling`, cells as `where` says cover more than
     the share `above`. `at` adds to all three.
+
+    Tested as where - floor - above (ceiling - floor) > 0, so that a seed with a small distance does
+    not weigh more than others; where the distance itself is not shown, nothing is decided.
     """
 
     where: Labels
@@ -207,18 +223,20 @@ class Recovered(Claim):
         return tuple({**self.at, **side} for side in (self.where, self.floor, self.ceiling))
 
     def decide(self, results: Results) -> Verdict:
-        where, floor, ceiling = (by_seed(results, self.metric, labels) for labels in self.named)
-        seeds = shared(where, floor, ceiling)
-        gap = estimate([ceiling[s] - floor[s] for s in seeds])
-        claim = (
+        comparison = compare(results, self.metric, self.named)
+        where, floor, ceiling = comparison.values  # [seeds] each
+        gap = estimate(list(ceiling - floor))
+        beyond = estimate(list(where - floor - self.above * (ceiling - floor)))
+        statement = (
             f"{prefix(self.at)}{text(self.where)} recovers more than {self.above:g} "
             f"of the {self.metric} from {text(self.floor)} to {text(self.ceiling)}"
         )
-        if any(ceiling[s] <= floor[s] for s in seeds):
-            evidence = f"there is no gap to recover in every seed: {gap}"
-            return self.verdict(claim, evidence, len(seeds), **UNSHOWN)
-        found = estimate([(where[s] - floor[s]) / (ceiling[s] - floor[s]) for s in seeds])
-        return self.verdict(claim, f"share {found} of {gap}", found.n, **above(found, self.above))
+        if not gap.low > 0:
+            evidence = f"there is no gap to recover: {gap}"
+            return verdict_of(self, statement, evidence, comparison, UNSHOWN)
+        share = float(np.mean(where - floor)) / gap.mean
+        evidence = f"share {share:.3f} of {gap}; beyond the bar {beyond}"
+        return verdict_of(self, statement, evidence, comparison, above(beyond, 0))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -236,14 +254,15 @@ class Keeps(Claim):
         return (self.where, self.of)
 
     def decide(self, results: Results) -> Verdict:
-        kept, full = (by_seed(results, self.metric, labels) for labels in self.named)
-        seeds = shared(kept, full)
-        beyond = estimate([kept[s] - self.share * full[s] for s in seeds])
+        comparison = compare(results, self.metric, self.named)
+        kept, full = comparison.values  # [seeds] each
+        beyond = estimate(list(kept - self.share * full))
         first, second, common = contrast(self.where, self.of)
-        claim = f"{common}{first} keeps at least {self.share:g} of the {self.metric} at {second}"
-        mean_kept, mean_full = (estimate([side[s] for s in seeds]) for side in (kept, full))
-        evidence = f"{mean_kept} of {mean_full}; beyond the bar {beyond}"
-        return self.verdict(claim, evidence, beyond.n, **above(beyond, 0))
+        statement = (
+            f"{common}{first} keeps at least {self.share:g} of the {self.metric} at {second}"
+        )
+        evidence = f"{comparison.side(0)} of {comparison.side(1)}; beyond the bar {beyond}"
+        return verdict_of(self, statement, evidence, comparison, above(beyond, 0))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -260,16 +279,16 @@ class AboveAll(Claim):
         return (self.where, *self.than)
 
     def decide(self, results: Results) -> Verdict:
-        found = [difference(results, self.metric, self.where, other) for other in self.than]
+        comparison = compare(results, self.metric, self.named)
+        found = [comparison.difference(0, number + 1) for number in range(len(self.than))]
         common = {
             axis: value
             for axis, value in self.where.items()
             if all(other.get(axis) == value for other in self.than)
         }
         first, *others = (text(only_in(labels, common)) for labels in self.named)
-        claim = (
-            f"{prefix(common)}{self.metric} at {first} is above that at {' and at '.join(others)}"
-        )
+        against = " and at ".join(others)
+        statement = f"{prefix(common)}{self.metric} at {first} is above that at {against}"
         evidence = f"differences {' and '.join(map(str, found))}"
         decision = every([above(one, 0) for one in found])
-        return self.verdict(claim, evidence, min(one.n for one in found), **decision)
+        return verdict_of(self, statement, evidence, comparison, decision)

@@ -1,41 +1,151 @@
-"""How a claim is decided: an interval against a bar."""
+"""How a claim is decided: a test on either side of its bar.
+
+Every test is one-sided at 2.5 %, so that a claim about which there is nothing to find is called
+reproduced in at most 2.5 % of sweeps, and not reproduced in at most 2.5 %;
+`benchmarks/calibration.py` measures it.
+"""
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Sequence
-from typing import TypedDict
+from dataclasses import dataclass
+from functools import lru_cache
 
-from orchestrator.analysis.results import Estimate
+import numpy as np
+from numpy.typing import NDArray
+
+from orchestrator.analysis.estimates import Estimate
+from orchestrator.spec.claim import NOT_REPRODUCED, REPRODUCED, UNDECIDED
+
+LEVEL = 0.025
+SHUFFLES = 9_999  # of a permutation test with more permutations than that
+Array = NDArray[np.float64]
 
 
-class Decision(TypedDict):
-    """Whether a claim is shown to hold or shown to fail, as `Claim.verdict` takes it. Neither is
-    shown where an interval straddles the bar, or is NaN for want of seeds.
+@dataclass(frozen=True)
+class Decision:
+    """Probabilities of evidence as clear as what was found: `p_holds` if the claim did not hold,
+    `p_fails` if it did. 1 where nothing is shown.
     """
 
-    holds: bool
-    fails: bool
+    p_holds: float = 1.0
+    p_fails: float = 1.0
+    is_tested: bool = True
+
+    @property
+    def verdict(self) -> str:
+        if self.p_holds < LEVEL:
+            return REPRODUCED
+        return NOT_REPRODUCED if self.p_fails < LEVEL else UNDECIDED
+
+    @property
+    def p(self) -> float | None:
+        """The smaller of the two, or None where nothing was tested."""
+        return min(self.p_holds, self.p_fails) if self.is_tested else None
 
 
-UNSHOWN = Decision(holds=False, fails=False)
+UNSHOWN = Decision(is_tested=False)
+
+
+def observed(*, holds: bool, fails: bool) -> Decision:
+    """A decision that is seen, not tested: equality to the last bit, say."""
+    return Decision(0.0 if holds else 1.0, 0.0 if fails else 1.0, is_tested=False)
 
 
 def above(found: Estimate, bar: float) -> Decision:
-    """Holds where the whole 95 % interval is above the bar, fails where it is below."""
-    return Decision(holds=found.low > bar, fails=found.high < bar)
+    """The mean is above a bar: Student's t over the seeds."""
+    return Decision(p_above(found, bar), p_below(found, bar))
 
 
 def between(found: Estimate, lower: float, upper: float) -> Decision:
-    """Holds where the whole 95 % interval is between two bars, fails where it is beyond either."""
-    return Decision(
-        holds=lower < found.low and found.high < upper,
-        fails=found.high < lower or found.low > upper,
-    )
+    """The mean is between two bars: above the one and below the other; it fails beyond either."""
+    holds = max(p_above(found, lower), p_below(found, upper))
+    fails = min(p_below(found, lower), p_above(found, upper))
+    return Decision(holds, fails)
 
 
 def every(decisions: Sequence[Decision]) -> Decision:
-    """Holds where all of several decisions hold, fails where any of them fails."""
-    return Decision(
-        holds=all(decision["holds"] for decision in decisions),
-        fails=any(decision["fails"] for decision in decisions),
-    )
+    """All of several decisions hold; it fails where one of them fails (Bonferroni over them)."""
+    fails = min(1.0, len(decisions) * min(decision.p_fails for decision in decisions))
+    return Decision(max(decision.p_holds for decision in decisions), fails)
+
+
+def p_above(found: Estimate, bar: float) -> float:
+    """One-sided p of a mean above a bar."""
+    return p_below(Estimate(-found.mean, found.half, found.n), -bar)
+
+
+def p_below(found: Estimate, bar: float) -> float:
+    """One-sided p of a mean below a bar; 1 for fewer than two seeds."""
+    from scipy import stats
+
+    if math.isinf(bar):
+        return 0.0 if bar > 0 else 1.0
+    if found.n < 2 or not math.isfinite(found.mean):
+        return 1.0
+    error = found.half / stats.t.ppf(0.975, found.n - 1)  # standard error of the mean
+    if error == 0:
+        return 0.0 if found.mean < bar else 1.0
+    return float(stats.t.cdf((found.mean - bar) / error, found.n - 1))
+
+
+# ---------------------------------------------------------------------- tests by permutation
+
+
+@lru_cache(maxsize=32)
+def _orders(length: int) -> NDArray[np.intp]:
+    """All orders of so many places, [length!, length]."""
+    return np.array(list(itertools.permutations(range(length))), dtype=np.intp)
+
+
+@lru_cache(maxsize=16)
+def _places(num_seeds: int, length: int) -> NDArray[np.intp]:
+    """Where each value of each seed goes in each shuffle, [shuffles, seeds, length]: every way
+    there is where these are few, else 9,999 drawn ones, the same in every call.
+    """
+    num_ways = math.factorial(length) ** num_seeds
+    if num_ways <= SHUFFLES:
+        orders = _orders(length)
+        chosen = np.array(list(itertools.product(range(len(orders)), repeat=num_seeds)))
+        return np.asarray(orders[chosen], dtype=np.intp)
+    drawn = np.random.default_rng(0).random((SHUFFLES, num_seeds, length)).argsort(axis=2)
+    as_found = np.broadcast_to(np.arange(length), (1, num_seeds, length))
+    return np.concatenate([as_found, drawn])  # what was found is one of the ways
+
+
+def shuffled_rows(values: Array) -> Array:
+    """Rows of [seeds, values] shuffled by themselves, [shuffles, seeds, values]."""
+    places = _places(*values.shape)
+    return np.take_along_axis(np.broadcast_to(values, places.shape), places, axis=2)
+
+
+def permutation_p(found: float, shuffled: Array) -> float:
+    """Share of the shuffles whose statistic is at least what was found."""
+    tolerance = 1e-12 * max(1.0, abs(found))
+    return float(np.mean(shuffled >= found - tolerance))
+
+
+def spread_p(values: Array) -> float:
+    """p of the means along an axis lying as far apart as they do, if the axis did not matter:
+    values [seeds, values of the axis], shuffled within each seed.
+    """
+    shuffled = shuffled_rows(values).mean(axis=1).var(axis=1)  # [shuffles]
+    return permutation_p(float(values.mean(axis=0).var()), shuffled)
+
+
+def ranks(values: Array) -> Array:
+    """Ranks within each row, ties shared; [rows, values]."""
+    from scipy import stats
+
+    return np.asarray(stats.rankdata(values, axis=1), dtype=np.float64)
+
+
+def correlations(first: Array, second: Array) -> Array:
+    """Pearson's correlation of the last axis; NaN for constant series."""
+    first = first - first.mean(axis=-1, keepdims=True)
+    second = second - second.mean(axis=-1, keepdims=True)
+    norms = np.sqrt((first**2).sum(axis=-1) * (second**2).sum(axis=-1))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.asarray((first * second).sum(axis=-1) / norms, dtype=np.float64)

@@ -4,73 +4,133 @@ all, or stays the same.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Literal
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
 
 import numpy as np
 
-from orchestrator.analysis.claims.deciding import UNSHOWN, Decision, above
-from orchestrator.analysis.claims.seedwise import (
-    MetricLabels,
-    at,
-    by_seed,
-    full_name,
-    matching,
-    shared,
-    text,
-    values_along,
-    values_of,
+from orchestrator.analysis.claims.deciding import (
+    UNSHOWN,
+    Decision,
+    above,
+    correlations,
+    observed,
+    permutation_p,
+    ranks,
+    shuffled_rows,
+    spread_p,
 )
-from orchestrator.analysis.results import Estimate, Results, estimate
-from orchestrator.spec.claim import Claim, Labels, Verdict
-from orchestrator.spec.labels import shown
-
-BySeed = Mapping[str, float]
+from orchestrator.analysis.claims.pairing import Comparison, compare
+from orchestrator.analysis.claims.verdict import verdict_of
+from orchestrator.analysis.claims.wording import at, text
+from orchestrator.analysis.estimates import Estimate, estimate
+from orchestrator.analysis.results import Results
+from orchestrator.spec.claim import Claim, Entry, Labels, Verdict
+from orchestrator.spec.labels import AxisValue, axes_by_name
 
 
 @dataclass(frozen=True, kw_only=True)
 class AlongAxis(Claim):
-    """A claim about `metric` along an axis, where the other axes are as `where` says."""
+    """A claim about `metric` along an axis, where the other axes are as `where` says. The values of
+    the axis are the sides that are compared: [values, seeds].
+    """
 
     axis: str
     where: Labels = field(default_factory=dict)
 
     @property
     def named(self) -> Sequence[Labels]:
-        return ({self.axis: "", **self.where},)
+        return (self.where,)
 
-    def series(self, results: Results, value: str) -> BySeed:
-        """The metric by seed at one value of the axis."""
-        return by_seed(results, self.metric, {**self.where, self.axis: value})
+    @property
+    def along(self) -> Sequence[str]:
+        return (self.axis,)
+
+    def values(self, results: Results) -> list[AxisValue]:
+        """The values of the axis that cells as `where` says have, in the sweep's order."""
+        full = axes_by_name(results.plan.axes)[self.axis]
+        found = [results.values.of(cell, full) for cell in results.cells_like(self.where)]
+        return list({value.key: value for value in found if value is not None}.values())
+
+    def compare(self, results: Results, values: Sequence[AxisValue]) -> Comparison:
+        """The cells at each of these values, paired by seed; all cells where there is none."""
+        sides: list[Labels] = [{**self.where, self.axis: value.value} for value in values]
+        return compare(results, self.metric, sides or [self.where])
+
+
+def _means(values: Sequence[AxisValue], comparison: Comparison) -> str:
+    if not comparison.seeds:
+        return ""
+    means = comparison.values.mean(axis=1)
+    return ", ".join(f"{v.text} {mean:.3f}" for v, mean in zip(values, means, strict=True))
+
+
+def _too_few(num_values: int, axis: str, num_seeds: int) -> str:
+    return f"{num_values} values of {axis} with {num_seeds} seeds are too few"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Ranked(AlongAxis):
     """`metric` falls (or rises) with the numbers on an axis: Spearman's correlation within each
-    seed, their mean beyond `rho` (negative: falls).
+    seed, their mean beyond `rho` (negative: falls). Held against all orders of a seed's values, and
+    against the bar by Student's t over seeds.
     """
 
     rho: float
 
     def decide(self, results: Results) -> Verdict:
-        falls = self.rho < 0
-        claim = f"{self.metric} {'falls' if falls else 'rises'} with {self.axis}{at(self.where)}"
-        numbers = sorted(set(_numbers(values_along(results, self.axis))))
-        measured = [self.series(results, f"{number:g}") for number in numbers]
-        pairs = list(zip(numbers, measured, strict=True))
-        axis = [dict.fromkeys(by, number) for number, by in pairs]
-        means = ", ".join(f"{number:g} {_mean(by):.3f}" for number, by in pairs)
-        return _correlation_verdict(
-            self, claim, axis, measured, means, bar=abs(self.rho), falls=falls
+        sign = -1.0 if self.rho < 0 else 1.0
+        statement = (
+            f"{self.metric} {'falls' if sign < 0 else 'rises'} with {self.axis}{at(self.where)}"
         )
+        numbers = [value for value in self.values(results) if _is_number(value.value)]
+        numbers.sort(key=lambda value: float(value.value))
+        comparison = self.compare(results, numbers)
+        num_seeds = len(comparison.seeds)
+        if len(numbers) < 3 or num_seeds < 2:
+            evidence = _too_few(len(numbers), self.axis, num_seeds)
+            return verdict_of(self, statement, evidence, comparison, UNSHOWN)
+        measured = ranks(comparison.values.T)  # [seeds, values]
+        axis = np.arange(len(numbers), dtype=np.float64)
+        rho = correlations(measured, axis[None, :])  # [seeds]
+        means = _means(numbers, comparison)
+        if np.isnan(rho).any():
+            evidence = f"{self.metric} is constant in {int(np.isnan(rho).sum())} seeds; {means}"
+            return verdict_of(self, statement, evidence, comparison, UNSHOWN)
+        found = estimate(list(rho))
+        shuffled = sign * correlations(shuffled_rows(measured), axis).mean(axis=1)  # [shuffles]
+        decision = _beyond(found, abs(self.rho), sign, shuffled)
+        evidence = f"rho {found} (bar {self.rho:g}); {means}"
+        return verdict_of(self, statement, evidence, comparison, decision)
+
+
+def _beyond(found: Estimate, bar: float, sign: float, shuffled: Any) -> Decision:
+    """A mean correlation beyond a bar on the side that `sign` says: by Student's t over seeds and,
+    since correlations of few values take few values, by permutation as well.
+    """
+    towards = Estimate(sign * found.mean, found.half, found.n)
+    by_t = above(towards, bar)
+    holds = max(by_t.p_holds, permutation_p(towards.mean, shuffled))
+    fails = by_t.p_fails
+    if bar <= 0:  # below a bar of 0 is a trend the other way
+        fails = max(fails, permutation_p(-towards.mean, -shuffled))
+    return Decision(holds, fails)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Related(Claim):
-    """Over the values of an axis, `metric` where cells are as `where` says goes `how` the metric
-    `other` where they are as `at` says: Spearman's correlation within each seed, their mean above
-    `rho` (against: below -`rho`)."""
+    """Over the values of an axis (tasks, say), `metric` where cells are as `where` says goes `how`
+    the metric `other` where they are as `at` says.
+
+    Seeds bring no new values of the axis: both are averaged over seeds first, Spearman's
+    correlation over the values is held against all their orders, and n counts the values. With
+    fewer than five nothing can be shown. `rho` is a bar that the correlation must be beyond, too.
+    """
 
     axis: str
     where: Labels
@@ -80,98 +140,178 @@ class Related(Claim):
     rho: float = 0.0
 
     @property
-    def measured(self) -> Sequence[str]:
+    def measured(self) -> Sequence[str | Entry]:
         return (self.metric, self.other)
 
     @property
     def named(self) -> Sequence[Labels]:
-        return ({self.axis: "", **self.where}, self.at)
+        return (self.where, self.at)
+
+    @property
+    def along(self) -> Sequence[str]:
+        return (self.axis,)
 
     def decide(self, results: Results) -> Verdict:
-        claim = (
+        statement = (
             f"over {self.axis}, {self.metric} at {text(self.where)} "
             f"goes {self.how} {self.other} at {text(self.at)}"
         )
-        metrics, others, means = [], [], []
-        for value in values_along(results, self.axis):
-            metric = by_seed(results, self.metric, {**self.where, self.axis: value})
-            other = by_seed(results, self.other, {**self.at, self.axis: value})
-            if metric and other:
-                metrics.append(metric)
-                others.append(other)
-                means.append(f"{value} {_mean(metric):.3f}/{_mean(other):.3f}")
-        falls = self.how == "against"
-        return _correlation_verdict(
-            self, claim, others, metrics, ", ".join(means), bar=self.rho, falls=falls
+        full = axes_by_name(results.plan.axes)[self.axis]
+        cells = results.cells_like(self.where)
+        keyed = {v.key: v for c in cells if (v := results.values.of(c, full)) is not None}
+        values = list(keyed.values())
+        sides: list[Labels] = [{**self.where, self.axis: v.value} for v in values]
+        others: list[Labels] = [{**self.at, self.axis: v.value} for v in values]
+        first = compare(results, self.metric, sides or [self.where])
+        second = compare(results, self.other, others or [self.at])
+        comparison = Comparison(
+            first.seeds, first.values, (*first.problems, *second.problems), first.averaged_over
         )
+        count = len(values)
+        if count < 5 or not first.seeds or not second.seeds:
+            evidence = _too_few(count, self.axis, len(first.seeds))
+            return verdict_of(self, statement, evidence, comparison, UNSHOWN, n=count)
+        metric, other = first.values.mean(axis=1), second.values.mean(axis=1)  # [values]
+        sign = -1.0 if self.how == "against" else 1.0
+        rho, decision = _related(metric, other, sign, self.rho)
+        pairs = zip(values, metric, other, strict=True)
+        means = ", ".join(f"{v.text} {one:.3f}/{two:.3f}" for v, one, two in pairs)
+        bar = f" (bar {sign * self.rho:g})" if self.rho else ""
+        evidence = f"rho {rho:.2f} over {count} values{bar}; {means}"
+        return verdict_of(self, statement, evidence, comparison, decision, n=count)
+
+
+def _related(metric: Any, other: Any, sign: float, bar: float) -> tuple[float, Decision]:
+    """Spearman's correlation of two series [values], and what its exact test says."""
+    first, second = ranks(metric[None, :]), ranks(other[None, :])  # [1, values]
+    rho = float(correlations(first, second)[0])
+    if np.isnan(rho):
+        return rho, UNSHOWN
+    shuffled = sign * correlations(shuffled_rows(first), second).mean(axis=1)  # [shuffles]
+    towards = sign * rho
+    holds = permutation_p(towards, shuffled) if towards > bar else 1.0
+    return rho, Decision(holds, permutation_p(-towards, -shuffled))
 
 
 @dataclass(frozen=True, kw_only=True)
 class DependsOn(AlongAxis):
-    """`metric` depends on an axis (Friedman's test over its values, seeds as blocks, 5 %). Finding
-    nothing decides nothing.
+    """`metric` depends on an axis: the mean ranks of its values lie further apart than when each
+    seed's are shuffled (Friedman's statistic, its distribution by permutation). Finding nothing
+    decides nothing.
     """
 
     def decide(self, results: Results) -> Verdict:
-        from scipy import stats
-
-        claim = f"{self.metric} depends on {self.axis}{at(self.where)}"
-        values = values_along(results, self.axis)
-        columns = [self.series(results, value) for value in values]
-        seeds = shared(*columns)
-        if len(values) < 3 or len(seeds) < 2:
-            evidence = _too_few(len(values), self.axis, len(seeds))
-            return self.verdict(claim, evidence, len(seeds), **UNSHOWN)
-        samples = [[column[seed] for seed in seeds] for column in columns]  # [values, seeds]
-        p = float(stats.friedmanchisquare(*samples).pvalue)
-        means = ", ".join(
-            f"{value} {np.mean(sample):.3f}" for value, sample in zip(values, samples, strict=True)
-        )
-        return self.verdict(claim, f"p = {p:.2g}; {means}", len(seeds), holds=p < 0.05, fails=False)
+        statement = f"{self.metric} depends on {self.axis}{at(self.where)}"
+        values = self.values(results)
+        comparison = self.compare(results, values)
+        num_seeds = len(comparison.seeds)
+        if len(values) < 3 or num_seeds < 2:
+            evidence = _too_few(len(values), self.axis, num_seeds)
+            return verdict_of(self, statement, evidence, comparison, UNSHOWN)
+        p = spread_p(ranks(comparison.values.T))
+        evidence = f"p = {p:.2g}; {_means(values, comparison)}"
+        return verdict_of(self, statement, evidence, comparison, Decision(p_holds=p))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Spread(AlongAxis):
     """Between the value of an axis where `metric` is highest on average and the one where it is
-    lowest lie more than `above`. The two are chosen on what they are then compared by, so a spread
-    that is there by chance only is not much below zero."""
+    lowest lie more than `above`.
+
+    The two are chosen by what they are then compared by; Tukey's studentised range, which holds for
+    all pairs at once, makes up for it.
+    """
 
     above: float
 
     def decide(self, results: Results) -> Verdict:
-        claim = (
+        statement = (
             f"{self.metric} differs along {self.axis} by more than {self.above:g}{at(self.where)}"
         )
-        columns = {value: self.series(results, value) for value in values_along(results, self.axis)}
-        columns = {value: column for value, column in columns.items() if column}
-        if len(columns) < 2:
-            return self.verdict(claim, _too_few(len(columns), self.axis, 0), 0, **UNSHOWN)
-        lowest, *_, highest = sorted(columns, key=lambda value: _mean(columns[value]))
-        low, high = columns[lowest], columns[highest]
-        found = estimate([high[seed] - low[seed] for seed in shared(high, low)])
-        means = ", ".join(f"{value} {_mean(column):.3f}" for value, column in columns.items())
-        evidence = f"{highest} less {lowest} {found}; {means}"
-        return self.verdict(claim, evidence, found.n, **above(found, self.above))
+        values = self.values(results)
+        comparison = self.compare(results, values)
+        num_seeds = len(comparison.seeds)
+        if len(values) < 2 or num_seeds < 2:
+            evidence = _too_few(len(values), self.axis, num_seeds)
+            return verdict_of(self, statement, evidence, comparison, UNSHOWN)
+        means = comparison.values.mean(axis=1)  # [values]
+        lowest, highest = int(means.argmin()), int(means.argmax())
+        spread = float(means[highest] - means[lowest])
+        decision, half = _range_test(comparison.values, spread, self.above)
+        evidence = (
+            f"{values[highest].text} less {values[lowest].text} {spread:.3f} ±{half:.3f} "
+            f"(all pairs at once); {_means(values, comparison)}"
+        )
+        return verdict_of(self, statement, evidence, comparison, decision)
+
+
+def _range_test(values: Any, spread: float, bar: float) -> tuple[Decision, float]:
+    """Tukey's test of the largest difference against a bar, and the half-width of its simultaneous
+    interval. values: [values of the axis, seeds], seeds are blocks.
+    """
+    from scipy import stats
+
+    num_values, num_seeds = values.shape
+    freedom = (num_values - 1) * (num_seeds - 1)
+    residuals = values - values.mean(axis=0) - values.mean(axis=1, keepdims=True) + values.mean()
+    error = float(np.sqrt((residuals**2).sum() / freedom / num_seeds))
+    if error == 0:
+        return Decision(float(spread <= bar), float(spread >= bar)), 0.0
+    critical = float(stats.studentized_range.ppf(0.975, num_values, freedom))
+    p = float(stats.studentized_range.sf(abs(spread - bar) / error, num_values, freedom))
+    return Decision(p if spread > bar else 1.0, p if spread < bar else 1.0), critical * error
 
 
 @dataclass(frozen=True, kw_only=True)
 class Varies(AlongAxis):
-    """`metric` varies along an axis: its standard deviation over the axis within a seed (the mean
-    of it over what the metric is logged by, such as tasks) is more than `above`."""
+    """`metric` varies along an axis: its means there lie further apart than when each seed's values
+    are shuffled among the places. With `above`, the standard deviation that the axis brings,
+    without what seeds bring by themselves, is more than that (an F test). It fails where it is
+    surely less, or where nothing varies at all.
+    """
 
     above: float = 0.0
 
     def decide(self, results: Results) -> Verdict:
-        claim = f"{self.metric} varies with {self.axis}{at(self.where)}"
+        statement = f"{self.metric} varies with {self.axis}{at(self.where)}"
         if self.above:
-            claim += f" by more than {self.above:g}"
-        deviations = [
-            float(np.mean([np.std(values, ddof=1) for values in by_label]))
-            for by_label in _values_within_seeds(self, results).values()
-        ]
-        found = estimate(deviations)
-        evidence = f"standard deviation {found}"
-        return self.verdict(claim, evidence, found.n, **above(found, self.above))
+            statement += f" by more than {self.above:g}"
+        values = self.values(results)
+        comparison = self.compare(results, values)
+        num_seeds = len(comparison.seeds)
+        if len(values) < 2 or num_seeds < 2:
+            evidence = _too_few(len(values), self.axis, num_seeds)
+            return verdict_of(self, statement, evidence, comparison, UNSHOWN)
+        if np.ptp(comparison.values, axis=0).max() == 0:
+            evidence = f"all {len(values)} values of every seed are equal"
+            decision = observed(holds=False, fails=True)
+            return verdict_of(self, statement, evidence, comparison, decision)
+        deviation, decision = _variation(comparison.values, self.above)
+        evidence = f"standard deviation {deviation:.3f}; {_means(values, comparison)}"
+        return verdict_of(self, statement, evidence, comparison, decision)
+
+
+def _variation(values: Any, bar: float) -> tuple[float, Decision]:
+    """The standard deviation that an axis brings, estimated from [values, seeds] with seeds as
+    blocks, and whether it is above a bar.
+    """
+    from scipy import stats
+
+    num_values, num_seeds = values.shape
+    residuals = values - values.mean(axis=0) - values.mean(axis=1, keepdims=True) + values.mean()
+    freedom = (num_values - 1) * (num_seeds - 1)
+    noise = float((residuals**2).sum()) / freedom  # mean square of what is left
+    axis = num_seeds * float(values.mean(axis=1).var(ddof=1))  # mean square of the axis
+    deviation = float(np.sqrt(max(0.0, (axis - noise) / num_seeds)))
+    if not bar:
+        return deviation, Decision(p_holds=spread_p(values.T))
+    # Mean square of the axis, in units of the noise, if the deviation were the bar: noncentral F.
+    at_bar = num_seeds * (num_values - 1) * bar**2
+    if at_bar > 1e6 * noise:  # no noise to speak of
+        return deviation, Decision(float(deviation <= bar), float(deviation >= bar))
+    ratio, shift = axis / noise, at_bar / noise
+    p_holds = float(stats.ncf.sf(ratio, num_values - 1, freedom, shift))
+    return deviation, Decision(p_holds, float(stats.ncf.cdf(ratio, num_values - 1, freedom, shift)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -181,86 +321,15 @@ class Unchanged(AlongAxis):
     """
 
     def decide(self, results: Results) -> Verdict:
-        claim = f"{self.metric} is the same whatever {self.axis} is{at(self.where)}"
-        by_seeds = _values_within_seeds(self, results)
-        series = [values for by_label in by_seeds.values() for values in by_label]
-        num_differing = sum(len(set(values)) > 1 for values in series)
-        decision = Decision(holds=bool(series) and not num_differing, fails=bool(num_differing))
-        evidence = f"{num_differing} of {len(series)} differ"
-        if not series:
-            evidence = _too_few(0, self.axis, 0)
-        return self.verdict(claim, evidence, len(by_seeds), **decision)
-
-
-def _values_within_seeds(claim: AlongAxis, results: Results) -> dict[str, list[list[float]]]:
-    """By seed, for each label that the metric is logged by, its values along the axis, where it has
-    at least two.
-    """
-    axis = full_name(results, claim.axis)
-    # Values by seed and label, then by the place on the axis: cells that differ elsewhere are
-    # averaged.
-    found: dict[str, dict[MetricLabels, dict[str, list[float]]]] = {}
-    for cell, result in matching(results, claim.where):
-        by_label = found.setdefault(str(cell.trial.seed), {})
-        for label, value in values_of(results, result, claim.metric, claim.where).items():
-            along = by_label.setdefault(label, {})
-            along.setdefault(shown(cell, axis), []).append(value)
-    series = {}
-    for seed, by_label in found.items():
-        means = [
-            [float(np.mean(values)) for values in along.values()]
-            for along in by_label.values()
-            if len(along) > 1
-        ]
-        if means:
-            series[seed] = means
-    return series
-
-
-def _correlation_verdict(
-    claim: Claim,
-    statement: str,
-    first: Sequence[BySeed],
-    second: Sequence[BySeed],
-    means: str,
-    *,
-    bar: float,
-    falls: bool,
-) -> Verdict:
-    """Decide on Spearman's correlation, within each seed, between two series over an axis (each a
-    mapping from seeds for every value): above `bar`, or below -`bar` where it `falls`.
-    """
-    from scipy import stats
-
-    seeds = shared(*second, *first) if second else []
-    if len(second) < 3 or len(seeds) < 2:
-        evidence = _too_few(len(second), "the axis", len(seeds))
-        return claim.verdict(statement, evidence, len(seeds), **UNSHOWN)
-    correlations = []
-    for seed in seeds:
-        ranked = [by[seed] for by in first], [by[seed] for by in second]
-        correlations.append(float(stats.spearmanr(*ranked).statistic))
-    found = estimate(correlations)
-    # A claim that it falls is one that the negative correlation is above the bar.
-    wanted = Estimate(-found.mean, found.half, found.n) if falls else found
-    evidence = f"rho {found} (bar {-bar + 0.0 if falls else bar:g}); {means}"
-    return claim.verdict(statement, evidence, found.n, **above(wanted, bar))
-
-
-def _mean(values: BySeed) -> float:
-    return float(np.mean(list(values.values()))) if values else float("nan")
-
-
-def _too_few(num_values: int, axis: str, num_seeds: int) -> str:
-    return f"{num_values} values of {axis} with {num_seeds} seeds are too few"
-
-
-def _numbers(texts: Sequence[str]) -> list[float]:
-    """The texts that are numbers, as numbers."""
-    numbers = []
-    for word in texts:
-        try:
-            numbers.append(float(word))
-        except ValueError:
-            continue
-    return numbers
+        statement = f"{self.metric} is the same whatever {self.axis} is{at(self.where)}"
+        values = self.values(results)
+        comparison = replace(self.compare(results, values), averaged_over="")
+        if len(values) < 2:
+            evidence = _too_few(len(values), self.axis, len(comparison.seeds))
+            return verdict_of(self, statement, evidence, comparison, UNSHOWN)
+        num_differing = sum(len(set(one)) > 1 for one in comparison.series)
+        evidence = f"{num_differing} of {len(comparison.series)} differ"
+        decision = observed(
+            holds=bool(comparison.series) and not num_differing, fails=bool(num_differing)
+        )
+        return verdict_of(self, statement, evidence, comparison, decision)

@@ -116,9 +116,11 @@ def test_names_and_values_of_claims_are_checked_with_the_sweep(store):
     with pytest.raises(SweepError) as caught:
         decided(store, *wrong)
     text = str(caught.value)
-    assert "claim C9: no method here has a metric 'scor'. Did you mean 'score'?" in text
-    assert "the sweep has no axis 'levle'. Did you mean 'level'?" in text
-    assert "level is never '2'" in text
+    line = decided.__globals__["test_names_and_values_of_claims_are_checked_with_the_sweep"]
+    title = f"claim C9 (Higher, line {line.__code__.co_firstlineno + 1}): "
+    assert f"{title}no method here has a metric 'scor'. Did you mean 'score'?" in text
+    assert f"{title}the sweep has no axis 'levle'. Did you mean 'level'?" in text
+    assert f"{title}level is never '2'" in text
 
 
 @pytest.mark.mlflow

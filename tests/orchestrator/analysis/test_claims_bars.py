@@ -75,15 +75,22 @@ def test_a_spread_is_between_the_highest_and_the_lowest_mean(store):
         kind=KINDS,
     )
     assert wide.verdict == "reproduced"
-    assert wide.evidence.startswith("ceiling less floor 1.000 ±0.000; floor 15.")
+    assert wide.evidence == (
+        "ceiling less floor 1.000 ±0.000 (all pairs at once); "
+        "floor 15.005, middle 15.805, ceiling 16.005"
+    )
     assert narrow.verdict == "not reproduced"
 
 
-def test_a_spread_over_what_is_done_of_one_value_is_none(store):
+def test_a_spread_with_one_value_done_of_three_says_what_is_missing(store):
     (found,) = decided(
         store, claims.Spread(metric="score", axis="kind", above=0.1), ran=4, kind=KINDS
     )
-    assert (found.verdict, found.evidence) == ("undecided", "nothing to compare yet")
+    nothing, first, second = found.evidence.split("; ")
+    assert (found.verdict, found.n, nothing) == ("undecided", 0, "nothing to compare yet")
+    for problem, kind in ((first, "middle"), (second, "ceiling")):
+        cells = ", ".join(f"kind={kind} seed={seed} (open)" for seed in range(3))
+        assert problem == f"4 of 4 cells have no score: {cells} and 1 more"
 
 
 def test_an_axis_or_value_that_the_sweep_lacks_is_told(store):

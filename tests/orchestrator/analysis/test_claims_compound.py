@@ -27,7 +27,8 @@ def test_a_claim_may_speak_of_one_label_of_a_metric(store):
         kind=list(KINDS),
     )
     assert (on_a.verdict, on_a.evidence) == ("reproduced", "difference 1.000 ±0.000")
-    assert (on_b.evidence, both.evidence) == ("difference 0.000 ±0.000", "difference 0.500 ±0.000")
+    assert on_b.evidence == "difference 0.000 ±0.000"
+    assert both.evidence == "difference 0.500 ±0.000; averaged over part (2)"
     assert on_a.claim == "part=a: score is higher at kind=ceiling than at kind=floor"
 
 
@@ -48,7 +49,8 @@ def test_each_side_may_be_taken_at_its_best_by_another_metric(store):
         kind=["floor", "ceiling"],
         rate=[1.0, 2.0, 4.0],
     )
-    assert (plain.evidence, plain.verdict) == ("difference 1.000 ±0.000", "reproduced")
+    assert plain.evidence == "difference 1.000 ±0.000; averaged over rate (3)"
+    assert (plain.verdict, plain.n, chosen.verdict) == ("reproduced", 4, "reproduced")
     assert chosen.evidence == "difference 1.000 ±0.000 (rate=2 against rate=2)"
     assert chosen.claim.endswith("each at its best quality")
     with pytest.raises(SweepError, match="no method here has a metric 'qualty'"):
@@ -85,26 +87,18 @@ def test_what_cells_are_to_lack_is_not_said(store):
     assert found.evidence == "difference 0.800 ±0.000"
 
 
-def test_values_of_an_axis_may_make_pairs_as_seeds_do(store):
-    averaged, paired = decided(
+def test_fixed_categories_are_averaged_within_a_seed_and_n_counts_seeds(store):
+    """Orders 0, 1, 2 differ by 1, 2, 3 in every seed: what they have in common is not spread over
+    seeds, and three orders are no more seeds.
+    """
+    (found,) = decided(
         store,
-        *(
-            claims.Higher(metric="score", where=CEILING | A, than=FLOOR | A, pairs=pairs)
-            for pairs in ((), ("order",))
-        ),
+        claims.Higher(metric="score", where=CEILING | A, than=FLOOR | A),
         kind=["floor", "ceiling"],
         order=[0, 1, 2],
     )
-    assert (averaged.n, averaged.evidence) == (4, "difference 2.000 ±0.000")
-    assert (paired.n, paired.verdict) == (12, "reproduced")
-    assert paired.evidence.startswith("difference 2.000 ±0.5")
-    with pytest.raises(SweepError, match=r"the sweep has no axis 'ordre'\. Did you mean 'order'"):
-        decided(
-            store,
-            claims.Higher(metric="score", where=CEILING, than=FLOOR, pairs=("ordre",)),
-            kind=["floor", "ceiling"],
-            order=[0, 1],
-        )
+    assert (found.n, found.verdict) == (4, "reproduced")
+    assert found.evidence == "difference 2.000 ±0.000; averaged over order (3)"
 
 
 def test_gains_are_compared_within_seeds(store):
@@ -133,34 +127,49 @@ def test_the_share_of_a_distance_that_is_covered(store):
     assert (yes.verdict, no.verdict, yes.evidence) == (
         "reproduced",
         "not reproduced",
-        "share 0.800 ±0.000 of 1.000 ±0.000",
+        "share 0.800 of 1.000 ±0.000; beyond the bar 0.100 ±0.000",
     )
     assert (without.verdict, "no gap" in without.evidence) == ("undecided", True)
 
 
-def test_two_metrics_go_with_or_against_each_other_along_an_axis(store):
-    def related(how, **more):
-        return claims.Related(
-            metric="score",
-            axis="order",
-            where=MIDDLE | B,
-            how=how,
-            other="score",
-            at=MIDDLE | A,
-            **more,
-        )
+def related(how, **more):
+    """On part a the score rises with the order, on part b it falls."""
+    return claims.Related(
+        metric="score",
+        axis="order",
+        where=MIDDLE | B,
+        how=how,
+        other="score",
+        at=MIDDLE | A,
+        **more,
+    )
 
-    against, together = decided(
+
+def test_two_metrics_go_with_or_against_each_other_along_an_axis(store):
+    against, together, barred = decided(
         store,
         related("against"),
         related("with", rho=0.5),
+        related("against", rho=0.99),
         kind=["floor", "middle"],
-        order=[0, 1, 2],
+        order=list(range(5)),
     )
-    assert (against.verdict, together.verdict, against.n) == ("reproduced", "not reproduced", 4)
-    assert against.evidence.startswith("rho -1.000")
-    (few,) = decided(store, related("with"), kind=["floor", "middle"], order=[0, 1])
-    assert (few.verdict, "too few" in few.evidence) == ("undecided", True)
+    assert (against.verdict, against.n) == ("reproduced", 5)
+    assert (together.verdict, barred.verdict) == ("not reproduced", "reproduced")
+    assert "rho -1.00 over 5 values (bar -0.99)" in barred.evidence
+    assert against.evidence.startswith("rho -1.00 over 5 values; 0 15.005/15.805, 1 13.005")
+    assert against.p == pytest.approx(1 / 120), "one of all orders of five"
+
+
+def test_seeds_bring_no_new_values_of_an_axis(store):
+    """Four values have 24 orders, the clearest of which is too likely by chance, with any number of
+    seeds.
+    """
+    (few,) = decided(
+        store, related("with"), seeds=10, kind=["floor", "middle"], order=list(range(4))
+    )
+    assert (few.verdict, few.n, few.p) == ("undecided", 4, None)
+    assert few.evidence.startswith("4 values of order with 10 seeds are too few")
 
 
 def test_what_varies_and_what_stays_the_same_to_the_last_bit(store):
@@ -173,8 +182,12 @@ def test_what_varies_and_what_stays_the_same_to_the_last_bit(store):
         kind=["floor", "middle"],
         order=[0, 1, 2],
     )
-    assert (varies.verdict, varies.evidence) == ("reproduced", "standard deviation 2.000 ±0.000")
-    assert still.verdict == "undecided"
+    assert varies.verdict == "reproduced"
+    assert varies.evidence == "standard deviation 2.000; 0 15.005, 1 13.005, 2 11.005"
+    assert (still.verdict, still.evidence) == (
+        "not reproduced",
+        "all 3 values of every seed are equal",
+    )
     assert (unchanged.verdict, unchanged.evidence) == ("reproduced", "0 of 4 differ")
     assert (changed.verdict, changed.evidence) == ("not reproduced", "4 of 8 differ")
 

@@ -1,0 +1,48 @@
+"""Claims about which there is nothing to find get a verdict about as often as they promise: small
+versions of `benchmarks/calibration.py`.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+from scipy import stats
+
+sys.path.append(str(Path(__file__).parents[3] / "benchmarks"))
+
+from calibration import DESIGNS, cases, rates
+
+CASES = {case.name: case for case in cases()}
+PROMISED = 0.025  # false verdicts a side
+
+
+def most(num_sweeps: int) -> int:
+    """False verdicts that a test which keeps its promise exceeds once in 100,000 times."""
+    return int(stats.binom.ppf(1 - 1e-5, num_sweeps, PROMISED))
+
+
+def check(case, design, num_seeds, num_sweeps):
+    false, power = rates(case, design, num_seeds, num_sweeps)
+    for side, rate in false.items():
+        assert round(rate * num_sweeps) <= most(num_sweeps), f"{side}: {rate:.3f}"
+    return power
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("design", "num_seeds"), [("balanced", 3), ("crossed", 5)])
+@pytest.mark.parametrize("name", CASES)
+def test_where_there_is_nothing_to_find_few_verdicts_fall(name, design, num_seeds):
+    if design not in CASES[name].designs:
+        design = CASES[name].designs[0]
+    check(CASES[name], design, num_seeds, 200)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("design", DESIGNS)
+@pytest.mark.parametrize("name", CASES)
+def test_with_ten_seeds_effects_are_found_and_nothing_else(name, design):
+    if design not in CASES[name].designs:
+        pytest.skip(f"it needs a sweep that is {CASES[name].designs[0]}")
+    assert check(CASES[name], design, 10, 1000) > 0.3
