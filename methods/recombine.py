@@ -4,10 +4,15 @@ trials, with no training in between.
 Paper: none (a measurement); the matrix is that of Gygli, Uijlings, Ferrari, AAAI 2021,
 arXiv:2004.03898.
 
+What it costs: no training. Each extractor sees the test images of each task, and each head the
+features of each extractor.
+
 Departs from the paper: it is not known on which images the paper evaluates, so both ways are
-measured. `by_extractor` (the headline) takes images of the extractor's task whose class the head
-knows; `by_head` takes all images of the head's task. The normalised compatibility is our own:
-(accuracy - chance) / (own accuracy on the same images - chance).
+measured. By extractor, `compatibility` takes images of the extractor's task whose class the head
+knows; it may exceed 1, since the own network can be wrong on classes that are no task of the
+extractor's. By head, `compatibility_by_head` takes all images of the head's task. Both are
+headlines. The normalised compatibility is our own: (accuracy - chance) / (own accuracy on the same
+images - chance).
 """
 
 from __future__ import annotations
@@ -35,10 +40,10 @@ class Recombine(NetworkMeasurement):
     name = "recombine"
     tasks = roles("tasks", at_least=1)
     metrics = (
-        Metric("compatibility", headline=True),
-        Metric("recombined_accuracy", headline=True),
+        Metric("compatibility", headline=True),  # by extractor
+        Metric("compatibility_by_head", headline=True),
+        Metric("recombined_accuracy", headline=True),  # by extractor
         Metric("own_accuracy", headline=True),
-        Metric("compatibility_by_head"),
         Metric("recombined_accuracy_by_head"),
         Metric("worst_recombined_accuracy"),
         Metric("unscored_pairs", higher_is_better=False),

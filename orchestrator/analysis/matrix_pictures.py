@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from orchestrator.analysis.figures import heat_map
-from orchestrator.analysis.results import NAMED_BY_VALUE, Group, Results
+from orchestrator.analysis.groups import NAMED_BY_VALUE, Group
+from orchestrator.analysis.results import Results
 from orchestrator.parts.matrix import Matrix
 
 PANELS = 36  # matrices in one picture; more cannot be read

@@ -9,8 +9,10 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from orchestrator.analysis.estimates import Estimate, estimate
 from orchestrator.analysis.figures import Line, lines
-from orchestrator.analysis.results import NAMED_BY_VALUE, Estimate, Group, Results, estimate
+from orchestrator.analysis.groups import NAMED_BY_VALUE, Column, Group
+from orchestrator.analysis.results import Results
 from orchestrator.parts.result import Result
 from orchestrator.spec.declarations import Curve, Plot
 
@@ -32,22 +34,38 @@ def plots(results: Results) -> Iterator[tuple[str, bytes]]:
 def series(results: Results) -> Iterator[tuple[Plot, list[Line]]]:
     """Every plot that a method of the sweep declares, with its lines. Cells that leave both metrics
     are in it, whatever their method; means over seeds. Cells that differ in the plot's setting
-    `along` only are one line."""
-    groups = results.groups()
+    `along` only are one line. A metric whose labels not all cells share has lines for each label.
+    """
     for plot in _declared(results, Plot):
-        drawn = [g for g in groups if g.metric(plot.against).n and g.metric(plot.metric).n]
-        constant = _constant(drawn)
-        # By the name of a line, and the value of `along`, the groups that stand there together.
-        by_line: dict[str, dict[str, list[Group]]] = {}
-        for group in drawn:
-            name = _line_name(group, constant, left_out=(plot.along, *plot.over))
-            by_value = by_line.setdefault(name, {})
-            by_value.setdefault(_value_along(group.labels, plot.along), []).append(group)
-        plot_lines = []
-        for name, by_value in by_line.items():
-            plot_lines.append(Line(name, [_point(many, plot) for many in by_value.values()]))
+        plot_lines: list[Line] = []
+        for column in results.columns(plot.metric):
+            plot_lines += _lines(results, plot, column)
         if plot_lines:
             yield plot, plot_lines
+
+
+def _lines(results: Results, plot: Plot, y: Column) -> Iterator[Line]:
+    """The lines of a plot for one column of its metric."""
+    x = _column_beside(results, plot, y)
+    drawn = [group for group in results.groups() if group.value(x).n and group.value(y).n]
+    constant = _constant(drawn)
+    # By the name of a line, and the value of `along`, the groups that stand there together.
+    by_line: dict[str, dict[str, list[Group]]] = {}
+    for group in drawn:
+        name = _line_name(group, constant, left_out=(plot.along, *plot.over))
+        by_value = by_line.setdefault(name, {})
+        by_value.setdefault(_value_along(group.labels, plot.along), []).append(group)
+    label = y.title.removeprefix(y.metric).strip()
+    for name, by_value in by_line.items():
+        points = [_point(many, x, y) for many in by_value.values()]
+        yield Line(f"{name}, {label}" if label else name, points)
+
+
+def _column_beside(results: Results, plot: Plot, y: Column) -> Column:
+    """What a plot's metric stands against: the value under the same label where there is one."""
+    columns = results.columns(plot.against)
+    same = [column for column in columns if column.label == y.label]
+    return (same or [Column(plot.against)])[0]
 
 
 def curves(results: Results) -> Iterator[tuple[Curve, list[Line]]]:
@@ -93,18 +111,18 @@ def _line_name(group: Group, constant: set[str], left_out: Sequence[str] = ()) -
     return ", ".join(labels) or "all cells"
 
 
-def _point(groups: Sequence[Group], plot: Plot) -> Point:
-    """Where these groups stand together: means of both metrics, and the half-width of the second's
-    interval over seeds.
+def _point(groups: Sequence[Group], x: Column, y: Column) -> Point:
+    """Where these groups stand together: means of both columns, and the half-width of the second's
+    interval over seeds. A seed that one of the groups lacks is in neither, so that all seeds are
+    means over the same groups.
     """
     by_seed: dict[object, list[float]] = {}
     for group in groups:
-        for result in group.results:
-            seed = result.record["trial"]["seed"]
-            by_seed.setdefault(seed, []).extend(_values(result, plot.metric))
-    y = estimate([float(np.mean(values)) for values in by_seed.values() if values])
-    x = float(np.mean([group.metric(plot.against).mean for group in groups]))
-    return _as_point(x, y)
+        for seed, value in group.by_seed(y).items():
+            by_seed.setdefault(seed, []).append(value)
+    full = [values for values in by_seed.values() if len(values) == len(groups)]
+    mean = estimate([float(np.mean(values)) for values in full])
+    return _as_point(float(np.mean([group.value(x).mean for group in groups])), mean)
 
 
 def _mean_curve(group: Group, curve: Curve) -> list[Point]:

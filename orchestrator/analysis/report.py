@@ -6,15 +6,16 @@ from __future__ import annotations
 
 import base64
 import time
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
 from orchestrator.analysis.claims import verdicts
+from orchestrator.analysis.groups import Section
 from orchestrator.analysis.matrix_pictures import others, overview, unscored
 from orchestrator.analysis.plots import plots
-from orchestrator.analysis.results import Results, Section
-from orchestrator.planning.plan import Plan
+from orchestrator.analysis.results import Results
+from orchestrator.planning import standing
+from orchestrator.planning.explain import told, unmet
 from orchestrator.spec.wording import duration
 from orchestrator.store.store import Store
 
@@ -33,11 +34,11 @@ def report(results: Results, store: Store, figure: bytes | None) -> str:
         .render(
             name=plan.name,
             question=" ".join(plan.question.split()),
-            cells=len(plan.cells),
-            done=sum(cell.trial.key in plan.outcomes for cell in plan.cells),
-            outcomes=_other_outcomes(plan),
+            counts=standing.of_total(plan.cell_counts, "cells"),
+            trial_counts=standing.of_total(plan.trial_counts, "trials"),
+            causes=told(unmet(plan)),
             verdicts=list(verdicts(plan.claims, results)),
-            tables=[_table(section) for section in results.sections()] if results.by_key else [],
+            tables=[_table(section) for section in results.sections()],
             matrix=(results.headline_matrix() or "").replace("_", " "),
             overview=_as_base64(figure) if figure else "",
             unscored=unscored(results),
@@ -50,26 +51,20 @@ def report(results: Results, store: Store, figure: bytes | None) -> str:
     )
 
 
-def _other_outcomes(plan: Plan) -> str:
-    """How many cells ended otherwise than done: `2 diverged, 1 infeasible`."""
-    outcomes = Counter(plan.outcomes.get(cell.trial.key, "done") for cell in plan.cells)
-    return ", ".join(f"{count} {kind}" for kind, count in outcomes.items() if kind != "done")
-
-
 def _table(section: Section) -> dict[str, Any]:
     """A section of the results as the template takes it: a row a group."""
-    metric_heads = [metric.replace("_", " ") for metric in section.metrics]
+    metric_heads = [column.title.replace("_", " ") for column in section.columns]
     rows = []
     for group in section.groups:
-        means = [str(group.metric(metric)) for metric in section.metrics]
+        means = [group.text(column) for column in section.columns]
         rows.append(
             {
                 "texts": [str(group.labels[axis]) for axis in section.axes],
-                "numbers": [*means, len(group.results), group.num_needs],
+                "numbers": [*means, *section.counting(group)],
             }
         )
-    heads = [*section.axes, *metric_heads, "n", "distinct needs"]
-    return {"title": section.title, "heads": heads, "rows": rows}
+    heads = [*section.axes, *metric_heads, *section.counting_heads]
+    return {"title": section.title, "heads": heads, "rows": rows, "notes": list(section.notes())}
 
 
 def _as_base64(picture: bytes) -> str:

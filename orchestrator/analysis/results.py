@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from orchestrator.parts.matrix import Matrix, Values
+from orchestrator.analysis.groups import Column, Group, Section, columns_of
+from orchestrator.parts.matrix import Matrix
 from orchestrator.parts.result import Result
 from orchestrator.planning.plan import Plan
 from orchestrator.spec.claim import ABSENT, Entry, Labels, several
 from orchestrator.spec.labels import axes_by_name, short_names
-from orchestrator.spec.trial import Cell
+from orchestrator.spec.trial import Cell, Trial
 from orchestrator.store.store import Store
-
-# Axes whose values say what they are without the axis's name before them.
-NAMED_BY_VALUE = ("method", "network", "tasks")
 
 # The columns of the two tables; the axes of the sweep stand after those of the cell.
 CELL_COLUMNS = {"cell": pa.int64(), "key": pa.string(), "outcome": pa.string()}
@@ -36,126 +33,6 @@ MATRIX_COLUMNS = {
     "row_component": pa.string(),
     "column_component": pa.string(),
 }
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """Mean of `n` distinct trials with the half-width of its 95 % interval (Student's t; NaN for
-    fewer than two).
-    """
-
-    mean: float
-    half: float
-    n: int
-
-    @property
-    def low(self) -> float:
-        """The lower end of the interval."""
-        return self.mean - self.half
-
-    @property
-    def high(self) -> float:
-        """The upper end of the interval."""
-        return self.mean + self.half
-
-    def __str__(self) -> str:
-        return self.text(3)
-
-    def text(self, digits: int) -> str:
-        """`0.859 ±0.009`; without an interval for a single trial, and a dash for none."""
-        if not self.n:
-            return "–"
-        interval = f" ±{self.half:.{digits}f}" if self.n > 1 else ""
-        return f"{self.mean:.{digits}f}{interval}"
-
-
-def estimate(values: Sequence[float]) -> Estimate:
-    """Mean and 95 % interval of values from distinct trials; values that are not finite are left
-    out and not counted.
-    """
-    from scipy import stats
-
-    data = np.array([v for v in values if np.isfinite(v)])
-    n = len(data)
-    if n == 0:
-        return Estimate(float("nan"), float("nan"), 0)
-    if n == 1:
-        return Estimate(float(data.mean()), float("nan"), 1)
-    half = stats.t.ppf(0.975, n - 1) * data.std(ddof=1) / n**0.5
-    return Estimate(float(data.mean()), float(half), n)
-
-
-@dataclass(frozen=True)
-class Group:
-    """Cells that differ in seed only: their labels, results by distinct trial, and how many
-    distinct needs stand behind them.
-    """
-
-    labels: Mapping[str, Any]
-    results: tuple[Result, ...]
-    num_needs: int
-
-    def metric(self, name: str) -> Estimate:
-        """Mean over trials of a metric, averaged over its labels within a trial first."""
-        means = []
-        for result in self.results:
-            values = [
-                entry["value"]
-                for entry in result.metrics
-                if entry["name"] == name and entry["value"] is not None
-            ]
-            if values:
-                means.append(float(np.mean(values)))
-        return estimate(means)
-
-    def matrix(self, name: str) -> tuple[Matrix, Matrix] | None:
-        """Entrywise mean and half-width of the 95 % interval over trials; None where no trial
-        measured it or their rows or columns differ.
-        """
-        measured = [
-            result.matrix(name)
-            for result in self.results
-            if any(entry["name"] == name for entry in result.record["matrices"])
-        ]
-        if not measured:
-            return None
-        first = measured[0]
-        if any((m.rows, m.columns) != (first.rows, first.columns) for m in measured):
-            return None
-        means, halves = np.empty(first.values.shape), np.empty(first.values.shape)
-        for place in np.ndindex(first.values.shape):
-            entry = estimate([float(m.values[place]) for m in measured])
-            means[place], halves[place] = entry.mean, entry.half
-        count = np.sum([m.count for m in measured], axis=0)
-        notes = {place: note for m in measured for place, note in m.notes.items()}
-
-        def as_matrix(values: Values) -> Matrix:
-            return Matrix(
-                name, first.axes, first.rows, first.columns, values, count, first.chance, notes
-            )
-
-        return as_matrix(means), as_matrix(halves)
-
-
-@dataclass(frozen=True)
-class Section:
-    """Groups that have the same axes, which a union of grids may put beside others: the labels that
-    all of them share, the axes in which they differ, and the headline metrics that they leave."""
-
-    common: Mapping[str, str]
-    axes: tuple[str, ...]
-    groups: tuple[Group, ...]
-    metrics: tuple[str, ...]
-
-    @property
-    def title(self) -> str:
-        """What the groups share, for people: methods, networks and tasks by name, settings as
-        name=value.
-        """
-        return "  ".join(
-            value if axis in NAMED_BY_VALUE else f"{axis}={value}"
-            for axis, value in self.common.items()
-        )
 
 
 class Results:
@@ -186,6 +63,7 @@ class Results:
         self.axes = short_names(plan.axes)
         self.values = plan.values
         self._entries: dict[tuple[str, str], Matrix] = {}
+        self._columns: dict[str, list[Column]] = {}
 
     def wanted(self, labels: Labels) -> dict[str, list[str | None]]:
         """The keys of the values that labels name, by the full name of their axis; None stands for
@@ -247,27 +125,45 @@ class Results:
                 yield cell, self.by_key[cell.trial.key]
 
     def groups(self) -> list[Group]:
-        """Finished cells that differ in seed only, put together, in the sweep's order.
+        """Cells that differ in seed only, put together, in the sweep's order, finished or not.
 
         `[g.metric("accuracy") for g in results.groups()]` gives a mean with its interval for every
         setting of the sweep.
         """
+        return self._groups
+
+    @cached_property
+    def _groups(self) -> list[Group]:
         axes = [axis for axis in self.plan.axes if axis != "seed"]
-        # By the labels of a group its results, each trial once: n counts distinct trials.
-        members: dict[tuple[str | None, ...], dict[str, Result]] = {}
-        for cell, result in self.cells():
+        # By the keys of a group's values its trials, each once: n counts distinct trials.
+        members: dict[tuple[str | None, ...], dict[str, Trial]] = {}
+        for cell in self.plan.cells:
             keys = tuple(self.key_of(cell, axis) for axis in axes)
-            members.setdefault(keys, {})[result.key] = result
+            members.setdefault(keys, {})[cell.trial.key] = cell.trial
         groups = []
-        for keys, by_key in members.items():
+        for keys, trials in members.items():
             labels = {
                 self.axes[axis]: ABSENT if key is None else self.text_of(axis, key)
                 for axis, key in zip(axes, keys, strict=True)
             }
-            results = tuple(by_key.values())
-            needs = {need["key"] for r in results for need in r.record["needs"].values()}
-            groups.append(Group(labels, results, len(needs)))
+            groups.append(self._group(labels, trials))
         return groups
+
+    def _group(self, labels: Mapping[str, str], trials: Mapping[str, Trial]) -> Group:
+        states = {key: self.plan.standing(key) for key in trials}
+        results = [
+            self.by_key[key] for key in trials if states[key] == "done" and key in self.by_key
+        ]
+        needs = {need["key"] for r in results for need in r.record["needs"].values()}
+        return Group(labels, trials, states, tuple(results), len(needs))
+
+    def columns(self, metric: str) -> list[Column]:
+        """The columns in which tables show a metric: one where no row averages over labels that
+        another does not share, else one a label.
+        """
+        if metric not in self._columns:
+            self._columns[metric] = columns_of(metric, self.groups())
+        return self._columns[metric]
 
     def sections(self) -> list[Section]:
         """The groups by the axes that they have, in the sweep's order. Where all have the same
@@ -295,17 +191,22 @@ class Results:
                 differing.append(axis)
         return Section(common, tuple(differing), tuple(groups), self._headline_of(groups))
 
-    def _headline_of(self, groups: Sequence[Group]) -> tuple[str, ...]:
-        """The headline metrics that these groups have values of, or all where they have none."""
-        headline = tuple(self.headline())
-        measured = tuple(m for m in headline if any(g.metric(m).n for g in groups))
-        return measured or headline
+    def _headline_of(self, groups: Sequence[Group]) -> tuple[Column, ...]:
+        """The headline columns that these groups have values in, or all where they have none."""
+        columns = [column for name in self.headline() for column in self.columns(name)]
+        measured = [column for column in columns if any(g.value(column).n for g in groups)]
+        return tuple(measured or columns)
 
     def headline(self) -> list[str]:
         """Names of the metrics that summaries show."""
         methods = {cell.trial.method.name: cell.trial.method for cell in self.plan.cells}
         metrics = [metric for method in methods.values() for metric in method.metrics]
         return list(dict.fromkeys(metric.name for metric in metrics if metric.headline))
+
+    def metrics(self) -> list[str]:
+        """Names of all metrics that the sweep's methods declare."""
+        declared = [metric.name for cell in self.plan.cells for metric in cell.trial.method.metrics]
+        return list(dict.fromkeys(declared))
 
     def headline_matrix(self) -> str | None:
         """Name of the matrix that summaries show, or None where no method declares one."""

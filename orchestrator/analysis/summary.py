@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 from orchestrator.analysis.claims import verdicts
-from orchestrator.analysis.results import Results, Section
+from orchestrator.analysis.groups import Section
+from orchestrator.analysis.results import Results
+from orchestrator.planning import standing
+from orchestrator.planning.explain import told, unmet
 
 
 def summary(results: Results) -> str:
-    """Question, means with 95 % intervals over distinct trials, and verdicts, in Markdown."""
+    """Question, how many cells are done and how the others ended, means with 95 % intervals over
+    distinct trials, and verdicts, in Markdown.
+    """
     plan = results.plan
-    if not results.groups():
-        return plan.question
-    lines = [plan.question]
+    counts = standing.of_total(plan.cell_counts, "cells")
+    lines = [plan.question, "", f"{counts}; {standing.of_total(plan.trial_counts, 'trials')}."]
+    lines += [f"- {line}" for line in told(unmet(plan))]
+    if not results.by_key:
+        return "\n".join(lines)
     for section in results.sections():
         lines += ["", *_table(section)]
-    lines += ["", "Means with the half-width of the 95 % interval over n distinct trials."]
+    lines += [
+        "",
+        "Means with the half-width of the 95 % interval over the n distinct trials that are done.",
+    ]
     if plan.claims:
         lines += [
             "",
@@ -30,11 +40,12 @@ def summary(results: Results) -> str:
 
 def _table(section: Section) -> list[str]:
     """The lines of one section's table, under its title where there are several."""
-    heads = [*section.axes, *section.metrics, "n"]
+    heads = [*section.axes, *(c.title for c in section.columns), *section.counting_heads]
     lines = [f"**{section.title}**", ""] if section.common else []
     lines += ["| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
     for group in section.groups:
         values = [str(group.labels[axis]) for axis in section.axes]
-        values += [str(group.metric(name)) for name in section.metrics]
-        lines.append("| " + " | ".join([*values, str(len(group.results))]) + " |")
-    return lines
+        values += [group.text(column) for column in section.columns]
+        lines.append("| " + " | ".join([*values, *section.counting(group)]) + " |")
+    notes = list(section.notes())
+    return [*lines, "", *notes] if notes else lines

@@ -3,8 +3,10 @@
 Imports every other room, late, so that `spolia --help` takes no second. Promise: bad input gets one
 message that names it, never a traceback.
 
-Exit status: 0 all that was asked for is done; 1 something failed, is blocked or not tracked; 2 bad
-input; 130 interrupted.
+Exit status: 0 every cell that was asked for is done; 1 a cell has no result (it failed, was lost,
+is blocked or still open), MLflow is behind, or there is nothing to show; 2 bad input; 3 every cell
+has ended, but some diverged or are infeasible; 130 interrupted. Where a method accepts needs that
+diverged (`accepts_diverged`), its own cell counts, not the need.
 """
 
 from __future__ import annotations

@@ -9,7 +9,10 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 from orchestrator.analysis.claims import verdicts
-from orchestrator.analysis.results import Estimate, Group, Results
+from orchestrator.analysis.estimates import Estimate
+from orchestrator.analysis.groups import Column, Group
+from orchestrator.analysis.results import Results
+from orchestrator.planning.explain import why_not_done
 from orchestrator.planning.plan import Plan
 from orchestrator.spec.labels import short_names
 from orchestrator.spec.trial import Trial
@@ -26,6 +29,8 @@ def plan_view(plan: Plan) -> dict[str, Any]:
         "cells": len(plan.cells),
         "dropped": [{"reason": d.reason, "count": d.count} for d in plan.dropped],
         "complete": plan.is_complete,
+        "cell_counts": dict(plan.cell_counts),
+        "trial_counts": dict(plan.trial_counts),
         "to_run": len(plan.todo),
         "unshared": plan.unshared(),
         "seconds": sum(cost for cost in costs if cost is not None),
@@ -47,18 +52,23 @@ def _trial_view(plan: Plan, trial: Trial, cell_keys: Collection[str]) -> dict[st
 
 
 def status_view(plan: Plan, store: Store) -> dict[str, Any]:
-    """Every cell with its labels, key and state; every trial that failed; every trial under way."""
+    """How many cells and trials stand how; every cell with its labels, key, state, and why it is
+    not done; every trial that failed; every trial under way.
+    """
     names = short_names(plan.axes)
     running = store.under_way()
     under_way = [store.progress(t.key) for t in plan.todo if t.key in running]
     return {
         "sweep": plan.name,
         "complete": plan.is_complete,
+        "cell_counts": dict(plan.cell_counts),
+        "trial_counts": dict(plan.trial_counts),
         "cells": [
             {
                 "cell": c.index,
                 "key": c.trial.key,
                 "state": plan.state(c.trial.key),
+                **_why_view(plan, c.trial),
                 **{names[a]: plan.values.text(c, a) for a in plan.axes},
             }
             for c in plan.cells
@@ -75,31 +85,52 @@ def status_view(plan: Plan, store: Store) -> dict[str, Any]:
     }
 
 
+def _why_view(plan: Plan, trial: Trial) -> dict[str, Any]:
+    """Why a trial ended otherwise than done, and the need for which; nothing for others."""
+    if plan.standing(trial.key) in ("done", "open"):
+        return {}
+    cause = plan.cause(trial)
+    view = {"why": why_not_done(plan, trial)}
+    return view if cause is None else {**view, "need": cause[0], "need_key": cause[1].key}
+
+
 def results_view(results: Results) -> dict[str, Any]:
     """Means with intervals over seeds, one entry a setting, and the verdicts on claims."""
-    declared = [m.name for cell in results.plan.cells for m in cell.trial.method.metrics]
-    metrics = list(dict.fromkeys(declared))
+    columns = [column for name in results.metrics() for column in results.columns(name)]
     return {
         "sweep": results.plan.name,
         "complete": results.plan.is_complete,
-        "groups": [_group_view(group, metrics) for group in results.groups()],
+        "cell_counts": dict(results.plan.cell_counts),
+        "trial_counts": dict(results.plan.trial_counts),
+        "groups": [_group_view(group, columns) for group in results.groups()],
         "claims": [vars(verdict) for verdict in verdicts(results.plan.claims, results)],
     }
 
 
-def _group_view(group: Group, metrics: Sequence[str]) -> dict[str, Any]:
-    estimates = {name: group.metric(name) for name in metrics}
+def _group_view(group: Group, columns: Sequence[Column]) -> dict[str, Any]:
+    """A setting: `n` trials are done of those `planned`, `counts` say how these stand. A metric
+    whose labels not all settings share is there by label, under its name with the label.
+    """
+    metrics = {}
+    for column in columns:
+        estimate = group.value(column)
+        if estimate.n:
+            metrics[column.title] = _estimate_view(estimate, column.over)
     return {
         "labels": dict(group.labels),
-        "n": len(group.results),
+        "n": group.n,
+        "planned": group.num_planned,
+        "counts": dict(group.counts),
         "distinct_needs": group.num_needs,
-        "metrics": {name: _estimate_view(e) for name, e in estimates.items() if e.n},
+        "metrics": metrics,
     }
 
 
-def _estimate_view(estimate: Estimate) -> dict[str, Any]:
+def _estimate_view(estimate: Estimate, over: str) -> dict[str, Any]:
+    averaged = {"averaged_over": over} if over else {}
     return {
         "mean": estimate.mean,
         "half_width_95": None if math.isnan(estimate.half) else estimate.half,
         "n": estimate.n,
+        **averaged,
     }

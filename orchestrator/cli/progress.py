@@ -15,12 +15,15 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from orchestrator.cli.options import STYLES
+from orchestrator.planning import standing
 from orchestrator.planning.queue import Queue
 from orchestrator.spec.trial import Trial
 from orchestrator.spec.wording import duration
 from orchestrator.training.outcome import Outcome
 
 PLAIN_EVERY = 10.0  # seconds between lines where output is not a terminal
+LINE, SEPARATOR = 80, " · "
 
 
 class TerminalDisplay:
@@ -33,7 +36,7 @@ class TerminalDisplay:
         return Progress(self._console, queue, slots)
 
     def busy(self, doing: str) -> AbstractContextManager[object]:
-        return self._console.status(doing) if self._console.is_terminal else nullcontext()
+        return self._console.status(Text(doing)) if self._console.is_terminal else nullcontext()
 
     def say(self, text: str) -> None:
         self._console.print(Text(text, style="bold"))
@@ -70,7 +73,7 @@ class Progress:
     ) -> None:
         if self._live:
             self._live.stop()
-        self._console.print(self.line(), highlight=False)
+        self._console.print(self.text())
         if self._failures:
             self._console.print(Text(f"failures: {self._failure_counts()}", style="red"))
 
@@ -91,7 +94,7 @@ class Progress:
             self._count_failure(outcome)
         if self._live is None and time.monotonic() - self._last_line >= PLAIN_EVERY:
             self._last_line = time.monotonic()
-            self._console.print(self.line(), highlight=False)
+            self._console.print(self.text())
 
     def _count_failure(self, outcome: Outcome) -> None:
         """The first failure of a kind is printed in full; the rest is counted, and is in the
@@ -107,27 +110,41 @@ class Progress:
         self._console.print(Text(details, style="red"), highlight=False, soft_wrap=True)
 
     def line(self) -> str:
-        """All counts in one line of at most 80 characters."""
+        """How many trials stand how, and how fast it goes, in one line of 80 characters (more only
+        where the counts alone take more).
+        """
+        return self.text().plain
+
+    def text(self) -> Text:
+        """The same in colours: what ended otherwise than done stands out."""
+        counts = self._counts()
+        parts = [(f"{counts.pop('done', 0)} of {len(self._queue.trials)} done", "")]
+        parts += [(f"{count} {state}", STYLES[state]) for state, count in counts.items()]
+        length = sum(len(words) + len(SEPARATOR) for words, _ in parts)
+        for words in self._pace():
+            length += len(words) + len(SEPARATOR)
+            if length - len(SEPARATOR) <= LINE:
+                parts.append((words, ""))
+        return Text(SEPARATOR).join(Text(words, style=style) for words, style in parts)
+
+    def _counts(self) -> dict[str, int]:
+        """How many trials have ended how, or are blocked."""
         queue = self._queue
-        failed = len(queue.of_kind("failed", "lost"))
-        ended = len(queue.ended)
-        parts = [
-            f"{ended - failed} of {len(queue.trials)} done",
-            f"{len(queue.running)} running",
-            f"{queue.num_waiting} waiting",
-            f"{failed} failed",
-        ]
-        if queue.blocked:
-            parts.append(f"{len(queue.blocked)} blocked")
+        states = [outcome.kind for outcome in list(queue.ended.values())]
+        return standing.count([*states, *("blocked" for _ in queue.blocked)])
+
+    def _pace(self) -> list[str]:
+        """What goes on: running, waiting, time left or taken, trials a minute."""
+        queue = self._queue
         elapsed = time.monotonic() - self._start
-        if ended:
-            parts.append(f"{ended / elapsed * 60:.1f}/min")
-        left = None if queue.is_finished else self.seconds_left()
         if queue.is_finished:
-            parts.append(duration(elapsed))
-        elif left is not None:
-            parts.append(f"{duration(left)} left")
-        return " · ".join(parts)
+            times = [duration(elapsed)]
+        else:
+            left = self.seconds_left()
+            times = [f"{len(queue.running)} running", f"{queue.num_waiting} waiting"]
+            times += [] if left is None else [f"{duration(left)} left"]
+        rate = [f"{len(queue.ended) / elapsed * 60:.1f}/min"] if queue.ended else []
+        return times + rate
 
     def seconds_left(self) -> float | None:
         """Estimated from trials of the same method, finished now or before; None while nothing is
@@ -152,7 +169,7 @@ class Progress:
         table = Table.grid(padding=(0, 1))
         share = len(queue.ended) + len(queue.blocked)
         table.add_row(ProgressBar(total=max(1, len(queue.trials)), completed=share, width=30))
-        table.add_row(Text(self.line()))
+        table.add_row(self.text())
         if self._failures:
             table.add_row(Text(f"failures: {self._failure_counts()}", style="red"))
         for line in self._what_waits():

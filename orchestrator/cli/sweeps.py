@@ -9,6 +9,7 @@ import typer
 from rich.text import Text
 
 from orchestrator.cli.options import (
+    ENDED_OTHERWISE,
     FAILED,
     AsJson,
     DataFolder,
@@ -27,6 +28,7 @@ from orchestrator.cli.options import (
 )
 
 if TYPE_CHECKING:
+    from orchestrator.analysis.results import Results
     from orchestrator.planning.plan import Plan
     from orchestrator.store.home import Home
     from orchestrator.store.store import Store
@@ -83,7 +85,9 @@ def status(
     data: DataFolder = None,
     site_file: SiteOption = None,
 ) -> None:
-    """Say how much of a sweep is done. Exit status 0 only when all of it is."""
+    """Say how much of a sweep is done. Exit status 0 only when all of it is, 3 when all has ended
+    but some diverged or is infeasible.
+    """
     from orchestrator.cli.json_values import status_view
 
     home = setting(home_folder, store, None, data, site_file).home
@@ -94,18 +98,20 @@ def status(
         _print_status(sweep_plan, sweep_store)
     if not sweep_plan.is_complete:
         raise typer.Exit(FAILED)
+    if not sweep_plan.is_done:
+        raise typer.Exit(ENDED_OTHERWISE)
 
 
 def _print_status(plan: Plan, store: Store) -> None:
-    """Counts, every trial that failed, every trial under way."""
-    num_finished = sum(cell.trial.key in plan.outcomes for cell in plan.cells)
-    failed = [trial for trial in plan.todo if trial.key in plan.failures]
-    counts = f"trials: {len(plan.outcomes)} of {len(plan.trials)} done, {len(failed)} failed"
-    console.print(f"{plan.name}: {num_finished} of {len(plan.cells)} cells done; {counts}")
-    for trial in failed:
-        reason = plan.failures[trial.key].splitlines()[0]
-        console.print(Text(f"  failed: {trial.label}\n    {reason}", style="red"))
-        console.print(f"    spolia logs {trial.key[:12]}")
+    """Counts, why cells are not done, every trial that failed, every trial under way."""
+    from orchestrator.cli.tables import print_standing
+
+    print_standing(console, plan)
+    for trial in plan.todo:
+        if trial.key in plan.failures:
+            state, reason = plan.standing(trial.key), plan.reason(trial.key)
+            console.print(Text(f"  {state}: {trial.label}\n    {reason}", style="red"))
+            console.print(f"    spolia logs {trial.key[:12]}")
     running = store.under_way()
     for trial in plan.todo:
         progress = store.progress(trial.key) if trial.key in running else None
@@ -123,13 +129,17 @@ def results(
     data: DataFolder = None,
     site_file: SiteOption = None,
 ) -> None:
-    """Show the results of a sweep and write its tables as Parquet."""
+    """Show the results of a sweep and write its tables as Parquet; of a part, show it only. Exit
+    status 1, and nothing written, where nothing has a result yet.
+    """
     from orchestrator.analysis.results import Results
     from orchestrator.cli.json_values import results_view
     from orchestrator.cli.tables import print_results
 
     home = setting(home_folder, store, None, data, site_file).home
+    _stop_without_store(sweep, only, home)
     sweep_results = Results(*_plan_and_store(sweep, only, home))
+    _stop_without_results(sweep_results)
     if as_json:
         print_json(results_view(sweep_results))
         return
@@ -153,16 +163,43 @@ def report(
     site_file: SiteOption = None,
 ) -> None:
     """Write one HTML page: question, verdicts on claims, results with intervals, matrices, use of
-    the machines.
+    the machines. Exit status 1, and no page, where nothing has a result yet.
     """
     from orchestrator.analysis.report import write
     from orchestrator.analysis.results import Results
 
     home = setting(home_folder, store, None, data, site_file).home
+    _stop_without_store(sweep, None, home)
     sweep_plan, sweep_store = _plan_and_store(sweep, None, home)
+    sweep_results = Results(sweep_plan, sweep_store)
+    _stop_without_results(sweep_results)
     path = out or home.tables(sweep_plan.name) / "report.html"
-    write(Results(sweep_plan, sweep_store), sweep_store, path)
+    write(sweep_results, sweep_store, path)
     console.print(short(path), soft_wrap=True)
+
+
+def _stop_without_store(file: str, only: str | None, home: Home) -> None:
+    """End the command where no run has made the store yet: planning would begin one."""
+    from orchestrator.store.store import Store
+
+    store = Store(home.store)
+    if not store.exists:
+        name, _, _ = load(file, only)
+        _stop(f"{name}: nothing has run yet that would be in {store.name}")
+
+
+def _stop_without_results(results: Results) -> None:
+    """End the command where no cell has a result: what it would write would be empty."""
+    from orchestrator.planning.standing import of_total
+
+    if not results.by_key:
+        plan = results.plan
+        _stop(f"{plan.name}: no cell has a result yet ({of_total(plan.cell_counts, 'cells')})")
+
+
+def _stop(why: str) -> None:
+    errors.print(Text(f"{why}. Nothing was written.", style="yellow"), soft_wrap=True)
+    raise typer.Exit(FAILED)
 
 
 def track(
@@ -177,6 +214,7 @@ def track(
     from orchestrator import session
     from orchestrator.cli.progress import TerminalDisplay
     from orchestrator.errors import InputError
+    from orchestrator.planning.standing import of_total
 
     home = setting(home_folder, store, tracking, data, site_file).home
     if home.tracking is None:
@@ -191,7 +229,7 @@ def track(
         )
         errors.print(Text(message, style="red"), soft_wrap=True)
         raise typer.Exit(FAILED)
-    done = f"{len(sweep_plan.outcomes)} of {len(sweep_plan.trials)} trials done"
+    done = of_total(sweep_plan.trial_counts, "trials")
     console.print(
         f"{sweep_plan.name}: {num_written} runs written now; "
         f"MLflow is level with the store ({done})"

@@ -14,9 +14,12 @@ from rich.table import Table
 from rich.text import Text
 
 from orchestrator.analysis.claims import verdicts
+from orchestrator.analysis.groups import Column, Section
 from orchestrator.analysis.matrix_pictures import Panel, panels
-from orchestrator.analysis.results import Group, Results, Section
-from orchestrator.planning.explain import Explanation
+from orchestrator.analysis.results import Results
+from orchestrator.cli.options import STYLES
+from orchestrator.planning import standing
+from orchestrator.planning.explain import Explanation, unmet
 from orchestrator.planning.plan import Plan
 from orchestrator.spec.trial import Trial
 from orchestrator.spec.wording import duration
@@ -30,16 +33,16 @@ def print_plan(console: Console, plan: Plan) -> None:
     """Cells, distinct trials, sharing, what is done and what is left."""
     first = " ".join(plan.question.split("\n\n")[0].split())
     console.print(Text.assemble((plan.name, "bold"), f"  {first}"))
-    failed = [trial for trial in plan.todo if trial.key in plan.failures]
     table = Table.grid(padding=(0, 2))
     dropped = "".join(f"; {d.count} left out: {d.reason}" for d in plan.dropped)
     table.add_row("cells", str(len(plan.cells)), "as written" + dropped)
     _add_trials(table, plan)
-    _add_state(table, plan, len(failed))
+    _add_state(table, plan)
     console.print(table, highlight=False)
+    failed = [trial for trial in plan.todo if trial.key in plan.failures]
     for trial in failed[:3]:
-        reason = plan.failures[trial.key].splitlines()[0]
-        console.print(Text(f"  failed: {trial.label}: {reason}", style="red"))
+        words = f"  {plan.standing(trial.key)}: {trial.label}: {plan.reason(trial.key)}"
+        console.print(Text(words, style="red"))
 
 
 def _add_trials(table: Table, plan: Plan) -> None:
@@ -56,21 +59,52 @@ def _add_trials(table: Table, plan: Plan) -> None:
             table.add_row(title, str(count), f"{method}{sharing}")
 
 
-def _add_state(table: Table, plan: Plan, num_failed: int) -> None:
-    """What is done, stale, left to run, and saved by sharing."""
-    outcomes = Counter(plan.outcomes.values())
-    others = ", ".join(f"{count} {kind}" for kind, count in outcomes.items() if kind != "done")
-    table.add_row("done", str(outcomes.total()), others)
+def _add_state(table: Table, plan: Plan) -> None:
+    """How trials stand, what is stale, left to run, and saved by sharing."""
+    counts = {"done": 0, **plan.trial_counts}
+    for state, number in counts.items():
+        if state != "open":  # it is to run
+            style = STYLES[state] if number else ""
+            table.add_row(state, Text(str(number), style=style), _when_tried_again(state))
     if plan.stale:
         reasons = Counter(plan.stale.values()).most_common(3)
         listed = "; ".join(f"{count} {why}" for why, count in reasons)
         table.add_row("stale", str(len(plan.stale)), listed)
-    failed = f"; {num_failed} failed last time" if num_failed else ""
-    table.add_row("to run", str(len(plan.todo)), _cost(plan) + failed)
+    table.add_row("to run", str(len(plan.todo)), _cost(plan))
     unshared = plan.unshared()
     saved = unshared - len(plan.trials)
     if saved:
         table.add_row("saved", str(saved), f"trials by sharing: {unshared} without it")
+
+
+def _when_tried_again(state: str) -> str:
+    """What the next run makes of trials that stand so."""
+    if state in ("diverged", "infeasible"):
+        return f"a result, kept (--retry {state} runs it again)"
+    if state in ("failed", "lost"):
+        return "last time, to run again"
+    return "by a need that is not done" if state == "blocked" else ""
+
+
+def print_standing(console: Console, plan: Plan, most: int | None = None) -> None:
+    """How many cells and trials stand how, and why cells that did not fail themselves are not done:
+    which need, or what; `most` reasons of them.
+    """
+    part = f" (a part: {len(plan.cells)} of {plan.num_whole} cells)" if plan.is_part else ""
+    cells, trials = _counts(plan.cell_counts, "cells"), _counts(plan.trial_counts, "trials")
+    console.print(Text.assemble(f"{plan.name}{part}: ", cells, "; ", trials))
+    reasons = [found for found in unmet(plan) if found.state not in ("failed", "lost")]
+    for found in reasons[:most]:
+        console.print(Text(f"  {found.line}", style=STYLES[found.state]))
+    if most is not None and len(reasons) > most:
+        console.print(f"  {len(reasons) - most} more reasons; `spolia status` lists them")
+
+
+def _counts(counts: Mapping[str, int], noun: str) -> Text:
+    """`standing.of_total` in colours."""
+    total, *others = standing.of_total(counts, noun).split(", ")
+    parts = [Text(total), *(Text(words, style=STYLES[words.split()[1]]) for words in others)]
+    return Text(", ").join(parts)
 
 
 def print_explanation(console: Console, explanation: Explanation) -> None:
@@ -78,6 +112,11 @@ def print_explanation(console: Console, explanation: Explanation) -> None:
     trial, num_differences = explanation.trial, len(explanation.differences)
     console.print(Text.assemble((trial.key[:12], "bold"), f"  {trial.label}"))
     console.print(Text(explanation.state))
+    if explanation.modules:
+        console.print("\nCode that has changed since its result was made:")
+        for module in explanation.modules:
+            console.print(Text(f"  {module}"))
+        console.print()
     if explanation.nearest is None:
         console.print(f"The store has no result of another {trial.method.name}.")
         return
@@ -115,7 +154,7 @@ def print_trial(
         )
         console.print(Text(str(failure["traceback"]).rstrip(), style="red"), soft_wrap=True)
     if log.strip():
-        console.print("\n[bold]printed[/]")
+        console.print(Text("\nprinted", style="bold"))
         console.print(Text(log.rstrip()), soft_wrap=True)
 
 
@@ -125,7 +164,7 @@ def _print_record(console: Console, record: Mapping[str, Any]) -> None:
     reason = f": {record['reason']}" if record["reason"] else ""
     table.add_row("outcome", Text(record["outcome"] + reason))
     began = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(timings["began"]))
-    lasted = duration(timings["ended"] - timings["began"])
+    lasted = duration(timings["seconds"])
     table.add_row("ran", f"{began}, {lasted}, on {about['host']} ({about['device']})")
     for stage, fit in timings["fits"].items():
         rate = f", {fit['images'] / fit['seconds']:,.0f} images/s" if fit["seconds"] else ""
@@ -156,16 +195,25 @@ def _cost(plan: Plan) -> str:
 
 
 def print_results(console: Console, results: Results) -> None:
-    """The headline matrix of some groups, means with intervals over seeds, and verdicts."""
-    groups = results.groups()
-    if not groups:
-        console.print("No cell has a result yet.")
-        return
+    """The headline matrix of some groups, means with intervals over seeds, and verdicts; of a part
+    of a sweep, that it is one.
+    """
+    plan = results.plan
+    if plan.is_part:
+        console.print(
+            f"\nA part of {plan.name}: {len(plan.cells)} of its {plan.num_whole} cells. "
+            "Verdicts are on the whole sweep.",
+            style="bold",
+        )
     _print_matrices(console, results)
     for section in results.sections():
         _print_section(console, section)
     print_verdicts(console, results)
-    _print_how_many(console, groups)
+    console.print(
+        "Mean ± half-width of the 95 % interval over the n distinct trials that are done.",
+        style="dim",
+        highlight=False,
+    )
 
 
 def _print_matrices(console: Console, results: Results) -> None:
@@ -176,46 +224,57 @@ def _print_matrices(console: Console, results: Results) -> None:
         return
     shown = [all_panels[i] for i in _spread(len(all_panels), MATRICES_SHOWN)]
     down, across = shown[0].mean.axes
-    console.print(
-        f"\n[bold]{name}[/]: {down} down, {across} across, mean over trials "
-        f"({len(shown)} of {len(all_panels)} settings; all are in the tables)",
-        highlight=False,
-    )
+    how_many = f"({len(shown)} of {len(all_panels)} settings; all are in the tables)"
+    about = f": {down} down, {across} across, mean over trials {how_many}"
+    console.print(Text.assemble("\n", (str(name), "bold"), about))
     console.print(Columns([_matrix(panel) for panel in shown], padding=(1, 3)))
 
 
 def _print_section(console: Console, section: Section) -> None:
-    """A table a metric with one axis down and one across, where there are two axes and it fits;
-    else one table with a row a group.
+    """A table a metric with one axis down and one across, where there are two axes, every row is
+    whole and it fits; else tables with a row a group.
     """
     if section.common:
         console.print(Text("\n" + section.title, style="bold"))
-    pivots = []
-    if len(section.axes) == 2:
-        across = {group.labels[section.axes[1]] for group in section.groups}
-        if len(across) <= ACROSS:
-            pivots = [_pivot(section, metric) for metric in section.metrics]
-    unlimited = console.options.update(width=1000)
-    widths = [console.measure(pivot, options=unlimited).maximum for pivot in pivots]
-    if pivots and max(widths) <= console.width:
+    pivots = _pivots(section)
+    if pivots and max(_width(console, pivot) for pivot in pivots) <= console.width:
         console.print(*pivots, sep="\n")
     else:
-        console.print(_flat(section))
+        _print_rows(console, section)
+    for note in section.notes():
+        console.print(Text(note, style="dim"))
 
 
-def _print_how_many(console: Console, groups: Sequence[Group]) -> None:
-    """What n is, in a line below the tables."""
-    sizes = sorted({len(group.results) for group in groups})
-    n = f"{sizes[0]}" if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]}"
-    num_shared = sum(0 < group.num_needs < len(group.results) for group in groups)
-    sharing = ""
-    if num_shared:
-        sharing = f"; {num_shared} settings have fewer distinct needs than trials"
-    console.print(
-        f"Mean ± half-width of the 95 % interval over n = {n} distinct trials{sharing}.",
-        style="dim",
-        highlight=False,
-    )
+def _pivots(section: Section) -> list[Table]:
+    """Two axes against each other, a table a column. None where trials are missing, or means rest
+    on other numbers of trials: then each row has to say so.
+    """
+    if len(section.axes) != 2:
+        return []
+    across = {group.labels[section.axes[1]] for group in section.groups}
+    values = [group.value(column).n for group in section.groups for column in section.columns]
+    is_whole = not section.has_missing and not section.has_shared_needs
+    if len(across) > ACROSS or not is_whole or len(set(values)) > 1:
+        return []
+    return [_pivot(section, column) for column in section.columns]
+
+
+def _print_rows(console: Console, section: Section) -> None:
+    """One row a group: as many columns in a table as the width allows, the others in tables of
+    their own below.
+    """
+    left = list(section.columns)
+    while left:
+        fitting = len(left)
+        while fitting > 1 and _width(console, _flat(section, left[:fitting])) > console.width:
+            fitting -= 1
+        console.print(_flat(section, left[:fitting]))
+        left = left[fitting:]
+
+
+def _width(console: Console, table: Table) -> int:
+    """The least width in which no value is cut or folded."""
+    return console.measure(table, options=console.options.update(width=1000)).minimum
 
 
 def print_verdicts(console: Console, results: Results) -> None:
@@ -283,43 +342,50 @@ def _shade(value: float) -> Text:
     return Text(f"{value:.2f}", style=style)
 
 
-def _pivot(section: Section, metric: str) -> Table:
-    """Two axes: one down, the other across."""
+def _pivot(section: Section, column: Column) -> Table:
+    """Two axes: one down, the other across, and n, which is the same everywhere."""
     down, across = section.axes
     columns = list(dict.fromkeys(str(group.labels[across]) for group in section.groups))
     is_wide = len(columns) > 3  # then a digit less, to stay within 80 columns
     digits = 2 if is_wide else 3
     table = Table(
-        title=f"\n{metric}",
+        title=f"\n{column.title}",
         title_justify="left",
         title_style="bold",
         box=None,
         padding=(0, 1 if is_wide else 2, 0, 0),
     )
-    table.add_column(down)
-    for number, column in enumerate(columns):
-        heading = column if number else f"{across}={column}"
+    table.add_column(down, no_wrap=True)
+    for number, value in enumerate(columns):
+        heading = value if number else f"{across}={value}"
         table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("n", justify="right", no_wrap=True)
     rows: dict[str, dict[str, str]] = {}
     for group in section.groups:
         row = rows.setdefault(str(group.labels[down]), {})
-        row[str(group.labels[across])] = group.metric(metric).text(digits)
+        row[str(group.labels[across])] = group.text(column, digits)
+    n = str(section.groups[0].n)
     for label, row in rows.items():
-        table.add_row(label, *(row.get(column, "") for column in columns))
+        table.add_row(label, *(row.get(value, "") for value in columns), n)
     return table
 
 
-def _flat(section: Section) -> Table:
+def _flat(section: Section, columns: Sequence[Column]) -> Table:
     """One row a group; long names fold, values never do."""
-    is_crowded = len(section.axes) + len(section.metrics) > 5
+    is_crowded = len(section.axes) + len(columns) > 5
     digits, width = (2, 10) if is_crowded else (3, 12)
     table = Table(box=None, padding=(0, 1 if is_crowded else 2, 0, 0))
     for axis in section.axes:
         table.add_column(axis, overflow="fold")
-    for metric in section.metrics:
-        table.add_column(metric, justify="right", overflow="fold", min_width=width)
+    for column in columns:
+        heading = column.title.split()  # the label below the name
+        least = max(width, *map(len, heading))
+        table.add_column("\n".join(heading), justify="right", min_width=least)
+    for head in section.counting_heads:
+        table.add_column(head, justify="left" if head == "missing" else "right", overflow="fold")
     for group in section.groups:
         labels = [str(group.labels[axis]) for axis in section.axes]
-        means = [group.metric(metric).text(digits) for metric in section.metrics]
-        table.add_row(*labels, *(Text(mean, no_wrap=True) for mean in means))
+        means = [group.text(column, digits) for column in columns]
+        counting = section.counting(group)
+        table.add_row(*labels, *(Text(mean, no_wrap=True) for mean in means), *counting)
     return table

@@ -4,14 +4,17 @@ the nearest record.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from orchestrator.errors import InputError
 from orchestrator.planning.plan import Plan
 from orchestrator.spec.trial import Trial
+from orchestrator.store.code import code_of
 from orchestrator.store.store import Store
+
+TOLD = 10  # reasons in a report
 
 
 @dataclass(frozen=True)
@@ -27,12 +30,14 @@ class Difference:
 
 @dataclass(frozen=True)
 class Explanation:
-    """What is known of a trial: its `state` in words, and the key of the `nearest` record of
-    another trial of its method (None where there is none), with the fields that differ.
+    """What is known of a trial: its `state` in words, names of the `modules` whose code is not what
+    made its result, and the key of the `nearest` record of another trial of its method (None where
+    there is none), with the fields that differ.
     """
 
     trial: Trial
     state: str
+    modules: tuple[str, ...]
     nearest: str | None
     differences: tuple[Difference, ...]
 
@@ -51,7 +56,21 @@ def explain(plan: Plan, store: Store, start: str) -> Explanation:
         )
     trial = plan.trials[matching[0]]
     nearest, differing = nearest_record(trial, store)
-    return Explanation(trial, state_in_words(plan, trial), nearest, tuple(differing))
+    return Explanation(
+        trial=trial,
+        state=state_in_words(plan, trial),
+        modules=_changed_modules(trial, store),
+        nearest=nearest,
+        differences=tuple(differing),
+    )
+
+
+def _changed_modules(trial: Trial, store: Store) -> tuple[str, ...]:
+    """Modules whose code has changed since a trial's result was made; none without a result."""
+    record = store.find(trial.key)
+    if record is None:
+        return ()
+    return tuple(code_of(trial).differences(record["provenance"]["modules"]))
 
 
 def state_in_words(plan: Plan, trial: Trial) -> str:
@@ -59,12 +78,62 @@ def state_in_words(plan: Plan, trial: Trial) -> str:
     state = plan.state(trial.key)
     if state == "stale":
         return f"done, but stale: {plan.stale[trial.key]}"
-    if state == "failed":
-        return f"failed last time: {plan.failures[trial.key].splitlines()[0]}"
+    if state in ("failed", "lost"):
+        return f"{state} last time: {plan.reason(trial.key)}"
+    if state == "done":
+        return "done: its result is in the store"
     if state != "open":
-        return f"{state}: its result is in the store"
+        return f"{state}: {why_not_done(plan, trial)}"
     missing = [name for name, need in trial.needs.items() if need.key not in plan.outcomes]
     return f"not run; needs that are not done: {', '.join(missing)}" if missing else "not run"
+
+
+@dataclass(frozen=True)
+class Unmet:
+    """Cells that ended otherwise than done for one reason: their state, and a line that says how
+    many they are, why, and which is the first.
+    """
+
+    state: str
+    line: str
+
+
+def told(reasons: Sequence[Unmet]) -> list[str]:
+    """The lines of the first ten, and how many more there are."""
+    num_more = len(reasons) - TOLD
+    more = [f"{num_more} more reasons; `spolia status` lists them"] if num_more > 0 else []
+    return [found.line for found in reasons[:TOLD]] + more
+
+
+def unmet(plan: Plan) -> list[Unmet]:
+    """Why cells ended otherwise than done, each reason once."""
+    cells: dict[tuple[str, str], list[Trial]] = {}
+    for cell in plan.cells:
+        state = plan.standing(cell.trial.key)
+        if state not in ("done", "open"):
+            cells.setdefault((state, why_not_done(plan, cell.trial)), []).append(cell.trial)
+    found = []
+    for (state, why), trials in cells.items():
+        noun = "1 cell" if len(trials) == 1 else f"{len(trials)} cells"
+        which = "it" if len(trials) == 1 else "the first"
+        first = f"{which} is {trials[0].label} ({trials[0].key[:12]})"
+        found.append(Unmet(state, f"{noun} {state}: {why}; {first}"))
+    return found
+
+
+def why_not_done(plan: Plan, trial: Trial) -> str:
+    """Why a trial ended otherwise than done, or is blocked: the need that did so first, by name,
+    label and key, or its own reason.
+    """
+    cause = plan.cause(trial)
+    if cause is None:
+        return plan.reason(trial.key) or "no reason is known"
+    name, need = cause
+    reason = plan.reason(need.key)
+    reason = f": {reason}" if reason else ""
+    state = plan.standing(need.key)
+    ended = "is infeasible" if state == "infeasible" else state
+    return f"its need {name!r} ({need.label}, {need.key[:12]}) {ended}{reason}"
 
 
 def nearest_record(trial: Trial, store: Store) -> tuple[str | None, list[Difference]]:

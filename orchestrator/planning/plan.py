@@ -10,10 +10,13 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from statistics import fmean
+from types import MappingProxyType
 
-from orchestrator.data.resolve import resolve_task
 from orchestrator.errors import PlanError, SpoliaError
+from orchestrator.planning import standing
+from orchestrator.planning.checks import Checks
 from orchestrator.planning.history import history_of
+from orchestrator.planning.kinds import Kind
 from orchestrator.spec.claim import Claim
 from orchestrator.spec.grid import Dropped
 from orchestrator.spec.labels import Axes
@@ -35,6 +38,8 @@ class Plan:
     """What the sweep asks, without indentation."""
     cells: tuple[Cell, ...]
     """The cells in the order of the grid, their tasks resolved."""
+    num_whole: int
+    """How many cells the whole sweep has; more than `cells` where this is a part of it."""
     axes: tuple[str, ...]
     """Labels of cells that vary over the sweep."""
     dropped: tuple[Dropped, ...]
@@ -45,17 +50,28 @@ class Plan:
     """How each trial with a result ended, by key: done, diverged or infeasible."""
     failures: Mapping[str, str]
     """The last exception of each trial that failed and has no result, by key."""
+    lost: frozenset[str]
+    """Keys of those that failed because their machine went away."""
+    reasons: Mapping[str, str]
+    """Why each result that is not done ended so, by key."""
     seconds: Mapping[str, float]
     """How long each result took, by key."""
     stale: Mapping[str, str]
     """Why a result might come out otherwise if its trial were run again, by key."""
-    outdated: frozenset[str]
-    """Keys of results that were asked to be made again: the fields above do not tell of them, but
-    for `seconds`."""
+    kinds: Mapping[str, Kind]
+    """Of each stale result that was made with other code its kind, by key."""
+    outdated: Mapping[str, str]
+    """Digests, by key, of the records that are to be replaced: the fields above do not tell of
+    them, but for `seconds`."""
     claims: Sequence[Claim]
-    """What the sweep decides."""
+    """What the sweep decides; nothing in a part, since verdicts are on the whole."""
     span: tuple[float, float]
     """When the first of the known results began and the last ended, in seconds since 1970."""
+
+    @property
+    def is_part(self) -> bool:
+        """Whether these are not all cells of the sweep."""
+        return len(self.cells) < self.num_whole
 
     @cached_property
     def values(self) -> Axes:
@@ -63,14 +79,65 @@ class Plan:
         return Axes(self.cells, self.axes)
 
     def state(self, key: str) -> str:
-        """What state a trial is in: its outcome (done, diverged or infeasible), `stale` where its
-        result might come out otherwise today, `failed` or `open` where it has no result.
+        """The standing of a trial, or `stale` where its result might come out otherwise today."""
+        return "stale" if key in self.stale else self.standing(key)
+
+    def standing(self, key: str) -> str:
+        """How a trial stands, one of `orchestrator.planning.standing.STATES`; a stale result stands
+        as it ended.
         """
-        if key in self.stale:
-            return "stale"
         if key in self.outcomes:
             return self.outcomes[key]
-        return "failed" if key in self.failures else "open"
+        if key in self.failures:
+            return "lost" if key in self.lost else "failed"
+        return "blocked" if key in self._blocked else "open"
+
+    @cached_property
+    def _blocked(self) -> frozenset[str]:
+        """Keys of trials that wait for a need which will not do as it stands."""
+        if not self.failures and not self.reasons:
+            return frozenset()
+        blocked: set[str] = set()
+        for key, trial in self.trials.items():  # needs first
+            if key in self.outcomes or key in self.failures:
+                continue
+            usable = standing.usable_states(trial.method)
+            for need in trial.needs.values():
+                state = self.outcomes.get(need.key, "open")
+                is_missing = need.key in self.failures or need.key in blocked
+                if is_missing or state not in {*usable, "open"}:
+                    blocked.add(key)
+        return frozenset(blocked)
+
+    @cached_property
+    def cell_counts(self) -> Mapping[str, int]:
+        """How many cells stand how."""
+        return standing.count(self.standing(cell.trial.key) for cell in self.cells)
+
+    @cached_property
+    def trial_counts(self) -> Mapping[str, int]:
+        """How many distinct trials stand how, those that are needs only included."""
+        return standing.count(self.standing(key) for key in self.trials)
+
+    def cause(self, trial: Trial) -> tuple[str, Trial] | None:
+        """The need for which a trial is not done, where it is one, with the name it goes by:
+        `("student.base", trial)` is the need `base` of the need `student`. None for a trial that is
+        done, or ended so by itself.
+        """
+        if self.standing(trial.key) in ("done", "open", "failed", "lost"):
+            return None
+        for name, need in trial.needs.items():
+            if self.standing(need.key) in ("done", "open"):
+                continue
+            before = self.cause(need)
+            return (name, need) if before is None else (f"{name}.{before[0]}", before[1])
+        return None
+
+    def reason(self, key: str) -> str:
+        """Why a trial failed or ended otherwise than done, in one line; an empty string where
+        nothing is known.
+        """
+        return (self.failures.get(key) or self.reasons.get(key) or "").partition("\n")[0]
 
     @cached_property
     def users(self) -> Mapping[str, int]:
@@ -98,8 +165,13 @@ class Plan:
 
     @property
     def is_complete(self) -> bool:
-        """Whether every cell has a result."""
+        """Whether every cell has a result, of whatever outcome."""
         return not self.todo
+
+    @property
+    def is_done(self) -> bool:
+        """Whether every cell is done: none diverged, is infeasible, or has no result."""
+        return set(self.cell_counts) <= {"done"}
 
     def cost(self, trial: Trial) -> float | None:
         """Estimated seconds of a trial: its own if it ran before, else the mean of its method's
@@ -114,7 +186,8 @@ class Plan:
         """Mean seconds of the finished trials, by method."""
         by_method: dict[str, list[float]] = {}
         for key, seconds in self.seconds.items():
-            by_method.setdefault(self.trials[key].method.name, []).append(seconds)
+            if key in self.trials:
+                by_method.setdefault(self.trials[key].method.name, []).append(seconds)
         return {name: fmean(seconds) for name, seconds in by_method.items()}
 
     def unshared(self) -> int:
@@ -126,28 +199,41 @@ class Plan:
 
 
 def make_plan(
-    name: str, sweep: Sweep, store: Store, *, rerun_stale: bool = False, retry: Collection[str] = ()
+    name: str,
+    sweep: Sweep,
+    store: Store,
+    *,
+    rerun_stale: bool = False,
+    retry: Collection[str] = (),
+    outdated: Mapping[str, str] = MappingProxyType({}),
 ) -> Plan:
     """Plan a sweep against a store.
 
     With `rerun_stale`, results that are stale do not count; nor do those whose outcome is among
-    `retry`. Raises PlanError (or DataError) that lists every reason why cells cannot run.
+    `retry`, nor the records that `outdated` names by key and digest, as an earlier plan did, as
+    long as nobody has replaced them. Raises PlanError (or DataError) that lists every reason why
+    cells cannot run.
     """
     cells, trials = _cells_and_trials(name, sweep, store)
-    history = history_of(trials, store, rerun_stale=rerun_stale, retry=retry)
+    history = history_of(trials, store, rerun_stale=rerun_stale, retry=retry, outdated=outdated)
+    num_whole = len((sweep.part_of or sweep).cells)
     return Plan(
         name=name,
         question=inspect.cleandoc(sweep.question or ""),
         cells=tuple(cells),
+        num_whole=num_whole,
         axes=sweep.axes,
         dropped=sweep.cells.dropped,
         trials=trials,
         outcomes=history.outcomes,
         failures=history.failures,
+        lost=history.lost,
+        reasons=history.reasons,
         seconds=history.seconds,
         stale=history.stale,
+        kinds=history.kinds,
         outdated=history.outdated,
-        claims=tuple(sweep.claims),
+        claims=() if len(cells) < num_whole else tuple(sweep.claims),
         span=history.span,
     )
 
@@ -159,14 +245,15 @@ def _cells_and_trials(name: str, sweep: Sweep, store: Store) -> tuple[list[Cell]
     problems: Counter[str] = Counter()
     resolved: dict[Task, Task] = {}  # cells share few tasks
     cells: list[Cell] = []
-    trials: dict[str, Trial] = {}
+    checks = Checks(store)
+    walk = _Walk(checks)
     for cell in sweep.trials():
         try:
             for task in cell.trial.tasks:
                 if task not in resolved:
-                    resolved[task] = resolve_task(task, store)
+                    resolved[task] = checks.resolved(task)
             trial = replace(cell.trial, tasks=tuple(resolved[task] for task in cell.trial.tasks))
-            trials |= {new.key: new for new in _with_needs(trial, known=trials)}
+            walk.visit(trial)
             cells.append(replace(cell, trial=trial))
         except SpoliaError as error:
             problems.update(getattr(error, "problems", ()) or (str(error),))
@@ -174,32 +261,41 @@ def _cells_and_trials(name: str, sweep: Sweep, store: Store) -> tuple[list[Cell]
         total = len(sweep.cells)
         reasons = [f"{problem} ({n} of {total} cells)" for problem, n in problems.items()]
         raise PlanError(f"{name}: cells that cannot run as written:", reasons)
-    return cells, trials
+    return cells, walk.trials
 
 
-def _with_needs(
-    trial: Trial, known: Mapping[str, Trial], above: Sequence[Trial] = ()
-) -> list[Trial]:
-    """A trial and all that it needs, needs first, less what is known already. `above` are the
-    trials that led here.
-
-    Raises PlanError for a cycle, an endless chain, or a trial that cannot run.
+class _Walk:
+    """Goes through trials and what they need, through each need once, however many need it.
+    `trials` holds by key what was found, needs before what needs them.
     """
-    # All of this comes before the key, which is made of the keys of needs and so would not end.
-    if len(above) > DEEPEST:
-        raise PlanError(
-            f"{above[0].method.name} needs a chain of more than {DEEPEST} trials; "
-            f"does its `needs` come to an end?"
-        )
-    if trial in above:
-        cycle = [*above[above.index(trial) :], trial]
-        loop = " -> ".join(t.method.name for t in cycle)
-        raise PlanError(f"a trial needs itself: {loop}. Look at `needs` of {trial.method.name}")
-    problems = trial.problems()
-    if problems:
-        needed_by = f" (needed by {above[-1].method.name})" if above else ""
-        raise PlanError("", [problem + needed_by for problem in problems])
-    needs: list[Trial] = []
-    for need in trial.needs.values():
-        needs += _with_needs(need, known, [*above, trial])
-    return [] if trial.key in known else [*needs, trial]
+
+    def __init__(self, checks: Checks) -> None:
+        self.trials: dict[str, Trial] = {}
+        self._checks = checks
+        self._visited: dict[int, Trial] = {}  # by identity: equal needs are one object
+
+    def visit(self, trial: Trial, above: Sequence[Trial] = ()) -> None:
+        """Take in a trial and all that it needs. `above` are the trials that led here.
+
+        Raises PlanError for a cycle, an endless chain, or a trial that cannot run.
+        """
+        if id(trial) in self._visited:
+            return
+        # All of this comes before the key, which is made of the keys of needs and so would not end.
+        if len(above) > DEEPEST:
+            raise PlanError(
+                f"{above[0].method.name} needs a chain of more than {DEEPEST} trials; "
+                f"does its `needs` come to an end?"
+            )
+        if trial in above:
+            cycle = [*above[above.index(trial) :], trial]
+            loop = " -> ".join(t.method.name for t in cycle)
+            raise PlanError(f"a trial needs itself: {loop}. Look at `needs` of {trial.method.name}")
+        problems = self._checks.problems(trial)
+        if problems:
+            needed_by = f" (needed by {above[-1].method.name})" if above else ""
+            raise PlanError("", [problem + needed_by for problem in problems])
+        for need in trial.needs.values():
+            self.visit(need, [*above, trial])
+        self.trials.setdefault(trial.key, trial)
+        self._visited[id(trial)] = trial

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from orchestrator.errors import ExecutorError
 from orchestrator.planning.plan import Plan
+from orchestrator.planning.standing import usable_states
 from orchestrator.spec.trial import Trial
 from orchestrator.training.outcome import Outcome
 
@@ -90,13 +91,11 @@ class Queue:
 
     def _unusable_need(self, trial: Trial) -> str | None:
         """Which need of a trial ended in a way that will not do, or None."""
-        usable = {"done"}
-        if trial.method.accepts_diverged:
-            usable |= {"diverged", "infeasible"}
+        usable = usable_states(trial.method)
         for name, need in trial.needs.items():
             outcome = self._outcomes.get(need.key)
             if outcome not in usable:
-                return f"its need {name!r} ({need.label}) ended {outcome}"
+                return f"its need {name!r} ({need.label}, {need.key[:12]}) ended {outcome}"
         return None
 
     def _block(self, key: str, reason: str) -> None:

@@ -13,6 +13,8 @@ class Metric:
 
     Summaries show the `headline` ones. `optional` where some settings leave none. A `timing` is
     measured with a clock and differs each time, so two results that differ in it are still equal.
+    A metric `of_targets` is logged by `task`, for the first task too: summaries leave that one out
+    where there are others, since it is what a method starts from and not what it learns.
     """
 
     name: str
@@ -21,6 +23,7 @@ class Metric:
     headline: bool = False
     optional: bool = False
     timing: bool = False
+    of_targets: bool = False
 
 
 @dataclass(frozen=True)

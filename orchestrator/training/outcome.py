@@ -34,6 +34,7 @@ def failure_record(trial: Trial, outcome: Outcome) -> dict[str, Any]:
     return {
         "key": trial.key,
         "label": trial.label,
+        "kind": outcome.kind,
         "reason": outcome.reason,
         "traceback": outcome.traceback,
         "time": time.time(),

@@ -30,6 +30,7 @@ from orchestrator import (
     roles,
     sgd,
 )
+from orchestrator.errors import Diverged
 
 
 def note(folder: str, word: str) -> None:
@@ -65,6 +66,33 @@ class Count(Method):
         note(self.folder, f"count-{self.depth}-{self.number:g}-{run.seed}")
         time.sleep(self.nap)
         run.log(total=self.number + sum(n.metric("total") for n in run.needs.values()))
+
+
+class Named(Method):
+    """Logs its number, and prints what it is called."""
+
+    name = "named"
+    uses = frozenset({"seed"})
+    metrics = (Metric("total", headline=True),)
+
+    called: str = axis("")
+    number: float = axis(1.0)
+
+    def train(self, run: Run) -> None:
+        print(self.called)
+        run.log(total=self.number)
+
+
+class Seedless(Method):
+    """Counts the images of its task: there is nothing in it that a seed could change."""
+
+    name = "seedless"
+    uses = frozenset({"tasks"})
+    tasks = roles("task")
+    metrics = (Metric("total", headline=True),)
+
+    def train(self, run: Run) -> None:
+        run.log(total=run.count(run.tasks.task.train))
 
 
 class Faulty(Method):
@@ -342,6 +370,55 @@ class Looped(Method):
         run.keep("net", net)
 
 
+class WearsOut(Part):
+    """Linear, until it has been called `lasts` times; from then on its output is not finite."""
+
+    def __init__(self, *, classes: int, lasts: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(64, classes)
+        self.lasts = lasts
+        self.calls = nn.Buffer(torch.zeros(()))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.calls += 1
+        return self.linear(x.flatten(1)) / (self.calls <= self.lasts)
+
+
+class Diverging(Method):
+    """Two stages, the second of which diverges in its second epoch, in the engine's loop or in one
+    of its own.
+    """
+
+    name = "diverging"
+    uses = frozenset({"tasks", "seed"})
+    tasks = roles("task")
+
+    loop: Literal["fit", "own"] = axis("fit")
+
+    def train(self, run: Run) -> None:
+        task = run.tasks.task
+        net = WearsOut(classes=task.num_classes, lasts=2)
+        train = self.own_loop if self.loop == "own" else self.fit
+        train(run, "first", net, epochs=1)
+        train(run, "second", net, epochs=3)
+
+    def fit(self, run: Run, stage: str, net: nn.Module, epochs: int) -> None:
+        data = run.tasks.task.train
+        batch = run.count(data)
+        run.fit(
+            stage, {"net": net}, self.loss, data, optimizer=sgd(0.05), epochs=epochs, batch=batch
+        )
+
+    def own_loop(self, run: Run, stage: str, net: nn.Module, epochs: int) -> None:
+        data = run.tasks.task.train
+        for _ in run.epochs(stage, epochs, net=net):
+            for batch in run.batches(data, batch=run.count(data)):
+                run.curve(loss=float(self.loss({"net": net}, batch).detach()))
+
+    def loss(self, nets: Any, batch: Any) -> torch.Tensor:
+        return F.cross_entropy(nets["net"](batch.x), batch.y)
+
+
 class Adopting(Method):
     """Passes on what a fine-tuning left."""
 
@@ -432,3 +509,102 @@ class Tabled(Method):
         )
         run.matrix("single", rows=["r"], columns=["c"], values=[[1.0]])
         run.log(score=1.0)
+
+
+class Ending(Method):
+    """Scores its seed, then ends in the way that `ways` names for it: done, diverged, infeasible or
+    raise.
+    """
+
+    name = "ending"
+    uses = frozenset({"seed"})
+    metrics = (Metric("score", headline=True), Metric("side", headline=True, optional=True))
+
+    ways: tuple[str, ...] = axis(("done",))
+
+    def way(self, seed: int | None) -> str:
+        return self.ways[(seed or 0) % len(self.ways)]
+
+    def train(self, run: Run) -> None:
+        run.log(score=float(run.seed or 0))
+        if run.seed == 0:
+            run.log(side=0.5)
+        way = self.way(run.seed)
+        if way == "diverged":
+            raise Diverged("it grows without end", ())
+        if way == "infeasible":
+            run.infeasible("it cannot be")
+        if way == "raise":
+            raise ZeroDivisionError("it fell over")
+
+
+class AfterEnding(Ending):
+    """Twice the score of an `Ending`; infeasible where that has none."""
+
+    name = "after_ending"
+    metrics = (Metric("score", headline=True),)
+    accepts_diverged = True
+
+    def needs(self, trial: Trial) -> Mapping[str, Trial]:
+        return {"before": trial.replace(method=Ending(ways=self.ways))}
+
+    def train(self, run: Run) -> None:
+        before = run.need("before")
+        if before.outcome != "done":
+            run.infeasible("there is nothing to double")
+        run.log(score=2 * before.metric("score"))
+
+
+class DoneAnyway(AfterEnding):
+    """Done, whatever became of the `Ending`."""
+
+    name = "done_anyway"
+
+    def train(self, run: Run) -> None:
+        run.log(score=1.0)
+
+
+class LearnsTarget(Method):
+    """Scores 0.3 and a little for its seed on the last task."""
+
+    name = "learns_target"
+    uses = frozenset({"tasks", "seed"})
+    tasks = roles("source", "targets", at_least=1)
+    metrics = (Metric("accuracy", by=("task",), headline=True), Metric("cost"))
+    plots = (Plot("accuracy", "cost"),)
+
+    def train(self, run: Run) -> None:
+        run.log(accuracy=0.3 + 0.01 * (run.seed or 0), by={"task": run.tasks[-1].name})
+        run.log(cost=1.0)
+
+
+class ScoresEveryTask(LearnsTarget):
+    """Scores 0.9 on the first task, too, and less on the last."""
+
+    name = "scores_every_task"
+
+    def train(self, run: Run) -> None:
+        run.log(accuracy=0.9, by={"task": run.tasks[0].name})
+        run.log(accuracy=0.2 + 0.01 * (run.seed or 0), by={"task": run.tasks[-1].name})
+        run.log(cost=2.0)
+
+
+class ScoresTargets(ScoresEveryTask):
+    """The same, and says that it learns the last one only."""
+
+    name = "scores_targets"
+    metrics = (Metric("accuracy", by=("task",), headline=True, of_targets=True), Metric("cost"))
+
+
+class OneBase(Method):
+    """Trials of all seeds share one need."""
+
+    name = "one_base"
+    uses = frozenset({"seed"})
+    metrics = (Metric("score", headline=True),)
+
+    def needs(self, trial: Trial) -> Mapping[str, Trial]:
+        return {"base": trial.replace(method=Ending(), seed=0)}
+
+    def train(self, run: Run) -> None:
+        run.log(score=float(run.seed or 0))

@@ -21,7 +21,8 @@ from orchestrator.analysis.claims.deciding import (
 from orchestrator.analysis.claims.pairing import compare
 from orchestrator.analysis.claims.verdict import verdict_of
 from orchestrator.analysis.claims.wording import at, contrast, only_in, prefix, text
-from orchestrator.analysis.results import Results, estimate
+from orchestrator.analysis.estimates import estimate
+from orchestrator.analysis.results import Results
 from orchestrator.spec.claim import Claim, Entry, Labels, Verdict
 
 

@@ -16,7 +16,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from orchestrator.analysis.results import Estimate
+from orchestrator.analysis.estimates import Estimate
 from orchestrator.spec.claim import NOT_REPRODUCED, REPRODUCED, UNDECIDED
 
 LEVEL = 0.025

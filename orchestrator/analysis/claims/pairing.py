@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from orchestrator.analysis.claims.sides import SHOWN, LoggedBy, Side
-from orchestrator.analysis.results import Estimate, Results, estimate
+from orchestrator.analysis.estimates import Estimate, estimate
+from orchestrator.analysis.results import Results
 from orchestrator.spec.claim import ABSENT, Entry, Labels
 from orchestrator.spec.trial import Cell
 

@@ -25,7 +25,8 @@ from orchestrator.analysis.claims.deciding import (
 from orchestrator.analysis.claims.pairing import Comparison, compare
 from orchestrator.analysis.claims.verdict import verdict_of
 from orchestrator.analysis.claims.wording import at, text
-from orchestrator.analysis.results import Estimate, Results, estimate
+from orchestrator.analysis.estimates import Estimate, estimate
+from orchestrator.analysis.results import Results
 from orchestrator.spec.claim import Claim, Entry, Labels, Verdict
 from orchestrator.spec.labels import AxisValue, axes_by_name
 

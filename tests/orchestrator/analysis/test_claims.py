@@ -127,7 +127,8 @@ def test_names_and_values_of_claims_are_checked_with_the_sweep(store):
 def test_verdicts_are_printed_and_in_the_json(spolia, sweep_file):
     file = sweep_file(
         "product(Noisy.grid(level=[0.0, 1.0]), seed=range(3)), "
-        "claims=[claims.Higher(metric='score', where={'level': '1'}, than={'level': '0'}, paper='C1')]",
+        "claims=[claims.Higher(metric='score', where={'level': '1'}, than={'level': '0'}, "
+        "paper='C1')]",
         6,
         before="from orchestrator import claims",
     )

@@ -25,7 +25,8 @@ def test_no_worse_allows_a_little_and_rules_out_much(store):
     assert (kept.verdict, kept.evidence) == ("reproduced", "difference -0.200 ±0.000")
     assert (
         kept.claim
-        == "part=a: score at kind=middle is at most 0.25 below that at kind=ceiling, and surely not 0.3"
+        == "part=a: score at kind=middle is at most 0.25 below that at kind=ceiling, and "
+        "surely not 0.3"
     )
     assert worse.verdict == "not reproduced"
     assert unsure.verdict == "undecided"

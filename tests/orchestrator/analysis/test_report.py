@@ -38,9 +38,12 @@ class Page(HTMLParser):
 
 def test_the_page_has_question_claims_results_matrices_and_use(spolia, sweep_file, tmp_path):
     file = sweep_file(
-        "product(Recombine.grid(of=CompatibleFeatures.grid(ingredients=[(), ('identical',)], epochs=2), split='pool'), network=resnet8(width=4), "
-        "tasks=(digits.classes(0, 1, 2).images(limit=60).named('a'), digits.classes(0, 1, 3).images(limit=60).named('b')), seed=range(2)), "
-        "claims=[claims.Higher(metric='compatibility', where={'ingredients': 'identical'}, than={'ingredients': 'none'}, paper='C7')]",
+        "product(Recombine.grid(of=CompatibleFeatures.grid(ingredients=[(), ('identical',)], "
+        "epochs=2), split='pool'), network=resnet8(width=4), "
+        "tasks=(digits.classes(0, 1, 2).images(limit=60).named('a'), digits.classes(0, 1, "
+        "3).images(limit=60).named('b')), seed=range(2)), "
+        "claims=[claims.Higher(metric='compatibility', where={'ingredients': 'identical'}, "
+        "than={'ingredients': 'none'}, paper='C7')]",
         4,
         before="from orchestrator import claims",
     )
@@ -52,7 +55,7 @@ def test_the_page_has_question_claims_results_matrices_and_use(spolia, sweep_fil
     assert page.open == []
     assert "What is asked?" in text
     assert "C7 compatibility is higher at ingredients=identical than at ingredients=none" in text
-    assert "4 of 4 cells are done" in text
+    assert "4 of 4 cells done; 8 of 8 trials done." in text
     assert "8 trials took" in text
     more = [m.name.replace("_", " ") for m in Recombine.matrices if not m.headline]
     assert [
@@ -63,7 +66,8 @@ def test_the_page_has_question_claims_results_matrices_and_use(spolia, sweep_fil
 
 def test_metrics_that_a_method_declares_are_drawn_against_each_other(spolia, sweep_file, tmp_path):
     file = sweep_file(
-        "product(union(Priced.grid(size=[1, 2, 3], shape=['round', 'flat']), Count.grid()), seed=range(2))",
+        "product(union(Priced.grid(size=[1, 2, 3], shape=['round', 'flat']), Count.grid()), "
+        "seed=range(2))",
         14,
     )
     assert spolia("run", file, "--executor", "inline", "--tracking", "none")[0] == 0
@@ -86,8 +90,12 @@ def test_cells_with_other_axes_stand_in_tables_of_their_own(spolia, sweep_file, 
     )  # what all have is said once, and no column is full of dashes
     assert "count" in lines
     table = lines[lines.index("priced  shape=flat") + 1 :]
-    assert table[0].split() == ["size", "worth"]
-    assert [row.split()[0] for row in table[1:4]] == ["1", "2", "3"]
+    assert table[0].split() == ["size", "worth", "n"]
+    assert [(row.split()[0], row.split()[-1]) for row in table[1:4]] == [
+        ("1", "2"),
+        ("2", "2"),
+        ("3", "2"),
+    ]
     spolia("report", file, "--out", tmp_path / "page.html")
     text = Page((tmp_path / "page.html").read_text()).text
     assert "priced  shape=flat" in text
@@ -96,7 +104,8 @@ def test_cells_with_other_axes_stand_in_tables_of_their_own(spolia, sweep_file, 
 
 def test_lines_of_a_plot_are_what_differs_in_one_setting_only(store, sweep_file):
     file = sweep_file(
-        "product(union(Priced.grid(size=[1, 2, 3], shape=['round', 'flat']), Count.grid()), seed=range(2))",
+        "product(union(Priced.grid(size=[1, 2, 3], shape=['round', 'flat']), Count.grid()), "
+        "seed=range(2))",
         14,
     )
     name, sweep = load_sweep(file)
@@ -129,17 +138,10 @@ def test_a_plot_averages_over_axes_within_each_seed(store, sweep_file, monkeypat
     )  # two seeds that differ by one, not four results
 
 
-def test_the_page_of_a_sweep_that_has_not_run_says_so(spolia, sweep_file, tmp_path):
-    file = sweep_file("product(Count.grid(number=[1, 2]), seed=range(2))", 4)
-    assert spolia("report", file, "--out", tmp_path / "page.html")[0] == 0
-    text = " ".join(Page((tmp_path / "page.html").read_text()).text)
-    assert "0 of 4 cells are done" in text
-    assert "Nothing has run yet." in text
-
-
 def test_what_a_question_says_is_text_not_markup(spolia, sweep_file, tmp_path):
     file = sweep_file("product(Count.grid(), seed=0)")
     file.write_text(file.read_text().replace("What is asked?", "Is a < b & c > d?"))
+    spolia("run", file, "--executor", "inline", "--tracking", "none")
     spolia("report", file, "--out", tmp_path / "page.html")
     assert "Is a &lt; b &amp; c &gt; d?" in (tmp_path / "page.html").read_text()
 

@@ -9,8 +9,8 @@ import pytest
 from sample_methods import Count
 
 from orchestrator import Matrix, MethodError, Results, Sweep, make_plan, product, union
+from orchestrator.analysis.estimates import estimate
 from orchestrator.analysis.figures import heat_map
-from orchestrator.analysis.results import estimate
 from orchestrator.parts.matrix import make_matrix
 from orchestrator.spec.labels import short_names
 from orchestrator.training.execute import execute

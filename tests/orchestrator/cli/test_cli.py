@@ -21,8 +21,10 @@ QUICK = ("--executor", "inline", "--tracking", "none")
 
 def test_plan_says_what_is_shared_and_starts_nothing(spolia, sweep_file, tmp_path):
     file = sweep_file(
-        "product(Recombine.grid(of=CompatibleFeatures.grid(split=['stem', 'pool'])), network=resnet8(),"
-        " tasks=(digits.classes(0, 1, 2).named('a'), digits.classes(0, 1, 3).named('b')), seed=range(3))"
+        "product(Recombine.grid(of=CompatibleFeatures.grid(split=['stem', 'pool'])), "
+        "network=resnet8(),"
+        " tasks=(digits.classes(0, 1, 2).named('a'), digits.classes(0, 1, 3).named('b')), "
+        "seed=range(3))"
         ".where(lambda c: c.seed != 1, reason='one is unlucky')",
         4,
     )
@@ -40,22 +42,22 @@ def test_run_status_and_results(spolia, sweep_file, tmp_path):
     file = sweep_file("product(Count.grid(number=[1, 2]), seed=range(3))", 6)
     assert spolia("status", file)[:2] == (
         1,
-        "asked: 0 of 6 cells done; trials: 0 of 6 done, 0 failed\n",
+        "asked: 0 of 6 cells done, 6 open; 0 of 6 trials done, 6 open\n",
     )
     code, out, _ = spolia("run", file, *QUICK)
     assert code == 0
-    assert "6 of 6 done · 0 running · 0 waiting · 0 failed" in out
+    assert "\n6 of 6 done · " in out
     assert "1.000 ±0.000" in out
     assert "spolia-home/tables/asked/metrics.parquet" in out
     assert spolia("status", file)[:2] == (
         0,
-        "asked: 6 of 6 cells done; trials: 6 of 6 done, 0 failed\n",
+        "asked: 6 of 6 cells done; 6 of 6 trials done\n",
     )
     code, again, _ = spolia("run", file, *QUICK)
     assert code == 0
     assert "Nothing to run" in again
     shown = spolia("results", file)[1]
-    assert shown.strip() in out
+    assert shown.partition("\nTables")[0].strip() in out
     rows = pq.read_table(tmp_path / "spolia-home/tables/asked/metrics.parquet").to_pylist()
     assert [(r["number"], r["seed"], r["metric"], r["value"]) for r in rows][:2] == [
         (1.0, 0, "total", 1.0),
@@ -136,7 +138,8 @@ DIGITS = "network=resnet8(width=4), tasks=digits.classes(0, 1).images(limit=40),
             ["resnet8 has no split point 'stage7'"],
         ),
         (
-            "product(FineTune.grid(), network=resnet8(), tasks=digits.classes(0, 'twelve'), seed=0)",
+            "product(FineTune.grid(), network=resnet8(), tasks=digits.classes(0, 'twelve'), "
+            "seed=0)",
             1,
             ["digits has no class 'twelve'", "By index: 0 to 9"],
         ),
@@ -172,10 +175,63 @@ def test_bad_input_is_explained_before_anything_runs(
 def test_a_method_that_lives_in_the_sweep_file_is_refused(spolia, sweep_file):
     before = (
         "from orchestrator import Method, Metric\n"
-        "class Here(Method):\n    name = 'here'\n    uses = frozenset({'seed'})\n    def train(self, run):\n        pass\n"
+        "class Here(Method):\n    name = 'here'\n    uses = frozenset({'seed'})\n    def "
+        "train(self, run):\n        pass\n"
     )
     code, _, err = spolia("plan", sweep_file("product(Here.grid(), seed=0)", before=before))
-    assert (code, "must live in an installed package, not in a sweep file" in err) == (2, True), err
+    assert (code, "Here is defined in the sweep file itself" in err) == (2, True), err
+
+
+LAB = """
+from torch import nn
+from orchestrator import Method, Metric, Network
+
+class Small(Network):
+    def __init__(self, *, channels=1, classes=2):
+        super().__init__()
+        pool = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
+        self.set_stages({"pool": pool, "classifier": nn.Linear(channels, classes)})
+
+class Beside(Method):
+    name = "beside"
+    metrics = (Metric("outputs"),)
+    def train(self, run):
+        run.log(outputs=run.network("net").last_layer.out_features)
+"""
+
+
+@pytest.mark.parametrize("executor", ["inline", pytest.param("ray", marks=pytest.mark.ray)])
+def test_a_module_beside_the_sweep_file_is_found_here_and_on_workers(
+    spolia, sweep_file, tmp_path, executor, monkeypatch
+):
+    monkeypatch.setenv("SPOLIA_SWEEP_FOLDERS", "")
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    name = f"beside_{executor}"
+    (tmp_path / f"{name}.py").write_text(LAB)
+    before = f"from {name} import *\nfrom orchestrator import network_spec\n"
+    cells = "product(Beside.grid(), network=network_spec(Small), tasks=digits, seed=0)"
+    file = sweep_file(cells, before=before)
+    monkeypatch.chdir("/")
+    code, out, err = spolia(
+        "run", file, "--executor", executor, "--tracking", "none", "--home", tmp_path / "home"
+    )
+    sys.modules.pop(name)
+    assert code == 0, out + err
+
+
+def test_a_network_that_lives_in_the_sweep_file_is_refused(spolia, sweep_file):
+    before = LAB + "from orchestrator import network_spec\n"
+    cells = "product(FineTune.grid(), network=network_spec(Small), tasks=digits, seed=0)"
+    code, _, err = spolia("plan", sweep_file(cells, before=before))
+    assert (code, "Small is defined in the sweep file itself" in err) == (2, True), err
+
+
+def test_packages_of_the_site_file_may_be_loaded_from(spolia, sweep_file, tmp_path, monkeypatch):
+    monkeypatch.setenv("SPOLIA_PACKAGES", "sample_methods")
+    (tmp_path / "spolia.toml").write_text('packages = ["my_lab"]')
+    code, _, err = spolia("plan", sweep_file("product(Count.grid(), seed=0)"))
+    assert code == 0, err
+    assert os.environ["SPOLIA_PACKAGES"] == "sample_methods,my_lab"
 
 
 @pytest.mark.parametrize(
@@ -186,7 +242,8 @@ def test_a_method_that_lives_in_the_sweep_file_is_refused(spolia, sweep_file):
         ("sweep = 3\n", "has a 'sweep' that is int"),
         ("x = 1\nimport nowhere\n", "line 2: ModuleNotFoundError: No module named 'nowhere'"),
         (
-            "from orchestrator.spec.sweep import Sweep\nsweep = Sweep(question='?', cells=[], expect=0)\n",
+            "from orchestrator.spec.sweep import Sweep\nsweep = Sweep(question='?', "
+            "cells=[], expect=0)\n",
             "line 2: cells must be a grid made by product(...), got list",
         ),
     ],
@@ -216,12 +273,13 @@ def test_a_method_that_raises_blocks_only_what_needs_it(spolia, sweep_file):
     )
     code, out, err = spolia("run", file, *QUICK)
     assert code == 1
-    assert "2 of 4 done · 0 running · 0 waiting · 1 failed · 1 blocked" in out
+    assert "2 of 4 done · 1 failed · 1 blocked · " in out
     assert "ZeroDivisionError: something in epoch 2" in err
     assert "1 trials are blocked, the first because its need 'before'" in err
     code, out, _ = spolia("status", file)
     assert code == 1
-    assert "2 of 3 cells done" in out
+    assert "2 of 3 cells done, 1 blocked; 2 of 4 trials done, 1 failed, 1 blocked" in out
+    assert "1 cell blocked: its need 'before' (faulty resnet8(width=4)" in " ".join(out.split())
     assert "ZeroDivisionError: something in epoch 2" in out
 
 
@@ -238,8 +296,10 @@ def test_many_failures_for_one_reason_are_told_briefly(spolia, sweep_file):
 def test_a_loss_that_is_nan_is_a_result_and_is_told(spolia, sweep_file):
     file = sweep_file(f"product(Faulty.grid(how='nan'), {DIGITS})")
     code, out, _ = spolia("run", file, *QUICK)
-    assert code == 0
-    assert "1 trials ended without training through: 1 diverged." in out
+    assert code == 3
+    assert "\n0 of 1 done · 1 diverged · " in out
+    assert "asked: 0 of 1 cells done, 1 diverged; 0 of 1 trials done, 1 diverged" in out
+    assert "1 cell diverged: train" in out or "1 cell diverged: loss" in out
 
 
 def test_an_undeclared_metric_is_a_failure_that_names_it(spolia, sweep_file):
@@ -330,3 +390,30 @@ def test_an_interrupted_run_keeps_what_is_done_and_the_next_goes_on(
     assert "/tables/asked/metrics.parquet" in out
     code, shown, _ = spolia("status", file, "--home", home)
     assert (code, f"{done} of 40 cells done" in shown) == (1, True)
+
+
+def test_labels_are_shown_as_they_are_not_as_markup(spolia, sweep_file, tmp_path):
+    labels = ["[x]", "[/x]", "[bold]b[/]", ":smile:"]
+    cells = (
+        f"product(Named.grid(called={labels}, number=[1.0, 2.0]), seed=range(2))"
+        ".where(lambda c: c.seed < 1, reason='[/one] is enough')"
+    )
+    file = sweep_file(cells, 8)
+    places = ("--home", tmp_path / "home", "--store", tmp_path / "[x]")
+    assert "[/one] is enough" in spolia("plan", file, *places)[1]
+    code, out, err = spolia("run", file, *places, "--executor", "inline", "--tracking", "none")
+    assert (code, err) == (0, "")
+    assert all(label in out for label in labels)
+    code, out, _ = spolia("results", file, *places)
+    assert code == 0
+    assert all(label in out for label in labels)
+    code, out, _ = spolia("status", file, *places)
+    assert code == 0
+    key = next(iter(Store(tmp_path / "[x]").finished()))
+    code, out, _ = spolia("logs", key, *places)
+    assert code == 0
+    assert any(label in out for label in labels)
+    assert spolia("report", file, *places)[0] == 0
+    code, _, err = spolia("plan", tmp_path / "[/x].py")
+    assert code == 2
+    assert "[/x].py" in err

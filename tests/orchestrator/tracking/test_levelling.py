@@ -16,6 +16,7 @@ import urllib.request
 import pytest
 
 from orchestrator import Store, load_sweep, make_plan
+from orchestrator.store.code import Code
 from orchestrator.tracking.manifest import manifest
 from orchestrator.tracking.sqlite_rows import SqliteWriter
 from orchestrator.training.execute import execute
@@ -24,7 +25,10 @@ pytestmark = [
     pytest.mark.mlflow,
     pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore:.*Any type hint:UserWarning"),
 ]  # MLflow's own dependencies warn
-CELLS = "product(union(Count.grid(number=[1, 2], depth=1), Looped.grid(epochs=2)), tasks=digits.classes(0, 1).images(limit=40).named('t'), seed=range(2))"
+CELLS = (
+    "product(union(Count.grid(number=[1, 2], depth=1), Looped.grid(epochs=2)), "
+    "tasks=digits.classes(0, 1).images(limit=40).named('t'), seed=range(2))"
+)
 
 
 @pytest.fixture(autouse=True)
@@ -282,7 +286,8 @@ def test_curves_of_a_running_trial_are_seen_while_it_runs_and_are_the_same_after
 
     name, sweep = load_sweep(
         sweep_file(
-            "product(FineTune.grid(epochs=3), network=resnet8(width=4), tasks=digits.classes(0, 1).images(limit=40), seed=0)"
+            "product(FineTune.grid(epochs=3), network=resnet8(width=4), "
+            "tasks=digits.classes(0, 1).images(limit=40), seed=0)"
         )
     )
     plan = make_plan(name, sweep, store)
@@ -376,7 +381,8 @@ def test_a_failed_trial_levelled_later_keeps_the_time_at_which_it_failed(
     spolia, sweep_file, tmp_path
 ):
     file = sweep_file(
-        "product(Faulty.grid(how='raise'), network=resnet8(width=4), tasks=digits.classes(0, 1).images(limit=40), seed=0)"
+        "product(Faulty.grid(how='raise'), network=resnet8(width=4), tasks=digits.classes(0, "
+        "1).images(limit=40), seed=0)"
     )
     spolia("run", file, "--home", tmp_path / "home", "--executor", "inline", "--tracking", "none")
     spolia("track", file, "--home", tmp_path / "home")
@@ -394,11 +400,12 @@ def test_a_result_that_was_made_again_replaces_its_run_and_its_models(
     spolia, sweep_file, tmp_path, monkeypatch
 ):
     file = sweep_file(
-        "product(Looped.grid(epochs=1), tasks=digits.classes(0, 1).images(limit=40).named('t'), seed=0)"
+        "product(Looped.grid(epochs=1), tasks=digits.classes(0, "
+        "1).images(limit=40).named('t'), seed=0)"
     )
     home = ("--home", tmp_path / "home", "--executor", "inline")
     assert spolia("run", file, *home)[0] == 0
-    monkeypatch.setattr("orchestrator.planning.history.sources_digest", lambda cls: "other code")
+    monkeypatch.setattr("orchestrator.planning.history.code_of", lambda trial: Code({"a": "1"}))
     assert spolia("run", file, *home, "--stale", "rerun")[0] == 0
     monkeypatch.undo()
     monkeypatch.chdir(tmp_path)
