@@ -65,8 +65,7 @@ class Side:
         key = cell.trial.key
         result = self.results.by_key.get(key)
         if result is None:
-            reason = ended_need(self.results.plan, cell.trial) or self.results.plan.state(key)
-            return Measured(cell, {}, reason)
+            return Measured(cell, {}, why_open(self.results.plan, cell.trial))
         if result.outcome != "done":
             return Measured(cell, {}, result.outcome)
         values = {label: v for label, v in self._values(key) if np.isfinite(v)}
@@ -104,16 +103,10 @@ class Side:
         return "no value"
 
 
-def ended_need(plan: Plan, trial: Trial) -> str:
-    """The need that a trial without a result waits for in vain, in words; empty where there is
-    none.
-    """
-    for name, need in trial.needs.items():
-        outcome = plan.outcomes.get(need.key, "failed" if need.key in plan.failures else "")
-        if not outcome:
-            before = ended_need(plan, need)
-            if before:
-                return before
-        elif outcome != "done" and not trial.method.accepts_diverged:
-            return f"its need {name}, {need.label}: {outcome}"
-    return ""
+def why_open(plan: Plan, trial: Trial) -> str:
+    """How a trial without a result stands, in a word, or which need it waits for in vain."""
+    cause = plan.cause(trial)
+    if cause is None:
+        return plan.standing(trial.key)
+    name, need = cause
+    return f"its need {name}, {need.label}: {plan.standing(need.key)}"
