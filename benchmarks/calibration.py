@@ -22,19 +22,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
+from simulated import Simulated
 
-from orchestrator import (
-    Method,
-    Metric,
-    Results,
-    Run,
-    Store,
-    Sweep,
-    axis,
-    claims,
-    make_plan,
-    product,
-)
+from orchestrator import Results, Store, Sweep, claims, make_plan, product
 from orchestrator.analysis.claims import Claim
 from orchestrator.parts.result import Result
 
@@ -43,20 +33,6 @@ BAR = 0.04  # of false verdicts a side, in each line of the table; 0.025 is what
 LEVELS = 6
 CATEGORIES = 3
 DESIGNS = ("balanced", "crossed")
-
-
-class Simulated(Method):
-    """Nothing is run: its results are drawn by the benchmark."""
-
-    name = "simulated"
-    uses = frozenset({"seed"})
-    metrics = (Metric("score", headline=True), Metric("validation"))
-
-    level: int = axis(0)
-    category: int = axis(0)
-
-    def train(self, run: Run) -> None:
-        raise AssertionError("simulated results are not trained")
 
 
 @dataclass(frozen=True)

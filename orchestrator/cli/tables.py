@@ -287,10 +287,21 @@ def print_verdicts(console: Console, results: Results) -> None:
     )
     for column in ("", "claim", "verdict", "n"):
         table.add_column(column, overflow="fold", justify="right" if column == "n" else "left")
-    for found in verdicts(results.plan.claims, results):
-        verdict = Text(found.verdict, style=colours.get(found.verdict, "yellow"))
-        table.add_row(found.paper, Text(f"{found.claim}: {found.evidence}"), verdict, str(found.n))
+    found = verdicts(results.plan.claims, results)
+    for one in found:
+        verdict = Text(one.verdict, style=colours.get(one.verdict, "yellow"))
+        if one.after_holm != one.verdict:
+            verdict.append("\n(alone)", style="dim")
+        # What is missing or does not match stands on lines of its own.
+        words = Text(f"{one.claim}:\n" + "\n".join(one.evidence.split("; ")))
+        table.add_row(one.paper, words, verdict, str(one.n))
     console.print(table)
+    console.print(
+        f"n counts seeds. {found[0].num_tested} of {len(found)} claims were tested; (alone): not "
+        "after Holm's correction for all of them.",
+        style="dim",
+        highlight=False,
+    )
 
 
 def _spread(total: int, most: int) -> list[int]:

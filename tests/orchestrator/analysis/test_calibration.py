@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from scipy import stats
 
-sys.path.append(str(Path(__file__).parents[3] / "benchmarks"))
+sys.path.append(str(Path(__file__).parents[3] / "benchmarks"))  # a method lives in `simulated`
 
 from calibration import DESIGNS, cases, rates
 
