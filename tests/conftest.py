@@ -47,6 +47,12 @@ def pytest_configure(config: pytest.Config) -> None:
         config.add_cleanup(lambda folder=folder: shutil.rmtree(folder, ignore_errors=True))
 
 
+@pytest.fixture(autouse=True)
+def _no_folders_of_sweeps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What one test's sweep file may be imported beside is nothing to the next."""
+    monkeypatch.setenv("SPOLIA_SWEEP_FOLDERS", "")
+
+
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
     made = Store(tmp_path / "store")

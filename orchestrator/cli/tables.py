@@ -97,7 +97,7 @@ def print_standing(console: Console, plan: Plan, most: int | None = None) -> Non
     for found in reasons[:most]:
         console.print(Text(f"  {found.line}", style=STYLES[found.state]))
     if most is not None and len(reasons) > most:
-        console.print(f"  {len(reasons) - most} more reasons; `spolia status` lists them")
+        console.print(f"  and {len(reasons) - most} more; `spolia status` lists them")
 
 
 def _counts(counts: Mapping[str, int], noun: str) -> Text:

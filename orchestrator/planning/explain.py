@@ -101,7 +101,7 @@ class Unmet:
 def told(reasons: Sequence[Unmet]) -> list[str]:
     """The lines of the first ten, and how many more there are."""
     num_more = len(reasons) - TOLD
-    more = [f"{num_more} more reasons; `spolia status` lists them"] if num_more > 0 else []
+    more = [f"and {num_more} more; `spolia status` lists them"] if num_more > 0 else []
     return [found.line for found in reasons[:TOLD]] + more
 
 

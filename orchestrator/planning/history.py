@@ -70,9 +70,8 @@ def history_of(
         key, outcome, timings = record["key"], record["outcome"], record["timings"]
         seconds[key] = timings["seconds"]
         spans.append((timings["began"], timings["ended"]))
-        is_stale = judge.is_stale(record)
         rests_on_outdated = any(need.key in replaced for need in trials[key].needs.values())
-        is_asked_for = outcome in retry or (rerun_stale and is_stale)
+        is_asked_for = (judge.is_stale(record) and rerun_stale) or outcome in retry
         was_outdated = key in outdated and outdated[key] == record_digest(record)
         if is_asked_for or was_outdated or rests_on_outdated:
             replaced[key] = record_digest(record)

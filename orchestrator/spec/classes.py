@@ -14,8 +14,10 @@ import inspect
 import os
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar
@@ -116,11 +118,22 @@ def _folders_of_sweeps() -> list[Path]:
     return [Path(name) for name in os.environ.get(FOLDERS, "").split(os.pathsep) if name]
 
 
+class _BesideSweeps(MetaPathFinder):
+    """Finds modules in the folders of sweeps, when nobody else has found them: a folder `methods`
+    in somebody's project hides nothing, even where Spolia itself is found by such a hook.
+    """
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        if path is not None:  # within a package, which knows its own folder
+            return None
+        return PathFinder.find_spec(fullname, [str(folder) for folder in _folders_of_sweeps()])
+
+
 def _find_modules_beside_sweeps() -> None:
-    """Put the folders of sweeps at the end of Python's path, where they hide nothing."""
-    for folder in _folders_of_sweeps():
-        if str(folder) not in sys.path:
-            sys.path.append(str(folder))
+    if not any(isinstance(finder, _BesideSweeps) for finder in sys.meta_path):
+        sys.meta_path.append(_BesideSweeps())
 
 
 @lru_cache(maxsize=1)

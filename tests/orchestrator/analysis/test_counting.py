@@ -67,8 +67,8 @@ def test_terminal_page_json_parquet_and_mlflow_tell_one_story(
     story = "4 of 8 cells done, 1 diverged, 3 infeasible; 4 of 8 trials done, 1 diverged, 3"
     assert f"asked: {story} infeasible" in " ".join(out.split())
     rows = [" ".join(line.split()) for line in out.splitlines()]
-    assert "ending 0.500 ±6.353 2 1 diverged, 1 infeasible" in rows
-    assert "after_ending 1.000 ±12.706 2 2 infeasible" in rows
+    assert "0.500 ±6.353 0.500 (n=1) 2 1 diverged, 1 infeasible" in rows
+    assert "1.000 ±12.706 2 2 infeasible" in rows
 
     view = json.loads(spolia("results", file, "--json")[1])
     assert view["cell_counts"] == {"done": 4, "diverged": 1, "infeasible": 3}

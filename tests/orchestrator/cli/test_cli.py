@@ -205,7 +205,6 @@ def test_a_module_beside_the_sweep_file_is_found_here_and_on_workers(
     spolia, sweep_file, tmp_path, executor, monkeypatch
 ):
     monkeypatch.setenv("SPOLIA_SWEEP_FOLDERS", "")
-    monkeypatch.setattr(sys, "path", list(sys.path))
     name = f"beside_{executor}"
     (tmp_path / f"{name}.py").write_text(LAB)
     before = f"from {name} import *\nfrom orchestrator import network_spec\n"

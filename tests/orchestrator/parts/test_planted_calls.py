@@ -15,6 +15,7 @@ from orchestrator import PlanError, Result, Run, Trial, digits, resolve
 from orchestrator.parts.component import rebuild
 from orchestrator.parts.network import Piece
 from orchestrator.spec.trial import NetworkSpec, method_from_json
+from orchestrator.store.store import record_digest
 from orchestrator.tracking.pyfunc_model import _load_pyfunc
 from orchestrator.training.execute import execute
 
@@ -34,9 +35,9 @@ def planted(store, change):
     trial = Trial(method=Count(), seed=0)
     execute(trial, store)
     record = store.find(trial.key)
+    outdated = record_digest(record)
     change(record)
-    store.retire(trial.key)
-    store.commit(record)
+    assert store.commit(record, replaces=outdated)
     return Result.open(trial.key, store)
 
 

@@ -135,9 +135,10 @@ def _check_parent(home, parent):
     files = {f.path for f in client(home).list_artifacts(parent.info.run_id)}
     assert files == {"metrics.parquet", "matrices.parquet", "overview.png", "report.html"}
     note = parent.data.tags["mlflow.note.content"]
-    assert note.startswith("What is asked?")
+    assert note.startswith("What is asked?\n\n8 of 8 cells done; 14 of 14 trials done.\n")
     assert (
-        "| ingredients | split | compatibility | recombined_accuracy | own_accuracy | n |" in note
+        "| ingredients | split | compatibility | compatibility_by_head | recombined_accuracy "
+        "| own_accuracy | n |" in note
     )
 
 
