@@ -36,11 +36,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from orchestrator import Method, Run, Task, Trial, derive, sgd
+from orchestrator import Method, Network, Run, Task, Trial, derive, sgd
 from orchestrator.data import batches, sources
 from orchestrator.data.sources import Images
+from orchestrator.spec.classes import class_at
 from orchestrator.spec.task import DataRecord
-from orchestrator.spec.trial import locate
 
 # The bars against the usual loop are for a training that has this machine to itself; with one
 # thread the ratio stands without a bar.
@@ -63,7 +63,7 @@ class Case:
 
     def net(self) -> nn.Module:
         torch.manual_seed(0)
-        return locate(self.spec.path)(
+        return class_at(self.spec.path, Network)(
             **dict(self.spec.settings), channels=self.record.shape[0], classes=10
         ).to(memory_format=torch.channels_last)
 

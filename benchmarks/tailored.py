@@ -20,7 +20,7 @@ from methods.nettailor.export import plain
 from methods.nettailor.nettailor import TailoredGraph, prune
 from methods.networks import torchvision_network
 from orchestrator import Network
-from orchestrator.spec.trial import locate
+from orchestrator.spec.classes import class_at
 
 # The share of the whole network's time with 7 of 16 blocks removed, as in the paper's Flowers
 # model.
@@ -33,7 +33,7 @@ def main() -> int:
     torch.set_num_threads(1)
     torch.manual_seed(0)
     spec = torchvision_network("resnet34")
-    universal = locate(spec.path)(**dict(spec.settings), channels=3, classes=102).eval()
+    universal = class_at(spec.path, Network)(**dict(spec.settings), channels=3, classes=102).eval()
     graph = TailoredGraph.over(universal, (3, 224, 224), 102)
     images = torch.randn(4, 3, 224, 224).contiguous(memory_format=torch.channels_last)
     universal = universal.to(memory_format=torch.channels_last)

@@ -1,11 +1,12 @@
 """A classifier and batch norms for each task on one frozen network.
 
 Control for Mallya, Davis, Lazebnik: Piggyback, ECCV 2018, arXiv:1801.06519, which trains batch norm
-beside its masks in one variant (section 5.3): how much of the gain is batch norm's alone?
+along with its masks in one variant (section 5.3): how much of the gain is due to batch norm alone?
 
-What it costs: for each task its classifier, and four numbers a channel of every batch norm.
+What it costs: for each task a classifier, four numbers per channel of every batch norm, and one
+training of them, whose gradients pass through the whole network.
 
-Departs from the paper: it is no row of the paper's tables.
+Departs from the paper: it is not in the paper's tables. Training is that of `feature_extraction`.
 """
 
 from __future__ import annotations

@@ -1,13 +1,13 @@
-"""Masks that nobody learned, as dense as learned ones.
+"""Masks that are not learned, as dense as learned ones.
 
-Control for Mallya, Davis, Lazebnik: Piggyback, ECCV 2018, arXiv:1801.06519. If weights drawn at
-random, or the largest ones, did as well as those that were learned, learning them would be worth
-nothing.
+Control for Mallya, Davis, Lazebnik: Piggyback, ECCV 2018, arXiv:1801.06519. If masks that keep
+random weights, or the largest, did as well as learned ones, there would be no point in learning
+them.
 
-What it costs: what the masks that it imitates cost, which are trained first, and a classifier of
-its own for each target.
+What it costs: for each target the training of the mask whose density it copies, and then one of a
+classifier.
 
-Departs from the paper: it is no row of the paper's tables.
+Departs from the paper: it is not in the paper's tables.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ from orchestrator import Kept, Method, Network, Run, Task, Trial, adam, axis, de
 
 
 class ControlMasks(Method):
-    """For each target a mask with as many weights in every layer as the learned one keeps, then its
-    classifier (and batch norms).
+    """For each target, make a mask that keeps as many weights in every layer as the learned one
+    does, then train its classifier (and batch norms).
     """
 
     name = "control_masks"
@@ -47,10 +47,12 @@ class ControlMasks(Method):
     of: Piggyback = axis(
         Piggyback(),
         smoke=Piggyback.smoke(),
-        help="whose masks are imitated in density, and whose training of the classifier",
+        help="the masks whose density is copied, and the settings that train the classifier",
     )
     by: Literal["random", "magnitude"] = axis(
-        "random", over=("random", "magnitude"), help="which weights are kept: drawn, or the largest"
+        "random",
+        over=("random", "magnitude"),
+        help="which weights are kept: random ones, or the largest",
     )
 
     def needs(self, trial: Trial) -> Mapping[str, Trial]:
@@ -69,8 +71,8 @@ class ControlMasks(Method):
         log_storage(run, packed)
 
     def learn(self, run: Run, task: Task, base: Network) -> PackedMasks:
-        """One task's mask and classifier. Nothing of the learned ones goes in but how many weights
-        each layer keeps.
+        """One task's mask and classifier. Of the learned mask only the number of weights that each
+        layer keeps is used.
         """
         learned = cast(PackedMasks, run.need("learned").module("mask", task=task.name))
         masks = PackedMasks(**learned.config)
@@ -97,7 +99,7 @@ class ControlMasks(Method):
         return masks
 
     def rank(self, run: Run, task: Task, name: str, weight: Tensor) -> Tensor:
-        """A number for each weight of a layer, [weights]: the highest are kept."""
+        """A rank for each weight of a layer, [weights]: those of highest rank are kept."""
         if self.by == "magnitude":
             return weight.abs().flatten().cpu()
         generator = torch.Generator().manual_seed(derive(run.seed, "control", task.name, name))

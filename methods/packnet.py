@@ -1,20 +1,21 @@
-"""Many tasks in one network, each on weights that the ones before it had no use for.
+"""Many tasks in one network, each on weights that the tasks before it did not need.
 
 Mallya, Lazebnik: PackNet: Adding Multiple Tasks to a Single Network by Iterative Pruning, CVPR
-2018, arXiv:1711.05769. After each task the smallest of its weights are freed for the next one; what
-is kept never changes again, so no task is forgotten. Later tasks find fewer free weights: the order
-matters.
+2018, arXiv:1711.05769. After each task the smallest of its weights are freed for the next one; the
+others are trained once more and then never change, so no task is forgotten. Later tasks find fewer
+free weights, so the order matters.
 
-What it costs: for each weight the number of the task that owns it, and a classifier a task; nothing
-else is added. Trainings: one of the first task's network, then for each task one with the free
-weights and one, shorter, with those it kept; orders of tasks share their prefixes. At the size of
-the quickstart (scikit-learn's digits, resnet8 of width 8, default epochs) 2.1 seconds for the first
-network, 0.6 for its retraining and 1.2 for each further task: one core of an AMD EPYC, 2026-11-25,
-while the machine did other work.
+What it costs: for each weight the number of the task that owns it (one byte), and a classifier per
+task. Trainings: one of the first task's network, then for each task one with the free weights and a
+shorter one with those that it keeps; orders of tasks share their prefixes. At the size of the
+quickstart (scikit-learn's digits, resnet8 of width 8, default epochs) 2.1 seconds for the first
+network, 0.6 for its retraining and 1.2 for each further task, on one core of a busy AMD EPYC,
+2026-11-25.
 
-Departs from the paper: the PDF was not read; schedule and shares follow its code, learning rates
-are our own. The first task is a network trained in the usual way and then pruned, as there. Images
-are not augmented.
+Departs from the paper: its PDF was not read; schedule and shares follow the authors' code, learning
+rates are our own. As there, the first network is trained in the usual way and then pruned. Images
+are standardised by the statistics of their own data set and not augmented; the incomplete last
+batch of an epoch is dropped.
 """
 
 from __future__ import annotations
@@ -185,18 +186,26 @@ class PackNet(Method):
     freed: float = axis(
         0.75,
         over=(0.5, 0.75, 0.9),
-        help="share of a later task's weights that is freed for those after it",
+        help="share of a later task's weights that is freed for those after it: the more, the "
+        "fewer it keeps",
     )
     last: bool = axis(
-        True, over=(True, False), help="no task follows: a later task keeps all its weights"
+        True,
+        over=(True, False),
+        help="the last task, if it is not the first, keeps all its weights, since none follows",
     )
-    epochs: int = axis(20, over=(10, 20), smoke=1, help="with the free weights")
-    retrain_epochs: int = axis(10, over=(5, 10), smoke=1, help="with the kept ones, after pruning")
-    batch: int = axis(32, over=(32, 64), help="images a step")
+    epochs: int = axis(20, over=(10, 20), smoke=1, help="of training with the free weights")
+    retrain_epochs: int = axis(
+        10,
+        over=(5, 10),
+        smoke=1,
+        help="of training the kept weights, after pruning: the more, the more is recovered",
+    )
+    batch: int = axis(32, over=(32, 64), help="images per step")
     lr: float = axis(
         0.02,
         over=(1e-3, 0.02, 0.05),
-        help="divided by 10 in the second half; by 10 again when retraining",
+        help="learning rate; a tenth in the second half, and all of it a tenth in retraining",
     )
     base: FineTune = axis(
         FineTune(), smoke=FineTune(epochs=1), help="how the first task is trained"

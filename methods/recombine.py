@@ -4,6 +4,9 @@ trials, with no training in between.
 Paper: none (a measurement); the matrix is that of Gygli, Uijlings, Ferrari, AAAI 2021,
 arXiv:2004.03898.
 
+What it costs: no training. Each extractor sees the test images of each task, and each head the
+features of each extractor.
+
 Departs from the paper: it is not known on which images the paper evaluates, so both ways are
 measured. By extractor, `compatibility` takes images of the extractor's task whose class the head
 knows; it may exceed 1, since the own network can be wrong on classes that are no task of the

@@ -3,8 +3,8 @@
 McCloskey and Cohen: Catastrophic interference in connectionist networks, 1989; the baseline of
 every method here that keeps a base as it is.
 
-What it costs: one network and a classifier a task; a training of the whole network for each task of
-an order, which orders with the same beginning share.
+What it costs: one network and a classifier per task; a training of the whole network for each task
+of an order, which orders with the same beginning share.
 
 Departs from the paper: nothing known. Each task keeps the classifier that it was trained with; the
 layers before it move on with every later task.

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
@@ -19,12 +19,16 @@ from orchestrator.errors import StoreError
 from orchestrator.executors.by_name import executor
 from orchestrator.executors.executor import Executor, Listener
 from orchestrator.executors.site import Site
+from orchestrator.planning.kinds import Kind, one_of_each
 from orchestrator.planning.plan import Plan, make_plan
 from orchestrator.planning.queue import Queue
 from orchestrator.spec.sweep import Sweep
-from orchestrator.spec.trial import Trial
+from orchestrator.spec.trial import Cell, Trial
+from orchestrator.store.code import code_of
+from orchestrator.store.content import content_digest
+from orchestrator.store.heartbeat import alive
 from orchestrator.store.home import Home
-from orchestrator.store.store import Store
+from orchestrator.store.store import Store, record_digest
 from orchestrator.tracking.manifest import manifest
 from orchestrator.tracking.writer import Writer
 from orchestrator.training.outcome import Outcome, failure_record
@@ -115,24 +119,25 @@ def run_sweep(
     plan: Plan, sweep: Sweep, home: Home, site: Site, executor_name: str, display: Display
 ) -> RunSummary:
     """Run what a plan lacks, of `sweep` or of a part of it. What became of trials that failed is in
-    the summary; nothing is raised for them.
+    the summary; nothing is raised for them. Results that the plan calls outdated stay in the store
+    until others take their places.
     """
     store = Store(home.store)
     runner = executor(executor_name)
-    for key in plan.outdated:
-        store.retire(key)
     queue = Queue(plan)
     writer = None
     if home.tracking is not None:
-        writer = _start_writer(make_plan(plan.name, sweep, store), store, home)
+        whole = make_plan(plan.name, sweep, store, outdated=plan.outdated)
+        writer = _start_writer(whole, store, home)
     try:
         is_interrupted = _drain(runner, queue, store, site, writer, display)
     except BaseException:
         if writer is not None:
             writer.finish(None)
         raise
-    # Whatever the executor believes, the store knows.
-    plan_now = make_plan(plan.name, sweep, store)
+    # Whatever the executor believes, the store knows. What was to be replaced and was not is not
+    # done.
+    plan_now = make_plan(plan.name, sweep, store, outdated=plan.outdated)
     results = Results(plan_now, store)
     tables = _write_tables(results, home)
     num_tracked, tracking_error = 0, ""
@@ -148,6 +153,68 @@ def run_sweep(
         tracking_error=tracking_error,
         is_interrupted=is_interrupted,
     )
+
+
+@dataclass(frozen=True)
+class Check:
+    """What came of `--stale check`: how many kinds of results the code of today computes to the
+    same bits, and of each other kind what was found.
+    """
+
+    num_equal: int
+    problems: tuple[str, ...]
+
+
+def check_stale(plan: Plan, home: Home, site: Site, executor_name: str, display: Display) -> Check:
+    """Run one result of each kind that was made with other code again, with its needs as the store
+    has them, and remember in the store for which kinds the bits agree. No result changes.
+    """
+    store = Store(home.store)
+    chosen = one_of_each(plan.kinds, plan.seconds)
+    with alive(store) as run:
+        layer = f"checks/{run}"
+        queue = Queue(_once_more(plan, list(chosen), store))
+        try:
+            with display.follow(queue, site.slots or 1) as progress:
+                executor(executor_name).run(queue, store.layer(layer), site, progress)
+            made_now = Store(store.folder(layer))
+            problems = [
+                _compare(plan.trials[key], kind, store, made_now, queue.ended.get(key))
+                for key, kind in chosen.items()
+            ]
+        finally:
+            store.clear(layer)
+    found = tuple(problem for problem in problems if problem)
+    return Check(len(chosen) - len(found), found)
+
+
+def _once_more(plan: Plan, keys: Sequence[str], store: Store) -> Plan:
+    """A plan that runs these trials again and nothing else."""
+    cells = [Cell(i, {}, plan.trials[key]) for i, key in enumerate(keys)]
+    outcomes = {key: outcome for key, outcome in plan.outcomes.items() if key not in keys}
+    outdated = {record["key"]: record_digest(record) for record in store.find_all(keys)}
+    return replace(plan, cells=tuple(cells), outcomes=outcomes, outdated=outdated)
+
+
+def _compare(
+    trial: Trial, kind: Kind, store: Store, made_now: Store, outcome: Outcome | None
+) -> str:
+    """Remember that a kind's bits agree, or say what was found instead."""
+    record, again = store.find(trial.key), made_now.find(trial.key)
+    if record is None or again is None:
+        reason = outcome.reason.splitlines()[0] if outcome and outcome.reason else "it did not run"
+        return f"{kind.label}: not checked; {trial.label}: {reason}"
+    if content_digest(record) == content_digest(again):
+        store.put_equal(kind.equal_to(code_of(trial).digest))
+        return ""
+    now = again["provenance"]
+    elsewhere = ""
+    if (kind.device, kind.torch) != (now["device"], now["torch"]):
+        elsewhere = (
+            f" (made on {kind.device} with torch {kind.torch}, checked on {now['device']} with "
+            f"torch {now['torch']}, which may be the reason)"
+        )
+    return f"{kind.label}: {trial.label} comes out otherwise{elsewhere}"
 
 
 def _of_part(results: Results, plan: Plan) -> Results:

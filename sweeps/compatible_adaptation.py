@@ -17,6 +17,7 @@ photo, cartoon = (
     parquet("pacs", where={"domain": domain})
     .resized(24)
     .images(limit=1200)
+    .drawn()
     .validation(0)
     .named(domain)
     for domain in ("photo", "cartoon")
@@ -31,7 +32,7 @@ def shifted(
 ) -> tuple[Task, Task]:
     """Two halves of a data set, the second one shifted to another domain."""
     first, second = (
-        data.resized(14).images(half, of=2, limit=1200).validation(0) for half in (0, 1)
+        data.resized(14).images(half, of=2, limit=1200).drawn().validation(0) for half in (0, 1)
     )
     return first.named(name), second.shifted(kind, amount).named(f"{name}-{kind[:3]}")
 

@@ -25,8 +25,8 @@ sweep = Sweep(
         Recombine.grid(of=networks.together(), split="stage3", other_seeds=(1, 2, 3, 4)),
         network=resnet8(),
         tasks=(
-            cifar.classes(0, 1, 2, 3, 4, 5, 6, 7).images(0, of=2, limit=1800).named("a"),
-            cifar.classes(0, 1, 2, 3, 4, 5, 8, 9).images(1, of=2, limit=1800).named("b"),
+            cifar.classes(0, 1, 2, 3, 4, 5, 6, 7).images(0, of=2, limit=1800).drawn().named("a"),
+            cifar.classes(0, 1, 2, 3, 4, 5, 8, 9).images(1, of=2, limit=1800).drawn().named("b"),
         ),
         seed=0,
     ),

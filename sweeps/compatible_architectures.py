@@ -14,11 +14,17 @@ from orchestrator import Sweep, claims, parquet, product, union
 
 cifar = parquet("cifar10").resized(16)
 learned = [
-    cifar.classes(0, 1, 2, 3, 4, 5).images(number, of=4, limit=1500).validation(0).named(name)
+    cifar.classes(0, 1, 2, 3, 4, 5)
+    .images(number, of=4, limit=1500)
+    .drawn()
+    .validation(0)
+    .named(name)
     for number, name in enumerate(("resnet", "vgg", "mobilenet"))
 ]
-same = cifar.classes(0, 1, 2, 3, 4, 5).images(3, of=4, limit=1500).validation(0).named("same")
-other = cifar.classes(6, 7, 8, 9).images(3, of=4, limit=1000).validation(0).named("other")
+same = (
+    cifar.classes(0, 1, 2, 3, 4, 5).images(3, of=4, limit=1500).drawn().validation(0).named("same")
+)
+other = cifar.classes(6, 7, 8, 9).images(3, of=4, limit=1000).drawn().validation(0).named("other")
 
 FIT = {
     "split": "common",

@@ -27,8 +27,8 @@ sweep = Sweep(
         PairDiagnostics.grid(of=networks),
         network=resnet8(),
         tasks=(
-            cifar.classes(0, 1, 2, 3, 4, 5, 6, 7).images(0, of=2, limit=1800).named("a"),
-            cifar.classes(0, 1, 2, 3, 4, 5, 8, 9).images(1, of=2, limit=1800).named("b"),
+            cifar.classes(0, 1, 2, 3, 4, 5, 6, 7).images(0, of=2, limit=1800).drawn().named("a"),
+            cifar.classes(0, 1, 2, 3, 4, 5, 8, 9).images(1, of=2, limit=1800).drawn().named("b"),
         ),
         seed=range(5),
     ),

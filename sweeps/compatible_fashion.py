@@ -24,8 +24,8 @@ sweep = Sweep(
         Recombine.grid(of=networks),
         network=resnet8(width=8),
         tasks=(
-            fashion.classes(0, 1, 2, 3, 4, 5, 6, 7).images(0, of=2, limit=2000).named("a"),
-            fashion.classes(0, 1, 2, 3, 4, 5, 8, 9).images(1, of=2, limit=2000).named("b"),
+            fashion.classes(0, 1, 2, 3, 4, 5, 6, 7).images(0, of=2, limit=2000).drawn().named("a"),
+            fashion.classes(0, 1, 2, 3, 4, 5, 8, 9).images(1, of=2, limit=2000).drawn().named("b"),
         ),
         seed=range(3),
     ),

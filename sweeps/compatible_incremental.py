@@ -14,8 +14,8 @@ from methods.recombine import Recombine
 from orchestrator import Sweep, claims, parquet, product, union
 
 cifar = parquet("cifar10").resized(16)
-a = cifar.classes(0, 1, 2, 3, 4, 5, 6, 7).images(0, of=2, limit=1800).named("a")
-b = cifar.classes(0, 1, 2, 3, 4, 5, 8, 9).images(1, of=2, limit=1800).named("b")
+a = cifar.classes(0, 1, 2, 3, 4, 5, 6, 7).images(0, of=2, limit=1800).drawn().named("a")
+b = cifar.classes(0, 1, 2, 3, 4, 5, 8, 9).images(1, of=2, limit=1800).drawn().named("b")
 FIT = {"epochs": 10, "batch": 32, "lr": 0.05}
 SPLITS = ["stage2", "stage3"]
 WAYS = [("common",), ("rotation", "common"), ("rotation", "common", "identical")]

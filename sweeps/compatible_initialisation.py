@@ -36,8 +36,8 @@ sweep = Sweep(
         Recombine.grid(of=networks),
         network=[resnet8(init="he"), resnet8(init="torch")],
         tasks=(
-            digits.classes(*range(9)).images(0, of=2).validation(0).named("a"),
-            digits.classes(*range(8), 9).images(1, of=2).validation(0).named("b"),
+            digits.classes(*range(9)).images(0, of=2).drawn().validation(0).named("a"),
+            digits.classes(*range(8), 9).images(1, of=2).drawn().validation(0).named("b"),
         ),
         seed=range(5),
     ),

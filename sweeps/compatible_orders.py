@@ -12,7 +12,7 @@ from methods.recombine import Recombine
 from orchestrator import Sweep, claims, digits, product
 
 tasks = [
-    digits.classes(*range(8), *more).images(number, of=3).validation(0).named(name)
+    digits.classes(*range(8), *more).images(number, of=3).drawn().validation(0).named(name)
     for number, (name, more) in enumerate({"a": (8,), "b": (9,), "c": (8, 9)}.items())
 ]
 

@@ -13,12 +13,12 @@ from orchestrator import Sweep, claims, parquet, product, union
 
 cifar = parquet("cifar10").resized(16)
 overlapping = (
-    cifar.classes(0, 1, 2, 3, 4, 5, 6, 7).images(0, of=2, limit=1800).named("a"),
-    cifar.classes(0, 1, 2, 3, 4, 5, 8, 9).images(1, of=2, limit=1800).named("b"),
+    cifar.classes(0, 1, 2, 3, 4, 5, 6, 7).images(0, of=2, limit=1800).drawn().named("a"),
+    cifar.classes(0, 1, 2, 3, 4, 5, 8, 9).images(1, of=2, limit=1800).drawn().named("b"),
 )
 disjoint = (
-    cifar.classes(0, 1, 2, 3, 4).images(0, of=2, limit=1800).named("low"),
-    cifar.classes(5, 6, 7, 8, 9).images(1, of=2, limit=1800).named("high"),
+    cifar.classes(0, 1, 2, 3, 4).images(0, of=2, limit=1800).drawn().named("low"),
+    cifar.classes(5, 6, 7, 8, 9).images(1, of=2, limit=1800).drawn().named("high"),
 )
 FIT = {"epochs": 10, "batch": 32, "lr": 0.05}
 SPLITS = ["stage1", "stage2", "stage3"]

@@ -12,9 +12,11 @@ from methods.networks import resnet8
 from orchestrator import Sweep, claims, parquet, product, union
 
 cifar = parquet("cifar10").resized(16)
-rich = cifar.classes(0, 1, 2, 3, 4, 5, 6, 7).images(0, of=3, limit=4000).named("rich")
-near = cifar.classes(4, 5, 6, 7, 8, 9).images(1, of=3, limit=1500).named("near")
-target = cifar.classes(6, 7, 8, 9).images(2, of=3, limit=720).validation(0.5).named("target")
+rich = cifar.classes(0, 1, 2, 3, 4, 5, 6, 7).images(0, of=3, limit=4000).drawn().named("rich")
+near = cifar.classes(4, 5, 6, 7, 8, 9).images(1, of=3, limit=1500).drawn().named("near")
+target = (
+    cifar.classes(6, 7, 8, 9).images(2, of=3, limit=720).drawn().validation(0.5).named("target")
+)
 
 FIT = {"split": "stage3", "epochs": 8, "batch": 32, "lr": 0.05}
 parts = CompatibleFeatures.grid(

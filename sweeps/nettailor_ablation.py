@@ -15,8 +15,8 @@ from methods.networks import cifar_resnet
 from orchestrator import Sweep, claims, parquet, product, union
 
 cifar = parquet("cifar10").rgb().resized(16)
-source = cifar.classes(0, 1, 2, 3, 4).images(limit=6000).named("source")
-target = cifar.classes(5, 6, 7, 8, 9).images(limit=2400).validation(0.375)
+source = cifar.classes(0, 1, 2, 3, 4).images(limit=6000).drawn().named("source")
+target = cifar.classes(5, 6, 7, 8, 9).images(limit=2400).drawn().validation(0.375)
 hard, easy = (source, target.named("cifar")), (source, target.binary(8, 9).named("coarse"))
 
 parts = union(

@@ -15,11 +15,11 @@ from orchestrator import Grid, Sweep, Task, claims, parquet, product, torchvisio
 
 fashion, mnist = torchvision_set("FashionMNIST"), torchvision_set("MNIST")
 base, other = (
-    data.resized(14).images(limit=10_000).validation(0.1).named(n)
+    data.resized(14).images(limit=10_000).drawn().validation(0.1).named(n)
     for n, data in (("fashion", fashion), ("mnist_base", mnist))
 )
 targets = {
-    name: data.resized(14).images(limit=2500).validation(0.2).named(name)
+    name: data.resized(14).images(limit=2500).drawn().validation(0.2).named(name)
     for name, data in (
         ("inverted", fashion.shifted("inverted")),
         ("kmnist", parquet("kmnist")),

@@ -18,9 +18,9 @@ from methods.piggyback import Piggyback
 from orchestrator import Sweep, claims, parquet, product, torchvision_set, union
 
 fashion = torchvision_set("FashionMNIST")
-base = fashion.resized(14).images(limit=10_000).validation(0.1).named("fashion")
+base = fashion.resized(14).images(limit=10_000).drawn().validation(0.1).named("fashion")
 targets = {
-    name: data.resized(14).images(limit=2500).validation(0.2).named(name)
+    name: data.resized(14).images(limit=2500).drawn().validation(0.2).named(name)
     for name, data in (
         ("mnist", torchvision_set("MNIST")),
         ("inverted", fashion.shifted("inverted")),

@@ -16,11 +16,12 @@ fashion = torchvision_set("FashionMNIST").resized(14)
 BACKGROUND = (5, 6, 7, 8, 9)
 WAYS: list[tuple[str, ...]] = [(), ("common",), ("identical",), ("rotation", "common", "identical")]
 
-pretrain = fashion.classes(*BACKGROUND).images(limit=4000).named("pretrain")
+pretrain = fashion.classes(*BACKGROUND).images(limit=4000).drawn().named("pretrain")
 host, *guests = [
     fashion.classes(number, *BACKGROUND)
     .binary(number, called="category")
     .images(limit=2400)
+    .drawn()
     .validation(0.25)
     .named(f"garment{number}")
     for number in range(4)

@@ -26,6 +26,7 @@ def classify(category: int) -> Task:
         .binary(category, called="category")
         .resized(14)
         .images(limit=2400)
+        .drawn()
         .validation(0.25)
     )
 
@@ -38,6 +39,7 @@ def segment(*garments: int) -> Task:
         .foreground()
         .resized(16)
         .images(limit=800)
+        .drawn()
         .validation(0.25)
     )
 
@@ -97,7 +99,11 @@ sweep = Sweep(
             network=small_vgg(),
             tasks=[
                 (
-                    fashion.classes(*BACKGROUND).resized(14).images(limit=4000).named("pretrain"),
+                    fashion.classes(*BACKGROUND)
+                    .resized(14)
+                    .images(limit=4000)
+                    .drawn()
+                    .named("pretrain"),
                     classify(HOST).named("host"),
                     classify(c).named(f"guest{c}"),
                 )

@@ -15,11 +15,12 @@ fashion = torchvision_set("FashionMNIST").resized(14)
 BACKGROUND = (5, 6, 7, 8, 9)
 NAMES = ("shirt", "trouser", "pullover", "dress", "coat")
 
-pretrain = fashion.classes(*BACKGROUND).images(limit=4000).named("pretrain")
+pretrain = fashion.classes(*BACKGROUND).images(limit=4000).drawn().named("pretrain")
 categories = [
     fashion.classes(number, *BACKGROUND)
     .binary(number, called="category")
     .images(limit=2400)
+    .drawn()
     .validation(0.25)
     .named(name)
     for number, name in enumerate(NAMES)

@@ -12,10 +12,14 @@ import sys
 import tempfile
 from pathlib import Path
 
-# Ray reads these when it starts; its workers find the sample methods by this path.
+# Ray reads these when it starts; its workers find the sample methods by this path, and may load
+# them.
+SAMPLES = Path(__file__).parent / "samples"
 os.environ["PYTHONPATH"] = os.pathsep.join(
-    [str(Path(__file__).parent / "samples"), *filter(None, [os.environ.get("PYTHONPATH")])]
+    [str(SAMPLES), *filter(None, [os.environ.get("PYTHONPATH")])]
 )
+os.environ["SPOLIA_PACKAGES"] = ",".join(sorted(path.stem for path in SAMPLES.glob("*.py")))
+os.environ.pop("SPOLIA_SWEEP_FOLDERS", None)
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
 for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):  # tests run beside each other
     os.environ[name] = "1"

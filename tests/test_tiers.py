@@ -56,6 +56,7 @@ def test_too_many_steps_and_heavy_imports_are_told(watch, monkeypatch):
     watch.steps += 1
     assert "more than 300" in watch.verdict()
     watch.begin(on=True)
+    watch.loaded = set(sys.modules) - {"ray"}
     with monkeypatch.context() as patched:  # this test is fast, so it ends before its own verdict
         patched.setitem(sys.modules, "ray", None)
         assert watch.verdict() == "it imports ray"

@@ -1,4 +1,4 @@
-"""A classifier's rows, by the names of their classes."""
+"""Rows of a classifier, matched by the names of their classes."""
 
 from __future__ import annotations
 

@@ -7,29 +7,33 @@ weights, learn features that each other's heads can read. Nothing is fine-tuned 
 learned when the parts are recombined.
 
 In symbols (the numbers are ours, see below), for task t with images and labels (x, y), extractor
-f_t, head h_t, the auxiliary heads r and d that all tasks share, and C, the classes in common::
+f_t and head h_t, the auxiliary heads r and d that all tasks share, and the common classes C::
 
-    own_t      = CE(h_t(f_t(x)), y)                                            (1)
-    common_t   = CE(d(f_t(x)), index of y in C), over images with y in C       (2)
-    rotation_t = CE(r(f_t(rotated k times(x))), k), k drawn from 0, 1, 2, 3    (3)
-    minimise the sum over t of own_t + lambda_d common_t + lambda_r rotation_t (4)
-    identical initial weights: all f_t and h_t start from the same draw        (5)
-    incremental: (4) for a later t alone, with r and d of the first, frozen    (6)
+    (1)  own_t      = CE(h_t(f_t(x)), y)
+    (2)  common_t   = CE(d(f_t(x)), index of y in C)   over images with y in C
+    (3)  rotation_t = CE(r(f_t(x turned k times)), k)  k drawn from 0, 1, 2, 3
+    (4)  minimise sum_t own_t + lambda_d common_t + lambda_r rotation_t
+    (5)  identical initial weights: all f_t and h_t start from one draw
+    (6)  incremental: (4) for a later t alone, with the first's r and d frozen
 
-Costs: one whole network a task, and nothing besides it: auxiliary heads are not needed to predict.
-One training for all tasks together; incrementally one training for each task, whatever the order.
-At the quickstart's size (digits, two tasks of 8 classes, 19,744 parameters a network, 30 epochs) a
-training takes 2 to 6 s, longest with rotation, whose images pass through f once more (one thread of
-a loaded virtual machine with two cores, 2026-11-25): its 24 trainings are about 1.5 minutes.
+(1) to (4) are `loss`, (5) is `initial_network`, (6) is in `train` and `needs`.
 
-Departs from the paper: the full text could not be read, so everything below the three ingredients
+What it costs: one whole network per task and no other parameters, since auxiliary heads are not
+needed to predict. One training for all tasks together; incrementally one per task, whatever the
+order. At the quickstart's size (digits, two tasks of 8 classes, 19,744 parameters per network, 30
+epochs) a training takes 2 to 6 s, longest with rotation, whose images need a second pass through f;
+the quickstart's 24 trainings take about 1.5 minutes (one thread of a busy virtual machine with two
+cores, 2026-11-25).
+
+Departs from the paper: its full text could not be read, so everything beyond the three ingredients
 is reconstructed. Split points, auxiliary heads (shape, weights of their losses), optimiser,
 schedule and the treatment of batch norm are our own; rotated images do not enter running statistics
-unless asked. Incremental training (the paper has it; how is reconstructed): a later network is
-trained alone, against the first one's auxiliary heads, frozen and in eval mode by then. So a later
-network depends on the first only, and whatever order the others come in, each is trained once. The
-first network cannot know which classes it will share with later ones: unless `classes` names them,
-its head d tells apart all of its own, which is more supervision than joint training gives.
+unless asked. Incremental training is in the paper, but not in what we could read of it: here a
+later network is trained alone, against the first one's auxiliary heads, frozen and in eval mode.
+So it depends on the first network only, and each is trained once, whatever the order of the others.
+The first network cannot know which classes it will share with later ones: unless `classes` names
+them, its head d tells apart all of its own classes, which is more supervision than joint training
+gives. Images are standardised by the statistics of their own data set.
 """
 
 from __future__ import annotations
@@ -72,13 +76,14 @@ Ingredient = Literal["rotation", "common", "identical", "trained", "shared"]
 
 
 class CompatibleFeatures(Method):
-    """Train one network a task, all at once or one after another, so that their parts fit together.
+    """Train one network per task, all at once or one after another, so that their parts fit
+    together.
 
     `ingredients` make them compatible: `rotation` and `common` are auxiliary heads shared by all
     networks (which of four rotations; which of the common classes), `identical` gives all networks
     the same initial weights. Without any they are trained independently. Two more are references,
     not the paper's: `shared` is one extractor for all tasks (a multi-task network), `trained`
-    starts later networks from the first as it was trained.
+    starts later networks from the trained first one.
     """
 
     name = "compatible_features"
@@ -93,12 +98,12 @@ class CompatibleFeatures(Method):
         (),
         over=((), ("rotation",), ("common",), ("identical",)),
         smoke=("rotation", "common"),
-        help="what makes the networks compatible; they combine freely, none trains independently",
+        help="what makes the networks compatible, in any combination; none: independent training",
     )
     split: str = axis(
         "stage1",
         over=("stem", "stage1", "stage2", "stage3", "pool"),
-        help="where f ends, h begins and r and d sit; later: fewer layers in the heads",
+        help="where f ends, and h, r and d begin; later: fewer layers in h",
     )
     identical_part: Literal["full", "extractor"] = axis(
         "full",
@@ -113,8 +118,8 @@ class CompatibleFeatures(Method):
     common_weight: float = axis(
         1.0,
         over=(0.1, 0.3, 1.0, 3.0, 10.0),
-        help="lambda_d, of the loss on common classes; more: features fit d better, their own "
-        "private classes less",
+        help="lambda_d, of the loss on common classes; more: features fit d better and the task's "
+        "other classes less",
     )
     auxiliary: Literal["same_as_head", "linear", "mlp"] = axis(
         "same_as_head",
@@ -125,15 +130,18 @@ class CompatibleFeatures(Method):
     transforms: Literal["rotate", "dihedral"] = axis(
         "rotate",
         over=("rotate", "dihedral"),
-        help="the four that r tells apart; dihedral where upside down means something",
+        help="the four transforms that r tells apart; dihedral for images whose meaning a "
+        "rotation changes, such as digits",
     )
     rotated_statistics: bool = axis(
-        False, over=(False, True), help="rotated images enter batch norm's running statistics"
+        False,
+        over=(False, True),
+        help="rotated images, too, enter batch norm's running statistics",
     )
     same_order: bool = axis(
         False,
         over=(False, True),
-        help="all networks read their data in one order; confounds 'identical'",
+        help="all networks read their data in the same order, which confounds 'identical'",
     )
     epochs: int = axis(
         30,
@@ -141,14 +149,15 @@ class CompatibleFeatures(Method):
         smoke=2,
         help="passes through the largest task's training images; more: r and d have more effect",
     )
-    batch: int = axis(64, over=(32, 64, 128), help="images a step and task; more: fewer steps")
+    batch: int = axis(64, over=(32, 64, 128), help="images per step and task; more: fewer steps")
     lr: float = axis(
         0.1,
         over=(0.03, 0.1),
-        help="highest learning rate of the one-cycle schedule; higher: further from the start",
+        help="highest learning rate of the one-cycle schedule; higher: weights move further from "
+        "their initial values",
     )
     weight_decay: float = axis(
-        5e-4, over=(1e-4, 5e-4), help="pull of all weights towards zero; more: smaller weights"
+        5e-4, over=(1e-4, 5e-4), help="of all weights; more: smaller weights"
     )
     incremental: bool = axis(
         False,
@@ -156,15 +165,15 @@ class CompatibleFeatures(Method):
         help="later networks learn against the first one's auxiliary heads, frozen",
     )
     unlabelled: bool = axis(
-        False, over=(False, True), help="labels of the tasks behind the first are not used"
+        False, over=(False, True), help="labels of the tasks after the first are not used"
     )
     classes: tuple[str, ...] = axis(
         (),
-        help="C, which d tells apart; none named: those that all tasks share "
+        help="C, the classes that d tells apart; none named: those that all tasks share "
         "(incremental: the first task's); more: more directions of the features are shared",
     )
     other_networks: tuple[NetworkSpec, ...] = axis(
-        (), help="of the tasks behind the first, where they are not the trial's network"
+        (), help="networks of the tasks after the first, if they differ from the trial's"
     )
     augment: bool = axis(
         False, over=(False, True), help="random shifts by up to 4 pixels and horizontal flips"
@@ -175,26 +184,25 @@ class CompatibleFeatures(Method):
         if self.incremental:
             run.adopt(*run.needs)
             if len(run.tasks) > 2:
-                return  # each later network has been trained in a trial with the first, see needs
+                return  # each later network was trained in a trial with the first, see `needs`
             learning = learning[1:]
         nets = {task.name: self.initial_network(run, task) for task in learning}  # f_t and h_t
         if "shared" in self.ingredients:
             for task in learning[1:]:
                 nets[task.name].borrow(nets[first.name], self.split)
+        heads = self.auxiliary_heads(run)  # r and d
+        trained: dict[str, nn.Module] = {**nets, **heads}
         frozen: dict[str, nn.Module] = {}
         if self.incremental:  # (6)
-            known = run.need("first")
-            heads = {name: known.module("auxiliary", ingredient=name) for name in self.heads}
-            # The first network takes no part in the loss. It is among the frozen ones so that the
-            # result certifies that it kept its bits.
-            frozen = {first.name: known.module("network", task=first.name), **heads}
-        else:
-            heads = {name: self.new_auxiliary_head(run, name) for name in self.heads}
+            # The first network takes no part in the loss. It is listed as frozen so that the result
+            # certifies that it kept its bits.
+            first_network = run.need("first").module("network", task=first.name)
+            trained, frozen = {**nets}, {first.name: first_network, **heads}
         self.require_equal_features(run, {**frozen, **nets})
         labelled = [t for t in learning if t.name == first.name or not self.unlabelled]
         run.fit(
             "joint",
-            nets if frozen else {**nets, **heads},
+            trained,
             partial(self.loss, labelled=frozenset(task.name for task in labelled)),
             {task.name: self.training_images(run, task) for task in learning},
             frozen=frozen,
@@ -211,19 +219,19 @@ class CompatibleFeatures(Method):
         for name, head in heads.items():
             run.keep("auxiliary", head, by={"ingredient": name})
 
-    # --- the losses, and what the auxiliary heads are given ---------------------------------------
+    # --- (1) to (4): the losses, and the inputs of the auxiliary heads ----------------------------
 
     def loss(self, nets: Any, batch: Any, *, labelled: frozenset[str]) -> dict[str, Tensor]:
-        """The terms of (4), by name; they are summed. Gradients of the auxiliary losses go into the
-        auxiliary heads (unless these are frozen) and through them into the extractors.
+        """The terms of (4), by name, which the fit adds up. Gradients of the auxiliary losses reach
+        the auxiliary heads (unless these are frozen) and through them the extractors.
         """
         terms = {}
         for task, b in batch.items():
-            if not self.heads:  # independent networks are not cut
+            if not self.heads:  # then nothing reads the features, and no network is cut
                 terms[f"own/{task}"] = F.cross_entropy(nets[task](b.x), b.y)
                 continue
             extractor, head = nets[task].cut(self.split)  # f_t, h_t
-            features = extractor(b.x)  # [B, C, H, W]; [B, C] behind the pooling
+            features = extractor(b.x)  # [B, C, H, W]; [B, C] after the pooling
             if task in labelled:
                 terms[f"own/{task}"] = F.cross_entropy(head(features), b.y)  # (1)
             if "common" in self.heads and task in labelled:  # (2)
@@ -236,8 +244,9 @@ class CompatibleFeatures(Method):
         return terms
 
     def rotated_features(self, extractor: nn.Module, batch: Any) -> Tensor:
-        """f_t of each image turned as drawn for it, in a pass apart from the upright images'. Batch
-        norm takes this batch's statistics and, unless asked, remembers nothing of them.
+        """f_t of each image, turned k times as drawn for it, in a pass separate from that of the
+        upright images. Batch norm normalises by this batch and, unless asked, does not record its
+        statistics.
         """
         transform = rotate if self.transforms == "rotate" else dihedral
         rotated = transform(batch.x, batch.rotation)
@@ -251,10 +260,15 @@ class CompatibleFeatures(Method):
         """The ingredients that are auxiliary heads."""
         return sorted(self.ingredients & {"rotation", "common"})
 
+    def auxiliary_heads(self, run: Run) -> dict[str, Part]:
+        """r and d by ingredient: new ones or, incrementally, those of the first network."""
+        if self.incremental:
+            first = run.need("first")
+            return {name: first.module("auxiliary", ingredient=name) for name in self.heads}
+        return {name: self.new_auxiliary_head(run, name) for name in self.heads}
+
     def new_auxiliary_head(self, run: Run, ingredient: str) -> Part:
-        """The head of an ingredient, r or d, that all networks share: the layers that h has, with
-        other outputs, or pooling and one or two linear layers.
-        """
+        """r or d: the layers of h with other outputs, or pooling and one or two linear layers."""
         outputs = 4 if ingredient == "rotation" else len(self.classes_in_common(run.tasks))
         network = run.network(ingredient, classes=outputs)
         if self.auxiliary == "same_as_head":
@@ -264,14 +278,12 @@ class CompatibleFeatures(Method):
         return PooledHead(channels=channels, classes=outputs, hidden=hidden)
 
     def classes_in_common(self, tasks: Sequence[Task]) -> tuple[str, ...]:
-        """C, the classes that d tells apart. A network that is trained first can know no others
-        than its own.
-        """
+        """C, the classes that d tells apart. A network that is trained first knows only its own."""
         return self.classes or common_classes(tasks[:1] if self.incremental else tasks)
 
     def training_images(self, run: Run, task: Task) -> Data:
-        """A task's training images, with k of (3) drawn anew each time an image is read, and its
-        index in C for (2).
+        """A task's training images, with a new k for (3) each time an image is read, and the index
+        of its class in C for (2).
         """
         images = task.train
         if self.augment:
@@ -287,20 +299,20 @@ class CompatibleFeatures(Method):
     def validation_accuracies(
         self, run: Run, nets: Mapping[str, nn.Module], tasks: Sequence[Task]
     ) -> dict[str, float]:
-        """The curves of a fit: a network's accuracy where its task holds out images."""
+        """For the curves of the fit: each network's accuracy, if its task holds out images."""
         return {
             f"val_accuracy/{task.name}": run.accuracy(nets[task.name], task.validation_part)
             for task in tasks
             if task.held_out
         }
 
-    # --- how a network starts ---------------------------------------------------------------------
+    # --- (5): initial weights ---------------------------------------------------------------------
 
     def initial_network(self, run: Run, task: Task) -> Network:
-        """A task's network before its training, by (5) where `identical` is an ingredient.
+        """A task's network before its training, by (5) if `identical` is an ingredient.
 
-        Rows of a classifier are drawn by the name of their class, so identical ones agree on the
-        classes that they share and differ in the others.
+        Rows of a classifier are drawn by the name of their class, so identical classifiers agree on
+        the classes that they share and differ in the others.
         """
         spec = self.network_specs(run.trial)[task.name]
         if "identical" in self.ingredients:
@@ -318,7 +330,7 @@ class CompatibleFeatures(Method):
         return net
 
     def network_specs(self, trial: Trial) -> dict[str, NetworkSpec]:
-        """By name of the task, the network that learns it."""
+        """The network that learns each task, by the task's name."""
         assert trial.network is not None
         num_later = len(trial.tasks) - 1
         others = self.other_networks or (trial.network,) * num_later
@@ -344,11 +356,11 @@ class CompatibleFeatures(Method):
                 "One auxiliary head reads them all; projected(...) brings them to one shape"
             )
 
-    # --- as a trial: what it needs, which settings matter, when it cannot run ---------------------
+    # --- (6), and which settings matter or exclude each other -------------------------------------
 
     def needs(self, trial: Trial) -> Mapping[str, Trial]:
-        """Incrementally: the first network on its own. With several later tasks, each of them is
-        trained in a trial with the first; this one only gathers their networks.
+        """Incremental training needs the first network, trained on its own. With several later
+        tasks, each is trained in a trial with the first, and this trial only gathers the networks.
         """
         if not self.incremental or len(trial.tasks) < 2:
             return {}
@@ -441,7 +453,7 @@ class CompatibleFeatures(Method):
             )
 
     def check_classes(self, tasks: Sequence[Task]) -> Iterable[str]:
-        """Classes that no task has, and tasks that have too few of those that d tells apart."""
+        """Classes that no task has, and tasks that have too few of the classes in C."""
         known = list(dict.fromkeys(name for task in tasks for name in task.class_names))
         for name in self.classes:
             if name not in known:

@@ -1,5 +1,5 @@
-"""What a tailored graph costs: a ledger of parameters and multiply-accumulates, edge by edge, by
-the paper's counting and by the true one.
+"""What a tailored graph costs: parameters and multiply-accumulates, edge by edge, as they are and
+as the paper counts them.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ Counting = Literal["paper", "true"]
 @dataclass(frozen=True)
 class Ledger:
     """Parameters of the universal pieces in use (stem and blocks) and of what the task adds
-    (proxies, attention, classifier, statistics of its own), and multiply-accumulates an image;
-    `whole` is the cost of the whole universal network with the task's classifier, to compare with.
+    (proxies, attention, classifier, statistics of its own), and multiply-accumulates per image;
+    `whole` is the cost of the whole universal network with the task's classifier, for comparison.
     """
 
     universal: int
@@ -54,7 +54,9 @@ def edge_costs(graph: TailoredGraph) -> dict[Edge, Cost]:
 
 
 def ledger(graph: TailoredGraph, counting: Counting = "true") -> Ledger:
-    """The `paper` counts the stem behind its pooling and no classifier."""
+    """The ledger of a graph. As `paper` counts, the stem has the resolution after its pooling and
+    the classifier is free.
+    """
     backbone, costs = graph.backbone, edge_costs(graph)
     if counting == "paper":
         stem, classifier_flops = backbone.paper_stem, 0
@@ -75,7 +77,9 @@ def ledger(graph: TailoredGraph, counting: Counting = "true") -> Ledger:
 def complexities(
     graph: TailoredGraph, of: Literal["flops", "parameters"], counting: Counting
 ) -> Tensor:
-    """C of section 3.4.1: of each edge, [edges], as a share of stem and all universal blocks."""
+    """C of section 3.4.1: the cost of each edge, [edges], as a share of stem and universal blocks
+    together.
+    """
     backbone, costs = graph.backbone, edge_costs(graph)
     stem = backbone.paper_stem if counting == "paper" else backbone.stem_cost
     total = sum(backbone.block_costs, stem)

@@ -1,5 +1,5 @@
-"""The edges of a tailored graph: all that there are, those that lead somewhere, the order in which
-blocks go, and what keeps the graph in one piece.
+"""The edges of a tailored graph: all of them, the live ones, the order in which blocks are removed,
+and the guards that keep the graph in one piece.
 
 Morgado and Vasconcelos, NetTailor, CVPR 2019, arXiv:1907.00274, sections 3.3 and 3.5. The guards
 are ours: neither the paper nor the authors' code has one against a graph that falls apart.
@@ -35,8 +35,8 @@ class Edge:
 
 
 def all_edges(num_blocks: int, skip: int | None) -> list[Edge]:
-    """Into each node l block l, then proxies from the `skip` nodes before it, the nearest first
-    (None: from all of them). In the order of their targets.
+    """For each node l in turn: block l, then the proxies from the `skip` nodes before it, nearest
+    first (None: from all of them).
     """
     edges = []
     for target in range(1, num_blocks + 1):
@@ -87,9 +87,9 @@ def restored_proxies(
     removed: set[Edge],
     num_blocks: int,
 ) -> set[Edge]:
-    """Proxies of little attention that a guard keeps all the same. `path` puts back only what a
-    path to the last node needs; `proxy` the best one into every node that lost its block and has no
-    other input; `none`, as in the paper, nothing.
+    """Proxies that a guard keeps in spite of their little attention. `path` keeps only what a path
+    to the last node needs; `proxy` the best one into every node that has lost its block and has no
+    other input; `none`, as in the paper, keeps nothing.
     """
     if guard == "path":
         return path_to_the_end(attention, kept, num_blocks)
@@ -124,8 +124,8 @@ def inputs_of_bare_nodes(
 
 
 def stages_lost(kept: set[int], stages: Sequence[str]) -> dict[str, float]:
-    """Of each stage the share of its blocks that are gone. `kept` holds numbers of blocks, from 1;
-    `stages` names the stage of each block.
+    """For each stage, the share of its blocks that have been removed. `kept` holds numbers of
+    blocks, from 1; `stages` names the stage of each block.
     """
     lost = {}
     for stage in dict.fromkeys(stages):

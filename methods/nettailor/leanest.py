@@ -3,6 +3,9 @@
 Morgado, Vasconcelos: NetTailor, CVPR 2019, arXiv:1907.00274, section 4.1: of several numbers of
 removed blocks, the leanest network within half a point of the teacher's accuracy is the result.
 
+What it costs: no training of its own. It needs one student, a retraining for each of the numbers
+`removed`, and one fine-tuned network; it keeps the chosen pruning.
+
 Departs from the paper: it chooses on the test images; here the choice is made on the validation
 part and the test part is read once. Where no pruning is good enough, the answer is the fine-tuned
 network itself, at its whole cost. `area` is ours.
@@ -25,8 +28,9 @@ BUDGETS = np.linspace(0.25, 1.0, 16)  # shares of the whole network's multiply-a
 
 class Leanest(Method):
     """The leanest of a student's prunings whose validation accuracy is within `drop` of the
-    fine-tuned network's; or, with `parameters_at_most`, the one of best validation accuracy among
-    those that are small enough."""
+    fine-tuned network's; or, with `parameters_at_most`, the most accurate on validation images
+    among those that are small enough.
+    """
 
     name = "leanest"
     tasks = roles("source", "target")
@@ -48,27 +52,31 @@ class Leanest(Method):
     of: NetTailor = axis(
         NetTailor(),
         smoke=NetTailor.smoke(),
-        help="whose prunings; its own `removed` makes no difference",
+        help="the student whose prunings are compared; its own `removed` makes no difference",
     )
     removed: tuple[int, ...] = axis(
-        (1, 2, 3, 4, 5), smoke=(0, 1), help="numbers of removed blocks to choose from"
+        (1, 2, 3, 4, 5),
+        smoke=(0, 1),
+        help="k of section 3.5, the numbers of removed blocks to choose from",
     )
     against: FineTune = axis(
         FineTune(),
         smoke=FineTune(epochs=1),
-        help="how the network it is held against is fine-tuned",
+        help="how the network that it is compared with is fine-tuned",
     )
     drop: float = axis(
         0.01,
         over=(0.005, 0.01, 0.02),
         smoke=1.0,
-        help="validation accuracy that may be lost (the paper: 0.005)",
+        help="validation accuracy that may be lost (the paper: 0.005); the more, the leaner",
     )
     by: Literal["flops", "parameters"] = axis(
-        "flops", over=("flops", "parameters"), help="what leanest means"
+        "flops", over=("flops", "parameters"), help="what the leanest has fewest of"
     )
     parameters_at_most: int | None = axis(
-        None, over=(None, 20_000), help="choose the most accurate of this size instead"
+        None,
+        over=(None, 20_000),
+        help="instead choose the most accurate with at most this many parameters",
     )
 
     def canonical(self) -> Self:
@@ -129,9 +137,8 @@ class Leanest(Method):
         """
         if self.parameters_at_most is not None:
             return most_accurate(candidates, self.parameters_at_most)
-        bar = (
-            reference - self.drop - 1e-9
-        )  # exactly `drop` lost is within it, whatever the rounding
+        # Losing exactly `drop` is allowed, whatever the rounding.
+        bar = reference - self.drop - 1e-9
         good = [name for name, r in candidates.items() if r.metric("val_accuracy") >= bar]
         cost = f"{self.by}_share"
         # Of two that cost the same, the one with more blocks removed.
@@ -139,14 +146,15 @@ class Leanest(Method):
 
 
 def most_accurate(candidates: Mapping[str, Result], num_parameters: int) -> str | None:
-    """The name of the pruning of best validation accuracy among those of at most so many
-    parameters, or None.
+    """The name of the pruning with the best validation accuracy among those with at most
+    `num_parameters` parameters, or None.
     """
     small = [n for n, r in candidates.items() if r.metric("parameters") <= num_parameters]
-    # Of two as accurate, the one with more blocks removed.
-    return max(
-        small, key=lambda name: (candidates[name].metric("val_accuracy"), int(name)), default=None
-    )
+
+    def accuracy_then_removed(name: str) -> tuple[float, int]:  # of two as accurate, the leaner
+        return candidates[name].metric("val_accuracy"), int(name)
+
+    return max(small, key=accuracy_then_removed, default=None)
 
 
 def area(prunings: list[Result], chance: float) -> float:

@@ -6,25 +6,38 @@ attention learns which blocks a task can do without: a penalty on the expected c
 towards the proxies, a fine-tuned teacher towards accuracy. Then the blocks and proxies of least
 attention are pruned, and what is left is trained once more.
 
-**What it costs:** four kinds of training: the universal network (once for all tasks), a teacher, a
+What it costs: the universal network is trained once for all tasks; each task needs a teacher, a
 student, and a retraining for each number of removed blocks. On the quickstart's network and digits,
-five classes to a task: 13, 9, 21 and 8 s, about a minute in all (one core of a busy AMD EPYC,
-2026-11-25). A task keeps about 10 % of the universal network's parameters as its own (0.09 to 0.11
-there), besides the shared blocks that are left.
+with five classes per task: 13, 9, 21 and 8 s, about a minute in all (one core of a busy AMD EPYC,
+2026-11-25). A task adds about 10 % of the universal network's parameters (0.09 to 0.11 there) to
+the shared blocks that it keeps.
 
-**Where to find what** (numbers are the paper's): the student network, 3.3, eq. 2 and 4:
-`TailoredGraph`; attention, eq. 3, and expected complexity, 3.4.1, eq. 5 to 10: `Attention`; the
-teacher's term, 3.4.2, eq. 11: `distance`; pruning, 3.5: `prune`; the loss, 3.4.3, eq. 12, and the
-five steps of 3.2: `NetTailor`. Symbols: x_l is node l, the output of layer l; G_l the frozen block
-between nodes l - 1 and l; A_p^l the proxy from node p to node l; alpha_p^l the attention of that
-edge, alpha_l^l that of the block, a_p^l the score of which it is the softmax.
+In the order of this file (sections and equations are the paper's)::
 
-**Departs from the paper:** defaults are the stable ones of our specification (independent form of
-the expected complexity, the teacher's distances divided by its variance, smaller steps for the
+    3.3    proxies                            `Proxy`
+           attention, eq. 3                   `Attention.forward`
+    3.4.1  expected complexity, eq. 5 to 10   `Attention.expected_complexity`
+    3.3    the student network, eq. 2 and 4   `TailoredGraph.layer`
+    3.4.2  distance to the teacher, eq. 11    `distance`
+    3.5    pruning                            `prune`
+    3.2    the five steps                     `NetTailor.needs`, `NetTailor.train`
+    3.4.3  the loss, eq. 12                   `NetTailor.loss`
+
+x_l is node l, the output of layer l; G_l the frozen block between nodes l - 1 and l; A_p^l the
+proxy from node p to node l; alpha_p^l the attention of that edge, alpha_l^l that of the block. The
+alphas of the edges into a node are the softmax of their scores a_p^l.
+
+Departs from the paper: the defaults are settings that we found stable (the independent form of the
+expected complexity, distances to the teacher divided by its variance, smaller steps for the
 attention); `PUBLISHED` holds the paper's. As in the authors' code, proxies also begin at the stem's
 output (eq. 2 counts from node 1), universal batch norms take the task's running statistics, and the
-teacher's term is a mean for each layer by itself, where eq. 11 is a sum for all at once; here that
-takes no second pass through the frozen blocks. A guard keeps a path from stem to classifier.
+teacher trains each layer by itself with a mean over its elements, where eq. 11 is one sum from end
+to end. Unlike that code, this takes no second pass through the frozen blocks, so running statistics
+are updated once per step, not twice, and the stem's batch norm keeps the universal statistics.
+Universal network and teacher are trained as `FineTune` does (one-cycle to 0.1; the authors'
+teacher: steps from 0.01). Images are standardised by the statistics of their own data set and not
+augmented. A pretrained universal network loses its classifier, so the source task needs images to
+train a new one. A guard keeps a path from stem to classifier.
 """
 
 from __future__ import annotations
@@ -55,7 +68,7 @@ from methods.nettailor.export import plain
 from methods.nettailor.own_statistics import OwnStatistics
 from methods.nettailor.report import METRICS, report
 from methods.pieces.batch_norm_statistics import held_statistics
-from methods.pieces.building import build_network
+from methods.pieces.building import build_network, recipe_of
 from methods.pieces.residual import (
     Backbone,
     Shape,
@@ -86,8 +99,10 @@ Form = Literal["disjoint", "disjoint_code", "independent"]
 Imitated = Literal["local", "end_to_end", "logits"]
 Normalised = Literal["none", "variance"]
 
-# NetTailor(**PUBLISHED): paper and authors' code, but for epochs, threshold and the number of
-# removed blocks, which differ by task there.
+# NetTailor(**PUBLISHED): the paper's settings. `imitated` is that of the authors' code, from which
+# the paper's numbers come; `form` is the paper's (the code has "disjoint_code"). Epochs, threshold
+# and the number of removed blocks differ by task there. How universal network and teacher are
+# trained is not covered, nor is the stem's batch norm: see "Departs from the paper".
 PUBLISHED = {
     "skip": 3,
     "start": (2.0, -2.0),
@@ -106,16 +121,20 @@ PUBLISHED = {
     "retrain_lr": 0.01,
     "weight_decay": 5e-4,
 }
+# Settings that matter only after `removed` blocks have been taken out.
 PRUNING = ("order", "threshold", "guard", "retrain_epochs", "retrain_lr")
 
 
-# Section 3.3: the student network.
+# Sections 3.3 and 3.4.1: the student network and its expected complexity.
 
 
 class Proxy(nn.Sequential):
-    """A_p^l: max-pooling where the resolution drops, then a 1x1 convolution with batch norm; beside
-    bottleneck blocks two, with a narrow layer between them (as wide as in the authors' code: a 32nd
-    of the output, at least 16). Convolutions are drawn from N(0, 0.01)."""
+    """A_p^l: max-pooling where the resolution drops, then a 1x1 convolution with batch norm.
+
+    Next to bottleneck blocks there are two such convolutions with ReLU between them. The narrow
+    layer is as wide as in the authors' code, a 32nd of the output and at least 16; the paper's text
+    has a quarter of the block's own. Convolutions start with standard deviation 0.01.
+    """
 
     def __init__(self, source: Shape, target: Shape, *, bottleneck: bool) -> None:
         (channels, height, _), (out_channels, out_height, _) = source, target
@@ -136,9 +155,9 @@ class Proxy(nn.Sequential):
 
 
 class Attention(nn.Module):
-    """Attention alpha of a graph's edges, and the complexity that can be expected of the graph.
+    """The attention alpha of a graph's edges, and the expected complexity of the graph.
 
-    `edges` are in the order of their targets; tensors of one value an edge, [edges], are in the
+    `edges` are in the order of their targets; tensors with one value per edge, [edges], are in the
     same order.
     """
 
@@ -154,20 +173,18 @@ class Attention(nn.Module):
         self.register_buffer("target", torch.tensor([e.target for e in edges]), persistent=False)
 
     def forward(self, scores: Tensor) -> Tensor:
-        """Eq. 3: alpha, [edges], the softmax of the scores a over the edges that enter a node. A
-        score of -inf is an edge not there.
-        """
+        """Eq. 3: alpha, [edges], the softmax of the scores a over the edges that enter a node."""
         return torch.cat([a.softmax(0) for a in scores.split_with_sizes(self.num_entering)])
 
     def excluded(self, alpha: Tensor, *, at_ends: float = 0.0) -> tuple[Tensor, Tensor]:
-        """Eq. 7 and 8: by node, [nodes], the probability P(R_inp) that all edges that enter it are
-        left out, and P(R_out) that all that leave it are. The first node lacks no input and the
-        last no output: `at_ends` stands there.
+        """Eq. 7 and 8: for each node, [nodes], the probability P(R_inp) that every edge into it is
+        left out, and P(R_out) that every edge out of it is. The first node needs no input and the
+        last no output; their entries are `at_ends`.
         """
         r = (1 - alpha).unbind()  # self-exclusion, P(R_self)
         one = alpha.new_ones(())
         no_input, no_output = [], []
-        # One small product a node: a millisecond a step for six blocks; index tables are faster.
+        # About a millisecond per step for six blocks; index tables are faster and harder to read.
         for node in range(self.num_blocks + 1):
             entering = [r[i] for i, edge in enumerate(self.edges) if edge.target == node]
             leaving = [r[i] for i, edge in enumerate(self.edges) if edge.source == node]
@@ -180,10 +197,10 @@ class Attention(nn.Module):
         """E[C], a scalar, from the `complexity` C of each edge, [edges], as a share of the
         universal network.
 
-        `disjoint` is the paper's eq. 9 and 10, which takes three events as exclusive that are not
-        (eq. 6), and so can be negative. `disjoint_code` is what the authors' code computes: the
-        node before an edge's target in place of its source, and 1 at the two ends. `independent` is
-        our own: the edge, its source and its target are there independently of each other.
+        `disjoint` is the paper's eq. 9 and 10, which treat three events as mutually exclusive (eq.
+        6); they are not, so the result can be negative. `disjoint_code` is what the authors' code
+        computes: the node before an edge's target in place of its source, and 1 at the two ends.
+        `independent` is our own: edge, source and target are left out independently of each other.
         """
         source, target = self.source, self.target
         if form == "disjoint_code":
@@ -193,14 +210,14 @@ class Attention(nn.Module):
             no_input, no_output = self.excluded(alpha)
         if form == "independent":
             return (complexity * alpha * (1 - no_input[source]) * (1 - no_output[target])).sum()
-        # Eq. 9 has 1 - r for alpha.
+        # Eq. 9 writes alpha as 1 - r.
         return (complexity * (alpha - no_input[source] - no_output[target])).sum()
 
 
 @dataclass
-class Passed:
-    """What a pass leaves: the live nodes' outputs x_l, the logits, and each node's output once more
-    as a function of its own layer alone, from inputs through which no gradient flows.
+class Outputs:
+    """Of one forward pass: the outputs x_l of the live nodes and the logits. `local` has the nodes'
+    outputs once more, computed from detached inputs: functions of each node's own layer alone.
     """
 
     nodes: dict[int, Tensor]
@@ -212,13 +229,13 @@ class TailoredGraph(Part):
     """What one task adds to a universal network: proxies, attention and a classifier. It computes
     only together with that network, whose blocks it does not hold.
 
-    `network` is the universal network's `{"path", "config"}`, `image` the shape [C, H, W], `skip`
-    how many blocks a proxy bridges at most (None: any), `start` the scores of blocks and of
+    `network` is the recipe of the universal network, `image` the shape [C, H, W], `skip`
+    how many blocks a proxy bridges at most (None: any number), `start` the scores of blocks and of
     proxies, `edges` the names of the edges that are left (None: all). With `statistics` "task" the
     universal batch norms normalise by the task's own statistics, which belong to the task then.
     """
 
-    # Of each edge, as a share of the universal network; set by who trains it, not stored.
+    # C of each edge, [edges], as a share of the universal network. Set for training, not stored.
     complexity: Tensor
 
     def __init__(
@@ -233,32 +250,32 @@ class TailoredGraph(Part):
         statistics: Statistics = "frozen",
     ) -> None:
         super().__init__()
-        self.backbone = b = backbone_of(network, image)
-        self.edges = [e for e in all_edges(b.num_blocks, skip) if edges is None or e.name in edges]
+        self.backbone = backbone = backbone_of(network, image)
+        candidates = all_edges(backbone.num_blocks, skip)
+        self.edges = [edge for edge in candidates if edges is None or edge.name in edges]
         self.kept_blocks = {e.target for e in self.edges if e.is_block}  # their numbers, from 1
-        self.routes = Attention(self.edges, b.num_blocks)
+        self.routes = Attention(self.edges, backbone.num_blocks)
         scores = [float(start[0] if edge.is_block else start[1]) for edge in self.edges]
-        self.scores = nn.Parameter(torch.tensor(scores))  # a of eq. 3
+        self.scores = nn.Parameter(torch.tensor(scores))  # a of eq. 3, [edges]
         self.proxies = nn.ModuleDict()
         for edge in self.edges:
             if not edge.is_block:
-                source, target = b.nodes[edge.source], b.nodes[edge.target]
-                self.proxies[edge.name] = Proxy(source, target, bottleneck=b.bottleneck)
-        self.head = nn.Linear(b.features, classes)
+                source, target = backbone.nodes[edge.source], backbone.nodes[edge.target]
+                self.proxies[edge.name] = Proxy(source, target, bottleneck=backbone.bottleneck)
+        self.head = nn.Linear(backbone.features, classes)
         self.register_buffer("complexity", torch.zeros(len(self.edges)), persistent=False)
         self.own_statistics = nn.ModuleDict()
         if statistics == "task":
             pieces = build_network(network).pieces()
             for node in sorted(self.kept_blocks):
-                self.own_statistics[str(node)] = OwnStatistics(pieces[b.blocks[node - 1]])
+                self.own_statistics[str(node)] = OwnStatistics(pieces[backbone.blocks[node - 1]])
 
     @classmethod
     def over(cls, universal: Network, image: Sequence[int], classes: int, **settings: Any) -> Self:
-        """A new graph over a universal network, whose running statistics it begins with where it
-        has some of its own.
+        """A new graph over a universal network. Running statistics of its own, if it has any, begin
+        as that network's.
         """
-        network = {"path": universal.path, "config": universal.config}
-        graph = cls(network=network, image=image, classes=classes, **settings)
+        graph = cls(network=recipe_of(universal), image=image, classes=classes, **settings)
         for node, own in graph.own_statistics.items():
             block = universal.pieces()[graph.backbone.blocks[int(node) - 1]]
             cast(OwnStatistics, own).copy_from(block)
@@ -272,29 +289,32 @@ class TailoredGraph(Part):
         """Images [B, C, H, W] to logits [B, classes]."""
         return self.passed(x, universal).logits
 
-    def passed(self, x: Tensor, universal: Network, *, local: bool = False) -> Passed:
-        """Eq. 4 for one node after another, and the classifier. `local` also gives every node's
-        output as a function of that node's own layer alone. (The authors' code evaluates each layer
-        twice; here only the proxies are, without a second update of their running statistics: a
-        frozen block's output is the same in both.)
+    def passed(self, x: Tensor, universal: Network, *, local: bool = False) -> Outputs:
+        """Eq. 4, node after node, and the classifier; with `local` also each node's output as a
+        function of its own layer alone.
+
+        For the latter the authors' code evaluates every layer twice. A frozen block's output is the
+        same both times, so here only the proxies are evaluated again, without a second update of
+        their running statistics.
         """
-        pieces, b = universal.pieces(), self.backbone
+        pieces, backbone = universal.pieces(), self.backbone
         alpha = dict(zip(self.edges, self.attention(), strict=True))
-        nodes = {0: apply_pieces(pieces, b.stem, x)}  # x_l by l, each [B, C_l, H_l, W_l]
+        nodes = {0: apply_pieces(pieces, backbone.stem, x)}  # x_l by l, each [B, C_l, H_l, W_l]
         blocks = {}  # G_l(x_{l-1}) by l
         live = list(dict.fromkeys(edge.target for edge in self.edges))
         for node in live:
             if node in self.kept_blocks:
-                block = pieces[b.blocks[node - 1]]
+                block = pieces[backbone.blocks[node - 1]]
                 blocks[node] = self.block_output(node, block, nodes[node - 1])
             nodes[node] = self.layer(node, nodes, blocks, alpha)
-        passed = Passed(nodes, self.head(apply_pieces(pieces, b.pool, nodes[b.num_blocks])))
+        pooled = apply_pieces(pieces, backbone.pool, nodes[backbone.num_blocks])
+        result = Outputs(nodes, self.head(pooled))
         if local:
             inputs = {node: x.detach() for node, x in nodes.items()}
-            outputs = {node: x.detach() for node, x in blocks.items()}
+            block_outputs = {node: x.detach() for node, x in blocks.items()}
             with held_statistics(self.proxies):
-                passed.local = {n: self.layer(n, inputs, outputs, alpha) for n in live}
-        return passed
+                result.local = {n: self.layer(n, inputs, block_outputs, alpha) for n in live}
+        return result
 
     def layer(
         self,
@@ -304,7 +324,7 @@ class TailoredGraph(Part):
         alpha: Mapping[Edge, Tensor],
     ) -> Tensor:
         """Eq. 2 and 4: x_l = ReLU(alpha_l^l G_l(x_{l-1}) + sum over p of alpha_p^l A_p^l(x_p)),
-        where `blocks` has G_l(x_{l-1}) and p runs over the nodes from which a proxy is left.
+        where `blocks` holds the G_l(x_{l-1}) and p runs over the sources of the proxies left.
         """
         terms = []
         for edge in self.edges:
@@ -317,14 +337,16 @@ class TailoredGraph(Part):
         return F.relu(reduce(torch.add, terms))
 
     def block_output(self, node: int, block: nn.Module, x: Tensor) -> Tensor:
-        """G_l(x): a frozen block before its last ReLU, by the task's statistics if it has any."""
+        """G_l(x): a frozen block before its last ReLU, normalised by the task's own statistics if
+        there are any.
+        """
         if not self.own_statistics:
             return sum_before_relu(block, x)
         own = cast(OwnStatistics, self.own_statistics[str(node)])
         return own.sum_before_relu(block.train(self.training), x)
 
     def with_edges(self, names: Sequence[str]) -> TailoredGraph:
-        """The same graph with these edges only, and the weights that it has now."""
+        """A copy with these edges only, and with the present weights."""
         left = [i for i, edge in enumerate(self.edges) if edge.name in set(names)]
         smaller = type(self)(**{**self.config, "edges": [self.edges[i].name for i in left]})
         wanted = smaller.state_dict()
@@ -338,7 +360,7 @@ class TailoredGraph(Part):
         return {f"attention/{e.name}": a for e, a in zip(self.edges, alpha, strict=True)}
 
     def joined(self, other: Part) -> nn.Module:
-        """The task's network by itself, with the universal blocks it uses."""
+        """The task's network as one plain module, with the universal blocks that it uses."""
         return plain(self, cast(Network, other))
 
 
@@ -349,14 +371,16 @@ class TailoredGraph(Part):
 def teacher_outputs(
     teacher: Network, backbone: Backbone, x: Tensor
 ) -> tuple[dict[int, Tensor], Tensor]:
-    """x_l^t of eq. 11, the outputs of the teacher's blocks by node after their ReLU; its logits."""
+    """x_l^t of eq. 11: by node, the outputs of the teacher's blocks after their ReLU; and its
+    logits.
+    """
     number = {name: n for n, name in enumerate(backbone.blocks, start=1)}
     nodes = {}
     for name, piece in teacher.pieces().items():
         x = piece(x)
         if name in number:
             nodes[number[name]] = x
-    return nodes, x
+    return nodes, x  # the last piece is the classifier
 
 
 def distance(
@@ -366,10 +390,12 @@ def distance(
     num_blocks: int,
     by: Normalised,
 ) -> Tensor:
-    """Omega, eq. 11, over these nodes and the logits: squared distances, each a mean over the batch
-    and its elements, summed and divided by the number of blocks, as in the authors' code. `by`
-    "variance" divides each by the variance of the teacher's activations in the batch, which makes
-    it free of their scale (ours, not the paper's).
+    """Omega, eq. 11, over these nodes and the logits.
+
+    As in the authors' code each squared distance is a mean over the batch and the elements of x_l,
+    and their sum is divided by the number of blocks. `by` "variance" also divides each by the
+    variance of the teacher's activations in the batch, so that their scale does not matter (ours,
+    not the paper's).
     """
     teacher_nodes, teacher_logits = teacher
     pairs = [(logits, teacher_logits)]
@@ -386,8 +412,8 @@ def distance(
 
 @dataclass(frozen=True)
 class Pruned:
-    """What is left: names of the live edges (none where nothing leads from the first node to the
-    last), and how many proxies the guard put back.
+    """What pruning leaves: the names of the live edges (none if no path leads from the first node
+    to the last), and how many proxies the guard has put back.
     """
 
     edges: tuple[str, ...]
@@ -401,9 +427,9 @@ def prune(
     guard: Guard,
     num_blocks: int,
 ) -> Pruned:
-    """Section 3.5: without the `removed` blocks, without the proxies whose alpha is at most the
-    `threshold` theta, and without what these exclude: edges that nothing reaches (input exclusion)
-    or that lead nowhere (output exclusion).
+    """Section 3.5: drop the `removed` blocks and the proxies whose alpha is at most the `threshold`
+    theta, then whatever that leaves dead: edges that no path reaches (input exclusion) or that lead
+    nowhere (output exclusion). The guard may keep some of the weak proxies.
     """
     weak = {edge for edge, alpha in attention.items() if not edge.is_block and alpha <= threshold}
     kept = set(attention) - removed - weak
@@ -413,8 +439,8 @@ def prune(
 
 
 class NetTailor(Method):
-    """Tailor the source's network to the target. Without `removed`: train a student of all blocks
-    and proxies; with it: prune that student, retrain.
+    """Tailor the source's network to the target: without `removed`, train the student with all
+    blocks and proxies; with it, prune that student and retrain.
     """
 
     name = "nettailor"
@@ -432,43 +458,46 @@ class NetTailor(Method):
         None,
         over=(None, 1, 2, 3, 4, 5, 6),
         smoke=1,
-        help="universal blocks taken out (k of section 3.5): the more, the smaller the network; "
+        help="k of section 3.5, universal blocks taken out: the more, the smaller the network; "
         "None: the student before pruning",
     )
     skip: int | None = axis(
         3,
         over=(1, 3, 5, None),
-        help="blocks that a proxy bridges at most (k of eq. 4): the more, the more proxies; None: "
+        help="k of eq. 4, blocks that a proxy bridges at most: the more, the more proxies; None: "
         "any number",
     )
     start: tuple[float, float] = axis(
         (2.0, -2.0),
         over=((2.0, -2.0), (1.0, -1.0), (0.0, 0.0)),
         help="first scores a of blocks and of proxies (eq. 3): the further apart, the closer the "
-        "student begins to the universal network",
+        "student is to the universal network at first",
     )
     complexity_weight: float = axis(
         0.3,
         over=(0.0, 0.03, 0.1, 0.3, 1.0),
-        help="gamma 1 of eq. 12, of the expected complexity: the greater, the more attention goes "
-        "from blocks to proxies",
+        help="gamma 1 of eq. 12, weight of the expected complexity: the greater, the more "
+        "attention moves from blocks to proxies",
     )
     form: Form = axis(
         "independent",
         over=("independent", "disjoint", "disjoint_code"),
-        help="of the expected complexity E[C]: disjoint is eq. 9",
+        help="how E[C] is computed: as in eq. 9, as in the authors' code, or with independent "
+        "events, so that it cannot be negative",
     )
     cost: Literal["flops", "parameters"] = axis(
         "flops", over=("flops", "parameters"), help="what the complexity C of an edge counts"
     )
     counting: Counting = axis(
-        "true", over=("true", "paper"), help="the paper counts the stem behind its pooling"
+        "true",
+        over=("true", "paper"),
+        help="FLOPs as they are, or as the paper's, with the stem at the resolution after pooling",
     )
     teacher_weight: float = axis(
         1.0,
         over=(0.0, 0.1, 1.0, 10.0),
-        help="gamma 2 of eq. 12, of the distance Omega to the teacher: the greater, the closer the "
-        "student's activations stay to it; 0: no teacher",
+        help="gamma 2 of eq. 12, weight of the distance Omega to the teacher: the greater, the "
+        "closer the student's activations stay to it; 0: no teacher",
     )
     imitated: Imitated = axis(
         "local",
@@ -476,7 +505,10 @@ class NetTailor(Method):
         help="Omega trains each layer by itself, or all at once (eq. 11), or takes the logits only",
     )
     normalised: Normalised = axis(
-        "variance", over=("variance", "none"), help="what distances to the teacher are divided by"
+        "variance",
+        over=("variance", "none"),
+        help="what each distance in Omega is divided by: the teacher's variance, or nothing, which "
+        "makes gamma 2 depend on the scale of activations",
     )
     statistics: Statistics = axis(
         "task",
@@ -486,39 +518,52 @@ class NetTailor(Method):
     threshold: float = axis(
         0.05,
         over=(0.02, 0.05, 0.1),
-        help="theta of section 3.5: proxies with at most this alpha are pruned; the greater, the "
-        "fewer are left",
+        help="theta of section 3.5: proxies whose alpha is at most this are pruned; the greater, "
+        "the fewer are left",
     )
     order: Order = axis(
         "attention",
         over=("attention", "random", "last_first", "first_first"),
-        help="in which blocks go: by alpha, the least first; all others are controls",
+        help="which blocks are removed first: those of least alpha; the other orders are controls",
     )
     guard: Guard = axis(
         "path",
         over=("path", "proxy", "none"),
-        help="puts proxies back that keep the graph connected",
+        help="weak proxies that stay: those that a path to the classifier needs, the best into "
+        "each node without an input, or none",
     )
-    epochs: int = axis(20, over=(20, 50), smoke=2, help="of the student, before pruning")
+    epochs: int = axis(
+        20,
+        over=(20, 50),
+        smoke=2,
+        help="of the student, before pruning: the more, the better proxies are trained",
+    )
     retrain_epochs: int = axis(
-        10, over=(10, 20, 60), smoke=2, help="after pruning: the more, the more accuracy comes back"
+        10,
+        over=(10, 20, 60),
+        smoke=2,
+        help="after pruning: the more, the more accuracy is recovered",
     )
-    batch: int = axis(32, over=(32, 64), help="images a step")
+    batch: int = axis(32, over=(32, 64), help="images per step")
     lr: float = axis(
         0.1,
         over=(0.02, 0.05, 0.1),
-        help="of proxies and classifier, before pruning; divided by 10 at 40 and at 80 % of the "
-        "epochs, as when retraining",
+        help="of proxies and classifier, before pruning; divided by 10 after 40 and 80 % of the "
+        "epochs, as in retraining",
     )
     attention_lr: float = axis(
         0.05,
         over=(0.01, 0.02, 0.05, 0.1),
-        help="of the scores a, which have no weight decay: the greater, the sooner attention is "
-        "all on one edge",
+        help="of the scores a, which have no weight decay: the greater, the sooner all attention "
+        "is on one edge",
     )
-    retrain_lr: float = axis(0.01, over=(0.01, 0.03), help="of proxies and classifier, afterwards")
+    retrain_lr: float = axis(
+        0.01, over=(0.01, 0.03), help="of proxies and classifier, after pruning"
+    )
     weight_decay: float = axis(
-        5e-4, over=(1e-4, 5e-4), help="the greater, the weaker proxies that little depends on"
+        5e-4,
+        over=(1e-4, 5e-4),
+        help="of proxies and classifier: the greater, the smaller the weights of unused proxies",
     )
     base: FineTune = axis(
         FineTune(), smoke=FineTune(epochs=1), help="how the universal network is trained"
@@ -558,8 +603,8 @@ class NetTailor(Method):
             yield f"skip={self.skip}: a proxy bridges at least one block"
 
     def needs(self, trial: Trial) -> Mapping[str, Trial]:
-        """The universal network, step 1 of section 3.2, the teacher, and, for a pruning, steps 2
-        and 3, the student.
+        """The universal network; the teacher, which is step 1 of section 3.2; and for a pruning the
+        student, which is steps 2 and 3.
         """
         needs = {"universal": trial.replace(method=self.base, tasks=trial.tasks[:1])}
         if self.teacher_weight:
@@ -569,8 +614,8 @@ class NetTailor(Method):
         return needs
 
     def train(self, run: Run) -> None:
-        """Steps 2 and 3 of section 3.2, augment and train; or, with `removed`, steps 4 and 5, prune
-        and retrain.
+        """Section 3.2: augment and train, steps 2 and 3; or with `removed` prune and retrain, steps
+        4 and 5.
         """
         outcomes = {name: need.outcome for name, need in run.needs.items()}
         missing = [f"{name} {outcome}" for name, outcome in outcomes.items() if outcome != "done"]
@@ -618,8 +663,8 @@ class NetTailor(Method):
         )
 
     def pruned(self, run: Run, num_removed: int) -> TailoredGraph:
-        """The trained student without its blocks of least alpha, its weak proxies, and whatever is
-        dead then (section 3.5).
+        """The trained student without its blocks of least alpha, its weak proxies, and whatever
+        that leaves dead (section 3.5).
         """
         student = cast(TailoredGraph, run.need("student").module("student"))
         attention = dict(zip(student.edges, student.attention().tolist(), strict=True))
@@ -635,7 +680,9 @@ class NetTailor(Method):
         return student.with_edges(left.edges)
 
     def optimizer(self, p: Parameters) -> Optimizer:
-        """SGD. The scores' learning rate falls for retraining as that of all other weights does."""
+        """SGD. In retraining the learning rate of the scores is smaller by the same factor as that
+        of the other weights.
+        """
         lr = self.lr if self.removed is None else self.retrain_lr
         scores: dict[str, Any] = {
             "params": p.matching("student.scores"),
@@ -649,16 +696,17 @@ class NetTailor(Method):
         """Eq. 12: cross entropy + gamma_1 E[C] (not when retraining) + gamma_2 Omega."""
         graph = nets["student"]
         is_local = bool(self.teacher_weight) and self.imitated == "local"
-        passed = graph.passed(batch.x, nets["universal"], local=is_local)
-        terms = {"own": F.cross_entropy(passed.logits, batch.y)}
+        outputs = graph.passed(batch.x, nets["universal"], local=is_local)
+        terms = {"own": F.cross_entropy(outputs.logits, batch.y)}
         if self.complexity_weight and self.removed is None:
             alpha = graph.attention()
             expected = graph.routes.expected_complexity(alpha, graph.complexity, self.form)
             terms["complexity"] = self.complexity_weight * expected
         if self.teacher_weight:
-            nodes = {"local": passed.local, "end_to_end": passed.nodes, "logits": {}}[self.imitated]
+            choices = {"local": outputs.local, "end_to_end": outputs.nodes, "logits": {}}
+            nodes = choices[self.imitated]
             teacher = teacher_outputs(nets["teacher"], graph.backbone, batch.x)
             num_blocks = graph.backbone.num_blocks
-            omega = distance(nodes, passed.logits, teacher, num_blocks, self.normalised)
+            omega = distance(nodes, outputs.logits, teacher, num_blocks, self.normalised)
             terms["teacher"] = self.teacher_weight * omega
         return terms

@@ -1,4 +1,4 @@
-"""What a NetTailor trial logs of its graph: accuracy, ledger, latency, and the graph itself as
+"""What a NetTailor trial logs about its graph: accuracy, ledger, latency, and the graph itself as
 data.
 """
 
@@ -34,12 +34,12 @@ METRICS = (
     Metric("restored", higher_is_better=False, optional=True),
     Metric("latency_share", higher_is_better=False, timing=True),
 )
-LATENCY_BATCH = 32  # images a pass when latency is measured
+LATENCY_BATCH = 32  # images per pass when latency is measured
 
 
 def report(run: Run, graph: TailoredGraph, net: PartWithBase, target: Task) -> None:
-    """Log everything of the finished graph. Shares are of the whole universal network with the
-    target's classifier: the fine-tuned network.
+    """Log everything about the finished graph. Shares are relative to the whole universal network
+    with the target's classifier, which is the fine-tuned network.
     """
     true, paper = ledger(graph, "true"), ledger(graph, "paper")
     run.log(
@@ -68,7 +68,7 @@ def attended_complexity(graph: TailoredGraph) -> float:
 
 
 def late_bias(graph: TailoredGraph) -> float:
-    """Share of the last stage's blocks that are gone less that of the first stage's."""
+    """Share of blocks removed from the last stage, minus that of the first stage."""
     lost = list(stages_lost(graph.kept_blocks, graph.backbone.stages()).values())
     return lost[-1] - lost[0]
 

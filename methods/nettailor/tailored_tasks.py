@@ -1,8 +1,10 @@
-"""What several tasks' tailored networks share: blocks that each keeps, and what it takes to store
-them all.
+"""What the tailored networks of several tasks share: the blocks that each keeps, and the storage
+for all of them.
 
 Morgado, Vasconcelos: NetTailor, CVPR 2019, arXiv:1907.00274, sections 1 and 4 (storage: the
 universal network once, and what each task adds).
+
+What it costs: no training of its own, but one `leanest` with all that it needs for each target.
 
 Departs from the paper: it counts the whole universal network; here only the blocks that at least
 one task uses. The matrices are ours.
@@ -24,8 +26,9 @@ from orchestrator import MatrixSpec, Method, Metric, Run, Trial, axis, roles
 
 
 class TailoredTasks(Method):
-    """Hold the chosen tailored networks of all targets beside each other. A target whose answer is
-    its fine-tuned network shares nothing and has no scores in the matrices."""
+    """Compare the chosen tailored networks of all targets. A target for which no pruning was good
+    enough stores its fine-tuned network: it shares nothing and has no scores in the matrices.
+    """
 
     name = "tailored_tasks"
     tasks = roles("source", "targets", at_least=2)
@@ -66,7 +69,7 @@ class TailoredTasks(Method):
             if students:
                 graphs[task.name] = cast(TailoredGraph, students[0].module())
         if not graphs:
-            run.infeasible("no task's answer is a tailored network")
+            run.infeasible("for no task was a tailored network chosen")
         for task in targets:
             answer = run.need(task.name)
             if answer.outcome == "done":

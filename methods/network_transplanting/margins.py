@@ -74,8 +74,8 @@ def best_threshold(margin: Array, labels: Labels) -> float:
     points, index = np.unique(margin, return_inverse=True)
 
     def below(label: int) -> NDArray[np.int64]:
-        """How many images of a label lie below the threshold in front of each point, and behind
-        the last.
+        """How many images of a label lie below a threshold before each point, and after the
+        last.
         """
         counts = np.bincount(index[labels == label], minlength=len(points))
         return np.concatenate([[0], counts.cumsum()])

@@ -1,34 +1,37 @@
 """Join a module for a new category to a task module that was trained for other categories.
 
 Zhang, Yang, Yu, Wu: Network Transplanting, 2018, arXiv:1804.10272. Only a small adapter between the
-two is learned, from no samples or few. It learns by back-distillation: the gradient of the output
-with respect to the features is to be that of the network which was trained for the new category.
+two is learned, from few samples or none. It learns by back-distillation: the gradient of the output
+with respect to the features should match that of the network trained for the new category.
 
-In the order of this file (sections are those of our specification, see below):
+In the order of this file (the numbers are ours: the paper could not be read)::
 
-    section 2    h                               `Adapter`
-                 y(I, c) = g(h_c(f_c(I)))        `Transplanted`, `TransplantNetwork`
-    section 3.2  D(x) = dJ(g(x)) / dx            `feature_gradient`, J = v . y
-    section 3.3  D without any x                 `surrogate_gradient`, gates in place of ReLUs
-    section 3.2  L = L_task + lambda ||D_S - alpha D_T||^2
-                                                 `NetworkTransplanting.loss`
-    section 3.5  one category after another      `NetworkTransplanting.absorb_in_turn`
+    (1)  y = g_S(h(f(I)))                            `Adapter`, `Transplanted`
+    (2)  y(I, c) = g_S(h_c(f_c(I))), categories c    `TransplantNetwork`
+    (3)  D(x) = dJ(g(x)) / dx with J(y) = v . y      `feature_gradient`
+    (4)  D without any x: gates in place of ReLUs    `surrogate_gradient`
+    (5)  L = L_task + lambda ||D_S - alpha D_T||^2   `loss`
+    (6)  one category after another                  `absorb_in_turn`
 
-f is a category module, g a task module: x = f(I) are the features of images I and y = g(x) the
+f is a category module and g a task module: x = f(I) are the features of images I, y = g(x) the
 outputs. The teacher T is the new category's own network, with g_T. The student S is the path from
-the new category's f through the adapter to g_S, the task module of another category, the host.
+the new category's f through the adapter h to g_S, the task module of another category, the host; v
+is a random direction of the outputs.
 
-Cost: the adapter, 9 C^2 + C parameters for each of its convolutions, beside the category module
-(7 k of 27 k on a path through resnet8 of width 8, cut behind stage2). Trainings: one to pre-train,
-one for the host, and for each guest one of its own network and one of the adapter; orders of guests
-share all of them. On the quickstart's digits and network 6 seconds for three networks and 5 for an
-adapter (one thread of an AMD EPYC, 2026-11-25).
+What it costs: for each category its own f and an adapter of 9 C^2 + C parameters per convolution
+(7 k of the 27 k on a path through resnet8 of width 8, cut after stage2). Trainings: one to
+pre-train, one for the host, and for each guest one of its own network and one of the adapter; all
+orders of the guests share them. On the quickstart's digits and network 6 seconds for three networks
+and 5 for an adapter (one thread of an AMD EPYC, 2026-11-25).
 
-Departs from the paper: the text could not be read, nor was code found. `dummy` is our
-reconstruction of its gradients without images, `lin` the same without gates; `noise` (gradients at
-synthetic features, the default) and `real` (at features of images) are our own, as are the
-adapter's shape, weights, steps and calibration, and the loss's normalisation. Two outputs and cross
-entropy stand for one output and logistic loss.
+Departs from the paper: neither its text nor code was available. Only the idea and the headline
+claims have sources; the formulas are our reconstruction. `dummy` is our version of its gradients
+without images, and `lin` the same without gates; in both the adapter's own ReLUs have no gates.
+`noise` (gradients at synthetic features, the default) and `real` (at features of images) are our
+own, as are the adapter's shape, initial weights, steps and calibration, and the normalisation of
+the loss. The paper's network has many task modules and an adapter for each pair of category and
+task; here it has one task module. Two outputs and cross entropy stand in for one output and
+logistic loss. Images are standardised by the statistics of their own data set and not augmented.
 """
 
 from __future__ import annotations
@@ -86,16 +89,16 @@ from orchestrator import (
 from orchestrator.errors import nearest
 
 Start = Literal["he", "dirac"]
-SYNTHETIC_FEATURES = 2000  # in an epoch
+SYNTHETIC_FEATURES = 2000  # per epoch
 AnyModule = TypeVar("AnyModule", bound=nn.Module)
 
 
-# Section 2: the modules.
+# (1) and (2): the modules.
 
 
 class Adapter(Part):
-    """h: `depth` 3x3 convolutions with ReLU between features [B, C, H, W] of the same shape; none
-    is the identity. `offset` is what calibration adds to the last logit.
+    """h of (1): `depth` 3x3 convolutions with ReLU that keep the shape of features [B, C, H, W]; at
+    depth 0 the identity. `offset` is what calibration adds to the last logit.
     """
 
     def __init__(self, *, channels: int, depth: int) -> None:
@@ -103,7 +106,7 @@ class Adapter(Part):
         self.layers = nn.Sequential()
         for _ in range(depth):
             self.layers.append(nn.Conv2d(channels, channels, 3, padding=1))
-            # Features at the cut are behind a ReLU, so what comes out is not negative either.
+            # Features at the cut come from a ReLU, so the adapter's output is not negative either.
             self.layers.append(nn.ReLU())
         self.register_buffer("offset", torch.zeros(()))
 
@@ -134,8 +137,8 @@ class Adapter(Part):
 
 
 class Transplanted(Part):
-    """One path of the network, g(h(f(I))): a category module, an adapter and a task module, given
-    by their configurations.
+    """(1), one path of the network: a category module, an adapter and a task module, given by their
+    configurations.
     """
 
     def __init__(
@@ -161,7 +164,7 @@ class Transplanted(Part):
 
 
 class TransplantNetwork(Part):
-    """The transplant network with one task: g_t, and for each category c its f_c and h_ct."""
+    """The network of (2), for one task: g_S, and for each category c its f_c and h_c."""
 
     def __init__(
         self, *, task: dict[str, Any], categories: Mapping[str, Mapping[str, Any]]
@@ -175,7 +178,7 @@ class TransplantNetwork(Part):
             self.adapters[name] = Adapter(**config["adapter"])
 
     def with_category(self, name: str, category: Part, adapter: Part) -> TransplantNetwork:
-        """A copy of this network, in which nothing has changed, with one more category."""
+        """A copy with one more category, and with all that was there unchanged."""
         config = {"category": category.config, "adapter": adapter.config}
         categories = {**self.config["categories"], name: config}
         grown = TransplantNetwork(task=self.config["task"], categories=categories)
@@ -185,17 +188,22 @@ class TransplantNetwork(Part):
         return grown.eval()
 
     def forward(self, images: Tensor, category: str) -> Tensor:
-        """y(I, c): images [B, C, H, W] of a category's task to logits [B, outputs, ...]."""
+        """y(I, c) of (2): images [B, C, H, W] of a category to logits [B, outputs, ...]."""
         adapter = cast(Adapter, self.adapters[category])
         return adapter.calibrated(self.task(adapter(self.categories[category](images))))
 
 
-# Sections 3.2 and 3.3: D, the gradient of J(y) = v . y with respect to the features.
+# (3) and (4): D, the gradient of J(y) = v . y with respect to the features.
+
+
+def centred(logits: Tensor) -> Tensor:
+    """Logits minus their mean over the outputs, to which the softmax is blind."""
+    return logits - logits.mean(1, keepdim=True)
 
 
 def directions(drawn: Tensor) -> Tensor:
     """v [B, outputs, ...] from normal numbers of that shape: directions that the softmax can see,
-    of sum zero over the outputs and of length sqrt(2). For two outputs that is their difference,
+    with sum zero over the outputs and length sqrt(2). For two outputs v . y is their difference,
     with either sign.
     """
     v = centred(drawn)
@@ -204,8 +212,8 @@ def directions(drawn: Tensor) -> Tensor:
 
 
 def feature_gradient(module: nn.Module, x: Tensor, v: Tensor) -> Tensor:
-    """Section 3.2: D(x) = d(v . module(x)) / dx at features x [B, C, H, W], of the same shape. The
-    gates of the ReLUs are the true ones at x. It can itself be differentiated.
+    """(3): D(x) = d(v . module(x)) / dx at features x [B, C, H, W], in the same shape. The gates of
+    the ReLUs are the true ones at x. D can itself be differentiated.
     """
     x = x.detach().requires_grad_()
     with torch.enable_grad():
@@ -216,10 +224,11 @@ def feature_gradient(module: nn.Module, x: Tensor, v: Tensor) -> Tensor:
 def surrogate_gradient(
     module: nn.Module, features: Sequence[int], v: Tensor, gates: Mapping[str, Tensor]
 ) -> Tensor:
-    """Section 3.3: D without any x, from the weights alone, for features [C, H, W] of one image: v
-    [B, outputs, ...] is passed backwards to [B, C, H, W].
+    """(4): D without any x, from the weights alone, for features [C, H, W] of one image: v [B,
+    outputs, ...] is passed backwards to [B, C, H, W].
 
-    A ReLU lets pass what its gate [B, ...] says, and everything where `gates` has none for it.
+    At a ReLU the gradient is multiplied by its gate [B, ...], or passes unchanged if `gates` has
+    none for it.
     """
     d = v
     for layer in reversed(layers_of(module, features)):
@@ -232,7 +241,9 @@ def surrogate_gradient(
 
 class NetworkTransplanting(Method):
     """Join the front of each guest's network to the back of the host's. All networks start from the
-    one of the first task. Every guest is a trial of its own, which all orders of guests share."""
+    one trained on the first task. Each guest is a trial of its own, so all orders of the guests
+    share it.
+    """
 
     name = "network_transplanting"
     tasks = roles("pretrain", "host", "guests", at_least=3)
@@ -243,13 +254,14 @@ class NetworkTransplanting(Method):
     split: str = axis(
         "stage2",
         over=("stage1", "stage2"),
-        help="where networks are cut; the later, the larger is f and the smaller the shared g",
+        help="where networks are cut into f and g; the later, the larger f and the smaller the "
+        "shared g",
     )
     depth: int = axis(
         3,
         over=(0, 1, 3),
-        help="n, convolutions of the adapter h: more can mend more and need more to learn from; "
-        "0 is no adapter",
+        help="n, convolutions of the adapter h: more can fit more and need more to learn from; "
+        "0: no adapter",
     )
     start: Start = axis(
         "he",
@@ -267,47 +279,50 @@ class NetworkTransplanting(Method):
         "none",
         over=("none", "direct", "distill", "both", "synthetic"),
         help="L_task, what outputs y_S are compared with: labels (direct), y_T on the samples "
-        "(distill), both, y_T at synthetic features; all but none are baselines by themselves",
+        "(distill), both, or y_T at synthetic features; with gradients=none these are baselines",
     )
     samples: int = axis(
         0,
         over=(0, 10, 20, 50, 100),
-        help="N, images of the category's task that the adapter may see; the 10 are among the 20",
+        help="N, training images of the category that the adapter may see; a larger N includes the "
+        "images of a smaller one",
     )
     weight: float = axis(
         1.0,
         over=(0.1, 1.0, 10.0),
-        help="lambda, of the gradients' term; the larger, the less the outputs' term counts",
+        help="lambda, weight of the gradients' term; the larger, the less L_task counts",
     )
     scale: Literal["one", "fitted"] = axis(
         "one",
         over=("one", "fitted"),
-        help="alpha, factor on D_T: one, or fitted to each batch, so that directions count and "
-        "not lengths",
+        help="alpha, the factor of D_T: one, or fitted to each batch, so that directions count "
+        "and not lengths",
     )
     spread: float = axis(
         1.0,
         over=(0.5, 1.0, 2.0),
         help="sigma, standard deviation of synthetic features before their ReLU; the larger, the "
-        "wider the space of features in which D_S and D_T have to agree",
+        "wider the range of features on which D_S and D_T must agree",
     )
     gates: float = axis(
         0.5,
         over=(0.25, 0.5, 0.75),
-        help="p, share of the gates that dummy opens; at 1 it would be lin",
+        help="p, share of the gates that dummy opens; the larger, the more it is like lin",
     )
     calibrate: Literal["none", "labels", "teacher"] = axis(
         "none",
         over=("none", "labels", "teacher"),
-        help="one output bias from the samples, since gradients leave a constant open: least error "
-        "on their labels, or the mean margin of the teacher",
+        help="gradients leave an additive constant open; it is set from the samples to give the "
+        "least error on their labels, or the teacher's mean margin",
     )
     everything: bool = axis(
         False,
-        help="a reference: train f and g_S, too, which breaks the rule that nothing old changes",
+        help="a reference: train f and g_S, too, which breaks the rule that old parts never change",
     )
-    steps: int = axis(600, over=(200, 600), smoke=5, help="of Adam; more is slower and closer")
-    batch: int = axis(64, over=(32, 64), help="synthetic features, images or both in a step")
+    steps: int = axis(
+        600, over=(200, 600), smoke=5, help="of Adam; more take longer and fit more closely"
+    )
+    batch: int = axis(64, over=(32, 64), help="synthetic features, images, or both per step")
     lr: float = axis(
         1e-2, over=(1e-3, 1e-2), help="highest learning rate of Adam's one-cycle schedule"
     )
@@ -316,7 +331,7 @@ class NetworkTransplanting(Method):
     )
     jointly: CompatibleFeatures | None = axis(
         None,
-        help="how host and guest are trained instead, together and from scratch, for one guest",
+        help="train host and guest together and from scratch instead, with one guest only",
     )
 
     @property
@@ -390,7 +405,9 @@ class NetworkTransplanting(Method):
         log_all_guests(run, host, guests)
 
     def transplant(self, run: Run, host: Task, guest: Task) -> None:
-        """Join the guest's f to the host's g_S by an adapter h; only h is learned."""
+        """Join the guest's f to the host's g_S by an adapter h. Only h is learned, but for
+        `everything`.
+        """
         guest_network = on_device(run, network_of(run.need("guest"), guest))
         host_network = on_device(run, network_of(run.need("host"), host))
         # A copy, so that `everything`, which trains f, leaves the guest's own network as it was.
@@ -431,11 +448,11 @@ class NetworkTransplanting(Method):
         g_teacher: nn.Module,
         data: Mapping[str, Data | Noise],
     ) -> None:
-        """Minimise the loss; `frozen` is held to the bit, so nothing but the adapter changes."""
-        old, teacher = {"category": f, "task": g_student}, {"teacher": g_teacher}
-        nets, frozen = adapter, {**old, **teacher}
+        """Minimise the loss over the adapter; what is in `frozen` keeps its bits."""
+        joined, teacher = {"category": f, "task": g_student}, {"teacher": g_teacher}
+        nets, frozen = adapter, {**joined, **teacher}
         if self.everything:
-            nets, frozen = {**adapter, **old}, teacher
+            nets, frozen = {**adapter, **joined}, teacher
         run.fit(
             "adapter",
             nets,
@@ -449,7 +466,10 @@ class NetworkTransplanting(Method):
         )
 
     def loss(self, nets: Any, batch: Any) -> dict[str, Tensor]:
-        """Section 3.2: L = L_task(y_S, .) + lambda ||D_S - alpha D_T||^2 / mean ||D_T||^2."""
+        """(5): L = L_task + lambda ||D_S - alpha D_T||^2 / ||D_T||^2, both norms means over the
+        batch. L_task is the cross entropy with the labels, the squared distance to the teacher's
+        outputs, both, or nothing.
+        """
         student = nn.Sequential(nets["adapter"], nets["task"])  # x -> y_S = g_S(h(x))
         synthetic = F.relu(self.spread * batch["noise"].x) if "noise" in batch else None
         real = nets["category"](batch["few"].x) if "few" in batch else None  # x = f(I)
@@ -462,7 +482,7 @@ class NetworkTransplanting(Method):
             if self.scale == "fitted":  # <D_S, D_T> / <D_T, D_T>
                 alpha = ((d_student * d_teacher).mean() / size).clamp(0.1, 10.0).detach()
             mismatch = (d_student - alpha * d_teacher).square().mean()
-            # lambda times a share of the teacher's gradient, so that depth and width do not count
+            # Relative to D_T, so that lambda means the same at every depth and width.
             terms["back"] = self.weight * mismatch / size.clamp_min(1e-12)
         if self.labels in ("direct", "both"):
             terms["labels"] = F.cross_entropy(student(real), batch["few"].y)
@@ -491,22 +511,22 @@ class NetworkTransplanting(Method):
                 gates[name] = (getattr(batch["noise"], f"gate {name}") > threshold).float()
         d_teacher = surrogate_gradient(nets["teacher"], features, v, gates)
         # The chain rule: back through g_S first, then through h, whose ReLUs are all open.
-        behind_adapter = surrogate_gradient(nets["task"], features, v, gates)
-        return surrogate_gradient(nets["adapter"].layers, features, behind_adapter, {}), d_teacher
+        d_after_h = surrogate_gradient(nets["task"], features, v, gates)
+        return surrogate_gradient(nets["adapter"].layers, features, d_after_h, {}), d_teacher
 
     def absorb_in_turn(self, run: Run, host: Task, guests: Sequence[Task]) -> None:
-        """Section 3.5: one category after another, from trials that have learned the adapters. Logs
-        how much the logits of each category have changed after any later insertion: by nothing.
+        """(6): insert one category after another, with adapters that other trials have learned.
+        Logs how much the logits of each category change with any later insertion, which must be 0.
         """
         run.adopt(*(guest.name for guest in guests))
         f, g = network_of(run.need("host"), host).cut(self.split)
         net = TransplantNetwork(task=g.config, categories={})
         net.task.load_state_dict(g.state_dict())
-        identity = Adapter(channels=1, depth=0)  # the host's own features are what g was trained on
+        identity = Adapter(channels=1, depth=0)  # g was trained on the host's own features
         net = on_device(run, net.with_category(host.name, f, identity))
         logits = {host.name: category_logits(run, net, host)}
         largest_change = {host.name: 0.0}
-        for guest in guests:  # after each insertion, all that was there must give the same bits
+        for guest in guests:  # an insertion must not change a bit of the earlier logits
             part = run.need(guest.name).module("transplanted", category=guest.name)
             path = cast(Transplanted, part)
             net = on_device(run, net.with_category(guest.name, path.category, path.adapter))
@@ -534,8 +554,8 @@ class NetworkTransplanting(Method):
     def data_to_compare_on(
         self, samples: Data | None, g: nn.Module, features: Sequence[int]
     ) -> dict[str, Data | Noise]:
-        """What the fit reads: "noise" for synthetic features, "few" for the samples, or both. For
-        each image a direction v is drawn, and for `dummy` the gates of g.
+        """What the fit reads: "noise" for synthetic features, "few" for the samples, or both. A
+        direction v is drawn for each of them, and for `dummy` the gates of g.
         """
         direction = normal(*output_shape(g, features))
         gates = {}
@@ -554,7 +574,7 @@ class NetworkTransplanting(Method):
     def missing_offset(
         self, run: Run, path: Transplanted, guest_network: Network, samples: Data
     ) -> float:
-        """What to add to the last logit: gradients say nothing about a constant (section 3.4)."""
+        """What to add to the last logit, since (3) says nothing about a constant in y."""
         margin, labels = margins(run, path, samples)
         if self.calibrate == "labels":
             return -best_threshold(margin, labels)
@@ -572,13 +592,8 @@ def category_logits(run: Run, net: TransplantNetwork, category: Task) -> Any:
 
 
 def on_device(run: Run, module: AnyModule) -> AnyModule:
-    """A module on the trial's device, in eval mode, in memory as a fit lays it out: another layout
-    has other roundings.
+    """A module on the trial's device, in eval mode and in the memory layout of a fit: another
+    layout would round differently.
     """
     moved = module.to(run.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     return cast(AnyModule, moved.eval())
-
-
-def centred(logits: Tensor) -> Tensor:
-    """Less their mean over the outputs, which the softmax cannot see."""
-    return logits - logits.mean(1, keepdim=True)

@@ -68,10 +68,11 @@ def log_errors(
     bare: Margins,
     validation: Margins | None,
 ) -> None:
-    """Errors of one category on its test images: of the transplanted network, of the category's own
-    and of the one without an adapter (`bare`).
+    """Log the errors of one category on its test images: of the transplanted network, of the
+    category's `own`, and of the join without an adapter (`bare`).
 
-    The threshold that is best on validation images shows how much of the error is an offset only.
+    `calibrated_error` uses the threshold that is best on validation images: it shows how much of
+    the error is only an offset.
     """
     by = {"category": guest.name}
     error, own_error, bare_error = (balanced_error(*one) for one in (transplanted, own, bare))
@@ -102,8 +103,8 @@ def log_errors(
 
 
 def log_all_guests(run: Run, host: Task, guests: Sequence[Task]) -> None:
-    """Balanced error of every guest with the host's task module, without and with its adapter, and
-    by the place at which it was joined.
+    """Log the balanced error of every guest on the host's task module, without and with its
+    adapter, and by the place in which it was inserted.
     """
 
     def of_each_guest(metric: str) -> list[float]:

@@ -1,4 +1,4 @@
-"""The layers that a gradient can pass backwards without images, one at a time."""
+"""A gradient's way back through a module without images, one layer at a time."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from methods.pieces.building import build_network
+from methods.pieces.building import build_network, example_recipe
 from orchestrator import NetworkSpec
 
 UNCHANGED = (nn.Dropout, nn.Identity)
@@ -45,7 +45,7 @@ def named_layers(module: nn.Module) -> list[tuple[str, nn.Module]]:
 
 @torch.no_grad()
 def layers_of(module: nn.Module, features: Sequence[int]) -> list[Layer]:
-    """Layers in order, for features [C, H, W] of one image in front of the first."""
+    """Layers in order, where the first reads the features [C, H, W] of one image."""
     layers = []
     x = next(module.parameters()).new_zeros(1, *features)
     for name, layer in named_layers(module):
@@ -82,7 +82,7 @@ def backward_through(layer: Layer, d: Tensor) -> Tensor:
     density = d.shape[2] * d.shape[3] / (shape[1] * shape[2])
     if isinstance(module, nn.Upsample):
         return F.adaptive_avg_pool2d(d, (shape[1], shape[2])) * density
-    assert isinstance(module, POOLING), "a ReLU passes what its gate lets pass"
+    assert isinstance(module, POOLING), "ReLUs are handled by their gates"
     return F.interpolate(d, size=shape[1:], mode="nearest") * density
 
 
@@ -91,7 +91,7 @@ def backward_through_convolution(
 ) -> Tensor:
     stride, kernel = layer.stride, layer.kernel_size
     padding = cast(tuple[int, int], layer.padding)
-    # Rows and columns at the far edge that a stride above 1 never reached.
+    # Rows and columns at the far edge that a stride above 1 does not reach.
     unreached = []
     for axis in (0, 1):
         reached = (d.shape[axis + 2] - 1) * stride[axis] - 2 * padding[axis] + kernel[axis]
@@ -100,10 +100,9 @@ def backward_through_convolution(
 
 
 def reasons_it_is_impassable(network: NetworkSpec, split: str) -> Iterator[str]:
-    """Says which layer behind the split point a surrogate gradient cannot pass, if there is one."""
-    config = {**dict(network.settings), "channels": 3, "classes": 2}
+    """Which layer after the split point a surrogate gradient cannot pass, if there is one."""
     with torch.device("meta"):
-        built = build_network({"path": network.path, "config": config})
+        built = build_network(example_recipe(network))
     if split not in built.splits:
         return
     try:

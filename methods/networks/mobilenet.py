@@ -37,12 +37,12 @@ class InvertedResidual(nn.Module):
 
 
 class SmallMobileNet(Network):
-    """Stem, three stages of two inverted residuals as wide as those of `ResNet`, of which the last
-    two halve the resolution, pooling, classifier.
+    """Stem, three stages of two inverted residuals as wide as those of `ResNet`, pooling,
+    classifier. The last two stages halve the resolution.
 
     Features of an image [C, H, W] at the split points, with w = `width`: stem and stage1
-    [w, H, W], stage2 [2w, H/2, W/2], stage3 [4w, H/4, W/4] (rounded up), pool [4w]; behind a first
-    block as behind its stage.
+    [w, H, W], stage2 [2w, H/2, W/2], stage3 [4w, H/4, W/4] (rounded up), pool [4w]; after a first
+    block as after its stage.
     """
 
     def __init__(

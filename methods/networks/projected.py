@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from orchestrator import InputError, Network, NetworkSpec
 from orchestrator.errors import nearest
-from orchestrator.spec.trial import locate
+from orchestrator.spec.classes import class_at
 
 COMMON = "common"
 
@@ -21,8 +21,8 @@ class Projected(Network):
     average pooling to `size` x `size`, a 1x1 convolution to `features` channels, batch norm, ReLU;
     then pooling and a linear classifier.
 
-    The projection belongs to the extractor (Gygli et al. 2020, as our specification reconstructs
-    their third application). `of` is `module:Class` of the network, `inner` its settings. Features
+    The projection belongs to the extractor (Gygli et al. 2020, second application, as we
+    reconstruct it). `of` is `module:Class` of the network, `inner` its settings. Features
     of an image at `common` are [features, size, size], at pool [features]; at split points before
     them as in `of`, where a dot in the name is an underscore here.
     """
@@ -39,7 +39,7 @@ class Projected(Network):
         classes: int = 10,
     ) -> None:
         super().__init__()
-        network: Network = locate(of)(**inner, channels=channels, classes=2)
+        network = class_at(of, Network)(**inner, channels=channels, classes=2)
         shape = network.shape(behind, (channels, 64, 64))
         if len(shape) != 3:
             raise InputError(
@@ -59,9 +59,9 @@ class Projected(Network):
 
     def pretrained(self) -> Mapping[str, Tensor] | None:
         """Trained weights of the network that is projected, where it starts from any; the
-        projection itself is always as drawn.
+        projection itself always starts from random weights.
         """
-        network: Network = locate(self.config["of"])(
+        network = class_at(self.config["of"], Network)(
             **self.config["inner"], channels=self.config["channels"], classes=2
         )
         trained = network.pretrained()
@@ -85,7 +85,7 @@ def _stages_before(network: Network, behind: str) -> dict[str, nn.Module]:
 def projected(
     network: NetworkSpec, *, behind: str, features: int = 64, size: int = 4
 ) -> NetworkSpec:
-    """A network cut behind one of its split points, with features of `features` x `size` x `size`
+    """A network cut after one of its split points, with features of `features` x `size` x `size`
     at a new one, `common`, and a linear classifier.
 
     Raises InputError for a split point that the network lacks.
@@ -122,4 +122,5 @@ def projected(
         defaults=defaults,
         splits=(*kept, COMMON, "pool"),
         revision=network.revision,
+        moved_from=network.moved_from,
     )

@@ -18,8 +18,8 @@ Init = Literal["he", "torch"]
 
 
 class Block(nn.Module):
-    """Two 3x3 convolutions with batch norm and a shortcut; ReLU after the sum, so a cut behind a
-    block is bypassed by nothing.
+    """Two 3x3 convolutions with batch norm and a shortcut; ReLU after the sum, so nothing
+    bypasses a cut after a block.
     """
 
     def __init__(self, channels: int, width: int, stride: int) -> None:
@@ -48,11 +48,11 @@ class ResNet(Network):
     halve the resolution), pooling, classifier.
 
     Features of an image [C, H, W] at the split points, with w = `width`: stem and stage1
-    [w, H, W], stage2 [2w, H/2, W/2], stage3 [4w, H/4, W/4] (rounded up), pool [4w]; behind a block
-    as behind its stage.
+    [w, H, W], stage2 [2w, H/2, W/2], stage3 [4w, H/4, W/4] (rounded up), pool [4w]; after a block
+    as after its stage.
 
     Convolutions are drawn as He et al. 2015 say (`init` = "he") or by torch's default ("torch"),
-    whose weights are about half as large behind the stem.
+    whose weights are about half as large after the stem.
     """
 
     def __init__(

@@ -43,8 +43,8 @@ def torchvision_network(name: str, *, weights: str | None = None) -> NetworkSpec
 
     `weights` starts it from trained weights: `"NAME-HASH.pth"` as torchvision publishes them
     (`resnet50-11ad3fa6.pth`), looked for in `weights/` of the data root and in torch's own cache.
-    The hash is the beginning of the file's SHA-256 and is verified: it is what stands in the key. A
-    file of your own is named the same way. Trained weights want images of three channels;
+    The hash is the beginning of the file's SHA-256; it is verified and enters the key. A file of
+    your own is named the same way. Trained weights want images of three channels;
     `task.rgb()` makes them of grey ones.
     """
     if name not in NAMES:
@@ -90,7 +90,7 @@ class TorchvisionNetwork(Network):
     - MobileNetV2: stem 112 x 112, stage1 to stage17 (a stage is one inverted residual) down to
       7 x 7, last [1280, 7, 7], pool [1280];
     - DenseNet: stem 56 x 56, stage1 28 x 28, stage2 14 x 14, stage3 and stage4 7 x 7, pool. The
-      transition behind a dense block belongs to its stage.
+      transition after a dense block belongs to its stage.
     """
 
     def __init__(
@@ -155,7 +155,7 @@ def _verify(path: Path) -> None:
 
 
 def _model(name: str, classes: int) -> nn.Module:
-    """torchvision's own network, as drawn."""
+    """torchvision's own network with random weights."""
     from torchvision import models
 
     model: nn.Module = getattr(models, name)(weights=None, num_classes=classes)

@@ -10,7 +10,7 @@ from orchestrator import Network, NetworkSpec
 
 
 def vgg_stage(channels: int, width: int, *, pooled: bool = True) -> nn.Sequential:
-    """Two 3x3 convolutions with ReLU; `pooled` halves the resolution behind them."""
+    """Two 3x3 convolutions with ReLU; `pooled` halves the resolution after them."""
     layers = [
         nn.Conv2d(channels, width, 3, 1, 1),
         nn.ReLU(),

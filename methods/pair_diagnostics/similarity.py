@@ -1,4 +1,4 @@
-"""How alike the features of two networks are, with no head involved."""
+"""How similar the features of two networks are, with no head involved."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""Batch norm's running statistics: kept out of a pass that should not leave a trace in them, or
-taken anew from other images.
-"""
+"""Batch norm's running statistics: left alone in a forward pass, or estimated anew."""
 
 from __future__ import annotations
 
@@ -35,9 +33,10 @@ def held_statistics(module: nn.Module) -> Iterator[None]:
 
 @torch.no_grad()
 def re_estimated(run: Run, net: Net, data: Data) -> Net:
-    """A copy of a network whose running statistics are those of these images, each batch counting
-    alike; their labels are not looked at (Li, Wang, Shi, Liu, Hou: Revisiting Batch Normalization
-    For Practical Domain Adaptation, 2016, arXiv:1603.04779)."""
+    """A copy of a network with the running statistics of these images, a mean over batches. Labels
+    are not used (Li, Wang, Shi, Liu, Hou: Revisiting Batch Normalization For Practical Domain
+    Adaptation, 2016, arXiv:1603.04779).
+    """
     copied = copy.deepcopy(net).to(run.device).eval()
     for module in copied.modules():
         if isinstance(module, _BatchNorm) and module.track_running_stats:

@@ -6,12 +6,12 @@ A component is stored with its recipe, and a part that belongs to a network has 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any
 
 import torch
 
 from orchestrator import Network, NetworkSpec, Part
-from orchestrator.spec.trial import locate
+from orchestrator.spec.classes import class_at
 
 
 def recipe_of(network: Part) -> dict[str, Any]:
@@ -22,7 +22,7 @@ def recipe_of(network: Part) -> dict[str, Any]:
 def build_network(recipe: Mapping[str, Any]) -> Network:
     """A network as its recipe says; torch's random numbers stay where they were."""
     with torch.random.fork_rng(devices=[]):
-        return cast(Network, locate(recipe["path"])(**recipe["config"]))
+        return class_at(recipe["path"], Network)(**recipe["config"])
 
 
 def example_recipe(spec: NetworkSpec) -> dict[str, Any]:

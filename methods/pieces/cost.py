@@ -1,9 +1,9 @@
 """What a network costs: parameters, and multiply-accumulates as NetTailor counts them.
 
-Morgado and Vasconcelos, NetTailor, CVPR 2019, arXiv:1907.00274, section 2.3 of its specification:
-every multiply-accumulate of a convolution is one, every element that batch norm puts out counts
-two, ReLU, pooling and softmax are free. We also count the multiply-accumulates of linear layers;
-the paper leaves the classifier out.
+Morgado and Vasconcelos, NetTailor, CVPR 2019, arXiv:1907.00274, as in the authors' code: every
+multiply-accumulate of a convolution counts one, every output element of batch norm two; ReLU,
+pooling and softmax are free. We also count the multiply-accumulates of linear layers; the paper
+leaves the classifier out.
 """
 
 from __future__ import annotations
@@ -34,17 +34,18 @@ class Cost:
 @torch.no_grad()
 def output_and_cost(module: nn.Module, x: Tensor, *, area: int | None = None) -> tuple[Any, Cost]:
     """A module's output for one image [1, C, H, W] on the meta device, and its cost. With `area`
-    every layer is counted as though it put out so many places: the way in which NetTailor's code
-    counts a stem behind its pooling."""
+    every layer counts as if its output had that many positions: NetTailor's code counts the stem
+    that way, at the resolution after its pooling.
+    """
     flops = 0
 
     def count(layer: nn.Module, _: Any, out: Tensor) -> None:
         nonlocal flops
-        places = out.shape[2:].numel() if area is None else area
+        positions = out.shape[2:].numel() if area is None else area
         if isinstance(layer, nn.Conv2d):
-            flops += places * layer.weight.numel()
+            flops += positions * layer.weight.numel()
         elif isinstance(layer, _BatchNorm):
-            flops += 2 * places * out.shape[1]
+            flops += 2 * positions * out.shape[1]
         elif isinstance(layer, nn.Linear):
             flops += layer.weight.numel()
 

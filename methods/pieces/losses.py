@@ -9,8 +9,8 @@ from orchestrator import IGNORED
 
 
 def masked_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
-    """Mean cross entropy over the images whose label is not `IGNORED`; 0 for a batch without any
-    (torch's own mean would be NaN).
+    """Mean cross entropy over the images whose label is not `IGNORED`, or 0 if a batch has none of
+    them, where torch's own mean would be NaN.
     """
     count = (labels != IGNORED).sum().clamp(min=1)
     return F.cross_entropy(logits, labels, ignore_index=IGNORED, reduction="sum") / count

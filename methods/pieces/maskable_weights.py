@@ -14,9 +14,9 @@ Layers = Literal["all", "convolutions"]
 def maskable_weights(
     network: Network, layers: Layers = "all", after: str | None = None
 ) -> list[str]:
-    """Names of the weights of convolutions and linear layers but the classifier, or of convolutions
-    only; with `after`, only of those behind this split point. Biases and batch norms are never
-    among them (Piggyback and PackNet, both by Mallya et al. 2018).
+    """Names of the weights of convolutions and linear layers, except the classifier, or of
+    convolutions only; with `after`, only of layers after this split point. Biases and batch norms
+    are never among them (Piggyback and PackNet, both by Mallya et al. 2018).
     """
     kinds: tuple[type[nn.Module], ...] = (nn.Conv2d,)
     if layers == "all":

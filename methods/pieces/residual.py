@@ -1,6 +1,4 @@
-"""A residual network as nodes and blocks: what a method has to know that takes blocks out or puts
-something beside them.
-"""
+"""A residual network as nodes and blocks, for methods that remove or bypass blocks."""
 
 from __future__ import annotations
 
@@ -27,8 +25,8 @@ class Backbone:
     (from 1); `nodes` are their shapes [C, H, W].
 
     `stem`, `blocks` and `pool` are names of pieces, `labels` what people call the blocks. Costs are
-    for one image; `paper_stem` counts the stem at the resolution behind its pooling. `bottleneck`
-    says that blocks are of the three-layer kind.
+    for one image; `paper_stem` counts the stem at the resolution after its pooling. `bottleneck`
+    says that the blocks have three layers.
     """
 
     stem: tuple[str, ...]

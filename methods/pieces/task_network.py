@@ -49,7 +49,7 @@ class TaskNorm(nn.Module):
         return own
 
     def take(self, state: Mapping[str, Tensor]) -> None:
-        """Begin from a network's own."""
+        """Copy a network's own."""
         self.load_state_dict({own: state[name] for own, name in self.name_in_network.items()})
 
     def tensors(self) -> dict[str, Tensor]:
@@ -84,12 +84,12 @@ class TaskNetwork(Part):
         self.norm = TaskNorm(base, statistics=norm == "full") if norm != "frozen" else None
 
     def take(self, base: Network) -> None:
-        """Begin from the base's batch norms."""
+        """Copy the base's batch norms."""
         if self.norm is not None:
             self.norm.take(base.state_dict())
 
     def effective(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """The tensors that take the place of the base's own, `weights`, by the same names."""
+        """The tensors that replace the base's own, `weights`, by the same names."""
         replaced: dict[str, Tensor] = {}
         for name, value in self.head.named_parameters():
             replaced[f"{self.classifier}.{name}"] = value
@@ -108,8 +108,8 @@ class TaskNetwork(Part):
 
     @torch.no_grad()
     def joined(self, other: Part) -> Network:
-        """The task's network by itself: the base's layers with all that is the task's in their
-        place. It shares nothing with either.
+        """The task's network on its own: the base's layers, with the task's tensors in place of the
+        base's. It shares no tensor with either.
         """
         config = {**other.config, "classes": self.head.out_features}
         network = build_network({"path": other.path, "config": config})

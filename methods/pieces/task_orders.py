@@ -1,5 +1,5 @@
-"""Several targets on one base, one trial a target: what every order of tasks shares, and the table
-of accuracy after each task.
+"""Several targets on one base, with one trial per target: what all orders of the tasks share, and
+the table of accuracy after each task.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def measure_accuracy_after_each_task(run: Run, targets: Sequence[str]) -> None:
 
 
 def log_accuracy_by_place(run: Run, scores: Sequence[float]) -> None:
-    """Log the final accuracies of the tasks behind the first by their place in the order, from 1.
+    """Log the final accuracies of the tasks after the first by their place in the order, from 1.
     Averaged over orders that bring every task to every place, it is the effect of the place alone.
     """
     for place, score in enumerate(scores, start=1):

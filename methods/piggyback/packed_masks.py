@@ -1,4 +1,4 @@
-"""Masks as they are kept: one bit a weight.
+"""Masks as they are stored: one bit per weight.
 
 Mallya, Davis, Lazebnik: Piggyback, ECCV 2018, arXiv:1801.06519, section 3: after training the
 scores are thrown away and only the masks are stored.
@@ -21,8 +21,8 @@ Plane = Literal["kept", "sign"]
 
 
 class PackedMasks(TaskNetwork):
-    """One task's masks at ceil(weights / 8) bytes a layer, in the order of the weights, the most
-    significant bit first; ternary masks have a second plane for the signs.
+    """One task's masks at ceil(weights / 8) bytes per layer, in the order of the weights, most
+    significant bit first; ternary masks have a second bit plane for the signs.
 
     `network` is the recipe of the base, `masked` the names of its masked weights. The other
     arguments are those of `TaskNetwork`.
@@ -70,8 +70,8 @@ class PackedMasks(TaskNetwork):
         return torch.from_numpy(bits).view(shape).float()
 
     def effective(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """The tensors that take the place of the base's own: the masked weights besides the
-        classifier and the batch norms of `TaskNetwork`.
+        """The tensors that replace the base's own: the masked weights, and the classifier and batch
+        norms of `TaskNetwork`.
         """
         replaced = super().effective(weights)
         for name in self.masked:
@@ -87,7 +87,7 @@ class PackedMasks(TaskNetwork):
 
     @property
     def payload(self) -> int:
-        """Bytes of all masks."""
+        """Size of all masks in bytes."""
         return sum(
             self.get_buffer(_buffer_name(name, plane)).numel()
             for name in self.masked

@@ -3,22 +3,35 @@
 Mallya, Davis, Lazebnik: Piggyback: Adapting a Single Network to Multiple Tasks by Learning to Mask
 Weights, ECCV 2018, arXiv:1801.06519. Every weight of a frozen base gets a real-valued score;
 weights whose score is above a threshold are kept, all others count as zero, and the gradient
-reaches the scores as though there were no threshold. Of a task only its mask and a classifier are
-kept; they depend on the base and on that task alone, so tasks may come in any order and none is
+reaches the scores as though there were no threshold. Only the mask and a classifier are kept for a
+task. They depend on the base and on that task alone, so tasks may come in any order and none is
 ever forgotten.
 
-What it costs: for each task one bit a masked weight, 1/32 of a base in fp32, and a classifier (with
-`norm="full"` batch norms, too). One training of the base, which all tasks and all settings of the
-masks share, and one training a task. At the size of the quickstart (scikit-learn's digits, resnet8
-of width 8, 30 epochs) 2.1 seconds for the base and 1.8 for a task: one core of an AMD EPYC,
-2026-11-25, while the machine did other work.
+What it costs: for each task one bit per masked weight (1/32 of the weight in fp32) and a
+classifier; batch norms, too, unless `norm="frozen"`. One training of the base, which all tasks and
+all settings of the masks share, and one training per task. At the size of the quickstart
+(scikit-learn's digits, resnet8 of width 8, 30 epochs) 2.1 seconds for the base and 1.8 per task, on
+one core of a busy AMD EPYC, 2026-11-25.
+
+In the order of this file, section 3 of the paper::
+
+    the mask         m = 1 where m^r > tau, else 0   `binarised`
+    backward pass    dL/dm^r := dL/dm                `straight_through`
+    forward pass     y = (W * m) x                   `Masks.effective`
+    what is stored   m, at one bit per weight        `Masks.pack`
+
+W are the frozen weights of a layer, m^r their real-valued scores, m the mask, tau the threshold, L
+the loss, * the product weight by weight.
 
 Departs from the paper: its PDF could not be read; the method and its constants follow the authors'
-code and a detailed analysis of the paper, so there are numbers of sections here but none of
-equations. A score at the threshold exactly is masked out, as in the code. The classifier's learning
-rate is 1e-3 (the paper's 1e-4 leaves it untrained in short runs). The last epoch counts, not the
-best one on the test images. Images are standardised by the statistics of their own data set and not
-augmented.
+code and a detailed analysis of the paper. A score exactly at the threshold is masked out, as in the
+code (the paper keeps it). The classifier's learning rate is 1e-3: the paper's 1e-4 leaves it
+undertrained in short runs. The learning rates drop halfway, whatever the number of epochs; the
+authors' drop every 15 of 30. The last epoch counts, not the one that is best on the test images.
+Images are standardised by the statistics of their own data set, not of the base's, and not
+augmented; the incomplete last batch of an epoch is dropped. A pretrained base loses its classifier,
+so the source task needs images to train a new one. The code's third kind of first scores, the mean
+|W| of the layer, is missing, and so is the top-5 error.
 """
 
 from __future__ import annotations
@@ -51,10 +64,7 @@ from orchestrator.errors import nearest
 
 Start = Literal["constant", "uniform"]
 Scaling = Literal["none", "layer", "weight"]
-SMALLEST = 1e-12  # the least that a gradient is divided by
-
-# Symbols, as in section 3 of the paper: W the frozen weights of a layer, m^r their real-valued
-# scores, m the mask, tau the threshold, L the loss, * the product weight by weight.
+SMALLEST_DIVISOR = 1e-12  # of a gradient, where a weight is zero
 
 
 def binarised(scores: Tensor, threshold: float, kind: Kind) -> Tensor:
@@ -68,15 +78,17 @@ def binarised(scores: Tensor, threshold: float, kind: Kind) -> Tensor:
 def straight_through(
     scores: Tensor, threshold: float, kind: Kind, divisor: Tensor | float = 1.0
 ) -> Tensor:
-    """Section 3, the gradient: the mask m, exactly, with dL/dm^r := dL/dm (over `divisor`)."""
+    """Section 3, the backward pass: the value is exactly the mask m, the gradient dL/dm^r := dL/dm
+    (over `divisor`).
+    """
     mask = binarised(scores.detach(), threshold, kind)
-    # What is added is exactly 0; only its gradient, that of the scores, is not.
+    # The term added is exactly 0, so the value is m; its gradient is that of the scores.
     return mask + (scores - scores.detach()) / divisor
 
 
 class Masks(TaskNetwork):
-    """One task's scores m^r while they are trained, a parameter for each masked weight, together
-    with the task's classifier and batch norms.
+    """One task in training: a score m^r for each masked weight, the classifier, and batch norms of
+    its own where `norm` asks for them.
 
     `network` is the recipe of the base, `masked` the names of its masked weights; `threshold`,
     `kind` and `scaling` are settings of `Piggyback`, the other arguments those of `TaskNetwork`.
@@ -101,14 +113,14 @@ class Masks(TaskNetwork):
         zeros = {_dotless(name): torch.zeros_like(weights[name]) for name in masked}
         self.scores = nn.ParameterDict({k: nn.Parameter(zero) for k, zero in zeros.items()})
         for name in masked:
-            # The mask of the epoch before: part of the state, so that counting goes on after a
+            # The mask of the previous epoch: part of the state, so that counting goes on after a
             # restart.
             before = torch.zeros_like(weights[name], dtype=torch.int8)
             self.register_buffer(_dotless(f"before-{name}"), before)
 
     def begin(self, base: Network, start: Start, size: float) -> None:
-        """Set the first scores, and take over the base's batch norms. Constant scores above tau
-        make the first network the base itself.
+        """Set the first scores, and copy the base's batch norms. With constant scores above tau the
+        features are the base's own at first.
         """
         self.take(base)
         for score in self.scores.values():
@@ -116,14 +128,13 @@ class Masks(TaskNetwork):
                 nn.init.constant_(score, size)
             else:
                 nn.init.uniform_(score, -size, size)
-        self.flips_and_zeros()
+        self.flips_and_zeros()  # remembers the first masks, against which flips are counted
 
     def effective(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Section 3, the forward pass: each layer computes with W * m in the place of W, y = (W *
-        m) x.
+        """Section 3, the forward pass: each layer computes with W * m in place of W.
 
-        So dL/dm^r = dL/d(W * m) * W. It is not zero where m is: a weight that was masked out can
-        come back.
+        So dL/dm^r = dL/d(W * m) * W, which is not zero where m is zero: a weight that was masked
+        out can come back.
         """
         replaced = super().effective(weights)
         for name in self.masked:
@@ -133,10 +144,10 @@ class Masks(TaskNetwork):
         return replaced
 
     def divisor(self, weight: Tensor) -> Tensor | float:
-        """What gradients of scores are divided by (an option of the authors' code): they grow with
-        |W|, so a layer of small weights has small ones.
+        """What gradients of scores are divided by: 1, or the scale of |W|, to which they are
+        proportional (options of the authors' code).
         """
-        size = weight.abs().clamp_min(SMALLEST)
+        size = weight.abs().clamp_min(SMALLEST_DIVISOR)
         if self.scaling == "layer":
             return size.mean()
         return size if self.scaling == "weight" else 1.0
@@ -154,8 +165,8 @@ class Masks(TaskNetwork):
 
     @torch.no_grad()
     def pack(self) -> PackedMasks:
-        """What is kept: the masks at one bit a weight (ternary: two), classifier and batch
-        norms.
+        """Section 3, what is stored: the masks at one bit per weight (ternary: two), the classifier
+        and the task's batch norms. The scores are thrown away.
         """
         settings = {k: v for k, v in self.config.items() if k not in ("threshold", "scaling")}
         packed = PackedMasks(**settings)
@@ -168,8 +179,8 @@ class Masks(TaskNetwork):
 
     @torch.no_grad()
     def flips_and_zeros(self) -> dict[str, float]:
-        """Shares of all masked weights: those whose mask changed since this was last called, and
-        those that are masked out.
+        """Of all weights that have a mask, the share whose mask changed since the last call and the
+        share that is masked out.
         """
         num_flips, num_zeros, num_weights = 0, 0, 0
         for name, mask in self.masks().items():
@@ -187,8 +198,8 @@ def _dotless(name: str) -> str:
 
 
 class Piggyback(Method):
-    """Learn a mask over the source task's network for each target. Every target is a trial of its
-    own, which all orders of tasks share.
+    """Learn a mask over the source task's network for each target. Each target is a trial of its
+    own, so all orders of the tasks share it.
     """
 
     name = "piggyback"
@@ -200,68 +211,80 @@ class Piggyback(Method):
     kind: Kind = axis(
         "binary",
         over=("binary", "ternary"),
-        help="m: 0 and 1, or -1, 0 and 1 (section 3; as good in the paper, twice the bits)",
+        help="values of m: 0, 1 or -1, 0, 1 (section 3; no better in the paper, twice the bits)",
     )
     threshold: float = axis(
         5e-3,
         over=(2.5e-3, 5e-3, 7.5e-3),
         help=(
-            "tau: scores above it keep their weight; "
-            "the nearer to `size`, the sooner and the more weights go"
+            "tau: weights with a score above it are kept; "
+            "the nearer to `size`, the sooner weights are masked out, and the more of them"
         ),
     )
     start: Start = axis(
         "constant",
         over=("constant", "uniform"),
-        help="first m^r: all `size`, which keeps every weight, or drawn from [-size, size]",
+        help="first scores m^r: all `size`, which keeps every weight, or drawn from [-size, size]",
     )
     size: float = axis(
         1e-2,
         over=(1e-2, 2e-2),
-        help="of the first m^r: the further above tau, the more steps before any weight goes",
+        help="of the first scores m^r: the further above tau, the longer before any is masked out",
     )
     optimizer: Literal["adam", "sgd"] = axis(
-        "adam", over=("adam", "sgd"), help="of scores and batch norm; sgd wants a far larger lr"
+        "adam",
+        over=("adam", "sgd"),
+        help="for scores m^r and batch norm; sgd needs a far larger lr",
     )
     lr: float = axis(
         1e-4,
         over=(3e-5, 1e-4, 3e-4, 1e-3),
         smoke=1e-2,
         help=(
-            "of scores and batch norm; a tenth in the second half; "
-            "the larger, the more weights change sides"
+            "of scores m^r and batch norm; a tenth in the second half; "
+            "the larger, the more masks change"
         ),
     )
     head_lr: float = axis(
         1e-3,
         over=(1e-4, 1e-3),
-        help="of the classifier, whose optimiser is Adam; a tenth in the second half",
+        help=(
+            "of the classifier, always with Adam; a tenth in the second half; "
+            "too small, it stays undertrained"
+        ),
     )
     norm: Norm = axis(
         "frozen",
         over=("frozen", "affine", "full"),
-        help="batch norm: the base's, its scale and shift trained, or all of it the task's",
+        help=(
+            "batch norm: the base's (frozen), scale and shift trained per task (affine), "
+            "running statistics, too (full)"
+        ),
     )
     scaling: Scaling = axis(
         "none",
         over=("none", "layer", "weight"),
-        help="dL/dm^r divided by nothing, by the mean |W| of its layer, or by its own |W|",
+        help="dL/dm^r is divided by nothing, by the mean |W| of the layer, or by its own |W|",
     )
     layers: Layers = axis(
         "all",
         over=("all", "convolutions"),
-        help="which weights W are masked: of convolutions and linear layers, or convolutions only",
+        help="which W have masks: those of convolutions and linear layers, or of convolutions only",
     )
     after: str | None = axis(
-        None, help="mask only behind this split point: the later it is, the fewer weights"
+        None,
+        help="mask only layers after this split point: the later, the fewer weights are masked",
     )
     dropout: bool = axis(
         True, over=(True, False), help="dropout of the base stays active while masks are trained"
     )
     epochs: int = axis(
-        30, over=(10, 30), smoke=2, help="passes through a target's images; in few, no mask changes"
+        30,
+        over=(10, 30),
+        smoke=2,
+        help="passes through a target's images; with too few, no score crosses tau",
     )
-    batch: int = axis(32, over=(32, 64), help="images a step")
+    batch: int = axis(32, over=(32, 64), help="images per step")
     base: FineTune = axis(FineTune(), smoke=FineTune(epochs=1), help="how the base is trained")
 
     def check(self, trial: Trial) -> Iterable[str]:
@@ -279,7 +302,7 @@ class Piggyback(Method):
         if self.start == "constant" and self.size <= self.threshold:
             yield (
                 f"size={self.size:g} is not above threshold={self.threshold:g}: "
-                "every weight would be masked from the first step"
+                "every weight would be masked out from the first step"
             )
 
     def needs(self, trial: Trial) -> Mapping[str, Trial]:
@@ -307,7 +330,7 @@ class Piggyback(Method):
             scaling=self.scaling,
         )
         masks.begin(base, self.start, self.size)
-        self.warn_if_nothing_can_change(run, task)
+        self.warn_if_steps_are_few(run, task)
         run.fit(
             "masks",
             {"masks": masks},
@@ -329,8 +352,8 @@ class Piggyback(Method):
         return F.cross_entropy(nets["masks"](batch.x, nets["base"]), batch.y)
 
     def optimizers(self, parameters: Parameters) -> list[Optimizer]:
-        """One for the scores (and batch norms), one for the classifier. The scores never decay: all
-        of them would end below tau.
+        """One for the scores (and batch norms), one for the classifier. No weight decay: it would
+        pull every score below tau.
         """
         scores = parameters.other("masks.head.*")
         head = parameters.matching("masks.head.*")
@@ -341,9 +364,9 @@ class Piggyback(Method):
             of_scores = SGD(scores, self.lr, momentum=0.9)
         return [of_scores, Adam(head, self.head_lr)]
 
-    def warn_if_nothing_can_change(self, run: Run, task: Task) -> None:
-        """A step of Adam moves a score by `lr` at most, so it takes (size - tau) / lr steps to
-        cross tau; warn of a training that is not five times as long.
+    def warn_if_steps_are_few(self, run: Run, task: Task) -> None:
+        """A step of Adam moves a score by about `lr`, so the first crosses tau after (size - tau) /
+        lr steps at the earliest; warn of a training that is not five times as long.
         """
         num_steps = self.epochs * (run.count(task.train) // self.batch)
         crossing = abs(self.size - self.threshold) / self.lr

@@ -1,7 +1,8 @@
-"""What a method with one mask a task logs, keeps and tabulates: accuracy, bytes, and which weights
-each task keeps.
+"""What a method with one mask per task logs, keeps and tabulates: accuracy, storage, and which
+weights each task keeps.
 
-Mallya, Davis, Lazebnik: Piggyback, ECCV 2018, arXiv:1801.06519, section 5 (sizes and sparsity).
+Mallya, Davis, Lazebnik: Piggyback, ECCV 2018, arXiv:1801.06519, tables 2 (storage) and 6
+(sparsity).
 """
 
 from __future__ import annotations
@@ -42,7 +43,9 @@ MATRICES = (
 
 
 def log_and_keep(run: Run, task: Task, packed: PackedMasks, base: Network) -> None:
-    """Log and keep one task. What is scored is the packed mask, as it will be loaded."""
+    """Log one task's scores and keep its mask. The packed mask is what is scored, as it will be
+    loaded.
+    """
     packed.to(run.device)
     net, by = PartWithBase(packed, base), {"task": task.name}
     zeroed = [float((packed.mask(layer) == 0).float().mean()) for layer in packed.masked]
@@ -64,7 +67,7 @@ def log_and_keep(run: Run, task: Task, packed: PackedMasks, base: Network) -> No
 
 
 def adopted_masks(run: Run) -> dict[str, PackedMasks]:
-    """For a trial of several targets: pass on what the trial of each of them left, and give its
+    """For a trial of several targets: pass on what each target's own trial left, and return the
     masks by the target's name.
     """
     _source, *targets = run.tasks
@@ -81,7 +84,7 @@ def backbone_bytes(base: Network) -> int:
 
 
 def task_bytes(packed: PackedMasks) -> int:
-    """Bytes of all that is a task's own: masks, classifier, batch norms."""
+    """Bytes of everything that a task adds: masks, classifier, batch norms."""
     return num_bytes(packed.state_dict().values())
 
 

@@ -143,6 +143,11 @@ def _new_figure(width: float, height: float) -> Any:
 
 
 def _as_png(figure: Any) -> bytes:
+    from matplotlib.text import Text
+
+    # Labels are their authors': a dollar in one is a dollar, not a formula.
+    for text in figure.findobj(Text):
+        text.set_parse_math(False)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png")
     return buffer.getvalue()

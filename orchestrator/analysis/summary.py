@@ -26,9 +26,14 @@ def summary(results: Results) -> str:
         "Means with the half-width of the 95 % interval over the n distinct trials that are done.",
     ]
     if plan.claims:
-        lines += ["", "| | claim | verdict | evidence | n |", "|---|---|---|---|---|"]
+        lines += [
+            "",
+            "| | claim | verdict | after Holm | evidence | n |",
+            "|---|---|---|---|---|---|",
+        ]
     for found in verdicts(plan.claims, results):
-        cells = [found.paper, found.claim, f"**{found.verdict}**", found.evidence, str(found.n)]
+        cells = [found.paper, found.claim, f"**{found.verdict}**", found.after_holm]
+        cells += [found.evidence, str(found.n)]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 

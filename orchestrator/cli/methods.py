@@ -59,7 +59,8 @@ def _print_method(method: type[Method]) -> None:
     from orchestrator.spec.settings import settings_default
 
     module = sys.modules[method.__module__]
-    console.print(f"[bold]{method.name}[/] (revision {method.revision}, {method.__module__})\n")
+    about = f" (revision {method.revision}, {method.__module__})\n"
+    console.print(Text.assemble((method.name, "bold"), about))
     paragraphs = (module.__doc__ or "").strip().split("\n\n")
     for paragraph in [*paragraphs, method.__doc__ or ""]:
         console.print(Text(" ".join(paragraph.split()) + "\n"))

@@ -31,8 +31,16 @@ STYLES = {
 }
 DEFAULT_HOME = "spolia-home"
 
-console = Console(highlight=False)
-errors = Console(stderr=True, highlight=False)
+
+def plain_console(**settings: Any) -> Console:
+    """A console that shows text as it is: labels and names are their authors', and a label `[x]` or
+    `:x:` is no markup. What is to look different is a `Text` with a style.
+    """
+    return Console(markup=False, emoji=False, highlight=False, **settings)
+
+
+console = plain_console()
+errors = plain_console(stderr=True)
 
 
 # Members of a str enum, not of a StrEnum: typer shows their values.
@@ -47,6 +55,7 @@ class Stale(str, Enum):  # noqa: UP042 - see above
     """What to do with results that other code made."""
 
     keep = "keep"
+    check = "check"
     rerun = "rerun"
 
 
@@ -135,10 +144,11 @@ def setting(
     data: str | None,
     site_file: Path | None,
 ) -> Setting:
-    """The setting of a command. The data folder goes to the variable that workers inherit. Raises
-    InputError for a wrong site file.
+    """The setting of a command. The data folder and the packages that the site allows go to
+    variables, which workers inherit. Raises InputError for a wrong site file.
     """
     from orchestrator.executors.site import find_site, read_site
+    from orchestrator.spec.classes import VARIABLE as PACKAGES
     from orchestrator.store.home import home
 
     path = find_site(site_file)
@@ -149,6 +159,9 @@ def setting(
         is_address = "://" in data
         folder = data if is_address else str(Path(data).expanduser().absolute())
         os.environ["SPOLIA_DATA"] = folder
+    if site.packages:
+        listed = [*os.environ.get(PACKAGES, "").split(","), *site.packages]
+        os.environ[PACKAGES] = ",".join(dict.fromkeys(filter(None, listed)))
     root = home_folder or _relative_to(base, site.home) or DEFAULT_HOME
     store = store or _relative_to(base, site.store)
     return Setting(home(Path(root), store, tracking or site.tracking), site)

@@ -36,7 +36,7 @@ class TerminalDisplay:
         return Progress(self._console, queue, slots)
 
     def busy(self, doing: str) -> AbstractContextManager[object]:
-        return self._console.status(doing) if self._console.is_terminal else nullcontext()
+        return self._console.status(Text(doing)) if self._console.is_terminal else nullcontext()
 
     def say(self, text: str) -> None:
         self._console.print(Text(text, style="bold"))

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -55,7 +56,11 @@ Smoke = Annotated[
 ]
 StaleOption = Annotated[
     Stale | None,
-    typer.Option(help="Keep or rerun results that were made with other code.", show_default=False),
+    typer.Option(
+        help="Results made with other code: keep them, run one of each kind again to check whether "
+        "its bits agree, or rerun all.",
+        show_default=False,
+    ),
 ]
 RetryOption = Annotated[
     list[Retry] | None,
@@ -116,11 +121,12 @@ def run(
         _smoke(name, part, chosen, executor, slots)
         return
     _claim_name(name, sweep, chosen.home)
-    plan = _make_plan(name, part, chosen.home, limit, stale, retry or ())
+    site = _site(chosen, executor, address, slots, checkpoint_every)
+    asked = partial(_make_plan, name, part, chosen.home, limit, stale, retry or ())
+    plan = _settle_stale(asked, stale, partial(_check_stale, chosen.home, site, executor))
     if pdb is not None:
         _debug(plan, chosen.home, pdb)
         return
-    site = _site(chosen, executor, address, slots, checkpoint_every)
     summary = _run_and_print(plan, whole, chosen.home, site, executor)
     _print_addresses(summary, chosen.home)
     _exit_unless_complete(summary)
@@ -143,11 +149,8 @@ def _make_plan(
     stale: Stale | None,
     retry: Sequence[Retry],
 ) -> Plan:
-    """The plan of what is asked for, printed. Raises InputError for stale results where nobody said
-    what to do with them.
-    """
+    """The plan of what is asked for, printed."""
     from orchestrator.cli.tables import print_plan
-    from orchestrator.errors import InputError
     from orchestrator.planning import choose
     from orchestrator.planning.plan import make_plan
     from orchestrator.store.store import Store
@@ -160,14 +163,56 @@ def _make_plan(
         few = choose.limit(sweep, plan, limit)
         plan = make_plan(name, few, store, rerun_stale=rerun_stale, retry=outcomes)
     print_plan(console, plan)
-    if plan.stale and stale is None:
-        reasons = list(dict.fromkeys(plan.stale.values()))
-        raise InputError(
-            f"{len(plan.stale)} results are stale and would be mixed with new ones. "
-            "Say --stale keep, or --stale rerun",
-            reasons[:5],
-        )
     return plan
+
+
+def _settle_stale(
+    asked: Callable[[], Plan], stale: Stale | None, check: Callable[[Plan], Sequence[str]]
+) -> Plan:
+    """The plan of what is asked for, once stale results have been dealt with as `stale` says.
+    Raises InputError where they would be mixed with new ones.
+    """
+    plan = asked()
+    problems: Sequence[str] = ()
+    if stale is Stale.check and plan.kinds:
+        problems = check(plan)
+        plan = asked()
+    if stale is not Stale.keep:
+        _refuse_stale(plan, problems)
+    return plan
+
+
+def _check_stale(home: Home, site: Site, executor: ExecutorName, plan: Plan) -> Sequence[str]:
+    """Run one stale result of each kind again; what was found of the kinds that do not agree."""
+    from orchestrator.cli.progress import TerminalDisplay
+    from orchestrator.session import check_stale
+
+    num_kinds = len(set(plan.kinds.values()))
+    console.print(f"\nChecking {num_kinds} of {len(plan.kinds)} stale results, one of each kind.")
+    check = check_stale(plan, home, site, executor.value, TerminalDisplay(console))
+    console.print(
+        f"{check.num_equal} of {num_kinds} kinds come out the same to the bit with the code of "
+        "today; their results are kept.\n"
+    )
+    return check.problems
+
+
+def _refuse_stale(plan: Plan, problems: Sequence[str] = ()) -> None:
+    """Raise InputError where results would be mixed that different code made. `problems` are what
+    `--stale check` has found.
+    """
+    from orchestrator.errors import InputError
+
+    if not plan.stale:
+        return
+    ways = "Say --stale keep, or --stale rerun"
+    if not problems and plan.kinds:
+        ways = "Say --stale check to run one of each kind again, --stale keep, or --stale rerun"
+    reasons = problems or list(dict.fromkeys(plan.stale.values()))
+    raise InputError(
+        f"{len(plan.stale)} results are stale and would be mixed with new ones. {ways}",
+        reasons[:5],
+    )
 
 
 def _site(
@@ -247,10 +292,9 @@ def _smoke(
     with tempfile.TemporaryDirectory(prefix="spolia-smoke-") as folder:
         root = Path(folder)
         home = replace(chosen.home, root=root, store=str(root / "store"), tracking=None)
-        console.print(
-            f"[bold]Smoke run[/]: {len(small.cells)} settings of {len(sweep.cells)} cells, small, "
-            "in a store that is thrown away."
-        )
+        size = f"{len(small.cells)} settings of {len(sweep.cells)} cells"
+        about = f": {size}, small, in a store that is thrown away."
+        console.print(Text.assemble(("Smoke run", "bold"), about))
         site = _site(replace(chosen, home=home), executor, None, slots or os.cpu_count(), None)
         # On this machine whatever the site says: its other nodes would not see a store that is
         # thrown away.
@@ -270,7 +314,7 @@ def _debug(plan: Plan, home: Home, key: str) -> None:
 
     store = Store(home.store)
     trial = explain(plan, store, key).trial
-    console.print(f"Running {trial.label} under the debugger.", markup=False)
+    console.print(f"Running {trial.label} under the debugger.")
     run_with_needs(trial, store)
     try:
         outcome = execute(trial, store, raise_errors=True)

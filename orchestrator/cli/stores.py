@@ -69,7 +69,7 @@ def logs(
     if progress is not None:
         seen = time.strftime("%H:%M:%S", time.localtime(progress["time"]))
         epoch = f"epoch {progress['epoch']} of {progress['epochs']}"
-        console.print(f"under way: {progress['stage']}, {epoch} (seen at {seen})", markup=False)
+        console.print(f"under way: {progress['stage']}, {epoch} (seen at {seen})")
 
 
 def export(
@@ -101,7 +101,7 @@ def export(
         f"{chosen.record.title} of {result.key[:12]}: {size} in {to}",
         f'torch.export.load("{to}").module()(images) gives logits',
     ):
-        console.print(line, soft_wrap=True, markup=False)
+        console.print(line, soft_wrap=True)
 
 
 @data_app.command("add")
@@ -236,8 +236,8 @@ def gc(
         console.print("Nothing to remove.")
         return
     if remove:
-        for file in files:
-            swept_store.discard(file.path)
+        # What was written again since it was listed is being used.
+        files = [file for file in files if swept_store.discard_unchanged(file)]
     size = sum(file.size for file in files) / 2**20
     verb = "removed" if remove else "could go (add --remove)"
     console.print(f"{len(files)} files, {size:.1f} MiB {verb}")

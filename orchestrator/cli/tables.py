@@ -112,6 +112,11 @@ def print_explanation(console: Console, explanation: Explanation) -> None:
     trial, num_differences = explanation.trial, len(explanation.differences)
     console.print(Text.assemble((trial.key[:12], "bold"), f"  {trial.label}"))
     console.print(Text(explanation.state))
+    if explanation.modules:
+        console.print("\nCode that has changed since its result was made:")
+        for module in explanation.modules:
+            console.print(Text(f"  {module}"))
+        console.print()
     if explanation.nearest is None:
         console.print(f"The store has no result of another {trial.method.name}.")
         return
@@ -149,7 +154,7 @@ def print_trial(
         )
         console.print(Text(str(failure["traceback"]).rstrip(), style="red"), soft_wrap=True)
     if log.strip():
-        console.print("\n[bold]printed[/]")
+        console.print(Text("\nprinted", style="bold"))
         console.print(Text(log.rstrip()), soft_wrap=True)
 
 
@@ -159,7 +164,7 @@ def _print_record(console: Console, record: Mapping[str, Any]) -> None:
     reason = f": {record['reason']}" if record["reason"] else ""
     table.add_row("outcome", Text(record["outcome"] + reason))
     began = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(timings["began"]))
-    lasted = duration(timings["ended"] - timings["began"])
+    lasted = duration(timings["seconds"])
     table.add_row("ran", f"{began}, {lasted}, on {about['host']} ({about['device']})")
     for stage, fit in timings["fits"].items():
         rate = f", {fit['images'] / fit['seconds']:,.0f} images/s" if fit["seconds"] else ""
@@ -219,11 +224,9 @@ def _print_matrices(console: Console, results: Results) -> None:
         return
     shown = [all_panels[i] for i in _spread(len(all_panels), MATRICES_SHOWN)]
     down, across = shown[0].mean.axes
-    console.print(
-        f"\n[bold]{name}[/]: {down} down, {across} across, mean over trials "
-        f"({len(shown)} of {len(all_panels)} settings; all are in the tables)",
-        highlight=False,
-    )
+    how_many = f"({len(shown)} of {len(all_panels)} settings; all are in the tables)"
+    about = f": {down} down, {across} across, mean over trials {how_many}"
+    console.print(Text.assemble("\n", (str(name), "bold"), about))
     console.print(Columns([_matrix(panel) for panel in shown], padding=(1, 3)))
 
 
@@ -284,10 +287,21 @@ def print_verdicts(console: Console, results: Results) -> None:
     )
     for column in ("", "claim", "verdict", "n"):
         table.add_column(column, overflow="fold", justify="right" if column == "n" else "left")
-    for found in verdicts(results.plan.claims, results):
-        verdict = Text(found.verdict, style=colours.get(found.verdict, "yellow"))
-        table.add_row(found.paper, Text(f"{found.claim}: {found.evidence}"), verdict, str(found.n))
+    found = verdicts(results.plan.claims, results)
+    for one in found:
+        verdict = Text(one.verdict, style=colours.get(one.verdict, "yellow"))
+        if one.after_holm != one.verdict:
+            verdict.append("\n(alone)", style="dim")
+        # What is missing or does not match stands on lines of its own.
+        words = Text(f"{one.claim}:\n" + "\n".join(one.evidence.split("; ")))
+        table.add_row(one.paper, words, verdict, str(one.n))
     console.print(table)
+    console.print(
+        f"n counts seeds. {found[0].num_tested} of {len(found)} claims were tested; (alone): not "
+        "after Holm's correction for all of them.",
+        style="dim",
+        highlight=False,
+    )
 
 
 def _spread(total: int, most: int) -> list[int]:

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
@@ -72,11 +72,27 @@ def _build(home: Path, target: Path, build: Callable[[Path], dict[str, Any]]) ->
 
 @contextlib.contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    with open(path, "w") as file:
+    """Hold the lock of this name, alone on this machine."""
+    with _lock_file(path) as file:
+        try:
+            yield
+        finally:
+            # While the lock is still held: whoever waits for this file sees below that it has gone.
+            with contextlib.suppress(OSError):
+                os.unlink(file.name)
+
+
+def _lock_file(path: Path) -> IO[str]:
+    """The file of a lock, locked. One that somebody removed between opening and locking it locks
+    nothing, since the next comer makes another: then once more.
+    """
+    while True:
+        file = open(path, "w")  # noqa: SIM115 - the caller closes it, which ends the lock
         fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-    with contextlib.suppress(OSError):
-        path.unlink()
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(file.fileno()), os.stat(path)):
+                return file
+        file.close()
 
 
 def mapped(folder: Path, part: str) -> tuple[Pixels, Labels]:

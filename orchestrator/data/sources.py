@@ -183,8 +183,8 @@ def rows(task: Task, part: Part, images: Images) -> NDArray[np.int64]:
     """Row numbers, ascending, of a task's images: in the test set for the part `test`, else in the
     training set.
 
-    Shares are cut class by class from one fixed permutation of the whole class, so those of one
-    data set are disjoint whatever classes tasks keep.
+    Shares are cut class by class from one permutation of the whole class, fixed or drawn by the
+    seed, so those of one data set are disjoint whatever classes tasks keep.
     """
     _, y = images.test if part == "test" else images.train
     chosen = []
@@ -205,7 +205,8 @@ def _shared_out(
     """
     # RandomState's stream is frozen for good, unlike that of numpy's newer generators: halves stay
     # the same halves.
-    random = np.random.RandomState(derive("images", task.digest, name) % 2**32)
+    stream = ("images", task.digest, name, *([task.seed] if task.drawing else ()))
+    random = np.random.RandomState(derive(*stream) % 2**32)
     share, num_shares = task.share
     own = random.permutation(members)[share::num_shares]
     if task.limit is not None:
@@ -232,7 +233,8 @@ def masks(task: Task, images: Images, part: Part, chosen: NDArray[np.int64]) -> 
 def labels(task: Task, images: Images, y: Labels) -> Labels:
     """Labels of the data set as labels of the task."""
     mapping = np.full(len(images.record.classes), -1, dtype=np.int64)
+    positive = task.positive_classes
     for position, name in enumerate(task.kept_classes):
-        label = position if task.positive is None else int(name in task.positive)
+        label = position if positive is None else int(name in positive)
         mapping[images.record.classes.index(name)] = label
     return mapping[y]

@@ -26,6 +26,8 @@ class Executor(Protocol):
 
     def run(self, queue: Queue, store: Store, site: Site, listener: Listener) -> None: ...
 
-    def greetings(self, store: Store, site: Site, methods: Sequence[str]) -> list[Greeting]:
-        """What every node says of itself, this one first."""
+    def greetings(self, store: Store, site: Site, classes: Sequence[str]) -> list[Greeting]:
+        """What every node says of itself and of the code behind some classes (`module:Class`), this
+        one first.
+        """
         ...

@@ -12,23 +12,26 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 
 from orchestrator.errors import SpoliaError
-from orchestrator.spec.trial import locate
-from orchestrator.store.code import sources_digest
+from orchestrator.spec.classes import class_at
+from orchestrator.store.code import Code, code_in_use, listed
 from orchestrator.store.store import Store
 
 PACKAGES = ("torch", "torchvision", "ray", "spolia")
+SAME_VERSION = "install the same version on every node"
 MUST_AGREE = ("python", "torch", "torchvision", "spolia")
 
 
 @dataclass(frozen=True)
 class Greeting:
-    """What a node says of itself. `problem` is why it could not write to the store or see the
-    driver's probe in it, or empty.
+    """What a node says of itself. `modules` are the digests of the code that the trials of a run
+    execute, `unimportable` says of classes why they cannot be imported. `problem` is why the node
+    could not write to the store or see the driver's probe in it, or empty.
     """
 
     node: str
     versions: Mapping[str, str]
-    sources: Mapping[str, str]
+    modules: Mapping[str, str]
+    unimportable: Mapping[str, str]
     files: Mapping[str, str]
     gpus: Sequence[str]
     cpus: int
@@ -36,15 +39,16 @@ class Greeting:
     problem: str
 
 
-def greet(store: str, probe: str, methods: Sequence[str], variables: Mapping[str, str]) -> Greeting:
-    """Run on a node: look for the driver's probe in the store, leave one of its own, and import the
-    methods. With an empty `probe` the store is not looked at.
+def greet(store: str, probe: str, classes: Sequence[str], variables: Mapping[str, str]) -> Greeting:
+    """Run on a node: look for the driver's probe in the store, leave one of its own, import the
+    classes and read the code behind them. With an empty `probe` the store is not looked at.
     """
     os.environ.update(variables)
     return Greeting(
         node=platform.node(),
         versions=versions(),
-        sources={path: _sources(path) for path in methods},
+        modules=code_in_use(tuple(classes)).modules,
+        unimportable=_unimportable(classes),
         files=_files(),
         gpus=_gpus(),
         cpus=os.cpu_count() or 1,
@@ -83,11 +87,15 @@ def versions() -> dict[str, str]:
     return found
 
 
-def _sources(path: str) -> str:
-    try:
-        return sources_digest(locate(path))
-    except SpoliaError as error:
-        return f"cannot be imported: {error}"
+def _unimportable(classes: Sequence[str]) -> dict[str, str]:
+    """Why classes cannot be imported here, by path."""
+    problems = {}
+    for path in classes:
+        try:
+            class_at(path, object)
+        except SpoliaError as error:
+            problems[path] = str(error)
+    return problems
 
 
 def _files() -> dict[str, str]:
@@ -130,12 +138,11 @@ def disagreements(driver: Greeting, others: Sequence[Greeting]) -> list[str]:
             theirs, drivers = other.versions.get(name), driver.versions[name]
             if theirs != drivers:
                 problems.append(f"{node}: {name} {theirs}, the driver has {drivers}")
-        for path, drivers in driver.sources.items():
-            theirs = other.sources.get(path, "")
-            if theirs == drivers:
-                continue
-            what = f"has other sources (from {other.files.get('methods')})"
-            if "imported" in theirs:
-                what = theirs
-            problems.append(f"{node}: {path} {what}; install the same version on every node")
+        missing = [f"{path} cannot be imported: {why}" for path, why in other.unimportable.items()]
+        problems += [f"{node}: {what}; {SAME_VERSION}" for what in missing]
+        changed = Code(driver.modules).differences(other.modules)
+        if changed and not missing:
+            places = f"{other.files.get('orchestrator')}, {other.files.get('methods')}"
+            what = f"has other code of {listed(changed)} (from {places})"
+            problems.append(f"{node} {what}; {SAME_VERSION}")
     return list(dict.fromkeys(problems))

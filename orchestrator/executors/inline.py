@@ -10,6 +10,7 @@ from orchestrator.executors.executor import Listener
 from orchestrator.executors.handshake import Greeting, greet
 from orchestrator.executors.site import Site
 from orchestrator.planning.queue import Queue
+from orchestrator.store.heartbeat import alive
 from orchestrator.store.store import Store
 from orchestrator.training.execute import execute
 
@@ -20,17 +21,19 @@ class Inline:
     """
 
     def run(self, queue: Queue, store: Store, site: Site, listener: Listener) -> None:
-        while (trial := queue.take()) is not None:
-            listener.started(trial)
-            outcome = execute(
-                trial,
-                store,
-                scratch=site.scratch,
-                device=site.run_on,
-                checkpoint_every=site.checkpoint_every,
-            )
-            queue.finish(outcome)
-            listener.ended(outcome)
+        with alive(store):
+            while (trial := queue.take()) is not None:
+                listener.started(trial)
+                outcome = execute(
+                    trial,
+                    store,
+                    replaces=queue.plan.outdated.get(trial.key, ""),
+                    scratch=site.scratch,
+                    device=site.run_on,
+                    checkpoint_every=site.checkpoint_every,
+                )
+                queue.finish(outcome)
+                listener.ended(outcome)
 
-    def greetings(self, store: Store, site: Site, methods: Sequence[str]) -> list[Greeting]:
-        return [greet(store.address, "", methods, {})]
+    def greetings(self, store: Store, site: Site, classes: Sequence[str]) -> list[Greeting]:
+        return [greet(store.address, "", classes, {})]

@@ -12,14 +12,11 @@ import json
 import logging
 import os
 import shlex
-import shutil
 import socket
 import sys
 import tempfile
-import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 # Read by Ray when it is imported: no loggers that block the driver, no change of folder, no
@@ -48,13 +45,19 @@ from orchestrator.executors.handshake import Greeting, disagreements, greet
 from orchestrator.executors.site import Shapes, Site
 from orchestrator.executors.worker import Assignment, TrialRunner
 from orchestrator.planning.queue import Queue
+from orchestrator.spec.classes import FOLDERS, packages_of
+from orchestrator.spec.classes import VARIABLE as PACKAGES
+from orchestrator.spec.naming import class_paths
 from orchestrator.spec.trial import Trial
-from orchestrator.store.code import sources_digest
+from orchestrator.store.code import code_in_use
+from orchestrator.store.heartbeat import alive
 from orchestrator.store.store import Store
+from orchestrator.training.execute import finished_by_others
 from orchestrator.training.outcome import Outcome
 
 RETRIES = 2  # tries of a lot whose worker was lost, beyond the first
-VARIABLES = ("SPOLIA_DATA", "SPOLIA_CACHE", "TORCH_HOME")  # workers need them as the driver has
+# Workers need them as the driver has them.
+VARIABLES = ("SPOLIA_DATA", "SPOLIA_CACHE", "TORCH_HOME", FOLDERS)
 ANSWER_WITHIN = 60.0  # seconds for every node to answer the handshake
 CONNECT_WITHIN = 5.0  # seconds for a cluster's address to accept a connection
 CLUSTER_HINT = (
@@ -69,10 +72,10 @@ class RayTune:
     def run(self, queue: Queue, store: Store, site: Site, listener: Listener) -> None:
         if queue.is_finished:
             return
-        methods = sorted({trial.method.path for trial in queue.trials.values()})
+        classes = sorted({path for trial in queue.trials.values() for path in class_paths(trial)})
         # The probe stays while we run: workers that a cluster starts later look for it, too.
-        with _connected(site), _probe_in(store) as probe:
-            _check_nodes(store, site, methods, probe)
+        with _connected(site), alive(store) as probe:
+            _check_nodes(store, site, classes, probe)
             _fit(queue, store, site, listener, probe)
         if not queue.is_finished:
             num_left = queue.num_waiting + len(queue.running)
@@ -80,21 +83,10 @@ class RayTune:
                 f"Ray Tune stopped with {num_left} trials not run; run the same command again"
             )
 
-    def greetings(self, store: Store, site: Site, methods: Sequence[str]) -> list[Greeting]:
-        with _connected(site), _probe_in(store) as probe:
-            driver = greet(store.address, probe, methods, {})
-            return [driver, *_greetings_of_nodes(store, methods, probe)]
-
-
-@contextlib.contextmanager
-def _probe_in(store: Store) -> Iterator[str]:
-    """A probe that lies in the store meanwhile, for other nodes to see; its name."""
-    probe = uuid.uuid4().hex
-    store.leave_probe(probe)
-    try:
-        yield probe
-    finally:
-        store.take_probe(probe)
+    def greetings(self, store: Store, site: Site, classes: Sequence[str]) -> list[Greeting]:
+        with _connected(site), alive(store) as probe:
+            driver = greet(store.address, probe, classes, {})
+            return [driver, *_greetings_of_nodes(store, classes, probe)]
 
 
 @contextlib.contextmanager
@@ -179,20 +171,20 @@ def _nodes_alive() -> list[dict[str, Any]]:
     return [node for node in ray.nodes() if node["Alive"]]
 
 
-def _check_nodes(store: Store, site: Site, methods: Sequence[str], probe: str) -> None:
+def _check_nodes(store: Store, site: Site, classes: Sequence[str], probe: str) -> None:
     """Raises ExecutorError where a node would not compute what the driver planned. A private Ray
     needs no such check.
     """
     if len(_nodes_alive()) < 2 and not site.address:
         return
-    driver = greet(store.address, probe, methods, {})
-    problems = disagreements(driver, _greetings_of_nodes(store, methods, probe))
+    driver = greet(store.address, probe, classes, {})
+    problems = disagreements(driver, _greetings_of_nodes(store, classes, probe))
     if problems:
         listed = [f"  - {problem}" for problem in problems]
         raise ExecutorError("\n".join(["the cluster cannot start work:", *listed]))
 
 
-def _greetings_of_nodes(store: Store, methods: Sequence[str], probe: str) -> list[Greeting]:
+def _greetings_of_nodes(store: Store, classes: Sequence[str], probe: str) -> list[Greeting]:
     """What every node of the cluster says of itself; all are asked at once. Raises ExecutorError
     that names a node that does not answer.
     """
@@ -200,7 +192,7 @@ def _greetings_of_nodes(store: Store, methods: Sequence[str], probe: str) -> lis
     for node in _nodes_alive():
         on_node = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
         remote = ray.remote(num_cpus=0, scheduling_strategy=on_node, max_retries=0)(greet)
-        answer = remote.remote(store.address, probe, list(methods), _variables())
+        answer = remote.remote(store.address, probe, list(classes), _variables(classes))
         asked.append((node, answer))
     greetings = []
     for node, answer in asked:
@@ -213,8 +205,12 @@ def _greetings_of_nodes(store: Store, methods: Sequence[str], probe: str) -> lis
     return greetings
 
 
-def _variables() -> dict[str, str]:
-    return {name: os.environ[name] for name in VARIABLES if name in os.environ}
+def _variables(paths: Iterable[str]) -> dict[str, str]:
+    """What is set in the environment of a node that is to load these classes: the driver trusts
+    their packages, since its sweep imported them.
+    """
+    set_here = {name: os.environ[name] for name in VARIABLES if name in os.environ}
+    return {**set_here, PACKAGES: packages_of(paths)}
 
 
 def _fit(queue: Queue, store: Store, site: Site, listener: Listener, probe: str) -> None:
@@ -223,7 +219,7 @@ def _fit(queue: Queue, store: Store, site: Site, listener: Listener, probe: str)
     queue = queue.shaped(shapes)
     slots = site.slots or max(1, int(shapes.cpus))
     worker = tune.with_parameters(Worker, assignment=_assignment(queue, store, site, probe))
-    with _tune_folder(store) as folder:
+    with _tune_folder(store, probe) as folder:
         logging.getLogger("ray.tune").setLevel(logging.ERROR)
         tuner = tune.Tuner(
             tune.with_resources(worker, _resources_of_lots(queue, shapes)),
@@ -264,16 +260,17 @@ def _shapes(site: Site) -> Shapes:
 
 def _assignment(queue: Queue, store: Store, site: Site, probe: str) -> Assignment:
     trials = queue.trials
-    methods = {trial.method.path: type(trial.method) for trial in trials.values()}
+    paths = {class_paths(trial) for trial in trials.values()}
     return Assignment(
         trials={key: json.dumps(trial.to_json()) for key, trial in trials.items()},
-        sources={path: sources_digest(method) for path, method in methods.items()},
+        replaces={key: queue.plan.outdated[key] for key in trials if key in queue.plan.outdated},
+        code={classes: dict(code_in_use(classes).modules) for classes in paths},
         store=store.address,
         probe=probe,
         scratch=str(site.scratch.absolute()),
         checkpoint_every=site.checkpoint_every,
         device=site.run_on,
-        variables=_variables(),
+        variables=_variables({path for t in trials.values() for path in class_paths(t)}),
     )
 
 
@@ -295,9 +292,9 @@ def _resources_of_lots(
 
 
 @contextlib.contextmanager
-def _tune_folder(store: Store) -> Iterator[str]:
+def _tune_folder(store: Store, run: str) -> Iterator[str]:
     """Where Tune keeps its own state, which nobody reads: on one machine a temporary folder, else
-    beside the store, which every node reaches.
+    beside the store, which every node reaches, under the name of the run.
     """
     if len(ray.nodes()) == 1:
         with tempfile.TemporaryDirectory(
@@ -305,16 +302,11 @@ def _tune_folder(store: Store) -> Iterator[str]:
         ) as folder:
             yield folder
         return
-    name = f"tune/{uuid.uuid4().hex[:8]}"
-    base, question, query = store.address.partition("?")
+    name = f"tune/{run}"
     try:
-        yield f"{base}/{name}{question}{query}"
+        yield store.folder(name)
     finally:
-        if store.is_local:
-            shutil.rmtree(Path(store.address) / name, ignore_errors=True)
-        else:
-            for entry in list(store.entries(name)):
-                store.discard(entry.path)
+        store.clear(name)
 
 
 class LotSearcher(Searcher):  # type: ignore[misc]
@@ -361,9 +353,10 @@ class LotSearcher(Searcher):  # type: ignore[misc]
         """A worker went away for good. What it finished before is in the store; of several, each
         gets a try by itself: one of them killed it.
         """
-        record = self._store.find(trial.key)
-        if record is not None:
-            self._end(Outcome(trial.key, record["outcome"], 0.0, record["reason"]))
+        replaces = self._queue.plan.outdated.get(trial.key, "")
+        found = finished_by_others(trial.key, self._store, replaces)
+        if found is not None:
+            self._end(found)
         elif alone:
             reason = (
                 f"its worker went away {RETRIES + 1} times (out of memory, or the machine is gone)"

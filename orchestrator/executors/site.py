@@ -8,6 +8,8 @@ part of a sweep, never part of a key.
     device = "gpu"                     # ask for GPUs even while none is there, on clusters that
                                        # scale from zero; or cpu; default auto
     checkpoint_every = 60              # seconds
+    packages = ["my_lab"]              # beside installed methods: packages that classes may be
+                                       # loaded from that a stored result or model names
 
     [gpus]                             # share of a GPU a trial, by method
     default = 1.0
@@ -20,7 +22,7 @@ part of a sweep, never part of a key.
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -45,6 +47,7 @@ class SiteFile:
     slots: int | None = None
     device: str = "auto"
     checkpoint_every: float = 60.0
+    packages: Sequence[str] = ()
     gpus: Mapping[str, float] = field(default_factory=dict)
     cpus: Mapping[str, float] = field(default_factory=dict)
 
@@ -135,6 +138,9 @@ def _problem_with(key: str, value: Any) -> str | None:
     """What is wrong with the value of a known key, or None."""
     if key in ("gpus", "cpus"):
         return _problem_with_shares(key, value)
+    if key == "packages":
+        is_list = isinstance(value, list) and all(_is_package(name) for name in value)
+        return None if is_list else 'expected names of packages: ["my_lab"]'
     if key == "slots":
         is_count = _is_number(value) and isinstance(value, int) and value >= 1
         return None if is_count else "expected a whole number from 1"
@@ -156,6 +162,10 @@ def _problem_with_shares(key: str, value: Any) -> str | None:
     if key == "gpus":
         return f"{', '.join(wrong)} must be a share of a GPU (0 to 1) or a whole number of them"
     return f"{', '.join(wrong)} must be a whole number from 1"
+
+
+def _is_package(name: Any) -> bool:
+    return isinstance(name, str) and name.isidentifier()
 
 
 def _is_number(value: Any) -> bool:

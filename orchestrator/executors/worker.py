@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from orchestrator.errors import SpoliaError
+from orchestrator.spec.naming import class_paths
 from orchestrator.spec.trial import Trial
-from orchestrator.store.code import sources_digest
+from orchestrator.store.code import code_of, listed
 from orchestrator.store.store import Store
 from orchestrator.training.execute import execute
 from orchestrator.training.outcome import Outcome
@@ -22,14 +23,16 @@ from orchestrator.training.outcome import Outcome
 class Assignment:
     """All that a worker has to know, the same for every worker of a run.
 
-    `trials` are trials as JSON by key, `sources` the driver's digests of their methods' sources by
-    import path. `store` is an address, and `probe` names what the driver left in it for workers to
-    see. `scratch`, `checkpoint_every` (seconds) and `device` say how trials run; `variables` are
-    set in the worker's environment.
+    `trials` are trials as JSON by key, `replaces` the digests, by key, of records that their new
+    results are to replace. `code` holds the driver's digests of modules, by name, for the classes
+    that a trial names (`class_paths`). `store` is an address, and `probe` names what the driver
+    left in it for workers to see. `scratch`, `checkpoint_every` (seconds) and `device` say how
+    trials run; `variables` are set in the worker's environment.
     """
 
     trials: Mapping[str, str]
-    sources: Mapping[str, str]
+    replaces: Mapping[str, str]
+    code: Mapping[tuple[str, ...], Mapping[str, str]]
     store: str
     probe: str
     scratch: str
@@ -61,26 +64,25 @@ class TrialRunner:
             trial = Trial.from_json(json.loads(self._assignment.trials[key]))
         except SpoliaError as error:
             return Outcome(key, "failed", reason=f"{worker} cannot run this trial: {error}")
-        if not self._has_drivers_code(trial, key):
-            reason = (
-                f"{worker} has other sources of {trial.method.name} than the driver; "
-                "install the same version on both"
-            )
+        if problem := self._other_code(trial, key):
+            reason = f"{worker} {problem}; install the same version on both"
             return Outcome(key, "failed", reason=reason)
         return execute(
             trial,
             self._store,
+            replaces=self._assignment.replaces.get(key, ""),
             scratch=self._scratch,
             device=self._assignment.device,
             checkpoint_every=self._assignment.checkpoint_every,
         )
 
-    def _has_drivers_code(self, trial: Trial, key: str) -> bool:
-        """Whether the trial has the key here that it has in the driver, and its method the same
-        sources.
-        """
-        drivers = self._assignment.sources[trial.method.path]
-        return trial.key == key and sources_digest(type(trial.method)) == drivers
+    def _other_code(self, trial: Trial, key: str) -> str:
+        """In what this node would compute something else than the driver, or an empty string."""
+        drivers = self._assignment.code.get(class_paths(trial))
+        if drivers is None or trial.key != key:
+            return f"makes another trial of {trial.label} than the driver"
+        changed = code_of(trial).differences(drivers)
+        return f"has other code than the driver: {listed(changed)}" if changed else ""
 
 
 def _usable_scratch(folder: Path) -> Path:

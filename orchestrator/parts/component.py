@@ -8,7 +8,7 @@ import functools
 import hashlib
 import inspect
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 import safetensors.torch
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from orchestrator.errors import CorruptError, MethodError
 from orchestrator.spec.canonical import canonical_json
-from orchestrator.spec.trial import locate
+from orchestrator.spec.classes import class_at
 
 
 class Part(nn.Module):
@@ -129,7 +129,8 @@ def state_digest(module: nn.Module) -> str:
 @dataclass(frozen=True)
 class ComponentRecord:
     """A component as a result lists it: its name and labels, how to build it, and the digest of its
-    weights' blob.
+    weights' blob. `requires` is empty, or what is kept of the component that this one cannot be
+    used without: the keys `component` (its reference), `blob`, `path`, `config` and `requires`.
     """
 
     name: str
@@ -137,10 +138,15 @@ class ComponentRecord:
     path: str
     config: Mapping[str, Any]
     blob: str
-    requires: Mapping[str, str] = field(default_factory=dict)
+    requires: Mapping[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         return {k: dict(v) if isinstance(v, Mapping) else v for k, v in vars(self).items()}
+
+    def pinned(self, pin: Mapping[str, Any]) -> ComponentRecord:
+        """The component of this name and labels as another one that requires it has kept it."""
+        kept = {name: pin[name] for name in ("path", "config", "blob", "requires")}
+        return replace(self, **kept)
 
     @property
     def title(self) -> str:
@@ -149,13 +155,15 @@ class ComponentRecord:
 
 
 def rebuild(path: str, config: Mapping[str, Any], weights: bytes) -> Part:
-    """The part that was kept, in eval mode on the CPU. Raises CorruptError where weights and
-    configuration do not fit.
+    """The part that was kept, in eval mode on the CPU. Raises PlanError where its class cannot be
+    loaded or is no Part (nothing is called then), CorruptError where weights and configuration do
+    not fit.
     """
+    cls = class_at(path, Part)
     # Building draws weights that are thrown away; nobody's randomness may move for it.
     generator = torch.random.get_rng_state()
     try:
-        part = locate(path)(**config)
+        part = cls(**config)
         part.load_state_dict(safetensors.torch.load(weights), strict=True)
     except (RuntimeError, TypeError) as error:
         raise CorruptError(
@@ -163,6 +171,4 @@ def rebuild(path: str, config: Mapping[str, Any], weights: bytes) -> Part:
         ) from error
     finally:
         torch.random.set_rng_state(generator)
-    if not isinstance(part, Part):
-        raise CorruptError(f"{path} is not a Part")
     return part.eval()

@@ -15,7 +15,9 @@ from torch import Tensor, nn
 
 from orchestrator.errors import InputError, nearest
 from orchestrator.parts.component import Part
-from orchestrator.spec.trial import NetworkSpec, locate
+from orchestrator.spec.classes import class_at
+from orchestrator.spec.naming import former_paths
+from orchestrator.spec.trial import NetworkSpec
 
 Side = Literal["extractor", "head"]
 
@@ -32,6 +34,9 @@ class Network(Part):
     `Blocks` also offers a split point behind each block: `stage2.block1`. Nothing may bypass a
     split point.
     """
+
+    stage_names: tuple[str, ...] = ()
+    """Names of the stages in order; `set_stages` writes them."""
 
     def set_stages(self, stages: Mapping[str, nn.Module]) -> None:
         """Register the stages in order. Split point names come from the stages' names."""
@@ -136,8 +141,12 @@ def network_spec(network: type[Network], *, revision: int = 1, **settings: Any) 
 
     The class takes `channels` and `classes` besides its settings, all by keyword, and lives in a
     module that workers can import. `revision` goes up when the same settings build another network.
-    Raises InputError for a setting that the class does not have.
+    Where the class moved to another module, it says so: `moved_from = ("old.module:MyNet",)`.
+    Raises InputError for a setting that the class does not have, and for a network without stages
+    or whose last stage is no linear layer.
     """
+    if not (inspect.isclass(network) and issubclass(network, Network)):
+        raise InputError(f"network_spec: {network!r} is no subclass of orchestrator.Network")
     parameters = dict(inspect.signature(network.__init__).parameters)
     parameters.pop("self")
     if unknown := [name for name in settings if name not in parameters]:
@@ -156,15 +165,38 @@ def network_spec(network: type[Network], *, revision: int = 1, **settings: Any) 
         if parameter.default is not parameter.empty
     }
     with torch.device("meta"):
-        splits = network(**settings, channels=3, classes=2).splits
+        built = network(**settings, channels=3, classes=2)
+    if problems := problems_of_form(built):
+        raise InputError(f"{network.__name__} cannot be cut into extractor and head:", problems)
     return NetworkSpec(
         name=network.__name__,
         path=f"{network.__module__}:{network.__qualname__}",
         settings=tuple({**defaults, **settings}.items()),
         defaults=tuple(defaults.items()),
-        splits=splits,
+        splits=built.splits,
         revision=revision,
+        moved_from=former_paths(network),
     )
+
+
+def problems_of_form(network: Network) -> list[str]:
+    """What a network lacks to be cut into stages and given classes, each with what to do."""
+    name = type(network).__name__
+    if not network.stage_names:
+        return [f"{name} has no stages: call self.set_stages({{...}}) at the end of its __init__"]
+    problems = []
+    last, layer = network.stage_names[-1], network.last_layer
+    if not isinstance(layer, nn.Linear):
+        problems.append(
+            f"{name}: the last stage, {last!r}, is {type(layer).__name__} and must be one "
+            f"nn.Linear, since its rows are drawn by class; put what comes before it, such as "
+            f"pooling, into a stage of its own"
+        )
+    elif layer.bias is None:
+        problems.append(f"{name}: the last stage, {last!r}, has no bias; leave out bias=False")
+    if len(network.stage_names) < 2:
+        problems.append(f"{name} has one stage only, so there is no place to cut it")
+    return problems
 
 
 class Piece(Part):
@@ -174,7 +206,8 @@ class Piece(Part):
 
     def __init__(self, *, network: dict[str, Any], split: str, side: Side) -> None:
         super().__init__()
-        self._take_layers(locate(network["path"])(**network["config"]), split, side)
+        whole = class_at(network["path"], Network)(**network["config"])
+        self._take_layers(whole, split, side)
 
     @classmethod
     def of(cls, network: Network, split: str, side: Side) -> Piece:

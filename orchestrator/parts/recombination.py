@@ -77,15 +77,17 @@ def recombine(
             f"recombine: {len(extractors)} extractors, {len(heads)} heads and {len(tasks)} tasks; "
             "give one of each a network"
         )
-    image_sets = {(task.digest, task.class_names): task for task in tasks}
+    image_sets = {task.as_tested: task for task in tasks}
     numbers = {key: number for number, key in enumerate(image_sets)}
-    set_of = np.array([numbers[task.digest, task.class_names] for task in tasks])  # [network]
+    set_of = np.array([numbers[task.as_tested] for task in tasks])  # [network]
 
-    n, stack = len(tasks), StackedHeads(heads, device)
-    correct = np.full((n, len(image_sets), n), np.nan)  # [extractor, image set, head]
-    restricted = np.full_like(correct, np.nan)
-    counts = np.full((len(image_sets), n), np.nan)  # [image set, head]
-    unjoined: dict[tuple[int, int], str] = {}
+    def shape_for(network: int) -> tuple[int, ...]:
+        """Of one image's features from the network's own extractor."""
+        x, _ = next(in_order(tasks[network].test, device))
+        return tuple(extractors[network].to(device).eval()(x[:2]).shape[1:])
+
+    n, stack = len(tasks), StackedHeads(heads, device, shape_for)
+    measured = _Measured.nothing(n, len(image_sets))
     for s, images in enumerate(image_sets.values()):
         labels = LabelsByHead(images, tasks, device)
         for i, extractor in enumerate(extractors):
@@ -93,27 +95,55 @@ def recombine(
             # the measure of what is possible there.
             wanted = [j for j in range(n) if j == i or s in (set_of[i], set_of[j])]
             answers = _answers(extractor.to(device).eval(), stack, labels, wanted, images, device)
-            correct[i, s, wanted] = answers.correct[wanted]
-            restricted[i, s, wanted] = answers.restricted[wanted]
-            counts[s, wanted] = answers.count[wanted]
-            unjoined |= {(i, j): why for j, why in answers.refusals.items() if j in wanted}
+            measured.add(i, s, wanted, answers)
 
-    with np.errstate(divide="ignore", invalid="ignore"):
-        accuracy, restricted = correct / counts[None], restricted / counts[None]
-    chance = np.broadcast_to([1 / task.num_classes for task in tasks], (n, n)).copy()
     row, column = np.indices((n, n))  # [extractor, head]
+    chance = np.broadcast_to([1 / task.num_classes for task in tasks], (n, n)).copy()
+    by_extractor = measured.scores_on(set_of[row], chance)
+    by_head = measured.scores_on(set_of[column], chance)
+    return Scores(by_extractor, by_head, measured.unjoined)
 
-    def scores_on(image_set: NDArray[np.int64]) -> PairScores:
+
+@dataclass(frozen=True)
+class _Measured:
+    """Right answers on every image set, NaN where nothing was measured: `correct` of all outputs
+    and `restricted` to the common classes, both [extractor, image set, head]; `counts` are the
+    images behind them, [image set, head]; `unjoined` as in `Scores`.
+    """
+
+    correct: Array
+    restricted: Array
+    counts: Array
+    unjoined: dict[tuple[int, int], str]
+
+    @staticmethod
+    def nothing(num_networks: int, num_sets: int) -> _Measured:
+        """Before anything is measured."""
+        correct, restricted = np.full((2, num_networks, num_sets, num_networks), np.nan)
+        return _Measured(correct, restricted, np.full((num_sets, num_networks), np.nan), {})
+
+    def add(self, extractor: int, image_set: int, heads: list[int], answers: _Answers) -> None:
+        """What one extractor and these heads answered on one image set."""
+        self.correct[extractor, image_set, heads] = answers.correct[heads]
+        self.restricted[extractor, image_set, heads] = answers.restricted[heads]
+        self.counts[image_set, heads] = answers.count[heads]
+        for head in heads:
+            if head in answers.refusals:
+                self.unjoined[extractor, head] = answers.refusals[head]
+
+    def scores_on(self, image_set: NDArray[np.int64], chance: Array) -> PairScores:
         """Scores where entry [i, j] is measured on the images of `image_set[i, j]`."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            accuracy = self.correct / self.counts[None]
+            restricted = self.restricted / self.counts[None]
+        row, column = np.indices(chance.shape)  # [extractor, head]
         return PairScores(
             accuracy=accuracy[row, image_set, column],
             restricted=restricted[row, image_set, column],
             own=accuracy[column, image_set, column],
             chance=chance,
-            count=counts[image_set, column].astype(np.int64),
+            count=self.counts[image_set, column].astype(np.int64),
         )
-
-    return Scores(scores_on(set_of[row]), scores_on(set_of[column]), unjoined)
 
 
 class LabelsByHead:

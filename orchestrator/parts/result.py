@@ -41,21 +41,32 @@ class Component:
 
     def required(self) -> Component | None:
         """The component that this one cannot be used without. Raises CorruptError unless the store
-        holds it with the very bits that this one was trained on.
+        holds it with the very bits that this one was trained on, whether or not a later result of
+        its trial names other weights.
         """
         if not self.record.requires:
             return None
-        reference, blob = self.record.requires["component"], self.record.requires["blob"]
-        key = reference.partition("/")[0]
-        record = self.result.store.find(key)
+        pin, store = self.record.requires, self.result.store
+        reference, blob = pin["component"], pin["blob"]
+        record = store.find(reference.partition("/")[0])
         if record is not None:
-            for component in Result(self.result.store, record).every_component():
-                if component.reference == reference and component.record.blob == blob:
-                    return component
+            result = Result(store, record)
+            for component in result.every_component():
+                if component.reference == reference:
+                    if component.record.blob == blob:
+                        return component
+                    if store.has_blob(blob):
+                        return Component(result, component.record.pinned(pin))
         raise CorruptError(
             f"{self.reference} belongs to {reference} with weights {blob[:12]}, "
             "which the store does not hold"
         )
+
+    def pin(self) -> dict[str, Any]:
+        """What a component that requires this one keeps of it: enough to build it again."""
+        kept = self.record
+        pin = {"component": self.reference, "blob": kept.blob, "path": kept.path}
+        return {**pin, "config": dict(kept.config), "requires": dict(kept.requires)}
 
     @property
     def task(self) -> Task:

@@ -4,9 +4,8 @@ once.
 
 from __future__ import annotations
 
-import copy
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import cast
 
 import torch
@@ -21,13 +20,22 @@ AT_ONCE = 16
 
 State = tuple[dict[str, Tensor], dict[str, Tensor]]  # parameters and buffers, each [heads, ...]
 
+# Errors of torch that are RuntimeErrors and never say that a shape is wrong.
+NOT_OF_SHAPE = (torch.OutOfMemoryError, torch.AcceleratorError, NotImplementedError)
+
+ShapeFor = Callable[[int], tuple[int, ...]]
+"""The shape of one image's features that a head was made for, by the head's position."""
+
 
 class StackedHeads:
     """Heads in eval mode on a device, known by their positions. Parts of one class and
-    configuration are of one build; a module that is no Part is a build of its own.
+    configuration are of one build; a module that is no Part is a build of its own. `shape_for` is
+    only asked where features do not enter a head.
     """
 
-    def __init__(self, heads: Sequence[nn.Module], device: torch.device) -> None:
+    def __init__(
+        self, heads: Sequence[nn.Module], device: torch.device, shape_for: ShapeFor
+    ) -> None:
         builds: dict[str, list[int]] = {}
         for position, head in enumerate(heads):
             head.to(device).eval()
@@ -36,7 +44,7 @@ class StackedHeads:
                 build = canonical_json([head.path, head.config])
             builds.setdefault(build, []).append(position)
         self.groups = [
-            HeadsOfOneBuild(positions, [heads[p] for p in positions], device)
+            HeadsOfOneBuild(positions, [heads[p] for p in positions], device, shape_for)
             for positions in builds.values()
         ]
 
@@ -45,7 +53,7 @@ class StackedHeads:
 
     def refusals(self, shape: tuple[int, ...]) -> dict[int, str]:
         """By position, why a head cannot take features of this shape [B, ...]; heads that can are
-        left out.
+        left out. What is no matter of shape is raised.
         """
         refusals: dict[int, str] = {}
         for group in self.groups:
@@ -66,15 +74,23 @@ class StackedHeads:
 class HeadsOfOneBuild:
     """Heads that differ in their weights only, at their positions among all heads."""
 
-    def __init__(self, positions: list[int], heads: list[nn.Module], device: torch.device) -> None:
+    def __init__(
+        self,
+        positions: list[int],
+        heads: list[nn.Module],
+        device: torch.device,
+        shape_for: ShapeFor,
+    ) -> None:
         self.positions, self.heads = positions, heads
+        self._device, self._shape_for = device, shape_for
         self.is_batched = _batching_pays(heads, device)
         self._stacks: dict[tuple[int, ...], State] = {}  # by the heads chosen
         self._refusals: dict[tuple[int, ...], str] = {}  # by the shape of one image's features
 
     def refusal(self, shape: tuple[int, ...]) -> str:
-        """Why features of this shape [B, ...] cannot enter, or "" where they can. Tried without
-        data, so that any other error stays one.
+        """Why features of this shape [B, ...] cannot enter, or "" where they can. A head refuses a
+        shape if it fails on zeros of that shape and not on zeros of the shape it was made for: a
+        head that fails on both has another fault, which is raised.
         """
         image = shape[1:]
         if image not in self._refusals:
@@ -82,13 +98,19 @@ class HeadsOfOneBuild:
         return self._refusals[image]
 
     def _try(self, image: tuple[int, ...]) -> str:
-        head = copy.deepcopy(self.heads[0]).to("meta").eval()
         try:
-            head(torch.zeros(2, *image, device="meta"))
+            self._apply_to_zeros(image)
+        except NOT_OF_SHAPE:
+            raise
         except (RuntimeError, ValueError, IndexError) as error:
-            shown, reason = "x".join(map(str, image)), str(error).splitlines()[0]
+            self._apply_to_zeros(self._shape_for(self.positions[0]))
+            shown, reason = "x".join(map(str, image)), (str(error).splitlines() or [""])[0]
             return f"features of {shown} do not enter the head: {reason}"
         return ""
+
+    @torch.no_grad()
+    def _apply_to_zeros(self, image: tuple[int, ...]) -> None:
+        self.heads[0](torch.zeros(2, *image, device=self._device))
 
     def logits(self, features: Tensor, chosen: Sequence[int]) -> Tensor:
         """[chosen heads, B, outputs]; `chosen` counts within these heads."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import MISSING, fields, replace
 from typing import Any
 
@@ -12,6 +12,7 @@ from orchestrator.planning.plan import Plan
 from orchestrator.spec.grid import Grid, Point
 from orchestrator.spec.labels import Axes, axes_by_name
 from orchestrator.spec.method import Method
+from orchestrator.spec.settings import settings_default, settings_of
 from orchestrator.spec.sweep import Sweep
 from orchestrator.spec.task import Task
 from orchestrator.spec.trial import Cell
@@ -79,36 +80,91 @@ def limit(sweep: Sweep, plan: Plan, count: int) -> Sweep:
 
 def smoke(sweep: Sweep) -> Sweep:
     """Every setting of the sweep once, with one seed, in seconds: numbers that have a smoke value
-    take it, tasks keep at most 256 images.
+    and are above it take it, tasks keep at most 256 images.
 
-    Settings that are not numbers stay as written, because they are what the sweep is about.
+    What the sweep is about stays as written: settings that are not numbers, those that the sweep
+    varies anywhere (in methods among settings, too), and those that tell the values of an axis
+    apart. Where a number became smaller, so did the label that shows it.
     """
-    seeds = [point.values["seed"] for point in sweep.cells.points if "seed" in point.values]
-    points: dict[str, Point] = {}  # by their values: cells that become equal are one
-    for point in sweep.cells.points:
+    points = sweep.cells.points
+    seeds = [point.values["seed"] for point in points if "seed" in point.values]
+    kept = _what_it_is_about(points)
+    small: dict[str, Point] = {}  # by their values: cells that become equal are one
+    for point in points:
         if "seed" in point.values and point.values["seed"] != seeds[0]:
             continue
-        values = {name: _made_small(value) for name, value in point.values.items()}
-        values |= _smoke_numbers(point.values["method"], point.values)
-        points.setdefault(repr(sorted(values.items(), key=repr)), replace(point, values=values))
+        values = {name: _made_small(value, kept) for name, value in point.values.items()}
+        values |= _smoke_numbers(point.values["method"], point.values, kept)
+        labels = {label: _label_now(label, old, values) for label, old in point.labels.items()}
+        made = replace(point, values=values, labels=labels)
+        small.setdefault(repr(sorted(values.items(), key=repr)), made)
     return Sweep(
-        cells=Grid(tuple(points.values())),
-        expect=len(points),
+        cells=Grid(tuple(small.values())),
+        expect=len(small),
         question=sweep.question,
         part_of=sweep,
     )
 
 
-def _made_small(value: Any) -> Any:
+Setting = tuple[str, str]
+"""The name of a method, and of a setting of it."""
+
+
+def _what_it_is_about(points: Sequence[Point]) -> set[Setting]:
+    """Settings of which a sweep has several values, and those that a method shows which is one of
+    several values of an axis.
+    """
+    values_of: dict[Setting, list[Any]] = {}
+    axes: dict[str, list[Any]] = {}
+    for point in points:
+        for setting, value in _settings_in(point):
+            _add(values_of.setdefault(setting, []), value)
+        for label, value in point.labels.items():
+            _add(axes.setdefault(label, []), value)
+    about = {setting for setting, values in values_of.items() if len(values) > 1}
+    for values in axes.values():
+        methods = [method for value in values for method in _methods_in(value)]
+        if len(values) > 1:
+            about |= {(m.name, name) for m in methods for name in m.changed_settings()}
+    return about
+
+
+def _add(values: list[Any], value: Any) -> None:
+    """Add what is not there yet; values may be unhashable."""
+    if value not in values:
+        values.append(value)
+
+
+def _settings_in(point: Point) -> Iterator[tuple[Setting, Any]]:
+    """Every setting of a point's method, and of the methods among its values at any depth."""
+    method = point.values["method"]
+    for name in settings_of(method):
+        yield (method.name, name), point.values.get(name, settings_default(method, name))
+    for inner in _methods_in(tuple(point.values.values())):
+        for name, value in inner.settings().items():
+            yield (inner.name, name), value
+
+
+def _methods_in(value: Any) -> Iterator[Method]:
+    """The methods in a value, those among their settings, too."""
+    if isinstance(value, Method):
+        yield value
+        yield from _methods_in(tuple(value.settings().values()))
+    elif isinstance(value, tuple | list | frozenset):
+        for inner in value:
+            yield from _methods_in(inner)
+
+
+def _made_small(value: Any, kept: set[Setting]) -> Any:
     """A value of a cell that takes seconds: methods, tasks, and tuples of them."""
     if isinstance(value, tuple):
-        return tuple(_made_small(v) for v in value)
+        return tuple(_made_small(v, kept) for v in value)
     if isinstance(value, Task):
         return replace(value, limit=min(value.limit or SMOKE_IMAGES, SMOKE_IMAGES))
     if isinstance(value, Method):
         settings = value.settings()
-        inner = {name: _made_small(v) for name, v in settings.items() if _holds_methods(v)}
-        return value.replace(**_smoke_numbers(type(value), settings), **inner)
+        inner = {name: _made_small(v, kept) for name, v in settings.items() if _holds_methods(v)}
+        return value.replace(**_smoke_numbers(type(value), settings, kept), **inner)
     return value
 
 
@@ -117,15 +173,35 @@ def _holds_methods(value: Any) -> bool:
     return any(isinstance(v, Method) for v in values)
 
 
-def _smoke_numbers(method: type[Method], settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The smoke values of a method's settings that are numbers, there and as written."""
+def _smoke_numbers(
+    method: type[Method], settings: Mapping[str, Any], kept: set[Setting]
+) -> dict[str, Any]:
+    """The smoke values of a method's settings that are numbers, there and as written, and larger as
+    written; without those that are kept.
+    """
     small = method.smoke().settings()
     numbers = {}
     for field in fields(method):
-        value = small[field.name]
         has_smoke_value = field.metadata.get("smoke", MISSING) is not MISSING
-        if has_smoke_value and isinstance(value, int | float) and not isinstance(value, bool):
-            written = settings.get(field.name, value)
-            if isinstance(written, int | float):
-                numbers[field.name] = value
+        if not has_smoke_value or (method.name, field.name) in kept:
+            continue
+        value = small[field.name]
+        written = settings.get(field.name, settings_default(method, field.name))
+        if _is_number(value) and _is_number(written) and written > value:
+            numbers[field.name] = value
     return numbers
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _label_now(label: str, old: Any, values: Mapping[str, Any]) -> Any:
+    """What a label such as `of.epochs` shows once the values of its point were made small."""
+    name, *inner = label.split(".")
+    value = values.get(name)
+    for setting in inner:
+        value = value[0] if isinstance(value, tuple) and len(value) == 1 else value
+        value = getattr(value, setting, None)
+    is_shown = _is_number(old) or isinstance(old, Method)
+    return value if is_shown and value is not None else old

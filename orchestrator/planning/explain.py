@@ -11,6 +11,7 @@ from typing import Any
 from orchestrator.errors import InputError
 from orchestrator.planning.plan import Plan
 from orchestrator.spec.trial import Trial
+from orchestrator.store.code import code_of
 from orchestrator.store.store import Store
 
 TOLD = 10  # reasons in a report
@@ -29,12 +30,14 @@ class Difference:
 
 @dataclass(frozen=True)
 class Explanation:
-    """What is known of a trial: its `state` in words, and the key of the `nearest` record of
-    another trial of its method (None where there is none), with the fields that differ.
+    """What is known of a trial: its `state` in words, names of the `modules` whose code is not what
+    made its result, and the key of the `nearest` record of another trial of its method (None where
+    there is none), with the fields that differ.
     """
 
     trial: Trial
     state: str
+    modules: tuple[str, ...]
     nearest: str | None
     differences: tuple[Difference, ...]
 
@@ -53,7 +56,21 @@ def explain(plan: Plan, store: Store, start: str) -> Explanation:
         )
     trial = plan.trials[matching[0]]
     nearest, differing = nearest_record(trial, store)
-    return Explanation(trial, state_in_words(plan, trial), nearest, tuple(differing))
+    return Explanation(
+        trial=trial,
+        state=state_in_words(plan, trial),
+        modules=_changed_modules(trial, store),
+        nearest=nearest,
+        differences=tuple(differing),
+    )
+
+
+def _changed_modules(trial: Trial, store: Store) -> tuple[str, ...]:
+    """Modules whose code has changed since a trial's result was made; none without a result."""
+    record = store.find(trial.key)
+    if record is None:
+        return ()
+    return tuple(code_of(trial).differences(record["provenance"]["modules"]))
 
 
 def state_in_words(plan: Plan, trial: Trial) -> str:

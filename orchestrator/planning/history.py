@@ -4,16 +4,21 @@ stale.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from types import MappingProxyType
 from typing import Any
 
 from orchestrator.errors import PlanError
+from orchestrator.planning.kinds import Kind, KnownEqual, kind_of
 from orchestrator.spec.canonical import canonical_json
+from orchestrator.spec.classes import is_class_path
+from orchestrator.spec.naming import names_in
 from orchestrator.spec.trial import Trial
-from orchestrator.store.code import sources_digest
+from orchestrator.store.code import code_of, listed
 from orchestrator.store.content import content_digest
-from orchestrator.store.store import Store
+from orchestrator.store.store import Store, record_digest
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,10 +26,11 @@ class History:
     """What a store knows of some trials, by key.
 
     `outcomes` and `stale` (why a result might come out otherwise today) leave out what is
-    `outdated`: results that were asked to be made again, and those that rest on one. `failures` are
-    the last exceptions of trials without a result; those that went away with their machine are
-    `lost`. `reasons` say why results are not `done`. `seconds` is how long every known result took,
-    and `span` when the first of them began and the last ended, in seconds since 1970.
+    `outdated`: results that were asked to be made again, and those that rest on one, with the
+    digests of their records. `kinds` are those of the stale results that were made with other code.
+    `failures` are the last exceptions of trials without a result; those that went away with their
+    machine are `lost`. `reasons` say why results are not `done`. `seconds` is how long every known
+    result took, and `span` when the first of them began and the last ended, in seconds since 1970.
     """
 
     outcomes: Mapping[str, str]
@@ -33,41 +39,47 @@ class History:
     reasons: Mapping[str, str]
     seconds: Mapping[str, float]
     stale: Mapping[str, str]
-    outdated: frozenset[str]
+    kinds: Mapping[str, Kind]
+    outdated: Mapping[str, str]
     span: tuple[float, float]
 
 
 def history_of(
-    trials: Mapping[str, Trial], store: Store, *, rerun_stale: bool, retry: Collection[str]
+    trials: Mapping[str, Trial],
+    store: Store,
+    *,
+    rerun_stale: bool = False,
+    retry: Collection[str] = (),
+    outdated: Mapping[str, str] = MappingProxyType({}),
 ) -> History:
     """The history of trials that are given by key, needs first.
 
-    With `rerun_stale`, stale results are outdated; so are results whose outcome is among `retry`.
-    Raises PlanError where a result was made with a default that has changed since.
+    With `rerun_stale`, stale results are outdated; so are results whose outcome is among `retry`,
+    and records whose digest is the one that `outdated` names for their key. Raises PlanError
+    that lists every result that is of another thing than its key means today: made with a default
+    that has changed since, or by a class of the same name from another module.
     """
+    judge = _Judge(trials, store)
     outcomes: dict[str, str] = {}
+    replaced: dict[str, str] = {}
     reasons: dict[str, str] = {}
     seconds: dict[str, float] = {}
-    stale: dict[str, str] = {}
-    contents: dict[str, str] = {}
-    began: list[float] = []
-    ended: list[float] = []
+    spans: list[tuple[float, float]] = []
     # Records come in the order of the trials, so a result is judged after those that it rests on.
-    for record in store.find_all(trials):
-        key = record["key"]
-        _refuse_changed_defaults(trials[key], record["trial"])
-        outcomes[key], contents[key] = record["outcome"], content_digest(record)
-        if record["outcome"] != "done":
-            reasons[key] = record["reason"]
-        began.append(record["timings"]["began"])
-        ended.append(record["timings"]["ended"])
-        seconds[key] = ended[-1] - began[-1]
-        reason = _why_stale(trials[key], record, contents, stale)
-        if reason is not None:
-            stale[key] = reason
-    again = {key for key, outcome in outcomes.items() if outcome in retry}
-    outdated = _outdated(trials, outcomes, again | stale.keys() if rerun_stale else again)
-    outcomes = {key: outcome for key, outcome in outcomes.items() if key not in outdated}
+    for record in _own_records(trials, store):
+        key, outcome, timings = record["key"], record["outcome"], record["timings"]
+        seconds[key] = timings["seconds"]
+        spans.append((timings["began"], timings["ended"]))
+        is_stale = judge.is_stale(record)
+        rests_on_outdated = any(need.key in replaced for need in trials[key].needs.values())
+        is_asked_for = outcome in retry or (rerun_stale and is_stale)
+        was_outdated = key in outdated and outdated[key] == record_digest(record)
+        if is_asked_for or was_outdated or rests_on_outdated:
+            replaced[key] = record_digest(record)
+        else:
+            outcomes[key] = outcome
+            if outcome != "done":
+                reasons[key] = record["reason"]
     failures = _failures(trials, outcomes, store)
     return History(
         outcomes=outcomes,
@@ -75,22 +87,32 @@ def history_of(
         lost=frozenset(key for key, failure in failures.items() if failure.get("kind") == "lost"),
         reasons={key: reason for key, reason in reasons.items() if key in outcomes},
         seconds=seconds,
-        stale={key: reason for key, reason in stale.items() if key not in outdated},
-        outdated=outdated,
-        span=(min(began, default=0.0), max(ended, default=0.0)),
+        stale={key: why for key, why in judge.stale.items() if key in outcomes},
+        kinds={key: kind for key, kind in judge.kinds.items() if key in outcomes},
+        outdated=replaced,
+        span=_span(spans),
     )
 
 
-def _outdated(
-    trials: Mapping[str, Trial], outcomes: Mapping[str, str], again: Collection[str]
-) -> frozenset[str]:
-    """The results to be made `again`, and with them every result that rests on one."""
-    outdated: set[str] = set()
-    for key in outcomes:  # needs first
-        needs = trials[key].needs.values()
-        if key in again or any(need.key in outdated for need in needs):
-            outdated.add(key)
-    return frozenset(outdated)
+def _span(spans: Sequence[tuple[float, float]]) -> tuple[float, float]:
+    """From when the first began to when the last ended; zeros where there is none."""
+    first = min((began for began, _ in spans), default=0.0)
+    return first, max((ended for _, ended in spans), default=0.0)
+
+
+def _own_records(trials: Mapping[str, Trial], store: Store) -> list[dict[str, Any]]:
+    """The records of the trials that are finished. Raises PlanError that lists every one that is of
+    another thing than its key means today.
+    """
+    records = list(store.find_all(trials))
+    others = [
+        mark
+        for record in records
+        for mark in _marks_of_another(trials[record["key"]], record["trial"])
+    ]
+    if others:
+        raise PlanError("the store has results under keys that now mean something else:", others)
+    return records
 
 
 def _failures(
@@ -106,50 +128,89 @@ def _failures(
     return failures
 
 
-def _why_stale(
-    trial: Trial, record: Mapping[str, Any], contents: Mapping[str, str], stale: Mapping[str, str]
-) -> str | None:
-    """Why a result might come out otherwise today, or None.
-
-    `contents` and `stale` tell of the results that it rests on: what they say now, and which of
-    them are stale.
+class _Judge:
+    """Says of results, given in the order of their needs, why they might come out otherwise today:
+    `stale`, by key; `kinds` are those of results that were made with other code.
     """
-    if record["provenance"]["sources"] != sources_digest(type(trial.method)):
-        return f"made with other code of {trial.method.name}"
-    for name, need in record["needs"].items():
-        key, content_then = need["key"], need["content"]
-        if key in stale:
-            if "need" in stale[key]:  # a reason that is itself about a need
-                return f"something that its need {name!r} needs is stale"
-            return f"its need {name!r} was {stale[key]}"
-        if contents.get(key, content_then) != content_then:
-            return f"made from another result of its need {name!r}"
-    return None
+
+    def __init__(self, trials: Mapping[str, Trial], store: Store) -> None:
+        self.stale: dict[str, str] = {}
+        self.kinds: dict[str, Kind] = {}
+        self._trials, self._store = trials, store
+        self._contents: dict[str, str] = {}  # what each result says now, by key
+
+    def is_stale(self, record: Mapping[str, Any]) -> bool:
+        """Whether a result might come out otherwise; the reason is noted."""
+        key = record["key"]
+        self._contents[key] = content_digest(record)
+        reason = self._other_code(record) or self._other_needs(record)
+        if reason is not None:
+            self.stale[key] = reason
+        return reason is not None
+
+    def _other_code(self, record: Mapping[str, Any]) -> str | None:
+        trial = self._trials[record["key"]]
+        code = code_of(trial)
+        kind = kind_of(trial, record, code)
+        if kind is None or self._known_equal.has(kind, code):
+            return None
+        self.kinds[trial.key] = kind
+        return f"made with other code: {listed(kind.modules)}"
+
+    @cached_property
+    def _known_equal(self) -> KnownEqual:
+        """Read where something was made with other code, and not before."""
+        return KnownEqual(self._store.equals())
+
+    def _other_needs(self, record: Mapping[str, Any]) -> str | None:
+        for name, need in record["needs"].items():
+            key, content_then = need["key"], need["content"]
+            if key in self.stale:
+                if "need" in self.stale[key]:  # a reason that is itself about a need
+                    return f"something that its need {name!r} needs is stale"
+                return f"its need {name!r} was {self.stale[key]}"
+            if self._contents.get(key, content_then) != content_then:
+                return f"made from another result of its need {name!r}"
+        return None
 
 
-def _refuse_changed_defaults(trial: Trial, stored: Mapping[str, Any]) -> None:
-    """Raise PlanError where a stored trial of the same key has other settings in full: a default
-    that changed without a new revision must not pass as the same trial.
+def _marks_of_another(trial: Trial, stored: Mapping[str, Any]) -> Iterator[str]:
+    """Why a stored trial of the same key is another trial than this one: it has other settings in
+    full, since a default changed without a new revision; or another class of the same name.
     """
     planned = trial.to_json()
+    former = {path: named.moved_from for named in names_in(trial) for path in named.paths}
     pairs = [(trial.method.name, planned["method"], stored["method"])]
     if planned["network"] and stored["network"]:
         pairs.append((planned["network"]["name"], planned["network"], stored["network"]))
-    for owner, now, then in pairs:
-        for name, new, old in _changes(now["settings"], then["settings"]):
-            raise PlanError(
-                f"{owner}.{name}: the store's result {trial.key[:12]} was made with {old!r}, "
-                f"the same key now means {new!r}. A default changed; raise the revision"
-            )
+    for owner, ours, theirs in pairs:
+        for name, new, old in _changes(_told(ours), _told(theirs)):
+            if not (is_class_path(new) and is_class_path(old)):
+                field = name.removeprefix("settings.")
+                yield (
+                    f"{owner}.{field}: the store's result {trial.key[:12]} was made with {old!r}, "
+                    f"the same key now means {new!r}. A default changed; raise the revision"
+                )
+            elif old not in former.get(new, ()):
+                yield (
+                    f"{owner}: the store's result {trial.key[:12]} was made with {old}, here the "
+                    f"name means {new}. Rename one of the two; if the class only moved, "
+                    f"say so in it: moved_from = ({old!r},)"
+                )
+
+
+def _told(owner: Mapping[str, Any]) -> dict[str, Any]:
+    """Of a method or network as JSON: what must be as it was where the key is."""
+    return {"path": owner["path"], "settings": owner["settings"]}
 
 
 def _changes(new: Any, old: Any, name: str = "") -> Iterator[tuple[str, Any, Any]]:
     """Name, new and old value of each setting that both sides have and that differs, those of
-    methods inside settings included. Where a method is imported from does not count.
+    methods inside settings included, and where their classes are imported from.
     """
     if isinstance(new, Mapping) and isinstance(old, Mapping):
         for inner in new:
-            if inner in old and inner != "path":
+            if inner in old:
                 yield from _changes(new[inner], old[inner], f"{name}.{inner}".lstrip("."))
     elif isinstance(new, list) and isinstance(old, list) and len(new) == len(old):
         for i, (new_value, old_value) in enumerate(zip(new, old, strict=True)):

@@ -10,11 +10,13 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from statistics import fmean
+from types import MappingProxyType
 
-from orchestrator.data.resolve import resolve_task
 from orchestrator.errors import PlanError, SpoliaError
 from orchestrator.planning import standing
+from orchestrator.planning.checks import Checks
 from orchestrator.planning.history import history_of
+from orchestrator.planning.kinds import Kind
 from orchestrator.spec.claim import Claim
 from orchestrator.spec.grid import Dropped
 from orchestrator.spec.labels import Axes
@@ -56,9 +58,11 @@ class Plan:
     """How long each result took, by key."""
     stale: Mapping[str, str]
     """Why a result might come out otherwise if its trial were run again, by key."""
-    outdated: frozenset[str]
-    """Keys of results that were asked to be made again: the fields above do not tell of them, but
-    for `seconds`."""
+    kinds: Mapping[str, Kind]
+    """Of each stale result that was made with other code its kind, by key."""
+    outdated: Mapping[str, str]
+    """Digests, by key, of the records that are to be replaced: the fields above do not tell of
+    them, but for `seconds`."""
     claims: Sequence[Claim]
     """What the sweep decides; nothing in a part, since verdicts are on the whole."""
     span: tuple[float, float]
@@ -195,15 +199,23 @@ class Plan:
 
 
 def make_plan(
-    name: str, sweep: Sweep, store: Store, *, rerun_stale: bool = False, retry: Collection[str] = ()
+    name: str,
+    sweep: Sweep,
+    store: Store,
+    *,
+    rerun_stale: bool = False,
+    retry: Collection[str] = (),
+    outdated: Mapping[str, str] = MappingProxyType({}),
 ) -> Plan:
     """Plan a sweep against a store.
 
     With `rerun_stale`, results that are stale do not count; nor do those whose outcome is among
-    `retry`. Raises PlanError (or DataError) that lists every reason why cells cannot run.
+    `retry`, nor the records that `outdated` names by key and digest, as an earlier plan did, as
+    long as nobody has replaced them. Raises PlanError (or DataError) that lists every reason why
+    cells cannot run.
     """
     cells, trials = _cells_and_trials(name, sweep, store)
-    history = history_of(trials, store, rerun_stale=rerun_stale, retry=retry)
+    history = history_of(trials, store, rerun_stale=rerun_stale, retry=retry, outdated=outdated)
     num_whole = len((sweep.part_of or sweep).cells)
     return Plan(
         name=name,
@@ -219,6 +231,7 @@ def make_plan(
         reasons=history.reasons,
         seconds=history.seconds,
         stale=history.stale,
+        kinds=history.kinds,
         outdated=history.outdated,
         claims=() if len(cells) < num_whole else tuple(sweep.claims),
         span=history.span,
@@ -232,14 +245,15 @@ def _cells_and_trials(name: str, sweep: Sweep, store: Store) -> tuple[list[Cell]
     problems: Counter[str] = Counter()
     resolved: dict[Task, Task] = {}  # cells share few tasks
     cells: list[Cell] = []
-    trials: dict[str, Trial] = {}
+    checks = Checks(store)
+    walk = _Walk(checks)
     for cell in sweep.trials():
         try:
             for task in cell.trial.tasks:
                 if task not in resolved:
-                    resolved[task] = resolve_task(task, store)
+                    resolved[task] = checks.resolved(task)
             trial = replace(cell.trial, tasks=tuple(resolved[task] for task in cell.trial.tasks))
-            trials |= {new.key: new for new in _with_needs(trial, known=trials)}
+            walk.visit(trial)
             cells.append(replace(cell, trial=trial))
         except SpoliaError as error:
             problems.update(getattr(error, "problems", ()) or (str(error),))
@@ -247,32 +261,41 @@ def _cells_and_trials(name: str, sweep: Sweep, store: Store) -> tuple[list[Cell]
         total = len(sweep.cells)
         reasons = [f"{problem} ({n} of {total} cells)" for problem, n in problems.items()]
         raise PlanError(f"{name}: cells that cannot run as written:", reasons)
-    return cells, trials
+    return cells, walk.trials
 
 
-def _with_needs(
-    trial: Trial, known: Mapping[str, Trial], above: Sequence[Trial] = ()
-) -> list[Trial]:
-    """A trial and all that it needs, needs first, less what is known already. `above` are the
-    trials that led here.
-
-    Raises PlanError for a cycle, an endless chain, or a trial that cannot run.
+class _Walk:
+    """Goes through trials and what they need, through each need once, however many need it.
+    `trials` holds by key what was found, needs before what needs them.
     """
-    # All of this comes before the key, which is made of the keys of needs and so would not end.
-    if len(above) > DEEPEST:
-        raise PlanError(
-            f"{above[0].method.name} needs a chain of more than {DEEPEST} trials; "
-            f"does its `needs` come to an end?"
-        )
-    if trial in above:
-        cycle = [*above[above.index(trial) :], trial]
-        loop = " -> ".join(t.method.name for t in cycle)
-        raise PlanError(f"a trial needs itself: {loop}. Look at `needs` of {trial.method.name}")
-    problems = trial.problems()
-    if problems:
-        needed_by = f" (needed by {above[-1].method.name})" if above else ""
-        raise PlanError("", [problem + needed_by for problem in problems])
-    needs: list[Trial] = []
-    for need in trial.needs.values():
-        needs += _with_needs(need, known, [*above, trial])
-    return [] if trial.key in known else [*needs, trial]
+
+    def __init__(self, checks: Checks) -> None:
+        self.trials: dict[str, Trial] = {}
+        self._checks = checks
+        self._visited: dict[int, Trial] = {}  # by identity: equal needs are one object
+
+    def visit(self, trial: Trial, above: Sequence[Trial] = ()) -> None:
+        """Take in a trial and all that it needs. `above` are the trials that led here.
+
+        Raises PlanError for a cycle, an endless chain, or a trial that cannot run.
+        """
+        if id(trial) in self._visited:
+            return
+        # All of this comes before the key, which is made of the keys of needs and so would not end.
+        if len(above) > DEEPEST:
+            raise PlanError(
+                f"{above[0].method.name} needs a chain of more than {DEEPEST} trials; "
+                f"does its `needs` come to an end?"
+            )
+        if trial in above:
+            cycle = [*above[above.index(trial) :], trial]
+            loop = " -> ".join(t.method.name for t in cycle)
+            raise PlanError(f"a trial needs itself: {loop}. Look at `needs` of {trial.method.name}")
+        problems = self._checks.problems(trial)
+        if problems:
+            needed_by = f" (needed by {above[-1].method.name})" if above else ""
+            raise PlanError("", [problem + needed_by for problem in problems])
+        for need in trial.needs.values():
+            self.visit(need, [*above, trial])
+        self.trials.setdefault(trial.key, trial)
+        self._visited[id(trial)] = trial

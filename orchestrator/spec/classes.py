@@ -12,21 +12,27 @@ import importlib.metadata
 import importlib.util
 import inspect
 import os
+import re
 import sys
+from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar
 
 from orchestrator.errors import PlanError
+from orchestrator.spec.shadowing import shadowing
 
 GROUP = "spolia.methods"
+# Both are variables of the environment, so that workers and other processes inherit them.
 VARIABLE = "SPOLIA_PACKAGES"  # further packages that may be loaded from, with commas between them
+FOLDERS = "SPOLIA_SWEEP_FOLDERS"  # folders of sweep files, separated as in PATH
 OURS = ("orchestrator", "methods")
+SWEEP_MODULE = "_sweep_"  # begins the name of a module that was made of a sweep file
 
 Kind = TypeVar("Kind")
 
-_folders: set[Path] = set()
+_CLASS_PATH = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
 
 
 def class_at(path: str, kind: type[Kind]) -> type[Kind]:
@@ -40,24 +46,38 @@ def class_at(path: str, kind: type[Kind]) -> type[Kind]:
         >>> class_at("methods.fine_tune:FineTune", Method).name
         'fine_tune'
     """
-    module_name, _, name = path.partition(":")
-    if module_name == "__main__":
-        raise PlanError(f"{path} is defined in a notebook or a script. {_way_out(name)}")
+    home = homeless(path)
+    if home is not None:
+        raise PlanError(home)
+    module_name = path.partition(":")[0]
+    _find_modules_beside_sweeps()
     if not may_load_from(module_name):
         raise PlanError(
             f"{path} is not loaded: {module_name.partition('.')[0]!r} is none of the packages that "
             f"entry points of the group {GROUP!r} name, and no module beside the sweep. Where you "
             f"trust it, import it first, or list it in the site file: packages = [...]"
         )
-    try:
-        module = importlib.import_module(module_name)
-        found = _defined(module, name)
-    except (ImportError, KeyError) as error:
-        reason = f"it has no {error}" if isinstance(error, KeyError) else str(error)
-        raise PlanError(f"{path} cannot be imported: {reason}. {_way_out(name)}") from error
+    found = _defined(_imported(module_name, path), path)
     if not (inspect.isclass(found) and issubclass(found, kind)):
         raise PlanError(f"{path} is not a {kind.__name__}; it is not called")
     return found
+
+
+def homeless(path: str) -> str | None:
+    """Why a class that is defined in a notebook, a script or a sweep file cannot be used, with the
+    way out; None for a class of any other module. A pure function of the path.
+    """
+    module, _, name = path.partition(":")
+    if module == "__main__":
+        return f"{path} is defined in a notebook or a script. {_way_out(name)}"
+    if module.startswith(SWEEP_MODULE):
+        return f"{name} is defined in the sweep file itself. {_way_out(name)}"
+    return None
+
+
+def is_class_path(value: object) -> bool:
+    """Whether a setting's value has the form `module:Class`."""
+    return isinstance(value, str) and _CLASS_PATH.fullmatch(value) is not None
 
 
 def may_load_from(module: str) -> bool:
@@ -74,12 +94,33 @@ def known_packages() -> frozenset[str]:
     return frozenset({*OURS, *_of_entry_points(), *(name.strip() for name in listed if name)})
 
 
+def packages_of(paths: Iterable[str]) -> str:
+    """A value for the variable of packages that allows those of these classes, too: what a driver
+    that has imported them tells its workers.
+    """
+    listed = os.environ.get(VARIABLE, "").split(",")
+    tops = {path.partition(".")[0].partition(":")[0] for path in paths}
+    return ",".join(sorted({*filter(None, listed), *tops}))
+
+
 def allow_folder(folder: Path) -> None:
-    """Let modules of a folder be imported and loaded from: the one in which a sweep file lies."""
-    resolved = folder.resolve()
-    _folders.add(resolved)
-    if str(resolved) not in sys.path:
-        sys.path.append(str(resolved))
+    """Let modules that lie in a folder be imported and loaded from: the folder of a sweep file.
+    Workers and other processes that inherit the environment may, too.
+    """
+    folders = [*_folders_of_sweeps(), folder.resolve()]
+    os.environ[FOLDERS] = os.pathsep.join(map(str, dict.fromkeys(folders)))
+    _find_modules_beside_sweeps()
+
+
+def _folders_of_sweeps() -> list[Path]:
+    return [Path(name) for name in os.environ.get(FOLDERS, "").split(os.pathsep) if name]
+
+
+def _find_modules_beside_sweeps() -> None:
+    """Put the folders of sweeps at the end of Python's path, where they hide nothing."""
+    for folder in _folders_of_sweeps():
+        if str(folder) not in sys.path:
+            sys.path.append(str(folder))
 
 
 @lru_cache(maxsize=1)
@@ -89,7 +130,8 @@ def _of_entry_points() -> frozenset[str]:
 
 
 def _lies_beside_a_sweep(top: str) -> bool:
-    if not _folders:
+    folders = _folders_of_sweeps()
+    if not folders:
         return False
     try:
         spec = importlib.util.find_spec(top)
@@ -97,16 +139,34 @@ def _lies_beside_a_sweep(top: str) -> bool:
         return False
     if spec is None or not spec.origin:
         return False
-    return any(Path(spec.origin).resolve().is_relative_to(folder) for folder in _folders)
+    file = Path(spec.origin).resolve()
+    # In the folder itself, not deeper: a virtual environment may lie there, too.
+    return (file.parent.parent if file.name == "__init__.py" else file.parent) in folders
 
 
-def _defined(module: ModuleType, name: str) -> Any:
-    """What a dotted name stands for, looked up without running any code on the way. Raises
-    KeyError.
+def _imported(module: str, path: str) -> ModuleType:
+    """The module of a class. Raises PlanError with what went wrong while it was imported."""
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        hidden = shadowing(error)
+        hint = hidden or _way_out(path.partition(":")[2])
+        raise PlanError(f"{path} cannot be imported: {error}. {hint}") from error
+    except Exception as error:
+        raise PlanError(f"{path} cannot be imported: {type(error).__name__}: {error}") from error
+
+
+def _defined(module: ModuleType, path: str) -> Any:
+    """What the name of a class stands for, looked up without running any code on the way. Raises
+    PlanError.
     """
     found: Any = module
+    name = path.partition(":")[2]
     for part in name.split("."):
-        found = vars(found)[part]
+        inside = getattr(found, "__dict__", {}) if isinstance(found, type | ModuleType) else {}
+        if part not in inside:
+            raise PlanError(f"{path} cannot be imported: it has no {part!r}. {_way_out(name)}")
+        found = inside[part]
     return found
 
 

@@ -21,6 +21,7 @@ from orchestrator.spec.canonical import (
     to_json,
     unsupported,
 )
+from orchestrator.spec.classes import is_class_path
 from orchestrator.spec.declarations import (
     Curve,
     Kept,
@@ -69,7 +70,9 @@ class Method(ABC, _Settings):
     of network, tasks and seed matter; the rest is blank in the key, so that trials that differ in
     nothing else are one. With `accepts_diverged`, its trials run even if a need diverged or was
     infeasible. `metrics`, `components` and `matrices` declare what `train` leaves, `plots` the
-    figures worth drawing.
+    figures worth drawing. `moved_from` lists the paths (`module:Class`) that the class had before,
+    so that results made there still count. `mixes_channels` says that no network sees images of
+    another task than its own, so that grey and colour tasks may stand side by side.
 
     Settings are checked when a method is made; raises InputError that lists all that are wrong.
 
@@ -91,6 +94,8 @@ class Method(ABC, _Settings):
     tasks: ClassVar[Roles] = roles("tasks", at_least=1)
     uses: ClassVar[frozenset[str]] = frozenset({"network", "tasks", "seed"})
     accepts_diverged: ClassVar[bool] = False
+    mixes_channels: ClassVar[bool] = False
+    moved_from: ClassVar[tuple[str, ...]] = ()
     metrics: ClassVar[tuple[Metric, ...]] = ()
     components: ClassVar[tuple[Kept, ...]] = ()
     matrices: ClassVar[tuple[MatrixSpec, ...]] = ()
@@ -247,6 +252,9 @@ def _class_problems(cls: Any) -> Iterator[str]:
         yield f"revision {cls.revision!r} is not a count from 1"
     if not isinstance(cls.tasks, Roles):
         yield "tasks is not roles(...)"
+    moved = cls.moved_from
+    if not isinstance(moved, tuple) or not all(map(is_class_path, moved)):
+        yield f"moved_from {moved!r} is not a tuple of paths such as ('package.module:Class',)"
     unknown = set(cls.uses) - {"network", "tasks", "seed"}
     if unknown:
         yield f"uses names {sorted(unknown)}; it may name network, tasks and seed"

@@ -10,6 +10,7 @@ import importlib.util
 import inspect
 import pkgutil
 from collections.abc import Iterator
+from functools import lru_cache
 from types import ModuleType
 from typing import Any
 
@@ -33,6 +34,25 @@ def discover() -> dict[str, type[Method]]:
                     f"{_full_name(cls)}. Rename one of them"
                 )
     return dict(sorted(found.items()))
+
+
+def registered() -> dict[str, str]:
+    """The paths (`module:Class`) of all registered methods, by name. A package that does not import
+    is passed over: nothing of it can be used here, and `spolia methods` says why.
+    """
+    found: dict[str, str] = {}
+    for entry in importlib.metadata.entry_points(group=GROUP):
+        for cls in _importable(entry.value):
+            found.setdefault(cls.name, f"{cls.__module__}:{cls.__qualname__}")
+    return found
+
+
+@lru_cache(maxsize=64)
+def _importable(package: str) -> tuple[type[Method], ...]:
+    try:
+        return tuple(methods_in(package))
+    except Exception:  # somebody else's code: whatever it raises
+        return ()
 
 
 def methods_in(package: str) -> list[type[Method]]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import ModuleType
 
 from orchestrator.errors import InputError, SweepError, nearest
+from orchestrator.spec.classes import SWEEP_MODULE, allow_folder
 from orchestrator.spec.shadowing import shadowing
 from orchestrator.spec.sweep import Sweep
 
@@ -49,7 +50,9 @@ def _missing(path: Path) -> str:
 
 def _imported(path: Path) -> ModuleType:
     """The module of a sweep file, executed. Raises SweepError for whatever goes wrong in it."""
-    spec = importlib.util.spec_from_file_location(f"_sweep_{path.stem}", path.absolute())
+    allow_folder(path.parent)
+    name = f"{SWEEP_MODULE}{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path.absolute())
     if spec is None or spec.loader is None:
         raise SweepError(f"{path} is not a Python file; a sweep file ends in .py")
     module = importlib.util.module_from_spec(spec)

@@ -16,12 +16,13 @@ from dataclasses import dataclass, fields, replace
 from typing import Any, Literal
 
 from orchestrator.errors import DataError, InputError, nearest
-from orchestrator.spec.canonical import digest
+from orchestrator.spec.canonical import derive, digest
 from orchestrator.spec.draws import Draw
 
 Shift = Literal["inverted", "permuted", "rotated", "noisy", "contrast"]
 
 Part = Literal["train", "validation", "test"]
+Drawing = Literal["", "images", "classes"]
 IGNORED = -100
 """The label that torch's cross entropy skips."""
 
@@ -61,6 +62,9 @@ class DataRecord:
 class Task:
     """Something to learn. Every verb returns a new task and reads nothing; one that cannot be meant
     raises InputError. `digest` is empty until planning resolves the task.
+
+    A task that is `drawn` has the `seed` of the trial that it is in, and is another task with
+    another seed; `all_classes` are then those of the data set.
     """
 
     data: str
@@ -76,6 +80,9 @@ class Task:
     size: int | None = None
     coloured: bool = False
     label: str = ""
+    drawing: Drawing = ""
+    seed: int | None = None
+    all_classes: tuple[str, ...] = ()
 
     def classes(self, *wanted: int | str) -> Task:
         """Keep these classes, given by name or by index in the data set, and number them in this
@@ -142,7 +149,7 @@ class Task:
     def images(self, share: int = 0, *, of: int = 1, limit: int | None = None) -> Task:
         """Keep one of `of` disjoint, equal shares of the training images, and of it at most `limit`
         images, spread evenly over the classes. Shares count from 0, are drawn within each class,
-        and are the same in every trial. The test part stays as it is.
+        and are the same in every trial unless the task is `drawn`. The test part stays as it is.
         """
         if not 0 <= share < of:
             raise InputError(
@@ -152,6 +159,38 @@ class Task:
         if limit is not None and limit < 1:
             raise InputError(f"{self.data}.images(): limit={limit} leaves no image")
         return replace(self, share=(share, of), limit=limit)
+
+    def drawn(self, *, classes: bool = False) -> Task:
+        """Let the trial's seed draw which training images the task takes: those of its share, of
+        its limit, and those held out. Without it all seeds train on the same ones, and what is
+        measured over seeds holds for these images only.
+
+        All methods of one seed see the same images, so that they can be compared in pairs; shares
+        of one data set are disjoint for each seed; a need with another seed draws its own. The test
+        part stays as it is.
+
+        With `classes`, numbers of classes are places in an order of all classes of the data set
+        that the seed draws, too: `digits.classes(0, 1, 2).drawn(classes=True)` has three classes,
+        others for each seed, and shares one of them with
+        `digits.classes(2, 3).drawn(classes=True)`.
+        """
+        return replace(self, drawing="classes" if classes else "images")
+
+    def of_seed(self, seed: int | None) -> Task:
+        """The task in a trial of this seed: another one only where it is `drawn`."""
+        if not self.drawing or seed is None or seed == self.seed:
+            return self
+        return replace(self, seed=seed)
+
+    @property
+    def as_tested(self) -> Task:
+        """The task without what concerns its training images: two tasks that are equal in this have
+        the same test images with the same labels. Only for comparing.
+        """
+        tested = replace(self, share=(0, 1), limit=None, held_out=0.0, label="")
+        if self.drawing == "classes":
+            return tested
+        return replace(tested, drawing="", seed=None)
 
     def validation(self, fraction: float) -> Task:
         """Hold out this fraction of the kept training images of each class; 0 holds out none."""
@@ -196,12 +235,16 @@ class Task:
             parts.append(f"{self.size}px")
         if self.coloured:
             parts.append("rgb")
+        if self.drawing:
+            parts.append("drawn.classes" if self.drawing == "classes" else "drawn")
         return "-".join(parts)
 
     def resolve(self, record: DataRecord) -> Task:
-        """The same task with its data's digest and its classes by name. Raises DataError for a
-        class that the data lacks.
+        """The same task with its data's digest and its classes by name; where the seed draws
+        classes, these keep their numbers. Raises DataError for a class that the data lacks.
         """
+        if self.drawing == "classes":
+            self._check_places()
         all_classes = range(len(record.classes))
         wanted = self._named(record, all_classes if self.wanted is None else self.wanted)
         positive = None if self.positive is None else self._named(record, self.positive)
@@ -210,8 +253,30 @@ class Task:
                 f"{self.data}.binary(): {', '.join(positive)} must be some of the classes kept "
                 f"and not all: {', '.join(wanted)}"
             )
-        resolved = replace(self, digest=record.digest, wanted=wanted, positive=positive)
-        return resolved if self.label else replace(resolved, label=self.name)
+        resolved = replace(self, digest=record.digest, label=self.name)
+        if self.drawing == "classes":
+            return replace(resolved, all_classes=record.classes)
+        return replace(resolved, wanted=wanted, positive=positive)
+
+    def _check_places(self) -> None:
+        """Raise DataError where there is nothing that drawn classes could be places of."""
+        where = f"{self.data}.drawn(classes=True)"
+        if self.wanted is None:
+            raise DataError(f"{where} keeps all classes: say how many, as in .classes(0, 1, 2)")
+        names = [w for w in (*self.wanted, *(self.positive or ())) if isinstance(w, str)]
+        if names:
+            raise DataError(
+                f"{where}: {', '.join(map(repr, names))} is named, so no seed can draw it; "
+                f"say .drawn(), or give classes by number"
+            )
+
+    def _drawn_classes(self, places: Iterable[int | str]) -> tuple[str, ...]:
+        """Names of the classes at these places of the seed's own order of all classes."""
+        if self.seed is None:
+            raise InputError(f"the classes of {self.name} are drawn by a trial's seed")
+        lots = {name: derive("classes", self.digest, self.seed, name) for name in self.all_classes}
+        order = sorted(lots, key=lots.__getitem__)
+        return tuple(order[int(place)] for place in places)
 
     def _named(self, record: DataRecord, classes: Iterable[int | str]) -> tuple[str, ...]:
         """Classes given by name or index, by name. Raises DataError where the data lacks one."""
@@ -252,7 +317,20 @@ class Task:
         """
         if not self.digest or self.wanted is None:
             raise InputError(f"the classes of {self.name} are known once a plan has resolved it")
+        if self.drawing == "classes":
+            return self._drawn_classes(self.wanted)
         return tuple(str(w) for w in self.wanted)
+
+    @property
+    def positive_classes(self) -> tuple[str, ...] | None:
+        """Of a `binary` task the classes with label 1, else None. Raises InputError where the task
+        has not been resolved.
+        """
+        if self.positive is None:
+            return None
+        if self.drawing == "classes":
+            return self._drawn_classes(self.positive)
+        return tuple(map(str, self.positive))
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -261,8 +339,8 @@ class Task:
         """
         if self.masks:
             return ("background", "foreground")
-        if self.positive is not None:
-            return ("rest", self.called or "+".join(map(str, self.positive)))
+        if self.positive_classes is not None:
+            return ("rest", self.called or "+".join(self.positive_classes))
         return self.kept_classes
 
     @property
@@ -275,12 +353,13 @@ class Task:
         it only where they are used, so that they changed no older key.
         """
         later = {
-            "positive": list(self.positive) if self.positive else None,
+            "positive": list(self.positive_classes) if self.positive_classes else None,
             "called": self.called or None,
             "shift": list(self.shift) if self.shift else None,
             "size": self.size,
             "rgb": self.coloured or None,
             "masks": self.masks or None,
+            "drawn": [self.drawing, self.seed] if self.drawing else None,
         }
         return {
             "data": self.digest,
@@ -293,8 +372,14 @@ class Task:
         }
 
     def to_json(self) -> dict[str, Any]:
-        """The task as plain JSON: for records, and for other processes."""
-        return _with_lists({field.name: getattr(self, field.name) for field in fields(self)})
+        """The task as plain JSON: for records, and for other processes. What belongs to drawing is
+        in it only where the task is drawn.
+        """
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        if not self.drawing:
+            for name in ("drawing", "seed", "all_classes"):
+                del values[name]
+        return _with_lists(values)
 
     @staticmethod
     def from_json(value: Mapping[str, Any]) -> Task:

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-import importlib
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
+from weakref import WeakValueDictionary
 
-from orchestrator.errors import InputError, MethodError, PlanError, nearest
+from orchestrator.errors import MethodError, PlanError, nearest
 from orchestrator.spec.canonical import digest
+from orchestrator.spec.classes import class_at
 from orchestrator.spec.method import Method, canonical_method
-from orchestrator.spec.shadowing import shadowing
 from orchestrator.spec.task import Task
 
 KEY_FORMAT = 1
 # Classes of arithmetic; in the key, because bits depend on them.
 NUMERICS = ("fp32", "tf32", "bf16")
+COPY_OFFSET = 1_000_003
+"""What the seeds of independent copies of a trial differ by; larger than any range of seeds."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +28,8 @@ class NetworkSpec:
 
     `path` is `module:Class` of a `Network`; `settings` its keyword arguments; those equal to
     `defaults` stay out of keys, so that a network can gain a setting without changing old ones.
-    `splits` are its split points, first to last.
+    `splits` are its split points, first to last. `moved_from` are paths that the class had before;
+    results made under them still count.
     """
 
     name: str
@@ -35,6 +38,10 @@ class NetworkSpec:
     defaults: tuple[tuple[str, Any], ...] = ()
     splits: tuple[str, ...] = ()
     revision: int = 1
+    moved_from: tuple[str, ...] = ()
+
+    def __hash__(self) -> int:
+        return hash((self.name, self.path, self.revision))  # settings may hold mappings
 
     @property
     def label(self) -> str:
@@ -53,10 +60,12 @@ class NetworkSpec:
     def to_json(self) -> dict[str, Any]:
         """The network as plain JSON: for records, and to build it in another process."""
         return {
-            **vars(self),
+            "name": self.name,
+            "path": self.path,
             "settings": dict(self.settings),
             "defaults": dict(self.defaults),
             "splits": list(self.splits),
+            "revision": self.revision,
         }
 
     @staticmethod
@@ -84,6 +93,9 @@ class Trial:
     def __post_init__(self) -> None:
         method = canonical_method(self.method)
         object.__setattr__(self, "method", method)
+        # Before the seed may go blank: what it draws is part of the tasks.
+        tasks = tuple(task.of_seed(self.seed) for task in self.tasks)
+        object.__setattr__(self, "tasks", tasks)
         for field, blank in (("network", None), ("tasks", ()), ("seed", None)):
             if field not in method.uses:
                 object.__setattr__(self, field, blank)
@@ -93,6 +105,22 @@ class Trial:
         are written with it: `trial.replace(method=self.teacher)`.
         """
         return replace(self, **changes)
+
+    def copies(self, n: int) -> tuple[Trial, ...]:
+        """`n` copies of the trial that are independent of each other: nothing is drawn alike in
+        two of them. The first is the trial itself, the i-th has the seed `seed + i * COPY_OFFSET`.
+
+        Methods that need several independent networks all take these seeds, so they share the
+        trainings. Raises MethodError where there is no seed, or for n < 1.
+
+        Example, in `needs`: `{f"network {i}": t for i, t in enumerate(base.copies(3))}`.
+        """
+        if n < 1:
+            raise MethodError(f"copies({n}): a trial has at least one copy, itself")
+        if self.seed is None:
+            raise MethodError(f"copies({n}): {self.method.name} uses no seed, so all would be one")
+        others = (self.replace(seed=self.seed + i * COPY_OFFSET) for i in range(1, n))
+        return (self, *others)
 
     @cached_property
     def needs(self) -> Mapping[str, Trial]:
@@ -104,7 +132,7 @@ class Trial:
             raise MethodError(
                 f"{self.method.name}.needs must return a mapping of names to trials, got {needs!r}"
             )
-        return dict(needs)
+        return {name: _one_object(need) for name, need in needs.items()}
 
     @cached_property
     def identity(self) -> dict[str, Any]:
@@ -163,12 +191,22 @@ class Trial:
             hint = nearest(str(self.numerics), NUMERICS)
             yield f"numerics: no class of arithmetic {self.numerics!r}. {hint}"
         try:
-            locate(method.path)
+            _method_class(method.path)
         except PlanError as error:
             yield str(error)
+        for task in self.tasks:
+            if task.drawing and task.seed is None:
+                yield f"{task.name} is drawn by the seed: write seed=range(3) beside its grid"
         for name, count in Counter(task.name for task in self.tasks).items():
             if count > 1:
                 yield f"two tasks are called {name!r}; tell them apart with .named('...')"
+
+    def _value(self) -> tuple[Any, ...]:
+        """What the trial is, as a key of a dictionary. With its settings in words, because some
+        values are equal that mean two things: `True == 1`.
+        """
+        words = (repr(self.method), repr(self.network))
+        return (self.method, self.network, words, self.tasks, self.seed, self.numerics)
 
     def to_json(self) -> dict[str, Any]:
         """The trial as plain JSON: for records, and to run it in another process."""
@@ -206,31 +244,27 @@ class Cell:
     trial: Trial
 
 
-NOT_INSTALLED = "A method or network must live in an installed package, not in a sweep file"
+# Needs by value, for as long as somebody holds them: however many trials need one, it is one
+# object, whose own needs and key are made once. Otherwise each path of needs would be walked anew,
+# and there may be exponentially many.
+_NEEDS: WeakValueDictionary[tuple[Any, ...], Trial] = WeakValueDictionary()
 
 
-def locate(path: str) -> Any:
-    """The object that `module:name` names. Raises PlanError where it cannot be imported."""
-    module, _, name = path.partition(":")
-    try:
-        value: Any = importlib.import_module(module)
-        for attribute in name.split("."):
-            value = getattr(value, attribute)
-    except (ImportError, AttributeError) as error:
-        hidden = shadowing(error) if isinstance(error, ImportError) else None
-        raise PlanError(f"{path} cannot be imported: {error}. {hidden or NOT_INSTALLED}") from error
-    return value
+def _one_object(need: Trial) -> Trial:
+    """The one object that stands for this need and every equal one."""
+    return _NEEDS.setdefault(need._value(), need)
 
 
 def method_from_json(value: Mapping[str, Any]) -> Method:
     """A method from its `to_json()`, with the methods and networks among its settings. Raises
-    PlanError where it cannot be imported, InputError where its path leads to something else.
+    PlanError where one cannot be loaded or is no method; nothing is called then.
     """
-    cls = locate(value["path"])
-    method = cls(**{name: _decoded(setting) for name, setting in value["settings"].items()})
-    if not isinstance(method, Method):
-        raise InputError(f"{value['path']} is not a method")
-    return method
+    cls = _method_class(value["path"])
+    return cls(**{name: _decoded(setting) for name, setting in value["settings"].items()})
+
+
+def _method_class(path: str) -> type[Method]:
+    return class_at(path, Method)  # type: ignore[type-abstract]
 
 
 def _decoded(value: Any) -> Any:

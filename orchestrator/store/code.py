@@ -9,18 +9,19 @@ from __future__ import annotations
 import ast
 import hashlib
 import importlib.util
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
 from orchestrator.spec.canonical import digest
-from orchestrator.spec.method import Method
-from orchestrator.spec.trial import NetworkSpec, Trial
+from orchestrator.spec.naming import class_paths
+from orchestrator.spec.trial import Trial
 
 OURS = ("orchestrator", "methods")
 ENGINE = "orchestrator.training.execute"  # what it imports, directly or not, runs a trial
+NAMED = 3  # modules that a message names
 ROOMS_WITHOUT_BITS = (
     "analysis",
     "cli",
@@ -46,6 +47,7 @@ MODULES_WITHOUT_BITS = frozenset(
         "orchestrator.training.local",
         "orchestrator.training.observation",
         "orchestrator.training.outcome",
+        "orchestrator.training.provenance",
     }
 )
 
@@ -72,36 +74,15 @@ def code_of(trial: Trial) -> Code:
     and network (those among its settings, too) with what they import of their own packages and of
     ours. Needs have records, and so code, of their own.
     """
-    return code_behind(class_paths(trial))
+    return code_in_use(class_paths(trial))
 
 
-def class_paths(trial: Trial) -> tuple[str, ...]:
-    """`module:Class` of every method and network that a trial names, in order of the alphabet."""
-    found = set(_paths_in(trial.method))
-    if trial.network is not None:
-        found |= set(_paths_in(trial.network))
-    return tuple(sorted(found))
-
-
-def _paths_in(value: Any) -> Iterator[str]:
-    """Paths of a method or network, and of those among its settings."""
-    if isinstance(value, Method):
-        yield value.path
-        for setting in value.settings().values():
-            yield from _paths_in(setting)
-    elif isinstance(value, NetworkSpec):
-        yield value.path
-        for _, setting in value.settings:
-            yield from _paths_in(setting)
-    elif isinstance(value, Mapping):
-        # A network among a network's settings has the form {"path": ..., "config": ...}.
-        if isinstance(value.get("path"), str):
-            yield value["path"]
-        for inner in value.values():
-            yield from _paths_in(inner)
-    elif isinstance(value, tuple | list | frozenset):
-        for inner in value:
-            yield from _paths_in(inner)
+@lru_cache(maxsize=1024)
+def code_in_use(paths: tuple[str, ...]) -> Code:
+    """`code_behind`, read once a process: a process computes with what it has imported, whatever
+    becomes of the files meanwhile.
+    """
+    return code_behind(paths)
 
 
 def code_behind(paths: Iterable[str]) -> Code:
@@ -119,6 +100,13 @@ def code_behind(paths: Iterable[str]) -> Code:
         found[name] = read.digest
         waiting += read.imports
     return Code(dict(sorted(found.items())))
+
+
+def listed(modules: Collection[str]) -> str:
+    """Names of modules, shortened where they are many."""
+    names = sorted(modules)
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return ", ".join(names[:NAMED]) + more
 
 
 def is_without_bits(module: str) -> bool:
@@ -264,7 +252,6 @@ def _behind_attributes(tree: ast.Module, alias: ast.alias) -> set[str]:
     return found or {alias.name}
 
 
-@lru_cache(maxsize=4096)
 def _source_file(module: str) -> Path | None:
     """The Python file of a module that can be imported, or None."""
     top = module.partition(".")[0]
@@ -277,7 +264,3 @@ def _source_file(module: str) -> Path | None:
     if spec is None or not spec.origin or not spec.origin.endswith(".py"):
         return None
     return Path(spec.origin)
-
-
-def sources_digest(cls: Any) -> str:
-    return code_behind([f"{cls.__module__}:{cls.__qualname__}"]).digest

@@ -16,11 +16,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
+from urllib.parse import quote
 
 import pyarrow as pa
 from pyarrow import fs
 
 from orchestrator.errors import StoreError
+
+LAYERED = "layered:"
 
 
 @dataclass(frozen=True)
@@ -41,9 +44,9 @@ class Files(Protocol):
     name: str  # the address for people: without the credentials that it may hold
     is_local: bool
 
-    def read(self, path: str) -> bytes | None:
-        """The bytes at a path, or None where there is no file. Raises StoreError where it cannot be
-        read.
+    def read(self, path: str, *, as_listed: bool = False) -> bytes | None:
+        """The bytes at a path, or None where there is no file. With `as_listed`, a copy of what the
+        last listing showed will do. Raises StoreError where it cannot be read.
         """
 
     def publish(self, path: str, content: bytes, *, replace: bool = False) -> bool:
@@ -51,11 +54,40 @@ class Files(Protocol):
         which stays, unless `replace`. Raises StoreError where it cannot be written.
         """
 
+    def refresh(self, path: str, content: bytes) -> None:
+        """Publish bytes that always stand at this path. Where they do, the file is as young as a
+        new one afterwards.
+        """
+
     def remove(self, path: str) -> bool:
         """Remove a file. Returns whether it was there; raises StoreError where it cannot be."""
 
+    def entry(self, path: str) -> Entry | None:
+        """One file as a listing would show it now, or None where there is no file."""
+
     def entries(self, folder: str) -> Iterator[Entry]:
         """All files below a folder, at any depth; none where there is no such folder."""
+
+
+def below(address: str, folder: str) -> str:
+    """The address of a folder inside what lies at an address."""
+    base, question, query = address.partition("?")
+    return f"{base.rstrip('/')}/{folder}{question}{query}"
+
+
+def layered(address: str, layer: str) -> str:
+    """The address of a store as it is, with a layer over it that takes what is written: the folder
+    `layer` inside the store. What lies below the layer is never changed.
+    """
+    return f"{LAYERED}{layer}:{address}"
+
+
+def split_layer(address: str) -> tuple[str, str]:
+    """The layer of an address (empty for a plain one) and the address below it."""
+    if not address.startswith(LAYERED):
+        return "", address
+    layer, _, plain = address.removeprefix(LAYERED).partition(":")
+    return layer, plain
 
 
 def files_at(address: str | Path) -> Files:
@@ -89,7 +121,8 @@ class Folder:
         self.root = root.expanduser().absolute()
         self.address = self.name = str(self.root)
 
-    def read(self, path: str) -> bytes | None:
+    def read(self, path: str, *, as_listed: bool = False) -> bytes | None:
+        _refuse_outside(path)
         try:
             return (self.root / path).read_bytes()
         except (FileNotFoundError, NotADirectoryError):
@@ -98,6 +131,7 @@ class Folder:
             raise StoreError(f"{self.root / path} cannot be read: {error}") from error
 
     def publish(self, path: str, content: bytes, *, replace: bool = False) -> bool:
+        _refuse_outside(path)
         target = self.root / path
         if not replace and target.exists():
             return False
@@ -120,7 +154,17 @@ class Folder:
                 f"Choose another folder with --store"
             ) from error
 
+    def refresh(self, path: str, content: bytes) -> None:
+        _refuse_outside(path)
+        if self.publish(path, content):
+            return
+        try:
+            os.utime(self.root / path)
+        except OSError:  # removed just now, or somebody else's file
+            self.publish(path, content, replace=True)
+
     def remove(self, path: str) -> bool:
+        _refuse_outside(path)
         try:
             (self.root / path).unlink()
         except (FileNotFoundError, NotADirectoryError):
@@ -131,13 +175,24 @@ class Folder:
             ) from error
         return True
 
+    def entry(self, path: str) -> Entry | None:
+        _refuse_outside(path)
+        try:
+            stat = (self.root / path).stat()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:
+            raise StoreError(f"{self.root / path} cannot be read: {error}") from error
+        return Entry(path, stat.st_size, stat.st_mtime_ns)
+
     def entries(self, folder: str) -> Iterator[Entry]:
+        _refuse_outside(folder)
         for parent, _, names in os.walk(self.root / folder):
             for name in names:
-                path = Path(parent) / name
-                with contextlib.suppress(FileNotFoundError):  # removed since it was listed
-                    stat = path.stat()
-                    yield Entry(str(path.relative_to(self.root)), stat.st_size, stat.st_mtime_ns)
+                path = str((Path(parent) / name).relative_to(self.root))
+                entry = self.entry(path)
+                if entry is not None:  # else removed since it was listed
+                    yield entry
 
 
 class Bucket:
@@ -151,7 +206,8 @@ class Bucket:
         self.address, self.name = address, _public(address)
         self._fs, self._root = system, root.rstrip("/")
 
-    def read(self, path: str) -> bytes | None:
+    def read(self, path: str, *, as_listed: bool = False) -> bytes | None:
+        _refuse_outside(path)
         try:
             with self._fs.open_input_file(f"{self._root}/{path}") as stream:
                 return bytes(stream.read())
@@ -161,6 +217,7 @@ class Bucket:
             raise StoreError(f"{self.name}/{path} cannot be read: {_first_line(error)}") from error
 
     def publish(self, path: str, content: bytes, *, replace: bool = False) -> bool:
+        _refuse_outside(path)
         target = f"{self._root}/{path}"
         try:
             if not replace and self._fs.get_file_info(target).type != fs.FileType.NotFound:
@@ -176,7 +233,11 @@ class Bucket:
             ) from error
         return True
 
+    def refresh(self, path: str, content: bytes) -> None:
+        self.publish(path, content, replace=True)
+
     def remove(self, path: str) -> bool:
+        _refuse_outside(path)
         try:
             if self._fs.get_file_info(f"{self._root}/{path}").type == fs.FileType.NotFound:
                 return False
@@ -187,14 +248,24 @@ class Bucket:
             ) from error
         return True
 
+    def entry(self, path: str) -> Entry | None:
+        _refuse_outside(path)
+        try:
+            info = self._fs.get_file_info(f"{self._root}/{path}")
+        except OSError as error:
+            raise StoreError(f"{self.name}/{path} cannot be read: {_first_line(error)}") from error
+        return self._entry(info) if info.type == fs.FileType.File else None
+
+    def _entry(self, info: Any) -> Entry:
+        return Entry(info.path.removeprefix(self._root + "/"), info.size, info.mtime_ns or 0)
+
     def entries(self, folder: str) -> Iterator[Entry]:
+        _refuse_outside(folder)
         selector = fs.FileSelector(f"{self._root}/{folder}", recursive=True, allow_not_found=True)
         try:
             for info in self._fs.get_file_info(selector):
                 if info.type == fs.FileType.File:
-                    yield Entry(
-                        info.path.removeprefix(self._root + "/"), info.size, info.mtime_ns or 0
-                    )
+                    yield self._entry(info)
         except OSError as error:
             raise StoreError(
                 f"{self.name}/{folder} cannot be listed: {_first_line(error)}"
@@ -212,8 +283,8 @@ class Cached:
         self._copies = Folder(folder / hashlib.sha256(files.address.encode()).hexdigest()[:16])
         self._seen: dict[str, Entry] = {}  # results as the last listing showed them, by path
 
-    def read(self, path: str) -> bytes | None:
-        copy = self._copy_path(path)
+    def read(self, path: str, *, as_listed: bool = False) -> bytes | None:
+        copy = self._copy_path(path, as_listed)
         if copy is None:
             return self._files.read(path)
         content = self._read_copy(copy)
@@ -224,13 +295,13 @@ class Cached:
                     self._copies.publish(copy, content, replace=True)
         return content
 
-    def _copy_path(self, path: str) -> str | None:
+    def _copy_path(self, path: str, as_listed: bool) -> str | None:
         """Where the local copy of a file lies, or None where it may have none. That of a result
         carries time and size of what the last listing showed, so a replaced one is read again.
         """
         if path.startswith("blobs/"):
             return path
-        entry = self._seen.get(path)
+        entry = self._seen.get(path) if as_listed else None
         return f"{path}.{entry.changed}.{entry.size}" if entry else None
 
     def _read_copy(self, copy: str) -> bytes | None:
@@ -247,15 +318,57 @@ class Cached:
         self._seen.pop(path, None)
         return self._files.publish(path, content, replace=replace)
 
+    def refresh(self, path: str, content: bytes) -> None:
+        self._files.refresh(path, content)
+
     def remove(self, path: str) -> bool:
         self._seen.pop(path, None)
         return self._files.remove(path)
+
+    def entry(self, path: str) -> Entry | None:
+        return self._files.entry(path)
 
     def entries(self, folder: str) -> Iterator[Entry]:
         for entry in self._files.entries(folder):
             if folder == "results":
                 self._seen[entry.path] = entry
             yield entry
+
+
+class Layered:
+    """A store's files with a layer over them: everything is written to the layer, a folder of the
+    same store, and nothing below it changes. What lies below is read first.
+    """
+
+    def __init__(self, files: Files, layer: str) -> None:
+        self.address, self.name = layered(files.address, layer), f"{files.name}/{layer}"
+        self.is_local = files.is_local
+        self._files, self._layer = files, layer
+
+    def read(self, path: str, *, as_listed: bool = False) -> bytes | None:
+        content = self._files.read(path, as_listed=as_listed)
+        return self._files.read(self._upper(path)) if content is None else content
+
+    def publish(self, path: str, content: bytes, *, replace: bool = False) -> bool:
+        return self._files.publish(self._upper(path), content, replace=replace)
+
+    def refresh(self, path: str, content: bytes) -> None:
+        self._files.refresh(self._upper(path), content)
+
+    def remove(self, path: str) -> bool:
+        return self._files.remove(self._upper(path))
+
+    def entry(self, path: str) -> Entry | None:
+        return self._files.entry(path) or self._files.entry(self._upper(path))
+
+    def entries(self, folder: str) -> Iterator[Entry]:
+        """Those of the layer."""
+        for entry in self._files.entries(self._upper(folder)):
+            path = entry.path.removeprefix(f"{self._layer}/")
+            yield Entry(path, entry.size, entry.changed)
+
+    def _upper(self, path: str) -> str:
+        return f"{self._layer}/{path}"
 
 
 def cache_folder() -> Path:
@@ -267,6 +380,32 @@ def cache_folder() -> Path:
         return Path(chosen)
     system = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(system) / "spolia"
+
+
+LONGEST_NAME = 200  # characters of a file's name without its ending; file systems take 255 bytes
+
+
+def file_name(text: str) -> str:
+    """A text as the name of one file, different for different texts, and never a path: what is
+    neither letter, digit nor one of `_.-~` is escaped as in an address, and a long text ends in a
+    digest. `joint/1` becomes `joint%2F1`.
+    """
+    # "." and ".." are names of folders, and a dot in front hides a file.
+    quoted = quote(text, safe="")
+    if quoted.startswith("."):
+        quoted = "%2E" + quoted[1:]
+    if len(quoted) <= LONGEST_NAME:
+        return quoted
+    # No quoted text has "%-" in it, so none is called like a shortened one.
+    ending = "%-" + hashlib.sha256(text.encode()).hexdigest()
+    return quoted[: LONGEST_NAME - len(ending)] + ending
+
+
+def _refuse_outside(path: str) -> None:
+    """Raise StoreError for a path that leads out of the store, whatever name it was made of."""
+    parts = path.split("/")
+    if path.startswith("/") or ".." in parts or "\0" in path:
+        raise StoreError(f"{path!r} is no place in a store: it leads out of it")
 
 
 def _hashes_to(content: bytes, path: str) -> bool:

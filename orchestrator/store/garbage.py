@@ -2,34 +2,65 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from orchestrator.store.files import Entry
+from orchestrator.store.heartbeat import FRESH, living
 from orchestrator.store.store import Store
 
-RETIRED = "retired"  # results that were made again
-LEFT_OVER = ("probes", "progress", "tune")  # what drivers and trials leave when they are killed
+RETIRED = "retired"  # results that others have replaced
+OF_RUNS = ("runs", "probes", "tune", "checks")  # named after the run that uses them
+PROGRESS = "progress"  # left by trials that were killed; named after the trial
 
 
 def unneeded(store: Store, *, before: float) -> Iterator[Entry]:
-    """Files last changed before a time (seconds since 1970) that no result needs: blobs that no
-    record names, retired results, and what was left by drivers and trials that were killed.
+    """Files last changed before a time (seconds since 1970) that no result needs and no living run
+    uses: blobs that no record names, retired results, and what was left by drivers and trials that
+    were killed. Remove them by `store.discard_unchanged`.
     """
     # Blobs are put before the result that names them, so they are listed before results are read:
     # a blob that belongs to a later result is not on the list.
     blobs = list(store.entries("blobs"))
     needed = _needed_blobs(store)
-    candidates = [blob for blob in blobs if blob.path.rsplit("/", 1)[-1] not in needed]
-    for folder in (RETIRED, *LEFT_OVER):
-        candidates += store.entries(folder)
+    runs = living(store)
+    # A trial of a living run puts its blobs, and then its result.
+    youngest = min(before, time.time() - FRESH) if runs else before
+    for blob in blobs:
+        if blob.path.rsplit("/", 1)[-1] not in needed and _is_older(blob, youngest):
+            yield blob
+    candidates = list(store.entries(RETIRED))
+    for folder in OF_RUNS:
+        candidates += [entry for entry in store.entries(folder) if _run_of(entry) not in runs]
+    if not runs:
+        candidates += store.entries(PROGRESS)
     for entry in candidates:
-        if entry.changed / 1e9 < before:
+        if _is_older(entry, before):
             yield entry
 
 
+def _is_older(entry: Entry, than: float) -> bool:
+    return entry.changed / 1e9 < than
+
+
+def _run_of(entry: Entry) -> str:
+    """The run after which a file or its folder is named: `probes/<run>-<node>`, `tune/<run>/...`"""
+    return entry.path.split("/")[1].partition("-")[0]
+
+
 def _needed_blobs(store: Store) -> set[str]:
-    """Names of the blobs that results name: weights and matrices."""
+    """Names of the blobs that results name: weights and matrices, and the weights that a component
+    requires.
+    """
     needed = set()
     for record in store.find_all(list(store.finished())):
-        needed |= {part["blob"] for part in (*record["components"], *record["matrices"])}
+        for part in (*record["components"], *record["matrices"]):
+            needed.add(part["blob"])
+            needed |= _required_blobs(part)
     return needed
+
+
+def _required_blobs(part: Mapping[str, Any]) -> set[str]:
+    required = part.get("requires")
+    return {required["blob"]} | _required_blobs(required) if required else set()

@@ -3,14 +3,17 @@ What it holds is true; everything else is rebuilt from it.
 
     format.json                      the number of the format
     results/ab/<key>/result.json     a trial's result: written last, never changed, the first wins
-    retired/<key>-<digest>.json      a result that was made again since (`--stale rerun`)
+    retired/<key>-<digest>.json      a result that another one has replaced since (`--stale rerun`)
+    equal/<digest>.json              code that was tried and computes the bits of other code
     blobs/ab/<sha256>                weights and matrices, named by their content
     failures/<key>.json              the last exception of a trial that has no result
     progress/<key>.json              curves of a trial under way
     logs/<key>.txt                   what a trial printed
     sweeps/<name>.json               which file a sweep's name belongs to
     data/<name>.json                 what planning has to know of a data set
-    probes/<name>                    left for a moment, to see whether machines share the store
+    runs/<run>                       written every minute while a driver lives
+    probes/<run>                     by which machines see whether they share the store
+    tune/<run>/, checks/<run>/       what Ray Tune and `--stale check` need while a run lasts
 
 Two drivers may use one store at once: at worst a trial is trained twice and one of two true results
 stands.
@@ -20,19 +23,31 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 from orchestrator.errors import CorruptError, InputError, StoreError
 from orchestrator.spec.canonical import canonical_json, digest
 from orchestrator.spec.task import DataRecord
-from orchestrator.store.files import Cached, Entry, cache_folder, files_at
+from orchestrator.store.files import (
+    Cached,
+    Entry,
+    Files,
+    Layered,
+    below,
+    cache_folder,
+    file_name,
+    files_at,
+    layered,
+    split_layer,
+)
 
-FORMAT = 1
+FORMAT = 2
 READERS = 16  # requests to an object store at once
 FEW = 8  # records for which no listing is worth its time
 
@@ -45,9 +60,16 @@ class Store:
     """
 
     def __init__(self, address: str | Path) -> None:
-        files = files_at(address)
-        self._files = files if files.is_local else Cached(files, cache_folder() / "stores")
-        self.address, self.name, self.is_local = files.address, files.name, files.is_local
+        layer, plain = split_layer(str(address))
+        files = files_at(plain)
+        if not files.is_local:
+            files = Cached(files, cache_folder() / "stores")
+        self._files: Files = Layered(files, layer) if layer else files
+        self._is_checked = False
+        self._plain = files.address
+        self._layer = layer
+        self.address, self.name = self._files.address, self._files.name
+        self.is_local = files.is_local
 
     def __repr__(self) -> str:
         return f"Store({self.name!r})"
@@ -60,20 +82,40 @@ class Store:
     def prepare(self) -> None:
         """Make the store, or check its format, and that it can be written."""
         self._files.publish("format.json", canonical_json({"format": FORMAT}).encode())
-        stored = self._json("format.json")
-        if stored != {"format": FORMAT}:
-            raise StoreError(
-                f"{self.name} is a store of another format ({stored}); "
-                f"this version reads format {FORMAT}"
-            )
+        self._is_checked = False
+        self._check_format()
         # A store that was made before may be read-only by now.
         probe = uuid.uuid4().hex
         self.leave_probe(probe)
         self.take_probe(probe)
 
+    def _check_format(self) -> None:
+        """Raises StoreError for a store whose results this version does not understand."""
+        if self._is_checked:
+            return
+        stored = self._json("format.json")
+        if stored not in (None, {"format": FORMAT}):
+            number = stored.get("format") if isinstance(stored, dict) else stored
+            raise StoreError(
+                f"{self.name} is a store of format {number} and this version of Spolia works with "
+                f"format {FORMAT}: name another store (--store) and run the sweeps again, or use "
+                f"the version that made it"
+            )
+        self._is_checked = True
+
+    def layer(self, name: str) -> Store:
+        """This store as it is, with a layer over it, the folder `name` in it, that takes all that
+        is written.
+        """
+        return Store(layered(self._plain, name))
+
+    def folder(self, name: str) -> str:
+        """The address of a folder in the store (in its layer, where it has one)."""
+        return below(self._plain, f"{self._layer}/{name}" if self._layer else name)
+
     def leave_probe(self, name: str) -> None:
         """Write a small file, by which others see whether they look at the same store."""
-        self._files.publish(f"probes/{name}", name.encode())
+        self._files.publish(f"probes/{name}", name.encode(), replace=True)
 
     def sees_probe(self, name: str) -> bool:
         """Whether a probe that somebody left is in this store."""
@@ -85,19 +127,34 @@ class Store:
 
     # ------------------------------------------------------------------ results
 
-    def commit(self, record: Mapping[str, Any]) -> bool:
+    def commit(self, record: Mapping[str, Any], *, replaces: str = "") -> bool:
         """Write a result, whose blobs must have been put before. Returns False where its trial has
         one already, which stands.
+
+        `replaces` is the digest of a record that is outdated: the new one takes its place in one
+        step, and the old one is put aside. Any other record stands.
         """
-        body = {"sha256": digest(record), "record": record}
-        return self._files.publish(_result_path(record["key"]), canonical_json(body).encode())
+        path = _result_path(record["key"])
+        content = canonical_json({"sha256": digest(record), "record": record}).encode()
+        old = self._files.read(path) if replaces else None
+        if old is None:
+            return self._files.publish(path, content)
+        standing = _intact_record(_parsed(old))
+        if standing is None or record_digest(standing) != replaces:
+            return False
+        self._files.publish(f"retired/{record['key']}-{replaces[:12]}.json", old)
+        return self._files.publish(path, content, replace=True)
 
     def find(self, key: str) -> dict[str, Any] | None:
         """The record of a finished trial, or None where there is none. Raises CorruptError where it
-        is torn or altered.
+        is torn or altered, StoreError where the store is of another format.
         """
+        return self._find(key)
+
+    def _find(self, key: str, *, as_listed: bool = False) -> dict[str, Any] | None:
+        self._check_format()
         path = _result_path(key)
-        body = self._json(path)
+        body = self._json(path, as_listed=as_listed)
         if body is None:
             return None
         record = _intact_record(body)
@@ -119,7 +176,8 @@ class Store:
         # once.
         finished = set(self.finished())
         with ThreadPoolExecutor(READERS) as pool:
-            yield from filter(None, pool.map(self.find, [k for k in wanted if k in finished]))
+            as_listed = partial(self._find, as_listed=True)
+            yield from filter(None, pool.map(as_listed, [k for k in wanted if k in finished]))
 
     def finished(self) -> Iterator[str]:
         """Keys of all finished trials."""
@@ -146,21 +204,31 @@ class Store:
             )
         return matching[0]
 
-    def retire(self, key: str) -> None:
-        """Put a result aside, so that its trial runs again. Its blobs stay until `spolia gc`."""
-        content = self._files.read(_result_path(key))
-        if content is not None:
-            name = f"{key}-{hashlib.sha256(content).hexdigest()[:12]}"
-            self._files.publish(f"retired/{name}.json", content)
-            self._files.remove(_result_path(key))
+    def put_equal(self, entry: Mapping[str, Any]) -> None:
+        """Remember that some code was tried and computes the bits of other code; see
+        `orchestrator.planning.kinds`.
+        """
+        content = canonical_json(entry).encode()
+        self._files.publish(f"equal/{digest(entry)}.json", content)
+
+    def equals(self) -> list[dict[str, Any]]:
+        """All that `put_equal` was told."""
+        paths = [entry.path for entry in self._files.entries("equal")]
+        return [self._json(path) for path in paths if path.endswith(".json")]
 
     # ------------------------------------------------------------------ blobs
 
     def put_blob(self, content: bytes) -> str:
-        """Keep bytes under their SHA-256, which is returned."""
+        """Keep bytes under their SHA-256, which is returned. They are as young as new ones
+        afterwards, so that `spolia gc` leaves them to the result that is going to name them.
+        """
         name = hashlib.sha256(content).hexdigest()
-        self._files.publish(_blob_path(name), content)
+        self._files.refresh(_blob_path(name), content)
         return name
+
+    def has_blob(self, name: str) -> bool:
+        """Whether there are bytes under a SHA-256; `blob` verifies them."""
+        return self._files.entry(_blob_path(name)) is not None
 
     def blob(self, name: str) -> bytes:
         """The bytes under a SHA-256, verified. Raises CorruptError where they are missing or
@@ -268,18 +336,36 @@ class Store:
         """All files below one of the store's folders."""
         return self._files.entries(folder)
 
-    def discard(self, path: str) -> None:
-        """Remove a file that no result needs; see `orchestrator.store.garbage`."""
-        self._files.remove(path)
+    def discard(self, path: str) -> bool:
+        """Remove a file that no result needs; see `orchestrator.store.garbage`. Returns whether it
+        was there.
+        """
+        return self._files.remove(path)
+
+    def discard_unchanged(self, entry: Entry) -> bool:
+        """Remove a file if it is as a listing showed it. Returns whether it was removed."""
+        return self._files.entry(entry.path) == entry and self.discard(entry.path)
+
+    def clear(self, folder: str) -> None:
+        """Remove a folder that holds no results, as far as that can be done."""
+        if self.is_local:
+            shutil.rmtree(self.folder(folder), ignore_errors=True)
+            return
+        for entry in list(self._files.entries(folder)):
+            self._files.remove(entry.path)
+
+    def show_life(self, run: str) -> None:
+        """Write the heartbeat of a run; see `orchestrator.store.heartbeat`."""
+        self._files.publish(f"runs/{run}", run.encode(), replace=True)
 
     def _names(self, folder: str) -> set[str]:
         """Names of the JSON files in a folder, without `.json`."""
         paths = [entry.path for entry in self._files.entries(folder)]
         return {p.split("/")[-1].removesuffix(".json") for p in paths if p.endswith(".json")}
 
-    def _json(self, path: str) -> Any:
+    def _json(self, path: str, *, as_listed: bool = False) -> Any:
         """The value of a JSON file, or None where there is no file."""
-        content = self._files.read(path)
+        content = self._files.read(path, as_listed=as_listed)
         if content is None:
             return None
         try:
@@ -288,6 +374,18 @@ class Store:
             raise CorruptError(
                 f"{self.name}/{path} is not JSON ({error}). Remove that file and run again"
             ) from error
+
+
+def record_digest(record: Mapping[str, Any]) -> str:
+    """SHA-256 of a whole record, by which one result of a trial is told from another."""
+    return digest(record)
+
+
+def _parsed(content: bytes) -> Any:
+    try:
+        return json.loads(content)
+    except ValueError:
+        return None
 
 
 def _intact_record(body: Any) -> dict[str, Any] | None:
@@ -307,4 +405,4 @@ def _blob_path(name: str) -> str:
 
 
 def _data_path(name: str) -> str:
-    return f"data/{quote(name, safe='')[:200]}.json"
+    return f"data/{file_name(name)}.json"

@@ -9,8 +9,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from orchestrator.analysis.figures import matrix_svg
+from orchestrator.errors import StoreError
 from orchestrator.parts.matrix import Matrix
 from orchestrator.store.store import Store
 
@@ -58,7 +60,8 @@ def finished_run(
     if record["reason"]:
         tags["spolia.reason"] = record["reason"][:LONGEST_TAG]
     for name, value in record["provenance"].items():
-        tags[f"spolia.{name}"] = str(value)
+        if name != "modules":  # some fifty digests; `code` is the digest of them all
+            tags[f"spolia.{name}"] = str(value)
     for name, value in record.get("memory", {}).items():
         tags[f"spolia.memory.{name}"] = str(value)
     return FinishedRun(
@@ -96,17 +99,22 @@ def _files(record: Mapping[str, Any], store: Store, headline: str | None) -> dic
     """Every matrix as Parquet, and the headline one as a picture, too."""
     files: dict[str, bytes] = {}
     for entry in record["matrices"]:
-        name, content = entry["name"], store.blob(entry["blob"])
+        content = store.blob(entry["blob"])
+        name = quote(entry["name"], safe=" ")  # one file in this folder, whatever a record says
         files[f"matrices/{name}.parquet"] = content
-        if name == headline:
+        if entry["name"] == headline:
             picture = matrix_svg(Matrix.from_parquet(content))
             files[f"matrices/{name}.svg"] = picture.encode()
     return files
 
 
 def put_files(folder: Path, files: Mapping[str, bytes]) -> None:
-    """Write an artifact folder that lies on this machine; nothing where there are no files."""
+    """Write an artifact folder that lies on this machine; nothing where there are no files. Raises
+    StoreError for a name that leads out of it.
+    """
     for name, content in files.items():
         path = folder / name
+        if not path.resolve().is_relative_to(folder.resolve()):
+            raise StoreError(f"{name!r} is no path within an artifact folder; nothing is written")
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)

@@ -7,7 +7,6 @@ from __future__ import annotations
 import contextlib
 import time
 import traceback
-from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -16,8 +15,9 @@ from orchestrator.errors import CorruptError, Diverged, Infeasible, MethodError,
 from orchestrator.parts.result import Result
 from orchestrator.spec.canonical import digest
 from orchestrator.spec.trial import Trial
-from orchestrator.store.code import sources_digest
-from orchestrator.store.store import Store
+from orchestrator.store.code import code_of
+from orchestrator.store.store import Store, record_digest
+from orchestrator.training.arithmetic import arithmetic
 from orchestrator.training.checkpoints import Checkpoints
 from orchestrator.training.observation import LONGEST_LOG, PeakMemory, Reporter, printed
 from orchestrator.training.outcome import Outcome, failure_record
@@ -30,6 +30,7 @@ def execute(
     trial: Trial,
     store: Store,
     *,
+    replaces: str = "",
     scratch: Path | None = None,
     device: str | None = None,
     threads: int | None = None,
@@ -38,6 +39,9 @@ def execute(
     raise_errors: bool = False,
 ) -> Outcome:
     """Run a trial whose needs are done, and commit its result.
+
+    A trial that has a result is not run: somebody else was faster. `replaces` is the digest of a
+    record that does not count as one; the new result takes its place when it is committed.
 
     Checkpoints lie in a folder of the trial's below `scratch`, one every `checkpoint_every`
     seconds. `threads` are torch's for this trial (default: what the method asks for), so that a
@@ -55,11 +59,11 @@ def execute(
             outcome = _train_and_commit(
                 trial,
                 store,
+                replaces=replaces,
                 checkpoints=Checkpoints(folder, _stamp(trial), checkpoint_every),
                 device=device,
                 threads=threads,
                 on_epoch=on_epoch,
-                began=began,
             )
         except Exception as error:
             if raise_errors:
@@ -75,18 +79,18 @@ def _train_and_commit(
     trial: Trial,
     store: Store,
     *,
+    replaces: str,
     checkpoints: Checkpoints,
     device: str | None,
     threads: int | None,
     on_epoch: OnEpoch | None,
-    began: float,
 ) -> Outcome:
-    if (record := store.find(trial.key)) is not None:  # somebody else was faster
-        return Outcome(trial.key, record["outcome"], 0.0, record["reason"])
+    if (found := finished_by_others(trial.key, store, replaces)) is not None:
+        return found
     hint = trial.method.resources(trial)
-    reporter = Reporter(trial.key, store, began=began, on_epoch=on_epoch)
+    reporter = Reporter(trial.key, store, began=checkpoints.began, on_epoch=on_epoch)
     try:
-        with _arithmetic(threads or hint.cpus, trial.numerics):
+        with arithmetic(threads or hint.cpus, trial.numerics):
             torch_device = torch.device(device or (default_device() if hint.gpus else "cpu"))
             memory = PeakMemory(torch_device)
             run = Run(
@@ -97,17 +101,30 @@ def _train_and_commit(
                 on_epoch=reporter,
             )
             ending = _train(run)
-        store.commit(trial_record(run, store, ending, began=began, memory=memory.read()))
+        seconds = checkpoints.spent
+        record = trial_record(
+            run, store, ending, began=checkpoints.began, seconds=seconds, memory=memory.read()
+        )
+        is_first = store.commit(record, replaces=replaces)
     finally:
         reporter.close()
     store.forget_failure(trial.key)
     checkpoints.clear()
-    return Outcome(trial.key, ending.outcome, time.time() - began, ending.reason)
+    found = None if is_first else finished_by_others(trial.key, store, replaces)
+    return found or Outcome(trial.key, ending.outcome, seconds, ending.reason)
+
+
+def finished_by_others(key: str, store: Store, replaces: str) -> Outcome | None:
+    """How a trial ended that has a result which does not wait to be replaced, or None."""
+    record = store.find(key)
+    if record is None or record_digest(record) == replaces:
+        return None
+    return Outcome(key, record["outcome"], record["timings"]["seconds"], record["reason"])
 
 
 def _stamp(trial: Trial) -> str:
-    """What a checkpoint must have been written by: this method's code and this torch."""
-    return digest([sources_digest(type(trial.method)), torch.__version__])
+    """What a checkpoint must have been written by: the trial's code and this torch."""
+    return digest([code_of(trial).digest, torch.__version__])
 
 
 def _train(run: Run) -> Ending:
@@ -118,8 +135,7 @@ def _train(run: Run) -> Ending:
     except Infeasible as error:
         return Ending("infeasible", reason=str(error))
     except Diverged as error:
-        reason, curves = error.args
-        return Ending("diverged", reason=str(reason), curves=tuple(curves))
+        return Ending("diverged", reason=str(error))
     if missing := run.missing():
         raise MethodError(
             f"{method.name} declares {', '.join(missing)} but train left none; "
@@ -136,24 +152,6 @@ def _leave_traces(trial: Trial, store: Store, outcome: Outcome, log: str) -> Non
             store.put_failure(trial.key, failure_record(trial, outcome))
         if log.strip():
             store.put_log(trial.key, log[-LONGEST_LOG:])
-
-
-@contextlib.contextmanager
-def _arithmetic(threads: int, numerics: str) -> Iterator[None]:
-    """Torch as a key says: this many threads (the sum of a convolution depends on how many share
-    it), tf32's short cuts only where asked for.
-    """
-    cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
-    threads_before = torch.get_num_threads()
-    flags_before = cudnn.allow_tf32, cudnn.deterministic, matmul.allow_tf32
-    is_tf32 = numerics == "tf32"
-    torch.set_num_threads(threads)
-    cudnn.allow_tf32, cudnn.deterministic, matmul.allow_tf32 = is_tf32, True, is_tf32
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads_before)
-        cudnn.allow_tf32, cudnn.deterministic, matmul.allow_tf32 = flags_before
 
 
 def default_device() -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -16,6 +17,28 @@ from orchestrator.training.stage import Stage, check_count
 FitData = Data | Noise | Mapping[str, Data | Noise]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Span:
+    """How far a fit goes: `epochs` passes through the longest (or shortest) of its data sets, or
+    `steps` of the optimiser, with `batch` images of each data set a step.
+    """
+
+    epochs: int | None
+    steps: int | None
+    batch: int
+    length: Literal["longest", "shortest"]
+
+    def check(self, stage: str) -> None:
+        """Raises MethodError for numbers that cannot be meant."""
+        if (self.epochs is None) == (self.steps is None):
+            raise MethodError(f"stage {stage!r}: give either epochs= or steps=")
+        if self.steps is None:
+            check_count(stage, "epochs", self.epochs)
+        else:
+            check_count(stage, "steps", self.steps)
+        check_count(stage, "batch", self.batch)
+
+
 class Feeds:
     """The data sets of a fit in batches of one size. An epoch is a pass through the longest (or
     shortest) of them; the others are cycled, each in an order of its own, or cut.
@@ -23,24 +46,8 @@ class Feeds:
     Raises MethodError for numbers that cannot be meant and for the test part of a task.
     """
 
-    def __init__(
-        self,
-        stage: Stage,
-        data: FitData,
-        *,
-        epochs: int | None,
-        steps: int | None,
-        batch: int,
-        length: Literal["longest", "shortest"],
-        device: torch.device,
-    ) -> None:
-        if (epochs is None) == (steps is None):
-            raise MethodError(f"stage {stage.name!r}: give either epochs= or steps=")
-        if steps is None:
-            check_count(stage.name, "epochs", epochs)
-        else:
-            check_count(stage.name, "steps", steps)
-        check_count(stage.name, "batch", batch)
+    def __init__(self, stage: Stage, data: FitData, span: Span, device: torch.device) -> None:
+        span.check(stage.name)
         self._is_one = not isinstance(data, Mapping)
         by_name = data if isinstance(data, Mapping) else {"data": data}
         if not by_name:
@@ -52,10 +59,10 @@ class Feeds:
             for name, part in by_name.items()
         }
         lengths = [len(feed) for feed in self._feeds.values()]
-        num_images = max(lengths) if length == "longest" else min(lengths)
-        self.batch = min(batch, num_images)
+        num_images = max(lengths) if span.length == "longest" else min(lengths)
+        self.batch = min(span.batch, num_images)
         self.steps_an_epoch = num_images // self.batch
-        self.num_steps = steps or self.steps_an_epoch * (epochs or 0)
+        self.num_steps = span.steps or self.steps_an_epoch * (span.epochs or 0)
         self.num_epochs = -(-self.num_steps // self.steps_an_epoch)
 
     def steps_in(self, epoch: int) -> int:

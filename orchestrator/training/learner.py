@@ -71,7 +71,9 @@ class Learner:
             net.eval()
 
     def step(self, batch: Any, progress: float) -> dict[str, Tensor]:
-        """One step of the optimisers; the terms of the loss by name, detached, on the device."""
+        """One step of the optimisers; the terms of the loss by name, in fp32, detached, on the
+        device.
+        """
         factor = self._schedule(progress)
         for group, rate in zip(self._groups(), self._base_rates, strict=True):
             group["lr"] = rate * factor
@@ -82,14 +84,15 @@ class Learner:
         terms = dict(loss) if isinstance(loss, Mapping) else {"loss": loss}
         for name, value in terms.items():
             self._check_term(name, value)
-        # Sums of losses, like weights and what the optimiser remembers, stay in fp32 whatever the
-        # arithmetic in between.
-        values = [value.float() for value in terms.values()]
-        total = values[0] if len(values) == 1 else torch.stack(values).sum()
+        # Sums of losses, over terms here and over steps in curves, stay in fp32 whatever the
+        # arithmetic in between, like weights and what the optimiser remembers.
+        values = {name: value.float() for name, value in terms.items()}
+        parts = list(values.values())
+        total = parts[0] if len(parts) == 1 else torch.stack(parts).sum()
         total.backward()  # type: ignore[no-untyped-call]
         for optimizer in self.optimizers:
             optimizer.step()
-        return {name: value.detach() for name, value in terms.items()}
+        return {name: value.detach() for name, value in values.items()}
 
     def _check_term(self, name: str, value: object) -> None:
         if isinstance(value, Tensor):

@@ -69,26 +69,37 @@ class Reporter:
 
 class _Tee(io.TextIOBase):
     """Writes through, and keeps what its own thread writes: a progress display that draws from
-    another thread is not the trial's.
+    another thread is not the trial's. Nobody's training ends for a line that could not be shown.
     """
 
     def __init__(self, through: Any, kept: list[str]) -> None:
-        self._through, self._kept, self._thread = through, kept, threading.get_ident()
+        # A process without a console has None for its output.
+        self._through = io.StringIO() if through is None else through
+        self._kept, self._thread = kept, threading.get_ident()
 
     def write(self, text: str) -> int:
         if threading.get_ident() == self._thread:
             self._kept.append(text)
-        return int(self._through.write(text) or 0)
+        try:
+            self._through.write(text)
+        except UnicodeEncodeError:
+            shown = text.encode(self.encoding, "replace").decode(self.encoding)
+            self._through.write(shown)
+        except (OSError, ValueError):  # closed, or a pipe that nobody reads any more
+            pass
+        return len(text)
 
     def flush(self) -> None:
-        self._through.flush()
+        with contextlib.suppress(OSError, ValueError):
+            self._through.flush()
 
     def isatty(self) -> bool:
         return bool(self._through.isatty())
 
     @property
     def encoding(self) -> str:  # type: ignore[override]
-        return str(getattr(self._through, "encoding", "utf-8"))
+        # A stream that takes text as it is, such as StringIO, has None.
+        return str(getattr(self._through, "encoding", None) or "utf-8")
 
     def fileno(self) -> int:
         return int(self._through.fileno())

@@ -2,39 +2,38 @@
 
 from __future__ import annotations
 
-import contextlib
-import platform
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-import torch
-
-from orchestrator.store.code import sources_digest
 from orchestrator.store.content import content_digest
 from orchestrator.store.store import Store
+from orchestrator.training.provenance import provenance
 from orchestrator.training.run import Run
-from orchestrator.training.stage import CurvePoint, Fit
+from orchestrator.training.stage import Fit
 
 
 @dataclass(frozen=True)
 class Ending:
-    """How `train` ended: `done`, `diverged` or `infeasible`, and why. `curves` are those of a stage
-    that did not come to its end.
-    """
+    """How `train` ended: `done`, `diverged` or `infeasible`, and why."""
 
     outcome: str
     reason: str = ""
-    curves: tuple[CurvePoint, ...] = ()
 
 
 def trial_record(
-    run: Run, store: Store, ending: Ending, *, began: float, memory: Mapping[str, int]
+    run: Run,
+    store: Store,
+    ending: Ending,
+    *,
+    began: float,
+    seconds: float,
+    memory: Mapping[str, int],
 ) -> dict[str, Any]:
-    """The record; its blobs are in the store when this returns."""
+    """The record; its blobs are in the store when this returns. A trial that was killed and resumed
+    `began` when its first try did (since 1970), and took the `seconds` of all its tries.
+    """
     trial = run.trial
     return {
         "key": trial.key,
@@ -43,7 +42,7 @@ def trial_record(
         "trial": trial.to_json(),
         "identity": trial.identity,
         "metrics": _metrics(run),
-        "curves": _curves(run, ending),
+        "curves": [[p.name, p.step, _finite(p.value), round(p.time, 3)] for p in run.curves],
         "components": _components(run, store),
         "matrices": _matrices(run, store),
         "frozen": {stage: dict(fit.frozen) for stage, fit in run.fits.items() if fit.frozen},
@@ -54,15 +53,11 @@ def trial_record(
         "timings": {
             "began": round(began, 3),
             "ended": round(time.time(), 3),
+            "seconds": round(seconds, 3),
             "fits": {stage: _fit(fit) for stage, fit in run.fits.items()},
         },
         "memory": dict(memory),
-        "provenance": {
-            **_versions(),
-            "sources": sources_digest(type(trial.method)),
-            "device": _device_name(run.device),
-            "host": platform.node(),
-        },
+        "provenance": provenance(trial, run.device),
     }
 
 
@@ -75,12 +70,6 @@ def _metrics(run: Run) -> list[dict[str, Any]]:
             entry["timing"] = True
         entries.append(entry)
     return entries
-
-
-def _curves(run: Run, ending: Ending) -> list[list[Any]]:
-    points = [point for fit in run.fits.values() for point in fit.curves]
-    points += ending.curves
-    return [[p.name, p.step, _finite(p.value), round(p.time, 3)] for p in points]
 
 
 def _components(run: Run, store: Store) -> list[dict[str, Any]]:
@@ -112,18 +101,3 @@ def _fit(fit: Fit) -> dict[str, Any]:
 def _finite(value: float) -> float | None:
     """JSON has no NaN and no infinity: such a value is stored as null."""
     return value if -float("inf") < value < float("inf") else None
-
-
-@lru_cache(maxsize=1)
-def _versions() -> Mapping[str, str]:
-    versions = {"python": platform.python_version(), "torch": torch.__version__}
-    for name in ("spolia", "torchvision", "numpy", "pillow"):
-        with contextlib.suppress(PackageNotFoundError):
-            versions[name] = version(name)
-    return versions
-
-
-def _device_name(device: torch.device) -> str:
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    return platform.machine() + " cpu"

@@ -21,18 +21,19 @@ from orchestrator.parts.network import Network
 from orchestrator.parts.recombination import Scores, recombine
 from orchestrator.parts.result import Component, Result
 from orchestrator.spec.canonical import derive
+from orchestrator.spec.classes import class_at
 from orchestrator.spec.declarations import Kept, MatrixSpec, Metric
 from orchestrator.spec.draws import Noise
 from orchestrator.spec.task import Data, Task, Tasks, relabel
-from orchestrator.spec.trial import NetworkSpec, Trial, locate
+from orchestrator.spec.trial import NetworkSpec, Trial
 from orchestrator.training.checkpoints import Checkpoints
 from orchestrator.training.evaluation import Evaluation, Watch
-from orchestrator.training.feeds import Feeds, FitData, refuse_test_part
+from orchestrator.training.feeds import Feeds, FitData, Span, refuse_test_part
 from orchestrator.training.fit import fit
 from orchestrator.training.learner import Learner, Loss, Nets
 from orchestrator.training.optimisers import OptimizerOf, Schedule, constant
 from orchestrator.training.own_loop import OwnLoop
-from orchestrator.training.stage import Fit, Moment, OnEpoch, Stage
+from orchestrator.training.stage import CurvePoint, Fit, Moment, OnEpoch, Stage
 from orchestrator.training.stopping import Best, Until
 
 Labels = Mapping[str, str]
@@ -63,6 +64,7 @@ class Run:
         self._checkpoints = checkpoints or Checkpoints(None)
         self._on_epoch = on_epoch
         self._stage: Stage | None = None  # the one under way
+        self._entered_stages: dict[str, Stage] = {}
         self._own_loop: OwnLoop | None = None
         torch.manual_seed(derive(self.seed, "start"))
 
@@ -83,6 +85,9 @@ class Run:
         Weights come from `derive(seed, "init", start or name)`: the same `start` gives the same
         weights. Each row of the classifier is drawn by its class's name, so networks with one start
         agree on the classes they share and differ on the others.
+
+        Neither the task nor the method is in that name: networks of two trials of one seed are not
+        independent of each other. `Trial.copies` gives trials whose networks are.
         """
         spec = spec or self.trial.network
         if spec is None:
@@ -99,9 +104,8 @@ class Run:
             torch.manual_seed(derive(self.seed, "init", stream))
             channels = self.image(task)[0]
             settings = dict(spec.settings)
-            net = locate(spec.path)(**settings, channels=channels, classes=len(class_names))
-            if not isinstance(net, Network):
-                raise MethodError(f"{spec.path} is not a Network")
+            cls = class_at(spec.path, Network)
+            net = cls(**settings, channels=channels, classes=len(class_names))
             if trained := net.pretrained():
                 net.take(trained)
             self._draw_classifier(net.last_layer, stream, class_names)
@@ -166,23 +170,17 @@ class Run:
         is computed under autocast, weights and optimiser stay in fp32. Stage names are unique
         within a trial.
         """
+        span = Span(epochs=epochs, steps=steps, batch=batch, length=length)
+        schedule = schedule or constant()
         with self._entered(stage) as entered:
             evaluation = Evaluation(entered, watch=watch, every=every, select=select, until=until)
-            feeds = Feeds(
-                entered,
-                data,
-                epochs=epochs,
-                steps=steps,
-                batch=batch,
-                length=length,
-                device=self.device,
-            )
+            feeds = Feeds(entered, data, span, self.device)
             learner = Learner(
                 stage,
                 nets,
                 loss,
                 optimizer=optimizer,
-                schedule=schedule or constant(),
+                schedule=schedule,
                 frozen=frozen or {},
                 numerics=self.trial.numerics,
                 device=self.device,
@@ -201,7 +199,7 @@ class Run:
                 f"stage {name!r} begins inside stage {self._stage.name!r}; "
                 "one after another, please"
             )
-        self._stage = Stage(
+        self._stage = self._entered_stages[name] = Stage(
             name, seed=self.seed, checkpoints=self._checkpoints, on_epoch=self._tell
         )
         try:
@@ -209,12 +207,19 @@ class Run:
         finally:
             self._stage = None
 
+    @property
+    def curves(self) -> list[CurvePoint]:
+        """Every point so far, each once: those of the stages that have reported, then those of a
+        stage that is under way or did not come to its end.
+        """
+        reported = [point for fitted in self.fits.values() for point in fitted.curves]
+        others = [stage for name, stage in self._entered_stages.items() if name not in self.fits]
+        return [*reported, *(point for stage in others for point in stage.curves)]
+
     def _tell(self, stage: Stage) -> None:
         """Tell the listener of the end of an epoch."""
         if self._on_epoch is not None:
-            earlier = [point for fitted in self.fits.values() for point in fitted.curves]
-            curves = [*earlier, *stage.curves]
-            self._on_epoch(Moment(stage.name, stage.epoch, stage.num_epochs, curves))
+            self._on_epoch(Moment(stage.name, stage.epoch, stage.num_epochs, self.curves))
 
     def epochs(self, stage: str, count: int, **state: Any) -> Iterator[int]:
         """An own loop, for what `fit` cannot express: `for epoch in run.epochs("train", 10,
@@ -324,9 +329,9 @@ class Run:
             )
         # A class that no other process can import is refused now, not when somebody wants the
         # component.
-        locate(part.path)
-        pinned = {"component": requires.reference, "blob": requires.record.blob} if requires else {}
-        record = ComponentRecord(name, dict(labels), part.path, part.config, "", pinned)
+        class_at(part.path, Part)
+        pin = requires.pin() if requires else {}
+        record = ComponentRecord(name, dict(labels), part.path, part.config, "", pin)
         self.kept[name, labels] = (record, state_bytes(part))
 
     def matrix(

@@ -89,6 +89,11 @@ class Stage:
         self._is_stopped = False
         self._checkpoints, self._on_epoch = checkpoints, on_epoch
         self._began = time.monotonic()
+        self._seconds_before = 0.0  # what earlier tries spent up to the checkpoint
+
+    @property
+    def _seconds(self) -> float:
+        return self._seconds_before + time.monotonic() - self._began
 
     def remaining(self, num_epochs: int, *parts: Resumable) -> Iterator[int]:
         """Numbers, from 0, of the epochs that are still to be done. `parts` are brought to the last
@@ -125,7 +130,7 @@ class Stage:
     def diverge(self, not_finite: Sequence[str]) -> NoReturn:
         """End the trial as diverged, and say what is not finite in the epoch under way."""
         where = f"epoch {self.epoch + 1} of {self.num_epochs} of stage {self.name!r}"
-        raise Diverged(f"{', '.join(not_finite)} is not finite in {where}", self.curves)
+        raise Diverged(f"{', '.join(not_finite)} is not finite in {where}")
 
     def report(
         self,
@@ -141,7 +146,7 @@ class Stage:
             epochs=self.epoch,
             steps=steps,
             images=images,
-            seconds=time.monotonic() - self._began,
+            seconds=self._seconds,
             curves=tuple(self.curves),
             frozen=frozen or {},
             selected=selected,
@@ -149,7 +154,12 @@ class Stage:
 
     def _state(self, parts: Sequence[Resumable]) -> dict[str, Any]:
         curves = [(p.name, p.step, p.value, p.time) for p in self.curves]
-        state = {"epoch": self.epoch, "stopped": self._is_stopped, "curves": curves}
+        state = {
+            "epoch": self.epoch,
+            "stopped": self._is_stopped,
+            "curves": curves,
+            "seconds": self._seconds,
+        }
         for part in parts:
             state |= part.state()
         return state
@@ -168,6 +178,7 @@ class Stage:
                 f"is train deterministic up to here? {error}"
             ) from error
         self.epoch, self._is_stopped = saved["epoch"], saved["stopped"]
+        self._seconds_before = saved["seconds"]
         self.curves = [CurvePoint(*point) for point in saved["curves"]]
 
 

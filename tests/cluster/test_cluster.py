@@ -21,6 +21,7 @@ from orchestrator.planning.queue import Queue
 
 pytestmark = [pytest.mark.ray, pytest.mark.cluster]
 SAMPLES = Path(__file__).resolve().parents[1] / "samples"
+ROOT = SAMPLES.parents[1]
 
 
 class Heard:
@@ -124,19 +125,28 @@ def test_a_store_that_another_node_does_not_see_is_refused_before_work_starts(
     assert list(store.finished()) == []
 
 
-def test_a_node_with_other_sources_of_a_method_is_refused_before_work_starts(
-    raylets, store, tmp_path
+@pytest.mark.parametrize(
+    ("changed", "named"),
+    [
+        ("sample_methods.py", "sample_methods"),
+        ("orchestrator/training/fit.py", "orchestrator.training.fit"),
+    ],
+    ids=["method", "engine"],
+)
+def test_a_node_with_other_code_is_refused_before_work_starts(
+    raylets, store, tmp_path, monkeypatch, changed, named
 ):
     other = tmp_path / "other"
     shutil.copytree(SAMPLES, other)
-    changed = other / "sample_methods.py"
-    changed.write_text(changed.read_text() + "\n# another version\n")
+    shutil.copytree(ROOT / "orchestrator", other / "orchestrator")
+    with open(other / changed, "a") as file:
+        file.write("\nANOTHER_VERSION = True\n")
+    monkeypatch.chdir(tmp_path)  # Ray's workers look into the driver's folder first
     raylets(2, environment={"PYTHONPATH": os.pathsep.join([str(other), os.environ["PYTHONPATH"]])})
     sweep = Sweep(question="?", cells=product(Count.grid(), seed=range(2)), expect=2)
     with pytest.raises(
         ExecutorError,
-        match=r"sample_methods:Count has other sources (.|\n)*install the same version on "
-        r"every node",
+        match=rf"has other code of {named} \(from (.|\n)*install the same version on every node",
     ):
         drain(sweep, store, tmp_path)
     assert list(store.finished()) == []

@@ -14,8 +14,8 @@ import torch
 from methods.compatible_features import CompatibleFeatures
 from methods.networks import projected, resnet8, resnet20, small_mobilenet, small_vgg
 from methods.recombine import Recombine
-from orchestrator import Result, Run, Store, Trial, digits, resolve
-from orchestrator.spec.trial import locate
+from orchestrator import Network, Result, Run, Store, Trial, digits, resolve
+from orchestrator.spec.classes import class_at
 from orchestrator.training.execute import execute, needs_of, run_with_needs
 
 A, B, C = (
@@ -186,7 +186,8 @@ class TestShared:
     def test_borrowed_layers_are_the_very_layers_up_to_the_split_point(self, split):
         spec = small_mobilenet(width=4) if "block1" in split else resnet20(width=4)
         one, other = (
-            locate(spec.path)(**dict(spec.settings), channels=1, classes=3) for _ in range(2)
+            class_at(spec.path, Network)(**dict(spec.settings), channels=1, classes=3)
+            for _ in range(2)
         )
         other.borrow(one, split)
         pieces, mine = one.pieces(), other.pieces()

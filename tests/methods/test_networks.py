@@ -15,9 +15,9 @@ from methods.networks import (
     small_vgg,
     torchvision_network,
 )
-from orchestrator import CorruptError, InputError, MethodError, Part, Piece
+from orchestrator import CorruptError, InputError, MethodError, Network, Part, Piece
 from orchestrator.parts.component import rebuild, state_bytes, state_digest
-from orchestrator.spec.trial import locate
+from orchestrator.spec.classes import class_at
 
 NETWORKS = {
     "resnet8": resnet8(),
@@ -33,7 +33,7 @@ CASES = [(name, split) for name, spec in NETWORKS.items() for split in spec.spli
 
 def build(name, *, channels=3, classes=7):
     torch.manual_seed(0)
-    return locate(NETWORKS[name].path)(
+    return class_at(NETWORKS[name].path, Network)(
         **dict(NETWORKS[name].settings), channels=channels, classes=classes
     ).eval()
 
@@ -72,7 +72,7 @@ def test_the_networks_have_their_papers_sizes():
         for name in ("resnet8", "small_vgg")
     }
     assert sizes == {"resnet8": 78042, "small_vgg": 72730}
-    full = locate("methods.networks.resnet:ResNet")
+    full = class_at("methods.networks.resnet:ResNet", Network)
     # He et al. 2016, table 6: 0.27 M and 0.85 M; ours have projections in two shortcuts.
     assert round(sum(p.numel() for p in full(blocks=3).parameters()) / 1e6, 2) == 0.27
     assert round(sum(p.numel() for p in full(blocks=9).parameters()) / 1e6, 2) == 0.86
@@ -129,7 +129,7 @@ class TestProjected:
             (torchvision_network("resnet18"), "stage3"),
         ):
             made = projected(spec, behind=behind, features=24, size=3)
-            net = locate(made.path)(**dict(made.settings), channels=3, classes=5)
+            net = class_at(made.path, Network)(**dict(made.settings), channels=3, classes=5)
             assert made.splits == net.splits
             shapes.add(net.shape("common", (3, 32, 32)))
         assert shapes == {(24, 3, 3)}
@@ -144,7 +144,7 @@ class TestProjected:
             projected(resnet8(), behind="stage3", features=0)
         flat = projected(resnet8(), behind="pool")
         with pytest.raises(InputError, match="a projection needs height and width"):
-            locate(flat.path)(**dict(flat.settings), channels=3, classes=5)
+            class_at(flat.path, Network)(**dict(flat.settings), channels=3, classes=5)
 
     def test_its_key_has_the_settings_of_the_network_that_is_projected(self):
         identities = [

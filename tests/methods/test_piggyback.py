@@ -26,6 +26,7 @@ from methods.piggyback.piggyback import Masks, binarised, straight_through
 from methods.sequential_fine_tuning import SequentialFineTuning
 from orchestrator import (
     CorruptError,
+    Network,
     Parameters,
     Result,
     Results,
@@ -41,7 +42,8 @@ from orchestrator import (
     union,
 )
 from orchestrator.parts.component import state_bytes, state_digest
-from orchestrator.spec.trial import locate
+from orchestrator.spec.classes import class_at
+from orchestrator.store.store import record_digest
 from orchestrator.training.execute import execute, run_with_needs
 
 SHORT = FineTune(epochs=1)
@@ -130,7 +132,7 @@ class TestMasks:
         torch.testing.assert_close(masks.score(name).grad, plain.score(name).grad / size)
 
     def test_what_is_masked(self):
-        vgg = locate(small_vgg().path)(width=4, channels=1, classes=3)
+        vgg = class_at(small_vgg().path, Network)(width=4, channels=1, classes=3)
         assert maskable_weights(vgg) == [n for n, p in vgg.named_parameters() if p.ndim == 4]
         net = a_base()
         assert maskable_weights(net, "all", "stage2") == [
@@ -238,7 +240,7 @@ class TestPacking:
 def test_sizes_of_torchvisions_networks(name, weights, megabytes):
     spec = torchvision_network(name)
     with torch.device("meta"):
-        net = locate(spec.path)(**dict(spec.settings), channels=3, classes=10)
+        net = class_at(spec.path, Network)(**dict(spec.settings), channels=3, classes=10)
     shapes = dict(net.named_parameters())
     masked = maskable_weights(net)
     assert sum(shapes[n].numel() for n in masked) == weights
@@ -312,17 +314,18 @@ class TestMethod:
         network = result.component("mask", task="a").ready()
         assert network(torch.randn(3, 1, 8, 8)).shape == (3, 2)
 
-    def test_a_mask_loads_only_on_its_very_base(self, store):
-
+    def test_a_mask_loads_on_its_very_base_and_on_no_other(self, store):
         result = result_of(QUICK, store, (BASE, TARGETS[0]))
+        mask = result.component("mask", task="a")
+        images = torch.randn(3, 1, 8, 8)
+        before = mask.ready()(images)
         base = store.find(result.record["needs"]["base"]["key"])
-        store.retire(base["key"])
-        store.commit(
-            {
-                **base,
-                "components": [{**base["components"][0], "blob": store.put_blob(b"other weights")}],
-            }
-        )
+        other = {**base["components"][0], "blob": store.put_blob(b"other weights")}
+        replaced = {**base, "components": [other]}
+        assert store.commit(replaced, replaces=record_digest(base))
+        assert torch.equal(mask.ready()(images), before)
+        blob = base["components"][0]["blob"]
+        assert store.discard(f"blobs/{blob[:2]}/{blob}")
         with pytest.raises(CorruptError, match="belongs to"):
             result.module("mask", task="a")
 

@@ -16,8 +16,8 @@ from methods.pieces.building import recipe_of
 from methods.pieces.maskable_weights import maskable_weights
 from methods.piggyback import Piggyback
 from methods.piggyback.piggyback import Masks
-from orchestrator import Result, Trial, digits, resolve
-from orchestrator.spec.trial import locate
+from orchestrator import Network, Result, Trial, digits, resolve
+from orchestrator.spec.classes import class_at
 from orchestrator.training.execute import execute, run_with_needs
 
 PAPER = [
@@ -36,7 +36,9 @@ def test_masks_at_224_pixels(name, weights, megabytes):
     spec = torchvision_network(name)
     torch.manual_seed(0)
     base = (
-        locate(spec.path)(**dict(spec.settings), channels=3, classes=4).eval().requires_grad_(False)
+        class_at(spec.path, Network)(**dict(spec.settings), channels=3, classes=4)
+        .eval()
+        .requires_grad_(False)
     )
     masked = maskable_weights(base)
     masks = Masks(network=recipe_of(base), classes=4, masked=masked).eval()

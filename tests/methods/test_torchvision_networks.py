@@ -23,14 +23,16 @@ from orchestrator import (
     network_spec,
     resolve,
 )
-from orchestrator.spec.trial import locate
+from orchestrator.spec.classes import class_at
 
 ASKED = ("resnet18", "resnet50", "vgg16", "mobilenet_v2", "densenet121")
 
 
 def build(spec: NetworkSpec, *, channels=3, classes=7):
     torch.manual_seed(0)
-    return locate(spec.path)(**dict(spec.settings), channels=channels, classes=classes).eval()
+    return class_at(spec.path, Network)(
+        **dict(spec.settings), channels=channels, classes=classes
+    ).eval()
 
 
 def original(name, classes=7):
@@ -51,7 +53,7 @@ def test_it_computes_what_torchvisions_own_computes(name):
 def test_the_split_points_of_the_plan_are_those_of_the_network(name):
     spec = torchvision_network(name)
     with torch.device("meta"):
-        net = locate(spec.path)(**dict(spec.settings), channels=3, classes=3)
+        net = class_at(spec.path, Network)(**dict(spec.settings), channels=3, classes=3)
     assert net.splits == spec.splits
 
 

@@ -68,6 +68,33 @@ class Count(Method):
         run.log(total=self.number + sum(n.metric("total") for n in run.needs.values()))
 
 
+class Named(Method):
+    """Logs its number, and prints what it is called."""
+
+    name = "named"
+    uses = frozenset({"seed"})
+    metrics = (Metric("total", headline=True),)
+
+    called: str = axis("")
+    number: float = axis(1.0)
+
+    def train(self, run: Run) -> None:
+        print(self.called)
+        run.log(total=self.number)
+
+
+class Seedless(Method):
+    """Counts the images of its task: there is nothing in it that a seed could change."""
+
+    name = "seedless"
+    uses = frozenset({"tasks"})
+    tasks = roles("task")
+    metrics = (Metric("total", headline=True),)
+
+    def train(self, run: Run) -> None:
+        run.log(total=run.count(run.tasks.task.train))
+
+
 class Faulty(Method):
     """Ends in the way that `how` names, and can be needed by another that wants it."""
 
@@ -341,6 +368,55 @@ class Looped(Method):
             print(self.say)
         run.log(accuracy=run.accuracy(net, task.test))
         run.keep("net", net)
+
+
+class WearsOut(Part):
+    """Linear, until it has been called `lasts` times; from then on its output is not finite."""
+
+    def __init__(self, *, classes: int, lasts: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(64, classes)
+        self.lasts = lasts
+        self.calls = nn.Buffer(torch.zeros(()))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.calls += 1
+        return self.linear(x.flatten(1)) / (self.calls <= self.lasts)
+
+
+class Diverging(Method):
+    """Two stages, the second of which diverges in its second epoch, in the engine's loop or in one
+    of its own.
+    """
+
+    name = "diverging"
+    uses = frozenset({"tasks", "seed"})
+    tasks = roles("task")
+
+    loop: Literal["fit", "own"] = axis("fit")
+
+    def train(self, run: Run) -> None:
+        task = run.tasks.task
+        net = WearsOut(classes=task.num_classes, lasts=2)
+        train = self.own_loop if self.loop == "own" else self.fit
+        train(run, "first", net, epochs=1)
+        train(run, "second", net, epochs=3)
+
+    def fit(self, run: Run, stage: str, net: nn.Module, epochs: int) -> None:
+        data = run.tasks.task.train
+        batch = run.count(data)
+        run.fit(
+            stage, {"net": net}, self.loss, data, optimizer=sgd(0.05), epochs=epochs, batch=batch
+        )
+
+    def own_loop(self, run: Run, stage: str, net: nn.Module, epochs: int) -> None:
+        data = run.tasks.task.train
+        for _ in run.epochs(stage, epochs, net=net):
+            for batch in run.batches(data, batch=run.count(data)):
+                run.curve(loss=float(self.loss({"net": net}, batch).detach()))
+
+    def loss(self, nets: Any, batch: Any) -> torch.Tensor:
+        return F.cross_entropy(nets["net"](batch.x), batch.y)
 
 
 class Adopting(Method):

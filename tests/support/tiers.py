@@ -32,7 +32,8 @@ OUTSIDE = {
     "os.forkpty": "starts a process",
     "sqlite3.connect": "opens a database",
 }
-LOOKED_UP = ("ldconfig", "gcc", "cc", "ld", "uname")  # called by ctypes where a library is imported
+# Called by ctypes where a library is imported; git once a process, for the commit in a record.
+LOOKED_UP = ("ldconfig", "gcc", "cc", "ld", "uname", "git")
 FOLDER = pytest.StashKey[Path]()  # where workers leave their groups
 
 

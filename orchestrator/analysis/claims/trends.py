@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Any, Literal
 
 import numpy as np
@@ -245,6 +246,14 @@ class Spread(AlongAxis):
         return verdict_of(self, statement, evidence, comparison, decision)
 
 
+@lru_cache(maxsize=256)
+def _critical_range(num_values: int, freedom: int) -> float:
+    """The studentised range that is exceeded in 2.5 % of cases; a tenth of a second to find."""
+    from scipy import stats
+
+    return float(stats.studentized_range.ppf(0.975, num_values, freedom))
+
+
 def _range_test(values: Any, spread: float, bar: float) -> tuple[Decision, float]:
     """Tukey's test of the largest difference against a bar, and the half-width of its simultaneous
     interval. values: [values of the axis, seeds], seeds are blocks.
@@ -257,7 +266,7 @@ def _range_test(values: Any, spread: float, bar: float) -> tuple[Decision, float
     error = float(np.sqrt((residuals**2).sum() / freedom / num_seeds))
     if error == 0:
         return Decision(float(spread <= bar), float(spread >= bar)), 0.0
-    critical = float(stats.studentized_range.ppf(0.975, num_values, freedom))
+    critical = _critical_range(num_values, freedom)
     p = float(stats.studentized_range.sf(abs(spread - bar) / error, num_values, freedom))
     return Decision(p if spread > bar else 1.0, p if spread < bar else 1.0), critical * error
 

@@ -10,7 +10,8 @@ from methods.nettailor.cost import complexities, edge_costs, ledger
 from methods.nettailor.edges import Edge, all_edges
 from methods.nettailor.nettailor import Attention, TailoredGraph
 from methods.pieces.cost import Cost, network_cost
-from orchestrator.spec.trial import locate
+from orchestrator import Network
+from orchestrator.spec.classes import class_at
 
 MILLION, BILLION = 1e6, 1e9
 
@@ -67,7 +68,7 @@ class TestFiguresOfThePaper:
         graph = published("resnet50")
         universal = sum(graph.backbone.block_costs, graph.backbone.stem_cost)
         assert universal.flops / BILLION == pytest.approx(4.11, abs=0.005)
-        whole = locate(network("resnet50")["path"])(**network("resnet50")["config"])
+        whole = class_at(network("resnet50")["path"], Network)(**network("resnet50")["config"])
         assert ledger(graph, "true").whole == network_cost(whole, (3, 224, 224))
 
     @pytest.mark.parametrize("name", ["resnet18", "resnet34"])

@@ -11,7 +11,8 @@ from methods.nettailor.nettailor import TailoredGraph, distance, teacher_outputs
 from methods.networks import cifar_resnet, resnet8, small_vgg, torchvision_network
 from methods.networks.resnet import ResNet
 from methods.pieces.residual import backbone_of, count_blocks, sum_before_relu
-from orchestrator.spec.trial import locate
+from orchestrator import Network
+from orchestrator.spec.classes import class_at
 
 
 def proxies_with_gradient(graph):
@@ -32,7 +33,9 @@ class TestGraph:
     def test_torchvisions_blocks_before_their_last_relu(self, name):
         torch.manual_seed(0)
         spec = torchvision_network(name)
-        universal = locate(spec.path)(**dict(spec.settings), channels=3, classes=4).eval()
+        universal = class_at(spec.path, Network)(
+            **dict(spec.settings), channels=3, classes=4
+        ).eval()
         x = torch.randn(2, 3, 64, 64)
         pieces = universal.pieces()
         with torch.no_grad():
@@ -85,7 +88,7 @@ class TestGraph:
         x = torch.randn(4, 3, 16, 16)
         torch.manual_seed(1)
         teacher = ResNet(blocks=2, width=8, channels=3, classes=4).eval()
-        nodes, logits = teacher_outputs(teacher, graph.backbone_of, x)
+        nodes, logits = teacher_outputs(teacher, graph.backbone, x)
         torch.testing.assert_close(nodes[6], teacher.extractor("stage3")(x))
         found = graph.eval().passed(x, universal)
         mse = F.mse_loss(found.logits, logits) + sum(

@@ -137,4 +137,12 @@ def test_verdicts_are_printed_and_in_the_json(spolia, sweep_file):
     assert "C1 score is higher at level=1 than at" in " ".join(out.split())
     assert "reproduced" in out
     assert max(map(len, out.splitlines())) <= 80
-    assert json.loads(spolia("results", file, "--json")[1])["claims"][0]["verdict"] == "reproduced"
+    (claim,) = json.loads(spolia("results", file, "--json")[1])["claims"]
+    assert (claim["verdict"], claim["after_holm"], claim["num_tested"], claim["n"]) == (
+        "reproduced",
+        "reproduced",
+        1,
+        3,
+    )
+    assert claim["p"] < 0.025
+    assert "1 of 1 claims were tested" in " ".join(out.split())

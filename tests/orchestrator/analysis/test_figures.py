@@ -6,7 +6,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 
-from orchestrator.analysis.figures import heat_map, matrix_svg
+from orchestrator.analysis.figures import Line, heat_map, lines, matrix_svg
 from orchestrator.parts.matrix import make_matrix
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -76,3 +76,12 @@ def test_a_tall_matrix_makes_a_tall_picture_not_a_wide_one():
 
 def test_values_beyond_one_have_a_scale_of_their_own():
     assert heat_map(panels(1, 2, 2, 0.5)) != heat_map(panels(1, 2, 2, 5e6))
+
+
+def test_a_dollar_in_a_label_is_no_formula():
+    """`$` twice begins and ends one for matplotlib, which refuses what it cannot read."""
+    names = ["cost $\\nothing$", "$x^$"]
+    matrix = make_matrix("m", names, names, names, np.eye(2), None, None)
+    assert heat_map([(names[0], matrix, None)], title=names[1]).startswith(b"\x89PNG")
+    several = [Line(name, [(0.0, 1.0, 0.0), (1.0, 2.0, 0.1)]) for name in names]
+    assert lines(several, *names).startswith(b"\x89PNG")

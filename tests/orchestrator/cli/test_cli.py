@@ -179,7 +179,59 @@ def test_a_method_that_lives_in_the_sweep_file_is_refused(spolia, sweep_file):
         "train(self, run):\n        pass\n"
     )
     code, _, err = spolia("plan", sweep_file("product(Here.grid(), seed=0)", before=before))
-    assert (code, "must live in an installed package, not in a sweep file" in err) == (2, True), err
+    assert (code, "Here is defined in the sweep file itself" in err) == (2, True), err
+
+
+LAB = """
+from torch import nn
+from orchestrator import Method, Metric, Network
+
+class Small(Network):
+    def __init__(self, *, channels=1, classes=2):
+        super().__init__()
+        pool = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
+        self.set_stages({"pool": pool, "classifier": nn.Linear(channels, classes)})
+
+class Beside(Method):
+    name = "beside"
+    metrics = (Metric("outputs"),)
+    def train(self, run):
+        run.log(outputs=run.network("net").last_layer.out_features)
+"""
+
+
+@pytest.mark.parametrize("executor", ["inline", pytest.param("ray", marks=pytest.mark.ray)])
+def test_a_module_beside_the_sweep_file_is_found_here_and_on_workers(
+    spolia, sweep_file, tmp_path, executor, monkeypatch
+):
+    monkeypatch.setenv("SPOLIA_SWEEP_FOLDERS", "")
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    name = f"beside_{executor}"
+    (tmp_path / f"{name}.py").write_text(LAB)
+    before = f"from {name} import *\nfrom orchestrator import network_spec\n"
+    cells = "product(Beside.grid(), network=network_spec(Small), tasks=digits, seed=0)"
+    file = sweep_file(cells, before=before)
+    monkeypatch.chdir("/")
+    code, out, err = spolia(
+        "run", file, "--executor", executor, "--tracking", "none", "--home", tmp_path / "home"
+    )
+    sys.modules.pop(name)
+    assert code == 0, out + err
+
+
+def test_a_network_that_lives_in_the_sweep_file_is_refused(spolia, sweep_file):
+    before = LAB + "from orchestrator import network_spec\n"
+    cells = "product(FineTune.grid(), network=network_spec(Small), tasks=digits, seed=0)"
+    code, _, err = spolia("plan", sweep_file(cells, before=before))
+    assert (code, "Small is defined in the sweep file itself" in err) == (2, True), err
+
+
+def test_packages_of_the_site_file_may_be_loaded_from(spolia, sweep_file, tmp_path, monkeypatch):
+    monkeypatch.setenv("SPOLIA_PACKAGES", "sample_methods")
+    (tmp_path / "spolia.toml").write_text('packages = ["my_lab"]')
+    code, _, err = spolia("plan", sweep_file("product(Count.grid(), seed=0)"))
+    assert code == 0, err
+    assert os.environ["SPOLIA_PACKAGES"] == "sample_methods,my_lab"
 
 
 @pytest.mark.parametrize(
@@ -338,3 +390,30 @@ def test_an_interrupted_run_keeps_what_is_done_and_the_next_goes_on(
     assert "/tables/asked/metrics.parquet" in out
     code, shown, _ = spolia("status", file, "--home", home)
     assert (code, f"{done} of 40 cells done" in shown) == (1, True)
+
+
+def test_labels_are_shown_as_they_are_not_as_markup(spolia, sweep_file, tmp_path):
+    labels = ["[x]", "[/x]", "[bold]b[/]", ":smile:"]
+    cells = (
+        f"product(Named.grid(called={labels}, number=[1.0, 2.0]), seed=range(2))"
+        ".where(lambda c: c.seed < 1, reason='[/one] is enough')"
+    )
+    file = sweep_file(cells, 8)
+    places = ("--home", tmp_path / "home", "--store", tmp_path / "[x]")
+    assert "[/one] is enough" in spolia("plan", file, *places)[1]
+    code, out, err = spolia("run", file, *places, "--executor", "inline", "--tracking", "none")
+    assert (code, err) == (0, "")
+    assert all(label in out for label in labels)
+    code, out, _ = spolia("results", file, *places)
+    assert code == 0
+    assert all(label in out for label in labels)
+    code, out, _ = spolia("status", file, *places)
+    assert code == 0
+    key = next(iter(Store(tmp_path / "[x]").finished()))
+    code, out, _ = spolia("logs", key, *places)
+    assert code == 0
+    assert any(label in out for label in labels)
+    assert spolia("report", file, *places)[0] == 0
+    code, _, err = spolia("plan", tmp_path / "[/x].py")
+    assert code == 2
+    assert "[/x].py" in err

@@ -45,6 +45,8 @@ def test_a_site_file_is_read(tmp_path):
         ('device = "cuda"', "device = 'cuda': Valid: 'auto', 'cpu', 'gpu'."),
         ("store = 3", "store = 3: expected a text"),
         ("checkpoint_every = -1", "expected seconds, from 0"),
+        ('packages = "my_lab"', "packages = 'my_lab': expected names of packages"),
+        ('packages = ["../x"]', "packages = ['../x']: expected names of packages"),
         (
             "[gpus]\nfine_tune = 1.5",
             "fine_tune must be a share of a GPU (0 to 1) or a whole number of them",

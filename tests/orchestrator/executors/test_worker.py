@@ -15,7 +15,8 @@ from orchestrator import Sweep, digits, make_plan, product
 from orchestrator.cli.progress import Progress
 from orchestrator.executors.worker import Assignment, TrialRunner
 from orchestrator.planning.queue import Queue
-from orchestrator.store.code import sources_digest
+from orchestrator.spec.naming import class_paths
+from orchestrator.store.code import code_of
 from orchestrator.training.outcome import Outcome
 
 
@@ -28,7 +29,8 @@ def assignment(store, tmp_path):
     store.leave_probe("here")
     return {
         "trials": {trial.key: json.dumps(trial.to_json())},
-        "sources": {trial.method.path: sources_digest(Count)},
+        "replaces": {},
+        "code": {class_paths(trial): dict(code_of(trial).modules)},
         "store": store.address,
         "probe": "here",
         "scratch": str(tmp_path / "scratch"),
@@ -53,15 +55,15 @@ def test_a_worker_that_joins_late_and_sees_another_store_runs_nothing(assignment
 
 
 def test_a_worker_that_joins_late_with_other_sources_runs_nothing(assignment):
-    (path,) = assignment["sources"]
-    outcome = run({**assignment, "sources": {path: "0" * 64}})
-    assert (
-        outcome.kind,
-        "has other sources of count than the driver; install the same version" in outcome.reason,
-    ) == ("failed", True)
+    ((paths, modules),) = assignment["code"].items()
+    drivers = {**modules, "orchestrator.training.fit": "0" * 16}
+    outcome = run({**assignment, "code": {paths: drivers}})
+    assert outcome.kind == "failed"
+    assert "has other code than the driver: orchestrator.training.fit; install" in outcome.reason
 
 
-def test_a_worker_that_lacks_the_method_says_so(assignment):
+def test_a_worker_that_lacks_the_method_says_so(assignment, monkeypatch):
+    monkeypatch.setenv("SPOLIA_PACKAGES", "not_installed_here")
     (key,) = assignment["trials"]
     value = json.loads(assignment["trials"][key])
     value["method"]["path"] = "not_installed_here:Count"

@@ -232,3 +232,22 @@ def test_where_labels_are_masks_pixels_count(tmp_path, monkeypatch, shared_data)
             run.tasks[1].test,
         )
     )
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (digits.classes(0, 1).binary(0, called="it"), digits.classes(2, 3).binary(2, called="it")),
+        (digits.classes(0, 1), digits.classes(0, 1).shifted("inverted")),
+        (digits.classes(0, 1), digits.classes(0, 1).resized(16)),
+    ],
+    ids=["positive", "shifted", "resized"],
+)
+def test_tasks_whose_classes_are_called_alike_keep_their_own_images(tmp_path, one, other):
+    tasks = (one.named("one"), other.named("other"))
+    run, nets = trained(tmp_path, resnet8(width=4), tasks, epochs=1)
+    found = scores(run, nets, "pool")
+    own = [run.accuracy(net, task.test) for net, task in zip(nets, run.tasks, strict=True)]
+    assert np.diag(found.by_head.accuracy) == pytest.approx(own)
+    assert np.diag(found.by_extractor.accuracy) == pytest.approx(own)
+    assert list(np.diag(found.by_head.count)) == [run.count(task.test) for task in run.tasks]

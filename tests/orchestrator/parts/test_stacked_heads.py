@@ -7,15 +7,20 @@ import torch
 
 from methods.compatible_features.auxiliary_heads import PooledHead
 from methods.networks import resnet8, small_vgg
+from orchestrator import Network
 from orchestrator.parts.stacked_heads import StackedHeads
-from orchestrator.spec.trial import locate
+from orchestrator.spec.classes import class_at
 
 CPU = torch.device("cpu")
 
 
+def unasked(position):
+    pytest.fail("the shape was asked for though the features enter")
+
+
 def built(spec, **settings):
     torch.manual_seed(settings.pop("draw", 0))
-    return locate(spec.path)(**dict(spec.settings), **settings).eval()
+    return class_at(spec.path, Network)(**dict(spec.settings), **settings).eval()
 
 
 def apart(stack, features, wanted, count):
@@ -32,7 +37,7 @@ def test_together_they_give_what_each_gives_alone(split):
         built(resnet8(width=4), classes=classes, draw=i) for i, classes in enumerate((5, 7, 5, 5))
     ]
     heads = [net.head(split) for net in nets]
-    stack = StackedHeads(heads, CPU)
+    stack = StackedHeads(heads, CPU, unasked)
     assert [len(group.positions) for group in stack.groups] == [3, 1]
     with torch.no_grad():
         features = nets[0].extractor(split)(torch.randn(6, 3, 16, 16))
@@ -46,7 +51,7 @@ def test_together_they_give_what_each_gives_alone(split):
 def test_heads_with_convolutions_in_one_go_are_right_too():
     """On a CPU they go one by one; on a GPU this is the way they go."""
     nets = [built(resnet8(width=4), classes=5, draw=i) for i in range(3)]
-    stack = StackedHeads([net.head("stage1") for net in nets], CPU)
+    stack = StackedHeads([net.head("stage1") for net in nets], CPU, unasked)
     assert not stack.groups[0].is_batched
     stack.groups[0].is_batched = True
     with torch.no_grad():
@@ -60,9 +65,9 @@ def test_heads_with_convolutions_in_one_go_are_right_too():
 
 def test_a_head_that_cannot_take_the_features_says_so_and_the_others_go_on():
     wide, narrow = built(resnet8(width=8), classes=3), built(resnet8(width=4), classes=3)
-    stack = StackedHeads(
-        [wide.head("stage2"), narrow.head("stage2"), PooledHead(channels=8, classes=3)], CPU
-    )
+    heads = [wide.head("stage2"), narrow.head("stage2"), PooledHead(channels=8, classes=3)]
+    made_for = [(16, 4, 4), (8, 4, 4), (8, 4, 4)]
+    stack = StackedHeads(heads, CPU, made_for.__getitem__)
     features = torch.randn(2, 8, 4, 4)
     assert list(stack.refusals((2, 8, 4, 4))) == [0]
     assert stack.refusals((2, 8, 4, 4))[0].startswith("features of 8x4x4 do not enter the head: ")
@@ -70,19 +75,39 @@ def test_a_head_that_cannot_take_the_features_says_so_and_the_others_go_on():
         assert [one is None for one in apart(stack, features, [0, 1, 2], 3)] == [True, False, False]
 
 
-def test_an_error_of_a_head_that_is_none_of_shape_is_not_swallowed():
-    class Broken(torch.nn.Module):
-        def forward(self, x):
-            if x.device.type != "meta":
-                raise RuntimeError("out of order")
-            return x
+class Broken(torch.nn.Module):
+    """Takes features of 3 numbers, and raises `error` all the same."""
 
-    with pytest.raises(RuntimeError, match="out of order"):
-        list(StackedHeads([Broken()], CPU).logits(torch.randn(2, 3), [0]))
+    def __init__(self, error):
+        super().__init__()
+        self.error = error
+
+    def forward(self, x):
+        raise self.error
+
+
+@pytest.mark.parametrize("shape", [(2, 3), (2, 5)], ids=["its own shape", "another"])
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError("out of order"),
+        NotImplementedError("out of order"),
+        ValueError("out of order"),
+        IndexError("out of order"),
+        torch.OutOfMemoryError("out of order"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_an_error_of_a_head_that_is_none_of_shape_is_raised(error, shape):
+    stack = StackedHeads([Broken(error)], CPU, lambda position: (3,))
+    with pytest.raises(type(error), match="out of order"):
+        stack.refusals(shape)
+    with pytest.raises(type(error), match="out of order"):
+        list(stack.logits(torch.randn(*shape), [0]))
 
 
 def test_networks_of_other_kinds_are_builds_of_their_own():
     heads = [
         built(spec, classes=3).head("stage2") for spec in (resnet8(width=4), small_vgg(width=4))
     ]
-    assert [group.positions for group in StackedHeads(heads, CPU).groups] == [[0], [1]]
+    assert [group.positions for group in StackedHeads(heads, CPU, unasked).groups] == [[0], [1]]

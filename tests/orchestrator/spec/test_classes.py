@@ -11,8 +11,7 @@ from methods.fine_tune import FineTune
 from methods.networks.resnet import ResNet
 from orchestrator import Method, Network, Part
 from orchestrator.errors import PlanError
-from orchestrator.spec import classes
-from orchestrator.spec.classes import VARIABLE, allow_folder, class_at
+from orchestrator.spec.classes import FOLDERS, VARIABLE, allow_folder, class_at
 
 
 @pytest.fixture
@@ -25,7 +24,8 @@ def planted(tmp_path, monkeypatch):
         "class Thing(Method):\n    pass\n"
     )
     monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.setattr(classes, "_folders", set())
+    monkeypatch.delenv(VARIABLE, raising=False)
+    monkeypatch.setenv(FOLDERS, "")
     importlib.invalidate_caches()
     yield tmp_path
     sys.modules.pop("plant", None)

@@ -96,9 +96,10 @@ def test_so_does_a_file_of_that_name(project):
 def test_a_hidden_method_that_a_trial_names_is_told_too(project):
     program = (
         "from orchestrator import PlanError\n"
-        "from orchestrator.spec.trial import locate\n"
+        "from orchestrator import Method\n"
+        "from orchestrator.spec.classes import class_at\n"
         "try:\n"
-        "    locate('methods.fine_tune:FineTune')\n"
+        "    class_at('methods.fine_tune:FineTune', Method)\n"
         "except PlanError as error:\n"
         "    print(error)\n"
     )

@@ -18,8 +18,8 @@ from methods.compatible_features import CompatibleFeatures
 from methods.fine_tune import FineTune
 from methods.networks import resnet8, small_vgg
 from methods.recombine import Recombine
-from orchestrator import InputError, MethodError, PlanError, Task, Trial
-from orchestrator.spec.trial import locate
+from orchestrator import InputError, Method, MethodError, Task, Trial, axis
+from orchestrator.spec.trial import COPY_OFFSET
 
 GOLDEN = (
     "9e0112446af2e3437ed3fbcaef6d67458e5a3a586ba2b8c319ef7dccf0ed2f01",
@@ -197,12 +197,6 @@ def test_needs_that_are_no_trials_are_refused():
         Trial(method=Odd(), network=NETWORK, tasks=TASKS, seed=0).key  # noqa: B018
 
 
-def test_what_cannot_be_imported_is_named():
-    with pytest.raises(PlanError, match="not in a sweep file"):
-        locate("no_such_module:Thing")
-    assert locate("key_methods:Outer") is Outer
-
-
 @pytest.mark.process
 def test_this_interpreter_gives_the_same_keys_in_another_process():
     root = Path(key_methods.__file__).parents[2]
@@ -211,3 +205,42 @@ def test_this_interpreter_gives_the_same_keys_in_another_process():
         [sys.executable, key_methods.__file__], env=env, capture_output=True, text=True, check=True
     )
     assert tuple(ran.stdout.split()) == GOLDEN
+
+
+def test_copies_are_the_trial_itself_and_others_that_differ_in_seed_alone():
+    whole = trial()
+    copies = whole.copies(3)
+    assert copies[0] is whole
+    assert [copy.seed for copy in copies] == [4, 4 + COPY_OFFSET, 4 + 2 * COPY_OFFSET]
+    assert [copy.replace(seed=4) for copy in copies] == [whole] * 3
+    assert whole.copies(2) == copies[:2]
+
+
+def test_copies_of_nothing_or_without_a_seed_are_refused():
+    with pytest.raises(MethodError, match="at least one copy"):
+        trial().copies(0)
+    with pytest.raises(MethodError, match="outer uses no seed"):
+        trial().replace(seed=None).copies(2)
+
+
+def test_equal_needs_are_one_object_but_values_that_only_compare_equal_are_not():
+    one, other = trial(), trial()
+    assert one is not other
+    assert one.needs["base"] is other.needs["base"]
+
+    class Either(Method):
+        name = "either"
+        uses = frozenset()
+        value: bool | int = axis(0)
+
+        def train(self, run):
+            raise AssertionError
+
+    class Needing(Either):
+        name = "needing"
+
+        def needs(self, trial):
+            return {name: Trial(method=Either(value=v)) for name, v in (("a", True), ("b", 1))}
+
+    needs = Trial(method=Needing()).needs
+    assert needs["a"].key != needs["b"].key

@@ -12,8 +12,9 @@ import pytest
 from methods.networks import resnet8, small_vgg
 from methods.recombine import Recombine
 from orchestrator import Trial, digits
+from orchestrator.spec.naming import class_paths
 from orchestrator.spec.registry import discover
-from orchestrator.store.code import MODULES_WITHOUT_BITS, class_paths, code_behind, code_of
+from orchestrator.store.code import MODULES_WITHOUT_BITS, code_behind, code_of
 from orchestrator.store.store import Store
 from orchestrator.testing import smoke_trial
 from orchestrator.training.execute import execute, run_with_needs
@@ -33,6 +34,7 @@ REASONS = {
     "orchestrator.training.local": "calls what workers call",
     "orchestrator.training.observation": "watches: prints, curves so far, memory",
     "orchestrator.training.outcome": "says how a trial ended, once it has",
+    "orchestrator.training.provenance": "says where a trial ran, once it has",
 }
 
 

@@ -6,15 +6,31 @@ import multiprocessing
 from pathlib import Path
 
 import pytest
+import torch
 from sample_methods import Count
 
-from orchestrator import CorruptError, Store, StoreError, Sweep, make_plan, product
+from methods.feature_extraction import FeatureExtraction
+from methods.fine_tune import FineTune
+from methods.networks import resnet8
+from orchestrator import (
+    CorruptError,
+    Result,
+    Store,
+    StoreError,
+    Sweep,
+    Trial,
+    digits,
+    make_plan,
+    product,
+    resolve,
+)
 from orchestrator.executors.by_name import executor
 from orchestrator.executors.site import Site
 from orchestrator.planning.queue import Queue
 from orchestrator.store.files import files_at
 from orchestrator.store.garbage import unneeded
-from orchestrator.training.execute import execute
+from orchestrator.store.store import record_digest
+from orchestrator.training.execute import execute, run_with_needs
 
 KEY = "ab" * 32
 
@@ -59,9 +75,44 @@ def test_a_result_that_was_replaced_is_read_again(bucket):
     bucket.commit({"key": KEY, "outcome": "done"})
     assert [r["outcome"] for r in bucket.find_all([KEY] * 9)] == ["done"] * 9
     other = Store(bucket.address)
-    other.retire(KEY)
-    other.commit({"key": KEY, "outcome": "infeasible"})
+    first = record_digest(bucket.find(KEY))
+    assert other.commit({"key": KEY, "outcome": "infeasible"}, replaces=first)
+    assert bucket.find(KEY)["outcome"] == "infeasible"
     assert [r["outcome"] for r in bucket.find_all([KEY] * 9)] == ["infeasible"] * 9
+
+
+def test_a_layer_over_a_store_on_s3_is_read_and_written_by_its_address(bucket):
+    bucket.commit({"key": KEY, "outcome": "done"})
+    old = record_digest(bucket.find(KEY))
+    layer = Store(bucket.layer("checks/x").address)
+    assert layer.commit({"key": KEY, "outcome": "diverged"}, replaces=old)
+    assert (layer.find(KEY)["outcome"], bucket.find(KEY)["outcome"]) == ("done", "done")
+    assert Store(bucket.folder("checks/x")).find(KEY)["outcome"] == "diverged"
+    bucket.clear("checks/x")
+    assert not list(bucket.entries("checks"))
+
+
+def test_a_part_trained_on_the_first_of_two_results_outlives_the_second(bucket):
+    """An object store lets a second driver's record replace the first one's. The part is a
+    classifier on its base, kept with `requires=` as masks are.
+    """
+    base_task = digits.classes(0, 1, 2).images(limit=30).named("base")
+    target = digits.classes(3, 4).images(limit=30).named("a")
+    method = FeatureExtraction(epochs=1, base=FineTune(epochs=1))
+    trial = resolve(
+        Trial(method=method, network=resnet8(width=4), tasks=(base_task, target), seed=0), bucket
+    )
+    run_with_needs(trial, bucket)
+    assert execute(trial, bucket).kind == "done"
+    part = Result(bucket, bucket.find(trial.key)).component("part", task="a")
+    images = torch.zeros(1, 1, 8, 8)
+    before = part.ready()(images)
+    base = bucket.find(trial.needs["base"].key)
+    (network,) = base["components"]
+    other = {**base, "components": [{**network, "blob": bucket.put_blob(b"others")}]}
+    assert bucket.commit(other, replaces=record_digest(base))
+    assert torch.equal(part.ready()(images), before)
+    assert part.required().record.blob == network["blob"]
 
 
 def test_everything_else_a_store_does_works_on_s3(bucket):
@@ -152,4 +203,4 @@ def test_a_trial_that_somebody_else_finished_meanwhile_is_not_run_again(store):
     )
     (trial,) = plan.todo
     execute(trial, store)
-    assert execute(trial, store).seconds == 0.0
+    assert execute(trial, store).seconds == store.find(trial.key)["timings"]["seconds"] > 0

@@ -16,6 +16,7 @@ import urllib.request
 import pytest
 
 from orchestrator import Store, load_sweep, make_plan
+from orchestrator.store.code import Code
 from orchestrator.tracking.manifest import manifest
 from orchestrator.tracking.sqlite_rows import SqliteWriter
 from orchestrator.training.execute import execute
@@ -404,7 +405,7 @@ def test_a_result_that_was_made_again_replaces_its_run_and_its_models(
     )
     home = ("--home", tmp_path / "home", "--executor", "inline")
     assert spolia("run", file, *home)[0] == 0
-    monkeypatch.setattr("orchestrator.planning.history.sources_digest", lambda cls: "other code")
+    monkeypatch.setattr("orchestrator.planning.history.code_of", lambda trial: Code({"a": "1"}))
     assert spolia("run", file, *home, "--stale", "rerun")[0] == 0
     monkeypatch.undo()
     monkeypatch.chdir(tmp_path)

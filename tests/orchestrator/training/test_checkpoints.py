@@ -2,14 +2,40 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 import torch
+from torch.nn import functional as F
 
 from methods.fine_tune import FineTune
 from methods.networks import resnet8
-from orchestrator import MethodError, StoreError, Trial, digits, resolve
+from orchestrator import (
+    MethodError,
+    Run,
+    StoreError,
+    Sweep,
+    Trial,
+    digits,
+    make_plan,
+    product,
+    resolve,
+    sgd,
+)
+from orchestrator.store.code import Code, code_of
 from orchestrator.training.checkpoints import Checkpoints
 from orchestrator.training.execute import execute
+
+
+def resolved(store):
+    task = digits.classes(0, 1, 2).images(limit=60)
+    trial = Trial(method=FineTune(), network=resnet8(width=4), tasks=(task,), seed=0)
+    return resolve(trial, store)
+
+
+def loss(nets, batch):
+    return F.cross_entropy(nets["net"](batch.x), batch.y)
+
 
 STATE = {"epoch": 3, "nets": {"a": {"w": torch.ones(2)}}}
 
@@ -40,6 +66,42 @@ def test_a_state_comes_back_as_it_was(tmp_path):
     assert again["epoch"] == 3
     assert torch.equal(again["nets"]["a"]["w"], torch.ones(2))
     assert Checkpoints(tmp_path / "s", "code").load("other") is None
+
+
+NAMES = ["a b", "a_b", "a/b", "a%2Fb", "a.b", "A b", "", ".", "..", "../a", "/a", "é", "x" * 300]
+NAMES += ["x" * 299 + "y"]
+
+
+def test_every_stage_has_a_checkpoint_of_its_own_whatever_it_is_called(tmp_path):
+    checkpoints = Checkpoints(tmp_path / "s", "code")
+    for number, name in enumerate(NAMES):
+        checkpoints.save(name, {"epoch": number})
+    assert [checkpoints.load(name)["epoch"] for name in NAMES] == list(range(len(NAMES)))
+    assert len(list((tmp_path / "s").glob("*.pt"))) == len(NAMES)
+    assert {path.name for path in tmp_path.iterdir()} == {"s"}
+
+
+def test_two_stages_whose_names_differ_in_punctuation_resume_to_the_same_bits(store, tmp_path):
+    """One after another on nets of one shape: the second must not go on from the first."""
+
+    def trained(folder):
+        run = Run(resolved(store), {}, checkpoints=Checkpoints(folder, every=0))
+        net = run.network("net")
+        for stage in ("step 1", "step_1", "step/1"):
+            train, optimizer = run.tasks[0].train, sgd(0.05)
+            run.fit(stage, {"net": net}, loss, train, optimizer=optimizer, epochs=1, batch=16)
+        return torch.cat([p.detach().reshape(-1) for p in net.parameters()])
+
+    without = trained(None)
+    assert torch.equal(trained(tmp_path / "s"), without)
+    assert torch.equal(trained(tmp_path / "s"), without)
+
+
+def test_a_checkpoint_that_holds_another_stage_counts_as_none(tmp_path):
+    checkpoints = Checkpoints(tmp_path / "s", "code")
+    checkpoints.save("first", STATE)
+    (tmp_path / "s/first.pt").rename(tmp_path / "s/second.pt")
+    assert checkpoints.load("second") is None
 
 
 def test_checkpoints_of_other_code_are_thrown_away(tmp_path):
@@ -96,3 +158,101 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(StoreError, match="a checkpoint cannot be written to"):
         Checkpoints(tmp_path / "file" / "s").save("joint", STATE)
+
+
+# ---------------------------------------------------------------------- resumed trials
+
+
+class Stopped(BaseException):
+    """As if the process had been killed."""
+
+
+@pytest.fixture
+def stopped(store, tmp_path):
+    """A trial stopped in its second epoch of three, and the folder of its checkpoints."""
+    trial = resolve(
+        Trial(
+            method=FineTune(epochs=3),
+            network=resnet8(width=4),
+            tasks=(digits.images(limit=60),),
+            seed=0,
+        ),
+        store,
+    )
+
+    def stop(moment):
+        if moment.epoch == 2:
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        execute(trial, store, scratch=tmp_path, checkpoint_every=0, on_epoch=stop)
+    return trial, tmp_path / trial.key
+
+
+def stages_resumed(trial, store, tmp_path):
+    """Numbers of the epochs that are trained when the trial is run again."""
+    epochs = []
+    outcome = execute(trial, store, scratch=tmp_path, on_epoch=lambda m: epochs.append(m.epoch))
+    assert outcome.kind == "done", outcome.traceback
+    return epochs, outcome
+
+
+def test_a_trial_goes_on_from_a_checkpoint_of_the_same_code(store, tmp_path, stopped):
+    assert stages_resumed(stopped[0], store, tmp_path)[0] == [2, 3]
+
+
+@pytest.mark.parametrize("module", ["orchestrator.training.learner", "methods.networks.resnet"])
+def test_a_checkpoint_of_another_engine_or_network_is_not_continued(
+    store, tmp_path, stopped, monkeypatch, module
+):
+    code = code_of(stopped[0])
+    other = Code({**code.modules, module: "0" * 16})
+    monkeypatch.setattr("orchestrator.training.execute.code_of", lambda trial: other)
+    assert stages_resumed(stopped[0], store, tmp_path)[0] == [1, 2, 3]
+
+
+def test_a_checkpoint_of_another_torch_is_not_continued(store, tmp_path, stopped, monkeypatch):
+    monkeypatch.setattr(torch, "__version__", "0.0")
+    assert stages_resumed(stopped[0], store, tmp_path)[0] == [1, 2, 3]
+
+
+def test_seconds_of_a_resumed_trial_are_those_of_all_its_tries(store, tmp_path, stopped):
+    """As if the tries before had begun at second 5 and taken 1,000 seconds, 600 of them in the
+    stage.
+    """
+    trial, folder = stopped
+    (state,) = folder.glob("*.pt")
+    saved = torch.load(state)
+    torch.save({**saved, "state": {**saved["state"], "seconds": 600.0}}, state)
+    (folder / "tries.json").write_text('{"began": 5.0, "spent": 1000.0}')
+    outcome = stages_resumed(trial, store, tmp_path)[1]
+    timings = store.find(trial.key)["timings"]
+    assert timings["began"] == 5.0
+    assert 1000.0 < timings["seconds"] < timings["ended"] - timings["began"]
+    assert outcome.seconds == pytest.approx(timings["seconds"], abs=0.01)
+    (fit,) = timings["fits"].values()
+    assert 600.0 < fit["seconds"] < 1000.0
+
+
+def test_a_try_notes_when_the_first_began_and_what_was_spent(stopped):
+    began, spent = json.loads((stopped[1] / "tries.json").read_text()).values()
+    assert (began > 0, spent > 0) == (True, True)
+    again = Checkpoints(stopped[1], (stopped[1] / "stamp").read_text())
+    assert again.began == began
+    assert again.spent >= spent
+
+
+def test_the_plan_reckons_with_the_seconds_spent_and_not_with_the_time_between(
+    store, tmp_path, stopped
+):
+    trial, folder = stopped
+    (folder / "tries.json").write_text('{"began": 5.0, "spent": 1000.0}')
+    stages_resumed(trial, store, tmp_path)
+    cells = product(
+        FineTune.grid(epochs=3),
+        network=resnet8(width=4),
+        tasks=digits.images(limit=60),
+        seed=0,
+    )
+    plan = make_plan("asked", Sweep(question="?", cells=cells, expect=1), store)
+    assert 1000.0 < plan.seconds[trial.key] < 2000.0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from sample_methods import Looped
+from sample_methods import Diverging, Looped
 from torch import nn
 from torch.nn import functional as F
 
@@ -260,6 +260,48 @@ def test_bf16_computes_in_bf16_keeps_weights_in_fp32_and_is_another_trial(store)
     assert torch.allclose(weights(net), weights(plain), atol=0.05)
 
 
+@pytest.mark.parametrize("named", [False, True])
+def test_curves_are_summed_in_fp32_whatever_the_loss_is_computed_in(store, named):
+    """Steps whose losses differ by less than bf16 can tell of their sum."""
+    run = make_run(store, numerics="bf16")
+    seen = []
+
+    def in_bf16(nets, batch):
+        value = loss(nets, batch) + 3 * nets["net"](batch.x).square().mean()
+        value = value.to(torch.bfloat16)
+        seen.append(float(value.detach()))
+        return {"a": value, "b": 2 * value} if named else value
+
+    data = run.tasks[0].train
+    fitted = run.fit(
+        "s", {"net": run.network("n")}, in_bf16, data, optimizer=sgd(1e-6), epochs=1, batch=1
+    )
+    assert len(seen) == fitted.steps == 81
+    mean = sum(seen) / len(seen)
+    expected = {"s/a": mean, "s/b": 2 * mean} if named else {"s/loss": mean}
+    assert {p.name: p.value for p in fitted.curves} == pytest.approx(expected, rel=1e-6)
+
+
+def test_what_overflows_in_a_sum_of_halves_only_has_not_diverged(store):
+    """Divergence is judged by the curves: finite losses have a finite mean."""
+    run = make_run(store)
+
+    def in_fp16(nets, batch):
+        value = loss(nets, batch)
+        return (value * 0 + 3e4).to(torch.float16)
+
+    fitted = run.fit(
+        "s",
+        {"net": run.network("n")},
+        in_fp16,
+        run.tasks[0].train,
+        optimizer=sgd(0.01),
+        epochs=1,
+        batch=16,
+    )
+    assert [p.value for p in fitted.curves] == [pytest.approx(3e4, rel=1e-3)]
+
+
 def test_a_class_of_arithmetic_that_there_is_not_is_named(store):
     trial = make_run(store).trial.replace(numerics="fp16")
     assert trial.problems()[0].startswith("numerics: no class of arithmetic 'fp16'")
@@ -314,6 +356,19 @@ def test_an_own_loop_is_held_to_the_same_rules(store):
             run.curve(x=float("nan"))
     with pytest.raises(MethodError, match="is used twice"):
         list(run.epochs("b", 1))
+
+
+def test_a_stage_that_diverges_has_each_point_of_its_curves_once(store):
+    """Whether its loop is the method's own or the engine's; those of the epochs before too."""
+    for method in (Diverging(loop="own"), Diverging(loop="fit")):
+        trial = resolve(
+            Trial(method=method, network=resnet8(width=4), tasks=(TASK,), seed=0), store
+        )
+        assert execute(trial, store).kind == "diverged"
+        record = store.find(trial.key)
+        points = [(name, step) for name, step, _, _ in record["curves"]]
+        assert points == [("first/loss", 1), ("second/loss", 1), ("second/loss", 2)]
+        assert [value is None for *_, value, _ in record["curves"]] == [False, False, True]
 
 
 def test_after_an_own_loop_the_generator_stands_where_it_does_after_a_skipped_one(store, tmp_path):

@@ -122,5 +122,9 @@ def test_a_component_loads_only_beside_the_bits_it_was_made_for(store):
     assert execute(other, store).kind == "done"
     record = store.find(other.key)
     assert store.commit({**record, "key": trial.needs["base"].key})
+    assert mask.module().config == {"channels": 1, "classes": 5}
+    blob = mask.record.requires["blob"]
+    assert mask.required().record.blob == blob  # the weights it was made for are still there
+    assert store.discard(f"blobs/{blob[:2]}/{blob}")
     with pytest.raises(CorruptError, match="which the store does not hold"):
         mask.module()

@@ -1,0 +1,19 @@
+"""The method of simulated sweeps, in a module of its own because a plan imports methods by name."""
+
+from __future__ import annotations
+
+from orchestrator import Method, Metric, Run, axis
+
+
+class Simulated(Method):
+    """Nothing is run: its results are drawn by the benchmark."""
+
+    name = "simulated"
+    uses = frozenset({"seed"})
+    metrics = (Metric("score", headline=True), Metric("validation"))
+
+    level: int = axis(0)
+    category: int = axis(0)
+
+    def train(self, run: Run) -> None:
+        raise AssertionError("simulated results are not trained")

@@ -1,0 +1,78 @@
+"""Where a result comes from, as its record tells: code, versions, commit, device, machine."""
+
+from __future__ import annotations
+
+import contextlib
+import platform
+import subprocess
+from collections.abc import Mapping
+from functools import lru_cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from orchestrator.spec.trial import Trial
+from orchestrator.store.code import code_of
+
+
+def provenance(trial: Trial, device: torch.device) -> dict[str, Any]:
+    """Versions of packages, the digest of the trial's code and of each of its modules, the commit
+    of our checkout (`changed`: whether files differ from it; both absent where there is none),
+    the class of device and the machine.
+    """
+    code = code_of(trial)
+    return {
+        **_versions(),
+        **_checkout(),
+        "code": code.digest,
+        "modules": dict(code.modules),
+        "device": device_class(device),
+        "host": platform.node(),
+    }
+
+
+def device_class(device: torch.device) -> str:
+    """The name of the GPU, or `cpu x86_64`: equal bits are promised within one class."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"cpu {platform.machine()}"
+
+
+@lru_cache(maxsize=1)
+def _versions() -> Mapping[str, str]:
+    versions = {"python": platform.python_version(), "torch": torch.__version__}
+    for name in ("spolia", "torchvision", "numpy", "pillow"):
+        with contextlib.suppress(PackageNotFoundError):
+            versions[name] = version(name)
+    return versions
+
+
+@lru_cache(maxsize=1)
+def _checkout() -> Mapping[str, Any]:
+    """Asked once a process: starting Git takes longer than a short trial."""
+    commit = _git("rev-parse", "HEAD")
+    if commit is None:
+        return {}
+    return {"commit": commit, "changed": bool(_git("status", "--porcelain", "-uno"))}
+
+
+def _git(*arguments: str) -> str | None:
+    """What a Git command says of the folder that this file lies in, or None where there is no Git
+    or no checkout, or where it does not answer.
+    """
+    folder = Path(__file__).resolve().parent
+    if not any((above / ".git").exists() for above in folder.parents):
+        return None
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(folder), *arguments],
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None

@@ -1,0 +1,162 @@
+"""Networks that cannot be used are told while planning, on one image."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+import torch
+from torch import nn
+
+from methods.networks import projected, resnet8, resnet20, small_fcn, small_mobilenet, small_vgg
+from orchestrator import InputError, Network, PlanError, Sweep, digits, make_plan, product
+from orchestrator.parts.network import network_spec
+from orchestrator.parts.network_checks import problems_of_network
+from orchestrator.spec.trial import NetworkSpec
+
+GREY = (1, 8, 8)
+
+
+class Plain(Network):
+    """Three stages, as it should be."""
+
+    def __init__(self, *, channels: int = 1, classes: int = 2) -> None:
+        super().__init__()
+        self.set_stages(
+            {
+                "stem": nn.Conv2d(channels, 4, 3, padding=1),
+                "pool": nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten()),
+                "classifier": nn.Linear(4, classes),
+            }
+        )
+
+
+class Bypassing(Plain):
+    def forward(self, x):
+        features = self.stem(x)
+        return self.classifier(self.pool(features) + x.mean())
+
+
+class BypassingBehindAZero(Plain):
+    def __init__(self, *, channels: int = 1, classes: int = 2) -> None:
+        super().__init__(channels=channels, classes=classes)
+        self.gate = nn.Parameter(torch.zeros(1))
+
+    def forward(self, x):
+        return super().forward(x) + self.gate * x.mean()
+
+
+class Joining(Plain):
+    """The classifier takes features of two places: its input is wider than the pool's output."""
+
+    def __init__(self, *, channels: int = 1, classes: int = 2) -> None:
+        super().__init__()
+        self.set_stages(
+            {
+                "stem": nn.Conv2d(channels, 4, 3, padding=1),
+                "pool": nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten()),
+                "classifier": nn.Linear(8, classes),
+            }
+        )
+
+    def forward(self, x):
+        features = self.pool(self.stem(x))
+        return self.classifier(torch.cat([features, features], 1))
+
+
+class NoStages(Network):
+    def __init__(self, *, channels: int = 1, classes: int = 2) -> None:
+        super().__init__()
+        self.layer = nn.Linear(channels, classes)
+
+
+class NotLinear(Network):
+    def __init__(self, *, channels: int = 1, classes: int = 2) -> None:
+        super().__init__()
+        stem = nn.Conv2d(channels, 4, 3)
+        end = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, classes))
+        self.set_stages({"stem": stem, "end": end})
+
+
+class Broken(Plain):
+    def __init__(self, *, channels: int = 1, classes: int = 2) -> None:
+        raise ZeroDivisionError("too few")
+
+
+def spec_of(cls, **changes):
+    given = {"name": cls.__name__, "path": f"{cls.__module__}:{cls.__name__}", "splits": ("stem",)}
+    return NetworkSpec(**{**given, **changes})
+
+
+@pytest.mark.parametrize(
+    "network",
+    [
+        resnet8(width=4),
+        resnet20(width=4),
+        small_vgg(width=4),
+        small_fcn(width=4),
+        small_mobilenet(width=4),
+        projected(resnet8(width=4), behind="stage2"),
+        spec_of(Plain),
+    ],
+    ids=lambda network: network.name,
+)
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_network_that_applies_its_stages_has_no_problem(network, channels):
+    assert problems_of_network(network, (channels, 8, 8)) == ()
+
+
+@pytest.mark.parametrize("cls", [Bypassing, BypassingBehindAZero, Joining])
+def test_a_network_that_bypasses_a_split_point_is_told(cls):
+    (problem,) = problems_of_network(spec_of(cls), GREY)
+    assert f":{cls.__name__}: extractor and head do not compose to the network" in problem
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        (spec_of(NoStages), "NoStages has no stages: call self.set_stages"),
+        (
+            spec_of(NotLinear),
+            "NotLinear: the last stage, 'end', is Sequential and must be one",
+        ),
+        (spec_of(Broken), "Broken cannot be built: ZeroDivisionError: too few"),
+        (
+            spec_of(Plain, splits=("middle",)),
+            "no split point 'middle'; it can be cut at stem",
+        ),
+        (spec_of(Plain, settings=(("width", 3),)), "cannot be built: TypeError.*'width'"),
+        (spec_of(Plain, path="methods.nowhere:Net"), "methods.nowhere:Net cannot be imported"),
+        (spec_of(Plain, path="methods.fine_tune:FineTune"), "is not a Network; it is not called"),
+    ],
+)
+def test_what_a_network_lacks_is_told(spec, message):
+    (problem,) = problems_of_network(spec, GREY)
+    assert re.search(message, problem)
+
+
+def test_trying_a_network_moves_nobodys_random_numbers():
+    before = torch.random.get_rng_state()
+    problems_of_network(spec_of(Plain, revision=7, name="other"), (1, 9, 9))
+    assert torch.equal(before, torch.random.get_rng_state())
+
+
+def test_planning_tells_it(store):
+    from methods.fine_tune import FineTune
+
+    cells = product(FineTune.grid(), network=spec_of(Bypassing), tasks=digits, seed=range(2))
+    with pytest.raises(PlanError, match=r"do not compose to the network.*\(2 of 2 cells\)"):
+        make_plan("asked", Sweep(question="?", cells=cells, expect=2), store)
+
+
+@pytest.mark.parametrize(
+    ("cls", "message"),
+    [
+        (NoStages, "NoStages has no stages"),
+        (NotLinear, "the last stage, 'end', is Sequential"),
+        (nn.Linear, "is no subclass of orchestrator.Network"),
+    ],
+)
+def test_network_spec_refuses_what_cannot_be_cut(cls, message):
+    with pytest.raises(InputError, match=message):
+        network_spec(cls)

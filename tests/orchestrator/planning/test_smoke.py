@@ -1,0 +1,100 @@
+"""Smoke runs are small, and leave alone what the sweep is about."""
+
+from __future__ import annotations
+
+import pytest
+from sample_methods import Count
+
+from methods.fine_tune import FineTune
+from methods.networks import resnet8
+from methods.piggyback import Piggyback
+from methods.recombine import Recombine
+from orchestrator import Method, Sweep, axis, digits, product, union
+from orchestrator.planning.choose import smoke
+
+
+class Chooser(Method):
+    """Has another method among its settings."""
+
+    name = "chooser"
+    uses = frozenset({"seed"})
+
+    inner: FineTune | None = axis(None)
+    steps: int = axis(100, smoke=10)
+
+    def train(self, run):
+        raise AssertionError
+
+
+def small(*cells):
+    grid = union(*cells)
+    made = smoke(Sweep(question="?", cells=grid, expect=len(grid)))
+    return [(cell.trial.method, dict(cell.labels)) for cell in made.trials()]
+
+
+def one(*cells):
+    ((method, labels),) = small(*cells)
+    return method, labels
+
+
+def test_a_number_of_no_consequence_takes_its_smoke_value_and_so_does_its_label():
+    method, labels = one(product(Chooser.grid(steps=500), seed=range(3)))
+    assert (method.steps, labels["steps"]) == (10, 10)
+    method, _ = one(product(Chooser.grid(), seed=0))
+    assert method.steps == 10
+
+
+def test_a_number_below_its_smoke_value_is_not_made_larger():
+    assert one(product(Chooser.grid(steps=3), seed=0))[0].steps == 3
+    method, _ = one(product(Chooser.grid(inner=FineTune(epochs=0)), seed=0))
+    assert method.inner.epochs == 0
+
+
+def test_a_number_that_the_sweep_varies_stays():
+    found = small(product(Chooser.grid(steps=[50, 500]), seed=0))
+    assert [(method.steps, labels["steps"]) for method, labels in found] == [(50, 50), (500, 500)]
+
+
+def test_a_number_that_is_varied_among_the_settings_stays_everywhere():
+    cells = product(Chooser.grid(inner=FineTune.grid(epochs=[0, 7])), seed=0)
+    assert [m.inner.epochs for m, _ in small(cells)] == [0, 7]
+    # 30, the default, against 7: varied between two parts of a sweep
+    parts = small(
+        product(FineTune.grid(epochs=7), network=resnet8(), tasks=digits, seed=0),
+        product(Chooser.grid(inner=FineTune()), seed=0),
+    )
+    assert parts[0][0].epochs == 7
+    assert parts[1][0].inner.epochs == 30
+
+
+def test_the_values_of_an_axis_stay_apart():
+    cells = product(Chooser.grid(inner=[None, FineTune(epochs=0)]), seed=0)
+    found = small(cells)
+    assert [method.inner for method, _ in found] == [None, FineTune(epochs=0)]
+    assert [labels["inner"] for _, labels in found] == [None, FineTune(epochs=0)]
+    cells = product(Chooser.grid(inner=[None, FineTune(epochs=9)]), seed=0)
+    assert [method.inner for method, _ in small(cells)] == [None, FineTune(epochs=9)]
+
+
+def test_a_label_of_a_setting_within_a_setting_shows_what_runs():
+    cells = product(
+        Recombine.grid(of=FineTune.grid(epochs=50, lr=[0.1, 0.01])),
+        network=resnet8(),
+        tasks=(digits.named("a"), digits.named("b")),
+        seed=0,
+    )
+    for method, labels in small(cells):
+        (inner,) = method.of
+        assert inner.epochs == labels["of.epochs"] == 2
+        assert inner.lr == labels["of.lr"]
+
+
+@pytest.mark.parametrize("trained", [FineTune(epochs=15, lr=0.03)])
+def test_no_label_says_what_did_not_run(trained):
+    cells = product(
+        Piggyback.grid(epochs=15, base=trained), network=resnet8(), tasks=(digits, digits), seed=0
+    )
+    method, labels = one(cells)
+    assert labels["base"] == method.base
+    assert labels["epochs"] == method.epochs == Piggyback.smoke().epochs
+    assert one(product(Count.grid(number=5), seed=0))[1]["number"] == 5

@@ -1,0 +1,104 @@
+"""What `spolia gc` leaves alone: what results name, and what a living run uses."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from orchestrator import Store
+from orchestrator.store.garbage import unneeded
+from orchestrator.store.heartbeat import alive, living
+
+KEY = "ab" * 32
+DAYS = 10 * 24 * 3600.0
+
+
+def grown_old(store, path):
+    then = time.time() - DAYS
+    os.utime(Path(store.address) / path, (then, then))
+
+
+def would_go(store, older_than=24 * 3600.0):
+    return {entry.path for entry in unneeded(store, before=time.time() - older_than)}
+
+
+def put(store, path, content=b"x"):
+    file = Path(store.address) / path
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(content)
+    grown_old(store, path)
+    return path
+
+
+def test_what_a_living_run_uses_stays_however_old_it_is(store):
+    with alive(store) as run:
+        probe, node = f"probes/{run}", put(store, f"probes/{run}-node-12")
+        grown_old(store, probe)
+        used = {probe, node, f"runs/{run}"}
+        used |= {put(store, f"{folder}/{run}/deep/file") for folder in ("tune", "checks")}
+        used.add(put(store, f"progress/{KEY}.json"))
+        of_dead = {put(store, path) for path in ("tune/dead/file", "probes/dead", "checks/dead/f")}
+        assert would_go(store) == of_dead
+    assert used - {probe, f"runs/{run}"} <= would_go(store)
+
+
+def test_a_run_whose_heartbeat_has_stopped_protects_nothing(store):
+    left = {put(store, path) for path in ("runs/dead", "probes/dead", f"progress/{KEY}.json")}
+    assert would_go(store) == left
+
+
+def test_a_probe_that_somebody_removed_is_left_again_and_all_is_gone_at_the_end(store):
+    with alive(store, every=0.05) as run:
+        store.take_probe(run)
+        grown_old(store, f"runs/{run}")
+        limit = time.monotonic() + 30
+        while not (store.sees_probe(run) and run in living(store)) and time.monotonic() < limit:
+            time.sleep(0.05)
+        assert store.sees_probe(run)
+        assert living(store) == {run}
+    assert not living(store)
+    assert not store.sees_probe(run)
+
+
+def test_a_blob_that_is_put_again_is_young_again(store):
+    name = store.put_blob(b"weights")
+    path = f"blobs/{name[:2]}/{name}"
+    grown_old(store, path)
+    (listed,) = unneeded(store, before=time.time() - 3600)
+    store.put_blob(b"weights")  # a rerun with equal bits, before its result names it
+    assert not would_go(store)
+    assert not store.discard_unchanged(listed)
+    assert store.blob(name) == b"weights"
+
+
+def test_while_a_run_lives_no_young_blob_goes_however_short_the_time_asked_for(store):
+    name = store.put_blob(b"weights")
+    with alive(store):
+        assert not would_go(store, older_than=-60.0)
+    assert would_go(store, older_than=-60.0) == {f"blobs/{name[:2]}/{name}"}
+
+
+def test_weights_that_a_component_requires_count_as_named(store):
+    blobs = [store.put_blob(word) for word in (b"mask", b"base", b"base of the base", b"nobody's")]
+    inner = {"component": "x", "blob": blobs[2], "requires": {}}
+    pin = {"component": "y", "blob": blobs[1], "requires": inner}
+    mask = {"name": "mask", "blob": blobs[0], "requires": pin}
+    store.commit({"key": KEY, "outcome": "done", "components": [mask], "matrices": []})
+    for name in blobs:
+        grown_old(store, f"blobs/{name[:2]}/{name}")
+    assert would_go(store) == {f"blobs/{blobs[3][:2]}/{blobs[3]}"}
+
+
+@pytest.mark.process
+def test_on_an_object_store_a_blob_that_is_put_again_is_written_again(s3):
+    store = Store(s3)
+    store.put_blob(b"weights")
+    (listed,) = list(store.entries("blobs"))
+    time.sleep(1.1)  # the server's times are in seconds
+    store.put_blob(b"weights")
+    assert not store.discard_unchanged(listed)
+    with alive(store) as run:
+        assert living(store) == {run}
