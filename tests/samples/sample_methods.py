@@ -531,7 +531,7 @@ class Ending(Method):
             run.log(side=0.5)
         way = self.way(run.seed)
         if way == "diverged":
-            raise Diverged("it grows without end", ())
+            raise Diverged("it grows without end")
         if way == "infeasible":
             run.infeasible("it cannot be")
         if way == "raise":
