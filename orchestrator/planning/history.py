@@ -76,15 +76,13 @@ def history_of(
         if is_asked_for or was_outdated or rests_on_outdated:
             replaced[key] = record_digest(record)
         else:
-            outcomes[key] = outcome
-            if outcome != "done":
-                reasons[key] = record["reason"]
+            outcomes[key], reasons[key] = outcome, record["reason"]
     failures = _failures(trials, outcomes, store)
     return History(
         outcomes=outcomes,
         failures={key: str(failure.get("reason", "")) for key, failure in failures.items()},
         lost=frozenset(key for key, failure in failures.items() if failure.get("kind") == "lost"),
-        reasons={key: reason for key, reason in reasons.items() if key in outcomes},
+        reasons={key: reason for key, reason in reasons.items() if outcomes[key] != "done"},
         seconds=seconds,
         stale={key: why for key, why in judge.stale.items() if key in outcomes},
         kinds={key: kind for key, kind in judge.kinds.items() if key in outcomes},
