@@ -15,14 +15,16 @@ from orchestrator.store.code import Code, listed
 
 @dataclass(frozen=True)
 class Kind:
-    """What results have in common of which one stands for all: method, network and class of
-    arithmetic, the digest of the code that made them, the class of device and torch's version.
+    """What results have in common of which one stands for all: method, network, class of
+    arithmetic and outcome (one that diverged at once says nothing of those that trained through),
+    the digest of the code that made them, the class of device and torch's version.
     `modules` are those whose code has changed since; the digest of the code stands for them.
     """
 
     method: str
     network: str
     numerics: str
+    outcome: str
     code: str
     device: str
     torch: str
@@ -49,6 +51,7 @@ def kind_of(trial: Trial, record: Mapping[str, Any], code: Code) -> Kind | None:
         method=trial.method.name,
         network=trial.network.name if trial.network else "",
         numerics=trial.numerics,
+        outcome=record["outcome"],
         code=made_by["code"],
         device=made_by["device"],
         torch=made_by["torch"],
@@ -68,9 +71,12 @@ class KnownEqual:
 
 
 def one_of_each(kinds: Mapping[str, Kind], seconds: Mapping[str, float]) -> dict[str, Kind]:
-    """Of each kind the result that took the shortest time, by key."""
-    chosen: dict[Kind, str] = {}
+    """Of each kind the result of middling length, by key: the shortest may have trained nothing."""
+    members: dict[Kind, list[str]] = {}
     for key, kind in kinds.items():
-        if kind not in chosen or seconds[key] < seconds[chosen[kind]]:
-            chosen[kind] = key
-    return {key: kind for kind, key in chosen.items()}
+        members.setdefault(kind, []).append(key)
+    chosen = {}
+    for kind, keys in members.items():
+        by_length = sorted(keys, key=lambda key: seconds[key])
+        chosen[by_length[len(keys) // 2]] = kind
+    return chosen

@@ -86,8 +86,12 @@ def may_load_from(module: str) -> bool:
     """Whether classes may be loaded from a module: it is imported already, its package is ours or
     an entry point's, the site allows it, or it lies beside the sweep.
     """
-    top = module.partition(".")[0]
-    return module in sys.modules or top in known_packages() or _lies_beside_a_sweep(top)
+    return module in sys.modules or is_of_a_study(module.partition(".")[0])
+
+
+def is_of_a_study(top: str) -> bool:
+    """Whether a top-level package or module is known here or lies beside the sweep."""
+    return top in known_packages() or _lies_beside_a_sweep(top)
 
 
 def known_packages() -> frozenset[str]:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.spec.canonical import digest
+from orchestrator.spec.classes import is_of_a_study
 from orchestrator.spec.naming import class_paths
 from orchestrator.spec.trial import Trial
 
@@ -180,23 +181,31 @@ def _is_text(node: ast.AST) -> bool:
 
 
 def _imports(tree: ast.Module, package: str) -> set[str]:
-    """Modules of its own top package and of ours that a file imports anywhere as it runs. A name
-    that a package's `__init__` only passes on stands for the module that defines it, never for the
-    whole package.
+    """Modules that a file imports anywhere as it runs, of those that are followed. A name that a
+    package's `__init__` only passes on stands for the module that defines it, never for the whole
+    package.
     """
-    followed = (*OURS, package.partition(".")[0])
+    own = package.partition(".")[0]
     found: set[str] = set()
     for node in _as_it_runs(tree):
         if isinstance(node, ast.Import):
             for alias in node.names:
-                if alias.name.partition(".")[0] in followed:
+                if _is_followed(alias.name, own):
                     found |= _behind_attributes(tree, alias)
         elif isinstance(node, ast.ImportFrom):
             origin = _absolute(node, package)
-            if origin.partition(".")[0] in followed:
+            if _is_followed(origin, own):
                 for alias in node.names:
                     found |= _behind(origin, alias.name)
     return found
+
+
+def _is_followed(module: str, own: str) -> bool:
+    """Whether an imported module may hold code of the trial: one of ours, of the importer's own
+    top package, of another known package, or beside the sweep. Never what is just installed.
+    """
+    top = module.partition(".")[0]
+    return top in (*OURS, own) or is_of_a_study(top)
 
 
 def _as_it_runs(tree: ast.Module) -> Iterator[ast.AST]:

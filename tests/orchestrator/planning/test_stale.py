@@ -21,7 +21,7 @@ from methods.networks import resnet8
 from orchestrator import Sweep, Trial, digits, make_plan, product, resolve
 from orchestrator.cli.progress import TerminalDisplay
 from orchestrator.executors.site import Site
-from orchestrator.planning.kinds import one_of_each
+from orchestrator.planning.kinds import kind_of, one_of_each
 from orchestrator.session import Check, check_stale
 from orchestrator.store.code import Code, code_of
 from orchestrator.store.home import home
@@ -230,3 +230,21 @@ def test_a_record_tells_code_commit_versions_and_class_of_device(store):
     assert made_by["device"].startswith("cpu ")
     if (ROOT / ".git").exists():
         assert (len(made_by["commit"]), type(made_by["changed"])) == (40, bool)
+
+
+def test_a_result_that_diverged_at_once_does_not_stand_for_those_that_trained(store):
+    """Of three results of one kind the middling one stands; another outcome is another kind."""
+    (trial,) = make_plan("asked", sweep_of_counts(1), store).todo
+    assert execute(trial, store).kind == "done"
+    record = store.find(trial.key)
+    changed = Code({**code_of(trial).modules, "orchestrator.training.fit": "0" * 16})
+    done = kind_of(trial, record, changed)
+    diverged = kind_of(trial, {**record, "outcome": "diverged"}, changed)
+    assert done != diverged
+    kinds = {"short": done, "middling": done, "long": done, "at once": diverged}
+    seconds = {"short": 1.0, "middling": 2.0, "long": 3.0, "at once": 0.1}
+    assert one_of_each(kinds, seconds) == {"middling": done, "at once": diverged}
+
+
+def sweep_of_counts(count):
+    return Sweep(question="?", cells=product(Count.grid(), seed=range(count)), expect=count)

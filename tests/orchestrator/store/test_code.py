@@ -12,6 +12,7 @@ import pytest
 from methods.networks import resnet8, small_vgg
 from methods.recombine import Recombine
 from orchestrator import Trial, digits
+from orchestrator.spec.classes import allow_folder
 from orchestrator.spec.naming import class_paths
 from orchestrator.spec.registry import discover
 from orchestrator.store.code import MODULES_WITHOUT_BITS, code_behind, code_of
@@ -192,3 +193,15 @@ def test_the_digest_is_the_same_for_every_version_of_python(package):
 def test_nothing_of_this_machine_is_in_it():
     text = repr(code_behind(["methods.fine_tune:FineTune"]))
     assert str(Path.cwd()) not in text
+
+
+def test_a_module_beside_the_sweep_is_followed_to_another_one(tmp_path, monkeypatch):
+    """Each is a top-level module of its own; both are what the researcher edits."""
+    (tmp_path / "beside_blocks.py").write_text("WIDTH = 3\n")
+    (tmp_path / "beside_net.py").write_text(
+        "import beside_blocks\nimport numpy\n\nclass Net: ...\n"
+    )
+    allow_folder(tmp_path)
+    modules = set(code_behind(["beside_net:Net"]).modules)
+    assert {"beside_net", "beside_blocks"} <= modules
+    assert not any(name.startswith("numpy") for name in modules)
