@@ -1,18 +1,23 @@
-"""What every method must keep to, as tests to inherit. Needs pytest, torch and scikit-learn;
-neither Ray nor MLflow.
+"""What every method must keep to, as tests to inherit.
+
+Needs pytest, torch and scikit-learn; neither Ray nor MLflow.
 """
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import inspect
+import linecache
+import shutil
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import pytest
 import torch
 
 from orchestrator.data.resolve import resolve
@@ -30,8 +35,9 @@ from orchestrator.training.stage import Moment
 def smoke_trial(
     method: type[Method], *, network: NetworkSpec | None = None, seed: int = 0
 ) -> Trial:
-    """A trial that takes seconds: the method's smoke settings on 80 digits a task, classes
-    overlapping by three of five.
+    """A trial that takes seconds: the method's smoke settings on 80 digits a task.
+
+    The classes of two tasks overlap by three of five.
     """
     roles = method.tasks
     count = max(roles.at_least, 2 if roles.more else len(roles.names))
@@ -60,9 +66,11 @@ class Killed(BaseException):
 
 
 @contextmanager
-def killed_at_line(method: Method, line: int) -> Iterator[list[int]]:
-    """Raise `Killed` when `train` is about to execute its `line`-th line (0-based, as executed).
-    Yields the lines passed so far.
+def killed_at_line(method: Method, line: int | None) -> Iterator[list[int]]:
+    """Raise `Killed` when `train` is about to execute its `line`-th line, counted from 0.
+
+    Lines are counted as they are executed, so that a loop passes the same one many times. Without
+    a number nothing is killed. Yields the list of the lines passed so far.
     """
     code = inspect.unwrap(type(method).train).__code__
     passed: list[int] = []
@@ -80,123 +88,155 @@ def killed_at_line(method: Method, line: int) -> Iterator[list[int]]:
         yield passed
     finally:
         sys.settrace(before)
-        torch.set_grad_enabled(
-            True
-        )  # a real kill leaves no process in which a `with torch.no_grad()` could have stayed open
+        # A real kill leaves no process in which a `with torch.no_grad()` could have stayed open.
+        torch.set_grad_enabled(True)
+
+
+def statements_of(method: type[Method]) -> dict[int, int]:
+    """For each line of the file that `train` is in: the line where its statement begins.
+
+    A line that belongs to several statements, one inside another, counts as the innermost. Empty
+    where there is no source: then every line is a statement of its own.
+    """
+    file = inspect.unwrap(method.train).__code__.co_filename
+    tree = ast.parse("".join(linecache.getlines(file)))
+    begins: dict[int, int] = {}
+    for node in ast.walk(tree):  # outer statements come before what they hold
+        if isinstance(node, ast.stmt):
+            end = node.end_lineno or node.lineno
+            begins.update(dict.fromkeys(range(node.lineno, end + 1), node.lineno))
+    return begins
+
+
+def places_to_kill(passed: Sequence[int], begins: Mapping[int, int]) -> list[int]:
+    """Before the first and before the last execution of every statement.
+
+    `passed` are lines in the order in which they were executed; the answer are indices into it.
+    """
+    entered: dict[int, list[int]] = {}
+    previous = None
+    for index, line in enumerate(passed):
+        statement = begins.get(line, line)
+        if statement != previous:  # a statement of several lines is entered once
+            entered.setdefault(statement, []).append(index)
+        previous = statement
+    return sorted({index for indices in entered.values() for index in (indices[0], indices[-1])})
+
+
+@dataclasses.dataclass(frozen=True)
+class Reference:
+    """A trial that ran without being stopped, for all tests of its method to compare with."""
+
+    trial: Trial
+    found: Mapping[str, Any]  # its fingerprint
+    passed: Sequence[int]  # the lines of `train`, as they were executed
+    epochs: Sequence[tuple[str, int]]  # stage and number of every epoch of its fits
+    needs: Path  # a store in which its needs are done and it is not
+
+    def fresh_store(self, folder: Path) -> Store:
+        """A copy of the store with the needs; each run gets one of its own."""
+        shutil.copytree(self.needs, folder)
+        return Store(folder)
+
+
+def _reference(trial: Trial, folder: Path) -> Reference:
+    store = Store(folder / "needs")
+    resolved = resolve(trial, store)
+    assert resolved.problems() == []
+    run_with_needs(resolved, store, device="cpu")
+    store.prepare()
+    shutil.copytree(folder / "needs", folder / "whole")
+    whole = Store(folder / "whole")
+    epochs: list[tuple[str, int]] = []
+
+    def note(moment: Moment) -> None:
+        epochs.append((moment.stage, moment.epoch))
+
+    with killed_at_line(resolved.method, None) as passed:
+        outcome = execute(resolved, whole, device="cpu", on_epoch=note)
+    assert outcome.is_result, outcome.traceback
+    return Reference(
+        resolved, _found(resolved, whole), tuple(passed), tuple(epochs), folder / "needs"
+    )
+
+
+def _found(trial: Trial, store: Store) -> dict[str, Any]:
+    record = store.find(trial.key)
+    assert record is not None
+    return fingerprint(record)
+
+
+_REFERENCES: dict[tuple[type[Method], str], Reference] = {}
 
 
 class MethodContract:
     """Inherit and give a fixture `trial` (see `smoke_trial`)."""
 
-    def _reference(self, trial: Trial, folder: Path) -> tuple[Trial, Store, dict[str, Any]]:
-        """The resolved trial, a store in which its needs are done, and the fingerprint of a run
-        that was never stopped.
-        """
-        store = Store(folder / "store")
-        resolved = resolve(trial, store)
-        assert resolved.problems() == []
-        run_with_needs(resolved, store, device="cpu")
-        outcome = execute(resolved, store, device="cpu")
-        assert outcome.is_result, outcome.traceback
-        return resolved, store, self._found(resolved, store)
+    @pytest.fixture
+    def reference(self, trial: Trial, tmp_path_factory: pytest.TempPathFactory) -> Reference:
+        """What a run of the trial leaves that was never stopped; made once for all tests."""
+        folder = tmp_path_factory.mktemp("reference")
+        resolved = resolve(trial, Store(folder / "planned"))
+        name = type(resolved.method), resolved.key
+        if name not in _REFERENCES:
+            _REFERENCES[name] = _reference(trial, folder)
+        return _REFERENCES[name]
 
-    @staticmethod
-    def _found(trial: Trial, store: Store) -> dict[str, Any]:
-        record = store.find(trial.key)
-        assert record is not None
-        return fingerprint(record)
+    def test_what_is_declared_is_left(self, reference: Reference) -> None:
+        method = reference.trial.method
+        assert reference.found["outcome"] == "done"
+        for part in ("metrics", "components", "matrices"):
+            declared = getattr(method, part)
+            names = {entry["name"] for entry in reference.found[part]}
+            asked = {d.name for d in declared if not d.optional and not getattr(d, "timing", False)}
+            assert asked <= names <= {d.name for d in declared}
 
-    @staticmethod
-    def _without(trial: Trial, store: Store, folder: Path) -> Store:
-        """A store with the needs of a trial and without its own result."""
-        copy = Store(folder)
-        for key in store.finished():
-            if key != trial.key and (record := store.find(key)) is not None:
-                for part in (*record["components"], *record["matrices"]):
-                    copy.put_blob(store.blob(part["blob"]))
-                copy.commit(record)
-        for task in trial.tasks:
-            if (data := store.data(task.data)) is not None:
-                copy.put_data(data)
-        return copy
-
-    def test_what_is_declared_is_left(self, trial: Trial, tmp_path: Path) -> None:
-        resolved, _, found = self._reference(trial, tmp_path)
-        method = resolved.method
-        assert found["outcome"] == "done"
-        for part, declared in (
-            ("metrics", method.metrics),
-            ("components", method.components),
-            ("matrices", method.matrices),
-        ):
-            names = {entry["name"] for entry in found[part]}
-            assert names <= {d.name for d in declared}
-            assert names >= {
-                d.name for d in declared if not d.optional and not getattr(d, "timing", False)
-            }
-
-    def test_same_seed_same_bits(self, trial: Trial, tmp_path: Path) -> None:
-        _, _, first = self._reference(trial, tmp_path / "first")
-        _, _, second = self._reference(trial, tmp_path / "second")
-        assert first == second
+    def test_same_seed_same_bits(self, reference: Reference, trial: Trial, tmp_path: Path) -> None:
+        assert _reference(trial, tmp_path).found == reference.found
 
     def test_another_seed_is_another_trial(self, trial: Trial, tmp_path: Path) -> None:
         resolved = resolve(trial, Store(tmp_path))
         other = resolved.replace(seed=(trial.seed or 0) + 5)
         assert (other.key != resolved.key) == ("seed" in trial.method.uses)
 
-    def test_killed_between_any_two_lines_it_ends_with_the_same_bits(
-        self, trial: Trial, tmp_path: Path
+    def test_killed_before_any_statement_it_ends_with_the_same_bits(
+        self, reference: Reference, tmp_path: Path
     ) -> None:
-        resolved, store, reference = self._reference(trial, tmp_path)
-        line = 0
-        while True:
-            place = self._without(resolved, store, tmp_path / f"line{line}")
-            scratch = tmp_path / f"scratch{line}"
-            try:
-                with killed_at_line(resolved.method, line) as passed:
-                    execute(resolved, place, scratch=scratch, device="cpu", checkpoint_every=0)
-                assert len(passed) <= line  # train came to its end before that line
-                break
-            except Killed:
-                assert place.find(resolved.key) is None
-            outcome = execute(resolved, place, scratch=scratch, device="cpu", checkpoint_every=0)
-            assert outcome.is_result, outcome.traceback
-            assert self._found(resolved, place) == reference, f"killed before line {line} of train"
-            line += 1
-        assert line > 0, "train has no line"
+        """Before the first and the last execution of each: a loop over fits has a middle, too."""
+        trial = reference.trial
+        places = places_to_kill(reference.passed, statements_of(type(trial.method)))
+        assert places, "train has no statement"
+        for place in places:
+            store = reference.fresh_store(tmp_path / f"line{place}")
+            scratch = tmp_path / f"scratch{place}"
+            where = (
+                f"killed before line {reference.passed[place]} of {type(trial.method).__module__}"
+            )
+            with pytest.raises(Killed), killed_at_line(trial.method, place):
+                execute(trial, store, scratch=scratch, device="cpu", checkpoint_every=0)
+            assert store.find(trial.key) is None
+            outcome = execute(trial, store, scratch=scratch, device="cpu", checkpoint_every=0)
+            assert outcome.is_result, f"{where}\n{outcome.traceback}"
+            assert _found(trial, store) == reference.found, where
 
     def test_killed_after_any_epoch_it_ends_with_the_same_bits(
-        self, trial: Trial, tmp_path: Path
+        self, reference: Reference, tmp_path: Path
     ) -> None:
-        resolved, store, reference = self._reference(trial, tmp_path)
-        epochs: list[tuple[str, int]] = []
-        counted = self._without(resolved, store, tmp_path / "counted")
-        execute(
-            resolved, counted, device="cpu", on_epoch=lambda m: epochs.append((m.stage, m.epoch))
-        )
-        for number, last in enumerate(epochs):
-            place = self._without(resolved, store, tmp_path / f"epoch{number}")
+        trial = reference.trial
+        for number, last in enumerate(reference.epochs):
+            store = reference.fresh_store(tmp_path / f"epoch{number}")
             scratch = tmp_path / f"epoch-scratch{number}"
 
             def stop(moment: Moment, last: tuple[str, int] = last) -> None:
                 if (moment.stage, moment.epoch) == last:
                     raise Killed
 
-            try:
+            with pytest.raises(Killed):
                 execute(
-                    resolved,
-                    place,
-                    scratch=scratch,
-                    device="cpu",
-                    checkpoint_every=0,
-                    on_epoch=stop,
+                    trial, store, scratch=scratch, device="cpu", checkpoint_every=0, on_epoch=stop
                 )
-                raise AssertionError(f"epoch {last} did not come")
-            except Killed:
-                pass
-            execute(resolved, place, scratch=scratch, device="cpu", checkpoint_every=0)
-            assert self._found(resolved, place) == reference, f"killed in epoch {last}"
+            execute(trial, store, scratch=scratch, device="cpu", checkpoint_every=0)
+            assert _found(trial, store) == reference.found, f"killed in epoch {last}"
 
     def test_every_axis_changes_the_key_or_canonical_resets_it(
         self, trial: Trial, tmp_path: Path

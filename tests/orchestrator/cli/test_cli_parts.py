@@ -226,7 +226,7 @@ def test_with_the_cluster_down_nothing_is_taken_away(
         2,
         before="from moving import Base",
     )
-    assert spolia("run", file, *QUICK)[0] == 0
+    assert spolia("run", file, *QUICK)[0] == 3  # all ended, some diverged
     store = Store(tmp_path / "spolia-home/store")
     before = list(store.entries("results"))
     moving_code(2.0)

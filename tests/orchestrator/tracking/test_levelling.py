@@ -371,7 +371,7 @@ def test_a_run_says_which_code_and_versions_made_it(spolia, sweep_file, tmp_path
     assert {
         "spolia.torch",
         "spolia.python",
-        "spolia.sources",
+        "spolia.code",
         "spolia.host",
         "spolia.memory.process",
     } <= set(tags)
