@@ -55,7 +55,7 @@ def measure(
     smaller = graph.with_edges(left.edges)
     costs = ledger(smaller)
     exported = plain(smaller, universal)
-    exported = exported.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs
+    exported.to(memory_format=torch.channels_last)  # type: ignore[call-overload] # torch's stubs
     time = latency_share(exported, universal, images, rounds=9)
     parameters = costs.parameters / costs.whole.parameters
     flops = costs.flops / costs.whole.flops

@@ -79,7 +79,8 @@ def latency(run: Run, graph: TailoredGraph, net: PartWithBase, target: Task) -> 
     """
     images = torch.randn(LATENCY_BATCH, *run.image(target), device=run.device)
     images = images.contiguous(memory_format=torch.channels_last)
-    exported = plain(graph, net.base).to(run.device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs
+    exported = plain(graph, net.base).to(run.device)
+    exported.to(memory_format=torch.channels_last)
     return latency_share(exported, net.base.eval(), images)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import json
 import os
 
@@ -115,7 +116,7 @@ def test_a_disk_that_fills_up_fails_the_trial_with_a_reason_and_loses_nothing(
 
 def progress_of(store, cells, expect):
     queue = Queue(make_plan("asked", Sweep(question="?", cells=cells, expect=expect), store))
-    console = Console(record=True, width=80, force_terminal=False, file=open(os.devnull, "w"))  # noqa: SIM115 - closed with the test
+    console = Console(record=True, width=80, force_terminal=False, file=io.StringIO())
     return Progress(console, queue, 2), queue, console
 
 

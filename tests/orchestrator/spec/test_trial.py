@@ -167,8 +167,9 @@ def test_a_trial_survives_json():
 
 
 def test_an_unresolved_task_has_no_key():
+    unresolved = Trial(method=Outer(), network=NETWORK, tasks=(Task(data="pets"),) * 2, seed=0)
     with pytest.raises(InputError, match="once a plan has resolved it"):
-        Trial(method=Outer(), network=NETWORK, tasks=(Task(data="pets"),) * 2, seed=0).key  # noqa: B018
+        unresolved.key  # noqa: B018
 
 
 def test_problems_name_roles_network_seed_and_names():

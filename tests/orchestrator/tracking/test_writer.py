@@ -216,7 +216,8 @@ def test_a_network_loads_in_a_fresh_process_without_pickle(tracked, tmp_path):
         "pickle.load = pickle.loads = pickle.Unpickler = refuse\n"
         "import mlflow, numpy as np\n"
         "mlflow.set_tracking_uri(sys.argv[1])\n"
-        "print(json.dumps(mlflow.pyfunc.load_model(sys.argv[2]).predict(np.load(sys.argv[3])).tolist()))\n"
+        "model = mlflow.pyfunc.load_model(sys.argv[2])\n"
+        "print(json.dumps(model.predict(np.load(sys.argv[3])).tolist()))\n"
     )
     uri = f"sqlite:///{home / 'mlflow.db'}"
     ran = subprocess.run(
