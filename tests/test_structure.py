@@ -76,7 +76,7 @@ def imports_of(path: Path, *, for_types: bool) -> set[str]:
 
 
 def ours(path: Path, *, for_types: bool = False) -> set[str]:
-    """The same, where a name of the front door counts as the module that defines it."""
+    """Those of them that this repository has; the front door is no module of a room."""
     found = {name for name in imports_of(path, for_types=for_types) if name in MODULES}
     return found - {"orchestrator"}
 
@@ -100,6 +100,19 @@ def test_arrows_run_downwards(module):
     allowed = set(ROOMS[: ROOMS.index(room) + 1]) - NOT_BESIDE.get(room, set())
     wrong = {name for name in ours(CORE[module]) if room_of(name) not in allowed}
     assert not wrong, f"{module} imports {sorted(wrong)}, which is above or beside it"
+
+
+@pytest.mark.parametrize("module", [name for name in CORE if room_of(name) in ROOMS])
+def test_a_room_uses_neither_the_front_door_nor_a_name_that_no_reader_of_imports_sees(module):
+    """Both could point upwards unseen: `from orchestrator import Run`, `import_module("...")`."""
+    path = CORE[module]
+    for for_types in (False, True):
+        names = imports_of(path, for_types=for_types)
+        assert not {"orchestrator", *(f"orchestrator.{n}" for n in orchestrator.__all__)} & names
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("import_module"):
+            literal = [a.value for a in node.args if isinstance(a, ast.Constant)]
+            assert not [name for name in literal if str(name).startswith("orchestrator")]
 
 
 def test_imports_for_types_that_point_up_are_few_and_have_a_reason():

@@ -37,9 +37,9 @@ class Checks:
         problems = trial.problems()
         if problems:
             return problems
-        homes = [problem for path in class_paths(trial) if (problem := homeless(path))]
-        if homes:
-            return homes
+        without_home = list(filter(None, map(homeless, class_paths(trial))))
+        if without_home:
+            return without_home
         problems = [*self._problems_of_names(trial), *self._problems_of_channels(trial)]
         return problems or list(self._problems_of_network(trial))
 

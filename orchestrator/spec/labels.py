@@ -68,9 +68,9 @@ class Axes:
         """
         values = self._values[name]
         if not isinstance(wanted, str):
-            same = [v for key in _possible_keys(wanted) if (v := values.get(key)) is not None]
-            if same:
-                return same[0]
+            for key in _possible_keys(wanted):
+                if key in values:
+                    return values[key]
         called = [v for v in values.values() if v.text == wanted or _is_called(v, wanted)]
         exact = [v for v in called if v.text == wanted] or called
         if len(exact) == 1:

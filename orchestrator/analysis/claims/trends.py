@@ -158,9 +158,8 @@ class Related(Claim):
             f"goes {self.how} {self.other} at {text(self.at)}"
         )
         full = axes_by_name(results.plan.axes)[self.axis]
-        cells = results.cells_like(self.where)
-        keyed = {v.key: v for c in cells if (v := results.values.of(c, full)) is not None}
-        values = list(keyed.values())
+        found = [results.values.of(cell, full) for cell in results.cells_like(self.where)]
+        values = list({value.key: value for value in found if value is not None}.values())
         sides: list[Labels] = [{**self.where, self.axis: v.value} for v in values]
         others: list[Labels] = [{**self.at, self.axis: v.value} for v in values]
         first = compare(results, self.metric, sides or [self.where])
