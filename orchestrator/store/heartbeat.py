@@ -50,7 +50,10 @@ def _beat(store: Store, run: str) -> None:
 
 
 def living(store: Store) -> set[str]:
-    """Names of the runs whose heartbeat is fresh."""
+    """Names of the runs whose heartbeat is fresh. A heartbeat that is just being written has a file
+    beside it, whose name begins with a dot; that is no run.
+    """
     limit = time.time() - FRESH
-    beats = store.entries("runs")
-    return {beat.path.rsplit("/", 1)[-1] for beat in beats if beat.changed / 1e9 >= limit}
+    fresh = [beat for beat in store.entries("runs") if beat.changed / 1e9 >= limit]
+    names = {beat.path.rpartition("/")[2] for beat in fresh}
+    return {name for name in names if not name.startswith(".")}

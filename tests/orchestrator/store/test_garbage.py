@@ -63,6 +63,13 @@ def test_a_probe_that_somebody_removed_is_left_again_and_all_is_gone_at_the_end(
     assert not store.sees_probe(run)
 
 
+def test_a_heartbeat_that_is_being_written_is_no_second_run(store):
+    with alive(store) as run:
+        beside = Path(store.address) / "runs" / f".{run}.0123"  # what a step of publishing leaves
+        beside.write_bytes(b"")
+        assert living(store) == {run}
+
+
 def test_a_blob_that_is_put_again_is_young_again(store):
     name = store.put_blob(b"weights")
     path = f"blobs/{name[:2]}/{name}"
