@@ -248,16 +248,16 @@ def task_of(
 
 def ways(threads: int) -> dict[str, dict[str, Callable[[Case, int], float]]]:
     """By peer and by name: loops that give images/s."""
-    hand = {}
+    loops_by_hand = {}
     for floats, last in itertools.product((False, True), (False, True)):
         layout = f"{'floats' if floats else 'uint8'}, channels {'last' if last else 'first'}"
-        hand[layout] = partial(by_hand, floats=floats, last=last)
-    usual = {}
+        loops_by_hand[layout] = partial(by_hand, floats=floats, last=last)
+    loops_with_loader = {}
     shares = [(0, 1)] if threads == 1 else [(0, threads), (threads, threads), (threads, 1)]
     for num_workers, num_threads in shares:
         name = f"{num_workers} workers, {num_threads} threads"
-        usual[name] = partial(by_loader, workers=num_workers, threads=num_threads)
-    return {"hand": hand, "usual": usual}
+        loops_with_loader[name] = partial(by_loader, workers=num_workers, threads=num_threads)
+    return {"hand": loops_by_hand, "usual": loops_with_loader}
 
 
 def rounds(case: Case, threads: int, count: int) -> dict[str, tuple[str, float, float, float]]:

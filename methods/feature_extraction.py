@@ -31,8 +31,20 @@ from methods.pieces.task_orders import (
     measure_accuracy_after_each_task,
     needs_of_targets,
 )
-from orchestrator import Kept, Method, Metric, Network, Run, Task, Trial, adam, axis, drops, roles
-from orchestrator.parts.component import PartWithBase
+from orchestrator import (
+    Kept,
+    Method,
+    Metric,
+    Network,
+    PartWithBase,
+    Run,
+    Task,
+    Trial,
+    adam,
+    axis,
+    drops,
+    roles,
+)
 
 
 class FeatureExtraction(Method):

@@ -23,8 +23,7 @@ import numpy as np
 
 from methods.pieces.matrix_scores import lowest_score, mean_score
 from methods.pieces.recombined_networks import NetworkMeasurement, TrainedNetworks
-from orchestrator import MatrixSpec, Metric, Run, roles
-from orchestrator.parts.recombination import PairScores
+from orchestrator import MatrixSpec, Metric, PairScores, Run, roles
 
 
 class Recombine(NetworkMeasurement):

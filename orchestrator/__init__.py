@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from orchestrator.analysis.results import Results
     from orchestrator.data.batches import Batch, in_order
     from orchestrator.data.resolve import resolve
+    from orchestrator.data.sources import data_root
     from orchestrator.errors import (
         CorruptError,
         DataError,
@@ -30,14 +31,17 @@ if TYPE_CHECKING:
         SpoliaError,
         StoreError,
         SweepError,
+        nearest,
     )
     from orchestrator.parts.component import Part, PartWithBase
     from orchestrator.parts.matrix import Matrix
     from orchestrator.parts.network import Blocks, Network, Piece, network_spec
-    from orchestrator.parts.recombination import Scores
+    from orchestrator.parts.recombination import PairScores, Scores
     from orchestrator.parts.result import Component, Result
+    from orchestrator.parts.stacked_heads import StackedHeads
     from orchestrator.planning.plan import Plan, make_plan
-    from orchestrator.spec.canonical import derive
+    from orchestrator.spec.canonical import derive, show
+    from orchestrator.spec.classes import class_at
     from orchestrator.spec.datasets import digits, image_folder, parquet, pasted, torchvision_set
     from orchestrator.spec.declarations import (
         Curve,
@@ -94,6 +98,7 @@ __all__ = [
     "Network",
     "NetworkSpec",
     "Noise",
+    "PairScores",
     "Parameters",
     "Part",
     "PartWithBase",
@@ -109,6 +114,7 @@ __all__ = [
     "Run",
     "Scores",
     "SpoliaError",
+    "StackedHeads",
     "Store",
     "StoreError",
     "Sweep",
@@ -119,9 +125,11 @@ __all__ = [
     "all_of",
     "axis",
     "claims",
+    "class_at",
     "common_classes",
     "constant",
     "cosine",
+    "data_root",
     "derive",
     "digits",
     "drops",
@@ -130,6 +138,7 @@ __all__ = [
     "load_sweep",
     "local_run",
     "make_plan",
+    "nearest",
     "network_spec",
     "noise",
     "normal",
@@ -142,6 +151,7 @@ __all__ = [
     "resolve",
     "roles",
     "sgd",
+    "show",
     "torchvision_set",
     "union",
     "zipped",
@@ -174,7 +184,8 @@ _DEFINED_IN = {
     "orchestrator.spec.task": ("IGNORED", "Data", "Task", "common_classes", "relabel"),
     "orchestrator.spec.draws": ("Noise", "noise", "normal", "randint"),
     "orchestrator.spec.trial": ("NetworkSpec", "Trial"),
-    "orchestrator.spec.canonical": ("derive",),
+    "orchestrator.spec.canonical": ("derive", "show"),
+    "orchestrator.spec.classes": ("class_at",),
     "orchestrator.training.run": ("Run",),
     "orchestrator.training.optimisers": (
         "Parameters",
@@ -188,10 +199,12 @@ _DEFINED_IN = {
     ),
     "orchestrator.training.stopping": ("Best", "Plateau", "Reached"),
     "orchestrator.data.batches": ("Batch", "in_order"),
+    "orchestrator.data.sources": ("data_root",),
     # Networks and other parts.
     "orchestrator.parts.component": ("Part", "PartWithBase"),
     "orchestrator.parts.network": ("Blocks", "Network", "Piece", "network_spec"),
-    "orchestrator.parts.recombination": ("Scores",),
+    "orchestrator.parts.recombination": ("PairScores", "Scores"),
+    "orchestrator.parts.stacked_heads": ("StackedHeads",),
     # A notebook.
     "orchestrator.parts.result": ("Component", "Result"),
     "orchestrator.parts.matrix": ("Matrix",),
@@ -212,6 +225,7 @@ _DEFINED_IN = {
         "SpoliaError",
         "StoreError",
         "SweepError",
+        "nearest",
     ),
 }
 _HOME_OF = {name: module for module, names in _DEFINED_IN.items() for name in names}

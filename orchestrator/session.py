@@ -127,8 +127,10 @@ def run_sweep(
     queue = Queue(plan)
     writer = None
     if home.tracking is not None:
-        whole = make_plan(plan.name, sweep, store, outdated=plan.outdated)
-        writer = _start_writer(whole, store, home)
+        # All cells of the sweep, whatever part of it runs now: a setting's mean in MLflow is over
+        # all of them.
+        full_plan = make_plan(plan.name, sweep, store, outdated=plan.outdated)
+        writer = _start_writer(full_plan, store, home)
     try:
         is_interrupted = _drain(runner, queue, store, site, writer, display)
     except BaseException:

@@ -43,6 +43,15 @@ FOR_TYPES = {
     ("orchestrator.spec.claim", "orchestrator.analysis.results"): "Claim.decide(results: Results)",
 }
 
+# The same among methods: a paper's main file shows its modules from top to bottom, and what prices,
+# exports and reports one of them stands beside it.
+GRAPH = "methods.nettailor.nettailor"
+FOR_TYPES_IN_METHODS = {
+    ("methods.nettailor.cost", GRAPH): "edge_costs(graph: TailoredGraph)",
+    ("methods.nettailor.export", GRAPH): "plain(graph: TailoredGraph, ...)",
+    ("methods.nettailor.report", GRAPH): "report(run, graph: TailoredGraph, ...)",
+}
+
 
 def name_of(path: Path) -> str:
     return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
@@ -88,6 +97,8 @@ def room_of(module: str) -> str:
 
 
 CORE = {name: path for name, path in MODULES.items() if name.startswith("orchestrator")}
+METHODS = {name: path for name, path in MODULES.items() if name.startswith("methods.")}
+SHARED = ("methods.pieces", "methods.networks")
 
 
 def test_every_module_of_the_core_is_in_a_room():
@@ -125,6 +136,27 @@ def test_imports_for_types_that_point_up_are_few_and_have_a_reason():
             if up or module in ours(MODULES[name]):
                 found.add((module, name))
     assert found == set(FOR_TYPES)
+
+
+def test_so_have_those_of_methods_that_close_a_circle():
+    arrows = {name: ours(path) for name, path in METHODS.items()}
+    found = set()
+    for module, path in METHODS.items():
+        for name in ours(path, for_types=True):
+            if module in closure(name, arrows):
+                found.add((module, name))
+    assert found == set(FOR_TYPES_IN_METHODS)
+
+
+def closure(module: str, arrows: dict[str, set[str]]) -> set[str]:
+    """All modules that a module imports as it runs, directly or not."""
+    found: set[str] = set()
+    waiting = [module]
+    while waiting:
+        new = arrows.get(waiting.pop(), set()) - found
+        found |= new
+        waiting += new
+    return found
 
 
 @pytest.mark.parametrize("folder", ["orchestrator", "methods"])
@@ -175,10 +207,6 @@ def test_the_core_knows_no_method():
     assert not [name for name in found if name.startswith("orchestrator")]
 
 
-METHODS = {name: path for name, path in MODULES.items() if name.startswith("methods.")}
-SHARED = ("methods.pieces", "methods.networks")
-
-
 def folder_of(module: str) -> str:
     """`methods.piggyback` for every module of that folder, and for the folder itself."""
     return ".".join(module.split(".")[:2])
@@ -199,6 +227,15 @@ def test_methods_import_of_each_other_classes_and_what_is_public(module):
         assert not any(name.startswith("_") for name in names), (source, names)
         if folder_of(source) not in SHARED and source.count(".") == 1:
             assert all(name[0].isupper() and not name.isupper() for name in names), (source, names)
+
+
+@pytest.mark.parametrize("module", [name for name in MODULES if name not in CORE])
+def test_methods_and_sweeps_use_the_front_door_only(module):
+    """What an author of methods in another package would need as well is offered there."""
+    path = MODULES[module]
+    for for_types in (False, True):
+        inside = {name for name in imports_of(path, for_types=for_types) if name in CORE}
+        assert inside <= {"orchestrator"}, f"{module} imports from inside: {sorted(inside)}"
 
 
 def test_no_file_of_methods_begins_with_an_underscore():

@@ -34,10 +34,10 @@ from orchestrator import (
     axis,
     common_classes,
     constant,
+    nearest,
     roles,
     sgd,
 )
-from orchestrator.errors import nearest
 
 PARTS = CompatibleFeatures(
     ingredients=frozenset({"rotation", "common", "identical"}), split="stage3"

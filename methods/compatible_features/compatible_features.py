@@ -64,13 +64,13 @@ from orchestrator import (
     Trial,
     axis,
     common_classes,
+    nearest,
     one_cycle,
     randint,
     relabel,
     roles,
     sgd,
 )
-from orchestrator.errors import nearest
 
 Ingredient = Literal["rotation", "common", "identical", "trained", "shared"]
 

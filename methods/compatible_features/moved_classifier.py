@@ -32,11 +32,11 @@ from orchestrator import (
     Scores,
     Trial,
     axis,
+    nearest,
     one_cycle,
     roles,
     sgd,
 )
-from orchestrator.errors import nearest
 
 TRAINING = CompatibleFeatures(ingredients=frozenset({"rotation", "common"}), split="stage3")
 

@@ -26,13 +26,14 @@ Counting = Literal["paper", "true"]
 class Ledger:
     """Parameters of the universal pieces in use (stem and blocks) and of what the task adds
     (proxies, attention, classifier, statistics of its own), and multiply-accumulates per image;
-    `whole` is the cost of the whole universal network with the task's classifier, for comparison.
+    `untailored` is the cost of the universal network with the task's classifier and all of its
+    blocks, for comparison.
     """
 
     universal: int
     task: int
     flops: int
-    whole: Cost
+    untailored: Cost
 
     @property
     def parameters(self) -> int:
@@ -70,7 +71,7 @@ def ledger(graph: TailoredGraph, counting: Counting = "true") -> Ledger:
         universal=stem.parameters + blocks.parameters,
         task=proxies.parameters + graph.scores.numel() + head + statistics,
         flops=stem.flops + blocks.flops + proxies.flops + classifier_flops,
-        whole=sum(backbone.block_costs, stem) + Cost(head, classifier_flops),
+        untailored=sum(backbone.block_costs, stem) + Cost(head, classifier_flops),
     )
 
 
@@ -87,14 +88,14 @@ def complexities(
 
 
 @torch.inference_mode()
-def latency_share(net: nn.Module, whole: nn.Module, x: Tensor, *, rounds: int = 15) -> float:
-    """Median time of `net` on a batch over that of `whole`, taken in turns so that a busy machine
-    slows both. A measurement: it differs each time.
+def latency_share(net: nn.Module, reference: nn.Module, x: Tensor, *, rounds: int = 15) -> float:
+    """Median time of `net` on a batch over that of `reference`, taken in turns so that a busy
+    machine slows both. A measurement: it differs each time.
     """
     ratios = []
     for _ in range(rounds + 3):
         seconds = []
-        for module in (net, whole):
+        for module in (net, reference):
             began = time.perf_counter()
             module(x)
             if x.is_cuda:

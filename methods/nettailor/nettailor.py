@@ -85,6 +85,7 @@ from orchestrator import (
     Network,
     Parameters,
     Part,
+    PartWithBase,
     Plot,
     Run,
     Trial,
@@ -92,7 +93,6 @@ from orchestrator import (
     drops,
     roles,
 )
-from orchestrator.parts.component import PartWithBase
 
 Statistics = Literal["frozen", "task"]
 Form = Literal["disjoint", "disjoint_code", "independent"]

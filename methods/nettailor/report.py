@@ -12,8 +12,7 @@ import torch
 from methods.nettailor.cost import complexities, edge_costs, latency_share, ledger
 from methods.nettailor.edges import stages_lost
 from methods.nettailor.export import plain
-from orchestrator import Metric, Run, Task
-from orchestrator.parts.component import PartWithBase
+from orchestrator import Metric, PartWithBase, Run, Task
 
 if TYPE_CHECKING:  # signatures name the graph, whose training ends with this report
     from methods.nettailor.nettailor import TailoredGraph
@@ -45,10 +44,10 @@ def report(run: Run, graph: TailoredGraph, net: PartWithBase, target: Task) -> N
     run.log(
         accuracy=run.accuracy(net, target.test),
         parameters=true.parameters,
-        parameters_share=true.parameters / true.whole.parameters,
-        task_share=true.task / true.whole.parameters,
+        parameters_share=true.parameters / true.untailored.parameters,
+        task_share=true.task / true.untailored.parameters,
         flops=true.flops,
-        flops_share=true.flops / true.whole.flops,
+        flops_share=true.flops / true.untailored.flops,
         flops_paper=paper.flops,
         attended_complexity=attended_complexity(graph),
         blocks=len(graph.kept_blocks),

@@ -141,5 +141,5 @@ def storage(
     body = sum(backbone.block_costs, backbone.stem_cost).parameters
     fine_tuned = sum(body + (backbone.features + 1) * classes for classes in others)
     together = universal + sum(entry.task for entry in ledgers) + fine_tuned
-    separate = sum(entry.whole.parameters for entry in ledgers) + fine_tuned
+    separate = sum(entry.untailored.parameters for entry in ledgers) + fine_tuned
     return together, separate

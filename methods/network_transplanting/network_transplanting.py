@@ -81,12 +81,12 @@ from orchestrator import (
     adam,
     axis,
     derive,
+    nearest,
     noise,
     normal,
     one_cycle,
     roles,
 )
-from orchestrator.errors import nearest
 
 Start = Literal["he", "dirac"]
 SYNTHETIC_FEATURES = 2000  # per epoch

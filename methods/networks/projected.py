@@ -9,9 +9,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from orchestrator import InputError, Network, NetworkSpec
-from orchestrator.errors import nearest
-from orchestrator.spec.classes import class_at
+from orchestrator import InputError, Network, NetworkSpec, class_at, nearest
 
 COMMON = "common"
 

@@ -18,9 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from orchestrator import Blocks, DataError, InputError, Network, NetworkSpec
-from orchestrator.data.sources import data_root
-from orchestrator.errors import nearest
+from orchestrator import Blocks, DataError, InputError, Network, NetworkSpec, data_root, nearest
 
 # How many blocks each of the four stages has: what planning has to know without importing
 # torchvision.

@@ -29,8 +29,18 @@ from methods.pair_diagnostics.similarity import features_of, linear_cka
 from methods.pieces.batch_norm_statistics import re_estimated
 from methods.pieces.matrix_scores import mean_score
 from methods.pieces.recombined_networks import NetworkMeasurement, TrainedNetworks
-from orchestrator import Data, MatrixSpec, Metric, Run, Trial, axis, one_cycle, roles, sgd
-from orchestrator.parts.stacked_heads import StackedHeads
+from orchestrator import (
+    Data,
+    MatrixSpec,
+    Metric,
+    Run,
+    StackedHeads,
+    Trial,
+    axis,
+    one_cycle,
+    roles,
+    sgd,
+)
 
 SCORES = ("joined", "re_estimated", "stitched", "fine_tuned")
 

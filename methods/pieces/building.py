@@ -10,8 +10,7 @@ from typing import Any
 
 import torch
 
-from orchestrator import Network, NetworkSpec, Part
-from orchestrator.spec.classes import class_at
+from orchestrator import Network, NetworkSpec, Part, class_at
 
 
 def recipe_of(network: Part) -> dict[str, Any]:

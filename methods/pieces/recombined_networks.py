@@ -25,9 +25,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from methods.fine_tune import FineTune
-from orchestrator import Component, Method, Network, NetworkSpec, Piece, Run, Task, Trial, axis
-from orchestrator.errors import nearest
-from orchestrator.spec.canonical import show
+from orchestrator import (
+    Component,
+    Method,
+    Network,
+    NetworkSpec,
+    Piece,
+    Run,
+    Task,
+    Trial,
+    axis,
+    nearest,
+    show,
+)
 
 
 @dataclass(frozen=True)

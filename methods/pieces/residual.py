@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from methods.pieces.building import build_network, example_recipe
 from methods.pieces.cost import Cost, output_and_cost
 from orchestrator import InputError, Network, NetworkSpec
-from orchestrator.spec.canonical import canonical_json
 
 Shape = tuple[int, int, int]
 
@@ -78,7 +77,8 @@ def backbone_of(network: Mapping[str, Any], image: Sequence[int]) -> Backbone:
 
     Raises InputError for one without residual blocks.
     """
-    return _backbone_of(network["path"], canonical_json(network["config"]), tuple(image))
+    config = json.dumps(network["config"], sort_keys=True)  # a cache's key has to be hashable
+    return _backbone_of(network["path"], config, tuple(image))
 
 
 @lru_cache(maxsize=64)

@@ -59,8 +59,19 @@ from methods.piggyback.report import (
     log_storage,
     measure_tables,
 )
-from orchestrator import Kept, Method, Network, Parameters, Run, Task, Trial, axis, drops, roles
-from orchestrator.errors import nearest
+from orchestrator import (
+    Kept,
+    Method,
+    Network,
+    Parameters,
+    Run,
+    Task,
+    Trial,
+    axis,
+    drops,
+    nearest,
+    roles,
+)
 
 Start = Literal["constant", "uniform"]
 Scaling = Literal["none", "layer", "weight"]

@@ -21,8 +21,7 @@ from methods.pieces.task_orders import (
     measure_accuracy_after_each_task,
 )
 from methods.piggyback.packed_masks import PackedMasks
-from orchestrator import MatrixSpec, Metric, Network, Run, Task
-from orchestrator.parts.component import PartWithBase
+from orchestrator import MatrixSpec, Metric, Network, PartWithBase, Run, Task
 
 METRICS = (
     Metric("accuracy", by=("task",), headline=True),

@@ -179,8 +179,8 @@ def load(file: str, chosen: str | None = None) -> tuple[str, Sweep, Sweep]:
     from orchestrator.planning.choose import only
     from orchestrator.spec.sweep_file import load_sweep
 
-    name, whole = load_sweep(file)
-    return name, whole, only(whole, chosen) if chosen else whole
+    name, sweep = load_sweep(file)
+    return name, sweep, only(sweep, chosen) if chosen else sweep
 
 
 def print_json(value: Any) -> None:

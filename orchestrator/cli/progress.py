@@ -53,12 +53,12 @@ class Progress:
         self._lock = threading.Lock()
         self._failures: Counter[str] = Counter()
         self._waits: tuple[float, list[str]] = (-1.0, [])
-        # Last, because it draws at once.
-        self._live = (
-            Live(get_renderable=self._render, console=console, refresh_per_second=4, transient=True)
-            if console.is_terminal
-            else None
-        )
+        self._live: Live | None = None
+        if console.is_terminal:
+            # Last, because it draws at once, and what it draws has to be there.
+            self._live = Live(
+                get_renderable=self._render, console=console, refresh_per_second=4, transient=True
+            )
 
     def __enter__(self) -> Self:
         if self._live:

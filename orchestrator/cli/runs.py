@@ -116,18 +116,18 @@ def run(
     chosen = setting(home_folder, store, tracking, data, site_file)
     if pdb is not None and executor is not ExecutorName.inline:
         raise InputError("--pdb works in this process only: add --executor inline")
-    name, whole, part = load(sweep, only)
+    name, full_sweep, selected = load(sweep, only)
     if smoke:
-        _smoke(name, part, chosen, executor, slots)
+        _smoke(name, selected, chosen, executor, slots)
         return
     _claim_name(name, sweep, chosen.home)
     site = _site(chosen, executor, address, slots, checkpoint_every)
-    asked = partial(_make_plan, name, part, chosen.home, limit, stale, retry or ())
-    plan = _settle_stale(asked, stale, partial(_check_stale, chosen.home, site, executor))
+    make = partial(_make_plan, name, selected, chosen.home, limit, stale, retry or ())
+    plan = _settle_stale(make, stale, partial(_check_stale, chosen.home, site, executor))
     if pdb is not None:
         _debug(plan, chosen.home, pdb)
         return
-    summary = _run_and_print(plan, whole, chosen.home, site, executor)
+    summary = _run_and_print(plan, full_sweep, chosen.home, site, executor)
     _print_addresses(summary, chosen.home)
     _exit_unless_complete(summary)
 
@@ -167,16 +167,16 @@ def _make_plan(
 
 
 def _settle_stale(
-    asked: Callable[[], Plan], stale: Stale | None, check: Callable[[Plan], Sequence[str]]
+    make: Callable[[], Plan], stale: Stale | None, check: Callable[[Plan], Sequence[str]]
 ) -> Plan:
     """The plan of what is asked for, once stale results have been dealt with as `stale` says.
     Raises InputError where they would be mixed with new ones.
     """
-    plan = asked()
+    plan = make()
     problems: Sequence[str] = ()
     if stale is Stale.check and plan.kinds:
         problems = check(plan)
-        plan = asked()
+        plan = make()
     if stale is not Stale.keep:
         _refuse_stale(plan, problems)
     return plan

@@ -188,14 +188,14 @@ def _greetings_of_nodes(store: Store, classes: Sequence[str], probe: str) -> lis
     """What every node of the cluster says of itself; all are asked at once. Raises ExecutorError
     that names a node that does not answer.
     """
-    asked = []
+    pending = []
     for node in _nodes_alive():
         on_node = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
         remote = ray.remote(num_cpus=0, scheduling_strategy=on_node, max_retries=0)(greet)
         answer = remote.remote(store.address, probe, list(classes), _variables(classes))
-        asked.append((node, answer))
+        pending.append((node, answer))
     greetings = []
-    for node, answer in asked:
+    for node, answer in pending:
         try:
             greetings.append(ray.get(answer, timeout=ANSWER_WITHIN))
         except RayError as error:

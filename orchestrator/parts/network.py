@@ -206,8 +206,8 @@ class Piece(Part):
 
     def __init__(self, *, network: dict[str, Any], split: str, side: Side) -> None:
         super().__init__()
-        whole = class_at(network["path"], Network)(**network["config"])
-        self._take_layers(whole, split, side)
+        uncut = class_at(network["path"], Network)(**network["config"])
+        self._take_layers(uncut, split, side)
 
     @classmethod
     def of(cls, network: Network, split: str, side: Side) -> Piece:

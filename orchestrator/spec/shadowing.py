@@ -20,7 +20,13 @@ def shadowing(error: ImportError) -> str | None:
     """What hides the package of Spolia that an import failed in, and what to do about it; None
     where the import failed for another reason.
     """
-    package = (error.name or "").partition(".")[0]
+    return hidden((error.name or "").partition(".")[0])
+
+
+def hidden(package: str) -> str | None:
+    """What hides a package of Spolia, and what to do about it; None where nothing does, or where
+    the package is not one of ours.
+    """
     if package not in _own_packages():
         return None
     ours, found = (INSTALLED_IN / package).resolve(), _found_at(package)

@@ -121,9 +121,11 @@ def _latest_metric_rows(run_id: str, run: FinishedRun) -> list[Row]:
     for name, value, when, step in run.points:
         point = (step, when, value)
         latest[name] = max(latest.get(name, point), point)
-    return [
-        (name, value, when, step, False, run_id) for name, (step, when, value) in latest.items()
-    ]
+    rows: list[Row] = []
+    for name, point in latest.items():
+        step, when, value = point
+        rows.append((name, value, when, step, False, run_id))
+    return rows
 
 
 def _columns(connection: sqlite3.Connection, table: str) -> set[str]:
