@@ -214,6 +214,9 @@ class CompatibleFeatures(Method):
         )
         for task in labelled:
             run.log(accuracy=run.accuracy(nets[task.name], task.test), by={"task": task.name})
+        self.keep(run, nets, heads)
+
+    def keep(self, run: Run, nets: Mapping[str, Part], heads: Mapping[str, Part]) -> None:
         for name, net in nets.items():
             run.keep("network", net, by={"task": name})
         for name, head in heads.items():
