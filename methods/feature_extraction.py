@@ -85,6 +85,8 @@ class FeatureExtraction(Method):
 
     def learn(self, run: Run, task: Task, base: Network) -> None:
         """Train and keep one task's classifier."""
+        # The base stays out of it: what is kept is the task's,
+        # and it requires the base by its digest.
         part = TaskNetwork(
             network=recipe_of(base),
             classes=task.num_classes,
