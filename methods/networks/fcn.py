@@ -31,6 +31,7 @@ class SmallFCN(Network):
         stages: dict[str, nn.Module] = {}
         before = channels
         for number in (1, 2, 3):
+            # Only the first two stages pool: logits have to come back up to every pixel.
             after = width * 2 ** (number - 1)
             stages[f"stage{number}"] = vgg_stage(before, after, pooled=number < 3)
             before = after

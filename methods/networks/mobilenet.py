@@ -23,6 +23,7 @@ class InvertedResidual(nn.Module):
             nn.Conv2d(channels, wide, 1, bias=False),
             nn.BatchNorm2d(wide),
             nn.ReLU6(),
+            # Depthwise: one filter a channel.
             nn.Conv2d(wide, wide, 3, stride, 1, groups=wide, bias=False),
             nn.BatchNorm2d(wide),
             nn.ReLU6(),

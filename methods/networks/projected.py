@@ -37,7 +37,9 @@ class Projected(Network):
         classes: int = 10,
     ) -> None:
         super().__init__()
+        # Its classifier is thrown away.
         network = class_at(of, Network)(**inner, channels=channels, classes=2)
+        # [C, H, W] at the cut; of any image, C is wanted
         shape = network.shape(behind, (channels, 64, 64))
         if len(shape) != 3:
             raise InputError(
@@ -67,6 +69,7 @@ class Projected(Network):
             return None
         network.take(trained)
         stages = nn.ModuleDict(_stages_before(network, self.config["behind"]))
+        # Stages have the same names here and there, so trained values replace those drawn.
         state = {**self.state_dict(), **stages.state_dict()}
         return {name: v for name, v in state.items() if not name.startswith("classifier.")}
 
