@@ -121,6 +121,7 @@ def read_site(path: Path | None) -> SiteFile:
         content = tomllib.loads(path.read_text())
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise InputError(f"{path} cannot be read: {error}") from error
+    # The fields are the keys, so neither is written twice.
     known = {f.name: f for f in fields(SiteFile)}
     problems = [
         f"unknown key {key!r}. {nearest(key, known)}" for key in content if key not in known
@@ -175,6 +176,7 @@ def _is_number(value: Any) -> bool:
 def _is_share(key: str, value: Any) -> bool:
     if not _is_number(value):
         return False
+    # Ray shares one GPU, but gives no 1.5 of them
     is_part_of_gpu = key == "gpus" and 0 <= value < 1
     return is_part_of_gpu or bool(value >= 1 and value == int(value))
 

@@ -55,6 +55,7 @@ class Network(Part):
         does not fit.
         """
         classifier = f"{self.stage_names[-1]}."
+        # The classifier belongs to the classes of a task, and another task has others.
         names = {name for name in self.state_dict() if not name.startswith(classifier)}
         trained_names = {name for name in trained if not name.startswith(classifier)}
         if wrong := sorted(names ^ trained_names):
@@ -95,7 +96,7 @@ class Network(Part):
     def forward(self, x: Tensor) -> Tensor:
         """Images [B, C, H, W] to logits [B, classes]."""
         for name in self.stage_names:
-            x = getattr(self, name)(x)
+            x = getattr(self, name)(x)  # [B, C, H, W] until a pooling makes it [B, C]
         return x
 
     def borrow(self, other: Network, split: str) -> None:
@@ -103,6 +104,7 @@ class Network(Part):
         pieces = other.pieces()
         num_borrowed = len(self.extractor(split).layers)
         for name in list(pieces)[:num_borrowed]:
+            # The very module of the other: one set of weights.
             self.set_submodule(self._submodule_of(name), pieces[name])
 
     def _submodule_of(self, piece: str) -> str:
@@ -131,6 +133,7 @@ class Network(Part):
     @torch.no_grad()
     def shape(self, split: str, image: tuple[int, int, int]) -> tuple[int, ...]:
         """Shape of one image's features at a split point, for images [C, H, W]."""
+        # A copy on the meta device: nothing is computed, and the network stays where it is.
         probe = copy.deepcopy(self.extractor(split)).to("meta").eval()
         return tuple(probe(torch.zeros(1, *image, device="meta")).shape[1:])
 
@@ -158,13 +161,13 @@ def network_spec(network: type[Network], *, revision: int = 1, **settings: Any) 
             f"{network.__name__} takes no {' and no '.join(missing)}; "
             "a network is built for a task's images and classes"
         )
-    del parameters["channels"], parameters["classes"]
+    del parameters["channels"], parameters["classes"]  # the task says what these are
     defaults = {
         name: parameter.default
         for name, parameter in parameters.items()
         if parameter.default is not parameter.empty
     }
-    with torch.device("meta"):
+    with torch.device("meta"):  # only its stages are looked at: no weight is drawn
         built = network(**settings, channels=3, classes=2)
     if problems := problems_of_form(built):
         raise InputError(f"{network.__name__} cannot be cut into extractor and head:", problems)
@@ -233,6 +236,7 @@ class Piece(Part):
             )
         cut = names.index(split) + 1
         chosen = names[:cut] if side == "extractor" else names[cut:]
+        # No dots in names.
         layers = OrderedDict((name.replace(".", "_"), pieces[name]) for name in chosen)
         self.layers = nn.Sequential(layers)
 

@@ -40,7 +40,7 @@ def _problems(path: str, settings: str, splits: tuple[str, ...], image: Shape) -
     except PlanError as error:
         return (str(error),)
     with torch.random.fork_rng(devices=[]), torch.no_grad():
-        torch.manual_seed(0)
+        torch.manual_seed(0)  # the verdict on a network is the same each time
         try:
             # Through JSON, as the settings reach a worker.
             network = cls(**json.loads(settings), channels=image[0], classes=2).eval()

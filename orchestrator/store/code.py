@@ -88,6 +88,7 @@ def code_in_use(paths: tuple[str, ...]) -> Code:
 
 def code_behind(paths: Iterable[str]) -> Code:
     """The code behind classes named by `module:Class`; see `code_of`."""
+    # Depth first through imports; `found` is also what keeps a circle from going on for ever.
     waiting = [ENGINE, *(path.partition(":")[0] for path in paths)]
     found: dict[str, str] = {}
     while waiting:
@@ -95,8 +96,9 @@ def code_behind(paths: Iterable[str]) -> Code:
         if name in found or is_without_bits(name):
             continue
         file = _source_file(name)
-        if file is None:
+        if file is None:  # built in, an extension, or a namespace: nothing of it can be read
             continue
+        # By time and size: an unchanged file is parsed once.
         read = _read(file, *_stamp(file), name)
         found[name] = read.digest
         waiting += read.imports
@@ -136,6 +138,7 @@ def _stamp(file: Path) -> tuple[int, int]:
 @lru_cache(maxsize=2048)
 def _read(file: Path, changed: int, size: int, module: str) -> _Source:
     tree = ast.parse(file.read_bytes())
+    # What leading dots are counted from.
     package = module if file.name == "__init__.py" else module.rpartition(".")[0]
     sha = hashlib.sha256()
     for piece in _canonical(tree):
@@ -150,12 +153,13 @@ def _canonical(node: Any) -> Iterator[str]:
     if isinstance(node, ast.AST):
         yield type(node).__name__
         for name, value in ast.iter_fields(node):
+            # Load or store follows from where a node stands; `kind` is the `u` of a string.
             if value is None or value == [] or name in ("ctx", "kind", "type_comment"):
                 continue
             yield name
             yield from _canonical(_what_counts(node, name, value))
     elif isinstance(node, list):
-        yield f"[{len(node)}"
+        yield f"[{len(node)}"  # the length: or the end of one list could be the start of the next
         for inner in node:
             yield from _canonical(inner)
     else:
@@ -230,6 +234,7 @@ def _absolute(node: ast.ImportFrom, package: str) -> str:
 
 def _behind(origin: str, name: str) -> set[str]:
     """The module that `from origin import name` takes its name from."""
+    # A module of the package, not a name in its `__init__`.
     if _source_file(f"{origin}.{name}") is not None:
         return {f"{origin}.{name}"}
     file = _source_file(origin)

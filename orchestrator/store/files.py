@@ -71,6 +71,7 @@ class Files(Protocol):
 
 def below(address: str, folder: str) -> str:
     """The address of a folder inside what lies at an address."""
+    # s3://bucket/prefix?region=... keeps its query at the end
     base, question, query = address.partition("?")
     return f"{base.rstrip('/')}/{folder}{question}{query}"
 
@@ -133,8 +134,9 @@ class Folder:
     def publish(self, path: str, content: bytes, *, replace: bool = False) -> bool:
         _refuse_outside(path)
         target = self.root / path
-        if not replace and target.exists():
+        if not replace and target.exists():  # spares writing a whole blob that is there already
             return False
+        # In the same folder, since neither link nor rename goes from one file system to another.
         temporary = target.with_name(f".{target.name[:40]}.{uuid.uuid4().hex}")
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -159,7 +161,7 @@ class Folder:
         if self.publish(path, content):
             return
         try:
-            os.utime(self.root / path)
+            os.utime(self.root / path)  # now: `gc` goes by age
         except OSError:  # removed just now, or somebody else's file
             self.publish(path, content, replace=True)
 
@@ -220,6 +222,7 @@ class Bucket:
         _refuse_outside(path)
         target = f"{self._root}/{path}"
         try:
+            # Asked before, not in one step with writing: see the class on two writers.
             if not replace and self._fs.get_file_info(target).type != fs.FileType.NotFound:
                 return False
             # Ready bytes in one go: the object appears when the stream is closed, and nothing in
@@ -299,6 +302,7 @@ class Cached:
         """Where the local copy of a file lies, or None where it may have none. That of a result
         carries time and size of what the last listing showed, so a replaced one is read again.
         """
+        # Named by their content, so a copy can be verified and never grows old.
         if path.startswith("blobs/"):
             return path
         entry = self._seen.get(path) if as_listed else None
@@ -346,6 +350,7 @@ class Layered:
         self._files, self._layer = files, layer
 
     def read(self, path: str, *, as_listed: bool = False) -> bytes | None:
+        # First below: the layer holds what is tried beside the store, never instead of it.
         content = self._files.read(path, as_listed=as_listed)
         return self._files.read(self._upper(path)) if content is None else content
 

@@ -81,6 +81,7 @@ class Store:
 
     def prepare(self) -> None:
         """Make the store, or check its format, and that it can be written."""
+        # Stays, where there is one.
         self._files.publish("format.json", canonical_json({"format": FORMAT}).encode())
         self._is_checked = False
         self._check_format()
@@ -135,13 +136,17 @@ class Store:
         step, and the old one is put aside. Any other record stands.
         """
         path = _result_path(record["key"])
+        # A record carries its own digest: blobs have theirs in
+        # their names, this name is the trial's.
         content = canonical_json({"sha256": digest(record), "record": record}).encode()
         old = self._files.read(path) if replaces else None
         if old is None:
             return self._files.publish(path, content)
         standing = _intact_record(_parsed(old))
+        # Somebody has replaced it already.
         if standing is None or record_digest(standing) != replaces:
             return False
+        # First put aside, then replaced: killed in between, both stand.
         self._files.publish(f"retired/{record['key']}-{replaces[:12]}.json", old)
         return self._files.publish(path, content, replace=True)
 
@@ -344,6 +349,7 @@ class Store:
 
     def discard_unchanged(self, entry: Entry) -> bool:
         """Remove a file if it is as a listing showed it. Returns whether it was removed."""
+        # Time and size as listed: a blob that a run has put again since is as young as a new one.
         return self._files.entry(entry.path) == entry and self.discard(entry.path)
 
     def clear(self, folder: str) -> None:
@@ -351,6 +357,7 @@ class Store:
         if self.is_local:
             shutil.rmtree(self.folder(folder), ignore_errors=True)
             return
+        # Listed before anything goes: a listing must not change under us.
         for entry in list(self._files.entries(folder)):
             self._files.remove(entry.path)
 

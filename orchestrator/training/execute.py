@@ -65,6 +65,7 @@ def execute(
                 threads=threads,
                 on_epoch=on_epoch,
             )
+        # Not BaseException: Ctrl-C and the end of the process are no fault of the method.
         except Exception as error:
             if raise_errors:
                 raise
@@ -90,6 +91,8 @@ def _train_and_commit(
     hint = trial.method.resources(trial)
     reporter = Reporter(trial.key, store, began=checkpoints.began, on_epoch=on_epoch)
     try:
+        # Threads are the method's, not the machine's: how a sum
+        # is split among threads shows in its bits.
         with arithmetic(threads or hint.cpus, trial.numerics):
             torch_device = torch.device(device or (default_device() if hint.gpus else "cpu"))
             memory = PeakMemory(torch_device)
@@ -105,11 +108,14 @@ def _train_and_commit(
         record = trial_record(
             run, store, ending, began=checkpoints.began, seconds=seconds, memory=memory.read()
         )
+        # Blobs first, the record last: what it names is there.
         is_first = store.commit(record, replaces=replaces)
     finally:
         reporter.close()
     store.forget_failure(trial.key)
+    # Only now: until the record stands, checkpoints are all that there is of this trial.
     checkpoints.clear()
+    # Somebody else was faster while we trained: theirs stands, and is what is told.
     found = None if is_first else finished_by_others(trial.key, store, replaces)
     return found or Outcome(trial.key, ending.outcome, seconds, ending.reason)
 
@@ -165,6 +171,7 @@ def run_with_needs(trial: Trial, store: Store, *, device: str | None = None) -> 
     """
     for name, need in trial.needs.items():
         run_with_needs(need, store, device=device)
+        # Returns at once for a need that has a result.
         outcome = execute(need, store, device=device)
         if not outcome.is_result:
             raise MethodError(

@@ -46,6 +46,7 @@ class Reporter:
             self._on_epoch(moment)
         if time.monotonic() - self._last < self._every:
             return
+        # Before the attempt: a store that does not answer is not asked at every epoch.
         self._last, self._has_written = time.monotonic(), True
         progress = {
             "key": self._key,

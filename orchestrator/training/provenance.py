@@ -63,6 +63,7 @@ def _git(*arguments: str) -> str | None:
     or no checkout, or where it does not answer.
     """
     folder = Path(__file__).resolve().parent
+    # Git is not started where the program was installed, not checked out.
     if not any((above / ".git").exists() for above in folder.parents):
         return None
     try:
@@ -70,7 +71,7 @@ def _git(*arguments: str) -> str | None:
             ["git", "-C", str(folder), *arguments],
             capture_output=True,
             text=True,
-            timeout=10,
+            timeout=10,  # a network file system that hangs must not hang a trial
             check=False,
         )
     except (OSError, subprocess.TimeoutExpired):
