@@ -160,6 +160,8 @@ def setting(
         folder = data if is_address else str(Path(data).expanduser().absolute())
         os.environ["SPOLIA_DATA"] = folder
     if site.packages:
+        # A variable, not an argument: it reaches every process
+        # that this one starts, MLflow's writer too.
         listed = [*os.environ.get(PACKAGES, "").split(","), *site.packages]
         os.environ[PACKAGES] = ",".join(dict.fromkeys(filter(None, listed)))
     root = home_folder or _relative_to(base, site.home) or DEFAULT_HOME

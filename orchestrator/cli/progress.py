@@ -157,11 +157,13 @@ class Progress:
                 if key in queue.ended or key in queue.blocked:
                     continue
                 spent = self._spent.get(trial.method.name)
+                # seconds; of this run, else from earlier ones
                 cost = sum(spent) / len(spent) if spent else queue.plan.cost(trial)
                 if cost is None:
                     return None
                 running_for = now - self._began[key] if key in self._began else 0.0
                 total += max(cost - running_for, 0.0)
+        # As if the work spread evenly: chains of needs make it an underestimate near the end.
         return total / self._slots
 
     def _render(self) -> Table:
@@ -180,7 +182,7 @@ class Progress:
         """What runs, and what waits for what, by method; looked up once a second."""
         looked_at, lines = self._waits
         now = time.monotonic()
-        if now - looked_at <= 1.0:
+        if now - looked_at <= 1.0:  # drawn four times a second; a walk over all trials is not
             return lines
         queue, lines = self._queue, []
         running = Counter(queue.trials[key].method.name for key in list(queue.running))

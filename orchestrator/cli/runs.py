@@ -237,7 +237,7 @@ def _site(
     if executor is ExecutorName.inline:
         slots = 1
     elif cluster:
-        slots = slots or file.slots
+        slots = slots or file.slots  # None on a cluster: as many as it has CPUs
     else:
         slots = slots or file.slots or os.cpu_count() or 1
     return Site(
@@ -291,6 +291,7 @@ def _smoke(
     small = smoke(sweep)
     with tempfile.TemporaryDirectory(prefix="spolia-smoke-") as folder:
         root = Path(folder)
+        # Nothing of it reaches MLflow: small results would stand beside real ones.
         home = replace(chosen.home, root=root, store=str(root / "store"), tracking=None)
         size = f"{len(small.cells)} settings of {len(sweep.cells)} cells"
         about = f": {size}, small, in a store that is thrown away."

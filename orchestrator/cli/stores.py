@@ -132,6 +132,7 @@ def data_add(
     data_store.prepare()
     for name in dict.fromkeys(name for given in names for name in _data_names(given)):
         record, recorded = sources.load(name).record, data_store.data(name)
+        # Keys hold the digest: other images under one name would quietly make other trials.
         if recorded is not None and recorded.digest != record.digest and not replace:
             raise DataError(
                 f"{name} is recorded with other images ({recorded.digest[:12]}, "

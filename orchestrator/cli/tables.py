@@ -308,6 +308,7 @@ def _spread(total: int, most: int) -> list[int]:
     """At most `most` places spread evenly over `total`."""
     if total <= most:
         return list(range(total))
+    # The first and the last among them.
     return [round(i * (total - 1) / (most - 1)) for i in range(most)]
 
 

@@ -72,6 +72,7 @@ def killed_at_line(method: Method, line: int | None) -> Iterator[list[int]]:
     Lines are counted as they are executed, so that a loop passes the same one many times. Without
     a number nothing is killed. Yields the list of the lines passed so far.
     """
+    # Only lines of `train` itself: what it calls is covered by the kills after epochs.
     code = inspect.unwrap(type(method).train).__code__
     passed: list[int] = []
 
@@ -82,7 +83,7 @@ def killed_at_line(method: Method, line: int | None) -> Iterator[list[int]]:
             passed.append(frame.f_lineno)
         return local
 
-    before = sys.gettrace()
+    before = sys.gettrace()  # a debugger's, or that of a coverage tool
     sys.settrace(lambda frame, event, arg: local if frame.f_code is code else None)
     try:
         yield passed
@@ -178,6 +179,7 @@ class MethodContract:
         folder = tmp_path_factory.mktemp("reference")
         resolved = resolve(trial, Store(folder / "planned"))
         name = type(resolved.method), resolved.key
+        # Not the fixture's scope: the fixture `trial` is a function's, as authors write it.
         if name not in _REFERENCES:
             _REFERENCES[name] = _reference(trial, folder)
         return _REFERENCES[name]
@@ -229,6 +231,7 @@ class MethodContract:
             store = reference.fresh_store(tmp_path / f"epoch{number}")
             scratch = tmp_path / f"epoch-scratch{number}"
 
+            # Bound now: the loop goes on before it is called.
             def stop(moment: Moment, last: tuple[str, int] = last) -> None:
                 if (moment.stage, moment.epoch) == last:
                     raise Killed

@@ -73,6 +73,7 @@ def cell_entry(plan: Plan, cell: Cell) -> RunEntry:
     return _entry(
         cell.trial,
         role="cell",
+        # Of two cells that are one trial, each has a run.
         identity=digest([plan.name, labels, cell.trial.key])[:32],
         name=" ".join([cell.trial.method.name, *settings]),
         axes=axes,

@@ -91,8 +91,6 @@ def _train_and_commit(
     hint = trial.method.resources(trial)
     reporter = Reporter(trial.key, store, began=checkpoints.began, on_epoch=on_epoch)
     try:
-        # Threads are the method's, not the machine's: how a sum
-        # is split among threads shows in its bits.
         with arithmetic(threads or hint.cpus, trial.numerics):
             torch_device = torch.device(device or (default_device() if hint.gpus else "cpu"))
             memory = PeakMemory(torch_device)
