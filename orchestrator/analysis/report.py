@@ -29,7 +29,7 @@ def report(results: Results, store: Store, figure: bytes | None) -> str:
     source = Path(__file__).with_name("report.html.j2").read_text()
     plan = results.plan
     return (
-        Environment(autoescape=True)
+        Environment(autoescape=True)  # labels and errors are text, whatever they look like
         .from_string(source)
         .render(
             name=plan.name,

@@ -111,6 +111,7 @@ def unmet(plan: Plan) -> list[Unmet]:
     for cell in plan.cells:
         state = plan.standing(cell.trial.key)
         if state not in ("done", "open"):
+            # By the reason in words: a thousand cells blocked by one need are one line.
             cells.setdefault((state, why_not_done(plan, cell.trial)), []).append(cell.trial)
     found = []
     for (state, why), trials in cells.items():

@@ -72,6 +72,7 @@ class Queue:
         # Needs come first in the plan, so backwards users are known before what they need.
         for trial in reversed(list(todo)):
             behind = max((paths[user] for user in self._users.get(trial.key, [])), default=0.0)
+            # Of unknown cost: a second, so that chains count by length.
             paths[trial.key] = behind + (self.plan.cost(trial) or 1.0)
         return paths
 
@@ -110,6 +111,7 @@ class Queue:
         """
         heaps = {shape: heap for shape, heap in self._ready.items() if heap}
         if heaps:
+            # Else the heap whose first entry has the longest path.
             heap = heaps.get(prefer) or min(heaps.values())
             return self._hand_out(heap)
         if not self.running and not self.is_finished:

@@ -28,7 +28,7 @@ def discover() -> dict[str, type[Method]]:
     found: dict[str, type[Method]] = {}
     for entry in importlib.metadata.entry_points(group=GROUP):
         for cls in methods_in(entry.value):
-            other = found.setdefault(cls.name, cls)
+            other = found.setdefault(cls.name, cls)  # one class may be found twice, in two entries
             if other is not cls:
                 raise MethodError(
                     f"two methods are called {cls.name!r}: {_full_name(other)} and "

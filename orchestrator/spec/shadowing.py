@@ -51,6 +51,7 @@ def _own_packages() -> set[str]:
 def _found_at(package: str) -> Path | None:
     """The file, or the folder without an `__init__.py`, that Python takes for a package."""
     module = sys.modules.get(package)
+    # What is imported already decides.
     spec = module.__spec__ if module is not None else importlib.util.find_spec(package)
     if spec is None:
         return None

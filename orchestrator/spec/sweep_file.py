@@ -50,7 +50,9 @@ def _missing(path: Path) -> str:
 
 def _imported(path: Path) -> ModuleType:
     """The module of a sweep file, executed. Raises SweepError for whatever goes wrong in it."""
-    allow_folder(path.parent)
+    allow_folder(path.parent)  # modules beside a sweep may hold its methods and networks
+    # A name of its own, and not in `sys.modules`: a sweep
+    # file is read, it is no module of anybody's.
     name = f"{SWEEP_MODULE}{path.stem}"
     spec = importlib.util.spec_from_file_location(name, path.absolute())
     if spec is None or spec.loader is None:
