@@ -87,6 +87,7 @@ sweep = Sweep(
     ),
     expect=210,
     claims=[
+        # All weights kept at first, against the quarter whose drawn score is above tau.
         *(
             claims.Higher(
                 metric="accuracy",
@@ -97,6 +98,7 @@ sweep = Sweep(
             )
             for t in targets
         ),
+        # Each optimiser at the learning rate that is best on validation images.
         *(
             claims.Higher(
                 metric="accuracy",
@@ -107,6 +109,7 @@ sweep = Sweep(
             )
             for t in ("inverted", "kmnist")
         ),
+        # A third value is worth nothing.
         *(
             claims.Equal(
                 metric="accuracy",
