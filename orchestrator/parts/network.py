@@ -192,8 +192,8 @@ def problems_of_form(network: Network) -> list[str]:
     if not isinstance(layer, nn.Linear):
         problems.append(
             f"{name}: the last stage, {last!r}, is {type(layer).__name__} and must be one "
-            f"nn.Linear, since its rows are drawn by class; put what comes before it, such as "
-            f"pooling, into a stage of its own"
+            "nn.Linear, since its rows are drawn by class; put what comes before it, such as "
+            "pooling, into a stage of its own"
         )
     elif layer.bias is None:
         problems.append(f"{name}: the last stage, {last!r}, has no bias; leave out bias=False")

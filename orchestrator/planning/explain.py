@@ -52,7 +52,7 @@ def explain(plan: Plan, store: Store, start: str) -> Explanation:
         listed = ", ".join(key[:12] for key in (matching or list(plan.trials))[:5])
         raise InputError(
             f"{count} of {plan.name} with a key that begins with {start!r}: {listed}, ... "
-            f"(`spolia status --json` lists all)"
+            "(`spolia status --json` lists all)"
         )
     trial = plan.trials[matching[0]]
     nearest, differing = nearest_record(trial, store)

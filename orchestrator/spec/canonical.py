@@ -70,7 +70,7 @@ def unsupported(kind: Any) -> str | None:
         return next(filter(None, reasons), None)
     return (
         f"{kind!r}: use bool, int, float, str, None, Literal, tuple[...], frozenset[...], "
-        f"a Method or a NetworkSpec"
+        "a Method or a NetworkSpec"
     )
 
 
@@ -93,7 +93,6 @@ def coerce(value: Any, kind: Any) -> Any:
     """The value as one of the declared type `kind`: `coerce(1, float)` is `1.0`. Raises ValueError
     that says what was expected.
     """
-
     origin, args = get_origin(kind), get_args(kind)
     if is_method_type(kind) or is_network_type(kind):
         if isinstance(value, kind):

@@ -143,7 +143,7 @@ def zipped(*grids: Grid, **axes: Any) -> Grid:
     if len(set(lengths)) > 1:
         problems.append(
             f"zipped(): the parts have {', '.join(map(str, lengths))} points; "
-            f"they must have equally many"
+            "they must have equally many"
         )
     # Unequal lengths are a problem already.
     combinations = zip(*(part.points for part in parts), strict=False)
@@ -193,7 +193,7 @@ def _checked(grids: Sequence[Any]) -> list[Grid]:
     if wrong:
         raise InputError(
             f"expected grids such as Method.grid(...), got {', '.join(wrong)}; "
-            f"write other axes by name: network=[...], seed=range(3)"
+            "write other axes by name: network=[...], seed=range(3)"
         )
     return list(grids)
 

@@ -35,7 +35,7 @@ def hidden(package: str) -> str | None:
     return (
         f"Python finds {package!r} in {found}, which hides Spolia's own package {ours}. "
         f"Rename the one that is not Spolia's, or keep {_folder_on_path(found)} off Python's path: "
-        f"leave it out of PYTHONPATH, and start scripts and notebooks in another folder"
+        "leave it out of PYTHONPATH, and start scripts and notebooks in another folder"
     )
 
 

@@ -31,7 +31,7 @@ def load_sweep(file: str | Path) -> tuple[str, Sweep]:
         problem = "has no variable 'sweep'" if sweep is None else f"has a 'sweep' that is {kind}"
         raise SweepError(
             f"{path} {problem}. A sweep file ends with: "
-            f"sweep = Sweep(question=__doc__, cells=product(...), expect=...)"
+            "sweep = Sweep(question=__doc__, cells=product(...), expect=...)"
         )
     return path.stem, sweep
 

@@ -106,7 +106,7 @@ def files_at(address: str | Path) -> Files:
     except (OSError, ValueError, pa.ArrowException) as error:
         raise StoreError(
             f"the store's address {_public(text)!r} cannot be used: {error}. "
-            f"Give a folder, or s3://bucket/prefix, or gs://bucket/prefix"
+            "Give a folder, or s3://bucket/prefix, or gs://bucket/prefix"
         ) from error
     return Bucket(text, system, root)
 
@@ -153,7 +153,7 @@ class Folder:
             reason = error.strerror or str(error)
             raise StoreError(
                 f"the store {self.root} cannot be written ({path}): {reason}. "
-                f"Choose another folder with --store"
+                "Choose another folder with --store"
             ) from error
 
     def refresh(self, path: str, content: bytes) -> None:
@@ -232,7 +232,7 @@ class Bucket:
         except OSError as error:
             raise StoreError(
                 f"the store {self.name} cannot be written ({path}): {_first_line(error)}. "
-                f"Choose another with --store"
+                "Choose another with --store"
             ) from error
         return True
 

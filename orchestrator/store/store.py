@@ -100,7 +100,7 @@ class Store:
             raise StoreError(
                 f"{self.name} is a store of format {number} and this version of Spolia works with "
                 f"format {FORMAT}: name another store (--store) and run the sweeps again, or use "
-                f"the version that made it"
+                "the version that made it"
             )
         self._is_checked = True
 
@@ -166,7 +166,7 @@ class Store:
         if record is None or record.get("key") != key:
             raise CorruptError(
                 f"{self.name}/{path} is not the record that was written. "
-                f"Remove that file and run again: the trial is trained anew"
+                "Remove that file and run again: the trial is trained anew"
             )
         return record
 
@@ -205,7 +205,7 @@ class Store:
             listed = ", ".join(key[:12] for key in matching[:5])
             raise StoreError(
                 f"{len(matching)} trials have keys that begin with {start!r}: {listed}. "
-                f"Give more digits"
+                "Give more digits"
             )
         return matching[0]
 
@@ -246,7 +246,7 @@ class Store:
         if hashlib.sha256(content).hexdigest() != name:
             raise CorruptError(
                 f"{self.name}/{path} has been altered: its content does not hash to its name. "
-                f"Remove it and the results that name it"
+                "Remove it and the results that name it"
             )
         return content
 
@@ -315,7 +315,7 @@ class Store:
         if owner and owner.is_file() and owner.read_bytes() != claiming.read_bytes():
             raise InputError(
                 f"another sweep is called {name!r}: {owner}. "
-                f"Rename one of the two files: results and MLflow runs go by this name"
+                "Rename one of the two files: results and MLflow runs go by this name"
             )
         self._files.publish(path, json.dumps({"file": str(claiming)}).encode(), replace=True)
 
