@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import platform
-import subprocess
 from collections.abc import Mapping
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
@@ -14,6 +13,7 @@ from typing import Any
 import torch
 
 from orchestrator.spec.trial import Trial
+from orchestrator.store.checkout import git
 from orchestrator.store.code import code_of
 
 
@@ -52,28 +52,8 @@ def _versions() -> Mapping[str, str]:
 @lru_cache(maxsize=1)
 def _checkout() -> Mapping[str, Any]:
     """Asked once a process: starting Git takes longer than a short trial."""
-    commit = _git("rev-parse", "HEAD")
+    ours = Path(__file__).resolve().parent
+    commit = git(ours, "rev-parse", "HEAD")
     if commit is None:
         return {}
-    return {"commit": commit, "changed": bool(_git("status", "--porcelain", "-uno"))}
-
-
-def _git(*arguments: str) -> str | None:
-    """What a Git command says of the folder that this file lies in, or None where there is no Git
-    or no checkout, or where it does not answer.
-    """
-    folder = Path(__file__).resolve().parent
-    # Git is not started where the program was installed, not checked out.
-    if not any((above / ".git").exists() for above in folder.parents):
-        return None
-    try:
-        done = subprocess.run(
-            ["git", "-C", str(folder), *arguments],
-            capture_output=True,
-            text=True,
-            timeout=10,  # a network file system that hangs must not hang a trial
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return done.stdout.strip() if done.returncode == 0 else None
+    return {"commit": commit, "changed": bool(git(ours, "status", "--porcelain", "-uno"))}
