@@ -93,7 +93,7 @@ class FeatureExtraction(Method):
             norm=self.norm,
             dropout=self.dropout,
         )
-        part.take(base)
+        part.take(base)  # batch norms of its own, if any, begin as the base's
         run.fit(
             "train",
             {"part": part},

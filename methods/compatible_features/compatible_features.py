@@ -410,6 +410,7 @@ class CompatibleFeatures(Method):
         return "identical" in self.ingredients and self.identical_part == "extractor"
 
     def canonical(self) -> Self:
+        # Reset, so that cells that differ in these alone are one trial.
         without_effect: list[str] = []
         if "rotation" not in self.ingredients:
             without_effect += ["rotation_weight", "transforms", "rotated_statistics"]

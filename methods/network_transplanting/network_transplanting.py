@@ -401,6 +401,7 @@ class NetworkTransplanting(Method):
             # One trial leaves both networks; `train` takes each by its task.
             together = trial.replace(method=self.jointly, tasks=(host, guests[0]))
             return {"host": together, "guest": together}
+        # `specific` trains on the last task, starting from the network of the one before.
         host_network = trial.replace(method=self.specific, tasks=(pretrain, host))
         if len(guests) == 1:
             guest_network = trial.replace(method=self.specific, tasks=(pretrain, guests[0]))

@@ -36,7 +36,7 @@ class SmallFCN(Network):
             stages[f"stage{number}"] = vgg_stage(before, after, pooled=number < 3)
             before = after
         stages["up"] = nn.Sequential(
-            nn.Upsample(scale_factor=4, mode="nearest"),
+            nn.Upsample(scale_factor=4, mode="nearest"),  # two poolings made a quarter of H and W
             nn.Conv2d(before, width, 3, 1, 1),
             nn.ReLU(),
         )

@@ -20,6 +20,8 @@ def recipe_of(network: Part) -> dict[str, Any]:
 
 def build_network(recipe: Mapping[str, Any]) -> Network:
     """A network as its recipe says; torch's random numbers stay where they were."""
+    # Its weights are thrown away or overwritten: nobody's
+    # draws may depend on how often one was built.
     with torch.random.fork_rng(devices=[]):
         return class_at(recipe["path"], Network)(**recipe["config"])
 

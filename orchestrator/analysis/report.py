@@ -96,6 +96,6 @@ def _when(seconds: float) -> str:
 def write(results: Results, store: Store, path: Path) -> None:
     """Write the page; it appears whole."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".part")
+    temporary = path.with_suffix(".part")  # somebody may be looking at the page that is there
     temporary.write_text(report(results, store, overview(results)))
     temporary.replace(path)

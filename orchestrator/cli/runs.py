@@ -160,6 +160,7 @@ def _make_plan(
     rerun_stale, outcomes = stale is Stale.rerun, [outcome.value for outcome in retry]
     plan = make_plan(name, sweep, store, rerun_stale=rerun_stale, retry=outcomes)
     if limit is not None:
+        # Planned twice: which cells are the first without a result is known from the first plan.
         few = choose.limit(sweep, plan, limit)
         plan = make_plan(name, few, store, rerun_stale=rerun_stale, retry=outcomes)
     print_plan(console, plan)
@@ -318,6 +319,7 @@ def _debug(plan: Plan, home: Home, key: str) -> None:
     console.print(f"Running {trial.label} under the debugger.")
     run_with_needs(trial, store)
     try:
+        # Without scratch: nothing that was interrupted is gone on with.
         outcome = execute(trial, store, raise_errors=True)
     except Exception as error:
         traceback.print_exc()
@@ -336,7 +338,7 @@ def _print_problems(summary: RunSummary) -> None:
         reason = outcome.reason.splitlines()[0]
         by_reason.setdefault((outcome.kind, reason), []).append(outcome)
     for (kind, reason), outcomes in by_reason.items():
-        for outcome in outcomes[:SHOWN]:
+        for outcome in outcomes[:SHOWN]:  # a thousand trials fail for one reason as a rule
             label = summary.plan.trials[outcome.key].label
             _print_error(f"{kind}: {label}\n  {reason}\n  spolia logs {outcome.key[:12]}")
         num_more = len(outcomes) - SHOWN

@@ -130,6 +130,7 @@ def data_add(
 
     data_store = _open_store(home_folder, store, data, site_file)
     data_store.prepare()
+    # Each once, in order.
     for name in dict.fromkeys(name for given in names for name in _data_names(given)):
         record, recorded = sources.load(name).record, data_store.data(name)
         # Keys hold the digest: other images under one name would quietly make other trials.

@@ -365,7 +365,7 @@ def _pivot(section: Section, column: Column) -> Table:
     for group in section.groups:
         row = rows.setdefault(str(group.labels[down]), {})
         row[str(group.labels[across])] = group.text(column, digits)
-    n = str(section.groups[0].n)
+    n = str(section.groups[0].n)  # the same in all groups, or there would be no such table
     for label, row in rows.items():
         table.add_row(label, *(row.get(value, "") for value in columns), n)
     return table

@@ -29,7 +29,7 @@ class Component:
         CorruptError where the component it requires changed.
         """
         self.required()
-        weights = self.result.store.blob(self.record.blob)
+        weights = self.result.store.blob(self.record.blob)  # verified by its name, the SHA-256
         return rebuild(self.record.path, self.record.config, weights)
 
     def ready(self) -> nn.Module:

@@ -147,7 +147,7 @@ def nearest_record(trial: Trial, store: Store) -> tuple[str | None, list[Differe
         if record["identity"]["method"] != trial.method.name or record["key"] == trial.key:
             continue
         differing = list(differences(trial.identity, record["identity"]))
-        if nearest is None or len(differing) < len(fewest):
+        if nearest is None or len(differing) < len(fewest):  # of equally near ones the first
             nearest, fewest = record["key"], differing
     return nearest, fewest
 
