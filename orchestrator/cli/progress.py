@@ -83,6 +83,7 @@ class Progress:
     def started(self, trial: Trial) -> None:
         with self._lock:
             self._began[trial.key] = time.monotonic()
+        self._print_now_and_then()
 
     def ended(self, outcome: Outcome) -> None:
         with self._lock:
@@ -92,6 +93,13 @@ class Progress:
                 self._spent.setdefault(method, []).append(outcome.seconds)
         if not outcome.is_result:
             self._count_failure(outcome)
+        # While something waits, the worker that is free now gets it at once: a line would count one
+        # running too few.
+        if not self._queue.num_waiting:
+            self._print_now_and_then()
+
+    def _print_now_and_then(self) -> None:
+        """A plain line, where the last one is long ago and there is no terminal to draw on."""
         if self._live is None and time.monotonic() - self._last_line >= PLAIN_EVERY:
             self._last_line = time.monotonic()
             self._console.print(self.text())
@@ -157,7 +165,7 @@ class Progress:
                 if key in queue.ended or key in queue.blocked:
                     continue
                 spent = self._spent.get(trial.method.name)
-                # seconds; of this run, else from earlier ones
+                # Seconds; of this run, else from earlier ones
                 cost = sum(spent) / len(spent) if spent else queue.plan.cost(trial)
                 if cost is None:
                     return None
