@@ -172,9 +172,9 @@ def _replace_first_convolution(model: nn.Module, channels: int) -> None:
                 replacement = nn.Conv2d(
                     channels,
                     child.out_channels,
-                    child.kernel_size,  # type: ignore[arg-type]
-                    child.stride,  # type: ignore[arg-type]
-                    child.padding,  # type: ignore[arg-type]
+                    child.kernel_size,  # type: ignore[arg-type]  # torch's stubs
+                    child.stride,  # type: ignore[arg-type]  # torch's stubs
+                    child.padding,  # type: ignore[arg-type]  # torch's stubs
                     bias=child.bias is not None,
                 )
                 setattr(owner, name, replacement)

@@ -311,7 +311,7 @@ def _tune_folder(store: Store, run: str) -> Iterator[str]:
         store.clear(name)
 
 
-class LotSearcher(Searcher):  # type: ignore[misc]
+class LotSearcher(Searcher):  # type: ignore[misc]  # Ray has no types
     """Tune's source of what to run: hands out lots of trials by key, as their needs get done."""
 
     def __init__(
@@ -379,14 +379,14 @@ class LotSearcher(Searcher):  # type: ignore[misc]
         """Nothing to restore: the same command plans against the store."""
 
 
-class NothingToChoose(FIFOScheduler):  # type: ignore[misc]
+class NothingToChoose(FIFOScheduler):  # type: ignore[misc]  # Ray has no types
     """The queue decides the order; Tune's own scheduler would scan every trial at every step."""
 
     def choose_trial_to_run(self, tune_controller: Any, **kwargs: Any) -> None:
         return None
 
 
-class Worker(tune.Trainable):  # type: ignore[misc]
+class Worker(tune.Trainable):  # type: ignore[misc]  # Ray has no types
     """An actor that runs one lot after another. `step` runs a whole lot."""
 
     def setup(self, config: dict[str, Any], assignment: Assignment) -> None:

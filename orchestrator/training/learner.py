@@ -92,7 +92,7 @@ class Learner:
         values = {name: value.float() for name, value in terms.items()}
         parts = list(values.values())
         total = parts[0] if len(parts) == 1 else torch.stack(parts).sum()
-        total.backward()  # type: ignore[no-untyped-call]
+        total.backward()  # type: ignore[no-untyped-call]  # torch's stubs
         for optimizer in self.optimizers:
             optimizer.step()
         return {name: value.detach() for name, value in values.items()}

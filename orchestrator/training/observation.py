@@ -98,7 +98,7 @@ class _Tee(io.TextIOBase):
         return bool(self._through.isatty())
 
     @property
-    def encoding(self) -> str:  # type: ignore[override]
+    def encoding(self) -> str:  # type: ignore[override]  # io has an attribute
         # A stream that takes text as it is, such as StringIO, has None.
         return str(getattr(self._through, "encoding", None) or "utf-8")
 
