@@ -15,7 +15,7 @@ from orchestrator.analysis.matrix_pictures import others, overview, unscored
 from orchestrator.analysis.plots import plots
 from orchestrator.analysis.results import Results
 from orchestrator.planning import standing
-from orchestrator.planning.explain import told, unmet
+from orchestrator.planning.explain import first_lines, unmet
 from orchestrator.spec.wording import duration
 from orchestrator.store.store import Store
 
@@ -36,7 +36,7 @@ def report(results: Results, store: Store, figure: bytes | None) -> str:
             question=" ".join(plan.question.split()),
             counts=standing.of_total(plan.cell_counts, "cells"),
             trial_counts=standing.of_total(plan.trial_counts, "trials"),
-            causes=told(unmet(plan)),
+            causes=first_lines(unmet(plan)),
             verdicts=list(verdicts(plan.claims, results)),
             tables=[_table(section) for section in results.sections()],
             matrix=(results.headline_matrix() or "").replace("_", " "),

@@ -14,7 +14,7 @@ from orchestrator.spec.trial import Trial
 from orchestrator.store.code import code_of
 from orchestrator.store.store import Store
 
-TOLD = 10  # reasons in a report
+LISTED = 10  # reasons in a report
 
 
 @dataclass(frozen=True)
@@ -98,11 +98,11 @@ class Unmet:
     line: str
 
 
-def told(reasons: Sequence[Unmet]) -> list[str]:
+def first_lines(reasons: Sequence[Unmet]) -> list[str]:
     """The lines of the first ten, and how many more there are."""
-    num_more = len(reasons) - TOLD
+    num_more = len(reasons) - LISTED
     more = [f"and {num_more} more; `spolia status` lists them"] if num_more > 0 else []
-    return [found.line for found in reasons[:TOLD]] + more
+    return [found.line for found in reasons[:LISTED]] + more
 
 
 def unmet(plan: Plan) -> list[Unmet]:
