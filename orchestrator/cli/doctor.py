@@ -142,8 +142,8 @@ def _data(address: str) -> Iterator[Check]:
 
 def _cluster(address: str, home: Home, site: SiteFile) -> Iterator[Check]:
     """Every node of a Ray cluster, and the shapes of workers on it."""
-    paths = [f"{method.__module__}:{method.__qualname__}" for method in discover().values()]
     try:
+        paths = [f"{method.__module__}:{method.__qualname__}" for method in discover().values()]
         driver, *nodes = executor("ray").greetings(
             Store(home.store), Site(home.scratch, address=address), paths
         )
