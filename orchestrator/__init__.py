@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from orchestrator.parts.result import Component, Result
     from orchestrator.planning.plan import Plan, make_plan
     from orchestrator.spec.canonical import derive
+    from orchestrator.spec.classes import ClassPath
     from orchestrator.spec.datasets import digits, image_folder, parquet, pasted, torchvision_set
     from orchestrator.spec.declarations import (
         Curve,
@@ -76,6 +77,7 @@ __all__ = [
     "Batch",
     "Best",
     "Blocks",
+    "ClassPath",
     "Component",
     "CorruptError",
     "Curve",
@@ -190,6 +192,7 @@ _DEFINED_IN = {
     "orchestrator.data.batches": ("Batch", "in_order"),
     # Networks and other parts.
     "orchestrator.parts.component": ("Part", "PartWithBase"),
+    "orchestrator.spec.classes": ("ClassPath",),
     "orchestrator.parts.network": ("Blocks", "Network", "Piece", "network_spec"),
     "orchestrator.parts.recombination": ("Scores",),
     # A notebook.

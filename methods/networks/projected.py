@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from orchestrator import InputError, Network, NetworkSpec
+from orchestrator import ClassPath, InputError, Network, NetworkSpec
 from orchestrator.errors import nearest
 from orchestrator.spec.classes import class_at
 
@@ -30,7 +30,7 @@ class Projected(Network):
     def __init__(
         self,
         *,
-        of: str,
+        of: ClassPath,
         inner: dict[str, Any],
         behind: str,
         features: int = 64,
@@ -123,4 +123,5 @@ def projected(
         splits=(*kept, COMMON, "pool"),
         revision=network.revision,
         moved_from=network.moved_from,
+        class_places=("of", *(f"inner.{place}" for place in network.class_places)),
     )

@@ -8,14 +8,15 @@ import copy
 import inspect
 from collections import OrderedDict
 from collections.abc import Mapping
-from typing import Any, Literal, cast
+from dataclasses import replace
+from typing import Any, Literal, cast, get_args, get_type_hints
 
 import torch
 from torch import Tensor, nn
 
 from orchestrator.errors import InputError, nearest
 from orchestrator.parts.component import Part
-from orchestrator.spec.classes import class_at
+from orchestrator.spec.classes import ClassPath, class_at
 from orchestrator.spec.naming import former_paths
 from orchestrator.spec.trial import NetworkSpec
 
@@ -141,7 +142,8 @@ def network_spec(network: type[Network], *, revision: int = 1, **settings: Any) 
 
     The class takes `channels` and `classes` besides its settings, all by keyword, and lives in a
     module that workers can import. `revision` goes up when the same settings build another network.
-    Where the class moved to another module, it says so: `moved_from = ("old.module:MyNet",)`.
+    Where the class moved to another module, it says so: `moved_from = ("old.module:MyNet",)`. An
+    argument that names the class of another network is annotated as `ClassPath`.
     Raises InputError for a setting that the class does not have, and for a network without stages
     or whose last stage is no linear layer.
     """
@@ -168,15 +170,26 @@ def network_spec(network: type[Network], *, revision: int = 1, **settings: Any) 
         built = network(**settings, channels=3, classes=2)
     if problems := problems_of_form(built):
         raise InputError(f"{network.__name__} cannot be cut into extractor and head:", problems)
-    return NetworkSpec(
+    spec = NetworkSpec(
         name=network.__name__,
         path=f"{network.__module__}:{network.__qualname__}",
         settings=tuple({**defaults, **settings}.items()),
         defaults=tuple(defaults.items()),
         splits=built.splits,
         revision=revision,
-        moved_from=former_paths(network),
+        class_places=_class_places(network),
     )
+    inside = (class_at(path, Network) for path in spec.classes_in(spec.settings))
+    return replace(spec, moved_from=tuple(p for c in (network, *inside) for p in former_paths(c)))
+
+
+def _class_places(network: type[Network]) -> tuple[str, ...]:
+    """The arguments that are annotated as paths of classes, alone or within a union or a tuple."""
+    try:
+        hints = get_type_hints(network.__init__)
+    except NameError:  # something that is imported for type checkers only; planning tells the rest
+        return ()
+    return tuple(name for name, hint in hints.items() if ClassPath in (hint, *get_args(hint)))
 
 
 def problems_of_form(network: Network) -> list[str]:

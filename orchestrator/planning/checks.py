@@ -10,13 +10,13 @@ from collections.abc import Iterator
 from orchestrator.data.resolve import data_record
 from orchestrator.parts.network_checks import Shape, problems_of_network
 from orchestrator.spec.classes import homeless
-from orchestrator.spec.naming import Named, class_paths, names_in
+from orchestrator.spec.naming import Named, class_paths, names_in, networks_in
 from orchestrator.spec.registry import registered
 from orchestrator.spec.task import DataRecord, Task
 from orchestrator.spec.trial import Trial
 from orchestrator.store.store import Store
 
-WITHOUT_TASKS: Shape = (3, 32, 32)  # the image on which the network of such a trial is tried
+WITHOUT_TASKS: Shape = (3, 32, 32)  # images on which networks of such a trial are tried
 
 
 class Checks:
@@ -41,7 +41,7 @@ class Checks:
         if without_home:
             return without_home
         problems = [*self._problems_of_names(trial), *self._problems_of_channels(trial)]
-        return problems or list(self._problems_of_network(trial))
+        return problems or list(dict.fromkeys(self._problems_of_networks(trial)))
 
     def _record(self, task: Task) -> DataRecord:
         if task.data not in self._records:
@@ -71,11 +71,12 @@ class Checks:
                 f"write .rgb() behind the grey tasks"
             )
 
-    def _problems_of_network(self, trial: Trial) -> Iterator[str]:
-        """What is wrong with the network on images of the first task."""
-        if trial.network is not None:
-            image = self._image(trial.tasks[0]) if trial.tasks else WITHOUT_TASKS
-            yield from problems_of_network(trial.network, image)
+    def _problems_of_networks(self, trial: Trial) -> Iterator[str]:
+        """What is wrong with the networks, those among settings too, on images of the tasks."""
+        images = dict.fromkeys(self._image(task) for task in trial.tasks) or [WITHOUT_TASKS]
+        for network in networks_in(trial):
+            for image in images:
+                yield from problems_of_network(network, image)
 
 
 def _clash(named: Named, before: tuple[str, ...]) -> str:

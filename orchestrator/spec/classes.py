@@ -14,13 +14,15 @@ import inspect
 import os
 import re
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import lru_cache
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 from types import ModuleType
-from typing import Any, TypeVar
+from typing import Any, NewType, TypeVar
 
 from orchestrator.errors import PlanError
 from orchestrator.spec.shadowing import shadowing
@@ -33,6 +35,12 @@ OURS = ("orchestrator", "methods")
 SWEEP_MODULE = "_sweep_"  # begins the name of a module that was made of a sweep file
 
 Kind = TypeVar("Kind")
+
+ClassPath = NewType("ClassPath", str)
+"""The type of an argument of a network that names the class of another network which it is made of,
+as `module:Class`: `def __init__(self, *, of: ClassPath, ...)`. What is declared so is followed:
+edits of that class are seen, and its name must stand for one class.
+"""
 
 _CLASS_PATH = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
 
@@ -62,7 +70,24 @@ def class_at(path: str, kind: type[Kind]) -> type[Kind]:
     found = _defined(_imported(module_name, path), path)
     if not (inspect.isclass(found) and issubclass(found, kind)):
         raise PlanError(f"{path} is not a {kind.__name__}; it is not called")
+    for paths in _NOTED.get():
+        paths.add(path)
     return found
+
+
+# Where the paths of classes are noted that are loaded meanwhile: the innermost `noted_loads` last.
+_NOTED: ContextVar[tuple[set[str], ...]] = ContextVar("noted", default=())
+
+
+@contextmanager
+def noted_loads() -> Iterator[set[str]]:
+    """Paths of the classes that are loaded within, as `class_at` is asked for them."""
+    paths: set[str] = set()
+    token = _NOTED.set((*_NOTED.get(), paths))
+    try:
+        yield paths
+    finally:
+        _NOTED.reset(token)
 
 
 def homeless(path: str) -> str | None:
@@ -78,7 +103,9 @@ def homeless(path: str) -> str | None:
 
 
 def is_class_path(value: object) -> bool:
-    """Whether a setting's value has the form `module:Class`."""
+    """Whether a value has the form `module:Class`. What a text means is never told by its form, only
+    by where it stands: this says whether it could be used there.
+    """
     return isinstance(value, str) and _CLASS_PATH.fullmatch(value) is not None
 
 
@@ -92,6 +119,13 @@ def may_load_from(module: str) -> bool:
 def is_of_a_study(top: str) -> bool:
     """Whether a top-level package or module is known here or lies beside the sweep."""
     return top in known_packages() or _lies_beside_a_sweep(top)
+
+
+def is_of_a_distribution(top: str) -> bool:
+    """Whether a top-level package is ours or an entry point's, so that its name is taken for it
+    wherever it lies.
+    """
+    return top in OURS or top in _of_entry_points()
 
 
 def known_packages() -> frozenset[str]:
