@@ -40,6 +40,11 @@ class Projected(Network):
     ) -> None:
         super().__init__()
         network = class_at(of, Network)(**inner, channels=channels, classes=2)
+        if type(network).forward is not Network.forward:
+            raise InputError(
+                f"{type(network).__name__} has a forward of its own, which a projection, made of "
+                "its stages alone, would leave out"
+            )
         shape = network.shape(behind, (channels, 64, 64))
         if len(shape) != 3:
             raise InputError(

@@ -101,9 +101,7 @@ def _own_records(trials: Mapping[str, Trial], store: Store) -> list[dict[str, An
     """
     records = list(store.find_all(trials))
     others = [
-        mark
-        for record in records
-        for mark in marks_of_another(trials[record["key"]], record)
+        mark for record in records for mark in marks_of_another(trials[record["key"]], record)
     ]
     if others:
         raise PlanError("the store has results under keys that now mean something else:", others)

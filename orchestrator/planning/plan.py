@@ -128,7 +128,9 @@ class Plan:
         names: list[str] = []
         while self.standing(trial.key) not in BY_ITSELF:
             needs = trial.needs.items()
-            unmet = [name for name, need in needs if self.standing(need.key) not in ("done", "open")]
+            unmet = [
+                name for name, need in needs if self.standing(need.key) not in ("done", "open")
+            ]
             if not unmet:
                 break
             names.append(unmet[0])

@@ -103,8 +103,8 @@ def homeless(path: str) -> str | None:
 
 
 def is_class_path(value: object) -> bool:
-    """Whether a value has the form `module:Class`. What a text means is never told by its form, only
-    by where it stands: this says whether it could be used there.
+    """Whether a value has the form `module:Class`. What a text means is told by where it stands and
+    never by its form: this says whether it could stand for a class.
     """
     return isinstance(value, str) and _CLASS_PATH.fullmatch(value) is not None
 

@@ -287,8 +287,8 @@ def needs_first(
     is_wanted: Callable[[Trial], bool] = lambda need: True,
     check: Callable[[Trial, Sequence[Trial]], None] = lambda trial, above: None,
 ) -> Iterator[Trial]:
-    """Every trial that a trial needs, directly or not, each once and after what it needs itself. The
-    trial itself is not among them.
+    """Every trial that a trial needs, directly or not, each once and after what it needs itself.
+    The trial itself is not among them.
 
     What `is_wanted` says no to is left out with all that it needs. `check` is called with a need
     before its own needs are asked for, and with those above it, from the trial downwards. Raises

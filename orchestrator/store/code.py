@@ -107,8 +107,8 @@ def code_behind(paths: Iterable[str]) -> Code:
 @lru_cache(maxsize=1024)
 def own_files(paths: tuple[str, ...]) -> Mapping[str, str]:
     """Files, by module, of classes that belong to no installed package: those of modules beside a
-    sweep, or anywhere else that Python looks. Such a module's name is a weak one: another folder may
-    have another module of that name.
+    sweep, or anywhere else that Python looks. Such a module's name is a weak one, since another
+    folder may have another module of that name.
     """
     files = {}
     for module in {path.partition(":")[0] for path in paths}:

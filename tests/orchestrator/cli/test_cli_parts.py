@@ -90,7 +90,10 @@ def test_a_smoke_run_takes_the_smoke_values_and_leaves_nothing(spolia, sweep_fil
     )
     code, out, err = spolia("run", file, "--smoke", "--executor", "inline")
     assert code == 0, err
-    assert "4 settings of 12 cells, small, in a store that is thrown away" in " ".join(out.split())
+    words = " ".join(out.split())
+    assert "4 settings of 12 cells, small, in a store that is thrown away" in words
+    epochs = CompatibleFeatures.smoke().epochs
+    assert f"Smaller than the sweep means them: compatible_features.epochs 500 -> {epochs}" in words
     assert not (tmp_path / "spolia-home/store/results").exists()
 
 
