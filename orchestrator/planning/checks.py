@@ -25,8 +25,9 @@ class Checks:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._records: dict[str, DataRecord] = {}
-        self._met: dict[tuple[str, str], tuple[str, ...]] = {}  # paths by kind and name
-        self._met |= {("method", name): (path,) for name, path in registered().items()}
+        self._met: dict[tuple[str, str], Named] = {}  # by kind and name
+        for name, path in registered().items():
+            self._met["method", name] = Named("method", name, (path,))
 
     def resolved(self, task: Task) -> Task:
         """The task with its data's digest and classes. Raises DataError."""
@@ -54,8 +55,8 @@ class Checks:
     def _problems_of_names(self, trial: Trial) -> Iterator[str]:
         """Names that stand for another class here than where they were met before."""
         for named in names_in(trial):
-            before = self._met.setdefault((named.kind, named.name), named.paths)
-            if before != named.paths:
+            before = self._met.setdefault((named.kind, named.name), named)
+            if before != named:
                 yield _clash(named, before)
 
     def _problems_of_channels(self, trial: Trial) -> Iterator[str]:
@@ -79,8 +80,14 @@ class Checks:
                 yield from problems_of_network(network, image)
 
 
-def _clash(named: Named, before: tuple[str, ...]) -> str:
-    one, other = (_with_files(paths) for paths in (before, named.paths))
+def _clash(named: Named, before: Named) -> str:
+    if named.paths == before.paths:
+        return (
+            f"the network {named.name!r} is written with two sets of defaults, {before.defaults} "
+            f"and {named.defaults}, and defaults are in no key. Give its NetworkSpec the same ones "
+            f"everywhere, and write what differs as settings"
+        )
+    one, other = (_with_files(paths) for paths in (before.paths, named.paths))
     return (
         f"two {named.kind}s are called {named.name!r}, and results are found by name: "
         f"{one} and {other}. Rename one of them"

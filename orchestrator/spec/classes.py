@@ -145,11 +145,29 @@ def packages_of(paths: Iterable[str]) -> str:
 
 def allow_folder(folder: Path) -> None:
     """Let modules that lie in a folder be imported and loaded from: the folder of a sweep file.
-    Workers and other processes that inherit the environment may, too.
+    They are found before those of folders that were allowed earlier. Workers and other processes
+    that inherit the environment may load them, too.
     """
-    folders = [*_folders_of_sweeps(), folder.resolve()]
+    folders = [folder.resolve(), *_folders_of_sweeps()]
     os.environ[FOLDERS] = os.pathsep.join(map(str, dict.fromkeys(folders)))
     _find_modules_beside_sweeps()
+
+
+def of_another_sweep(module: str, folder: Path) -> Path | None:
+    """The file of an imported top-level module that lies beside another sweep, while a module of
+    that name lies in this folder and is hidden by it; None where that is not so.
+    """
+    here = folder.resolve()
+    if not ((here / f"{module}.py").is_file() or (here / module / "__init__.py").is_file()):
+        return None
+    imported = getattr(sys.modules.get(module), "__file__", None)
+    home = _folder_of(Path(imported).resolve()) if imported else here
+    return Path(str(imported)) if home != here and home in _folders_of_sweeps() else None
+
+
+def _folder_of(file: Path) -> Path:
+    """The folder that a top-level module lies in, be it a file or a package."""
+    return file.parent.parent if file.name == "__init__.py" else file.parent
 
 
 def _folders_of_sweeps() -> list[Path]:
@@ -192,7 +210,7 @@ def _lies_beside_a_sweep(top: str) -> bool:
         return False
     file = Path(spec.origin).resolve()
     # In the folder itself, not deeper: a virtual environment may lie there, too.
-    return (file.parent.parent if file.name == "__init__.py" else file.parent) in folders
+    return _folder_of(file) in folders
 
 
 def _imported(module: str, path: str) -> ModuleType:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from orchestrator.spec.canonical import canonical_json
 from orchestrator.spec.method import Method
 from orchestrator.spec.trial import NetworkSpec, Trial
 
@@ -19,26 +20,26 @@ class Named:
 
     `kind` is method or network. `paths` are `module:Class` of it and, for a network that is made
     of others, of the classes that its name stands for, too: those that it is made of by default.
-    They are not in the key, whatever a sweep writes in their place. `moved_from` are paths that
-    they had before.
+    They are not in the key, whatever a sweep writes in their place. Neither are `defaults`, those
+    of a network in canonical JSON.
     """
 
     kind: str
     name: str
     paths: tuple[str, ...]
-    moved_from: tuple[str, ...]
+    defaults: str = ""
 
 
 def names_in(value: Any) -> Iterator[Named]:
     """Every method and network of a trial, a method, a network or a setting, outermost first."""
     for one in methods_and_networks(value):
         if isinstance(one, Method):
-            yield Named("method", one.name, (one.path,), former_paths(type(one)))
+            yield Named("method", one.name, (one.path,))
         else:
             # Of the defaults alone, since they are the same wherever the name is: a class that
             # stands in their place is in the key.
             paths = (one.path, *one.classes_in(one.defaults))
-            yield Named("network", one.name, paths, one.moved_from)
+            yield Named("network", one.name, paths, canonical_json(dict(one.defaults)))
 
 
 def class_paths(trial: Trial) -> tuple[str, ...]:

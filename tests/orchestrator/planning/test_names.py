@@ -11,7 +11,19 @@ from sample_methods import Count
 from twins import Count as OtherCount
 
 from methods.networks import projected, resnet8
-from orchestrator import Method, PlanError, Sweep, Trial, axis, digits, make_plan, product, union
+from orchestrator import (
+    Method,
+    PlanError,
+    Sweep,
+    SweepError,
+    Trial,
+    axis,
+    digits,
+    load_sweep,
+    make_plan,
+    product,
+    union,
+)
 from orchestrator.parts.network import network_spec
 from orchestrator.parts.network_checks import _problems as problems_of_one_network
 from orchestrator.spec.naming import class_paths
@@ -307,6 +319,17 @@ def test_a_class_that_a_network_loads_without_saying_so_is_told(store, lab):
     planned(store, of_network(network_spec(lab("lab_seen", text=both).Outer)))
 
 
+def test_a_network_of_two_sets_of_defaults_is_told(store):
+    """They are in no key: one of these has 4 channels, the other 8."""
+    ours, theirs = (
+        replace(resnet8(width=width), defaults=(("width", width), ("init", "he")))
+        for width in (4, 8)
+    )
+    assert ours.identity() == theirs.identity()
+    with pytest.raises(PlanError, match=r"'resnet8' is written with two sets of defaults"):
+        planned(store, of_network(ours), of_network(theirs))
+
+
 # -------------------------------------------------------------- one name of a module, two folders
 
 
@@ -364,3 +387,34 @@ def test_other_code_in_the_same_folder_or_of_a_class_that_says_so_is_stale(store
     for name, more in (("one", "    pass"), ("two", '    moved_from = ("my_net:SmallNet",)')):
         plan = planned(store, of_network(folder(name, "Tanh", more)))
         assert list(plan.stale.values()) == ["made with other code: my_net"]
+
+
+@pytest.mark.parametrize("is_imported", [True, False])
+def test_a_sweep_gets_the_module_beside_it_or_an_error(tmp_path, monkeypatch, is_imported):
+    """Not the one of that name beside another sweep, which was read before in this process."""
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    question = "from orchestrator import Sweep, product\nfrom methods.fine_tune import FineTune\n"
+    files = []
+    for name in ("one", "two"):
+        folder = tmp_path / name
+        folder.mkdir()
+        (folder / "numbers_of_lab.py").write_text(f"NAME = {name!r}\n")
+        files.append(folder / "asked.py")
+        files[-1].write_text(
+            f"{question}from numbers_of_lab import NAME\n"
+            "sweep = Sweep(question=NAME, cells=product(FineTune.grid()), expect=1)\n"
+        )
+    if not is_imported:
+        files[0].write_text(
+            files[0].read_text().replace("from numbers_of_lab import", "NAME = 1 #")
+        )
+    try:
+        load_sweep(files[0])
+        if is_imported:
+            with pytest.raises(SweepError, match=r"one/numbers_of_lab.py was imported under that"):
+                load_sweep(files[1])
+            assert load_sweep(files[0])[1].question == "one"
+        else:
+            assert load_sweep(files[1])[1].question == "two"
+    finally:
+        sys.modules.pop("numbers_of_lab", None)
