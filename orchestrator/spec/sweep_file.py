@@ -52,8 +52,8 @@ def _missing(path: Path) -> str:
 def _imported(path: Path) -> ModuleType:
     """The module of a sweep file, executed. Raises SweepError for whatever goes wrong in it."""
     allow_folder(path.parent)
-    if hidden := _hidden_beside(path):
-        raise SweepError(f"{path} cannot be read in this process:", hidden)
+    if others := _hidden_beside(path):
+        raise SweepError(f"{path} cannot be read in this process:", others)
     name = f"{SWEEP_MODULE}{path.stem}"
     spec = importlib.util.spec_from_file_location(name, path.absolute())
     if spec is None or spec.loader is None:
