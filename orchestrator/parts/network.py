@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from orchestrator.errors import InputError, nearest
 from orchestrator.parts.component import Part
-from orchestrator.spec.classes import ClassPath, class_at
+from orchestrator.spec.classes import ClassPath, class_at, is_class_path
 from orchestrator.spec.naming import former_paths
 from orchestrator.spec.trial import NetworkSpec
 
@@ -147,20 +147,7 @@ def network_spec(network: type[Network], *, revision: int = 1, **settings: Any) 
     Raises InputError for a setting that the class does not have, and for a network without stages
     or whose last stage is no linear layer.
     """
-    if not (inspect.isclass(network) and issubclass(network, Network)):
-        raise InputError(f"network_spec: {network!r} is no subclass of orchestrator.Network")
-    parameters = dict(inspect.signature(network.__init__).parameters)
-    parameters.pop("self")
-    if unknown := [name for name in settings if name not in parameters]:
-        raise InputError(
-            f"{network.__name__} has no setting {unknown[0]!r}. {nearest(unknown[0], parameters)}"
-        )
-    if missing := [name for name in ("channels", "classes") if name not in parameters]:
-        raise InputError(
-            f"{network.__name__} takes no {' and no '.join(missing)}; "
-            "a network is built for a task's images and classes"
-        )
-    del parameters["channels"], parameters["classes"]
+    parameters = _settings_of(network, settings)
     defaults = {
         name: parameter.default
         for name, parameter in parameters.items()
@@ -181,6 +168,34 @@ def network_spec(network: type[Network], *, revision: int = 1, **settings: Any) 
     )
     inside = (class_at(path, Network) for path in spec.classes_in(spec.settings))
     return replace(spec, moved_from=tuple(p for c in (network, *inside) for p in former_paths(c)))
+
+
+def _settings_of(
+    network: type[Network], settings: Mapping[str, Any]
+) -> dict[str, inspect.Parameter]:
+    """The arguments of a network's class that are its settings. Raises InputError where the class
+    cannot be used, or does not have the settings that are given.
+    """
+    if not (inspect.isclass(network) and issubclass(network, Network)):
+        raise InputError(f"network_spec: {network!r} is no subclass of orchestrator.Network")
+    parameters = dict(inspect.signature(network.__init__).parameters)
+    parameters.pop("self")
+    if unknown := [name for name in settings if name not in parameters]:
+        raise InputError(
+            f"{network.__name__} has no setting {unknown[0]!r}. {nearest(unknown[0], parameters)}"
+        )
+    if missing := [name for name in ("channels", "classes") if name not in parameters]:
+        raise InputError(
+            f"{network.__name__} takes no {' and no '.join(missing)}; "
+            "a network is built for a task's images and classes"
+        )
+    moved = former_paths(network)
+    if not isinstance(moved, tuple) or not all(map(is_class_path, moved)):
+        raise InputError(
+            f"{network.__name__}.moved_from = {moved!r} is not a tuple of paths such as "
+            f"('package.module:Class',)"
+        )
+    return {name: p for name, p in parameters.items() if name not in ("channels", "classes")}
 
 
 def _class_places(network: type[Network]) -> tuple[str, ...]:

@@ -110,17 +110,20 @@ def _problems_of_images(network: Network, image: Shape) -> tuple[str, ...]:
                 size = "x".join(map(str, image))
                 what = f"{type(error).__name__}: {error}"
                 return (f"{path} fails on images of {size}{when}: {what}",)
+            if not isinstance(logits, Tensor):
+                kind = type(logits).__name__
+                return (f"{path} gives {kind}{when} where logits [B, classes] are expected",)
             if not _composes(network, x, logits):
                 return (f"{path}: {_GOES_ROUND.format(when=when)}",)
     return ()
 
 
-def _with_equal_draws(network: nn.Module, x: Tensor) -> Tensor:
+def _with_equal_draws(network: nn.Module, x: Tensor) -> object:
     """What a network makes of images, with the same random numbers each time: dropout would differ
     otherwise.
     """
     torch.manual_seed(1)
-    return cast(Tensor, network(x))
+    return cast(object, network(x))
 
 
 def _composes(network: Network, x: Tensor, logits: Tensor) -> bool:
@@ -129,6 +132,8 @@ def _composes(network: Network, x: Tensor, logits: Tensor) -> bool:
     composed_network = nn.Sequential(*network.cut(network.splits[0]))
     try:
         composed = _with_equal_draws(composed_network, x)
-    except RuntimeError:  # shapes that do not fit: something was to come in from elsewhere
+    except Exception:  # what does not fit was to get something else: another shape, a second input
+        return False
+    if not isinstance(composed, Tensor):
         return False
     return composed.shape == logits.shape and torch.allclose(composed, logits, equal_nan=True)

@@ -142,6 +142,9 @@ def is_gpu_share(value: object) -> bool:
 
 def is_finite_number(value: object) -> TypeGuard[int | float]:
     """Whether a value is a number that can be counted with: no truth value, no NaN, no infinity."""
-    if isinstance(value, bool):
+    if isinstance(value, bool) or not isinstance(value, int | float):
         return False
-    return isinstance(value, int) or (isinstance(value, float) and math.isfinite(value))
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # a whole number of more than 300 digits
+        return False

@@ -81,4 +81,5 @@ def methods_and_networks(value: Any) -> Iterator[Method | NetworkSpec]:
 
 def former_paths(cls: type) -> tuple[str, ...]:
     """What a class says of itself as `moved_from`; what its bases say is not about it."""
-    return tuple(vars(cls).get("moved_from", ()))
+    former: tuple[str, ...] = vars(cls).get("moved_from", ())
+    return former

@@ -59,6 +59,8 @@ def test_a_site_file_is_read(tmp_path):
         ("checkpoint_every = inf", "checkpoint_every = inf: expected seconds, from 0"),
         ("checkpoint_every = nan", "checkpoint_every = nan: expected seconds, from 0"),
         ("gpus = inf", "gpus = inf: write a table: [gpus]"),
+        (f"slots = 1{'0' * 400}", "expected a whole number from 1"),
+        (f"[gpus]\na = 1{'0' * 400}", "must be a share of a GPU"),
         ("gpus = 1", "write a table: [gpus]"),
         ("slots = = 3", "cannot be read"),
     ],

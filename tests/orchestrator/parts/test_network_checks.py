@@ -96,6 +96,29 @@ class Training(Network):
         )
 
 
+class WithTwoInputs(Plain):
+    """The second stage is given two things; alone, as a head, it gets one."""
+
+    def __init__(self, *, channels: int = 1, classes: int = 2) -> None:
+        super().__init__(channels=channels, classes=classes)
+        self.pool = TwoInputs()
+
+    def forward(self, x):
+        features = self.stem(x)
+        return self.classifier(self.pool(features, features))
+
+
+class TwoInputs(nn.Module):
+    def forward(self, x, skip):
+        return (x + skip).mean((2, 3))
+
+
+class TwoOutputs(Plain):
+    def forward(self, x):
+        logits = super().forward(x)
+        return (logits, logits) if self.training else logits
+
+
 class FailingInTraining(Plain):
     def forward(self, x):
         if self.training:
@@ -146,7 +169,7 @@ def test_a_network_that_applies_its_stages_has_no_problem(network, channels):
     assert problems_of_network(network, (channels, 8, 8)) == ()
 
 
-@pytest.mark.parametrize("cls", [Bypassing, BypassingBehindAZero, Joining])
+@pytest.mark.parametrize("cls", [Bypassing, BypassingBehindAZero, Joining, WithTwoInputs])
 def test_a_network_that_bypasses_a_split_point_is_told(cls):
     (problem,) = problems_of_network(spec_of(cls), GREY)
     assert f":{cls.__name__}: extractor and head do not compose to the network" in problem
@@ -218,6 +241,7 @@ def test_a_network_with_a_forward_of_its_own_is_not_projected(store):
             spec_of(Plain, splits=("middle",)),
             "no split point 'middle'; it can be cut at stem",
         ),
+        (spec_of(TwoOutputs), r"TwoOutputs gives tuple in training where logits \[B, classes\]"),
         (spec_of(FailingInTraining), r"fails on images of 1x8x8 in training: ZeroDiv.*no batch"),
         (spec_of(Plain, settings=(("width", 3),)), "cannot be built: TypeError.*'width'"),
         (spec_of(Plain, path="methods.nowhere:Net"), "methods.nowhere:Net cannot be imported"),
@@ -254,3 +278,9 @@ def test_planning_tells_it(store):
 def test_network_spec_refuses_what_cannot_be_cut(cls, message):
     with pytest.raises(InputError, match=message):
         network_spec(cls)
+
+
+def test_network_spec_refuses_former_paths_that_are_none(monkeypatch):
+    monkeypatch.setattr(Plain, "moved_from", "old:Plain", raising=False)
+    with pytest.raises(InputError, match=r"Plain.moved_from = 'old:Plain' is not a tuple of paths"):
+        network_spec(Plain)
