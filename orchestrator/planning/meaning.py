@@ -107,8 +107,8 @@ class _Comparison:
         and other code in the same place is an edit, which makes results stale.
         """
         module = _module(path)
-        then, now = self._files_then.get(module), self._files_now.get(module)
-        if then is None or now is None or then == now:
+        then = self._files_then.get(module)
+        if then is None or self._files_now.get(module) in (None, then):
             return False
         return self._digests_then.get(module) != code_of(self._trial).modules.get(module)
 

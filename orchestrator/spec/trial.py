@@ -9,8 +9,8 @@ from functools import cached_property
 from typing import Any
 from weakref import WeakValueDictionary
 
-from orchestrator.errors import MethodError, PlanError, nearest
-from orchestrator.spec.canonical import digest
+from orchestrator.errors import InputError, MethodError, PlanError, nearest
+from orchestrator.spec.canonical import canonical_json, digest
 from orchestrator.spec.classes import class_at
 from orchestrator.spec.method import Method, canonical_method
 from orchestrator.spec.task import Task
@@ -33,6 +33,7 @@ class NetworkSpec:
     results made under them still count. `class_places` says where among the settings there are
     paths of other classes, those of networks that this one is made of: `of`, or `inner.of` for the
     entry `of` of a mapping `inner`. All other texts are just texts, whatever they look like.
+    Raises InputError for settings that are no JSON values, and for a path that cannot be one.
     """
 
     name: str
@@ -43,6 +44,18 @@ class NetworkSpec:
     revision: int = 1
     moved_from: tuple[str, ...] = ()
     class_places: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        problems = []
+        if ":" not in self.path:
+            problems.append(f"path {self.path!r} is not of the form 'package.module:Class'")
+        for name, value in {**dict(self.defaults), **dict(self.settings)}.items():
+            try:
+                canonical_json(value)
+            except (TypeError, ValueError) as error:
+                problems.append(f"{name} = {value!r} is no JSON value: {error}")
+        if problems:
+            raise InputError(f"the network {self.name!r} cannot be used as written:", problems)
 
     def __hash__(self) -> int:
         return hash((self.name, self.path, self.revision))  # settings may hold mappings

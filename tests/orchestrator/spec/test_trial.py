@@ -18,7 +18,7 @@ from methods.compatible_features import CompatibleFeatures
 from methods.fine_tune import FineTune
 from methods.networks import resnet8, small_vgg
 from methods.recombine import Recombine
-from orchestrator import InputError, Method, MethodError, PlanError, Task, Trial, axis
+from orchestrator import InputError, Method, MethodError, NetworkSpec, PlanError, Task, Trial, axis
 from orchestrator.spec.trial import COPY_OFFSET
 
 GOLDEN = (
@@ -283,3 +283,12 @@ def test_needs_that_come_to_no_end_have_no_key():
         Trial(method=Endless(), seed=0).key  # noqa: B018
     with pytest.raises(PlanError, match="needs itself: circular -> circular -> circular"):
         Trial(method=Circular(), seed=0).key  # noqa: B018
+
+
+def test_a_network_is_written_in_json():
+    with pytest.raises(InputError) as caught:
+        NetworkSpec(name="x", path="nowhere", settings=(("a", {1}), ("b", float("nan")), ("c", 1)))
+    path, a, b = caught.value.problems
+    assert path == "path 'nowhere' is not of the form 'package.module:Class'"
+    assert a.startswith("a = {1} is no JSON value: ")
+    assert b.startswith("b = nan is no JSON value: ")
