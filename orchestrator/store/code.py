@@ -23,6 +23,7 @@ from orchestrator.spec.trial import Trial
 OURS = ("orchestrator", "methods")
 ENGINE = "orchestrator.training.execute"  # what it imports, directly or not, runs a trial
 INSTALLED = {"site-packages", "dist-packages"}  # folders of packages that were installed
+FOR_TYPES = ("TYPE_CHECKING", "typing.TYPE_CHECKING")  # what follows such an `if` never runs
 NAMED = 3  # modules that a message names
 ROOMS_WITHOUT_BITS = (
     "analysis",
@@ -229,7 +230,7 @@ def _as_it_runs(tree: ast.Module) -> Iterator[ast.AST]:
     while waiting:
         node = waiting.pop()
         yield node
-        if isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING"):
+        if isinstance(node, ast.If) and ast.unparse(node.test) in FOR_TYPES:
             waiting += node.orelse
         else:
             waiting += ast.iter_child_nodes(node)
