@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from orchestrator.parts.stacked_heads import StackedHeads
     from orchestrator.planning.plan import Plan, make_plan
     from orchestrator.spec.canonical import derive, show
-    from orchestrator.spec.classes import class_at
+    from orchestrator.spec.classes import ClassPath, class_at
     from orchestrator.spec.datasets import digits, image_folder, parquet, pasted, torchvision_set
     from orchestrator.spec.declarations import (
         Curve,
@@ -80,6 +80,7 @@ __all__ = [
     "Batch",
     "Best",
     "Blocks",
+    "ClassPath",
     "Component",
     "CorruptError",
     "Curve",
@@ -185,7 +186,7 @@ _DEFINED_IN = {
     "orchestrator.spec.draws": ("Noise", "noise", "normal", "randint"),
     "orchestrator.spec.trial": ("NetworkSpec", "Trial"),
     "orchestrator.spec.canonical": ("derive", "show"),
-    "orchestrator.spec.classes": ("class_at",),
+    "orchestrator.spec.classes": ("ClassPath", "class_at"),
     "orchestrator.training.run": ("Run",),
     "orchestrator.training.optimisers": (
         "Parameters",

@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from orchestrator import InputError, Network, NetworkSpec, class_at, nearest
+from orchestrator import ClassPath, InputError, Network, NetworkSpec, class_at, nearest
 
 COMMON = "common"
 
@@ -28,7 +28,7 @@ class Projected(Network):
     def __init__(
         self,
         *,
-        of: str,
+        of: ClassPath,
         inner: dict[str, Any],
         behind: str,
         features: int = 64,
@@ -39,6 +39,11 @@ class Projected(Network):
         super().__init__()
         # Its classifier is thrown away.
         network = class_at(of, Network)(**inner, channels=channels, classes=2)
+        if type(network).forward is not Network.forward:
+            raise InputError(
+                f"{type(network).__name__} has a forward of its own, which a projection, made of "
+                "its stages alone, would leave out"
+            )
         # [C, H, W] at the cut; of any image, C is wanted
         shape = network.shape(behind, (channels, 64, 64))
         if len(shape) != 3:
@@ -124,4 +129,5 @@ def projected(
         splits=(*kept, COMMON, "pool"),
         revision=network.revision,
         moved_from=network.moved_from,
+        class_places=("of", *(f"inner.{place}" for place in network.class_places)),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from dataclasses import dataclass
 from enum import Enum
@@ -30,6 +31,15 @@ STYLES = {
     "open": "",
 }
 DEFAULT_HOME = "spolia-home"
+
+
+def finite(value: float | None) -> float | None:
+    """A number as it was given on the command line. Refuses `inf` and `nan`, which compare with
+    nothing as one would expect.
+    """
+    if value is not None and not math.isfinite(value):
+        raise typer.BadParameter(f"{value} is not a finite number.")
+    return value
 
 
 def plain_console(**settings: Any) -> Console:

@@ -30,6 +30,7 @@ from orchestrator.cli.options import (
     Tracking,
     console,
     errors,
+    finite,
     load,
     setting,
     short,
@@ -86,7 +87,9 @@ Slots = Annotated[
 ]
 CheckpointEvery = Annotated[
     float | None,
-    typer.Option(min=0, help="Seconds between a trial's checkpoints.", show_default="60"),
+    typer.Option(
+        min=0, callback=finite, help="Seconds between a trial's checkpoints.", show_default="60"
+    ),
 ]
 
 
@@ -289,7 +292,8 @@ def _smoke(
 
     from orchestrator.planning.choose import smoke
 
-    small = smoke(sweep)
+    made = smoke(sweep)
+    small = made.sweep
     with tempfile.TemporaryDirectory(prefix="spolia-smoke-") as folder:
         root = Path(folder)
         # Nothing of it reaches MLflow: small results would stand beside real ones.
@@ -297,6 +301,9 @@ def _smoke(
         size = f"{len(small.cells)} settings of {len(sweep.cells)} cells"
         about = f": {size}, small, in a store that is thrown away."
         console.print(Text.assemble(("Smoke run", "bold"), about))
+        if made.smaller:
+            told = ", ".join(made.smaller)
+            console.print(f"Smaller than the sweep means them: {told}.")
         site = _site(replace(chosen, home=home), executor, None, slots or os.cpu_count(), None)
         # On this machine whatever the site says: its other nodes would not see a store that is
         # thrown away.

@@ -19,6 +19,7 @@ from orchestrator.cli.options import (
     StorePlace,
     Tracking,
     console,
+    finite,
     print_json,
     setting,
 )
@@ -223,7 +224,7 @@ def gc(
     ] = False,
     older_than: Annotated[
         float,
-        typer.Option(min=0, help="Only files older than this many hours."),
+        typer.Option(min=0, callback=finite, help="Only files older than this many hours."),
     ] = 24.0,
     home_folder: HomeFolder = None,
     store: StorePlace = None,

@@ -8,14 +8,15 @@ import copy
 import inspect
 from collections import OrderedDict
 from collections.abc import Mapping
-from typing import Any, Literal, cast
+from dataclasses import replace
+from typing import Any, Literal, cast, get_args, get_type_hints
 
 import torch
 from torch import Tensor, nn
 
 from orchestrator.errors import InputError, nearest
 from orchestrator.parts.component import Part
-from orchestrator.spec.classes import class_at
+from orchestrator.spec.classes import ClassPath, class_at, is_class_path
 from orchestrator.spec.naming import former_paths
 from orchestrator.spec.trial import NetworkSpec
 
@@ -144,9 +145,39 @@ def network_spec(network: type[Network], *, revision: int = 1, **settings: Any) 
 
     The class takes `channels` and `classes` besides its settings, all by keyword, and lives in a
     module that workers can import. `revision` goes up when the same settings build another network.
-    Where the class moved to another module, it says so: `moved_from = ("old.module:MyNet",)`.
+    Where the class moved to another module, it says so: `moved_from = ("old.module:MyNet",)`. An
+    argument that names the class of another network is annotated as `ClassPath`.
     Raises InputError for a setting that the class does not have, and for a network without stages
     or whose last stage is no linear layer.
+    """
+    parameters = _settings_of(network, settings)
+    defaults = {
+        name: parameter.default
+        for name, parameter in parameters.items()
+        if parameter.default is not parameter.empty
+    }
+    with torch.device("meta"):
+        built = network(**settings, channels=3, classes=2)
+    if problems := problems_of_form(built):
+        raise InputError(f"{network.__name__} cannot be cut into extractor and head:", problems)
+    spec = NetworkSpec(
+        name=network.__name__,
+        path=f"{network.__module__}:{network.__qualname__}",
+        settings=tuple({**defaults, **settings}.items()),
+        defaults=tuple(defaults.items()),
+        splits=built.splits,
+        revision=revision,
+        class_places=_class_places(network),
+    )
+    inside = (class_at(path, Network) for path in spec.classes_in(spec.settings))
+    return replace(spec, moved_from=tuple(p for c in (network, *inside) for p in former_paths(c)))
+
+
+def _settings_of(
+    network: type[Network], settings: Mapping[str, Any]
+) -> dict[str, inspect.Parameter]:
+    """The arguments of a network's class that are its settings. Raises InputError where the class
+    cannot be used, or does not have the settings that are given.
     """
     if not (inspect.isclass(network) and issubclass(network, Network)):
         raise InputError(f"network_spec: {network!r} is no subclass of orchestrator.Network")
@@ -161,25 +192,22 @@ def network_spec(network: type[Network], *, revision: int = 1, **settings: Any) 
             f"{network.__name__} takes no {' and no '.join(missing)}; "
             "a network is built for a task's images and classes"
         )
-    del parameters["channels"], parameters["classes"]  # the task says what these are
-    defaults = {
-        name: parameter.default
-        for name, parameter in parameters.items()
-        if parameter.default is not parameter.empty
-    }
-    with torch.device("meta"):  # only its stages are looked at: no weight is drawn
-        built = network(**settings, channels=3, classes=2)
-    if problems := problems_of_form(built):
-        raise InputError(f"{network.__name__} cannot be cut into extractor and head:", problems)
-    return NetworkSpec(
-        name=network.__name__,
-        path=f"{network.__module__}:{network.__qualname__}",
-        settings=tuple({**defaults, **settings}.items()),
-        defaults=tuple(defaults.items()),
-        splits=built.splits,
-        revision=revision,
-        moved_from=former_paths(network),
-    )
+    moved = former_paths(network)
+    if not isinstance(moved, tuple) or not all(map(is_class_path, moved)):
+        raise InputError(
+            f"{network.__name__}.moved_from = {moved!r} is not a tuple of paths such as "
+            f"('package.module:Class',)"
+        )
+    return {name: p for name, p in parameters.items() if name not in ("channels", "classes")}
+
+
+def _class_places(network: type[Network]) -> tuple[str, ...]:
+    """The arguments that are annotated as paths of classes, alone or within a union or a tuple."""
+    try:
+        hints = get_type_hints(network.__init__)
+    except NameError:  # something that is imported for type checkers only; planning tells the rest
+        return ()
+    return tuple(name for name, hint in hints.items() if ClassPath in (hint, *get_args(hint)))
 
 
 def problems_of_form(network: Network) -> list[str]:

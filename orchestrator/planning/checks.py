@@ -10,13 +10,13 @@ from collections.abc import Iterator
 from orchestrator.data.resolve import data_record
 from orchestrator.parts.network_checks import Shape, problems_of_network
 from orchestrator.spec.classes import homeless
-from orchestrator.spec.naming import Named, class_paths, names_in
+from orchestrator.spec.naming import Named, class_paths, names_in, networks_in
 from orchestrator.spec.registry import registered
 from orchestrator.spec.task import DataRecord, Task
 from orchestrator.spec.trial import Trial
 from orchestrator.store.store import Store
 
-WITHOUT_TASKS: Shape = (3, 32, 32)  # the image on which the network of such a trial is tried
+WITHOUT_TASKS: Shape = (3, 32, 32)  # images on which networks of such a trial are tried
 
 
 class Checks:
@@ -25,8 +25,9 @@ class Checks:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._records: dict[str, DataRecord] = {}
-        self._met: dict[tuple[str, str], tuple[str, ...]] = {}  # paths by kind and name
-        self._met |= {("method", name): (path,) for name, path in registered().items()}
+        self._met: dict[tuple[str, str], Named] = {}  # by kind and name
+        for name, path in registered().items():
+            self._met["method", name] = Named("method", name, (path,))
 
     def resolved(self, task: Task) -> Task:
         """The task with its data's digest and classes. Raises DataError."""
@@ -41,7 +42,7 @@ class Checks:
         if without_home:
             return without_home
         problems = [*self._problems_of_names(trial), *self._problems_of_channels(trial)]
-        return problems or list(self._problems_of_network(trial))
+        return problems or list(dict.fromkeys(self._problems_of_networks(trial)))
 
     def _record(self, task: Task) -> DataRecord:
         if task.data not in self._records:
@@ -54,8 +55,8 @@ class Checks:
     def _problems_of_names(self, trial: Trial) -> Iterator[str]:
         """Names that stand for another class here than where they were met before."""
         for named in names_in(trial):
-            before = self._met.setdefault((named.kind, named.name), named.paths)
-            if before != named.paths:
+            before = self._met.setdefault((named.kind, named.name), named)
+            if before != named:
                 yield _clash(named, before)
 
     def _problems_of_channels(self, trial: Trial) -> Iterator[str]:
@@ -71,15 +72,22 @@ class Checks:
                 f"write .rgb() behind the grey tasks"
             )
 
-    def _problems_of_network(self, trial: Trial) -> Iterator[str]:
-        """What is wrong with the network on images of the first task."""
-        if trial.network is not None:
-            image = self._image(trial.tasks[0]) if trial.tasks else WITHOUT_TASKS
-            yield from problems_of_network(trial.network, image)
+    def _problems_of_networks(self, trial: Trial) -> Iterator[str]:
+        """What is wrong with the networks, those among settings too, on images of the tasks."""
+        images = dict.fromkeys(self._image(task) for task in trial.tasks) or [WITHOUT_TASKS]
+        for network in networks_in(trial):
+            for image in images:
+                yield from problems_of_network(network, image)
 
 
-def _clash(named: Named, before: tuple[str, ...]) -> str:
-    one, other = (_with_files(paths) for paths in (before, named.paths))
+def _clash(named: Named, before: Named) -> str:
+    if named.paths == before.paths:
+        return (
+            f"the network {named.name!r} is written with two sets of defaults, {before.defaults} "
+            f"and {named.defaults}, and defaults are in no key. Give its NetworkSpec the same ones "
+            f"everywhere, and write what differs as settings"
+        )
+    one, other = (_with_files(paths) for paths in (before.paths, named.paths))
     return (
         f"two {named.kind}s are called {named.name!r}, and results are found by name: "
         f"{one} and {other}. Rename one of them"

@@ -100,10 +100,14 @@ class Queue:
         return None
 
     def _block(self, key: str, reason: str) -> None:
+        """Block a trial, and all that needs it, directly or not."""
         self.blocked[key] = reason
-        for user in self._users.get(key, []):
-            if user not in self.blocked:
-                self._block(user, f"something it needs is blocked: {reason}")
+        waiting = [key]
+        while waiting:
+            for user in self._users.get(waiting.pop(), []):
+                if user not in self.blocked:
+                    self.blocked[user] = f"something it needs is blocked: {reason}"
+                    waiting.append(user)
 
     def take(self, prefer: Hashable = None) -> Trial | None:
         """The next trial to run, of the shape `prefer` where one is ready; None while none is.

@@ -16,12 +16,14 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.spec.canonical import digest
-from orchestrator.spec.classes import is_of_a_study
+from orchestrator.spec.classes import is_of_a_distribution, is_of_a_study
 from orchestrator.spec.naming import class_paths
 from orchestrator.spec.trial import Trial
 
 OURS = ("orchestrator", "methods")
 ENGINE = "orchestrator.training.execute"  # what it imports, directly or not, runs a trial
+INSTALLED = {"site-packages", "dist-packages"}  # folders of packages that were installed
+FOR_TYPES = ("TYPE_CHECKING", "typing.TYPE_CHECKING")  # what follows such an `if` never runs
 NAMED = 3  # modules that a message names
 ROOMS_WITHOUT_BITS = (
     "analysis",
@@ -103,6 +105,20 @@ def code_behind(paths: Iterable[str]) -> Code:
         found[name] = read.digest
         waiting += read.imports
     return Code(dict(sorted(found.items())))
+
+
+@lru_cache(maxsize=1024)
+def own_files(paths: tuple[str, ...]) -> Mapping[str, str]:
+    """Files, by module, of classes that belong to no installed package: those of modules beside a
+    sweep, or anywhere else that Python looks. Such a module's name is a weak one, since another
+    folder may have another module of that name.
+    """
+    files = {}
+    for module in {path.partition(":")[0] for path in paths}:
+        file = None if is_of_a_distribution(module.partition(".")[0]) else _source_file(module)
+        if file is not None and not INSTALLED & {*file.parts}:
+            files[module] = str(file.resolve())
+    return files
 
 
 def listed(modules: Collection[str]) -> str:
@@ -218,7 +234,7 @@ def _as_it_runs(tree: ast.Module) -> Iterator[ast.AST]:
     while waiting:
         node = waiting.pop()
         yield node
-        if isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING"):
+        if isinstance(node, ast.If) and ast.unparse(node.test) in FOR_TYPES:
             waiting += node.orelse
         else:
             waiting += ast.iter_child_nodes(node)

@@ -14,7 +14,7 @@ import torch
 from orchestrator.errors import CorruptError, Diverged, Infeasible, MethodError, StoreError
 from orchestrator.parts.result import Result
 from orchestrator.spec.canonical import digest
-from orchestrator.spec.trial import Trial
+from orchestrator.spec.trial import Trial, needs_first
 from orchestrator.store.code import code_of
 from orchestrator.store.store import Store, record_digest
 from orchestrator.training.arithmetic import arithmetic
@@ -164,16 +164,15 @@ def default_device() -> str:
 
 
 def run_with_needs(trial: Trial, store: Store, *, device: str | None = None) -> None:
-    """Execute what a trial needs, depth first, in this process. Raises MethodError where a need
-    ends without a result.
+    """Execute what a trial needs, directly or not, each once and needs first, in this process.
+    Raises MethodError where a need ends without a result.
     """
-    for name, need in trial.needs.items():
-        run_with_needs(need, store, device=device)
-        # Returns at once for a need that has a result.
+    for need in needs_first(trial):
         outcome = execute(need, store, device=device)
         if not outcome.is_result:
             raise MethodError(
-                f"need {name!r} of {trial.label} failed: {outcome.reason}\n{outcome.traceback}"
+                f"{need.label}, which {trial.label} needs, failed: {outcome.reason}\n"
+                f"{outcome.traceback}"
             )
 
 

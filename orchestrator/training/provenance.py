@@ -12,15 +12,17 @@ from typing import Any
 
 import torch
 
+from orchestrator.spec.naming import class_paths
 from orchestrator.spec.trial import Trial
 from orchestrator.store.checkout import git
-from orchestrator.store.code import code_of
+from orchestrator.store.code import code_of, own_files
 
 
 def provenance(trial: Trial, device: torch.device) -> dict[str, Any]:
-    """Versions of packages, the digest of the trial's code and of each of its modules, the commit
-    of our checkout (`changed`: whether files differ from it; both absent where there is none),
-    the class of device and the machine.
+    """Versions of packages, the digest of the trial's code and of each of its modules, where the
+    modules of its classes lie that belong to no package, the commit of our checkout (`changed`:
+    whether files differ from it; both absent where there is none), the class of device and the
+    machine.
     """
     code = code_of(trial)
     return {
@@ -28,6 +30,7 @@ def provenance(trial: Trial, device: torch.device) -> dict[str, Any]:
         **_checkout(),
         "code": code.digest,
         "modules": dict(code.modules),
+        "files": dict(own_files(class_paths(trial))),
         "device": device_class(device),
         "host": platform.node(),
     }
