@@ -42,7 +42,9 @@ class Axes:
 
     def __init__(self, cells: Sequence[Cell], names: Sequence[str]) -> None:
         self.names = tuple(names)
-        self._keys: dict[int, str] = {}  # by the identity of a value: cells share their values
+        # Keys by the identity of a value, since cells share their values; each with its value, so
+        # that the identity is nobody else's later.
+        self._keys: dict[int, tuple[str, Any]] = {}
         self._values: dict[str, dict[str, AxisValue]] = {}
         for name in self.names:
             self._values[name] = self._distinct(name, cells)
@@ -87,14 +89,16 @@ class Axes:
             if name in cell.labels:
                 found.setdefault(self._key(cell.labels[name]), cell.labels[name])
         texts = _distinct_texts(list(found.values()))
-        named = zip(found.items(), texts, strict=True)
-        return {key: AxisValue(key, value, text) for (key, value), text in named}
+        values = {}
+        for key, text in zip(found, texts, strict=True):
+            values[key] = AxisValue(key, found[key], text)
+        return values
 
     def _key(self, value: Any) -> str:
         known = self._keys.get(id(value))
         if known is None:
-            known = self._keys[id(value)] = value_key(value)
-        return known
+            known = self._keys[id(value)] = (value_key(value), value)
+        return known[0]
 
 
 def value_key(value: Any) -> str:
