@@ -168,13 +168,13 @@ def _labels_of(cells: list[Measured], without: set[str], *, by_place: bool) -> f
 
 
 def _same_trials(aligned: Aligned) -> Iterator[str]:
-    """Two sides behind which there are the same trials: whatever tells them apart made no
+    """Two sides that are one: the same label of the same trials. Whatever tells them apart made no
     difference to what was run, and their difference is 0 by itself.
     """
-    trials = []
-    for held in aligned.held:
-        trials.append({place: trials_of(cells) for place, cells in held.items()})
-    for number, one in enumerate(trials):
-        for earlier in range(number):
-            if one and one == trials[earlier]:
-                yield f"sides {earlier + 1} and {number + 1} are the same trials"
+    known: list[tuple[object, dict[Place, frozenset[str]]]] = []
+    for side, held in zip(aligned.sides, aligned.held, strict=True):
+        trials = {place: trials_of(cells) for place, cells in held.items()}
+        if trials and (side.logged_by, trials) in known:
+            earlier = known.index((side.logged_by, trials))
+            yield f"sides {earlier + 1} and {len(known) + 1} are the same trials"
+        known.append((side.logged_by, trials))
