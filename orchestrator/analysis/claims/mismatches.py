@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from orchestrator.analysis.averages import LoggedBy, are_shared, in_words
 from orchestrator.analysis.claims.places import Aligned, Place, Setting, trials_of
@@ -54,7 +54,9 @@ def _axes_apart(aligned: Aligned) -> Iterator[str]:
             for axis, (key, text) in named.items():
                 values.setdefault(axis, [{} for _ in aligned.held])[number][key] = text
     for axis, sides in values.items():
-        if any(set(side) != set(sides[0]) for side in sides):
+        if axis == "seed" and axis in aligned.compared:
+            yield "seeds are what the sides are paired by, so that they cannot be what is compared"
+        elif any(set(side) != set(sides[0]) for side in sides):
             listed = " against ".join(" or ".join(side.values()) or "none" for side in sides)
             yield f"{axis} is not the same on all sides: {listed}; name it if that is meant"
 
@@ -139,22 +141,42 @@ def _never_logged(side: Side) -> Iterator[str]:
 
 def _other_labels(aligned: Aligned) -> Iterator[str]:
     """Sides whose metric is logged by other labels: a mean over two tasks is not held against one
-    over three, nor one task against another that nobody named. Labels that all sides name are what
-    they are about; where other tasks are compared, they are told by their place from the last.
+    over three, nor one task against another that nobody named. A side that stands alone is held
+    against itself: what is logged by other labels in one setting than in another has no mean over
+    both. Labels that all sides name are what they are about.
     """
     named = set.intersection(*({*side.logged_by} for side in aligned.sides))
-    for place in aligned.common:
-        cells = [[one for one in held[place] if one.values] for held in aligned.held]
-        if not all(cells):
-            continue
-        as_called = [_labels_of(side, named, by_place=False) for side in cells]
-        placed = [_labels_of(side, named, by_place=True) for side in cells]
-        if are_shared(as_called) or are_shared(placed):
-            continue
-        listed = " against ".join(in_words(sorted(one)) or "nothing" for one in as_called)
-        metric = aligned.sides[0].metric
-        yield f"{metric} is averaged over {listed}; name the one that is meant"
+    metric = aligned.sides[0].metric
+    if len(aligned.sides) == 1:
+        (held,) = aligned.held
+        told = _labels_apart([cells for cells in held.values() if _with_values(cells)], named)
+        if told is not None:
+            yield f"{metric} is averaged over {told}, in other settings; name the one that is meant"
         return
+    for place in aligned.common:
+        told = _labels_apart([held[place] for held in aligned.held], named)
+        if told is not None:
+            yield f"{metric} is averaged over {told}; name the one that is meant"
+            return
+
+
+def _labels_apart(many: Sequence[Sequence[Measured]], named: set[str]) -> str | None:
+    """In words, what several groups of cells have their values by, where that is not the same.
+    Where they are about other tasks, these are told by their place from the last.
+    """
+    groups = [_with_values(cells) for cells in many]
+    if not all(groups):
+        return None
+    as_called = [_labels_of(cells, named, by_place=False) for cells in groups]
+    placed = [_labels_of(cells, named, by_place=True) for cells in groups]
+    if are_shared(as_called) or are_shared(placed):
+        return None
+    words = (in_words(sorted(one)) or "a single value" for one in dict.fromkeys(as_called))
+    return " against ".join(words)
+
+
+def _with_values(cells: Sequence[Measured]) -> list[Measured]:
+    return [one for one in cells if one.values]
 
 
 def _labels_of(cells: list[Measured], without: set[str], *, by_place: bool) -> frozenset[LoggedBy]:

@@ -18,6 +18,7 @@ from orchestrator.analysis.results import Results
 from orchestrator.planning.plan import Plan
 from orchestrator.spec.claim import Entry, Labels, several
 from orchestrator.spec.labels import axes_by_name
+from orchestrator.spec.task import Task
 from orchestrator.spec.trial import Cell, Trial
 
 SHOWN = 3  # missing cells that are named
@@ -65,7 +66,7 @@ class Side:
         names = axes_by_name(results.plan.axes)
         self.wanted = {axis: set(keys) for axis, keys in results.wanted(labels).items()}
         self.logged_by = {
-            name: [str(one) for one in several(value)]
+            name: [_label(one) for one in several(value)]
             for name, value in labels.items()
             if name not in names
         }
@@ -129,6 +130,11 @@ class Side:
             if used and not any(one in used for one in wanted):
                 return f"its {name} is {', '.join(used)}"
         return "no value"
+
+
+def _label(value: object) -> str:
+    """What a run logs by, for a value as it is in the grid: a task by its name."""
+    return value.name if isinstance(value, Task) else str(value)
 
 
 def first_of(words: Sequence[str]) -> str:
