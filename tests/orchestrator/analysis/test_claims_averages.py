@@ -205,6 +205,27 @@ def test_a_label_of_a_list_that_no_cell_has_is_told(store):
     assert "no cell has score for task=z" in found.evidence
 
 
+def test_a_side_that_stands_alone_has_the_same_labels_in_all_settings(store):
+    """A level of base and target here and of the target there is a level of nothing."""
+    cells = product(
+        union(EveryTask.grid(), DrawnOnTasks.grid()), tasks=[(BASE, TARGET)], seed=range(3)
+    )
+    level = claims.Within(metric="score", where={}, above=0.0)
+    on_target = claims.Within(metric="score", where={"task": "target"}, above=0.0)
+    mixed, named = given(store, cells, [level, on_target], of_tasks)
+    assert mixed.verdict == "undecided"
+    assert (
+        "score is averaged over task=base, task=target against task=target, in other settings"
+    ) in mixed.evidence
+    assert (named.verdict, named.evidence[:10]) == ("reproduced", "mean 0.310")
+
+
+def test_a_task_is_a_label_as_it_is(store):
+    claim = claims.Within(metric="score", where={"task": TARGET}, above=0.0)
+    (found,) = given(store, two_levels(), [claim], lambda c: {"target": 1.0, "base": -1.0})
+    assert (found.verdict, found.evidence[:10]) == ("reproduced", "mean 1.000")
+
+
 # ---------------------------------------------------------------------- what is averaged, in words
 
 
@@ -255,6 +276,27 @@ def test_seeds_that_cover_other_settings_are_not_one_sample(store):
     assert mixed.verdict == "undecided"
     assert "seeds cover other settings: rate=2 is at seed=0, not at seed=2" in mixed.evidence
     assert (alone.verdict, alone.n) == ("reproduced", 3)
+
+
+def test_seeds_are_not_what_is_compared(store):
+    claim = claims.Higher(metric="score", where={"seed": 1}, than={"seed": 0})
+    (found,) = given(store, two_levels(), [claim], clear)
+    assert (found.verdict, found.n) == ("undecided", 0)
+    assert "seeds are what the sides are paired by" in found.evidence
+
+
+def test_a_seed_that_one_side_has_in_part_is_in_no_mean(store):
+    """Level 0 lacks rate 2 of seed 2."""
+    cells = union(
+        two_levels(seeds=2, rate=[1.0, 2.0]),
+        product(
+            union(Drawn.grid(level=[0.0], rate=[1.0]), Drawn.grid(level=[1.0], rate=[1.0, 2.0])),
+            seed=[2],
+        ),
+    )
+    (found,) = given(store, cells, [HIGHER], clear)
+    assert (found.verdict, found.n) == ("undecided", 2)
+    assert "side 1 covers settings that another side does not: rate=2 seed=2" in found.evidence
 
 
 def test_two_metrics_are_related_over_the_seeds_that_have_both(store):
