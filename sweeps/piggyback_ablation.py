@@ -105,6 +105,7 @@ sweep = Sweep(
                 where=at(t) | {"optimizer": "adam"},
                 than=at(t) | {"optimizer": "sgd"},
                 choose="val_accuracy",
+                over=("lr",),
                 paper="P7",
             )
             for t in ("inverted", "kmnist")

@@ -100,12 +100,13 @@ class Matrix:
 
 def make_matrix(
     name: str,
+    *,
     axes: tuple[str, str],
     rows: Sequence[str],
     columns: Sequence[str],
     values: Any,
-    count: Any,
-    chance: Any,
+    count: Any = None,
+    chance: Any = None,
     notes: Mapping[tuple[int, int], str] | None = None,
     components: Sequence[Sequence[str]] | None = None,
 ) -> Matrix:

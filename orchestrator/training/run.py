@@ -361,10 +361,10 @@ class Run:
         references = [[c.reference if c else "" for c in side] for side in components]
         self.matrices[name] = make_matrix(
             name,
-            (declared[name].rows, declared[name].columns),
-            rows,
-            columns,
-            values,
+            axes=(declared[name].rows, declared[name].columns),
+            rows=rows,
+            columns=columns,
+            values=values,
             count=count,
             chance=chance,
             notes=notes,
