@@ -54,6 +54,7 @@ class Case:
     sides: tuple[str, ...] = ("reproduced", "not reproduced")
     designs: tuple[str, ...] = DESIGNS
     gain: float = 0.0  # of the effect, at level 1 of category 0 only
+    gain_at_bar: float = 0.0  # of the null, in the same place
     scaled: bool = False
     related: float = 0.0
     family: tuple[Claim, ...] = ()
@@ -88,6 +89,15 @@ def cases() -> Iterator[Case]:
         **score, gain=at(1), without=at(0), where={"category": 0}, than={"category": 1}
     )
     yield Case("GainHigher", gain, (0, 0), (0, 0), designs=("crossed",), gain=2.0)
+    yield Case(
+        "GainHigher, by 1",
+        dataclasses.replace(gain, by=1.0),
+        (0, 0),
+        (0, 0),
+        designs=("crossed",),
+        gain=3.0,
+        gain_at_bar=1.0,
+    )
     recovered = claims.Recovered(**score, where=at(1), floor=at(0), ceiling=at(2), above=0.5)
     yield Case("Recovered", recovered, (0, 10, 20), (0, 12, 20))
     keeps = claims.Keeps(**score, where=at(1), of=at(0), share=0.8)
@@ -242,7 +252,8 @@ def rates(
     unit = simulation.deviation if case.scaled else 1.0
     means, effect = (tuple(unit * one for one in side) for side in (case.null, case.effect))
     null = [
-        case.found(simulation.draw(means, random, related=case.related)) for _ in range(num_sweeps)
+        case.found(simulation.draw(means, random, case.gain_at_bar, case.related))
+        for _ in range(num_sweeps)
     ]
     false = {side: sum(side in one for one in null) / num_sweeps for side in case.sides}
     few = max(1, num_sweeps // 4)
