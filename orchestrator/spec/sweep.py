@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from orchestrator.errors import InputError, SweepError, nearest
-from orchestrator.spec.claim import Claim, check
+from orchestrator.spec.claim import Claim
+from orchestrator.spec.claim_checks import check
 from orchestrator.spec.grid import RESERVED, Grid, Point
 from orchestrator.spec.method import Method
 from orchestrator.spec.settings import settings_of

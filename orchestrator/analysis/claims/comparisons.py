@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -24,6 +24,14 @@ from orchestrator.analysis.claims.wording import at, contrast, only_in, prefix, 
 from orchestrator.analysis.estimates import estimate
 from orchestrator.analysis.results import Results
 from orchestrator.spec.claim import Claim, Entry, Labels, Verdict
+from orchestrator.spec.claim_fields import limited
+
+
+def _named_twice(first: str, labels: Labels, second: str, others: Labels) -> Iterator[str]:
+    """Axes that two fields name whose labels are put together: the one would hide the other's."""
+    for axis in labels:
+        if axis in others:
+            yield f"{first} and {second} both name {axis!r}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,7 +111,7 @@ class Equal(TwoSides):
     way.
     """
 
-    within: float
+    within: float = limited(above=0)
 
     def decide(self, results: Results) -> Verdict:
         comparison = compare(results, self.metric, self.named)
@@ -120,8 +128,12 @@ class NoWorse(TwoSides):
     as much as `never` lower.
     """
 
-    by: float
-    never: float
+    by: float = limited(at_least=0)
+    never: float = limited(above=0)
+
+    def _conflicts(self) -> Iterator[str]:
+        if self.by >= self.never:
+            yield f"never has to be more than by={self.by!r}, got {self.never!r}"
 
     def decide(self, results: Results) -> Verdict:
         comparison = compare(results, self.metric, self.named)
@@ -143,8 +155,14 @@ class Within(Claim):
     """
 
     where: Labels
-    above: float = -math.inf
-    below: float = math.inf
+    above: float | None = None
+    below: float | None = None
+
+    def _conflicts(self) -> Iterator[str]:
+        if self.above is None and self.below is None:
+            yield "above or below: it needs a bar, or both"
+        elif self.above is not None and self.below is not None and self.above >= self.below:
+            yield f"below has to be more than above={self.above!r}, got {self.below!r}"
 
     @property
     def named(self) -> Sequence[Labels]:
@@ -154,12 +172,14 @@ class Within(Claim):
         comparison = compare(results, self.metric, self.named)
         found = comparison.side()
         bars = []
-        if self.above > -math.inf:
+        if self.above is not None:
             bars.append(f"more than {self.above:g}")
-        if self.below < math.inf:
+        if self.below is not None:
             bars.append(f"less than {self.below:g}")
         statement = f"{self.metric} is {' and '.join(bars)}{at(self.where)}"
-        decision = between(found, self.above, self.below)
+        lower = -math.inf if self.above is None else self.above
+        upper = math.inf if self.below is None else self.below
+        decision = between(found, lower, upper)
         return verdict_of(self, statement, f"mean {found}", comparison, decision)
 
 
@@ -174,6 +194,11 @@ class GainHigher(Claim):
     where: Labels
     than: Labels
     by: float = 0.0
+
+    def _conflicts(self) -> Iterator[str]:
+        for gain in ("gain", "without"):
+            for side in ("where", "than"):
+                yield from _named_twice(gain, getattr(self, gain), side, getattr(self, side))
 
     @property
     def named(self) -> Sequence[Labels]:
@@ -215,8 +240,12 @@ class Recovered(Claim):
     where: Labels
     floor: Labels
     ceiling: Labels
-    above: float
+    above: float = limited(at_least=0)
     at: Labels = field(default_factory=dict)
+
+    def _conflicts(self) -> Iterator[str]:
+        for side in ("where", "floor", "ceiling"):
+            yield from _named_twice("at", self.at, side, getattr(self, side))
 
     @property
     def named(self) -> Sequence[Labels]:
@@ -247,7 +276,7 @@ class Keeps(Claim):
 
     where: Labels
     of: Labels
-    share: float
+    share: float = limited(above=0)
 
     @property
     def named(self) -> Sequence[Labels]:

@@ -28,6 +28,7 @@ from orchestrator.analysis.claims.wording import at, text
 from orchestrator.analysis.estimates import estimate
 from orchestrator.analysis.results import Results
 from orchestrator.spec.claim import Claim, Entry, Labels, Verdict
+from orchestrator.spec.claim_fields import limited
 from orchestrator.spec.labels import AxisValue, axes_by_name
 
 
@@ -84,7 +85,7 @@ class Ranked(AlongAxis):
     """
 
     how: Literal["rises", "falls"]
-    rho: float = 0.0
+    rho: float = limited(0.0, at_least=0, below=1)
 
     def decide(self, results: Results) -> Verdict:
         statement = f"{self.metric} {self.how} with {self.axis}{_beyond(self.rho)}{at(self.where)}"
@@ -145,7 +146,7 @@ class Related(Claim):
     how: Literal["with", "against"]
     other: str
     at: Labels
-    rho: float = 0.0
+    rho: float = limited(0.0, at_least=0, below=1)
 
     @property
     def measured(self) -> Sequence[str | Entry]:
@@ -154,6 +155,15 @@ class Related(Claim):
     @property
     def named(self) -> Sequence[Labels]:
         return (self.where, self.at)
+
+    @property
+    def spoken_of(self) -> Sequence[tuple[Labels, str | Entry]]:
+        return [(self.where, self.metric), (self.at, self.other)]
+
+    @property
+    def apart(self) -> Sequence[Labels]:
+        # Two metrics of the same cells may well go together; a metric always goes with itself.
+        return self.named if self.metric == self.other else ()
 
     @property
     def along(self) -> Sequence[str]:
@@ -226,7 +236,7 @@ class Spread(AlongAxis):
     all pairs at once, makes up for it.
     """
 
-    above: float
+    above: float = limited(at_least=0)
 
     def decide(self, results: Results) -> Verdict:
         statement = (
@@ -282,7 +292,7 @@ class Varies(AlongAxis):
     surely less, or where nothing varies at all.
     """
 
-    above: float = 0.0
+    above: float = limited(0.0, at_least=0)
 
     def decide(self, results: Results) -> Verdict:
         statement = f"{self.metric} varies with {self.axis}{at(self.where)}"
