@@ -129,6 +129,11 @@ class Claim(metaclass=CheckedFields):
         """The verdict on the cells that are finished."""
 
 
+def is_absent(value: Any) -> bool:
+    """Whether a value of a claim means cells without the axis."""
+    return isinstance(value, str) and value == ABSENT
+
+
 def several(value: Any) -> list[Any]:
     """One value or a list of values as a list."""
     return list(value) if isinstance(value, list) else [value]

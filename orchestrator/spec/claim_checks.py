@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
-from typing import Any
 
 from orchestrator.errors import SweepError, nearest
-from orchestrator.spec.claim import ABSENT, Claim, Entry, Labels, several
+from orchestrator.spec.claim import Claim, Entry, Labels, is_absent, several
 from orchestrator.spec.labels import Axes, axes_by_name
 from orchestrator.spec.trial import Cell
 
@@ -56,7 +55,7 @@ class _Sweep:
         """The cells that have these values of their axes."""
         wanted = {
             self.names[name]: {
-                None if _is_absent(one) else self.values.find(self.names[name], one).key
+                None if is_absent(one) else self.values.find(self.names[name], one).key
                 for one in several(value)
             }
             for name, value in labels.items()
@@ -70,10 +69,6 @@ class _Sweep:
             if (None if value is None else value.key) not in keys:
                 return False
         return True
-
-
-def _is_absent(value: Any) -> bool:
-    return isinstance(value, str) and value == ABSENT
 
 
 def _unknown_metrics(claim: Claim, sweep: _Sweep) -> Iterator[str]:
@@ -112,7 +107,7 @@ def _wrong_values(claim: Claim, sweep: _Sweep) -> Iterator[str]:
         for axis, value in labels.items():
             for one in several(value) if axis in sweep.names else ():
                 try:
-                    if not _is_absent(one):
+                    if not is_absent(one):
                         sweep.values.find(sweep.names[axis], one)
                 except LookupError as error:
                     yield str(error.args[0])

@@ -20,7 +20,15 @@ from orchestrator.analysis.claims.deciding import (
 )
 from orchestrator.analysis.claims.pairing import compare
 from orchestrator.analysis.claims.verdict import verdict_of
-from orchestrator.analysis.claims.wording import at, contrast, only_in, prefix, text
+from orchestrator.analysis.claims.wording import (
+    at,
+    contrast,
+    number,
+    only_in,
+    prefix,
+    shared,
+    text,
+)
 from orchestrator.analysis.estimates import estimate
 from orchestrator.analysis.results import Results
 from orchestrator.spec.claim import Claim, Entry, Labels, Verdict
@@ -73,33 +81,33 @@ class Higher(TwoSides):
             choices = [choose(results, self.choose, side) for side in sides]
             sides = [{**side, **c.labels} for side, c in zip(sides, choices, strict=True)]
             problems = [problem for choice in choices for problem in choice.problems]
-            chosen = f" ({_chosen(choices[0])} against {_chosen(choices[1])})"
+            chosen = f" ({_chosen(results, choices[0])} against {_chosen(results, choices[1])})"
         comparison = compare(results, self.metric, sides)
         if problems:
             comparison = replace(comparison, problems=(*problems, *comparison.problems))
         found = comparison.difference()
         return verdict_of(
             self,
-            self._statement(),
+            self._statement(results),
             f"difference {found}{chosen}",
             comparison,
             above(found, self.by),
         )
 
-    def _statement(self) -> str:
-        first, second, common = contrast(self.where, self.than)
+    def _statement(self, results: Results) -> str:
+        first, second, common = contrast(results, self.where, self.than)
         statement = f"{common}{self.metric} is higher at {first} than at {second}"
         if self.by > 0:
-            statement += f" by more than {self.by:g}"
+            statement += f" by more than {number(self.by)}"
         elif self.by:
-            statement += f" or at most {-self.by:g} lower"
+            statement += f" or at most {number(-self.by)} lower"
         if self.choose:
             statement += f", each at its best {self.choose}"
         return statement
 
 
-def _chosen(choice: Choice) -> str:
-    words = text(choice.labels) or "one setting"
+def _chosen(results: Results, choice: Choice) -> str:
+    words = text(results, choice.labels) or "one setting"
     if choice.at_the_edge:
         words += f", at the edge of what was tried of {', '.join(choice.at_the_edge)}"
     return words
@@ -116,8 +124,10 @@ class Equal(TwoSides):
     def decide(self, results: Results) -> Verdict:
         comparison = compare(results, self.metric, self.named)
         found = comparison.difference()
-        first, second, common = contrast(self.where, self.than)
-        statement = f"{common}{self.metric} at {first} is that at {second}, within {self.within:g}"
+        first, second, common = contrast(results, self.where, self.than)
+        statement = (
+            f"{common}{self.metric} at {first} is that at {second}, within {number(self.within)}"
+        )
         decision = between(found, -self.within, self.within)
         return verdict_of(self, statement, f"difference {found}", comparison, decision)
 
@@ -138,10 +148,10 @@ class NoWorse(TwoSides):
     def decide(self, results: Results) -> Verdict:
         comparison = compare(results, self.metric, self.named)
         found = comparison.difference()
-        first, second, common = contrast(self.where, self.than)
+        first, second, common = contrast(results, self.where, self.than)
         statement = (
-            f"{common}{self.metric} at {first} is at most {self.by:g} below that at {second}, "
-            f"and surely not {self.never:g}"
+            f"{common}{self.metric} at {first} is at most {number(self.by)} "
+            f"below that at {second}, and surely not {number(self.never)}"
         )
         holds = p_above(found, -self.never) if found.mean >= -self.by else 1.0
         decision = Decision(holds, p_below(found, -self.by))
@@ -173,10 +183,10 @@ class Within(Claim):
         found = comparison.side()
         bars = []
         if self.above is not None:
-            bars.append(f"more than {self.above:g}")
+            bars.append(f"more than {number(self.above)}")
         if self.below is not None:
-            bars.append(f"less than {self.below:g}")
-        statement = f"{self.metric} is {' and '.join(bars)}{at(self.where)}"
+            bars.append(f"less than {number(self.below)}")
+        statement = f"{self.metric} is {' and '.join(bars)}{at(results, self.where)}"
         lower = -math.inf if self.above is None else self.above
         upper = math.inf if self.below is None else self.below
         decision = between(found, lower, upper)
@@ -216,16 +226,18 @@ class GainHigher(Claim):
         found = estimate(list(here - there))
         gains = f"gains {estimate(list(here))} and {estimate(list(there))}"
         evidence = f"difference {found}; {gains}"
-        return verdict_of(self, self._statement(), evidence, comparison, above(found, self.by))
+        return verdict_of(
+            self, self._statement(results), evidence, comparison, above(found, self.by)
+        )
 
-    def _statement(self) -> str:
-        high, low, common_gain = contrast(self.gain, self.without)
-        first, second, common_side = contrast(self.where, self.than)
+    def _statement(self, results: Results) -> str:
+        high, low, common_gain = contrast(results, self.gain, self.without)
+        first, second, common_side = contrast(results, self.where, self.than)
         statement = (
             f"{common_gain}{common_side}{self.metric} gains more from {low} to {high} "
             f"at {first} than at {second}"
         )
-        return statement + (f" by {self.by:g}" if self.by else "")
+        return statement + (f" by {number(self.by)}" if self.by else "")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -256,9 +268,10 @@ class Recovered(Claim):
         where, floor, ceiling = comparison.values  # [seeds] each
         gap = estimate(list(ceiling - floor))
         beyond = estimate(list(where - floor - self.above * (ceiling - floor)))
+        side, low, high = (text(results, one) for one in (self.where, self.floor, self.ceiling))
         statement = (
-            f"{prefix(self.at)}{text(self.where)} recovers more than {self.above:g} "
-            f"of the {self.metric} from {text(self.floor)} to {text(self.ceiling)}"
+            f"{prefix(results, self.at)}{side} recovers more than {number(self.above)} "
+            f"of the {self.metric} from {low} to {high}"
         )
         if not gap.low > 0:
             evidence = f"there is no gap to recover: {gap}"
@@ -286,9 +299,9 @@ class Keeps(Claim):
         comparison = compare(results, self.metric, self.named)
         kept, full = comparison.values  # [seeds] each
         beyond = estimate(list(kept - self.share * full))
-        first, second, common = contrast(self.where, self.of)
+        first, second, common = contrast(results, self.where, self.of)
         statement = (
-            f"{common}{first} keeps at least {self.share:g} of the {self.metric} at {second}"
+            f"{common}{first} keeps at least {number(self.share)} of the {self.metric} at {second}"
         )
         evidence = f"{comparison.side(0)} of {comparison.side(1)}; beyond the bar {beyond}"
         return verdict_of(self, statement, evidence, comparison, above(beyond, 0))
@@ -309,15 +322,11 @@ class AboveAll(Claim):
 
     def decide(self, results: Results) -> Verdict:
         comparison = compare(results, self.metric, self.named)
-        found = [comparison.difference(0, number + 1) for number in range(len(self.than))]
-        common = {
-            axis: value
-            for axis, value in self.where.items()
-            if all(other.get(axis) == value for other in self.than)
-        }
-        first, *others = (text(only_in(labels, common)) for labels in self.named)
+        found = [comparison.difference(0, place + 1) for place in range(len(self.than))]
+        common = shared(results, self.where, *self.than)
+        first, *others = (text(results, only_in(labels, common)) for labels in self.named)
         against = " and at ".join(others)
-        statement = f"{prefix(common)}{self.metric} at {first} is above that at {against}"
+        statement = f"{prefix(results, common)}{self.metric} at {first} is above that at {against}"
         evidence = f"differences {' and '.join(map(str, found))}"
         decision = every([above(one, 0) for one in found])
         return verdict_of(self, statement, evidence, comparison, decision)

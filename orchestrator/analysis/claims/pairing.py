@@ -40,7 +40,7 @@ class Comparison:
     problems: tuple[str, ...] = ()
     averaged_over: str = ""
     series: tuple[tuple[float, ...], ...] = field(default=(), repr=False)
-    """For every seed, setting and label that all sides have, the values side by side."""
+    """For every seed, setting and label that two sides or more share, all values that they have."""
 
     @property
     def is_complete(self) -> bool:
@@ -86,7 +86,7 @@ def compare(results: Results, metric: str | Entry, sides: Sequence[Labels]) -> C
         values,
         tuple(dict.fromkeys(problems)),
         _averaged_over(results, shared, places),
-        tuple(_series(places, complete)),
+        tuple(_series(places)),
     )
 
 
@@ -266,8 +266,13 @@ def _averaged_over(results: Results, shared: Sequence[str], places: Sequence[Val
     return ", ".join(f"{name} ({count})" for name, count in counts.items() if count > 1)
 
 
-def _series(places: Sequence[Values], complete: Sequence[Place]) -> Iterator[tuple[float, ...]]:
-    for place in complete:
-        for label in places[0][place]:
-            if all(label in one[place] for one in places):
-                yield tuple(float(np.mean(one[place][label])) for one in places)
+def _series(places: Sequence[Values]) -> Iterator[tuple[float, ...]]:
+    """What sides have of one seed, setting and label, all values together; for every such place
+    that two sides or more have.
+    """
+    for place in dict.fromkeys(place for one in places for place in one):
+        sides = [one[place] for one in places if place in one]
+        for label in dict.fromkeys(label for one in sides for label in one):
+            having = [one[label] for one in sides if label in one]
+            if len(having) > 1:
+                yield tuple(value for values in having for value in values)

@@ -24,7 +24,7 @@ from orchestrator.analysis.claims.deciding import (
 from orchestrator.analysis.claims.orders import MOST_VALUES, can_show, fisher_test, order_test
 from orchestrator.analysis.claims.pairing import Comparison, compare
 from orchestrator.analysis.claims.verdict import verdict_of
-from orchestrator.analysis.claims.wording import at, text
+from orchestrator.analysis.claims.wording import at, number, text
 from orchestrator.analysis.estimates import estimate
 from orchestrator.analysis.results import Results
 from orchestrator.spec.claim import Claim, Entry, Labels, Verdict
@@ -88,7 +88,9 @@ class Ranked(AlongAxis):
     rho: float = limited(0.0, at_least=0, below=1)
 
     def decide(self, results: Results) -> Verdict:
-        statement = f"{self.metric} {self.how} with {self.axis}{_beyond(self.rho)}{at(self.where)}"
+        statement = (
+            f"{self.metric} {self.how} with {self.axis}{_beyond(self.rho)}{at(results, self.where)}"
+        )
         numbers = [value for value in self.values(results) if _is_number(value.value)]
         numbers.sort(key=lambda value: float(value.value))
         comparison = self.compare(results, numbers)
@@ -113,7 +115,7 @@ class Ranked(AlongAxis):
 
 def _beyond(rho: float) -> str:
     """A bar of a correlation in words, where it is not 0."""
-    return f" by a rho of more than {rho:g}" if rho else ""
+    return f" by a rho of more than {number(rho)}" if rho else ""
 
 
 def _limits(num_series: int, num_values: int, bar: float) -> str:
@@ -171,8 +173,8 @@ class Related(Claim):
 
     def decide(self, results: Results) -> Verdict:
         statement = (
-            f"over {self.axis}, {self.metric} at {text(self.where)} "
-            f"goes {self.how} {self.other} at {text(self.at)}{_beyond(self.rho)}"
+            f"over {self.axis}, {self.metric} at {text(results, self.where)} "
+            f"goes {self.how} {self.other} at {text(results, self.at)}{_beyond(self.rho)}"
         )
         full = axes_by_name(results.plan.axes)[self.axis]
         found = [results.values.of(cell, full) for cell in results.cells_like(self.where)]
@@ -215,7 +217,7 @@ class DependsOn(AlongAxis):
     """
 
     def decide(self, results: Results) -> Verdict:
-        statement = f"{self.metric} depends on {self.axis}{at(self.where)}"
+        statement = f"{self.metric} depends on {self.axis}{at(results, self.where)}"
         values = self.values(results)
         comparison = self.compare(results, values)
         num_seeds = len(comparison.seeds)
@@ -240,7 +242,8 @@ class Spread(AlongAxis):
 
     def decide(self, results: Results) -> Verdict:
         statement = (
-            f"{self.metric} differs along {self.axis} by more than {self.above:g}{at(self.where)}"
+            f"{self.metric} differs along {self.axis} by more than {number(self.above)}"
+            f"{at(results, self.where)}"
         )
         values = self.values(results)
         comparison = self.compare(results, values)
@@ -295,9 +298,9 @@ class Varies(AlongAxis):
     above: float = limited(0.0, at_least=0)
 
     def decide(self, results: Results) -> Verdict:
-        statement = f"{self.metric} varies with {self.axis}{at(self.where)}"
+        statement = f"{self.metric} varies with {self.axis}{at(results, self.where)}"
         if self.above:
-            statement += f" by more than {self.above:g}"
+            statement += f" by more than {number(self.above)}"
         values = self.values(results)
         comparison = self.compare(results, values)
         num_seeds = len(comparison.seeds)
@@ -339,19 +342,20 @@ def _variation(values: Any, bar: float) -> tuple[float, Decision]:
 @dataclass(frozen=True, kw_only=True)
 class Unchanged(AlongAxis):
     """`metric` is the same to the last bit all along an axis, in every seed and for all that it is
-    logged by.
+    logged by. A difference that is seen refutes it, whatever else is missing.
     """
 
     def decide(self, results: Results) -> Verdict:
-        statement = f"{self.metric} is the same whatever {self.axis} is{at(self.where)}"
+        statement = f"{self.metric} is the same whatever {self.axis} is{at(results, self.where)}"
         values = self.values(results)
         comparison = replace(self.compare(results, values), averaged_over="")
+        num_differing = sum(len(set(one)) > 1 for one in comparison.series)
+        evidence = f"{num_differing} of {len(comparison.series)} differ"
+        if num_differing:
+            decision = observed(holds=False, fails=True)
+            return verdict_of(self, statement, evidence, comparison, decision, is_seen=True)
         if len(values) < 2:
             evidence = _too_few(len(values), self.axis, len(comparison.seeds))
             return verdict_of(self, statement, evidence, comparison, UNSHOWN)
-        num_differing = sum(len(set(one)) > 1 for one in comparison.series)
-        evidence = f"{num_differing} of {len(comparison.series)} differ"
-        decision = observed(
-            holds=bool(comparison.series) and not num_differing, fails=bool(num_differing)
-        )
+        decision = observed(holds=bool(comparison.series), fails=False)
         return verdict_of(self, statement, evidence, comparison, decision)

@@ -40,6 +40,10 @@ def test_only_runs_the_cells_that_are_named(spolia, sweep_file):
         ("numbr=2", "the sweep has no axis 'numbr'. Did you mean 'number'?"),
         ("number=3", "number is never '3'. Valid: '1', '2'."),
         ("number", "'number' is not axis=value"),
+        ('seed="0', "a quotation mark is not closed"),
+        ("seed=0 number=2\\", "--only"),
+        (" ", "expected axis=value, such as 'seed=0 split=pool'"),
+        ("numbr=2 seed=9", "Valid: 'method', 'number', 'seed'. - seed is never '9'"),
     ],
 )
 def test_only_names_what_is_not_there(spolia, sweep_file, text, message):
