@@ -487,6 +487,26 @@ def test_json_is_whole_on_every_command_that_offers_it(spolia, sweep_file):
     ]
 
 
+def test_json_has_values_as_they_are_and_no_axis_that_a_cell_lacks(spolia, sweep_file):
+    file = sweep_file(
+        "union(product(Count.grid(number=[1.0, 1.0000001], depth=[0, 2]), seed=range(2)), "
+        "product(Named.grid(called='7'), seed=0))",
+        9,
+    )
+    spolia("run", file, *QUICK)
+    cells = json.loads(spolia("status", file, "--json")[1])["cells"]
+    fixed = ("cell", "key", "state")
+    first, *_, last = [{k: v for k, v in c.items() if k not in fixed} for c in cells]
+    assert first == {"method": "count", "number": 1.0, "depth": 0, "seed": 0}
+    assert cells[-2]["number"] == 1.0000001
+    assert last == {"method": "named", "called": "7", "seed": 0}
+    groups = json.loads(spolia("results", file, "--json")[1])["groups"]
+    assert [group["labels"] for group in groups][1::3] == [
+        {"method": "count", "number": 1.0, "depth": 2},
+        {"method": "named", "called": "7"},
+    ]
+
+
 @pytest.mark.process
 def test_no_color_and_no_terminal_mean_plain_lines(sweep_file, tmp_path):
     file = sweep_file("product(Count.grid(nap=0.1), seed=range(4))", 4)
