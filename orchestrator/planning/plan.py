@@ -66,6 +66,8 @@ class Plan:
     them, but for `seconds`."""
     claims: Sequence[Claim]
     """What the sweep decides; nothing in a part, since verdicts are on the whole."""
+    num_claims: int
+    """How many claims the whole sweep has."""
     span: tuple[float, float]
     """When the first of the known results began and the last ended, in seconds since 1970."""
 
@@ -238,6 +240,7 @@ def make_plan(
         kinds=history.kinds,
         outdated=history.outdated,
         claims=() if len(cells) < num_whole else tuple(sweep.claims),
+        num_claims=len(sweep.claims),
         span=history.span,
     )
 
