@@ -46,7 +46,8 @@ def order_test(first: Array, second: Array, bar: float) -> Decision:
         return UNSHOWN
     likely, lowest = law
     place = sum(int(np.dot(one, other)) for one, other in pairs) - lowest
-    return Decision(float(likely[place:].sum()), float(likely[: place + 1].sum()))
+    # Sums of probabilities may be above 1 by rounding.
+    return Decision(min(1.0, likely[place:].sum()), min(1.0, likely[: place + 1].sum()))
 
 
 def can_show(num_series: int, num_values: int, bar: float) -> bool:

@@ -186,8 +186,9 @@ def test_what_is_wrong_with_all_claims_of_a_sweep_is_told_at_once():
     assert len(told) == 6
     assert told[3][0].startswith("claim C2 (Spread, line ")
     assert "claims[2]: expected a claim such as claims.Higher(...), got 'C3'" in str(caught.value)
-    with pytest.raises(SweepError, match="claims: expected a list such as"):
-        Sweep(question="?", cells=cells, expect=4, claims=wrong[0])
+    for no_list in (wrong[0], None, "C3"):
+        with pytest.raises(SweepError, match="claims: expected a list such as"):
+            Sweep(question="?", cells=cells, expect=4, claims=no_list)
 
 
 def test_tasks_and_metrics_that_the_cells_of_a_side_lack_are_told():
@@ -223,3 +224,21 @@ def test_a_matrix_that_no_method_has_is_told():
     claim = claims.Within(metric=claims.entry("tabel", row="a", column="b"), where={}, above=0)
     with pytest.raises(SweepError, match="no method here has a matrix 'tabel'"):
         Sweep(question="?", cells=cells, expect=2, claims=[claim])
+
+
+def test_a_claim_of_ones_own_is_checked_as_far_as_its_types_are_known():
+    @dataclasses.dataclass(frozen=True, kw_only=True)
+    class Own(Claim):
+        names: list[str]
+        most: float = 1.0
+
+        @property
+        def named(self):
+            return ()
+
+        def decide(self, results):
+            raise AssertionError("it is not decided here")
+
+    assert Own(metric="score", names=["a"], most=2).most == 2.0
+    with pytest.raises(InputError, match="most: expected float, got 'x'"):
+        Own(metric="score", names=["a"], most="x")
