@@ -60,8 +60,8 @@ class Sweep:
                 f"If {num_cells} is right, write:",
                 [f"expect={num_cells},"],
             )
-        # Not `if self.claims`: what is no sequence at all is to be told, too. A part lacks cells that
-        # its claims name.
+        # Not `if self.claims`: what is no sequence at all is to be told, too. A part lacks cells
+        # that its claims name.
         if self.claims != () and self.part_of is None:
             check(self.claims, list(self.trials()), self.axes)
 
