@@ -9,6 +9,7 @@ clock, so a busy machine changes no verdict.
 from __future__ import annotations
 
 import json
+import random
 import shutil
 import sys
 import tempfile
@@ -47,7 +48,12 @@ def tier_of(item: pytest.Item) -> str:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
-        "--tier", choices=TIERS, default="all", help="run this tier only (default: all)"
+        "--tier",
+        choices=TIERS,
+        help="run this tier only (default: full; what is named by file::test runs in any case)",
+    )
+    parser.addoption(
+        "--shuffle", metavar="SEED", help="run in a random order, the same for the same seed"
     )
 
 
@@ -59,7 +65,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if dropped:
         config.hook.pytest_deselected(items=dropped)
         items[:] = [item for item in items if TIERS.index(tier_of(item)) <= wanted]
-    items.sort(key=place_of)
+    if (seed := config.getoption("shuffle")) is None:
+        items.sort(key=place_of)
+    else:
+        items.sort(key=lambda item: shuffled_place(seed, item.nodeid, group_of(item)))
 
 
 def group_of(item: pytest.Function) -> str | None:
@@ -91,6 +100,16 @@ def place_of(item: pytest.Item) -> int:
     if names & {"long", "slow", "faults"}:
         return 2
     return 3 if group_of(item) else 4
+
+
+def shuffled_place(seed: str, nodeid: str, group: str | None) -> tuple[float, ...]:
+    """Where a test stands in a random order. Tests without a group may come between any others;
+    those of a group stay together, file by file, because pytest would make their shared fixture
+    anew each time that a test of another file came between. Every worker finds the same place.
+    """
+    file = nodeid.partition("::")[0]
+    names = (group or nodeid, file, nodeid)
+    return tuple(random.Random(f"{seed} {name}").random() for name in names)
 
 
 # The groups of pytest-xdist 3.8 have no effect under pytest 9.2 (they write to an attribute of a
