@@ -8,20 +8,6 @@ import pytest
 
 
 @pytest.fixture
-def no_ray(monkeypatch):
-    """A process that is connected to no Ray and that finds none.
-
-    The Ray of the session is ended (the next test that wants it starts it again). What others run
-    on this machine stays: Ray looks through all processes for a raylet, and is told of none.
-    """
-    from orchestrator.executors import ray as executor  # sets Ray's variables before it imports Ray
-
-    executor.ray.shutdown()
-    monkeypatch.setattr("ray._private.services._find_address_from_flag", lambda flag: set())
-    return executor.ray
-
-
-@pytest.fixture
 def raylets():
     """`raylets(count, environment=None)`: a cluster whose driver this process is.
 

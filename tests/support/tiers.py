@@ -95,8 +95,8 @@ def group_of(item: pytest.Function) -> str | None:
 def place_of(item: pytest.Item) -> int:
     """What takes long begins first, so that no worker is left with it at the end."""
     names = {mark.name for mark in item.iter_markers()}
-    if names & {"ray", "cluster"}:
-        return 0 if "cluster" in names else 1
+    if names & {"ray", "cluster"}:  # those that end the Ray of the session come before it starts
+        return 0 if "cluster" in names or "no_ray" in getattr(item, "fixturenames", ()) else 1
     if names & {"long", "slow", "faults"}:
         return 2
     return 3 if group_of(item) else 4
