@@ -9,6 +9,7 @@ clock, so a busy machine changes no verdict.
 from __future__ import annotations
 
 import json
+import os
 import random
 import shutil
 import sys
@@ -44,6 +45,12 @@ def tier_of(item: pytest.Item) -> str:
     if names & LONG:
         return "all"
     return "full" if names & FULL else "fast"
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """One worker a core, and one more: that of the tests which start Ray mostly waits."""
+    return len(os.sched_getaffinity(0)) + 1
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
