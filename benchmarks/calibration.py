@@ -40,7 +40,8 @@ DESIGNS = ("balanced", "crossed")
 @dataclass(frozen=True)
 class Case:
     """A kind of claim: the claim, the levels it needs, the true means of these levels where it sits
-    on its bar (`null`) and where it holds (`effect`), and which false verdicts can come of it.
+    on its bar (`null`) and where it clearly has the first of `sides` as its verdict (`effect`),
+    and which false verdicts can come of it.
 
     With `scaled`, both are in standard deviations of a seed's mean, which is less noisy where a
     seed has several categories. `related` is the expected correlation of the two metrics under the
@@ -81,7 +82,7 @@ def cases() -> Iterator[Case]:
     yield Case("Equal, at its bar", equal, (0, 2), (0, 0))
     no_worse = claims.NoWorse(**score, where=at(1), than=at(0), by=0.5, never=2.0)
     yield Case("NoWorse, at `never`", no_worse, (2, 0), (0, 0), ("reproduced",))
-    yield Case("NoWorse, at `by`", no_worse, (0.5, 0), (0, 0), ("not reproduced",))
+    yield Case("NoWorse, at `by`", no_worse, (0.5, 0), (2, 0), ("not reproduced",))
     between = claims.Within(**score, where=at(0), above=-3.0, below=0.0)
     yield Case("Within, at its upper bar", between, (0,), (-1.5,))
     yield Case("Within", claims.Within(**score, where=at(0), above=0.0), (0,), (1.5,))

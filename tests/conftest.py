@@ -122,6 +122,20 @@ def local_ray(_ray_of_session):
         _ray_of_session.start_local(2)
 
 
+@pytest.fixture
+def no_ray(monkeypatch):
+    """A process that is connected to no Ray and that finds none.
+
+    The Ray of the session is ended (the next test that wants it starts it again). What others run
+    on this machine stays: Ray looks through all processes for a raylet, and is told of none.
+    """
+    from orchestrator.executors import ray as executor  # sets Ray's variables before it imports Ray
+
+    executor.ray.shutdown()
+    monkeypatch.setattr("ray._private.services._find_address_from_flag", lambda flag: set())
+    return executor.ray
+
+
 @pytest.fixture(scope="session")
 def _migrated_database(tmp_path_factory) -> Path:
     """A database with MLflow's tables and nothing in them."""

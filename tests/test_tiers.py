@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import os
 import re
 import sqlite3
 import subprocess
@@ -60,6 +62,61 @@ def test_too_many_steps_and_heavy_imports_are_told(watch, monkeypatch):
     with monkeypatch.context() as patched:  # this test is fast, so it ends before its own verdict
         patched.setitem(sys.modules, "ray", None)
         assert watch.verdict() == "it imports ray"
+
+
+SAMPLE = """
+import pytest
+def test_plain(): pass
+@pytest.mark.long
+def test_with_a_marker(): pass
+"""
+
+
+@pytest.mark.process
+@pytest.mark.parametrize(
+    ("arguments", "passed"),
+    [
+        ((), 1),  # what `make test` runs
+        (("--tier", "fast"), 1),
+        (("--tier", "all"), 2),
+        (("::test_with_a_marker",), 1),  # a test that is named, whatever its tier
+    ],
+)
+def test_without_a_tier_the_full_one_runs_and_what_is_named(tmp_path, arguments, passed):
+    file = tmp_path / "test_sample.py"
+    file.write_text(SAMPLE)
+    named = [f"{file}{a}" if a.startswith("::") else a for a in arguments]
+    if named == list(arguments):
+        named.append(str(file))
+    program = [sys.executable, "-m", "pytest", "-q", "-p", "tiers", "-p", "no:cacheprovider"]
+    ran = subprocess.run(
+        [*program, "--rootdir", str(tmp_path), "-W", "ignore", *named],
+        env={**os.environ, "PYTHONPATH": str(ROOT / "tests/support")},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert f"{passed} passed" in ran.stdout
+
+
+def test_a_shuffled_order_follows_from_its_seed_and_keeps_groups_together():
+    groups = {f"a.py::test_{i}": "a.py" for i in range(4)}
+    groups |= {f"{file}.py::test_ray_{i}": "ray" for file in "bc" for i in range(4)}
+    groups |= {f"b.py::test_{i}": None for i in range(20)}
+
+    def order(seed):
+        return sorted(groups, key=lambda name: tiers.shuffled_place(seed, name, groups[name]))
+
+    assert order("1") == order("1") != order("2") != list(groups)
+    for seed in map(str, range(10)):
+        runs = [key for key, _ in itertools.groupby(order(seed), lambda name: groups[name])]
+        assert runs.count("a.py") == runs.count("ray") == 1
+        ray = [name[0] for name in order(seed) if groups[name] == "ray"]
+        assert len(list(itertools.groupby(ray))) == 2  # the files of a group, one after another
+    places = {tuple(n for n in order(str(seed)) if groups[n] == "a.py") for seed in range(10)}
+    assert len(places) > 5  # within a group, too, the order is random
 
 
 def test_every_marker_is_registered_and_in_the_guide():

@@ -6,24 +6,15 @@ import contextlib
 
 import pytest
 
-
-@pytest.fixture
-def no_ray(monkeypatch):
-    """A process that is connected to no Ray and that finds none.
-
-    The Ray of the session is ended (the next test that wants it starts it again). What others run
-    on this machine stays: Ray looks through all processes for a raylet, and is told of none.
-    """
-    from orchestrator.executors import ray as executor  # sets Ray's variables before it imports Ray
-
-    executor.ray.shutdown()
-    monkeypatch.setattr("ray._private.services._find_address_from_flag", lambda flag: set())
-    return executor.ray
+# The head notices a node that was killed after five refused connections, here within 3 s instead of
+# 15. A node that is only slow has the 10 s to answer that it has anywhere.
+CONFIG = {"health_check_period_ms": 500}
 
 
 @pytest.fixture
 def raylets():
-    """`raylets(count, environment=None)`: a cluster whose driver this process is.
+    """`raylets(count, environment=None)`: a cluster whose driver this process is, of nodes with one
+    CPU each: every worker has to import torch first.
 
     The further nodes get the environment. The Ray of the session is ended first: a node of the
     cluster must not be mistaken for one of its.
@@ -34,16 +25,13 @@ def raylets():
     ray.shutdown()
     made = []
 
-    def start(count, environment=None, cpus=2, join=True):
+    def start(count, environment=None, join=True):
         from ray.cluster_utils import Cluster
 
-        cluster = Cluster(
-            initialize_head=True, head_node_args={"num_cpus": cpus, "include_dashboard": False}
-        )
+        head = {"num_cpus": 1, "include_dashboard": False, "_system_config": CONFIG}
+        cluster = Cluster(initialize_head=True, head_node_args=head)
         made.append(cluster)
-        nodes = [
-            cluster.add_node(num_cpus=cpus, env_vars=environment or {}) for _ in range(count - 1)
-        ]
+        nodes = [cluster.add_node(num_cpus=1, env_vars=environment or {}) for _ in range(count - 1)]
         cluster.wait_for_nodes()
         if join:
             ray.init(

@@ -35,7 +35,7 @@ class Heard:
         self.ends.append(outcome)
 
 
-def drain(sweep, store, tmp_path, slots=6):
+def drain(sweep, store, tmp_path, slots=3):
     plan, heard = make_plan("asked", sweep, store), Heard()
     queue = Queue(plan)
     executor("ray").run(queue, store, Site(tmp_path / "scratch", slots), heard)
@@ -71,13 +71,13 @@ def test_a_node_that_dies_takes_no_trial_with_it(raylets, store, tmp_path):
     folder.mkdir()
     sweep = Sweep(
         question="?",
-        cells=product(Count.grid(folder=str(folder), nap=1.0), seed=range(24)),
-        expect=24,
+        cells=product(Count.grid(folder=str(folder), nap=1.0), seed=range(12)),
+        expect=12,
     )
     killed = threading.Event()
 
     def kill():
-        while len(list(folder.iterdir())) < 7:
+        while len(list(folder.iterdir())) < 4:  # one each, and one a second time
             time.sleep(0.1)
         cluster.remove_node(victim, allow_graceful=False)
         killed.set()
@@ -86,11 +86,10 @@ def test_a_node_that_dies_takes_no_trial_with_it(raylets, store, tmp_path):
     _, queue, heard = drain(sweep, store, tmp_path)
     assert killed.is_set()
     assert queue.is_finished
-    assert Counter(o.kind for o in heard.ends) == {"done": 24}
+    assert Counter(o.kind for o in heard.ends) == {"done": 12}
     assert make_plan("asked", sweep, store).is_complete
-    assert (
-        sum(executed(folder).values()) >= 24
-    )  # what the dead node had begun was begun again elsewhere
+    # What the dead node had begun was begun again elsewhere.
+    assert sum(executed(folder).values()) >= 12
 
 
 def test_auto_without_a_cluster_is_an_error_at_once(no_ray, store, tmp_path):

@@ -1,8 +1,9 @@
 """Acceptance tests of Compatible Features on real digits.
 
 Items 1 to 4 of section 8.4 of its specification (item 6 is in test_recombination). Two tasks of
-nine digits, eight common, 600 disjoint images each, 33 epochs of batch 64 (297 steps), seeds 0 and
-1; three minutes on one core.
+nine digits, eight common, 600 disjoint images each, batch 64, seeds 0 and 1. `make test` trains for
+16 epochs (144 steps), and item 4 at the first and the last split point; `make test-all` for the 33
+of the specification's pilot, at all four.
 """
 
 from __future__ import annotations
@@ -16,10 +17,7 @@ from methods.networks import resnet8
 from methods.pieces.batch_norm_statistics import held_statistics
 from methods.pieces.losses import masked_cross_entropy
 from methods.recombine import Recombine
-from orchestrator import Results, Store, Sweep, Trial, digits, make_plan, product, resolve
-from orchestrator.executors.by_name import executor
-from orchestrator.executors.site import Site
-from orchestrator.planning.queue import Queue
+from orchestrator import Result, Store, Trial, digits, resolve
 from orchestrator.training.execute import execute, run_with_needs
 
 torch = pytest.importorskip("torch")
@@ -30,74 +28,94 @@ TASKS = (
     digits.classes(*range(9)).images(0, of=2).validation(0).named("a"),
     digits.classes(*range(8), 9).images(1, of=2).validation(0).named("b"),
 )
-
-
-class Silent:
-    def started(self, trial):
-        pass
-
-    def ended(self, outcome):
-        assert outcome.kind == "done", outcome.traceback
+NONE, ROTATION, COMMON, BOTH = (), ("rotation",), ("common",), ("rotation", "common")
+EPOCHS = [16, pytest.param(33, marks=pytest.mark.long)]
+PLACES = [(split, 16) for split in ("stem", "stage3")]
+PLACES += [pytest.param(split, 33, marks=pytest.mark.long) for split in SPLITS]
 
 
 @pytest.fixture(scope="module")
 def measured(tmp_path_factory):
-    """Results by (ingredients, split): for each seed the accuracies by extractor, and the own."""
-    folder = tmp_path_factory.mktemp("acceptance")
-    store = Store(folder / "store")
-    networks = CompatibleFeatures.grid(
-        ingredients=[(), ("rotation",), ("common",), ("rotation", "common")],
-        split=list(SPLITS),
-        transforms="dihedral",
-        rotated_statistics=True,
-        epochs=33,
-    )
-    cells = product(Recombine.grid(of=networks), network=resnet8(), tasks=TASKS, seed=list(SEEDS))
-    sweep = Sweep(question="?", cells=cells, expect=32)
-    queue = Queue(make_plan("acceptance", sweep, store))
-    executor("inline").run(queue, store, Site(folder / "scratch", 1), Silent())
-    found = {}
-    for cell, result in Results(make_plan("acceptance", sweep, store), store).cells():
-        place = ("+".join(sorted(cell.labels["of.ingredients"])) or "none", cell.labels["of.split"])
-        found.setdefault(place, []).append(
-            (result.matrix("accuracy_by_extractor").values, result.metric("own_accuracy"))
+    """`measured(ingredients, split, epochs)`: for each seed the matrix of accuracies by extractor,
+    [2, 2], and the mean of the networks' own. Trains what no test before it has trained.
+    """
+    store = Store(tmp_path_factory.mktemp("acceptance"))
+
+    def entries(ingredients, split, epochs):
+        method = CompatibleFeatures(
+            ingredients=ingredients,
+            split=split,
+            transforms="dihedral",
+            rotated_statistics=True,
+            epochs=epochs,
         )
-    return found
+        found = []
+        for seed in SEEDS:
+            asked = Trial(
+                method=Recombine(of=(method,), split=split),
+                network=resnet8(),
+                tasks=TASKS,
+                seed=seed,
+            )
+            result = _result(resolve(asked, store), store)
+            matrix = result.matrix("accuracy_by_extractor").values
+            found.append((matrix, result.metric("own_accuracy")))
+        return found
+
+    return entries
+
+
+def _result(trial, store):
+    """The result of a trial, which is run where the store has none."""
+    if store.find(trial.key) is None:
+        run_with_needs(trial, store)
+        assert execute(trial, store).kind == "done"
+    return Result(store, store.find(trial.key))
 
 
 def off_diagonal(entries):
-    return [float(m[i, 1 - i]) for m, _ in entries for i in (0, 1)]
+    return [float(matrix[i, 1 - i]) for matrix, _ in entries for i in (0, 1)]
 
 
 def mean(entries):
     return float(np.mean(off_diagonal(entries)))
 
 
+# In comments: what 16 and 33 epochs gave, seeds 0 and 1 (x86, one thread). At 16 epochs each of
+# seeds 0 to 3 holds items 1, 3 and 4 by itself.
+
+
 @pytest.mark.slow
+@pytest.mark.parametrize("epochs", EPOCHS)
 @pytest.mark.parametrize("split", SPLITS)
-def test_1_independent_networks_recombine_near_chance(measured, split):
-    entries = measured["none", split]
-    assert len(entries) == 2
-    assert mean(entries) <= 0.25
-    assert max(off_diagonal(entries)) <= 0.5
-    assert min(own for _, own in entries) >= 0.95
+def test_1_independent_networks_recombine_near_chance(measured, split, epochs):
+    entries = measured(NONE, split, epochs)
+    assert mean(entries) <= 0.25  # 0.09 to 0.13; 0.10 to 0.13
+    assert max(off_diagonal(entries)) <= 0.5  # 0.27; 0.26
+    assert min(own for _, own in entries) >= 0.95  # 0.987; 0.987
 
 
 @pytest.mark.slow
-def test_3_common_classes_make_networks_compatible_at_the_last_split(measured):
-    assert mean(measured["common", "stage3"]) >= 0.6
-    assert mean(measured["common", "stage3"]) - mean(measured["common", "stem"]) >= 0.3
+@pytest.mark.parametrize("epochs", EPOCHS)
+def test_3_common_classes_make_networks_compatible_at_the_last_split(measured, epochs):
+    last, first = (mean(measured(COMMON, split, epochs)) for split in ("stage3", "stem"))
+    assert last >= 0.6  # 0.87; 0.94
+    assert last - first >= 0.3  # 0.72; 0.79
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("split", SPLITS)
-def test_4_rotation_with_common_classes_is_no_worse_than_rotation(measured, split):
-    assert mean(measured["common+rotation", split]) >= mean(measured["rotation", split]) - 0.05
+@pytest.mark.parametrize(("split", "epochs"), PLACES)
+def test_4_rotation_with_common_classes_is_no_worse_than_rotation(measured, split, epochs):
+    both, rotation = (mean(measured(asked, split, epochs)) for asked in (BOTH, ROTATION))
+    assert both >= rotation - 0.05  # higher by 0.17 (stem) and 0.73; by 0.03 (stem) to 0.79
 
 
 @pytest.mark.slow
-def test_no_ingredient_hurts_the_networks_own_accuracy(measured):
-    assert min(own for entries in measured.values() for _, own in entries) >= 0.94
+@pytest.mark.parametrize(("split", "epochs"), PLACES)
+def test_no_ingredient_hurts_the_networks_own_accuracy(measured, split, epochs):
+    for ingredients in (NONE, ROTATION, COMMON, BOTH):
+        for _, own in measured(ingredients, split, epochs):
+            assert own >= 0.94  # 0.969; 0.971
 
 
 def record_of(method, tasks, tmp_path, network=None, split="stage2"):
@@ -111,11 +129,7 @@ def record_of(method, tasks, tmp_path, network=None, split="stage2"):
         ),
         store,
     )
-    run_with_needs(trial, store)
-    assert execute(trial, store).kind == "done"
-    from orchestrator import Result
-
-    return Result(store, store.find(trial.key)), trial, store
+    return _result(trial, store), trial, store
 
 
 def test_2_identical_weights_order_and_data_give_bit_equal_networks(tmp_path):
@@ -200,11 +214,7 @@ def test_networks_of_several_trials_make_one_matrix(tmp_path):
         ),
         store,
     )
-    run_with_needs(trial, store)
-    assert execute(trial, store).kind == "done"
-    from orchestrator import Result
-
-    matrix = Result(store, store.find(trial.key)).matrix("accuracy_by_head")
+    matrix = _result(trial, store).matrix("accuracy_by_head")
     assert len(matrix.rows) == 8
     assert matrix.rows[0] == "ingredients=none/seed0/a"
     assert matrix.components[0][0].endswith("/network?task=a")
@@ -268,10 +278,7 @@ def test_a_network_that_diverged_keeps_its_row_without_scores(tmp_path):
     )
     run_with_needs(trial, store)
     assert [store.find(n.key)["outcome"] for n in trial.needs.values()] == ["done", "diverged"]
-    assert execute(trial, store).kind == "done"
-    from orchestrator import Result
-
-    matrix = Result(store, store.find(trial.key)).matrix("accuracy_by_extractor")
+    matrix = _result(trial, store).matrix("accuracy_by_extractor")
     assert matrix.rows[2].endswith("(diverged)")
     assert matrix.notes[0, 2].endswith("diverged, there is no network")
     assert np.isnan(matrix.values[2]).all()

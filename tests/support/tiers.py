@@ -9,6 +9,8 @@ clock, so a busy machine changes no verdict.
 from __future__ import annotations
 
 import json
+import os
+import random
 import shutil
 import sys
 import tempfile
@@ -45,9 +47,20 @@ def tier_of(item: pytest.Item) -> str:
     return "full" if names & FULL else "fast"
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """One worker a core, and one more: that of the tests which start Ray mostly waits."""
+    return len(os.sched_getaffinity(0)) + 1
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
-        "--tier", choices=TIERS, default="all", help="run this tier only (default: all)"
+        "--tier",
+        choices=TIERS,
+        help="run this tier only (default: full; what is named by file::test runs in any case)",
+    )
+    parser.addoption(
+        "--shuffle", metavar="SEED", help="run in a random order, the same for the same seed"
     )
 
 
@@ -59,7 +72,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if dropped:
         config.hook.pytest_deselected(items=dropped)
         items[:] = [item for item in items if TIERS.index(tier_of(item)) <= wanted]
-    items.sort(key=place_of)
+    if (seed := config.getoption("shuffle")) is None:
+        items.sort(key=place_of)
+    else:
+        items.sort(key=lambda item: shuffled_place(seed, item.nodeid, group_of(item)))
 
 
 def group_of(item: pytest.Function) -> str | None:
@@ -86,11 +102,21 @@ def group_of(item: pytest.Function) -> str | None:
 def place_of(item: pytest.Item) -> int:
     """What takes long begins first, so that no worker is left with it at the end."""
     names = {mark.name for mark in item.iter_markers()}
-    if names & {"ray", "cluster"}:
-        return 0 if "cluster" in names else 1
+    if names & {"ray", "cluster"}:  # those that end the Ray of the session come before it starts
+        return 0 if "cluster" in names or "no_ray" in getattr(item, "fixturenames", ()) else 1
     if names & {"long", "slow", "faults"}:
         return 2
     return 3 if group_of(item) else 4
+
+
+def shuffled_place(seed: str, nodeid: str, group: str | None) -> tuple[float, ...]:
+    """Where a test stands in a random order. Tests without a group may come between any others;
+    those of a group stay together, file by file, because pytest would make their shared fixture
+    anew each time that a test of another file came between. Every worker finds the same place.
+    """
+    file = nodeid.partition("::")[0]
+    names = (group or nodeid, file, nodeid)
+    return tuple(random.Random(f"{seed} {name}").random() for name in names)
 
 
 # The groups of pytest-xdist 3.8 have no effect under pytest 9.2 (they write to an attribute of a

@@ -72,14 +72,17 @@ def test_limit_runs_that_many_cells_that_are_not_done(spolia, sweep_file):
 
 @pytest.mark.mlflow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_a_part_is_tracked_under_the_names_of_the_whole(spolia, sweep_file, tmp_path):
+def test_a_part_is_tracked_under_the_names_of_the_whole(
+    spolia, sweep_file, tmp_path, fresh_database
+):
     from mlflow import MlflowClient
 
     file = sweep_file("product(Count.grid(number=[1, 2]), seed=range(2))", 4)
-    tracked = ("--executor", "inline", "--tracking", f"sqlite:///{tmp_path}/m.db")
+    address = fresh_database(tmp_path / "m.db")
+    tracked = ("--executor", "inline", "--tracking", address)
     spolia("run", file, *tracked, "--only", "number=1 seed=0")
     spolia("run", file, *tracked)
-    client = MlflowClient(f"sqlite:///{tmp_path}/m.db")
+    client = MlflowClient(address)
     (experiment,) = [e for e in client.search_experiments() if e.name == "asked"]
     names = sorted(r.info.run_name for r in client.search_runs([experiment.experiment_id]))
     assert names == ["asked", *(f"count number={n} seed={s}" for n in (1, 2) for s in (0, 1))]
@@ -224,10 +227,10 @@ def test_a_rerun_that_fails_leaves_the_result_and_is_no_success(
     assert "stale 1 1 made with other code: moving" in " ".join(spolia("plan", file)[1].split())
 
 
-@pytest.mark.process
+@pytest.mark.ray
 @pytest.mark.parametrize("flags", [("--stale", "rerun"), ("--retry", "diverged")])
 def test_with_the_cluster_down_nothing_is_taken_away(
-    spolia, sweep_file, tmp_path, moving_code, flags
+    no_ray, spolia, sweep_file, tmp_path, moving_code, flags
 ):
     moving_code("float('nan')")
     file = sweep_file(
@@ -241,18 +244,8 @@ def test_with_the_cluster_down_nothing_is_taken_away(
     moving_code(2.0)
     stale = () if flags[0] == "--stale" else ("--stale", "keep")
     down = ("--tracking", "none", "--address", "127.0.0.1:9")
-    # In a process of its own: other tests may have started a Ray in this one.
-    command = [sys.executable, "-m", "orchestrator.cli", "run", str(file), *down, *flags, *stale]
-    path = os.pathsep.join([str(tmp_path / "package"), os.environ["PYTHONPATH"]])
-    ran = subprocess.run(
-        command,
-        capture_output=True,
-        text=True,
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": path},
-        check=False,
-    )
-    assert (ran.returncode, "no Ray cluster answers" in ran.stderr) == (1, True), ran.stderr
+    code, _, err = spolia("run", file, *down, *flags, *stale)
+    assert (code, "no Ray cluster answers" in err) == (1, True), err
     assert list(store.entries("results")) == before
     assert not list(store.entries("retired"))
 
@@ -458,18 +451,14 @@ def test_the_doctor_says_what_it_found(spolia, tmp_path):
     assert "does not answer" in flat
 
 
-@pytest.mark.process
-def test_the_doctor_says_that_a_cluster_does_not_answer(tmp_path):
-    command = [sys.executable, "-m", "orchestrator.cli", "doctor", "--address", "127.0.0.1:9"]
-    ran = subprocess.run(
-        command, capture_output=True, text=True, cwd=tmp_path, check=False
-    )  # apart from the Ray that other tests have started here
-    assert ran.returncode == 1
-    flat = " ".join(ran.stdout.split())
-    assert "no Ray cluster answers at '127.0.0.1:9'" in flat
+@pytest.mark.ray
+def test_the_doctor_says_that_a_cluster_does_not_answer(no_ray, spolia):
+    code, out, _ = spolia("doctor", "--address", "127.0.0.1:9")
+    assert code == 1
+    assert "no Ray cluster answers at '127.0.0.1:9'" in " ".join(out.split())
 
 
-@pytest.mark.process
+@pytest.mark.ray
 @pytest.mark.parametrize(
     ("address", "message"),
     [
@@ -478,24 +467,13 @@ def test_the_doctor_says_that_a_cluster_does_not_answer(tmp_path):
         ("ray://127.0.0.1:10001", "the driver must run on the cluster"),
     ],
 )
-def test_a_cluster_that_does_not_answer_is_an_error_at_once(sweep_file, tmp_path, address, message):
+def test_a_cluster_that_does_not_answer_is_an_error_at_once(
+    no_ray, spolia, sweep_file, address, message
+):
     file = sweep_file("product(Count.grid(), seed=0)")
-    command = [
-        sys.executable,
-        "-m",
-        "orchestrator.cli",
-        "run",
-        str(file),
-        "--tracking",
-        "none",
-        "--address",
-        address,
-    ]
-    ran = subprocess.run(
-        command, capture_output=True, text=True, cwd=tmp_path, timeout=100, check=False
-    )
-    assert (ran.returncode, message in ran.stderr) == (1, True), ran.stderr
-    assert "Traceback" not in ran.stderr
+    code, out, err = spolia("run", file, "--tracking", "none", "--address", address)
+    assert (code, message in err) == (1, True), err
+    assert "Traceback" not in out + err
 
 
 # ---------------------------------------------------------------------- output
@@ -586,7 +564,6 @@ def test_completion_is_offered_for_the_shell(tmp_path):
     assert ran.stdout.split() == ["compatible_features"], ran.stderr
 
 
-@pytest.mark.mlflow
 def test_two_sweeps_of_one_name_do_not_mix(spolia, sweep_file, tmp_path):
     """The store holds trials, not sweeps: what they share is done once. MLflow and the tables are
     by name, and say which file wrote them.
@@ -597,10 +574,10 @@ def test_two_sweeps_of_one_name_do_not_mix(spolia, sweep_file, tmp_path):
     second.write_text(
         first.read_text().replace("number=1", "number=[1, 2]").replace("expect=2", "expect=4")
     )
-    tracked = ("--executor", "inline", "--home", tmp_path / "home")
-    assert spolia("run", first, *tracked)[0] == 0
-    code, _, err = spolia("run", second, *tracked)
+    home = ("--home", tmp_path / "home")
+    assert spolia("run", first, *QUICK, *home)[0] == 0
+    code, _, err = spolia("run", second, *QUICK, *home)
     assert (code, "another sweep is called 'asked'" in err, str(first) in err) == (2, True, True), (
         err
     )
-    assert spolia("run", first, *tracked)[0] == 0
+    assert spolia("run", first, *QUICK, *home)[0] == 0
