@@ -31,7 +31,21 @@ from methods.pieces.task_orders import (
     measure_accuracy_after_each_task,
     needs_of_targets,
 )
-from orchestrator import Kept, Method, Metric, Network, Run, Task, Trial, adam, axis, drops, roles
+from orchestrator import (
+    Augmentation,
+    Kept,
+    Method,
+    Metric,
+    Network,
+    Run,
+    Task,
+    Trial,
+    adam,
+    augmentation_axis,
+    axis,
+    drops,
+    roles,
+)
 from orchestrator.parts.component import PartWithBase
 
 
@@ -42,6 +56,7 @@ class FeatureExtraction(Method):
 
     name = "feature_extraction"
     tasks = roles("source", "targets", at_least=2)
+    base_role = "source"
     metrics = (
         Metric("accuracy", by=("task",), headline=True),
         Metric("val_accuracy", by=("task",), optional=True),
@@ -57,6 +72,7 @@ class FeatureExtraction(Method):
     dropout: bool = axis(
         True, over=(True, False), help="dropout of the base stays active in training"
     )
+    augmentation: Augmentation = augmentation_axis()
     base: FineTune = axis(FineTune(), smoke=FineTune(epochs=1), help="how the base is trained")
 
     def needs(self, trial: Trial) -> Mapping[str, Trial]:
@@ -84,7 +100,7 @@ class FeatureExtraction(Method):
             "train",
             {"part": part},
             self.loss,
-            task.train,
+            task.train.augmented(self.augmentation),
             frozen={"base": base},
             optimizer=adam(self.lr),
             schedule=drops((0.5,)),

@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from orchestrator.spec.draws import Noise, noise, normal, randint
     from orchestrator.spec.grid import Grid, product, union, zipped
     from orchestrator.spec.method import Method
+    from orchestrator.spec.preparation import Augmentation, augmentation_axis
     from orchestrator.spec.settings import axis
     from orchestrator.spec.sweep import Sweep
     from orchestrator.spec.sweep_file import load_sweep
@@ -73,6 +74,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "IGNORED",
+    "Augmentation",
     "Batch",
     "Best",
     "Blocks",
@@ -117,6 +119,7 @@ __all__ = [
     "Trial",
     "adam",
     "all_of",
+    "augmentation_axis",
     "axis",
     "claims",
     "common_classes",
@@ -162,6 +165,7 @@ _DEFINED_IN = {
     # A method: what it declares, and what it works with.
     "orchestrator.spec.method": ("Method",),
     "orchestrator.spec.settings": ("axis",),
+    "orchestrator.spec.preparation": ("Augmentation", "augmentation_axis"),
     "orchestrator.spec.declarations": (
         "Curve",
         "Kept",

@@ -78,6 +78,7 @@ from methods.pieces.residual import (
     sum_before_relu,
 )
 from orchestrator import (
+    Augmentation,
     InputError,
     Kept,
     MatrixSpec,
@@ -88,6 +89,7 @@ from orchestrator import (
     Plot,
     Run,
     Trial,
+    augmentation_axis,
     axis,
     drops,
     roles,
@@ -445,6 +447,7 @@ class NetTailor(Method):
 
     name = "nettailor"
     tasks = roles("source", "target")
+    base_role = "source"
     accepts_diverged = True
     metrics = METRICS
     components = (Kept("student"),)
@@ -565,6 +568,7 @@ class NetTailor(Method):
         over=(1e-4, 5e-4),
         help="of proxies and classifier: the greater, the smaller the weights of unused proxies",
     )
+    augmentation: Augmentation = augmentation_axis()
     base: FineTune = axis(
         FineTune(), smoke=FineTune(epochs=1), help="how the universal network is trained"
     )
@@ -639,7 +643,7 @@ class NetTailor(Method):
             stage,
             {"student": graph},
             self.loss,
-            target.train,
+            target.train.augmented(self.augmentation),
             frozen=frozen,
             optimizer=self.optimizer,
             schedule=drops((0.4, 0.8)),

@@ -66,6 +66,7 @@ from methods.network_transplanting.surrogate_layers import (
     reasons_it_is_impassable,
 )
 from orchestrator import (
+    Augmentation,
     Data,
     InputError,
     Kept,
@@ -79,6 +80,7 @@ from orchestrator import (
     Task,
     Trial,
     adam,
+    augmentation_axis,
     axis,
     derive,
     noise,
@@ -247,6 +249,7 @@ class NetworkTransplanting(Method):
 
     name = "network_transplanting"
     tasks = roles("pretrain", "host", "guests", at_least=3)
+    base_role = "pretrain"
     metrics = METRICS
     components = (Kept("transplanted", by=("category",)), Kept("network", optional=True))
     matrices, plots = MATRICES, PLOTS
@@ -326,6 +329,7 @@ class NetworkTransplanting(Method):
     lr: float = axis(
         1e-2, over=(1e-3, 1e-2), help="highest learning rate of Adam's one-cycle schedule"
     )
+    augmentation: Augmentation = augmentation_axis()
     specific: FineTune = axis(
         FineTune(), smoke=FineTune(epochs=1), help="how the categories' own networks are trained"
     )
@@ -340,8 +344,11 @@ class NetworkTransplanting(Method):
 
     @property
     def looks_at_samples(self) -> bool:
-        compares_on_samples = self.labels in ("direct", "distill", "both")
-        return compares_on_samples or self.gradients == "real" or self.calibrate != "none"
+        return self.trains_on_samples or self.calibrate != "none"
+
+    @property
+    def trains_on_samples(self) -> bool:
+        return self.gradients == "real" or self.labels in ("direct", "distill", "both")
 
     def canonical(self) -> Self:
         method = self
@@ -359,6 +366,7 @@ class NetworkTransplanting(Method):
             "steps": method.trains_the_adapter,
             "batch": method.trains_the_adapter,
             "lr": method.trains_the_adapter,
+            "augmentation": method.trains_on_samples,
         }
         return method.reset(*(name for name, does in makes_a_difference.items() if not does))
 
@@ -566,9 +574,8 @@ class NetworkTransplanting(Method):
         if self.gradients in ("lin", "dummy", "noise") or self.labels == "synthetic":
             synthetic = noise(*features, images=SYNTHETIC_FEATURES)
             data["noise"] = synthetic.drawing(direction=direction, **gates)
-        compares_on_samples = self.labels in ("direct", "distill", "both")
-        if samples is not None and (self.gradients == "real" or compares_on_samples):
-            data["few"] = samples.drawing(direction=direction)
+        if samples is not None and self.trains_on_samples:
+            data["few"] = samples.augmented(self.augmentation).drawing(direction=direction)
         return data
 
     def missing_offset(

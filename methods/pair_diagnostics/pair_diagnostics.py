@@ -29,7 +29,19 @@ from methods.pair_diagnostics.similarity import features_of, linear_cka
 from methods.pieces.batch_norm_statistics import re_estimated
 from methods.pieces.matrix_scores import mean_score
 from methods.pieces.recombined_networks import NetworkMeasurement, TrainedNetworks
-from orchestrator import Data, MatrixSpec, Metric, Run, Trial, axis, one_cycle, roles, sgd
+from orchestrator import (
+    Augmentation,
+    Data,
+    MatrixSpec,
+    Metric,
+    Run,
+    Trial,
+    augmentation_axis,
+    axis,
+    one_cycle,
+    roles,
+    sgd,
+)
 from orchestrator.parts.stacked_heads import StackedHeads
 
 SCORES = ("joined", "re_estimated", "stitched", "fine_tuned")
@@ -70,6 +82,7 @@ class PairDiagnostics(NetworkMeasurement):
     lr: float = axis(
         0.05, over=(0.01, 0.05), help="highest learning rate of the one-cycle schedule"
     )
+    augmentation: Augmentation = augmentation_axis()
     compared: int = axis(
         1000, over=(500, 1000), smoke=50, help="test images that CKA is computed on"
     )
@@ -168,7 +181,7 @@ class PairDiagnostics(NetworkMeasurement):
             stage,
             nets,
             self.loss,
-            data,
+            data.augmented(self.augmentation),
             frozen=frozen,
             optimizer=sgd(self.lr),
             schedule=one_cycle(),

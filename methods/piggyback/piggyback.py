@@ -59,7 +59,20 @@ from methods.piggyback.report import (
     log_storage,
     measure_tables,
 )
-from orchestrator import Kept, Method, Network, Parameters, Run, Task, Trial, axis, drops, roles
+from orchestrator import (
+    Augmentation,
+    Kept,
+    Method,
+    Network,
+    Parameters,
+    Run,
+    Task,
+    Trial,
+    augmentation_axis,
+    axis,
+    drops,
+    roles,
+)
 from orchestrator.errors import nearest
 
 Start = Literal["constant", "uniform"]
@@ -204,6 +217,7 @@ class Piggyback(Method):
 
     name = "piggyback"
     tasks = roles("source", "targets", at_least=2)
+    base_role = "source"
     metrics = METRICS
     components = (Kept("mask", by=("task",)),)
     matrices = MATRICES
@@ -285,6 +299,7 @@ class Piggyback(Method):
         help="passes through a target's images; with too few, no score crosses tau",
     )
     batch: int = axis(32, over=(32, 64), help="images per step")
+    augmentation: Augmentation = augmentation_axis()
     base: FineTune = axis(FineTune(), smoke=FineTune(epochs=1), help="how the base is trained")
 
     def check(self, trial: Trial) -> Iterable[str]:
@@ -335,7 +350,7 @@ class Piggyback(Method):
             "masks",
             {"masks": masks},
             self.loss,
-            task.train,
+            task.train.augmented(self.augmentation),
             frozen={"base": base},
             optimizer=self.optimizers,
             schedule=drops((0.5,)),

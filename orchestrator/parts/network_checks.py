@@ -22,6 +22,7 @@ _GOES_ROUND = (
     "its stages one after another. Nothing may bypass a split point: put a skip connection inside "
     "one stage, and leave forward to Network"
 )
+USUAL_SIZES = (8, 14, 16, 28, 32, 64, 96, 128, 224)  # of images, in pixels a side
 FROM_A_CONSTANT = 0.1  # deviation of what is added to weights that all are equal
 
 
@@ -31,6 +32,21 @@ def problems_of_network(spec: NetworkSpec, image: Shape) -> tuple[str, ...]:
     The network is built and applied to one random image, once for each class, settings and shape.
     """
     return _problems(spec.path, canonical_json(dict(spec.settings)), spec.splits, image)
+
+
+def takes(spec: NetworkSpec, image: Shape) -> bool:
+    """Whether a network without other problems computes anything on images of this shape."""
+    return not problems_of_network(spec, image)
+
+
+def size_that_fits(spec: NetworkSpec, image: Shape) -> int | None:
+    """A usual size, the nearest to that of `image` [C, H, W], of square images that the network
+    takes though it does not take this one; None where no usual size mends it, or where the size is
+    not what is wrong.
+    """
+    sizes = sorted(USUAL_SIZES, key=lambda size: abs(size - image[1]))
+    fitting = (size for size in sizes if takes(spec, (image[0], size, size)))
+    return next(fitting, None)
 
 
 @lru_cache(maxsize=256)

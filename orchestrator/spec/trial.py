@@ -6,13 +6,16 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 from weakref import WeakValueDictionary
 
 from orchestrator.errors import MethodError, PlanError, nearest
 from orchestrator.spec.canonical import digest
 from orchestrator.spec.classes import class_at
 from orchestrator.spec.method import Method, canonical_method
+from orchestrator.spec.normalising import problems_of_normalisation, with_statistics
+from orchestrator.spec.preparation import Normalisation
+from orchestrator.spec.settings import settings_of
 from orchestrator.spec.task import Task
 
 KEY_FORMAT = 1
@@ -29,7 +32,8 @@ class NetworkSpec:
     `path` is `module:Class` of a `Network`; `settings` its keyword arguments; those equal to
     `defaults` stay out of keys, so that a network can gain a setting without changing old ones.
     `splits` are its split points, first to last. `moved_from` are paths that the class had before;
-    results made under them still count.
+    results made under them still count. `trained_with` is the normalisation of the images on which
+    its initial weights were trained, blank where they are drawn.
     """
 
     name: str
@@ -39,6 +43,7 @@ class NetworkSpec:
     splits: tuple[str, ...] = ()
     revision: int = 1
     moved_from: tuple[str, ...] = ()
+    trained_with: Normalisation | Literal[""] = ""
 
     def __hash__(self) -> int:
         return hash((self.name, self.path, self.revision))  # settings may hold mappings
@@ -59,7 +64,9 @@ class NetworkSpec:
 
     def to_json(self) -> dict[str, Any]:
         """The network as plain JSON: for records, and to build it in another process."""
+        trained = {"trained_with": self.trained_with} if self.trained_with else {}
         return {
+            **trained,
             "name": self.name,
             "path": self.path,
             "settings": dict(self.settings),
@@ -95,6 +102,8 @@ class Trial:
         object.__setattr__(self, "method", method)
         # Before the seed may go blank: what it draws is part of the tasks.
         tasks = tuple(task.of_seed(self.seed) for task in self.tasks)
+        trained_with = self.network.trained_with if self.network else ""
+        tasks = with_statistics(tasks, base=method.base_place, trained_with=trained_with)
         object.__setattr__(self, "tasks", tasks)
         for field, blank in (("network", None), ("tasks", ()), ("seed", None)):
             if field not in method.uses:
@@ -197,6 +206,7 @@ class Trial:
         for task in self.tasks:
             if task.drawing and task.seed is None:
                 yield f"{task.name} is drawn by the seed: write seed=range(3) beside its grid"
+        yield from problems_of_normalisation(self.tasks, method.name, base=method.base_place)
         for name, count in Counter(task.name for task in self.tasks).items():
             if count > 1:
                 yield f"two tasks are called {name!r}; tell them apart with .named('...')"
@@ -260,7 +270,12 @@ def method_from_json(value: Mapping[str, Any]) -> Method:
     PlanError where one cannot be loaded or is no method; nothing is called then.
     """
     cls = _method_class(value["path"])
-    return cls(**{name: _decoded(setting) for name, setting in value["settings"].items()})
+    settings = {name: _decoded(setting) for name, setting in value["settings"].items()}
+    known = settings_of(cls)
+    for name, default in cls.former_settings.items():
+        if name not in known and settings.pop(name, default) != default:
+            raise PlanError(f"{cls.name} has no setting {name!r} any more, and it was in use")
+    return cls(**settings)
 
 
 def _method_class(path: str) -> type[Method]:
