@@ -152,8 +152,16 @@ def _full_text(value: Any) -> str:
         return repr(value)
     tasks = value if isinstance(value, tuple) else (value,)
     if tasks and all(isinstance(task, Task) for task in tasks):
-        return " + ".join(f"{task.name}={replace(task, label='').name}" for task in tasks)
+        return " + ".join(f"{task.name}={_made_of(task)}" for task in tasks)
     return show(value)
+
+
+def _made_of(task: Task) -> str:
+    """A task's name without its label, and by what it is normalised, which no name says: it is
+    part of the streams of random numbers.
+    """
+    name = replace(task, label="").name
+    return f"{name}-by.{task.normalisation}" if task.normalisation else name
 
 
 def _distinct_texts(values: Sequence[Any]) -> list[str]:

@@ -8,12 +8,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Literal
 
-from orchestrator.spec.preparation import IMAGENET, Normalisation
+from orchestrator.spec.preparation import IMAGENET
 from orchestrator.spec.task import Task
 
 
 def with_statistics(
-    tasks: Sequence[Task], *, base: int | None, trained_with: Normalisation | Literal[""]
+    tasks: Sequence[Task], *, base: int | None, trained_with: Literal["", "imagenet"]
 ) -> tuple[Task, ...]:
     """A trial's tasks with their normalisation decided.
 
@@ -28,11 +28,18 @@ def with_statistics(
     for place, task in enumerate(tasks):
         if base is not None and place > base:
             decided.append(_behind(task, decided[base]))
-        elif trained_with and not task.normalisation:
+        elif trained_with and not task.normalisation and _has_colours(task):
             decided.append(replace(task, normalisation=trained_with))
         else:
             decided.append(task)
     return tuple(decided)
+
+
+def _has_colours(task: Task) -> bool:
+    """Whether ImageNet's statistics fit; grey images before weights for colours are told of by
+    planning.
+    """
+    return task.statistics is not None and IMAGENET.over(len(task.statistics.mean)) is not None
 
 
 def _behind(task: Task, base: Task) -> Task:

@@ -14,7 +14,6 @@ from orchestrator.spec.canonical import digest
 from orchestrator.spec.classes import class_at
 from orchestrator.spec.method import Method, canonical_method
 from orchestrator.spec.normalising import problems_of_normalisation, with_statistics
-from orchestrator.spec.preparation import Normalisation
 from orchestrator.spec.settings import settings_of
 from orchestrator.spec.task import Task
 
@@ -43,7 +42,7 @@ class NetworkSpec:
     splits: tuple[str, ...] = ()
     revision: int = 1
     moved_from: tuple[str, ...] = ()
-    trained_with: Normalisation | Literal[""] = ""
+    trained_with: Literal["", "imagenet"] = ""
 
     def __hash__(self) -> int:
         return hash((self.name, self.path, self.revision))  # settings may hold mappings
@@ -102,8 +101,11 @@ class Trial:
         object.__setattr__(self, "method", method)
         # Before the seed may go blank: what it draws is part of the tasks.
         tasks = tuple(task.of_seed(self.seed) for task in self.tasks)
-        trained_with = self.network.trained_with if self.network else ""
-        tasks = with_statistics(tasks, base=method.base_place, trained_with=trained_with)
+        tasks = with_statistics(
+            tasks,
+            base=method.base_place,
+            trained_with=self.network.trained_with if self.network else "",
+        )
         object.__setattr__(self, "tasks", tasks)
         for field, blank in (("network", None), ("tasks", ()), ("seed", None)):
             if field not in method.uses:
