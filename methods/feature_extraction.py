@@ -8,9 +8,8 @@ What it costs: for each task a classifier and one training of it. At the size of
 core of a busy AMD EPYC, 2026-11-25.
 
 Departs from the paper: Adam at 1e-3, a tenth of it in the second half, in place of SGD at a
-constant 1e-3, so that only the masks make the difference to Piggyback. Images are standardised by
-the statistics of their own data set and not augmented; the incomplete last batch of an epoch is
-dropped.
+constant 1e-3, so that only the masks make the difference to Piggyback. Images are not augmented
+unless `augmentation` says so; the incomplete last batch of an epoch is dropped.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ network, 0.6 for its retraining and 1.2 for each further task, on one core of a 
 
 Departs from the paper: its PDF was not read; schedule and shares follow the authors' code, learning
 rates are our own. As there, the first network is trained in the usual way and then pruned. Images
-are standardised by the statistics of their own data set and not augmented; the incomplete last
+are not augmented unless `augmentation` says so (the authors mirror and crop); the incomplete last
 batch of an epoch is dropped.
 """
 

@@ -33,7 +33,8 @@ later network is trained alone, against the first one's auxiliary heads, frozen 
 So it depends on the first network only, and each is trained once, whatever the order of the others.
 The first network cannot know which classes it will share with later ones: unless `classes` names
 them, its head d tells apart all of its own classes, which is more supervision than joint training
-gives. Images are standardised by the statistics of their own data set.
+gives. Each task's images are normalised by the statistics of their own data set (the paper's way is
+not known).
 """
 
 from __future__ import annotations

@@ -35,9 +35,10 @@ teacher trains each layer by itself with a mean over its elements, where eq. 11 
 to end. Unlike that code, this takes no second pass through the frozen blocks, so running statistics
 are updated once per step, not twice, and the stem's batch norm keeps the universal statistics.
 Universal network and teacher are trained as `FineTune` does (one-cycle to 0.1; the authors'
-teacher: steps from 0.01). Images are standardised by the statistics of their own data set and not
-augmented. A pretrained universal network loses its classifier, so the source task needs images to
-train a new one. A guard keeps a path from stem to classifier.
+teacher: steps from 0.01). Images are not augmented unless `augmentation` says so, for the student
+here and for the teacher in `teacher` (the authors mirror and crop, differently for each set). A
+pretrained universal network loses its classifier, so the source task needs images to train a new
+one. A guard keeps a path from stem to classifier.
 """
 
 from __future__ import annotations

@@ -31,7 +31,8 @@ without images, and `lin` the same without gates; in both the adapter's own ReLU
 own, as are the adapter's shape, initial weights, steps and calibration, and the normalisation of
 the loss. The paper's network has many task modules and an adapter for each pair of category and
 task; here it has one task module. Two outputs and cross entropy stand in for one output and
-logistic loss. Images are standardised by the statistics of their own data set and not augmented.
+logistic loss. Images are normalised like those of the pre-training and not augmented unless
+`augmentation` says so (the paper adds mirror images).
 """
 
 from __future__ import annotations

@@ -28,10 +28,10 @@ code and a detailed analysis of the paper. A score exactly at the threshold is m
 code (the paper keeps it). The classifier's learning rate is 1e-3: the paper's 1e-4 leaves it
 undertrained in short runs. The learning rates drop halfway, whatever the number of epochs; the
 authors' drop every 15 of 30. The last epoch counts, not the one that is best on the test images.
-Images are standardised by the statistics of their own data set, not of the base's, and not
-augmented; the incomplete last batch of an epoch is dropped. A pretrained base loses its classifier,
-so the source task needs images to train a new one. The code's third kind of first scores, the mean
-|W| of the layer, is missing, and so is the top-5 error.
+Images are not augmented unless `augmentation` says so (the authors mirror those of cropped sets and
+take random resized crops of the others); the incomplete last batch of an epoch is dropped. A
+pretrained base loses its classifier, so the source task needs images to train a new one. The code's
+third kind of first scores, the mean |W| of the layer, is missing, and so is the top-5 error.
 """
 
 from __future__ import annotations
