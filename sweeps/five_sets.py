@@ -2,8 +2,8 @@
 whose statistics their images are normalised?
 
 House numbers (SVHN, grey), photographs (Imagenette), flowers (Flowers-17), textures (DTD) and
-sketches (QuickDraw), each with 600 training images at 32 x 32 pixels, all drawn by the seed. The
-network that 5,000 images of CIFAR-100 trained is fine-tuned, masked (Piggyback), given batch norms
+sketches (QuickDraw), each with 400 training images at 32 x 32 pixels, all drawn by the seed. The
+network that 4,000 images of CIFAR-100 trained is fine-tuned, masked (Piggyback), given batch norms
 of its own, or left as it is behind a new classifier; the last once more with images normalised by
 their own statistics and not by those of CIFAR-100.
 """
@@ -18,9 +18,9 @@ from methods.piggyback import Piggyback
 from orchestrator import Sweep, claims, parquet, product, union
 
 trained = FineTune(epochs=10, lr=0.1)
-base = parquet("cifar100").images(limit=5000).drawn().validation(0).named("cifar100")
+base = parquet("cifar100").images(limit=4000).drawn().validation(0).named("cifar100")
 targets = {
-    name: data.images(limit=600).drawn().validation(0).named(name)
+    name: data.images(limit=400).drawn().validation(0).named(name)
     for name, data in (
         ("numbers", parquet("svhn_grey").rgb()),
         ("photographs", parquet("imagenette64").resized(32)),
@@ -47,13 +47,13 @@ sweep = Sweep(
                 Piggyback.grid(epochs=15, base=trained),
                 BatchNormOnly.grid(epochs=15, base=trained),
             ),
-            network=resnet8(width=12),
+            network=resnet8(width=8),
             tasks=[(base, target) for target in targets.values()],
             seed=range(3),
         ),
         product(
             FeatureExtraction.grid(epochs=15, base=trained),
-            network=resnet8(width=12),
+            network=resnet8(width=8),
             tasks=[(base, target) for target in by_own.values()],
             seed=range(3),
         ),
