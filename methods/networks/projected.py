@@ -123,4 +123,5 @@ def projected(
         splits=(*kept, COMMON, "pool"),
         revision=network.revision,
         moved_from=network.moved_from,
+        trained_with=network.trained_with,
     )

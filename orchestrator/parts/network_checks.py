@@ -22,6 +22,7 @@ _GOES_ROUND = (
     "its stages one after another. Nothing may bypass a split point: put a skip connection inside "
     "one stage, and leave forward to Network"
 )
+_FAILS = "fails on an image of"
 USUAL_SIZES = (8, 14, 16, 28, 32, 64, 96, 128, 224)  # of images, in pixels a side
 FROM_A_CONSTANT = 0.1  # deviation of what is added to weights that all are equal
 
@@ -44,6 +45,8 @@ def size_that_fits(spec: NetworkSpec, image: Shape) -> int | None:
     takes though it does not take this one; None where no usual size mends it, or where the size is
     not what is wrong.
     """
+    if not any(_FAILS in problem for problem in problems_of_network(spec, image)):
+        return None
     sizes = sorted(USUAL_SIZES, key=lambda size: abs(size - image[1]))
     fitting = (size for size in sizes if takes(spec, (image[0], size, size)))
     return next(fitting, None)
@@ -73,7 +76,7 @@ def _problems(path: str, settings: str, splits: tuple[str, ...], image: Shape) -
             logits = network(x)
         except Exception as error:
             size = "x".join(map(str, image))
-            return (f"{path} fails on an image of {size}: {type(error).__name__}: {error}",)
+            return (f"{path} {_FAILS} {size}: {type(error).__name__}: {error}",)
         return () if _composes(network, x, logits) else (f"{path}: {_GOES_ROUND}",)
 
 

@@ -10,7 +10,7 @@ import torch
 from methods.compatible_features import CompatibleFeatures
 from methods.feature_extraction import FeatureExtraction
 from methods.fine_tune import FineTune
-from methods.networks import resnet8, torchvision_network
+from methods.networks import projected, resnet8, torchvision_network
 from methods.packnet import PackNet
 from methods.piggyback import Piggyback
 from methods.recombine import Recombine
@@ -103,6 +103,10 @@ def test_pretrained_weights_decide_for_tasks_that_say_nothing(store):
             assert task.normalised_by == IMAGENET
         drawn = trial(store, method, *tasks, network=torchvision_network("resnet18"))
         assert drawn.tasks[0].normalised_by == drawn.tasks[0].statistics
+    projection = projected(pretrained, behind="stage2")
+    assert (
+        trial(store, FineTune(), base.rgb(), network=projection).tasks[0].normalised_by == IMAGENET
+    )
     own = base.rgb().normalised("own")
     source, target = trial(store, FineTune(), own, other.rgb(), network=pretrained).tasks
     assert source.normalised_by == target.normalised_by == source.statistics
