@@ -95,7 +95,11 @@ def cases() -> Iterator[Case]:
     related = claims.Related(**score, axis="level", where={}, how="with", other="validation", at={})
     yield Case("Related", related, (0,) * LEVELS, tuple(2.0 * i for i in range(LEVELS)))
     chosen = claims.Higher(
-        **score, where={"level": [0, 1]}, than={"level": [2, 3]}, choose="validation"
+        **score,
+        where={"level": [0, 1]},
+        than={"level": [2, 3]},
+        choose="validation",
+        over=("level",),
     )
     yield Case("Higher, each at its best", chosen, (0,) * 4, (2, 2, 0, 0))
 

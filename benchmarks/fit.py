@@ -56,7 +56,7 @@ class Case:
         self.name, self.task, self.spec, self.augmentation = name, task, network, augmentation
         self.record = sources.load(task.data).record
         pixels, self.y = batches.tensors(task.train, torch.device("cpu"))
-        self.x = pixels.take(slice(None)).clone()
+        self.x = pixels.take(slice(None)).clone()  # uint8, [N, C, H, W]
         height, width = self.x.shape[-2:]
         self.crop, self.flip = margin_of(augmentation, height, width), augmentation != "none"
         self.mean, self.std = (
@@ -70,9 +70,8 @@ class Case:
         ).to(memory_format=torch.channels_last)
 
     def normalised(self, x: Tensor) -> Tensor:
-        return (x.float() - self.mean * 255) * (
-            1 / (self.std * 255)
-        )  # in this order, so that three loops round alike
+        # In this order, so that three loops round alike.
+        return (x.float() - self.mean * 255) * (1 / (self.std * 255))
 
 
 def loss(nets: Any, batch: Any) -> Tensor:
@@ -111,20 +110,20 @@ def shifted(x: Tensor, crop: int, flip: bool) -> Tensor:
     one gather.
     """
     size, height, width = len(x), x.shape[2] - 2 * crop, x.shape[3] - 2 * crop
-    down = torch.randint(2 * crop + 1, (size, 1)) + torch.arange(height)
+    down = torch.randint(2 * crop + 1, (size, 1)) + torch.arange(height)  # [B, H]: rows to take
     right = torch.randint(2 * crop + 1, (size, 1)) + torch.arange(width)
     if flip:
         right = torch.where((torch.rand(size) < 0.5)[:, None], right.flip(1), right)
-    return x[torch.arange(size)[:, None, None], :, down[:, :, None], right[:, None, :]].permute(
-        0, 3, 1, 2
-    )
+    images = torch.arange(size)[:, None, None]
+    # Indices with a slice between them put their own axes first: [B, H, W, C].
+    return x[images, :, down[:, :, None], right[:, None, :]].permute(0, 3, 1, 2)
 
 
 def by_hand(case: Case, epochs: int, floats: bool, last: bool) -> float:
     layout = torch.channels_last if last else torch.contiguous_format
     net = case.net().to(memory_format=layout)
     optimizer = torch.optim.SGD(net.parameters(), lr=LR, momentum=MOMENTUM, weight_decay=DECAY)
-    x = F.pad(case.x, (case.crop,) * 4) if case.crop else case.x
+    x = F.pad(case.x, (case.crop,) * 4) if case.crop else case.x  # once, not at each step
     x = (case.normalised(x) if floats else x).contiguous(memory_format=layout)
     steps = len(case.y) // BATCH
     scale, shift = 1 / (case.std * 255), case.mean * 255
@@ -143,7 +142,7 @@ def by_hand(case: Case, epochs: int, floats: bool, last: bool) -> float:
             value.backward()
             optimizer.step()
             total += value.detach()
-        float(total)
+        float(total)  # waits for the device, as the engine does once an epoch
     return epochs * steps * BATCH / (time.perf_counter() - began)
 
 
@@ -198,6 +197,7 @@ def check_equal(case: Case) -> None:
     _, net = by_engine(plain, 1)
     other = plain.net()
     optimizer = torch.optim.SGD(other.parameters(), lr=LR, momentum=MOMENTUM, weight_decay=DECAY)
+    # The engine's own order.
     generator = torch.Generator().manual_seed(derive(0, "train", "data", "data", 0, "order"))
     order = torch.randperm(len(plain.y), generator=generator)
     other.train()
@@ -231,6 +231,7 @@ def made_up(name: str, shape: tuple[int, int, int], count: int) -> Task:
         std=(0.25,) * shape[0],
     )
     images = Images((x, y), (x, y), record, None)
+    # The engine reads by name; this name gives what was made up, all others what they are.
     real = sources.load
     sources.load = lambda wanted: images if wanted == name else real(wanted)
     return Task(data=name).resolve(record)
@@ -248,16 +249,16 @@ def task_of(
 
 def ways(threads: int) -> dict[str, dict[str, Callable[[Case, int], float]]]:
     """By peer and by name: loops that give images/s."""
-    hand = {}
+    loops_by_hand = {}
     for floats, last in itertools.product((False, True), (False, True)):
         layout = f"{'floats' if floats else 'uint8'}, channels {'last' if last else 'first'}"
-        hand[layout] = partial(by_hand, floats=floats, last=last)
-    usual = {}
+        loops_by_hand[layout] = partial(by_hand, floats=floats, last=last)
+    loops_with_loader = {}
     shares = [(0, 1)] if threads == 1 else [(0, threads), (threads, threads), (threads, 1)]
     for num_workers, num_threads in shares:
         name = f"{num_workers} workers, {num_threads} threads"
-        usual[name] = partial(by_loader, workers=num_workers, threads=num_threads)
-    return {"hand": hand, "usual": usual}
+        loops_with_loader[name] = partial(by_loader, workers=num_workers, threads=num_threads)
+    return {"hand": loops_by_hand, "usual": loops_with_loader}
 
 
 def rounds(case: Case, threads: int, count: int) -> dict[str, tuple[str, float, float, float]]:
@@ -322,9 +323,8 @@ def main() -> int:
         "fashion", (1, 28, 28), 3200, (lambda: torchvision_set("FashionMNIST")) if real else None
     )
     cases["small"] = Case("small", fashion, small_vgg(width=8), "none")
-    cases["width 16"] = Case(
-        "width 16", fashion, small_vgg(width=16), "none"
-    )  # no bar: the arithmetic itself takes nearly all the time
+    # No bar: the arithmetic itself takes nearly all the time.
+    cases["width 16"] = Case("width 16", fashion, small_vgg(width=16), "none")
     print(
         f"{'case':8} {'threads':>7}  {'peer':5} {'its best way':22} {'images/s':>8} "
         f"{'run.fit':>8} {'ratio':>6}"

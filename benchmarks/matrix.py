@@ -52,7 +52,7 @@ def measure(run: Run, nets: list[Network], split: str) -> tuple[float, float, bo
     """
     task = run.tasks[0]
     extractors, heads = [net.extractor(split) for net in nets], [net.head(split) for net in nets]
-    pairs = random.Random(0).sample(
+    pairs = random.Random(0).sample(  # the same ones each time
         [(i, j) for i in range(len(nets)) for j in range(len(nets))], SAMPLE
     )
     alone: dict[tuple[int, int], float] = {}
@@ -69,9 +69,9 @@ def measure(run: Run, nets: list[Network], split: str) -> tuple[float, float, bo
     scores = recombine(extractors, heads, [task] * len(nets), run.device).by_head.accuracy
     together = time.monotonic() - began
     after = one_by_one(pairs[SAMPLE // 2 :])
-    agree = all(
-        abs(scores[pair] - value) <= 1 / 2000 for pair, value in alone.items()
-    )  # a tie may fall the other way
+    # One of 2,000 images may be a tie that falls the other way.
+    agree = all(abs(scores[pair] - value) <= 1 / 2000 for pair, value in alone.items())
+    # Half of the sample on either side of the matrix: a machine that slows down slows both.
     return together, (before + after) / SAMPLE * len(nets) ** 2, agree
 
 

@@ -87,6 +87,7 @@ def spolia(trials: int, folder: Path) -> float:
         ).fetchone()
         (params,) = database.execute("select count(*) from params").fetchone()
         (points,) = database.execute("select count(*) from metrics").fetchone()
+    # Nobody is fast by leaving things out: all runs, the sweep's too, with params and points.
     assert (written, params >= 20 * trials, points >= 30 * trials) == (trials + 1, True, True)
     return seconds
 
@@ -112,6 +113,8 @@ def tune_peer(trials: int, folder: Path, tracked: bool, reuse: bool) -> float:
 
         def step(self):
             self.step_number += 1
+            # Tracked, it reports as many points as our trial
+            # leaves; alone, one step is all that is timed.
             last = self.step_number == 30 or not tracked
             if last and tracked:
                 Path(self.logdir, "scores.csv").write_text("0,0,0,0\n" * 4)
@@ -180,7 +183,7 @@ def measure(what: str, trials: int) -> None:
             seconds = spolia(trials, folder)
         else:
             seconds = tune_peer(trials, folder, tracked="tracked" in what, reuse="reuse" in what)
-    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024  # KiB on Linux
     print(json.dumps({"rate": trials / seconds, "seconds": seconds, "memory": memory}))
 
 

@@ -19,8 +19,7 @@ from methods.nettailor.edges import Edge
 from methods.nettailor.export import plain
 from methods.nettailor.nettailor import TailoredGraph, prune
 from methods.networks import torchvision_network
-from orchestrator import Network
-from orchestrator.spec.classes import class_at
+from orchestrator import Network, class_at
 
 # The share of the whole network's time with 7 of 16 blocks removed, as in the paper's Flowers
 # model.
@@ -57,8 +56,8 @@ def measure(
     exported = plain(smaller, universal)
     exported.to(memory_format=torch.channels_last)  # type: ignore[call-overload] # torch's stubs
     time = latency_share(exported, universal, images, rounds=9)
-    parameters = costs.parameters / costs.whole.parameters
-    flops = costs.flops / costs.whole.flops
+    parameters = costs.parameters / costs.untailored.parameters
+    flops = costs.flops / costs.untailored.flops
     print(f"{num_removed:>8}{parameters:>12.2f}{flops:>8.2f}{time:>8.2f}")
     return time
 

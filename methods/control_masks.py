@@ -76,13 +76,15 @@ class ControlMasks(Method):
         layer keeps is used.
         """
         learned = cast(PackedMasks, run.need("learned").module("mask", task=task.name))
+        # The learned mask's build, with the base's batch norms and a new classifier.
         masks = PackedMasks(**learned.config)
         masks.take(base)
         weights = base.state_dict()
         for name in masks.masked:
             num_kept = int((learned.mask(name) != 0).sum())
             rank = self.rank(run, task, name, weights[name])
-            kept = torch.zeros(len(rank))
+            kept = torch.zeros(len(rank))  # [weights of the layer], 1 where kept
+            # Layer by layer, as the learned mask is: a control for which weights, not for how many.
             kept[rank.topk(num_kept).indices] = 1
             masks.put(name, kept.view(weights[name].shape))
         run.fit(

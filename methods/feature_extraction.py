@@ -36,6 +36,7 @@ from orchestrator import (
     Method,
     Metric,
     Network,
+    PartWithBase,
     Run,
     Task,
     Trial,
@@ -45,7 +46,6 @@ from orchestrator import (
     drops,
     roles,
 )
-from orchestrator.parts.component import PartWithBase
 
 
 class FeatureExtraction(Method):
@@ -88,13 +88,15 @@ class FeatureExtraction(Method):
 
     def learn(self, run: Run, task: Task, base: Network) -> None:
         """Train and keep one task's classifier."""
+        # The base stays out of it: what is kept is the task's,
+        # and it requires the base by its digest.
         part = TaskNetwork(
             network=recipe_of(base),
             classes=task.num_classes,
             norm=self.norm,
             dropout=self.dropout,
         )
-        part.take(base)
+        part.take(base)  # batch norms of its own, if any, begin as the base's
         run.fit(
             "train",
             {"part": part},

@@ -77,6 +77,7 @@ class FineTune(Method):
     )
 
     def canonical(self) -> Self:
+        # A base like the others is no base: the same trial, the same key.
         method = self.reset("base") if self.base == self.replace(base=None) else self
         if self.epochs == 0:  # then nothing is trained, whatever the training would have been
             method = method.reset("batch", "lr", "weight_decay", "augmentation")
@@ -91,12 +92,14 @@ class FineTune(Method):
     def needs(self, trial: Trial) -> Mapping[str, Trial]:
         if len(trial.tasks) < 2:
             return {}
+        # Its need is the first task's network, which `base` may train
         is_second = len(trial.tasks) == 2
         method = self.base if self.base is not None and is_second else self
         return {"before": trial.replace(tasks=trial.tasks[:-1], method=method)}
 
     def train(self, run: Run) -> None:
         task = run.tasks[-1]
+        # One name in all trials: networks of one seed start alike, whatever their tasks.
         net = run.network("network", task)
         if len(run.tasks) > 1:
             before = run.need("before").module("network", task=run.tasks[-2].name)

@@ -74,6 +74,7 @@ class PackedNetwork(Part):
         self.heads = nn.ModuleList(nn.Linear(num_features, count) for count in classes)
         state = self.body.state_dict()
         for name in self.packed:
+            # In the shape of the weight; 255 tasks fit
             nobody = torch.full_like(state[name], FREE, dtype=torch.uint8)
             self.register_buffer(_owner_name(name), nobody)
         self.growing = False  # whether the newest task is being trained and has claimed nothing yet
@@ -98,6 +99,8 @@ class PackedNetwork(Part):
             is_own = owner == task
             if self.growing and task == self.last:
                 is_own = is_own | (owner == FREE)
+            # Weights of later tasks, and free ones, count as
+            # zero: an earlier task computes as it always did.
             weights[name] = weight.detach() * is_earlier + weight * is_own
         return weights
 
@@ -106,6 +109,7 @@ class PackedNetwork(Part):
         number = task or self.last
         for module in self.body.modules():
             if isinstance(module, _BatchNorm):
+                # Running statistics are shared by all tasks, so they stand still after the first.
                 module.training = self.training and self.last == 1
         tensors = self.weights(number)
         for name, value in self.heads[number - 1].named_parameters():
@@ -121,10 +125,12 @@ class PackedNetwork(Part):
             weight, owner = self.body.get_parameter(name), self.owner(name)
             is_free = owner == FREE
             num_claimed = round(share * int(is_free.sum()))
+            # -1 is below any size, so no owned weight is among the largest.
             size = torch.where(is_free, weight.abs(), torch.full_like(weight, -1.0)).flatten()
             is_claimed = torch.zeros_like(size, dtype=torch.bool)
             is_claimed[size.topk(num_claimed).indices] = True
             owner[is_free & is_claimed.view_as(owner)] = self.last
+            # The next task starts its free weights from zero.
             weight[owner == FREE] = 0.0
         self.growing = False
 
@@ -135,6 +141,7 @@ class PackedNetwork(Part):
         grown = PackedNetwork(
             network=self.config["network"], classes=[*self.config["classes"], classes]
         )
+        # strict=False: the new head is not in it
         grown.load_state_dict(self.state_dict(), strict=False)
         grown.growing = True
         grown.freeze_earlier()
@@ -145,13 +152,14 @@ class PackedNetwork(Part):
         classifier = self.classifier + "."
         for name, parameter in self.body.named_parameters():
             if name not in self.packed:
+                # The body's own classifier is replaced by the heads, and never used.
                 parameter.requires_grad_(self.last == 1 and not name.startswith(classifier))
         for number, head in enumerate(self.heads, start=1):
             head.requires_grad_(number == self.last)
 
     def shares(self) -> list[float]:
         """Share of all weights that each task owns, free ones first."""
-        num_owned = torch.zeros(self.last + 1, dtype=torch.long)
+        num_owned = torch.zeros(self.last + 1, dtype=torch.long)  # by owner, FREE first
         for name in self.packed:
             owners = self.owner(name).flatten().long().cpu()
             num_owned += torch.bincount(owners, minlength=self.last + 1)
@@ -243,6 +251,7 @@ class PackNet(Method):
             packed, share = self.first(run), 1 - self.freed_first
         else:
             packed, share = self.grown(run), 1.0 if self.last else 1 - self.freed
+        # Train, prune, retrain: the first task's network was trained by the need.
         packed.claim(share)
         if share < 1:
             self.fit(run, "retrain", packed, self.retrain_epochs, self.lr / 10)
@@ -284,6 +293,7 @@ class PackNet(Method):
         """After each task the accuracy on every task so far, and the share of weights of each."""
         nets = [OneTask(packed, number) for number in range(1, packed.last + 1)]
         scores = [run.accuracy(net, t.test) for net, t in zip(nets, run.tasks, strict=True)]
+        # [after task, on task]; NaN above the diagonal
         values = np.full((len(nets), len(nets)), np.nan)
         if len(nets) > 1:
             values[:-1, :-1] = run.need("before").matrix("accuracy").values

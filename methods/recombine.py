@@ -23,8 +23,7 @@ import numpy as np
 
 from methods.pieces.matrix_scores import lowest_score, mean_score
 from methods.pieces.recombined_networks import NetworkMeasurement, TrainedNetworks
-from orchestrator import MatrixSpec, Metric, Run, roles
-from orchestrator.parts.recombination import PairScores
+from orchestrator import MatrixSpec, Metric, PairScores, Run, roles
 
 
 class Recombine(NetworkMeasurement):
@@ -64,8 +63,9 @@ class Recombine(NetworkMeasurement):
         measure_protocol(run, networks, "by_head", scores.by_head, scores.unjoined)
         num_networks = len(networks.modules)
         size = num_networks + len(networks.without_network)
+        # Pairs that do not fit, or share no class
         unscored = int(np.isnan(scores.by_extractor.accuracy).sum())
-        others = ~np.eye(num_networks, dtype=bool)
+        others = ~np.eye(num_networks, dtype=bool)  # [extractor, head] without a network's own head
         run.log(
             compatibility=mean_score(scores.by_extractor.normalised[others]),
             recombined_accuracy=mean_score(scores.by_extractor.accuracy[others]),
@@ -73,6 +73,7 @@ class Recombine(NetworkMeasurement):
             worst_recombined_accuracy=lowest_score(scores.by_extractor.accuracy[others]),
             compatibility_by_head=mean_score(scores.by_head.normalised[others]),
             recombined_accuracy_by_head=mean_score(scores.by_head.accuracy[others]),
+            # And every pair with a trial that left no network.
             unscored_pairs=unscored + size**2 - num_networks**2,
         )
 
@@ -88,7 +89,8 @@ def measure_protocol(
     reasons: dict[tuple[int, int], str] = {}
     for i, j in np.argwhere(scores.count == 0).tolist():
         reasons[i, j] = "no test image of the extractor's task has a class of the head"
-    reasons |= unjoined
+    reasons |= unjoined  # that a pair does not fit says more than that it was not counted
+    # The scale runs from chance to the head's own accuracy; it needs the second above the first.
     no_scale = (scores.count > 0) & ~(scores.own > scores.chance)
     unnormalised: dict[tuple[int, int], str] = {}
     for i, j in np.argwhere(no_scale).tolist():

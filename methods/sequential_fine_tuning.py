@@ -55,6 +55,7 @@ class SequentialFineTuning(Method):
     def train(self, run: Run) -> None:
         names = [task.name for task in run.tasks]
         nets = [cast(Network, run.need(name).module("network", task=name)) for name in names]
+        # [after task, on task]; NaN above the diagonal
         values = np.full((len(nets), len(nets)), np.nan)
         for row, net in enumerate(nets):
             body = net.extractor(net.splits[-1])
@@ -67,5 +68,5 @@ class SequentialFineTuning(Method):
         final = values[-1]
         log_accuracy_by_place(run, list(final[1:]))
         for number, name in enumerate(names):
-            forgetting = values[number, number] - final[number]
+            forgetting = values[number, number] - final[number]  # 0 for the last task
             run.log(accuracy=final[number], forgetting=forgetting, by={"task": name})

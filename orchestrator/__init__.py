@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from orchestrator.analysis.results import Results
     from orchestrator.data.batches import Batch, in_order
     from orchestrator.data.resolve import resolve
+    from orchestrator.data.sources import data_root
     from orchestrator.errors import (
         CorruptError,
         DataError,
@@ -30,14 +31,17 @@ if TYPE_CHECKING:
         SpoliaError,
         StoreError,
         SweepError,
+        nearest,
     )
     from orchestrator.parts.component import Part, PartWithBase
     from orchestrator.parts.matrix import Matrix
     from orchestrator.parts.network import Blocks, Network, Piece, network_spec
-    from orchestrator.parts.recombination import Scores
+    from orchestrator.parts.recombination import PairScores, Scores
     from orchestrator.parts.result import Component, Result
+    from orchestrator.parts.stacked_heads import StackedHeads
     from orchestrator.planning.plan import Plan, make_plan
-    from orchestrator.spec.canonical import derive
+    from orchestrator.spec.canonical import derive, show
+    from orchestrator.spec.classes import ClassPath, class_at
     from orchestrator.spec.datasets import digits, image_folder, parquet, pasted, torchvision_set
     from orchestrator.spec.declarations import (
         Curve,
@@ -78,6 +82,7 @@ __all__ = [
     "Batch",
     "Best",
     "Blocks",
+    "ClassPath",
     "Component",
     "CorruptError",
     "Curve",
@@ -96,6 +101,7 @@ __all__ = [
     "Network",
     "NetworkSpec",
     "Noise",
+    "PairScores",
     "Parameters",
     "Part",
     "PartWithBase",
@@ -111,6 +117,7 @@ __all__ = [
     "Run",
     "Scores",
     "SpoliaError",
+    "StackedHeads",
     "Store",
     "StoreError",
     "Sweep",
@@ -122,9 +129,11 @@ __all__ = [
     "augmentation_axis",
     "axis",
     "claims",
+    "class_at",
     "common_classes",
     "constant",
     "cosine",
+    "data_root",
     "derive",
     "digits",
     "drops",
@@ -133,6 +142,7 @@ __all__ = [
     "load_sweep",
     "local_run",
     "make_plan",
+    "nearest",
     "network_spec",
     "noise",
     "normal",
@@ -145,6 +155,7 @@ __all__ = [
     "resolve",
     "roles",
     "sgd",
+    "show",
     "torchvision_set",
     "union",
     "zipped",
@@ -178,7 +189,8 @@ _DEFINED_IN = {
     "orchestrator.spec.task": ("IGNORED", "Data", "Task", "common_classes", "relabel"),
     "orchestrator.spec.draws": ("Noise", "noise", "normal", "randint"),
     "orchestrator.spec.trial": ("NetworkSpec", "Trial"),
-    "orchestrator.spec.canonical": ("derive",),
+    "orchestrator.spec.canonical": ("derive", "show"),
+    "orchestrator.spec.classes": ("ClassPath", "class_at"),
     "orchestrator.training.run": ("Run",),
     "orchestrator.training.optimisers": (
         "Parameters",
@@ -192,10 +204,12 @@ _DEFINED_IN = {
     ),
     "orchestrator.training.stopping": ("Best", "Plateau", "Reached"),
     "orchestrator.data.batches": ("Batch", "in_order"),
+    "orchestrator.data.sources": ("data_root",),
     # Networks and other parts.
     "orchestrator.parts.component": ("Part", "PartWithBase"),
     "orchestrator.parts.network": ("Blocks", "Network", "Piece", "network_spec"),
-    "orchestrator.parts.recombination": ("Scores",),
+    "orchestrator.parts.recombination": ("PairScores", "Scores"),
+    "orchestrator.parts.stacked_heads": ("StackedHeads",),
     # A notebook.
     "orchestrator.parts.result": ("Component", "Result"),
     "orchestrator.parts.matrix": ("Matrix",),
@@ -216,6 +230,7 @@ _DEFINED_IN = {
         "SpoliaError",
         "StoreError",
         "SweepError",
+        "nearest",
     ),
 }
 _HOME_OF = {name: module for module, names in _DEFINED_IN.items() for name in names}

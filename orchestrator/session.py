@@ -127,12 +127,15 @@ def run_sweep(
     queue = Queue(plan)
     writer = None
     if home.tracking is not None:
-        whole = make_plan(plan.name, sweep, store, outdated=plan.outdated)
-        writer = _start_writer(whole, store, home)
+        # Of the whole sweep, whatever part of it runs now: the axes in which its cells differ name
+        # the runs in MLflow.
+        full_plan = make_plan(plan.name, sweep, store, outdated=plan.outdated)
+        writer = _start_writer(full_plan, store, home)
     try:
         is_interrupted = _drain(runner, queue, store, site, writer, display)
     except BaseException:
         if writer is not None:
+            # Nothing to close the sweep's own run with; what was sent gets written.
             writer.finish(None)
         raise
     # Whatever the executor believes, the store knows. What was to be replaced and was not is not

@@ -41,6 +41,7 @@ mnist = shifted(torchvision_set("MNIST"), "mnist", "inverted")
 fashion = shifted(torchvision_set("FashionMNIST"), "fashion", "noisy", 0.3)
 kmnist = shifted(parquet("kmnist"), "kmnist", "contrast", 0.3)
 directions = []
+# Either domain may be the one without labels.
 for first, second in ((photo, cartoon), mnist, fashion, kmnist):
     directions += [(first, second), (second, first)]
 
@@ -73,6 +74,7 @@ sweep = Sweep(
     ),
     expect=72,
     claims=[
+        # In each direction by itself: a mean over domains would hide where it fails.
         *(
             claims.Within(metric="gain", where={**way, "tasks": tasks}, above=0.0, paper="C8")
             for way in WAYS
@@ -84,6 +86,7 @@ sweep = Sweep(
             )
             for tasks in directions
         ),
+        # Against the older way, one network with rotation on both domains.
         *(
             claims.Higher(
                 metric="adapted_accuracy",
@@ -93,6 +96,7 @@ sweep = Sweep(
             )
             for way in WAYS
         ),
+        # And against what takes no training at all.
         *(
             claims.Within(
                 metric="gain_over_re_estimated", where=way, above=0.0, paper="C8, batch norm"

@@ -64,6 +64,7 @@ sweep = Sweep(
     ),
     expect=30,
     claims=[
+        # A head keeps most of what it is above chance, on extractors that it never saw.
         *(
             claims.Within(
                 metric="kept_share", where=at(ingredients, new, incremental), above=0.8, paper="C9"
@@ -76,6 +77,7 @@ sweep = Sweep(
             claims.Within(metric="kept_share", where=at("none", new), below=0.15, paper="control")
             for new in ("same", "other")
         ),
+        # A bar that is lower: whether common classes help at all.
         *(
             claims.Higher(
                 metric="kept_share",

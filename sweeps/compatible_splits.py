@@ -45,6 +45,7 @@ without_common = CompatibleFeatures.grid(
 PROTOCOLS = ("compatibility", "compatibility_by_head")
 
 
+# An axis that cells of one method lack is "-" there.
 def at(
     ingredients: str, split: str = "stage3", part: str = "-", tasks: str = "a + b"
 ) -> dict[str, str]:
@@ -67,6 +68,7 @@ sweep = Sweep(
     ),
     expect=155,
     claims=[
+        # What makes networks compatible costs their own tasks nothing.
         *(
             claims.NoWorse(
                 metric="own_accuracy",
@@ -79,6 +81,7 @@ sweep = Sweep(
             for one in ("rotation", "common", BOTH, "identical", EVERY)
             for split in (SPLITS[1:] if one == EVERY else SPLITS)
         ),
+        # Independent networks do not fit together, the best way does.
         *(
             claims.Within(metric=protocol, where=at(NONE, split), below=0.15, paper="C2")
             for protocol in PROTOCOLS
@@ -89,6 +92,7 @@ sweep = Sweep(
             for protocol in PROTOCOLS
             for split in SPLITS[1:]
         ),
+        # Where networks are cut matters, for each ingredient alone.
         *(
             claims.Spread(
                 metric="compatibility",
@@ -104,6 +108,7 @@ sweep = Sweep(
                 ("identical", "extractor"),
             )
         ),
+        # Identical initial weights add much, whatever else is there.
         *(
             claims.Higher(
                 metric=protocol,
@@ -121,6 +126,7 @@ sweep = Sweep(
             )
             for split in SPLITS[1:]
         ),
+        # With another ingredient they do better than either alone.
         *(
             claims.AboveAll(
                 metric=protocol,
@@ -132,6 +138,8 @@ sweep = Sweep(
             for less, more in ALONE.items()
             for split in SPLITS[1:]
         ),
+        # Rotation needs no class in common. By head, since no image of the
+        # extractor's task has a class that the head knows.
         *(
             claims.Higher(
                 metric="recombined_accuracy_by_head",
@@ -145,6 +153,7 @@ sweep = Sweep(
                 (ALONE["rotation"], "identical"),
             )
         ),
+        # One extractor for both tasks: what compatibility would be at best.
         *(
             claims.Within(
                 metric="compatibility", where=at("shared", split), above=0.9, paper="reference"

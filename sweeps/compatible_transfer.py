@@ -49,6 +49,7 @@ sweep = Sweep(
     ),
     expect=39,
     claims=[
+        # Steps to the bar: fewer from compatible parts than with a new head.
         *(
             claims.Higher(
                 metric="steps_to_bar", where=at(one, "new_head"), than=at(one, "parts"), paper="C10"
@@ -61,6 +62,7 @@ sweep = Sweep(
             than=at("none", "parts"),
             paper="control",
         ),
+        # A head that fits is far above chance before the first step.
         *(
             claims.Higher(
                 metric="first_val_accuracy",
@@ -71,6 +73,7 @@ sweep = Sweep(
             )
             for one in COMPATIBLE
         ),
+        # And fewer than from the whole network of the near task, which has the same head.
         *(
             claims.Higher(
                 metric="steps_to_bar",

@@ -86,6 +86,7 @@ sweep = Sweep(
             than=ON_HARD | {"of.complexity_weight": 0},
             paper="no complexity",
         ),
+        # The teacher helps in any of its forms.
         *(
             claims.Higher(
                 metric="area",
@@ -107,6 +108,8 @@ sweep = Sweep(
             than={"method": "nettailor", "start": "0,0"},
             paper="N8",
         ),
+        # Attention chooses better than chance, and than the
+        # rule of thumb that late blocks go first.
         *(
             claims.Higher(
                 metric="accuracy",

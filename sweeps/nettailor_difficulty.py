@@ -50,17 +50,20 @@ sweep = Sweep(
     ),
     expect=95,
     claims=[
+        # The harder task keeps more of the network.
         *(
             claims.Higher(metric=m, where=hard, than=easy, paper="N1")
             for easy in (coarse, mnist)
             for m in ("flops_share", "parameters_share")
         ),
+        # At least two fifths of the multiply-accumulates go on an easy task, some on the hard one.
         *(
             claims.Within(metric="flops_share", where=easy, below=0.6, paper="N2")
             for easy in (coarse, mnist)
         ),
         claims.Within(metric="flops_share", where=hard, below=1.0, paper="N2"),
         claims.Within(metric="task_share", where={"method": "leanest"}, below=0.15, paper="N3"),
+        # Late blocks go first.
         *(
             claims.Within(
                 metric="late_bias",

@@ -88,6 +88,7 @@ sweep = Sweep(
     ),
     expect=210,
     claims=[
+        # All weights kept at first, against the quarter whose drawn score is above tau.
         *(
             claims.Higher(
                 metric="accuracy",
@@ -98,16 +99,19 @@ sweep = Sweep(
             )
             for t in targets
         ),
+        # Each optimiser at the learning rate that is best on validation images.
         *(
             claims.Higher(
                 metric="accuracy",
                 where=at(t) | {"optimizer": "adam"},
                 than=at(t) | {"optimizer": "sgd"},
                 choose="val_accuracy",
+                over=("lr",),
                 paper="P7",
             )
             for t in ("inverted", "kmnist")
         ),
+        # A third value is worth nothing.
         *(
             claims.Equal(
                 metric="accuracy",

@@ -31,6 +31,7 @@ targets = {
     )
 }
 near, far = ("mnist", "inverted"), ("kmnist", "permuted", "omniglot")
+# Each target by itself; sequences of all five share these trials.
 one_by_one = [(base, target) for target in targets.values()]
 
 trained = FineTune(epochs=15, lr=0.03)

@@ -79,6 +79,7 @@ segmentation = union(
     adapters(gradients=["noise", "none"], labels=["direct"], samples=[10, 100]),
 )
 
+# Classification and segmentation; cells that train everything are a reference, in no claim.
 CLS, SEG = (
     {"network": network, "split": "stage2", "everything": "-"}
     for network in (small_vgg(), small_fcn())
@@ -134,6 +135,7 @@ sweep = Sweep(
             than=CLS | at("noise", "none", 0, 1),
             paper="T1, depth 1",
         ),
+        # An error that is higher with N images than without any: no image does better than N.
         *(
             claims.Higher(
                 metric="balanced_error",
@@ -144,6 +146,7 @@ sweep = Sweep(
             for n in (100, 10, 20)
             for how in ("direct", "distill")
         ),
+        # With as many images, gradients and labels do better than any comparison of outputs.
         *(
             claims.Higher(
                 metric="balanced_error",
@@ -154,6 +157,7 @@ sweep = Sweep(
             for n in SAMPLES
             for how in ("direct", "distill", "both")
         ),
+        # The deeper adapter needs more images, compared by labels.
         *(
             claims.Higher(
                 metric="balanced_error",
@@ -163,10 +167,13 @@ sweep = Sweep(
             )
             for n in (10, 20)
         ),
+        # What the host computes does not change. 1e-12: it is
+        # exactly 0, and a bar has to be above it.
         *(
             claims.Within(metric="retention", where=task, below=1e-12, paper="T3")
             for task in (CLS, SEG)
         ),
+        # Without an adapter, or with a random one, the two modules do not fit.
         *(
             claims.Within(
                 metric="balanced_error",

@@ -36,10 +36,10 @@ from orchestrator import (
     axis,
     common_classes,
     constant,
+    nearest,
     roles,
     sgd,
 )
-from orchestrator.errors import nearest
 
 PARTS = CompatibleFeatures(
     ingredients=frozenset({"rotation", "common", "identical"}), split="stage3"
@@ -121,6 +121,7 @@ class CheaperTransfer(Method):
         if self.start != "drawn":
             needs["parts"] = trial.replace(method=self.parts, tasks=trial.tasks[:2])
         if self.start != "new_head":  # whose final accuracy sets the bar
+            # A trial and not a constant: the bar is measured with the same seed, task and settings.
             needs["usual"] = trial.replace(method=self.replace(start="new_head"))
         return needs
 
@@ -140,10 +141,11 @@ class CheaperTransfer(Method):
             batch=self.batch,
             watch=lambda: {"val_accuracy": run.accuracy(net, target.validation_part)},
         )
+        # From the curves, not from a list that `watch` fills: a resumed fit skips what it has done.
         for point in fit.curves:
             if point.name == "transfer/val_accuracy":
                 accuracies.append(point.value)
-        last = accuracies[-3:]
+        last = accuracies[-3:]  # one epoch alone is noisy
         final = usual = sum(last) / len(last)
         if self.start != "new_head":
             usual = run.need("usual").metric("final_val_accuracy")
@@ -170,6 +172,7 @@ class CheaperTransfer(Method):
         rich_task, near_task, target = run.tasks
         rich = cast(Network, parts.module("network", task=rich_task.name))
         near = cast(Network, parts.module("network", task=near_task.name))
+        # Extractor first; `near` takes both sides from one network.
         first = near if self.start == "near" else rich
         net.extractor(self.split).load_state_dict(first.extractor(self.split).state_dict())
         if self.start == "new_head":
@@ -182,6 +185,8 @@ class CheaperTransfer(Method):
         classifier's rows go by class instead.
         """
         head = net.head(self.split)
+        # By identity: a head is a view, and names its layers
+        # otherwise than the network that it is of.
         in_head = {id(value) for value in (*head.parameters(), *head.buffers())}
         classifier = f"{net.stage_names[-1]}."
         weights = {}

@@ -67,13 +67,13 @@ from orchestrator import (
     augmentation_axis,
     axis,
     common_classes,
+    nearest,
     one_cycle,
     randint,
     relabel,
     roles,
     sgd,
 )
-from orchestrator.errors import nearest
 
 Ingredient = Literal["rotation", "common", "identical", "trained", "shared"]
 
@@ -184,12 +184,15 @@ class CompatibleFeatures(Method):
     def train(self, run: Run) -> None:
         first, learning = run.tasks[0], list(run.tasks)
         if self.incremental:
+            # Whoever recombines the networks opens this one result: it lists the first, too.
             run.adopt(*run.needs)
             if len(run.tasks) > 2:
                 return  # each later network was trained in a trial with the first, see `needs`
-            learning = learning[1:]
+            learning = learning[1:]  # the first network is trained already, and stays as it is
         nets = {task.name: self.initial_network(run, task) for task in learning}  # f_t and h_t
         if "shared" in self.ingredients:
+            # One set of layers under several names: a step adds
+            # up the gradients of all tasks in them.
             for task in learning[1:]:
                 nets[task.name].borrow(nets[first.name], self.split)
         heads = self.auxiliary_heads(run)  # r and d
@@ -201,6 +204,7 @@ class CompatibleFeatures(Method):
             first_network = run.need("first").module("network", task=first.name)
             trained, frozen = {**nets}, {first.name: first_network, **heads}
         self.require_equal_features(run, {**frozen, **nets})
+        # Without labels there is no (1), and the accuracy of an untrained h would say nothing.
         labelled = [t for t in learning if t.name == first.name or not self.unlabelled]
         run.fit(
             "joint",
@@ -216,6 +220,9 @@ class CompatibleFeatures(Method):
         )
         for task in labelled:
             run.log(accuracy=run.accuracy(nets[task.name], task.test), by={"task": task.name})
+        self.keep(run, nets, heads)
+
+    def keep(self, run: Run, nets: Mapping[str, Part], heads: Mapping[str, Part]) -> None:
         for name, net in nets.items():
             run.keep("network", net, by={"task": name})
         for name, head in heads.items():
@@ -232,11 +239,14 @@ class CompatibleFeatures(Method):
             if not self.heads:  # then nothing reads the features, and no network is cut
                 terms[f"own/{task}"] = F.cross_entropy(nets[task](b.x), b.y)
                 continue
+            # Views of the network's own layers; nothing is copied.
             extractor, head = nets[task].cut(self.split)  # f_t, h_t
             features = extractor(b.x)  # [B, C, H, W]; [B, C] after the pooling
             if task in labelled:
                 terms[f"own/{task}"] = F.cross_entropy(head(features), b.y)  # (1)
             if "common" in self.heads and task in labelled:  # (2)
+                # Images of classes outside C stay in the batch and count nothing; picking out the
+                # others would make its shape depend on the data.
                 common = masked_cross_entropy(nets["common"](features), b.common)
                 terms[f"common/{task}"] = self.common_weight * common
             if "rotation" in self.heads:  # (3)
@@ -251,7 +261,7 @@ class CompatibleFeatures(Method):
         statistics.
         """
         transform = rotate if self.transforms == "rotate" else dihedral
-        rotated = transform(batch.x, batch.rotation)
+        rotated = transform(batch.x, batch.rotation)  # [B, C, H, W], turned by batch.rotation, [B]
         if self.rotated_statistics:
             return cast(Tensor, extractor(rotated))
         with held_statistics(extractor):
@@ -272,9 +282,11 @@ class CompatibleFeatures(Method):
     def new_auxiliary_head(self, run: Run, ingredient: str) -> Part:
         """r or d: the layers of h with other outputs, or pooling and one or two linear layers."""
         outputs = 4 if ingredient == "rotation" else len(self.classes_in_common(run.tasks))
+        # Drawn by the ingredient's name, not a task's: r and d exist once for all networks.
         network = run.network(ingredient, classes=outputs)
         if self.auxiliary == "same_as_head":
             return network.head(self.split)
+        # Of [C, H, W], or of [C] behind the pooling
         channels = network.shape(self.split, run.image(run.tasks[0]))[0]
         hidden = 128 if self.auxiliary == "mlp" else 0
         return PooledHead(channels=channels, classes=outputs, hidden=hidden)
@@ -291,6 +303,7 @@ class CompatibleFeatures(Method):
         if "rotation" in self.ingredients:
             images = images.drawing(rotation=randint(4))
         if "common" in self.ingredients:
+            # batch.common, [B]: 0 to |C| - 1, or IGNORED
             images = images.labelled(common=relabel(task, self.classes_in_common(run.tasks)))
         if self.same_order:
             images = images.ordered("all")
@@ -316,14 +329,17 @@ class CompatibleFeatures(Method):
         """
         spec = self.network_specs(run.trial)[task.name]
         if "identical" in self.ingredients:
+            # One name for the random numbers of all networks, instead of the task's.
             net = run.network(task.name, task, start="identical", spec=spec)
             if self.identical_part == "extractor":
+                # What it would be without the ingredient; its h is taken
                 own = run.network(task.name, task, spec=spec)
                 net.head(self.split).load_state_dict(own.head(self.split).state_dict())
             return net
         net = run.network(task.name, task, spec=spec)
         first = run.tasks[0]
         if "trained" in self.ingredients and task.name != first.name:
+            # `take` leaves out the classifier, whose rows belong to classes: those go by name.
             trained = cast(Network, run.need("first").module("network", task=first.name))
             net.take(trained.state_dict())
             copy_class_rows(trained, first, net, task)
@@ -332,6 +348,8 @@ class CompatibleFeatures(Method):
     def network_specs(self, trial: Trial) -> dict[str, NetworkSpec]:
         """The network that learns each task, by the task's name."""
         assert trial.network is not None
+        # `zip` below is strict: `check` refuses a wrong number
+        # of networks before this is asked for it.
         num_later = len(trial.tasks) - 1
         others = self.other_networks or (trial.network,) * num_later
         names = [task.name for task in trial.tasks]
@@ -365,6 +383,8 @@ class CompatibleFeatures(Method):
         if not self.incremental or len(trial.tasks) < 2:
             return {}
         first, *later = trial.tasks
+        # Reset what only later networks feel, so that all later
+        # trials ask for one and the same first.
         alone = self.replace(
             incremental=False,
             unlabelled=False,
@@ -377,6 +397,8 @@ class CompatibleFeatures(Method):
         specs = self.network_specs(trial)
         for task in later:
             spec = specs[task.name]
+            # As somebody would write it who asked for these two
+            # tasks alone: the trial is the same then.
             pair = self.replace(other_networks=() if spec == trial.network else (spec,))
             needs[f"with/{task.name}"] = trial.replace(method=pair, tasks=(first, task))
         return needs
@@ -388,6 +410,7 @@ class CompatibleFeatures(Method):
         return "identical" in self.ingredients and self.identical_part == "extractor"
 
     def canonical(self) -> Self:
+        # Reset, so that cells that differ in these alone are one trial.
         without_effect: list[str] = []
         if "rotation" not in self.ingredients:
             without_effect += ["rotation_weight", "transforms", "rotated_statistics"]
@@ -410,6 +433,7 @@ class CompatibleFeatures(Method):
             )
             return
         if self.split_matters and trial.network:
+            # Each kind of network once, however many tasks it learns.
             different = {spec.label: spec for spec in self.network_specs(trial).values()}
             for spec in different.values():
                 if self.split not in spec.splits:
@@ -447,6 +471,8 @@ class CompatibleFeatures(Method):
                 "unlabelled tasks are those behind the first, and learn by the ingredient "
                 "'rotation' only"
             )
+        # In the fit, networks go by the names of their tasks
+        # and auxiliary heads by their ingredients.
         for name in sorted({task.name for task in tasks} & given):
             yield (
                 f"a task is called {name!r}, like an ingredient; tell them apart with .named('...')"

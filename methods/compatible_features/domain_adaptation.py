@@ -81,6 +81,8 @@ class DomainAdaptation(Method):
             )
 
     def needs(self, trial: Trial) -> Mapping[str, Trial]:
+        # What somebody has who never heard of the target: the same
+        # training without anything that aims at compatibility.
         plain = self.training.replace(
             ingredients=(), incremental=False, unlabelled=False, other_networks=()
         )
@@ -96,14 +98,17 @@ class DomainAdaptation(Method):
         on_target = cast(Network, trained.module("network", task=target.name))
         source_only = run.need("source_only").module("network", task=source.name)
         split = self.training.split
+        # All four end with a head that learned the source's classes from the source's labels.
         networks = {
             "adapted": nn.Sequential(on_target.extractor(split), on_source.head(split)),
             "unadapted": on_source,
             "source_only": source_only,
+            # AdaBN: no training, only the target's batch norm statistics.
             "re_estimated": re_estimated(run, source_only, target.train),
         }
         scores = {}
         for name, net in networks.items():
+            # Outputs are the source's classes; the target's labels are read as these, by name.
             scores[name] = [run.accuracy(net, task.test, outputs_of=source) for task in run.tasks]
         run.matrix(
             "accuracy",

@@ -34,11 +34,11 @@ from orchestrator import (
     Trial,
     augmentation_axis,
     axis,
+    nearest,
     one_cycle,
     roles,
     sgd,
 )
-from orchestrator.errors import nearest
 
 TRAINING = CompatibleFeatures(ingredients=frozenset({"rotation", "common"}), split="stage3")
 
@@ -112,6 +112,8 @@ class MovedClassifier(Method):
         for task in learned:
             component = trained.component("network", task=task.name)
             extractor = cast(Network, component.module()).extractor(self.split)
+            # The same first weights for every head of one build:
+            # what differs is the extractor alone.
             head = run.network("new", new, spec=specs[task.name]).head(self.split)
             run.fit(
                 f"head on {task.name}",
@@ -127,6 +129,7 @@ class MovedClassifier(Method):
             run.keep("head", head, by={"extractor": task.name}, requires=component)
             extractors.append(extractor)
             heads.append(head)
+        # Extractor i, head j: [learned, learned]
         scores = run.recombine(extractors, heads, [new] * len(heads))
         self.report(run, [task.name for task in learned], scores)
 
@@ -148,6 +151,7 @@ class MovedClassifier(Method):
                 chance=scores.by_head.chance,
                 notes=scores.unjoined,
             )
+        # All but a head on the extractor that it learned on
         moved = ~np.eye(len(names), dtype=bool)
         run.log(
             kept_share=mean_score(kept[moved]),
@@ -156,5 +160,6 @@ class MovedClassifier(Method):
             worst_kept_share=lowest_score(kept[moved]),
         )
         for column, name in enumerate(names):
+            # Over the extractors that it was moved to
             share = mean_score(kept[moved[:, column], column])
             run.log(kept_share_from=share, by={"extractor": name})

@@ -26,13 +26,14 @@ Counting = Literal["paper", "true"]
 class Ledger:
     """Parameters of the universal pieces in use (stem and blocks) and of what the task adds
     (proxies, attention, classifier, statistics of its own), and multiply-accumulates per image;
-    `whole` is the cost of the whole universal network with the task's classifier, for comparison.
+    `untailored` is the cost of the universal network with the task's classifier and all of its
+    blocks, for comparison.
     """
 
     universal: int
     task: int
     flops: int
-    whole: Cost
+    untailored: Cost
 
     @property
     def parameters(self) -> int:
@@ -47,6 +48,7 @@ def edge_costs(graph: TailoredGraph) -> dict[Edge, Cost]:
         if edge.is_block:
             costs[edge] = backbone.block_costs[edge.target - 1]
         else:
+            # One image's x_p; only shapes are computed
             x = torch.zeros(1, *backbone.nodes[edge.source], device="meta")
             proxy = copy.deepcopy(graph.proxies[edge.name]).to("meta").eval()
             _, costs[edge] = output_and_cost(proxy, x)
@@ -61,6 +63,7 @@ def ledger(graph: TailoredGraph, counting: Counting = "true") -> Ledger:
     if counting == "paper":
         stem, classifier_flops = backbone.paper_stem, 0
     else:
+        # One product per weight, [classes, C]
         stem, classifier_flops = backbone.stem_cost, graph.head.weight.numel()
     blocks = sum((cost for edge, cost in costs.items() if edge.is_block), Cost())
     proxies = sum((cost for edge, cost in costs.items() if not edge.is_block), Cost())
@@ -70,7 +73,7 @@ def ledger(graph: TailoredGraph, counting: Counting = "true") -> Ledger:
         universal=stem.parameters + blocks.parameters,
         task=proxies.parameters + graph.scores.numel() + head + statistics,
         flops=stem.flops + blocks.flops + proxies.flops + classifier_flops,
-        whole=sum(backbone.block_costs, stem) + Cost(head, classifier_flops),
+        untailored=sum(backbone.block_costs, stem) + Cost(head, classifier_flops),
     )
 
 
@@ -82,23 +85,25 @@ def complexities(
     """
     backbone, costs = graph.backbone, edge_costs(graph)
     stem = backbone.paper_stem if counting == "paper" else backbone.stem_cost
+    # Without proxies: what C is a share of does not grow with what is added.
     total = sum(backbone.block_costs, stem)
     return torch.tensor([getattr(costs[edge], of) / getattr(total, of) for edge in graph.edges])
 
 
 @torch.inference_mode()
-def latency_share(net: nn.Module, whole: nn.Module, x: Tensor, *, rounds: int = 15) -> float:
-    """Median time of `net` on a batch over that of `whole`, taken in turns so that a busy machine
-    slows both. A measurement: it differs each time.
+def latency_share(net: nn.Module, reference: nn.Module, x: Tensor, *, rounds: int = 15) -> float:
+    """Median time of `net` on a batch over that of `reference`, taken in turns so that a busy
+    machine slows both. A measurement: it differs each time.
     """
     ratios = []
+    # Three rounds to warm up: caches, and on a GPU the choice of kernels.
     for _ in range(rounds + 3):
         seconds = []
-        for module in (net, whole):
+        for module in (net, reference):
             began = time.perf_counter()
             module(x)
             if x.is_cuda:
-                torch.cuda.synchronize()
+                torch.cuda.synchronize()  # kernels run on after the call has returned
             seconds.append(time.perf_counter() - began)
         ratios.append(seconds[0] / seconds[1])
     return median(ratios[3:])

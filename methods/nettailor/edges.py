@@ -59,6 +59,7 @@ def live_edges(edges: Iterable[Edge], num_blocks: int) -> set[Edge]:
     """Edges on some path from node 0 to the last node; none where there is no path."""
     edges = list(edges)
     forward, backward = reachable(edges), {num_blocks}
+    # Backwards from the last node: the edges that leave a node come before those that enter it.
     for edge in sorted(edges, key=lambda e: e.source, reverse=True):
         if edge.target in backward:
             backward.add(edge.source)
@@ -73,6 +74,7 @@ def blocks_in_order(
     """
     blocks = sorted(edge for edge in attention if edge.is_block)
     if order == "attention":
+        # Ties by position, so that the order is one
         return sorted(blocks, key=lambda e: (attention[e], e))
     if order == "random":
         generator = torch.Generator().manual_seed(derive(seed, "random order of blocks"))
@@ -107,6 +109,7 @@ def path_to_the_end(attention: Mapping[Edge, float], kept: set[Edge], num_blocks
     while num_blocks not in reached:
         proxies = [e for e in attention if not e.is_block]
         leading_on = [e for e in proxies if e.source in reached and e.target not in reached]
+        # There is one: all proxies of the student are candidates, and a proxy leads into each node.
         restored.add(max(leading_on, key=lambda e: (attention[e], e)))
         reached = reachable(kept | restored)
     return restored

@@ -43,6 +43,7 @@ class Plain(nn.Module):
     def __init__(self, stem: nn.Module, modules: Mapping[Edge, nn.Module], rest: nn.Module) -> None:
         super().__init__()
         self.stem, self.rest = stem, rest
+        # Live ones, in order; the first is not always 1
         self.nodes = list(dict.fromkeys(edge.target for edge in modules))
         self.sources = [[e.source for e in modules if e.target == node] for node in self.nodes]
         self.edges = nn.ModuleList()
@@ -67,6 +68,7 @@ def plain(graph: TailoredGraph, universal: Network) -> Plain:
     """
     pieces, backbone = universal.pieces(), graph.backbone
     modules: dict[Edge, nn.Module] = {}
+    # Attention is a number now: the graph is trained, and the softmax is computed once, here.
     for edge, alpha in zip(graph.edges, graph.attention().tolist(), strict=True):
         if edge.is_block:
             block = copy.deepcopy(pieces[backbone.blocks[edge.target - 1]])
@@ -74,6 +76,7 @@ def plain(graph: TailoredGraph, universal: Network) -> Plain:
                 own = graph.own_statistics[str(edge.target)]
                 assert isinstance(own, OwnStatistics)
                 block.load_state_dict(own.by_name(), strict=False)
+            # A block cannot take the factor into its weights where its shortcut is the identity.
             modules[edge] = Scaled(block, alpha)
         else:
             modules[edge] = folded(graph.proxies[edge.name], alpha)
@@ -91,11 +94,14 @@ def folded(proxy: nn.Module, factor: float) -> nn.Sequential:
     layers: list[nn.Module] = []
     for layer in copy.deepcopy(proxy).eval().children():
         if isinstance(layer, nn.BatchNorm2d) and isinstance(layers[-1], nn.Conv2d):
+            # In eval mode batch norm is a scale and a shift per
+            # channel, which a convolution has itself.
             layers[-1] = fuse_conv_bn_eval(layers[-1], layer)
         else:
             layers.append(layer)
     last = layers[-1]
     assert isinstance(last, nn.Conv2d)
+    # The last layer is linear and nothing follows it in the proxy, so the factor fits into it.
     last.weight.mul_(factor)
     if last.bias is not None:
         last.bias.mul_(factor)

@@ -81,6 +81,7 @@ class Leanest(Method):
     )
 
     def canonical(self) -> Self:
+        # Its own `removed` is replaced by each of ours; any one value stands for all.
         of, removed = self.of.replace(removed=1), tuple(sorted(set(self.removed)))
         same = self.replace(of=of, removed=removed)
         return same if self.parameters_at_most is None else same.reset("drop", "by")
@@ -116,6 +117,7 @@ class Leanest(Method):
             run.infeasible(f"the fine-tuned network {fine_tuned.outcome}")
         prunings = {str(count): run.need(str(count)) for count in self.removed}
         candidates = {name: p for name, p in prunings.items() if p.outcome == "done"}
+        # [removed, property]; NaN: nothing was left
         values = np.full((len(prunings), len(COLUMNS)), np.nan)
         for row, name in enumerate(prunings):
             if name in candidates:
@@ -167,5 +169,6 @@ def area(prunings: list[Result], chance: float) -> float:
     for budget in BUDGETS:
         fitting = [r for r in prunings if r.metric("flops_share") <= budget]
         best = max(fitting, key=lambda r: r.metric("val_accuracy"), default=None)
+        # Chosen by validation accuracy, counted by test accuracy.
         bought.append(chance if best is None else best.metric("accuracy"))
     return float(np.mean(bought))

@@ -87,6 +87,7 @@ from orchestrator import (
     Network,
     Parameters,
     Part,
+    PartWithBase,
     Plot,
     Run,
     Trial,
@@ -95,7 +96,6 @@ from orchestrator import (
     drops,
     roles,
 )
-from orchestrator.parts.component import PartWithBase
 
 Statistics = Literal["frozen", "task"]
 Form = Literal["disjoint", "disjoint_code", "independent"]
@@ -140,10 +140,13 @@ class Proxy(nn.Sequential):
     """
 
     def __init__(self, source: Shape, target: Shape, *, bottleneck: bool) -> None:
+        # [C, H, W] of nodes p and l
         (channels, height, _), (out_channels, out_height, _) = source, target
         layers: list[nn.Module] = []
+        # A proxy may bridge several drops of the resolution
         stride = max(1, round(height / out_height))
         if stride > 1:
+            # Overlapping windows, as after a ResNet's stem
             layers.append(nn.MaxPool2d(stride + 1, stride, stride // 2))
         if bottleneck:
             narrow = max(out_channels // 32, 16)
@@ -170,6 +173,7 @@ class Attention(nn.Module):
     def __init__(self, edges: Sequence[Edge], num_blocks: int) -> None:
         super().__init__()
         self.edges, self.num_blocks = list(edges), num_blocks
+        # By node, from 1. `edges` are sorted by target, so those of a node stand together.
         self.num_entering = list(Counter(edge.target for edge in edges).values())
         # Buffers, so that they follow the module to its device; they are not stored.
         self.register_buffer("source", torch.tensor([e.source for e in edges]), persistent=False)
@@ -189,6 +193,7 @@ class Attention(nn.Module):
         no_input, no_output = [], []
         # About a millisecond per step for six blocks; index tables are faster and harder to read.
         for node in range(self.num_blocks + 1):
+            # R_inp: all edges into the node are left out; taken as independent, so a product.
             entering = [r[i] for i, edge in enumerate(self.edges) if edge.target == node]
             leaving = [r[i] for i, edge in enumerate(self.edges) if edge.source == node]
             no_input.append(torch.stack([*entering, one]).prod())
@@ -254,6 +259,7 @@ class TailoredGraph(Part):
     ) -> None:
         super().__init__()
         self.backbone = backbone = backbone_of(network, image)
+        # Sorted by target, as `Attention` needs them
         candidates = all_edges(backbone.num_blocks, skip)
         self.edges = [edge for edge in candidates if edges is None or edge.name in edges]
         self.kept_blocks = {e.target for e in self.edges if e.is_block}  # their numbers, from 1
@@ -269,6 +275,7 @@ class TailoredGraph(Part):
         self.register_buffer("complexity", torch.zeros(len(self.edges)), persistent=False)
         self.own_statistics = nn.ModuleDict()
         if statistics == "task":
+            # Any weights will do: they are overwritten by `over` or by what is loaded.
             pieces = build_network(network).pieces()
             for node in sorted(self.kept_blocks):
                 self.own_statistics[str(node)] = OwnStatistics(pieces[backbone.blocks[node - 1]])
@@ -301,18 +308,21 @@ class TailoredGraph(Part):
         their running statistics.
         """
         pieces, backbone = universal.pieces(), self.backbone
-        alpha = dict(zip(self.edges, self.attention(), strict=True))
+        alpha = dict(zip(self.edges, self.attention(), strict=True))  # one scalar tensor per edge
         nodes = {0: apply_pieces(pieces, backbone.stem, x)}  # x_l by l, each [B, C_l, H_l, W_l]
         blocks = {}  # G_l(x_{l-1}) by l
+        # Nodes with an input left, in order
         live = list(dict.fromkeys(edge.target for edge in self.edges))
         for node in live:
             if node in self.kept_blocks:
                 block = pieces[backbone.blocks[node - 1]]
                 blocks[node] = self.block_output(node, block, nodes[node - 1])
             nodes[node] = self.layer(node, nodes, blocks, alpha)
-        pooled = apply_pieces(pieces, backbone.pool, nodes[backbone.num_blocks])
+        pooled = apply_pieces(pieces, backbone.pool, nodes[backbone.num_blocks])  # [B, features]
         result = Outputs(nodes, self.head(pooled))
         if local:
+            # Cut off from what lies before: a node's distance to
+            # the teacher trains its own layer only.
             inputs = {node: x.detach() for node, x in nodes.items()}
             block_outputs = {node: x.detach() for node, x in blocks.items()}
             with held_statistics(self.proxies):
@@ -354,6 +364,7 @@ class TailoredGraph(Part):
         smaller = type(self)(**{**self.config, "edges": [self.edges[i].name for i in left]})
         wanted = smaller.state_dict()
         state = {name: value for name, value in self.state_dict().items() if name in wanted}
+        # Scores have one entry per edge, so these are chosen one by one: [edges left].
         smaller.load_state_dict({**state, "scores": self.scores.detach()[left]})
         return smaller
 
@@ -405,6 +416,8 @@ def distance(
     pairs += [(x, teacher_nodes[node]) for node, x in nodes.items() if node in teacher_nodes]
     terms = []
     for x, wanted in pairs:
+        # Of all elements of the batch; the small number keeps a
+        # constant layer from dividing by zero.
         scale = wanted.var(correction=0) + 1e-6 if by == "variance" else 1.0
         terms.append(F.mse_loss(x, wanted) / scale)
     return torch.stack(terms).sum() / num_blocks
@@ -435,6 +448,7 @@ def prune(
     nowhere (output exclusion). The guard may keep some of the weak proxies.
     """
     weak = {edge for edge, alpha in attention.items() if not edge.is_block and alpha <= threshold}
+    # By the threshold first, then by paths: an edge of much attention may be dead all the same.
     kept = set(attention) - removed - weak
     restored = restored_proxies(guard, attention, kept, removed, num_blocks)
     live = live_edges(kept | restored, num_blocks)
@@ -615,6 +629,7 @@ class NetTailor(Method):
         if self.teacher_weight:
             needs["teacher"] = trial.replace(method=self.teacher.replace(base=self.base))
         if self.removed is not None:
+            # One student for all prunings, whatever their thresholds and orders.
             needs["student"] = trial.replace(method=self.reset("removed", *PRUNING))
         return needs
 
@@ -702,12 +717,13 @@ class NetTailor(Method):
         graph = nets["student"]
         is_local = bool(self.teacher_weight) and self.imitated == "local"
         outputs = graph.passed(batch.x, nets["universal"], local=is_local)
-        terms = {"own": F.cross_entropy(outputs.logits, batch.y)}
+        terms = {"own": F.cross_entropy(outputs.logits, batch.y)}  # L_T
         if self.complexity_weight and self.removed is None:
             alpha = graph.attention()
             expected = graph.routes.expected_complexity(alpha, graph.complexity, self.form)
             terms["complexity"] = self.complexity_weight * expected
         if self.teacher_weight:
+            # Node outputs [B, C_l, H_l, W_l] that Omega compares; "logits" compares none.
             choices = {"local": outputs.local, "end_to_end": outputs.nodes, "logits": {}}
             nodes = choices[self.imitated]
             teacher = teacher_outputs(nets["teacher"], graph.backbone, batch.x)

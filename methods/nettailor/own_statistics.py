@@ -36,6 +36,7 @@ class OwnStatistics(nn.Module):
         """The block's sum before its last ReLU, normalised by these statistics, which a block in
         training mode updates.
         """
+        # The very buffers, not copies: batch norm updates them in place.
         own = {f"block.{name}": value for name, value in self.by_name().items()}
         return cast(Tensor, functional_call(BeforeLastReLU(block), own, (x,)))
 

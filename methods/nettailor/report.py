@@ -12,8 +12,7 @@ import torch
 from methods.nettailor.cost import complexities, edge_costs, latency_share, ledger
 from methods.nettailor.edges import stages_lost
 from methods.nettailor.export import plain
-from orchestrator import Metric, Run, Task
-from orchestrator.parts.component import PartWithBase
+from orchestrator import Metric, PartWithBase, Run, Task
 
 if TYPE_CHECKING:  # signatures name the graph, whose training ends with this report
     from methods.nettailor.nettailor import TailoredGraph
@@ -45,10 +44,10 @@ def report(run: Run, graph: TailoredGraph, net: PartWithBase, target: Task) -> N
     run.log(
         accuracy=run.accuracy(net, target.test),
         parameters=true.parameters,
-        parameters_share=true.parameters / true.whole.parameters,
-        task_share=true.task / true.whole.parameters,
+        parameters_share=true.parameters / true.untailored.parameters,
+        task_share=true.task / true.untailored.parameters,
         flops=true.flops,
-        flops_share=true.flops / true.whole.flops,
+        flops_share=true.flops / true.untailored.flops,
         flops_paper=paper.flops,
         attended_complexity=attended_complexity(graph),
         blocks=len(graph.kept_blocks),
@@ -69,6 +68,7 @@ def attended_complexity(graph: TailoredGraph) -> float:
 
 def late_bias(graph: TailoredGraph) -> float:
     """Share of blocks removed from the last stage, minus that of the first stage."""
+    # By stage, first to last
     lost = list(stages_lost(graph.kept_blocks, graph.backbone.stages()).values())
     return lost[-1] - lost[0]
 
@@ -77,6 +77,7 @@ def latency(run: Run, graph: TailoredGraph, net: PartWithBase, target: Task) -> 
     """How long the exported network takes on the trial's device, as a share of the whole universal
     network's time.
     """
+    # Time does not depend on what is in the images. [B, C, H, W]
     images = torch.randn(LATENCY_BATCH, *run.image(target), device=run.device)
     images = images.contiguous(memory_format=torch.channels_last)
     exported = plain(graph, net.base).to(run.device)
@@ -102,10 +103,12 @@ def attention_over_time(run: Run, graph: TailoredGraph) -> None:
     alpha: dict[tuple[str, int], float] = {}
     for fitted in run.fits.values():
         for point in fitted.curves:
+            # `train/attention/block3`: stage, what is watched, edge.
             stage_and_label, _, edge = point.name.rpartition("/")
             if stage_and_label.endswith("attention"):
                 alpha[edge, point.step] = point.value
     names = [edge.name for edge in graph.edges]
     epochs = sorted({epoch for _, epoch in alpha})
+    # [edges, epochs]
     values = np.array([[alpha[name, epoch] for epoch in epochs] for name in names])
     run.matrix("attention", rows=names, columns=[str(e) for e in epochs], values=values)

@@ -67,7 +67,7 @@ class TailoredTasks(Method):
         graphs: dict[str, TailoredGraph] = {}
         for task in targets:
             students = run.need(task.name).components("student")
-            if students:
+            if students:  # `leanest` keeps none where it fell back on the fine-tuned network
                 graphs[task.name] = cast(TailoredGraph, students[0].module())
         if not graphs:
             run.infeasible("for no task was a tailored network chosen")
@@ -76,7 +76,7 @@ class TailoredTasks(Method):
             if answer.outcome == "done":
                 accuracy, flops = answer.metric("accuracy"), answer.metric("flops_share")
                 run.log(accuracy=accuracy, flops_share=flops, by={"task": task.name})
-        backbone = next(iter(graphs.values())).backbone
+        backbone = next(iter(graphs.values())).backbone  # the same for all: one universal network
         others = [task.num_classes for task in targets if task.name not in graphs]
         stored, separate = storage(backbone, graphs, others)
         run.log(storage_parameters=stored, storage_share=stored / separate)
@@ -136,11 +136,13 @@ def storage(
     the numbers of classes of tasks that store a fine-tuned network in any case.
     """
     ledgers = [ledger(graph) for graph in graphs.values()]
+    # A block that several tasks keep is stored once; one that none keeps is not stored.
     used = {block for graph in graphs.values() for block in graph.kept_blocks}
     universal = backbone.stem_cost.parameters
     universal += sum(backbone.block_costs[block - 1].parameters for block in used)
     body = sum(backbone.block_costs, backbone.stem_cost).parameters
+    # A classifier has a weight per feature and a bias, for each class.
     fine_tuned = sum(body + (backbone.features + 1) * classes for classes in others)
     together = universal + sum(entry.task for entry in ledgers) + fine_tuned
-    separate = sum(entry.whole.parameters for entry in ledgers) + fine_tuned
+    separate = sum(entry.untailored.parameters for entry in ledgers) + fine_tuned
     return together, separate

@@ -53,10 +53,11 @@ def auc(margin: Array, labels: Labels) -> float:
     """Probability that an image of the category has the larger margin than one of the background;
     ties count half (Mann and Whitney).
     """
-    from scipy.stats import rankdata
+    from scipy.stats import rankdata  # late: nothing else here needs scipy
 
     positive = int((labels == 1).sum())
     negative = len(labels) - positive
+    # Mann and Whitney's U by ranks instead of all pairs; a tie's ranks are their mean.
     ranks = rankdata(margin)[labels == 1].sum()
     return float((ranks - positive * (positive + 1) / 2) / (positive * negative))
 
@@ -71,6 +72,7 @@ def best_threshold(margin: Array, labels: Labels) -> float:
     """The threshold of least balanced error on these images; where several are as good, the middle
     of the widest gap between margins.
     """
+    # sorted; of each image its place among them
     points, index = np.unique(margin, return_inverse=True)
 
     def below(label: int) -> NDArray[np.int64]:
@@ -80,9 +82,11 @@ def best_threshold(margin: Array, labels: Labels) -> float:
         counts = np.bincount(index[labels == label], minlength=len(points))
         return np.concatenate([[0], counts.cumsum()])
 
+    # [points + 1]: for a threshold in each gap, and at both ends
     missed, rejected = below(1), below(0)
     errors = (missed / missed[-1] + 1 - rejected / rejected[-1]) / 2
     middles = (points[1:] + points[:-1]) / 2
+    # One candidate in each gap is enough: between two margins no image changes sides.
     thresholds = np.concatenate([[points[0] - 1], middles, [points[-1] + 1]])
     widths = np.concatenate([[0.0], np.diff(points), [0.0]])
     best = np.flatnonzero(errors <= errors.min() + 1e-12)

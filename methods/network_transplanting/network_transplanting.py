@@ -84,12 +84,12 @@ from orchestrator import (
     augmentation_axis,
     axis,
     derive,
+    nearest,
     noise,
     normal,
     one_cycle,
     roles,
 )
-from orchestrator.errors import nearest
 
 Start = Literal["he", "dirac"]
 SYNTHETIC_FEATURES = 2000  # per epoch
@@ -107,11 +107,13 @@ class Adapter(Part):
     def __init__(self, *, channels: int, depth: int) -> None:
         super().__init__()
         self.layers = nn.Sequential()
+        # Padding keeps H and W, and the number of channels
+        # stays: g_S takes what f gives, so must h.
         for _ in range(depth):
             self.layers.append(nn.Conv2d(channels, channels, 3, padding=1))
             # Features at the cut come from a ReLU, so the adapter's output is not negative either.
             self.layers.append(nn.ReLU())
-        self.register_buffer("offset", torch.zeros(()))
+        self.register_buffer("offset", torch.zeros(()))  # a scalar; stored, but never trained
 
     @torch.no_grad()
     def initialise(self, start: Start, generator: torch.Generator) -> Adapter:
@@ -121,6 +123,7 @@ class Adapter(Part):
         for layer in self.layers:
             if isinstance(layer, nn.Conv2d):
                 if start == "he":
+                    # [C, C, 3, 3]
                     nn.init.kaiming_normal_(layer.weight, nonlinearity="relu", generator=generator)
                 else:
                     nn.init.dirac_(layer.weight)
@@ -185,6 +188,7 @@ class TransplantNetwork(Part):
         config = {"category": category.config, "adapter": adapter.config}
         categories = {**self.config["categories"], name: config}
         grown = TransplantNetwork(task=self.config["task"], categories=categories)
+        # strict=False: the new category has no weights yet
         grown.load_state_dict(self.state_dict(), strict=False)
         grown.categories[name].load_state_dict(category.state_dict())
         grown.adapters[name].load_state_dict(adapter.state_dict())
@@ -209,6 +213,7 @@ def directions(drawn: Tensor) -> Tensor:
     with sum zero over the outputs and length sqrt(2). For two outputs v . y is their difference,
     with either sign.
     """
+    # Equal in all outputs: the softmax, and so the loss, would not see such a direction.
     v = centred(drawn)
     length = v.flatten(1).norm(dim=1).clamp_min(1e-6)  # [B]
     return cast(Tensor, v / length.view(-1, *[1] * (drawn.ndim - 1)) * 2**0.5)
@@ -218,9 +223,13 @@ def feature_gradient(module: nn.Module, x: Tensor, v: Tensor) -> Tensor:
     """(3): D(x) = d(v . module(x)) / dx at features x [B, C, H, W], in the same shape. The gates of
     the ReLUs are the true ones at x. D can itself be differentiated.
     """
+    # A leaf of its own: D is the gradient at x, whatever x was computed from.
     x = x.detach().requires_grad_()
     with torch.enable_grad():
+        # One sum for the whole batch: layers keep images apart
+        # (frozen batch norms are in eval mode).
         j = (module(x) * v).sum()
+        # The loss is a function of D, so its gradient goes through this one (double backward).
         return torch.autograd.grad(j, x, create_graph=True)[0]
 
 
@@ -234,6 +243,7 @@ def surrogate_gradient(
     none for it.
     """
     d = v
+    # Each layer by its transposed map, pooling evenly; only ReLUs would need x, for their gates.
     for layer in reversed(layers_of(module, features)):
         if not layer.is_relu:
             d = backward_through(layer, d)
@@ -352,6 +362,7 @@ class NetworkTransplanting(Method):
         return self.gradients == "real" or self.labels in ("direct", "distill", "both")
 
     def canonical(self) -> Self:
+        # What trains no adapter compares nothing, whatever these two say.
         method = self
         if not self.trains_the_adapter:
             method = self.replace(gradients="none", labels="none")
@@ -386,6 +397,8 @@ class NetworkTransplanting(Method):
             yield "jointly trains the host with one guest, so several guests have no host in common"
         yield from unsuitable_tasks(host, guests)
         if network and self.gradients in ("lin", "dummy"):
+            # Only these two pass gradients backwards by the
+            # weights alone, which not every layer allows.
             yield from reasons_it_is_impassable(network, self.split)
 
     def needs(self, trial: Trial) -> Mapping[str, Trial]:
@@ -394,8 +407,10 @@ class NetworkTransplanting(Method):
         """
         pretrain, host, *guests = trial.tasks
         if self.jointly is not None:
+            # One trial leaves both networks; `train` takes each by its task.
             together = trial.replace(method=self.jointly, tasks=(host, guests[0]))
             return {"host": together, "guest": together}
+        # `specific` trains on the last task, starting from the network of the one before.
         host_network = trial.replace(method=self.specific, tasks=(pretrain, host))
         if len(guests) == 1:
             guest_network = trial.replace(method=self.specific, tasks=(pretrain, guests[0]))
@@ -425,7 +440,9 @@ class NetworkTransplanting(Method):
         features = guest_network.shape(self.split, run.image(guest))  # of one image, [C, H, W]
         h = self.new_adapter(features, run.seed)
         samples = guest.train.few(self.samples, seed=run.seed) if self.samples else None
+        # Before the fit: with no h between them
         bare = margins(run, nn.Sequential(f, g_student), guest.test)
+        # [N, outputs, ...]; compared with those after the fit
         host_logits = logits_of(run, host_network, host.test)[0]
 
         if self.trains_the_adapter:
@@ -444,6 +461,7 @@ class NetworkTransplanting(Method):
             validation=margins(run, path, guest.validation_part) if guest.held_out else None,
         )
         run.log(samples=self.samples)
+        # 0 unless g_S was trained: the promise that old parts never change, measured.
         change = np.abs(logits_of(run, host_network, host.test)[0] - host_logits).max()
         run.log(retention=float(change), by={"category": host.name})
         run.keep("transplanted", path, by={"category": guest.name})
@@ -461,6 +479,7 @@ class NetworkTransplanting(Method):
         joined, teacher = {"category": f, "task": g_student}, {"teacher": g_teacher}
         nets, frozen = adapter, {**joined, **teacher}
         if self.everything:
+            # The teacher is never trained, or there would be nothing to agree with.
             nets, frozen = {**adapter, **joined}, teacher
         run.fit(
             "adapter",
@@ -480,6 +499,8 @@ class NetworkTransplanting(Method):
         outputs, both, or nothing.
         """
         student = nn.Sequential(nets["adapter"], nets["task"])  # x -> y_S = g_S(h(x))
+        # Features at a cut come from a ReLU, so synthetic ones
+        # are not negative either. [B, C, H, W]
         synthetic = F.relu(self.spread * batch["noise"].x) if "noise" in batch else None
         real = nets["category"](batch["few"].x) if "few" in batch else None  # x = f(I)
         terms = {}
@@ -489,6 +510,8 @@ class NetworkTransplanting(Method):
             size = d_teacher.square().mean()
             alpha: Tensor | float = 1.0
             if self.scale == "fitted":  # <D_S, D_T> / <D_T, D_T>
+                # Bounded, or D_S = 0 with alpha = 0 would be a
+                # perfect fit; detached, a constant of the step.
                 alpha = ((d_student * d_teacher).mean() / size).clamp(0.1, 10.0).detach()
             mismatch = (d_student - alpha * d_teacher).square().mean()
             # Relative to D_T, so that lambda means the same at every depth and width.
@@ -497,6 +520,7 @@ class NetworkTransplanting(Method):
             terms["labels"] = F.cross_entropy(student(real), batch["few"].y)
         if self.labels in ("distill", "both", "synthetic"):
             x = synthetic if self.labels == "synthetic" else real
+            # Without the mean over outputs, which the softmax does not see: [B, outputs, ...].
             y_student, y_teacher = centred(student(x)), centred(nets["teacher"](x))
             terms["outputs"] = F.mse_loss(y_student, y_teacher.detach())
         return terms
@@ -515,6 +539,8 @@ class NetworkTransplanting(Method):
         v = directions(batch["noise"].direction)
         gates = {}  # `lin`: none, so all are open
         if self.gradients == "dummy":  # the same in g_T and g_S, each open with probability p
+            # A normal number is above this with probability p.
+            # What is drawn is the same for every p.
             threshold = NormalDist().inv_cdf(1 - self.gates)
             for name in gate_shapes(nets["teacher"], features):
                 gates[name] = (getattr(batch["noise"], f"gate {name}") > threshold).float()
@@ -532,8 +558,9 @@ class NetworkTransplanting(Method):
         net = TransplantNetwork(task=g.config, categories={})
         net.task.load_state_dict(g.state_dict())
         identity = Adapter(channels=1, depth=0)  # g was trained on the host's own features
+        # The host is the first category
         net = on_device(run, net.with_category(host.name, f, identity))
-        logits = {host.name: category_logits(run, net, host)}
+        logits = {host.name: category_logits(run, net, host)}  # by category, at its own insertion
         largest_change = {host.name: 0.0}
         for guest in guests:  # an insertion must not change a bit of the earlier logits
             part = run.need(guest.name).module("transplanted", category=guest.name)
@@ -557,6 +584,7 @@ class NetworkTransplanting(Method):
                 f"features of shape {tuple(features)} have no height and width for a convolution; "
                 "cut the network before its pooling"
             )
+        # Not by the guest: the first weights of all adapters of a seed are equal.
         generator = torch.Generator().manual_seed(derive(seed, "adapter"))
         return Adapter(channels=features[0], depth=self.depth).initialise(self.start, generator)
 
@@ -570,7 +598,7 @@ class NetworkTransplanting(Method):
         gates = {}
         if self.gradients == "dummy":
             for name, shape in gate_shapes(g, features).items():
-                gates[f"gate {name}"] = normal(*shape)
+                gates[f"gate {name}"] = normal(*shape)  # one number per unit of a ReLU and image
         data: dict[str, Data | Noise] = {}
         if self.gradients in ("lin", "dummy", "noise") or self.labels == "synthetic":
             synthetic = noise(*features, images=SYNTHETIC_FEATURES)
@@ -585,6 +613,7 @@ class NetworkTransplanting(Method):
         """What to add to the last logit, since (3) says nothing about a constant in y."""
         margin, labels = margins(run, path, samples)
         if self.calibrate == "labels":
+            # The margin is the last logit minus the first, so an offset moves it by as much.
             return -best_threshold(margin, labels)
         return float(np.mean(margins(run, guest_network, samples)[0]) - np.mean(margin))
 

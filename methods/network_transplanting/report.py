@@ -76,7 +76,7 @@ def log_errors(
     """
     by = {"category": guest.name}
     error, own_error, bare_error = (balanced_error(*one) for one in (transplanted, own, bare))
-    lost = bare_error - own_error
+    lost = bare_error - own_error  # what joining without an adapter costs
     run.log(
         error=plain_error(*transplanted),
         balanced_error=error,
@@ -84,6 +84,7 @@ def log_errors(
         own_error=own_error,
         bare_error=bare_error,
         gap=error - own_error,
+        # 1: the adapter makes good for all of that, 0: for nothing.
         recovery=(bare_error - error) / lost if lost > 0 else float("nan"),
         by=by,
     )
@@ -97,6 +98,7 @@ def log_errors(
         )
     gradient_losses = []
     for fit in run.fits.values():
+        # The term of (5), by its name in the loss.
         gradient_losses += [point.value for point in fit.curves if point.name.endswith("/back")]
     if gradient_losses:
         run.log(gradient_loss=gradient_losses[-1], by=by)

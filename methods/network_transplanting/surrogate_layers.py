@@ -33,6 +33,7 @@ class Layer:
 
 def named_layers(module: nn.Module) -> list[tuple[str, nn.Module]]:
     """Layers in order, by name. Raises ValueError for one that a surrogate gradient cannot pass."""
+    # Leaves in the order of registration, in which nn.Sequential applies them.
     layers = [(name, layer) for name, layer in module.named_modules() if not list(layer.children())]
     for name, layer in layers:
         if not isinstance(layer, PASSABLE):
@@ -47,6 +48,7 @@ def named_layers(module: nn.Module) -> list[tuple[str, nn.Module]]:
 def layers_of(module: nn.Module, features: Sequence[int]) -> list[Layer]:
     """Layers in order, where the first reads the features [C, H, W] of one image."""
     layers = []
+    # On the module's own device; only shapes are read off what passes.
     x = next(module.parameters()).new_zeros(1, *features)
     for name, layer in named_layers(module):
         layers.append(Layer(name, layer, tuple(x.shape[1:])))

@@ -31,11 +31,12 @@ class SmallFCN(Network):
         stages: dict[str, nn.Module] = {}
         before = channels
         for number in (1, 2, 3):
+            # Only the first two stages pool: logits have to come back up to every pixel.
             after = width * 2 ** (number - 1)
             stages[f"stage{number}"] = vgg_stage(before, after, pooled=number < 3)
             before = after
         stages["up"] = nn.Sequential(
-            nn.Upsample(scale_factor=4, mode="nearest"),
+            nn.Upsample(scale_factor=4, mode="nearest"),  # two poolings made a quarter of H and W
             nn.Conv2d(before, width, 3, 1, 1),
             nn.ReLU(),
         )

@@ -23,9 +23,11 @@ class InvertedResidual(nn.Module):
             nn.Conv2d(channels, wide, 1, bias=False),
             nn.BatchNorm2d(wide),
             nn.ReLU6(),
+            # Depthwise: one filter a channel.
             nn.Conv2d(wide, wide, 3, stride, 1, groups=wide, bias=False),
             nn.BatchNorm2d(wide),
             nn.ReLU6(),
+            # No activation after it: a ReLU on few channels loses too much.
             nn.Conv2d(wide, width, 1, bias=False),
             nn.BatchNorm2d(width),
         )
@@ -74,7 +76,7 @@ def small_mobilenet(*, width: int = 16, expansion: int = 3) -> NetworkSpec:
     """
     splits = ["stem"]
     for stage in ("stage1", "stage2", "stage3"):
-        splits += [f"{stage}.block1", stage]
+        splits += [f"{stage}.block1", stage]  # the last block's split point has the stage's name
     splits.append("pool")
     settings = (("width", width), ("expansion", expansion))
     return NetworkSpec(

@@ -9,9 +9,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from orchestrator import InputError, Network, NetworkSpec
-from orchestrator.errors import nearest
-from orchestrator.spec.classes import class_at
+from orchestrator import ClassPath, InputError, Network, NetworkSpec, class_at, nearest
 
 COMMON = "common"
 
@@ -30,7 +28,7 @@ class Projected(Network):
     def __init__(
         self,
         *,
-        of: str,
+        of: ClassPath,
         inner: dict[str, Any],
         behind: str,
         features: int = 64,
@@ -39,7 +37,14 @@ class Projected(Network):
         classes: int = 10,
     ) -> None:
         super().__init__()
+        # Its classifier is thrown away.
         network = class_at(of, Network)(**inner, channels=channels, classes=2)
+        if type(network).forward is not Network.forward:
+            raise InputError(
+                f"{type(network).__name__} has a forward of its own, which a projection, made of "
+                "its stages alone, would leave out"
+            )
+        # [C, H, W] at the cut; of any image, C is wanted
         shape = network.shape(behind, (channels, 64, 64))
         if len(shape) != 3:
             raise InputError(
@@ -69,6 +74,7 @@ class Projected(Network):
             return None
         network.take(trained)
         stages = nn.ModuleDict(_stages_before(network, self.config["behind"]))
+        # Stages have the same names here and there, so trained values replace those drawn.
         state = {**self.state_dict(), **stages.state_dict()}
         return {name: v for name, v in state.items() if not name.startswith("classifier.")}
 
@@ -124,4 +130,5 @@ def projected(
         revision=network.revision,
         moved_from=network.moved_from,
         trained_with=network.trained_with,
+        class_places=("of", *(f"inner.{place}" for place in network.class_places)),
     )

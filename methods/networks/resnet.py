@@ -28,6 +28,7 @@ class Block(nn.Module):
         self.bn1 = nn.BatchNorm2d(width)
         self.conv2 = nn.Conv2d(width, width, 3, 1, 1, bias=False)
         self.bn2 = nn.BatchNorm2d(width)
+        # Only where the shape changes: an identity lets the gradient pass as it is.
         self.shortcut: nn.Module = nn.Identity()
         if stride > 1 or channels != width:
             self.shortcut = nn.Sequential(
@@ -36,7 +37,7 @@ class Block(nn.Module):
 
     def sum_before_relu(self, x: Tensor) -> Tensor:
         """The sum before the last ReLU."""
-        y = F.relu(self.bn1(self.conv1(x)))
+        y = F.relu(self.bn1(self.conv1(x)))  # [B, width, H / stride, W / stride]
         return cast(Tensor, self.bn2(self.conv2(y)) + self.shortcut(x))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -72,6 +73,7 @@ class ResNet(Network):
         before = width
         for number in (1, 2, 3):
             after = width * 2 ** (number - 1)
+            # Only a stage's first block halves the resolution.
             first = Block(before, after, stride=2 if number > 1 else 1)
             others = [Block(after, after, stride=1) for _ in range(blocks - 1)]
             stages[f"stage{number}"] = Blocks(first, *others)
@@ -90,6 +92,7 @@ def cifar_resnet(blocks: int, *, width: int = 16, init: Init = "he") -> NetworkS
     """
     splits = ["stem"]
     for stage in ("stage1", "stage2", "stage3"):
+        # As `Network.splits` would give them, without building a network.
         splits += [*(f"{stage}.block{number}" for number in range(1, blocks)), stage]
     splits.append("pool")
     settings = (("blocks", blocks), ("width", width), ("init", init))

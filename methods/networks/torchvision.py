@@ -18,9 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from orchestrator import Blocks, DataError, InputError, Network, NetworkSpec
-from orchestrator.data.sources import data_root
-from orchestrator.errors import nearest
+from orchestrator import Blocks, DataError, InputError, Network, NetworkSpec, data_root, nearest
 
 # How many blocks each of the four stages has: what planning has to know without importing
 # torchvision.
@@ -118,6 +116,8 @@ class TorchvisionNetwork(Network):
                 "use task.rgb()"
             )
         state = torch.load(find_weights(weights), map_location="cpu", weights_only=True)
+        # The last matrix of all is the classifier's, [classes, features]: as
+        # many classes as it was trained on, so that the file fits the model.
         classifier = [value for value in state.values() if value.ndim == 2][-1]
         donor = _model(name, classes=len(classifier))
         donor.load_state_dict({_todays_name(key): value for key, value in state.items()})
@@ -133,6 +133,7 @@ def find_weights(file: str) -> Path:
     torch_home = Path(os.environ.get("TORCH_HOME") or Path.home() / ".cache" / "torch")
     folders = [torch_home / "hub" / "checkpoints"]
     if root:
+        # Ours first: what a project brings goes before what lies in a cache.
         folders = [root / "weights", root, *folders]
     for folder in folders:
         path = folder / file
@@ -167,15 +168,16 @@ def _model(name: str, classes: int) -> nn.Module:
 
 def _replace_first_convolution(model: nn.Module, channels: int) -> None:
     """One like it for images of `channels` channels."""
+    # The first in the order of registration is the first of the stem in all of these networks.
     for owner in model.modules():
         for name, child in owner.named_children():
             if isinstance(child, nn.Conv2d):
                 replacement = nn.Conv2d(
                     channels,
                     child.out_channels,
-                    child.kernel_size,  # type: ignore[arg-type]
-                    child.stride,  # type: ignore[arg-type]
-                    child.padding,  # type: ignore[arg-type]
+                    child.kernel_size,  # type: ignore[arg-type]  # torch's stubs
+                    child.stride,  # type: ignore[arg-type]  # torch's stubs
+                    child.padding,  # type: ignore[arg-type]  # torch's stubs
                     bias=child.bias is not None,
                 )
                 setattr(owner, name, replacement)
@@ -227,6 +229,7 @@ def _stages_of_mobilenet(m: Any) -> dict[str, nn.Module]:
         stages[f"stage{number}"] = block
     dropout, classifier = m.classifier
     stages["last"] = last
+    # Dropout stands before the classifier, which has to be one linear layer.
     stages["pool"] = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), dropout)
     stages["classifier"] = classifier
     return stages
@@ -238,6 +241,7 @@ def _stages_of_densenet(m: Any) -> dict[str, nn.Module]:
     stages["stage1"] = nn.Sequential(f.denseblock1, f.transition1)
     stages["stage2"] = nn.Sequential(f.denseblock2, f.transition2)
     stages["stage3"] = nn.Sequential(f.denseblock3, f.transition3)
+    # torchvision applies this ReLU in `forward`, where it would be no layer of any stage.
     stages["stage4"] = nn.Sequential(f.denseblock4, f.norm5, nn.ReLU())
     stages["pool"] = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
     stages["classifier"] = m.classifier

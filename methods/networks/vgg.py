@@ -12,7 +12,7 @@ from orchestrator import Network, NetworkSpec
 def vgg_stage(channels: int, width: int, *, pooled: bool = True) -> nn.Sequential:
     """Two 3x3 convolutions with ReLU; `pooled` halves the resolution after them."""
     layers = [
-        nn.Conv2d(channels, width, 3, 1, 1),
+        nn.Conv2d(channels, width, 3, 1, 1),  # kernel, stride, padding: H and W stay
         nn.ReLU(),
         nn.Conv2d(width, width, 3, 1, 1),
         nn.ReLU(),
@@ -44,7 +44,7 @@ class SmallVGG(Network):
         stages: dict[str, nn.Module] = {}
         before = channels
         for number in (1, 2, 3):
-            after = width * 2 ** (number - 1)
+            after = width * 2 ** (number - 1)  # twice the channels at half the resolution
             stages[f"stage{number}"] = vgg_stage(before, after)
             before = after
         stages["pool"] = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())

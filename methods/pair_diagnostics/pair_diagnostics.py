@@ -35,6 +35,7 @@ from orchestrator import (
     MatrixSpec,
     Metric,
     Run,
+    StackedHeads,
     Trial,
     augmentation_axis,
     axis,
@@ -42,7 +43,6 @@ from orchestrator import (
     roles,
     sgd,
 )
-from orchestrator.parts.stacked_heads import StackedHeads
 
 SCORES = ("joined", "re_estimated", "stitched", "fine_tuned")
 
@@ -107,11 +107,13 @@ class PairDiagnostics(NetworkMeasurement):
     def similarities(self, run: Run, networks: TrainedNetworks) -> NDArray[np.float64]:
         """Linear CKA of every two extractors [n, n], each row on the images of its own task."""
         cka = np.full((len(networks.modules), len(networks.modules)), np.nan)
+        # Once a task, not once a network: features on the same images are computed once.
         for task in {task.name: task for task in networks.tasks}.values():
             features = [
                 features_of(run, extractor, task.test, self.compared)
                 for extractor in networks.extractors
             ]
+            # rows
             on_its_images = [i for i, other in enumerate(networks.tasks) if other.name == task.name]
             cka[on_its_images] = linear_cka(features).numpy()[on_its_images]
         return cka
@@ -153,6 +155,7 @@ class PairDiagnostics(NetworkMeasurement):
             return {}, f"features of {shapes} differ in size, which no 1x1 stitch mends"
         scores = {}
         stitch = Stitch(channels=given[0], features=wanted[0])
+        # Both sides frozen: all that a stitch can show is whether a linear map is what is missing.
         frozen = {"extractor": extractor, "head": head}
         self.fit(run, f"stitch {pair}", {"stitch": stitch}, frozen, few)
         stitched = nn.Sequential(extractor, stitch, head)
@@ -163,7 +166,7 @@ class PairDiagnostics(NetworkMeasurement):
         joined = nn.Sequential(extractor, head)
         scores["joined"] = run.accuracy(joined, task.test)
         scores["re_estimated"] = run.accuracy(re_estimated(run, joined, task.train), task.test)
-        tuned = copy.deepcopy(head)
+        tuned = copy.deepcopy(head)  # the network's own head stays as it is for the pairs to come
         self.fit(run, f"fine-tune {pair}", {"head": tuned}, {"extractor": extractor}, few)
         scores["fine_tuned"] = run.accuracy(nn.Sequential(extractor, tuned), task.test)
         return scores, ""

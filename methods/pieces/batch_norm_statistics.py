@@ -23,6 +23,7 @@ def held_statistics(module: nn.Module) -> Iterator[None]:
     """
     tracking = [m for m in module.modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
     for m in tracking:
+        # Without them batch norm in training mode normalises by the batch and writes nothing.
         m.track_running_stats = False
     try:
         yield
@@ -43,6 +44,6 @@ def re_estimated(run: Run, net: Net, data: Data) -> Net:
             module.reset_running_stats()
             module.momentum = None  # a cumulative average
             module.train()
-    for x, _ in in_order(data, run.device):
+    for x, _ in in_order(data, run.device):  # the forward passes are all that is wanted of it
         copied(x)
     return copied.eval()

@@ -10,8 +10,7 @@ from typing import Any
 
 import torch
 
-from orchestrator import Network, NetworkSpec, Part
-from orchestrator.spec.classes import class_at
+from orchestrator import Network, NetworkSpec, Part, class_at
 
 
 def recipe_of(network: Part) -> dict[str, Any]:
@@ -21,6 +20,8 @@ def recipe_of(network: Part) -> dict[str, Any]:
 
 def build_network(recipe: Mapping[str, Any]) -> Network:
     """A network as its recipe says; torch's random numbers stay where they were."""
+    # Its weights are thrown away or overwritten: nobody's
+    # draws may depend on how often one was built.
     with torch.random.fork_rng(devices=[]):
         return class_at(recipe["path"], Network)(**recipe["config"])
 

@@ -41,14 +41,15 @@ def output_and_cost(module: nn.Module, x: Tensor, *, area: int | None = None) ->
 
     def count(layer: nn.Module, _: Any, out: Tensor) -> None:
         nonlocal flops
-        positions = out.shape[2:].numel() if area is None else area
+        positions = out.shape[2:].numel() if area is None else area  # H * W of the output
         if isinstance(layer, nn.Conv2d):
-            flops += positions * layer.weight.numel()
+            flops += positions * layer.weight.numel()  # out * in * k * k products at each position
         elif isinstance(layer, _BatchNorm):
-            flops += 2 * positions * out.shape[1]
+            flops += 2 * positions * out.shape[1]  # a scale and a shift per element
         elif isinstance(layer, nn.Linear):
             flops += layer.weight.numel()
 
+    # Hooks, so that any module can be priced: it need not know how.
     handles = [m.register_forward_hook(count) for m in module.modules()]
     try:
         out = module(x)
@@ -60,5 +61,6 @@ def output_and_cost(module: nn.Module, x: Tensor, *, area: int | None = None) ->
 
 def network_cost(network: nn.Module, image: Sequence[int]) -> Cost:
     """The cost of a whole network for images [C, H, W]; nothing is computed."""
+    # A copy: moving a module to another device changes it.
     probe = copy.deepcopy(network).to("meta").eval()
     return output_and_cost(probe, torch.zeros(1, *image, device="meta"))[1]

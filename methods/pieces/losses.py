@@ -12,5 +12,5 @@ def masked_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
     """Mean cross entropy over the images whose label is not `IGNORED`, or 0 if a batch has none of
     them, where torch's own mean would be NaN.
     """
-    count = (labels != IGNORED).sum().clamp(min=1)
+    count = (labels != IGNORED).sum().clamp(min=1)  # labels: [B], or [B, H, W]
     return F.cross_entropy(logits, labels, ignore_index=IGNORED, reduction="sum") / count

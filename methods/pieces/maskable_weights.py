@@ -25,6 +25,7 @@ def maskable_weights(
     *names, _classifier = pieces
     if after is not None:
         names = names[names.index(after) + 1 :]
+    # By identity: a piece knows its layers by other names than the network does.
     inside = {id(module) for name in names for module in pieces[name].modules()}
     return [
         f"{name}.weight"

@@ -13,6 +13,7 @@ def mean_score(values: NDArray[np.float64]) -> float:
     where all are.
     """
     scored = values[~np.isnan(values)]
+    # fsum rounds once, at the end, so the order of the terms does not show in the last bit.
     return math.fsum(scored) / len(scored) if len(scored) else math.nan
 
 

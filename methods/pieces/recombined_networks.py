@@ -25,9 +25,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from methods.fine_tune import FineTune
-from orchestrator import Component, Method, Network, NetworkSpec, Piece, Run, Task, Trial, axis
-from orchestrator.errors import nearest
-from orchestrator.spec.canonical import show
+from orchestrator import (
+    Component,
+    Method,
+    Network,
+    NetworkSpec,
+    Piece,
+    Run,
+    Task,
+    Trial,
+    axis,
+    nearest,
+    show,
+)
 
 
 @dataclass(frozen=True)
@@ -80,9 +90,10 @@ class TrainedNetworks:
             labels.append(f"{label} ({outcome})")
             for other in range(size):
                 reason = f"{label}: {outcome}, there is no network"
-                reasons[row, other] = reasons[other, row] = reason
+                reasons[row, other] = reasons[other, row] = reason  # its whole row and column
 
         def padded(entries: Any) -> NDArray[np.float64]:
+            # [networks, networks] to [size, size], with NaN in the rows and columns added.
             square = np.broadcast_to(np.asarray(entries, dtype=float), (num_networks, num_networks))
             return np.pad(square, (0, size - num_networks), constant_values=np.nan)
 
@@ -121,6 +132,7 @@ class NetworkMeasurement(Method):
     )
 
     def canonical(self) -> Self:
+        # A split written out and the same one taken from the method are one trial.
         if self.split or not self.of:
             return self
         return self.replace(split=self.of[0].settings().get("split"))
@@ -162,6 +174,8 @@ class NetworkMeasurement(Method):
         trainings = {}
         for number, seed in itertools.product(range(len(self.of)), seeds):
             for place, order in enumerate(orders):
+                # Names of needs are in the key: without other orders
+                # they are as they were before there were any.
                 name = f"{number}/{seed}/{place}" if place else f"{number}/{seed}"
                 trainings[name] = (number, seed, order)
         return trainings
@@ -183,6 +197,8 @@ class NetworkMeasurement(Method):
             for component in result.components("network"):
                 labels.append(prefixes[name] + component.task.name)
                 components.append(component)
+            # A trial that diverged after its first network was
+            # kept can have both: networks and a reason.
             if result.outcome != "done":
                 without_network[prefixes[name].rstrip("/") or name] = result.outcome
         if len(components) < 2:
@@ -214,6 +230,7 @@ def distinguishing_labels(methods: tuple[Method, ...]) -> list[str]:
         return [""]
     labels = []
     for method in methods:
+        # Only methods of one class have the same settings to compare.
         namesakes = [other for other in methods if other.name == method.name]
         names = distinguishing_settings(namesakes)
         settings = ",".join(f"{name}={show(getattr(method, name))}" for name in names)
@@ -234,6 +251,8 @@ def distinguishing_settings(methods: list[Method]) -> list[str]:
 
     chosen: list[str] = []
     for name in methods[0].settings():
+        # Greedy: a setting is listed only where it splits a
+        # group that those before it left together.
         if num_different([*chosen, name]) > num_different(chosen):
             chosen.append(name)
     return chosen

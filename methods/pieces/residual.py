@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from methods.pieces.building import build_network, example_recipe
 from methods.pieces.cost import Cost, output_and_cost
 from orchestrator import InputError, Network, NetworkSpec
-from orchestrator.spec.canonical import canonical_json
 
 Shape = tuple[int, int, int]
 
@@ -78,12 +77,13 @@ def backbone_of(network: Mapping[str, Any], image: Sequence[int]) -> Backbone:
 
     Raises InputError for one without residual blocks.
     """
-    return _backbone_of(network["path"], canonical_json(network["config"]), tuple(image))
+    config = json.dumps(network["config"], sort_keys=True)  # a cache's key has to be hashable
+    return _backbone_of(network["path"], config, tuple(image))
 
 
 @lru_cache(maxsize=64)
 def _backbone_of(path: str, config: str, image: tuple[int, ...]) -> Backbone:
-    with torch.device("meta"):
+    with torch.device("meta"):  # shapes and costs only: no weight is drawn, no memory taken
         network = build_network({"path": path, "config": json.loads(config)})
     return take_apart(network.eval(), image)
 
@@ -99,9 +99,10 @@ def take_apart(network: Network, image: Sequence[int]) -> Backbone:
     """
     pieces = network.pieces()
     stem, blocks, pool = _stem_blocks_pool(network)
-    x = torch.zeros(1, *image, device="meta")
+    x = torch.zeros(1, *image, device="meta")  # one image, [1, C, H, W]
     stem_layers = nn.Sequential(*(pieces[name] for name in stem))
     out, stem_cost = output_and_cost(stem_layers, x)
+    # Once more, as the paper counts it: every layer at the resolution behind the stem's pooling.
     _, paper_stem = output_and_cost(stem_layers, x, area=out.shape[2:].numel())
     nodes, block_costs = [_shape_of_one(out)], []
     for name in blocks:
@@ -132,6 +133,7 @@ def _stem_blocks_pool(
     pieces = network.pieces()
     names = tuple(pieces)
     places = [i for i, name in enumerate(names) if is_residual(pieces[name])]
+    # A gap would be a layer between blocks, which no node stands for.
     if not places or places != list(range(places[0], places[-1] + 1)):
         raise InputError(
             f"{type(network).__name__} is no stem, residual blocks one behind another, "

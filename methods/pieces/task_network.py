@@ -37,7 +37,7 @@ class TaskNorm(nn.Module):
             if not isinstance(module, _BatchNorm):
                 continue
             for name, parameter in module.named_parameters(recurse=False):
-                own = nn.Parameter(parameter.detach().clone())
+                own = nn.Parameter(parameter.detach().clone())  # [C]: scale, shift
                 self.register_parameter(self._own_name(layer, name), own)
             if statistics:
                 for name, buffer in module.named_buffers(recurse=False):
@@ -92,6 +92,8 @@ class TaskNetwork(Part):
         """The tensors that replace the base's own, `weights`, by the same names."""
         replaced: dict[str, Tensor] = {}
         for name, value in self.head.named_parameters():
+            # The base's classifier is for the base's classes:
+            # the task's takes its place, rows and all.
             replaced[f"{self.classifier}.{name}"] = value
         if self.norm is not None:
             replaced |= self.norm.tensors()
@@ -101,9 +103,12 @@ class TaskNetwork(Part):
         """Images [B, C, H, W] to the task's logits [B, classes]. The base is not changed."""
         for module in base.modules():
             if isinstance(module, _BatchNorm):
+                # A frozen net is in eval mode; batch norm and
+                # dropout follow the task's part instead.
                 module.training = self.training and self.norm_mode == "full"
             elif isinstance(module, nn.Dropout):
                 module.training = self.training and self.dropout
+        # A call with other tensors instead of a changed base: many tasks can share one.
         return cast(Tensor, functional_call(base, self.effective(base.state_dict()), (x,)))
 
     @torch.no_grad()
@@ -111,6 +116,7 @@ class TaskNetwork(Part):
         """The task's network on its own: the base's layers, with the task's tensors in place of the
         base's. It shares no tensor with either.
         """
+        # The base as it would be for this task's classes; every tensor in it is then overwritten.
         config = {**other.config, "classes": self.head.out_features}
         network = build_network({"path": other.path, "config": config})
         state = other.state_dict()

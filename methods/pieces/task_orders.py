@@ -23,6 +23,7 @@ def needs_of_targets(trial: Trial, base: Method) -> Mapping[str, Trial]:
     needs = {"base": trial.replace(method=base, tasks=(source,))}
     if len(targets) > 1:
         for target in targets:
+            # Neither the order nor the other targets are in that trial, so all orders share it.
             needs[target.name] = trial.replace(tasks=(source, target))
     return needs
 
@@ -45,6 +46,7 @@ def measure_accuracy_after_each_task(run: Run, targets: Sequence[str]) -> None:
     scores += [run.metrics["accuracy", (("task", target),)] for target in targets]
     values = np.full((len(scores), len(scores)), np.nan)
     for row in range(len(scores)):
+        # [after task, on task]; tasks not learned yet stay NaN
         values[row, : row + 1] = scores[: row + 1]
     log_accuracy_by_place(run, scores[1:])
     names = [source, *targets]

@@ -44,6 +44,7 @@ class PackedMasks(TaskNetwork):
         weights = build_network(network).state_dict()
         self.shapes = {name: weights[name].shape for name in self.masked}
         for name, shape in self.shapes.items():
+            # Rounded up: a layer's last byte may be partly empty.
             num_bytes = -(-shape.numel() // 8)
             for plane in self.planes:
                 empty = torch.zeros(num_bytes, dtype=torch.uint8)
@@ -60,13 +61,13 @@ class PackedMasks(TaskNetwork):
         """One layer's mask, float, on the CPU, in the shape of its weight."""
         mask = self._unpacked(name, "kept")
         if "sign" in self.planes:
-            mask = mask * (1 - 2 * self._unpacked(name, "sign"))
+            mask = mask * (1 - 2 * self._unpacked(name, "sign"))  # 1 - 2 * sign is 1 or -1
         return mask
 
     def _unpacked(self, name: str, plane: Plane) -> Tensor:
         shape = self.shapes[name]
         packed = self.get_buffer(_buffer_name(name, plane)).cpu().numpy()
-        bits = np.unpackbits(packed, count=shape.numel())
+        bits = np.unpackbits(packed, count=shape.numel())  # without the padding of the last byte
         return torch.from_numpy(bits).view(shape).float()
 
     def effective(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:

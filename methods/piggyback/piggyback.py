@@ -71,9 +71,9 @@ from orchestrator import (
     augmentation_axis,
     axis,
     drops,
+    nearest,
     roles,
 )
-from orchestrator.errors import nearest
 
 Start = Literal["constant", "uniform"]
 Scaling = Literal["none", "layer", "weight"]
@@ -82,7 +82,7 @@ SMALLEST_DIVISOR = 1e-12  # of a gradient, where a weight is zero
 
 def binarised(scores: Tensor, threshold: float, kind: Kind) -> Tensor:
     """Section 3, the mask m: 1 where m^r > tau, else 0; ternary also -1 where m^r < 0."""
-    mask = (scores > threshold).to(scores.dtype)
+    mask = (scores > threshold).to(scores.dtype)  # as numbers: the forward pass multiplies by it
     if kind == "ternary":
         mask = mask - (scores < 0).to(scores.dtype)
     return mask
@@ -123,6 +123,7 @@ class Masks(TaskNetwork):
         self.masked = list(masked)
         self.kind, self.threshold, self.scaling = kind, threshold, scaling
         weights = build_network(network).state_dict()
+        # m^r has the shape of W: [out, in] of a linear layer, [out, in, k, k] of a convolution.
         zeros = {_dotless(name): torch.zeros_like(weights[name]) for name in masked}
         self.scores = nn.ParameterDict({k: nn.Parameter(zero) for k, zero in zeros.items()})
         for name in masked:
@@ -153,6 +154,7 @@ class Masks(TaskNetwork):
         for name in self.masked:
             weight, score = weights[name], self.score(name)
             divisor = self.divisor(weight)
+            # W * m, in the shape of W
             replaced[name] = weight * straight_through(score, self.threshold, self.kind, divisor)
         return replaced
 
@@ -181,13 +183,14 @@ class Masks(TaskNetwork):
         """Section 3, what is stored: the masks at one bit per weight (ternary: two), the classifier
         and the task's batch norms. The scores are thrown away.
         """
+        # These two say how a mask is learned; a learned one does not have them.
         settings = {k: v for k, v in self.config.items() if k not in ("threshold", "scaling")}
         packed = PackedMasks(**settings)
         for name, mask in self.masks().items():
             packed.put(name, mask)
         state = self.state_dict()
         shared = {k: v for k, v in state.items() if k.startswith(("head.", "norm."))}
-        packed.load_state_dict(shared, strict=False)
+        packed.load_state_dict(shared, strict=False)  # strict=False: the bits were put already
         return packed
 
     @torch.no_grad()
@@ -326,6 +329,8 @@ class Piggyback(Method):
     def train(self, run: Run) -> None:
         _source, *targets = run.tasks
         if len(targets) == 1:
+            # One target: here it is learned. Several: each was
+            # learned in a trial of its own, see `needs`.
             packed = {targets[0].name: self.learn(run, targets[0], base_network(run))}
         else:
             packed = adopted_masks(run)
@@ -358,6 +363,7 @@ class Piggyback(Method):
             batch=self.batch,
             watch=masks.flips_and_zeros,
         )
+        # Packed before it is measured: the numbers are those of what is stored.
         packed = masks.pack()
         log_and_keep(run, task, packed, base)
         return packed
@@ -383,6 +389,7 @@ class Piggyback(Method):
         """A step of Adam moves a score by about `lr`, so the first crosses tau after (size - tau) /
         lr steps at the earliest; warn of a training that is not five times as long.
         """
+        # The incomplete last batch is dropped
         num_steps = self.epochs * (run.count(task.train) // self.batch)
         crossing = abs(self.size - self.threshold) / self.lr
         if self.optimizer == "adam" and num_steps < 5 * crossing:

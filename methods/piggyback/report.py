@@ -21,8 +21,7 @@ from methods.pieces.task_orders import (
     measure_accuracy_after_each_task,
 )
 from methods.piggyback.packed_masks import PackedMasks
-from orchestrator import MatrixSpec, Metric, Network, Run, Task
-from orchestrator.parts.component import PartWithBase
+from orchestrator import MatrixSpec, Metric, Network, PartWithBase, Run, Task
 
 METRICS = (
     Metric("accuracy", by=("task",), headline=True),
@@ -49,7 +48,7 @@ def log_and_keep(run: Run, task: Task, packed: PackedMasks, base: Network) -> No
     packed.to(run.device)
     net, by = PartWithBase(packed, base), {"task": task.name}
     zeroed = [float((packed.mask(layer) == 0).float().mean()) for layer in packed.masked]
-    first, *later = zeroed
+    first, *later = zeroed  # by layer, in the order of the network
     run.log(
         accuracy=run.accuracy(net, task.test),
         zeroed=packed.zeroed,
@@ -100,6 +99,7 @@ def log_storage(run: Run, packed: Mapping[str, PackedMasks]) -> None:
     backbone, base_head = backbone_bytes(base), num_bytes(base.last_layer.parameters())
     heads = sum(num_bytes(masks.head.parameters()) for masks in packed.values())
     stored = backbone + base_head + sum(task_bytes(masks) for masks in packed.values())
+    # Without masks every task would have a backbone of its own.
     separate = (1 + len(packed)) * backbone + base_head + heads
     run.log(storage_share=stored / separate)
 
@@ -114,11 +114,13 @@ def measure_tables(run: Run, packed: Mapping[str, PackedMasks]) -> None:
     shares = np.zeros((len(layers), len(names)))
     kept: dict[str, Tensor] = {}  # by task, [masked weights]
     for column, (name, masks) in enumerate(packed.items()):
+        # Ternary: -1 keeps a weight, too
         by_layer = [(masks.mask(layer) != 0).flatten() for layer in layers]
         shares[:, column] = [float(layer.float().mean()) for layer in by_layer]
         kept[name] = torch.cat(by_layer)
     rows = [layer.removesuffix(".weight") for layer in layers]
     run.matrix("kept", rows=rows, columns=names, values=shares)
+    # [tasks, tasks], 1 on the diagonal
     overlap = np.array([[jaccard(kept[a], kept[b]) for b in names] for a in names])
     run.matrix("overlap", rows=names, columns=names, values=overlap)
 

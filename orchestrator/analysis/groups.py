@@ -11,20 +11,24 @@ from typing import Any
 
 import numpy as np
 
+from orchestrator.analysis.averages import (
+    LoggedBy,
+    are_shared,
+    by_place,
+    in_words,
+    logged_values,
+    mean_of_labels,
+)
 from orchestrator.analysis.estimates import Estimate, estimate
 from orchestrator.parts.matrix import Matrix, Values
 from orchestrator.parts.result import Result
 from orchestrator.planning import standing
-from orchestrator.spec.declarations import Metric
 from orchestrator.spec.trial import Trial
 
 # Axes whose values say what they are without the axis's name before them.
 NAMED_BY_VALUE = ("method", "network", "tasks")
 
 LABELS_SAID = 3  # labels of a mean that are named; of more their number is
-
-LoggedBy = tuple[tuple[str, str], ...]
-"""What one value of a metric is logged by: `(("task", "a"),)`."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +47,7 @@ class Column:
     @property
     def title(self) -> str:
         """`accuracy`, or `accuracy task=target`."""
-        return " ".join([self.metric, *(f"{name}={value}" for name, value in self.label or ())])
+        return " ".join([self.metric, *filter(None, [in_words([self.label or ()])])])
 
 
 @dataclass(frozen=True)
@@ -101,17 +105,18 @@ class Group:
         return {self.trials[key].seed: value for key, value in values.items()}
 
     def _of_trials(self, column: Column) -> dict[str, float]:
-        """What each trial has in a column, by key."""
+        """What each trial has in a column, by key. A trial without one of the labels that others
+        have, or with a value there that is not a number, has no mean.
+        """
         logged = {result.key: self._logged(result, column.metric) for result in self.results}
-        if column.label is not None:
-            label = column.label
-            return {key: values[label] for key, values in logged.items() if label in values}
-        most = max(map(len, logged.values()), default=0)
-        return {
-            key: float(np.mean(list(values.values())))
-            for key, values in logged.items()
-            if values and len(values) == most
-        }
+        every = set(self.labels_of(column.metric))
+        found = {}
+        for key, values in logged.items():
+            if column.label is not None:
+                found[key] = values.get(column.label, np.nan)
+            elif set(values) == every:
+                found[key] = mean_of_labels(values)
+        return {key: value for key, value in found.items() if np.isfinite(value)}
 
     def text(self, column: Column, digits: int = 3) -> str:
         """The same in words; with its own n where that is not the row's."""
@@ -126,35 +131,13 @@ class Group:
 
     def places_of(self, name: str) -> frozenset[LoggedBy]:
         """The same with tasks by their place from the last, so that rows about other tasks may have
-        the same labels: the target of one stands beside that of another.
+        the same labels.
         """
         trial = next(iter(self.trials.values()))
-        tasks = [task.name for task in trial.tasks]
-
-        def place(axis: str, value: str) -> tuple[str, str]:
-            if axis != "task" or value not in tasks:
-                return axis, value
-            return axis, f"#{tasks.index(value) - len(tasks)}"
-
-        return frozenset(
-            tuple(place(axis, value) for axis, value in label) for label in self.labels_of(name)
-        )
+        return frozenset(by_place(trial, label) for label in self.labels_of(name))
 
     def _logged(self, result: Result, name: str) -> dict[LoggedBy, float]:
-        """A metric's finite values in one result, by label. One that is declared `of_targets` is
-        that of the tasks behind the first.
-        """
-        trial = self.trials[result.key]
-        declared = _declared(trial, name)
-        first = trial.tasks[0].name if len(trial.tasks) > 1 else None
-        left_out = first if declared is not None and declared.of_targets else None
-        return {
-            tuple(sorted(entry["labels"].items())): float(entry["value"])
-            for entry in result.metrics
-            if entry["name"] == name
-            and entry["value"] is not None
-            and (left_out is None or entry["labels"].get("task") != left_out)
-        }
+        return logged_values(self.trials[result.key], result, name)
 
     def matrix(self, name: str) -> tuple[Matrix, Matrix] | None:
         """Entrywise mean and half-width of the 95 % interval over trials; None where no trial
@@ -248,19 +231,10 @@ def columns_of(name: str, groups: Sequence[Group]) -> list[Column]:
     other rows do not share; else one a label.
     """
     with_values = [group for group in groups if group.labels_of(name)]
-    if _share_labels(name, with_values):
+    if are_shared({group.places_of(name) for group in with_values}):
         return [Column(name, None, _over(name, with_values))]
     labels = dict.fromkeys(label for group in with_values for label in group.labels_of(name))
     return [Column(name, label) for label in labels]
-
-
-def _share_labels(name: str, groups: Sequence[Group]) -> bool:
-    """Whether all rows average over the same labels, or none over more than one."""
-    places = {group.places_of(name) for group in groups}
-    if len(places) < 2:
-        return True
-    axes = {tuple(axis for axis, _ in label) for labels in places for label in labels if label}
-    return len(axes) < 2 and all(len(labels) == 1 for labels in places)
 
 
 def _over(name: str, groups: Sequence[Group]) -> str:
@@ -272,8 +246,4 @@ def _over(name: str, groups: Sequence[Group]) -> str:
     are_same = all(set(group.labels_of(name)) == set(most) for group in groups)
     if len(most) > LABELS_SAID or not are_same:
         return f"{len(most)} values by {axes}"
-    return ", ".join(" ".join(f"{axis}={value}" for axis, value in label) for label in most)
-
-
-def _declared(trial: Trial, name: str) -> Metric | None:
-    return next((metric for metric in trial.method.metrics if metric.name == name), None)
+    return in_words(most)

@@ -40,6 +40,7 @@ def panels(results: Results, name: str) -> list[Panel]:
     measured = []
     for group in results.groups():
         matrices = group.matrix(name)
+        # A single number is no picture.
         if matrices is not None and 1 < matrices[0].values.size <= most:
             measured.append((group, *matrices))
     measured.sort(key=lambda entry: -entry[1].values.size)

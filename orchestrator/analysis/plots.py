@@ -9,11 +9,11 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from orchestrator.analysis.averages import in_words
 from orchestrator.analysis.estimates import Estimate, estimate
 from orchestrator.analysis.figures import Line, lines
 from orchestrator.analysis.groups import NAMED_BY_VALUE, Column, Group
 from orchestrator.analysis.results import Results
-from orchestrator.parts.result import Result
 from orchestrator.spec.declarations import Curve, Plot
 
 Kind = TypeVar("Kind", Plot, Curve)
@@ -38,15 +38,15 @@ def series(results: Results) -> Iterator[tuple[Plot, list[Line]]]:
     """
     for plot in _declared(results, Plot):
         plot_lines: list[Line] = []
-        for column in results.columns(plot.metric):
-            plot_lines += _lines(results, plot, column)
+        for y in results.columns(plot.metric):
+            for x in _columns_beside(results, plot, y):
+                plot_lines += _lines(results, plot, x, y)
         if plot_lines:
             yield plot, plot_lines
 
 
-def _lines(results: Results, plot: Plot, y: Column) -> Iterator[Line]:
-    """The lines of a plot for one column of its metric."""
-    x = _column_beside(results, plot, y)
+def _lines(results: Results, plot: Plot, x: Column, y: Column) -> Iterator[Line]:
+    """The lines of a plot for one column of each of its metrics."""
     drawn = [group for group in results.groups() if group.value(x).n and group.value(y).n]
     constant = _constant(drawn)
     # By the name of a line, and the value of `along`, the groups that stand there together.
@@ -55,17 +55,29 @@ def _lines(results: Results, plot: Plot, y: Column) -> Iterator[Line]:
         name = _line_name(group, constant, left_out=(plot.along, *plot.over))
         by_value = by_line.setdefault(name, {})
         by_value.setdefault(_value_along(group.labels, plot.along), []).append(group)
-    label = y.title.removeprefix(y.metric).strip()
+    label = in_words([tuple(dict.fromkeys((*(y.label or ()), *(x.label or ()))))])
     for name, by_value in by_line.items():
         points = [_point(many, x, y) for many in by_value.values()]
-        yield Line(f"{name}, {label}" if label else name, points)
+        points = [point for point in points if np.isfinite(point[1])]
+        if points:
+            yield Line(f"{name}, {label}" if label else name, points)
 
 
-def _column_beside(results: Results, plot: Plot, y: Column) -> Column:
-    """What a plot's metric stands against: the value under the same label where there is one."""
+def _columns_beside(results: Results, plot: Plot, y: Column) -> list[Column]:
+    """What a plot's metric stands against: the value under the same label where there is one, else
+    every column that says nothing else, such as the only one. A mean over labels that the rows do
+    not share is none of them.
+    """
     columns = results.columns(plot.against)
     same = [column for column in columns if column.label == y.label]
-    return (same or [Column(plot.against)])[0]
+    if same:
+        return same
+    label = dict(y.label or ())
+    return [
+        column
+        for column in columns
+        if all(label.get(axis, value) == value for axis, value in column.label or ())
+    ]
 
 
 def curves(results: Results) -> Iterator[tuple[Curve, list[Line]]]:
@@ -113,16 +125,17 @@ def _line_name(group: Group, constant: set[str], left_out: Sequence[str] = ()) -
 
 def _point(groups: Sequence[Group], x: Column, y: Column) -> Point:
     """Where these groups stand together: means of both columns, and the half-width of the second's
-    interval over seeds. A seed that one of the groups lacks is in neither, so that all seeds are
-    means over the same groups.
+    interval over seeds. A seed that one of the groups lacks, in either column, is in neither mean,
+    so that all seeds are means over the same groups. Groups of the same trials are one.
     """
-    by_seed: dict[object, list[float]] = {}
-    for group in groups:
-        for seed, value in group.by_seed(y).items():
-            by_seed.setdefault(seed, []).append(value)
-    full = [values for values in by_seed.values() if len(values) == len(groups)]
-    mean = estimate([float(np.mean(values)) for values in full])
-    return _as_point(float(np.mean([group.value(x).mean for group in groups])), mean)
+    distinct = list({frozenset(group.trials): group for group in groups}.values())
+    xs = [group.by_seed(x) for group in distinct]
+    ys = [group.by_seed(y) for group in distinct]
+    full = [seed for seed in ys[0] if all(seed in one for one in (*xs, *ys))]
+    if not full:
+        return np.nan, np.nan, np.nan
+    mean = estimate([float(np.mean([one[seed] for one in ys])) for seed in full])
+    return _as_point(float(np.mean([one[seed] for one in xs for seed in full])), mean)
 
 
 def _mean_curve(group: Group, curve: Curve) -> list[Point]:
@@ -134,16 +147,10 @@ def _mean_curve(group: Group, curve: Curve) -> list[Point]:
         for name, epoch, value, _ in result.record["curves"]:
             if name == curve.name and value is not None:
                 by_epoch.setdefault(epoch, []).append(value)
-        if by_epoch and curve.begins:
-            by_epoch.setdefault(0, []).extend(_values(result, curve.begins))
+    if by_epoch and curve.begins:
+        by_epoch[0] = list(group.by_seed(Column(curve.begins)).values())
     means = {epoch: estimate(values) for epoch, values in sorted(by_epoch.items())}
     return [_as_point(float(epoch), mean) for epoch, mean in means.items() if mean.n]
-
-
-def _values(result: Result, metric: str) -> list[float]:
-    """All values of a metric, whatever it is logged by."""
-    entries = [entry for entry in result.metrics if entry["name"] == metric]
-    return [entry["value"] for entry in entries if entry["value"] is not None]
 
 
 def _as_point(x: float, y: Estimate) -> Point:

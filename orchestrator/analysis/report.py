@@ -15,7 +15,7 @@ from orchestrator.analysis.matrix_pictures import others, overview, unscored
 from orchestrator.analysis.plots import plots
 from orchestrator.analysis.results import Results
 from orchestrator.planning import standing
-from orchestrator.planning.explain import told, unmet
+from orchestrator.planning.explain import first_lines, unmet
 from orchestrator.spec.wording import duration
 from orchestrator.store.store import Store
 
@@ -29,14 +29,14 @@ def report(results: Results, store: Store, figure: bytes | None) -> str:
     source = Path(__file__).with_name("report.html.j2").read_text()
     plan = results.plan
     return (
-        Environment(autoescape=True)
+        Environment(autoescape=True)  # labels and errors are text, whatever they look like
         .from_string(source)
         .render(
             name=plan.name,
             question=" ".join(plan.question.split()),
             counts=standing.of_total(plan.cell_counts, "cells"),
             trial_counts=standing.of_total(plan.trial_counts, "trials"),
-            causes=told(unmet(plan)),
+            causes=first_lines(unmet(plan)),
             verdicts=list(verdicts(plan.claims, results)),
             tables=[_table(section) for section in results.sections()],
             matrix=(results.headline_matrix() or "").replace("_", " "),
@@ -96,6 +96,6 @@ def _when(seconds: float) -> str:
 def write(results: Results, store: Store, path: Path) -> None:
     """Write the page; it appears whole."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".part")
+    temporary = path.with_suffix(".part")  # somebody may be looking at the page that is there
     temporary.write_text(report(results, store, overview(results)))
     temporary.replace(path)

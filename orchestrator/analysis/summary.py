@@ -6,7 +6,7 @@ from orchestrator.analysis.claims import verdicts
 from orchestrator.analysis.groups import Section
 from orchestrator.analysis.results import Results
 from orchestrator.planning import standing
-from orchestrator.planning.explain import told, unmet
+from orchestrator.planning.explain import first_lines, unmet
 
 
 def summary(results: Results) -> str:
@@ -16,7 +16,7 @@ def summary(results: Results) -> str:
     plan = results.plan
     counts = standing.of_total(plan.cell_counts, "cells")
     lines = [plan.question, "", f"{counts}; {standing.of_total(plan.trial_counts, 'trials')}."]
-    lines += [f"- {line}" for line in told(unmet(plan))]
+    lines += [f"- {line}" for line in first_lines(unmet(plan))]
     if not results.by_key:
         return "\n".join(lines)
     for section in results.sections():

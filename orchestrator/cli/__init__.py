@@ -48,6 +48,7 @@ def main() -> None:
     # A preempted driver stops like an interrupted one.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
+        # Click's own mode would print other errors than ours and choose the status itself.
         sys.exit(app(standalone_mode=False) or 0)
     except UsageError as error:
         error.show()

@@ -35,6 +35,7 @@ def examine(chosen: Setting, file: Path | None, address: str | None) -> Iterator
     home, site = chosen.home, chosen.site
     found = str(file) if file else "none (spolia.toml here or above would be one)"
     yield Check("site file", True, found)
+    # What a node of a cluster says of itself before work starts, asked of this one.
     this_node = greet(home.store, "", [], {})
     yield from _versions(this_node)
     yield Check("GPUs", True, ", ".join(this_node.gpus) or "none: trials run on the CPU")
@@ -105,6 +106,7 @@ def _tracking(address: str | None) -> Check:
         return Check("tracking", True, "none")
     if address.startswith("sqlite:///"):
         path = Path(address.removeprefix("sqlite:///"))
+        # The database may not be made yet; its folder can tell.
         existing = next(p for p in (path, *path.parents) if p.exists())
         can_write = os.access(existing, os.W_OK)
         return Check("tracking", can_write, address + ("" if can_write else " cannot be written"))
@@ -140,8 +142,8 @@ def _data(address: str) -> Iterator[Check]:
 
 def _cluster(address: str, home: Home, site: SiteFile) -> Iterator[Check]:
     """Every node of a Ray cluster, and the shapes of workers on it."""
-    paths = [f"{method.__module__}:{method.__qualname__}" for method in discover().values()]
     try:
+        paths = [f"{method.__module__}:{method.__qualname__}" for method in discover().values()]
         driver, *nodes = executor("ray").greetings(
             Store(home.store), Site(home.scratch, address=address), paths
         )

@@ -131,7 +131,7 @@ def _estimate_view(estimate: Estimate, over: str) -> dict[str, Any]:
     averaged = {"averaged_over": over} if over else {}
     return {
         "mean": estimate.mean,
-        "half_width_95": None if math.isnan(estimate.half) else estimate.half,
+        "half_width_95": None if math.isnan(estimate.half) else estimate.half,  # JSON has no NaN
         "n": estimate.n,
         **averaged,
     }

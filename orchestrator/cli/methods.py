@@ -61,6 +61,7 @@ def _print_method(method: type[Method]) -> None:
     module = sys.modules[method.__module__]
     about = f" (revision {method.revision}, {method.__module__})\n"
     console.print(Text.assemble((method.name, "bold"), about))
+    # The module's docstring is the method's page: paper, costs, what departs from the paper.
     paragraphs = (module.__doc__ or "").strip().split("\n\n")
     for paragraph in [*paragraphs, method.__doc__ or ""]:
         console.print(Text(" ".join(paragraph.split()) + "\n"))
@@ -69,6 +70,7 @@ def _print_method(method: type[Method]) -> None:
         default = settings_default(method, field.name)
         values = field.metadata["over"]
         if isinstance(default, frozenset):
+            # Written as tuples, shown as the sets that they are.
             values = [frozenset(value) for value in values]
         worth_trying = "  ".join(show(value) for value in values)
         table.add_row(field.name, show(default), worth_trying, field.metadata["help"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from dataclasses import dataclass
 from enum import Enum
@@ -30,6 +31,15 @@ STYLES = {
     "open": "",
 }
 DEFAULT_HOME = "spolia-home"
+
+
+def finite(value: float | None) -> float | None:
+    """A number as it was given on the command line. Refuses `inf` and `nan`, which compare with
+    nothing as one would expect.
+    """
+    if value is not None and not math.isfinite(value):
+        raise typer.BadParameter(f"{value} is not a finite number.")
+    return value
 
 
 def plain_console(**settings: Any) -> Console:
@@ -160,6 +170,8 @@ def setting(
         folder = data if is_address else str(Path(data).expanduser().absolute())
         os.environ["SPOLIA_DATA"] = folder
     if site.packages:
+        # A variable, not an argument: it reaches every process
+        # that this one starts, MLflow's writer too.
         listed = [*os.environ.get(PACKAGES, "").split(","), *site.packages]
         os.environ[PACKAGES] = ",".join(dict.fromkeys(filter(None, listed)))
     root = home_folder or _relative_to(base, site.home) or DEFAULT_HOME
@@ -179,8 +191,8 @@ def load(file: str, chosen: str | None = None) -> tuple[str, Sweep, Sweep]:
     from orchestrator.planning.choose import only
     from orchestrator.spec.sweep_file import load_sweep
 
-    name, whole = load_sweep(file)
-    return name, whole, only(whole, chosen) if chosen else whole
+    name, sweep = load_sweep(file)
+    return name, sweep, only(sweep, chosen) if chosen else sweep
 
 
 def print_json(value: Any) -> None:

@@ -53,12 +53,12 @@ class Progress:
         self._lock = threading.Lock()
         self._failures: Counter[str] = Counter()
         self._waits: tuple[float, list[str]] = (-1.0, [])
-        # Last, because it draws at once.
-        self._live = (
-            Live(get_renderable=self._render, console=console, refresh_per_second=4, transient=True)
-            if console.is_terminal
-            else None
-        )
+        self._live: Live | None = None
+        if console.is_terminal:
+            # Last, because it draws at once, and what it draws has to be there.
+            self._live = Live(
+                get_renderable=self._render, console=console, refresh_per_second=4, transient=True
+            )
 
     def __enter__(self) -> Self:
         if self._live:
@@ -83,6 +83,7 @@ class Progress:
     def started(self, trial: Trial) -> None:
         with self._lock:
             self._began[trial.key] = time.monotonic()
+        self._print_now_and_then()
 
     def ended(self, outcome: Outcome) -> None:
         with self._lock:
@@ -92,6 +93,13 @@ class Progress:
                 self._spent.setdefault(method, []).append(outcome.seconds)
         if not outcome.is_result:
             self._count_failure(outcome)
+        # While something waits, the worker that is free now gets it at once: a line would count one
+        # running too few.
+        if not self._queue.num_waiting:
+            self._print_now_and_then()
+
+    def _print_now_and_then(self) -> None:
+        """A plain line, where the last one is long ago and there is no terminal to draw on."""
         if self._live is None and time.monotonic() - self._last_line >= PLAIN_EVERY:
             self._last_line = time.monotonic()
             self._console.print(self.text())
@@ -157,11 +165,13 @@ class Progress:
                 if key in queue.ended or key in queue.blocked:
                     continue
                 spent = self._spent.get(trial.method.name)
+                # Seconds; of this run, else from earlier ones
                 cost = sum(spent) / len(spent) if spent else queue.plan.cost(trial)
                 if cost is None:
                     return None
                 running_for = now - self._began[key] if key in self._began else 0.0
                 total += max(cost - running_for, 0.0)
+        # As if the work spread evenly: chains of needs make it an underestimate near the end.
         return total / self._slots
 
     def _render(self) -> Table:
@@ -180,7 +190,7 @@ class Progress:
         """What runs, and what waits for what, by method; looked up once a second."""
         looked_at, lines = self._waits
         now = time.monotonic()
-        if now - looked_at <= 1.0:
+        if now - looked_at <= 1.0:  # drawn four times a second; a walk over all trials is not
             return lines
         queue, lines = self._queue, []
         running = Counter(queue.trials[key].method.name for key in list(queue.running))

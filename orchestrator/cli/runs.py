@@ -30,6 +30,7 @@ from orchestrator.cli.options import (
     Tracking,
     console,
     errors,
+    finite,
     load,
     setting,
     short,
@@ -86,7 +87,9 @@ Slots = Annotated[
 ]
 CheckpointEvery = Annotated[
     float | None,
-    typer.Option(min=0, help="Seconds between a trial's checkpoints.", show_default="60"),
+    typer.Option(
+        min=0, callback=finite, help="Seconds between a trial's checkpoints.", show_default="60"
+    ),
 ]
 
 
@@ -116,18 +119,18 @@ def run(
     chosen = setting(home_folder, store, tracking, data, site_file)
     if pdb is not None and executor is not ExecutorName.inline:
         raise InputError("--pdb works in this process only: add --executor inline")
-    name, whole, part = load(sweep, only)
+    name, full_sweep, selected = load(sweep, only)
     if smoke:
-        _smoke(name, part, chosen, executor, slots)
+        _smoke(name, selected, chosen, executor, slots)
         return
     _claim_name(name, sweep, chosen.home)
     site = _site(chosen, executor, address, slots, checkpoint_every)
-    asked = partial(_make_plan, name, part, chosen.home, limit, stale, retry or ())
-    plan = _settle_stale(asked, stale, partial(_check_stale, chosen.home, site, executor))
+    make = partial(_make_plan, name, selected, chosen.home, limit, stale, retry or ())
+    plan = _settle_stale(make, stale, partial(_check_stale, chosen.home, site, executor))
     if pdb is not None:
         _debug(plan, chosen.home, pdb)
         return
-    summary = _run_and_print(plan, whole, chosen.home, site, executor)
+    summary = _run_and_print(plan, full_sweep, chosen.home, site, executor)
     _print_addresses(summary, chosen.home)
     _exit_unless_complete(summary)
 
@@ -160,6 +163,7 @@ def _make_plan(
     rerun_stale, outcomes = stale is Stale.rerun, [outcome.value for outcome in retry]
     plan = make_plan(name, sweep, store, rerun_stale=rerun_stale, retry=outcomes)
     if limit is not None:
+        # Planned twice: which cells are the first without a result is known from the first plan.
         few = choose.limit(sweep, plan, limit)
         plan = make_plan(name, few, store, rerun_stale=rerun_stale, retry=outcomes)
     print_plan(console, plan)
@@ -167,16 +171,16 @@ def _make_plan(
 
 
 def _settle_stale(
-    asked: Callable[[], Plan], stale: Stale | None, check: Callable[[Plan], Sequence[str]]
+    make: Callable[[], Plan], stale: Stale | None, check: Callable[[Plan], Sequence[str]]
 ) -> Plan:
     """The plan of what is asked for, once stale results have been dealt with as `stale` says.
     Raises InputError where they would be mixed with new ones.
     """
-    plan = asked()
+    plan = make()
     problems: Sequence[str] = ()
     if stale is Stale.check and plan.kinds:
         problems = check(plan)
-        plan = asked()
+        plan = make()
     if stale is not Stale.keep:
         _refuse_stale(plan, problems)
     return plan
@@ -237,7 +241,7 @@ def _site(
     if executor is ExecutorName.inline:
         slots = 1
     elif cluster:
-        slots = slots or file.slots
+        slots = slots or file.slots  # None on a cluster: as many as it has CPUs
     else:
         slots = slots or file.slots or os.cpu_count() or 1
     return Site(
@@ -288,13 +292,18 @@ def _smoke(
 
     from orchestrator.planning.choose import smoke
 
-    small = smoke(sweep)
+    made = smoke(sweep)
+    small = made.sweep
     with tempfile.TemporaryDirectory(prefix="spolia-smoke-") as folder:
         root = Path(folder)
+        # Nothing of it reaches MLflow: small results would stand beside real ones.
         home = replace(chosen.home, root=root, store=str(root / "store"), tracking=None)
         size = f"{len(small.cells)} settings of {len(sweep.cells)} cells"
         about = f": {size}, small, in a store that is thrown away."
         console.print(Text.assemble(("Smoke run", "bold"), about))
+        if made.smaller:
+            told = ", ".join(made.smaller)
+            console.print(f"Smaller than the sweep means them: {told}.")
         site = _site(replace(chosen, home=home), executor, None, slots or os.cpu_count(), None)
         # On this machine whatever the site says: its other nodes would not see a store that is
         # thrown away.
@@ -317,6 +326,7 @@ def _debug(plan: Plan, home: Home, key: str) -> None:
     console.print(f"Running {trial.label} under the debugger.")
     run_with_needs(trial, store)
     try:
+        # Without scratch: nothing that was interrupted is gone on with.
         outcome = execute(trial, store, raise_errors=True)
     except Exception as error:
         traceback.print_exc()
@@ -335,7 +345,7 @@ def _print_problems(summary: RunSummary) -> None:
         reason = outcome.reason.splitlines()[0]
         by_reason.setdefault((outcome.kind, reason), []).append(outcome)
     for (kind, reason), outcomes in by_reason.items():
-        for outcome in outcomes[:SHOWN]:
+        for outcome in outcomes[:SHOWN]:  # a thousand trials fail for one reason as a rule
             label = summary.plan.trials[outcome.key].label
             _print_error(f"{kind}: {label}\n  {reason}\n  spolia logs {outcome.key[:12]}")
         num_more = len(outcomes) - SHOWN

@@ -19,6 +19,7 @@ from orchestrator.cli.options import (
     StorePlace,
     Tracking,
     console,
+    finite,
     print_json,
     setting,
 )
@@ -130,8 +131,10 @@ def data_add(
 
     data_store = _open_store(home_folder, store, data, site_file)
     data_store.prepare()
+    # Each once, in order.
     for name in dict.fromkeys(name for given in names for name in _data_names(given)):
         record, recorded = sources.load(name).record, data_store.data(name)
+        # Keys hold the digest: other images under one name would quietly make other trials.
         if recorded is not None and recorded.digest != record.digest and not replace:
             raise DataError(
                 f"{name} is recorded with other images ({recorded.digest[:12]}, "
@@ -221,7 +224,7 @@ def gc(
     ] = False,
     older_than: Annotated[
         float,
-        typer.Option(min=0, help="Only files older than this many hours."),
+        typer.Option(min=0, callback=finite, help="Only files older than this many hours."),
     ] = 24.0,
     home_folder: HomeFolder = None,
     store: StorePlace = None,

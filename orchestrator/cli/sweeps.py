@@ -144,7 +144,7 @@ def results(
         print_json(results_view(sweep_results))
         return
     print_results(console, sweep_results)
-    if only is not None:
+    if only is not None:  # tables are the sweep's, and a part would overwrite them
         return
     console.print("\nTables")
     for path in sweep_results.write(home.tables(sweep_results.plan.name)):
@@ -184,7 +184,7 @@ def _stop_without_store(file: str, only: str | None, home: Home) -> None:
 
     store = Store(home.store)
     if not store.exists:
-        name, _, _ = load(file, only)
+        name, _, _ = load(file, only)  # before the store: a file that is wrong is told first
         _stop(f"{name}: nothing has run yet that would be in {store.name}")
 
 

@@ -310,6 +310,7 @@ def _spread(total: int, most: int) -> list[int]:
     """At most `most` places spread evenly over `total`."""
     if total <= most:
         return list(range(total))
+    # The first and the last among them.
     return [round(i * (total - 1) / (most - 1)) for i in range(most)]
 
 
@@ -366,7 +367,7 @@ def _pivot(section: Section, column: Column) -> Table:
     for group in section.groups:
         row = rows.setdefault(str(group.labels[down]), {})
         row[str(group.labels[across])] = group.text(column, digits)
-    n = str(section.groups[0].n)
+    n = str(section.groups[0].n)  # the same in all groups, or there would be no such table
     for label, row in rows.items():
         table.add_row(label, *(row.get(value, "") for value in columns), n)
     return table

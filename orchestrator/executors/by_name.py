@@ -10,6 +10,7 @@ NAMES = ("inline", "ray")
 
 def executor(name: str) -> Executor:
     """An executor by name; the heavy import happens here and not before."""
+    # No import at the top: Ray takes seconds, and sets up its environment as it is imported.
     if name == "inline":
         from orchestrator.executors.inline import Inline
 

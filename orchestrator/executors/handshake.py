@@ -43,6 +43,7 @@ def greet(store: str, probe: str, classes: Sequence[str], variables: Mapping[str
     """Run on a node: look for the driver's probe in the store, leave one of its own, import the
     classes and read the code behind them. With an empty `probe` the store is not looked at.
     """
+    # Before anything is imported: packages and data folders go by them.
     os.environ.update(variables)
     return Greeting(
         node=platform.node(),
@@ -68,6 +69,8 @@ def _problem_with_store(address: str, probe: str) -> str:
                 f"it does not see the driver's store at {store.name}; "
                 "a store for several machines is a shared folder or an s3:// address"
             )
+        # Seeing is not enough: a node that cannot write would
+        # train and then have nowhere to put it.
         own_probe = f"{probe}-{platform.node()}-{os.getpid()}"
         store.leave_probe(own_probe)
         store.take_probe(own_probe)
@@ -141,6 +144,7 @@ def disagreements(driver: Greeting, others: Sequence[Greeting]) -> list[str]:
         missing = [f"{path} cannot be imported: {why}" for path, why in other.unimportable.items()]
         problems += [f"{node}: {what}; {SAME_VERSION}" for what in missing]
         changed = Code(driver.modules).differences(other.modules)
+        # What cannot be imported has no code to compare; one message is enough.
         if changed and not missing:
             places = f"{other.files.get('orchestrator')}, {other.files.get('methods')}"
             what = f"has other code of {listed(changed)} (from {places})"

@@ -21,7 +21,7 @@ class Inline:
     """
 
     def run(self, queue: Queue, store: Store, site: Site, listener: Listener) -> None:
-        with alive(store):
+        with alive(store):  # so that `gc` leaves alone what this run uses
             while (trial := queue.take()) is not None:
                 listener.started(trial)
                 outcome = execute(

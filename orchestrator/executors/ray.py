@@ -175,7 +175,7 @@ def _check_nodes(store: Store, site: Site, classes: Sequence[str], probe: str) -
     """Raises ExecutorError where a node would not compute what the driver planned. A private Ray
     needs no such check.
     """
-    if len(_nodes_alive()) < 2 and not site.address:
+    if len(_nodes_alive()) < 2 and not site.address:  # a private Ray is this very machine
         return
     driver = greet(store.address, probe, classes, {})
     problems = disagreements(driver, _greetings_of_nodes(store, classes, probe))
@@ -188,14 +188,15 @@ def _greetings_of_nodes(store: Store, classes: Sequence[str], probe: str) -> lis
     """What every node of the cluster says of itself; all are asked at once. Raises ExecutorError
     that names a node that does not answer.
     """
-    asked = []
+    pending = []
     for node in _nodes_alive():
         on_node = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+        # No CPU is asked for: a cluster that is busy still answers.
         remote = ray.remote(num_cpus=0, scheduling_strategy=on_node, max_retries=0)(greet)
         answer = remote.remote(store.address, probe, list(classes), _variables(classes))
-        asked.append((node, answer))
+        pending.append((node, answer))
     greetings = []
-    for node, answer in asked:
+    for node, answer in pending:
         try:
             greetings.append(ray.get(answer, timeout=ANSWER_WITHIN))
         except RayError as error:
@@ -218,6 +219,7 @@ def _fit(queue: Queue, store: Store, site: Site, listener: Listener, probe: str)
     shapes = _shapes(site)
     queue = queue.shaped(shapes)
     slots = site.slots or max(1, int(shapes.cpus))
+    # Put into Ray's object store once, not sent with every lot.
     worker = tune.with_parameters(Worker, assignment=_assignment(queue, store, site, probe))
     with _tune_folder(store, probe) as folder:
         logging.getLogger("ray.tune").setLevel(logging.ERROR)
@@ -226,7 +228,7 @@ def _fit(queue: Queue, store: Store, site: Site, listener: Listener, probe: str)
             tune_config=tune.TuneConfig(
                 search_alg=LotSearcher(queue, listener, store, slots, shapes),
                 scheduler=NothingToChoose(),
-                num_samples=-1,
+                num_samples=-1,  # until the searcher says that it has finished
                 max_concurrent_trials=slots,
                 reuse_actors=True,
                 trial_name_creator=lambda trial: trial.trial_id,
@@ -309,7 +311,7 @@ def _tune_folder(store: Store, run: str) -> Iterator[str]:
         store.clear(name)
 
 
-class LotSearcher(Searcher):  # type: ignore[misc]
+class LotSearcher(Searcher):  # type: ignore[misc]  # Ray has no types
     """Tune's source of what to run: hands out lots of trials by key, as their needs get done."""
 
     def __init__(
@@ -329,6 +331,7 @@ class LotSearcher(Searcher):  # type: ignore[misc]
     def suggest(self, trial_id: str) -> Any:
         lot = self._queue.take_lot(self._slots, self._freed)
         if not lot:
+            # None: nothing is ready yet, ask again
             return Searcher.FINISHED if self._queue.is_finished else None
         self._live[trial_id] = lot
         for trial in lot:
@@ -376,14 +379,14 @@ class LotSearcher(Searcher):  # type: ignore[misc]
         """Nothing to restore: the same command plans against the store."""
 
 
-class NothingToChoose(FIFOScheduler):  # type: ignore[misc]
+class NothingToChoose(FIFOScheduler):  # type: ignore[misc]  # Ray has no types
     """The queue decides the order; Tune's own scheduler would scan every trial at every step."""
 
     def choose_trial_to_run(self, tune_controller: Any, **kwargs: Any) -> None:
         return None
 
 
-class Worker(tune.Trainable):  # type: ignore[misc]
+class Worker(tune.Trainable):  # type: ignore[misc]  # Ray has no types
     """An actor that runs one lot after another. `step` runs a whole lot."""
 
     def setup(self, config: dict[str, Any], assignment: Assignment) -> None:
@@ -392,7 +395,7 @@ class Worker(tune.Trainable):  # type: ignore[misc]
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         self._keys = new_config["keys"].split(",")
-        return True
+        return True  # the same actor goes on: imports, CUDA and cached images stay warm
 
     def step(self) -> dict[str, Any]:
         outcomes = [asdict(self._runner.run(key)) for key in self._keys]

@@ -28,7 +28,14 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.errors import InputError, nearest
-from orchestrator.spec.declarations import Resources
+from orchestrator.spec.declarations import (
+    CPU_COUNT,
+    GPU_SHARE,
+    Resources,
+    is_cpu_count,
+    is_finite_number,
+    is_gpu_share,
+)
 from orchestrator.spec.trial import Trial
 
 FILE = "spolia.toml"
@@ -121,6 +128,7 @@ def read_site(path: Path | None) -> SiteFile:
         content = tomllib.loads(path.read_text())
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise InputError(f"{path} cannot be read: {error}") from error
+    # The fields are the keys, so neither is written twice.
     known = {f.name: f for f in fields(SiteFile)}
     problems = [
         f"unknown key {key!r}. {nearest(key, known)}" for key in content if key not in known
@@ -142,10 +150,10 @@ def _problem_with(key: str, value: Any) -> str | None:
         is_list = isinstance(value, list) and all(_is_package(name) for name in value)
         return None if is_list else 'expected names of packages: ["my_lab"]'
     if key == "slots":
-        is_count = _is_number(value) and isinstance(value, int) and value >= 1
+        is_count = is_finite_number(value) and isinstance(value, int) and value >= 1
         return None if is_count else "expected a whole number from 1"
     if key == "checkpoint_every":
-        is_seconds = _is_number(value) and value >= 0
+        is_seconds = is_finite_number(value) and value >= 0
         return None if is_seconds else "expected seconds, from 0"
     if key == "device":
         return None if value in DEVICES else nearest(str(value), DEVICES)
@@ -156,27 +164,14 @@ def _problem_with_shares(key: str, value: Any) -> str | None:
     """What is wrong with the table [gpus] or [cpus], or None."""
     if not isinstance(value, Mapping):
         return f"write a table: [{key}] and below it default = 1.0"
-    wrong = [name for name, share in value.items() if not _is_share(key, share)]
-    if not wrong:
-        return None
-    if key == "gpus":
-        return f"{', '.join(wrong)} must be a share of a GPU (0 to 1) or a whole number of them"
-    return f"{', '.join(wrong)} must be a whole number from 1"
+    is_possible = is_gpu_share if key == "gpus" else is_cpu_count
+    wrong = [f"{name} = {share!r}" for name, share in value.items() if not is_possible(share)]
+    expected = GPU_SHARE if key == "gpus" else CPU_COUNT
+    return f"{', '.join(wrong)} must be {expected}" if wrong else None
 
 
 def _is_package(name: Any) -> bool:
     return isinstance(name, str) and name.isidentifier()
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _is_share(key: str, value: Any) -> bool:
-    if not _is_number(value):
-        return False
-    is_part_of_gpu = key == "gpus" and 0 <= value < 1
-    return is_part_of_gpu or bool(value >= 1 and value == int(value))
 
 
 def unknown_methods(site: SiteFile, known: Mapping[str, Any]) -> list[str]:

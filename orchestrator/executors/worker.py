@@ -45,6 +45,7 @@ class TrialRunner:
     """Runs trials of an assignment by key, one after another."""
 
     def __init__(self, assignment: Assignment) -> None:
+        # Before the store and any class is opened: both go by them.
         os.environ.update(assignment.variables)
         self._assignment = assignment
         self._store = Store(assignment.store)
@@ -57,10 +58,12 @@ class TrialRunner:
         planned.
         """
         worker = f"the worker on {self._host}"
+        # As an outcome, not an exception: Tune would try the whole lot again.
         if not self._sees_store:
             reason = f"{worker} does not see the driver's store at {self._store.name}"
             return Outcome(key, "failed", reason=reason)
         try:
+            # By locator (`module:Class`): a worker never imports a sweep file.
             trial = Trial.from_json(json.loads(self._assignment.trials[key]))
         except SpoliaError as error:
             return Outcome(key, "failed", reason=f"{worker} cannot run this trial: {error}")
@@ -79,6 +82,7 @@ class TrialRunner:
     def _other_code(self, trial: Trial, key: str) -> str:
         """In what this node would compute something else than the driver, or an empty string."""
         drivers = self._assignment.code.get(class_paths(trial))
+        # Read back here it is another trial: defaults or keys differ.
         if drivers is None or trial.key != key:
             return f"makes another trial of {trial.label} than the driver"
         changed = code_of(trial).differences(drivers)

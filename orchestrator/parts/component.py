@@ -45,6 +45,7 @@ class Part(nn.Module):
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if "__init__" in cls.__dict__:
+            # Only where a class defines its own: an inherited one is wrapped already.
             cls.__init__ = _capturing(cls.__init__)  # type: ignore[method-assign]
 
     @property
@@ -102,7 +103,7 @@ def _capturing(init: Any) -> Any:
 
 def _checked(cls: type[Part], config: dict[str, Any]) -> dict[str, Any]:
     try:
-        canonical_json(config)
+        canonical_json(config)  # only to see whether it can be written
     except (TypeError, ValueError) as error:
         raise MethodError(
             f"{cls.__name__}: its arguments must be JSON values to be stored with it: {error}"
@@ -112,8 +113,9 @@ def _checked(cls: type[Part], config: dict[str, Any]) -> dict[str, Any]:
 
 def state_bytes(module: nn.Module) -> bytes:
     """All parameters and buffers in safetensors' format; equal states give equal bytes."""
+    # Safetensors refuses tensors that share memory, and keeps no other layout than contiguous.
     state = {k: v.detach().cpu().contiguous().clone() for k, v in module.state_dict().items()}
-    return bytes(safetensors.torch.save(dict(sorted(state.items()))))
+    return bytes(safetensors.torch.save(dict(sorted(state.items()))))  # sorted: one state, one file
 
 
 def state_digest(module: nn.Module) -> str:
@@ -121,6 +123,7 @@ def state_digest(module: nn.Module) -> str:
     sha = hashlib.sha256()
     for name, value in sorted(module.state_dict().items()):
         tensor = value.detach().cpu().contiguous()
+        # Bytes alone would not tell [2, 3] from [3, 2], or one layer's weights from another's.
         sha.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
         sha.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
     return sha.hexdigest()

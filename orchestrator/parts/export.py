@@ -64,6 +64,7 @@ def export(component: Component, store: Store) -> bytes:
 
 def write(content: bytes, path: Path) -> None:
     """The file appears whole or not at all. Raises InputError where it cannot be written."""
+    # Beside it: a rename works within one file system only.
     temporary = path.with_name(path.name + ".part")
     try:
         temporary.write_bytes(content)

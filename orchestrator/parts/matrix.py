@@ -46,7 +46,7 @@ class Matrix:
         columns: dict[str, Any] = {
             "row": self._along_rows(self.rows),
             "column": self._along_columns(self.columns),
-            "value": self.values.ravel(),
+            "value": self.values.ravel(),  # rows vary slowest, as in np.ndindex below
             "count": self.count.ravel(),
             "chance": self.chance.ravel(),
         }
@@ -73,7 +73,7 @@ class Matrix:
         """The matrix that `to_parquet` wrote."""
         table = pq.read_table(io.BytesIO(content))
         metadata = {k.decode(): v.decode() for k, v in (table.schema.metadata or {}).items()}
-        rows = tuple(dict.fromkeys(table["row"].to_pylist()))
+        rows = tuple(dict.fromkeys(table["row"].to_pylist()))  # each label once, in order
         columns = tuple(dict.fromkeys(table["column"].to_pylist()))
         shape = (len(rows), len(columns))
         notes = {}
@@ -82,7 +82,7 @@ class Matrix:
             notes = {place: note for place, note in by_place if note}
         components: Any = None
         if "row_component" in table.column_names:
-            of_rows = table["row_component"].to_pylist()[:: len(columns)]
+            of_rows = table["row_component"].to_pylist()[:: len(columns)]  # one entry of each row
             of_columns = table["column_component"].to_pylist()[: len(columns)]
             components = (tuple(of_rows), tuple(of_columns))
         return Matrix(
@@ -100,12 +100,13 @@ class Matrix:
 
 def make_matrix(
     name: str,
+    *,
     axes: tuple[str, str],
     rows: Sequence[str],
     columns: Sequence[str],
     values: Any,
-    count: Any,
-    chance: Any,
+    count: Any = None,
+    chance: Any = None,
     notes: Mapping[tuple[int, int], str] | None = None,
     components: Sequence[Sequence[str]] | None = None,
 ) -> Matrix:
@@ -135,6 +136,7 @@ def make_matrix(
         rows=tuple(rows),
         columns=tuple(columns),
         values=array,
+        # A broadcast array is read-only, and one number in memory.
         count=np.broadcast_to(counts, shape).copy(),
         chance=np.broadcast_to(chances, shape).copy(),
         notes=dict(notes or {}),

@@ -8,14 +8,15 @@ import copy
 import inspect
 from collections import OrderedDict
 from collections.abc import Mapping
-from typing import Any, Literal, cast
+from dataclasses import replace
+from typing import Any, Literal, cast, get_args, get_type_hints
 
 import torch
 from torch import Tensor, nn
 
 from orchestrator.errors import InputError, nearest
 from orchestrator.parts.component import Part
-from orchestrator.spec.classes import class_at
+from orchestrator.spec.classes import ClassPath, class_at, is_class_path
 from orchestrator.spec.naming import former_paths
 from orchestrator.spec.trial import NetworkSpec
 
@@ -55,6 +56,7 @@ class Network(Part):
         does not fit.
         """
         classifier = f"{self.stage_names[-1]}."
+        # The classifier belongs to the classes of a task, and another task has others.
         names = {name for name in self.state_dict() if not name.startswith(classifier)}
         trained_names = {name for name in trained if not name.startswith(classifier)}
         if wrong := sorted(names ^ trained_names):
@@ -95,7 +97,7 @@ class Network(Part):
     def forward(self, x: Tensor) -> Tensor:
         """Images [B, C, H, W] to logits [B, classes]."""
         for name in self.stage_names:
-            x = getattr(self, name)(x)
+            x = getattr(self, name)(x)  # [B, C, H, W] until a pooling makes it [B, C]
         return x
 
     def borrow(self, other: Network, split: str) -> None:
@@ -103,6 +105,7 @@ class Network(Part):
         pieces = other.pieces()
         num_borrowed = len(self.extractor(split).layers)
         for name in list(pieces)[:num_borrowed]:
+            # The very module of the other: one set of weights.
             self.set_submodule(self._submodule_of(name), pieces[name])
 
     def _submodule_of(self, piece: str) -> str:
@@ -131,6 +134,7 @@ class Network(Part):
     @torch.no_grad()
     def shape(self, split: str, image: tuple[int, int, int]) -> tuple[int, ...]:
         """Shape of one image's features at a split point, for images [C, H, W]."""
+        # A copy on the meta device: nothing is computed, and the network stays where it is.
         probe = copy.deepcopy(self.extractor(split)).to("meta").eval()
         return tuple(probe(torch.zeros(1, *image, device="meta")).shape[1:])
 
@@ -148,10 +152,40 @@ def network_spec(
     The class takes `channels` and `classes` besides its settings, all by keyword, and lives in a
     module that workers can import. `revision` goes up when the same settings build another network.
     `trained_with` says by what the images were normalised on which its `pretrained` weights were
-    trained: tasks that say nothing are then normalised so, too.
-    Where the class moved to another module, it says so: `moved_from = ("old.module:MyNet",)`.
-    Raises InputError for a setting that the class does not have, and for a network without stages
-    or whose last stage is no linear layer.
+    trained: tasks that say nothing are then normalised so, too. Where the class moved to another
+    module, it says so: `moved_from = ("old.module:MyNet",)`. An argument that names the class of
+    another network is annotated as `ClassPath`. Raises InputError for a setting that the class does
+    not have, and for a network without stages or whose last stage is no linear layer.
+    """
+    parameters = _settings_of(network, settings)
+    defaults = {
+        name: parameter.default
+        for name, parameter in parameters.items()
+        if parameter.default is not parameter.empty
+    }
+    with torch.device("meta"):
+        built = network(**settings, channels=3, classes=2)
+    if problems := problems_of_form(built):
+        raise InputError(f"{network.__name__} cannot be cut into extractor and head:", problems)
+    spec = NetworkSpec(
+        name=network.__name__,
+        path=f"{network.__module__}:{network.__qualname__}",
+        settings=tuple({**defaults, **settings}.items()),
+        defaults=tuple(defaults.items()),
+        splits=built.splits,
+        revision=revision,
+        class_places=_class_places(network),
+        trained_with=trained_with,
+    )
+    inside = (class_at(path, Network) for path in spec.classes_in(spec.settings))
+    return replace(spec, moved_from=tuple(p for c in (network, *inside) for p in former_paths(c)))
+
+
+def _settings_of(
+    network: type[Network], settings: Mapping[str, Any]
+) -> dict[str, inspect.Parameter]:
+    """The arguments of a network's class that are its settings. Raises InputError where the class
+    cannot be used, or does not have the settings that are given.
     """
     if not (inspect.isclass(network) and issubclass(network, Network)):
         raise InputError(f"network_spec: {network!r} is no subclass of orchestrator.Network")
@@ -166,26 +200,22 @@ def network_spec(
             f"{network.__name__} takes no {' and no '.join(missing)}; "
             "a network is built for a task's images and classes"
         )
-    del parameters["channels"], parameters["classes"]
-    defaults = {
-        name: parameter.default
-        for name, parameter in parameters.items()
-        if parameter.default is not parameter.empty
-    }
-    with torch.device("meta"):
-        built = network(**settings, channels=3, classes=2)
-    if problems := problems_of_form(built):
-        raise InputError(f"{network.__name__} cannot be cut into extractor and head:", problems)
-    return NetworkSpec(
-        name=network.__name__,
-        path=f"{network.__module__}:{network.__qualname__}",
-        settings=tuple({**defaults, **settings}.items()),
-        defaults=tuple(defaults.items()),
-        splits=built.splits,
-        revision=revision,
-        moved_from=former_paths(network),
-        trained_with=trained_with,
-    )
+    moved = former_paths(network)
+    if not isinstance(moved, tuple) or not all(map(is_class_path, moved)):
+        raise InputError(
+            f"{network.__name__}.moved_from = {moved!r} is not a tuple of paths such as "
+            f"('package.module:Class',)"
+        )
+    return {name: p for name, p in parameters.items() if name not in ("channels", "classes")}
+
+
+def _class_places(network: type[Network]) -> tuple[str, ...]:
+    """The arguments that are annotated as paths of classes, alone or within a union or a tuple."""
+    try:
+        hints = get_type_hints(network.__init__)
+    except NameError:  # something that is imported for type checkers only; planning tells the rest
+        return ()
+    return tuple(name for name, hint in hints.items() if ClassPath in (hint, *get_args(hint)))
 
 
 def problems_of_form(network: Network) -> list[str]:
@@ -198,8 +228,8 @@ def problems_of_form(network: Network) -> list[str]:
     if not isinstance(layer, nn.Linear):
         problems.append(
             f"{name}: the last stage, {last!r}, is {type(layer).__name__} and must be one "
-            f"nn.Linear, since its rows are drawn by class; put what comes before it, such as "
-            f"pooling, into a stage of its own"
+            "nn.Linear, since its rows are drawn by class; put what comes before it, such as "
+            "pooling, into a stage of its own"
         )
     elif layer.bias is None:
         problems.append(f"{name}: the last stage, {last!r}, has no bias; leave out bias=False")
@@ -215,8 +245,8 @@ class Piece(Part):
 
     def __init__(self, *, network: dict[str, Any], split: str, side: Side) -> None:
         super().__init__()
-        whole = class_at(network["path"], Network)(**network["config"])
-        self._take_layers(whole, split, side)
+        uncut = class_at(network["path"], Network)(**network["config"])
+        self._take_layers(uncut, split, side)
 
     @classmethod
     def of(cls, network: Network, split: str, side: Side) -> Piece:
@@ -242,6 +272,7 @@ class Piece(Part):
             )
         cut = names.index(split) + 1
         chosen = names[:cut] if side == "extractor" else names[cut:]
+        # No dots in names.
         layers = OrderedDict((name.replace(".", "_"), pieces[name]) for name in chosen)
         self.layers = nn.Sequential(layers)
 

@@ -1,11 +1,13 @@
-"""What is wrong with a network as a sweep writes it, found on one image while planning: a network
+"""What is wrong with a network as a sweep writes it, found on two images while planning: a network
 that cannot be loaded or built, that is not cut as it says, that goes round its split points.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from functools import lru_cache
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -13,73 +15,93 @@ from torch import Tensor, nn
 from orchestrator.errors import PlanError
 from orchestrator.parts.network import Network, problems_of_form
 from orchestrator.spec.canonical import canonical_json
-from orchestrator.spec.classes import class_at
+from orchestrator.spec.classes import class_at, noted_loads
 from orchestrator.spec.trial import NetworkSpec
+from orchestrator.store.code import code_in_use
 
 Shape = tuple[int, int, int]
 _GOES_ROUND = (
-    "extractor and head do not compose to the network, because its forward does more than apply "
-    "its stages one after another. Nothing may bypass a split point: put a skip connection inside "
-    "one stage, and leave forward to Network"
+    "extractor and head do not compose to the network{when}, because its forward does more than "
+    "apply its stages one after another. Nothing may bypass a split point: put a skip connection "
+    "inside one stage, and leave forward to Network"
 )
-_FAILS = "fails on an image of"
+_FAILS = "fails on images of"
 USUAL_SIZES = (8, 14, 16, 28, 32, 64, 96, 128, 224)  # of images, in pixels a side
 FROM_A_CONSTANT = 0.1  # deviation of what is added to weights that all are equal
+BATCH = 2  # images; batch norm cannot train on one
 
 
 def problems_of_network(spec: NetworkSpec, image: Shape) -> tuple[str, ...]:
     """Why a network cannot be used on images [C, H, W], each reason with what to do.
 
-    The network is built and applied to one random image, once for each class, settings and shape.
+    The network is built and applied to random images, as it is measured and as it is trained, once
+    for each class, settings and shape.
     """
-    return _problems(spec.path, canonical_json(dict(spec.settings)), spec.splits, image)
+    declared = (spec.path, *spec.classes_in(spec.settings))
+    return _problems(canonical_json(dict(spec.settings)), declared, spec.splits, image)
 
 
-def takes(spec: NetworkSpec, image: Shape) -> bool:
-    """Whether a network without other problems computes anything on images of this shape."""
-    return not problems_of_network(spec, image)
+def fails_on_size(problems: Collection[str]) -> bool:
+    """Whether these problems of a network may be those of the size of images."""
+    return any(_FAILS in problem for problem in problems)
 
 
 def size_that_fits(spec: NetworkSpec, image: Shape) -> int | None:
     """A usual size, the nearest to that of `image` [C, H, W], of square images that the network
-    takes though it does not take this one; None where no usual size mends it, or where the size is
-    not what is wrong.
+    takes though it does not take this one; None where no usual size mends it.
     """
-    if not any(_FAILS in problem for problem in problems_of_network(spec, image)):
-        return None
     sizes = sorted(USUAL_SIZES, key=lambda size: abs(size - image[1]))
-    fitting = (size for size in sizes if takes(spec, (image[0], size, size)))
+    fitting = (s for s in sizes if not problems_of_network(spec, (image[0], s, s)))
     return next(fitting, None)
 
 
 @lru_cache(maxsize=256)
-def _problems(path: str, settings: str, splits: tuple[str, ...], image: Shape) -> tuple[str, ...]:
-    try:
-        cls = class_at(path, Network)
-    except PlanError as error:
-        return (str(error),)
-    with torch.random.fork_rng(devices=[]), torch.no_grad():
+def _problems(
+    settings: str, declared: tuple[str, ...], splits: tuple[str, ...], image: Shape
+) -> tuple[str, ...]:
+    """`declared` are the paths of the class and of those that its settings name."""
+    path = declared[0]
+    with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         try:
-            # Through JSON, as the settings reach a worker.
-            network = cls(**json.loads(settings), channels=image[0], classes=2).eval()
+            with noted_loads() as loaded:
+                cls = class_at(path, Network)
+                # Through JSON, as the settings reach a worker.
+                network = cls(**json.loads(settings), channels=image[0], classes=2)
+        except PlanError as error:
+            return (str(error),)
         except Exception as error:  # the author's own code: whatever it raises
             return (f"{path} cannot be built: {type(error).__name__}: {error}",)
+        if unseen := _unseen(loaded, declared):
+            return tuple(f"{path} is made of {other}, {_UNSEEN}" for other in unseen)
         if problems := problems_of_form(network):
             return tuple(problems)
         if missing := [split for split in splits if split not in network.splits]:
             cuts = ", ".join(network.splits)
             return (f"{path} has no split point {missing[0]!r}; it can be cut at {cuts}",)
         _leave_no_constant(network)
-        x = torch.randn(1, *image)
-        try:
-            logits = network(x)
-        except Exception as error:
-            size = "x".join(map(str, image))
-            return (f"{path} {_FAILS} {size}: {type(error).__name__}: {error}",)
-        return () if _composes(network, x, logits) else (f"{path}: {_GOES_ROUND}",)
+        return _problems_of_images(network, image)
 
 
+_UNSEEN = (
+    "which is loaded by its path while nobody is told: edits of it would go unseen, and another "
+    "class of the name, too. Annotate the argument that names it as orchestrator.ClassPath, list "
+    "it in class_places where you make the NetworkSpec yourself, or import the class"
+)
+
+
+def _unseen(loaded: Collection[str], declared: tuple[str, ...]) -> list[str]:
+    """Classes that were loaded while a network was built and that neither its settings name nor the
+    imports of its code lead to.
+    """
+    others = sorted(path for path in loaded if path not in declared)
+    if not others:
+        return []
+    seen = code_in_use(declared).modules
+    return [path for path in others if path.partition(":")[0] not in seen]
+
+
+@torch.no_grad()
 def _leave_no_constant(network: nn.Module) -> None:
     """Move weights that all are equal off their value: a branch that is multiplied by zeros at the
     start would not show.
@@ -89,12 +111,45 @@ def _leave_no_constant(network: nn.Module) -> None:
             weight.add_(FROM_A_CONSTANT * torch.randn_like(weight))
 
 
+def _problems_of_images(network: Network, image: Shape) -> tuple[str, ...]:
+    """What is wrong with what a network makes of random images: as it is measured, and as it is
+    trained, with gradients, where a forward may do other things.
+    """
+    path = network.path
+    x = torch.randn(BATCH, *image)
+    for trains, when in ((False, ""), (True, " in training")):
+        network.train(trains)
+        with torch.set_grad_enabled(trains):
+            try:
+                logits = _with_equal_draws(network, x)
+            except Exception as error:
+                size = "x".join(map(str, image))
+                what = f"{type(error).__name__}: {error}"
+                return (f"{path} {_FAILS} {size}{when}: {what}",)
+            if not isinstance(logits, Tensor):
+                kind = type(logits).__name__
+                return (f"{path} gives {kind}{when} where logits [B, classes] are expected",)
+            if not _composes(network, x, logits):
+                return (f"{path}: {_GOES_ROUND.format(when=when)}",)
+    return ()
+
+
+def _with_equal_draws(network: nn.Module, x: Tensor) -> object:
+    """What a network makes of images, with the same random numbers each time: dropout would differ
+    otherwise.
+    """
+    torch.manual_seed(1)
+    return cast(object, network(x))
+
+
 def _composes(network: Network, x: Tensor, logits: Tensor) -> bool:
-    """Whether head(extractor(x)) is what the network made of x, one image [1, C, H, W]."""
+    """Whether head(extractor(x)) is what the network made of images x, [B, C, H, W]."""
     # Both sides are made of the same layers at every split point, so one tells for all.
-    extractor, head = network.cut(network.splits[0])
+    composed_network = nn.Sequential(*network.cut(network.splits[0]))
     try:
-        composed = head(extractor(x))
-    except RuntimeError:  # shapes that do not fit: something was to come in from elsewhere
+        composed = _with_equal_draws(composed_network, x)
+    except Exception:  # what does not fit was to get something else: another shape, a second input
+        return False
+    if not isinstance(composed, Tensor):
         return False
     return composed.shape == logits.shape and torch.allclose(composed, logits, equal_nan=True)

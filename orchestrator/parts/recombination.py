@@ -41,6 +41,7 @@ class PairScores:
     def normalised(self) -> Array:
         with np.errstate(divide="ignore", invalid="ignore"):
             score = (self.accuracy - self.chance) / (self.own - self.chance)
+        # Where a head guesses with its own extractor, there is no scale to put the pair on.
         return np.where(self.own > self.chance, score, np.nan)
 
 
@@ -77,6 +78,7 @@ def recombine(
             f"recombine: {len(extractors)} extractors, {len(heads)} heads and {len(tasks)} tasks; "
             "give one of each a network"
         )
+    # What is tested, not what it is called: the same test images under two names are one set.
     image_sets = {task.as_tested: task for task in tasks}
     numbers = {key: number for number, key in enumerate(image_sets)}
     set_of = np.array([numbers[task.as_tested] for task in tasks])  # [network]
@@ -134,13 +136,15 @@ class _Measured:
     def scores_on(self, image_set: NDArray[np.int64], chance: Array) -> PairScores:
         """Scores where entry [i, j] is measured on the images of `image_set[i, j]`."""
         with np.errstate(divide="ignore", invalid="ignore"):
+            # [extractor, image set, head]; 0 / 0 is NaN: no image to count
             accuracy = self.correct / self.counts[None]
             restricted = self.restricted / self.counts[None]
         row, column = np.indices(chance.shape)  # [extractor, head]
         return PairScores(
+            # From three axes to [extractor, head], by index arrays.
             accuracy=accuracy[row, image_set, column],
             restricted=restricted[row, image_set, column],
-            own=accuracy[column, image_set, column],
+            own=accuracy[column, image_set, column],  # the head's own extractor, on the same images
             chance=chance,
             count=self.counts[image_set, column].astype(np.int64),
         )
@@ -173,6 +177,7 @@ class LabelsByHead:
         known = self._known[list(heads), : logits.shape[2]]  # [heads, outputs]
         while known.ndim < logits.ndim - 1:
             known = known.unsqueeze(-1)
+        # -inf is never the largest, so the argmax is among the outputs whose class the images have.
         among_known = logits.masked_fill(~known.unsqueeze(1), -torch.inf).argmax(2)
         correct = logits.argmax(2) == label
         return _sums(correct), _sums((among_known == label) & (label >= 0))
@@ -209,6 +214,7 @@ def _answers(
     refusals: dict[int, str] = {}
     for x, y in in_order(images.test, device):
         features = extractor(x)  # [B, features...]
+        # All batches have one shape but for B.
         refusals = refusals or stack.refusals(tuple(features.shape))
         count[wanted] += labels.count(wanted, y)
         for heads, logits in stack.logits(features, wanted):

@@ -29,7 +29,7 @@ class Component:
         CorruptError where the component it requires changed.
         """
         self.required()
-        weights = self.result.store.blob(self.record.blob)
+        weights = self.result.store.blob(self.record.blob)  # verified by its name, the SHA-256
         return rebuild(self.record.path, self.record.config, weights)
 
     def ready(self) -> nn.Module:
@@ -55,6 +55,8 @@ class Component:
                 if component.reference == reference:
                     if component.record.blob == blob:
                         return component
+                    # Trained again since, to other weights: the
+                    # ones that are needed are still there by hash.
                     if store.has_blob(blob):
                         return Component(result, component.record.pinned(pin))
         raise CorruptError(
@@ -66,6 +68,7 @@ class Component:
         """What a component that requires this one keeps of it: enough to build it again."""
         kept = self.record
         pin = {"component": self.reference, "blob": kept.blob, "path": kept.path}
+        # Its own requirement goes along, so a chain of parts can be followed to its end.
         return {**pin, "config": dict(kept.config), "requires": dict(kept.requires)}
 
     @property

@@ -41,6 +41,7 @@ class StackedHeads:
             head.to(device).eval()
             build = f"module {position}"
             if isinstance(head, Part):
+                # Equal class and arguments: equal shapes of all weights.
                 build = canonical_json([head.path, head.config])
             builds.setdefault(build, []).append(position)
         self.groups = [
@@ -118,10 +119,12 @@ class HeadsOfOneBuild:
             return torch.stack([self.heads[i](features) for i in chosen])
         key = tuple(chosen)
         if key not in self._stacks:
+            # Copies: [heads, ...] of each tensor.
             self._stacks[key] = stack_module_state([self.heads[i] for i in chosen])
         parameters, buffers = self._stacks[key]
 
         def one_head(parameters: dict[str, Tensor], buffers: dict[str, Tensor]) -> Tensor:
+            # The first head lends its structure, the stack gives the weights of each.
             return cast(Tensor, functional_call(self.heads[0], (parameters, buffers), (features,)))
 
         with warnings.catch_warnings():

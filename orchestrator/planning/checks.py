@@ -5,23 +5,23 @@ one class, that networks can be built and cut, that images fit together.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from orchestrator.data.resolve import data_record
 from orchestrator.parts.network_checks import (
     Shape,
+    fails_on_size,
     problems_of_network,
     size_that_fits,
-    takes,
 )
 from orchestrator.spec.classes import homeless
-from orchestrator.spec.naming import Named, class_paths, names_in
+from orchestrator.spec.naming import Named, class_paths, names_in, networks_in
 from orchestrator.spec.registry import registered
 from orchestrator.spec.task import DataRecord, Task
-from orchestrator.spec.trial import Trial
+from orchestrator.spec.trial import NetworkSpec, Trial
 from orchestrator.store.store import Store
 
-WITHOUT_TASKS: Shape = (3, 32, 32)  # the image on which the network of such a trial is tried
+WITHOUT_TASKS: Shape = (3, 32, 32)  # images on which networks of such a trial are tried
 
 
 class Checks:
@@ -30,8 +30,9 @@ class Checks:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._records: dict[str, DataRecord] = {}
-        self._met: dict[tuple[str, str], tuple[str, ...]] = {}  # paths by kind and name
-        self._met |= {("method", name): (path,) for name, path in registered().items()}
+        self._met: dict[tuple[str, str], Named] = {}  # by kind and name
+        for name, path in registered().items():
+            self._met["method", name] = Named("method", name, (path,))
 
     def resolved(self, task: Task) -> Task:
         """The task with its data's digest and classes. Raises DataError."""
@@ -50,7 +51,7 @@ class Checks:
             *self._problems_of_channels(trial),
             *_problems_of_augmentation(trial),
         ]
-        return problems or list(self._problems_of_network(trial))
+        return problems or list(dict.fromkeys(self._problems_of_networks(trial)))
 
     def image(self, task: Task) -> Shape:
         """Shape [C, H, W] of a task's images."""
@@ -64,8 +65,8 @@ class Checks:
     def _problems_of_names(self, trial: Trial) -> Iterator[str]:
         """Names that stand for another class here than where they were met before."""
         for named in names_in(trial):
-            before = self._met.setdefault((named.kind, named.name), named.paths)
-            if before != named.paths:
+            before = self._met.setdefault((named.kind, named.name), named)
+            if before != named:
                 yield _clash(named, before)
 
     def _problems_of_channels(self, trial: Trial) -> Iterator[str]:
@@ -96,21 +97,24 @@ class Checks:
             f"{listed}. Only grey ones can be given more, three, by .rgb()"
         )
 
-    def _problems_of_network(self, trial: Trial) -> Iterator[str]:
-        """What is wrong with the network on images of the first task, and whether it takes those of
-        the other tasks, too.
+    def _problems_of_networks(self, trial: Trial) -> Iterator[str]:
+        """What is wrong with the networks, those among settings too, on images of the tasks."""
+        for network in networks_in(trial):
+            if trial.tasks:
+                yield from self._problems_of_network(network, trial.tasks)
+            else:
+                yield from problems_of_network(network, WITHOUT_TASKS)
+
+    def _problems_of_network(self, network: NetworkSpec, tasks: Sequence[Task]) -> Iterator[str]:
+        """What is wrong with one on images of the first task, else on those of the others; and
+        where their size may be what is wrong, what mends it.
         """
-        network = trial.network
-        if network is None:
-            return
-        if not trial.tasks:
-            yield from problems_of_network(network, WITHOUT_TASKS)
-            return
-        first, *others = trial.tasks
+        first, *others = tasks
         image = self.image(first)
         if problems := problems_of_network(network, image):
             yield from problems
-            if fitting := size_that_fits(network, image):
+            fitting = size_that_fits(network, image) if fails_on_size(problems) else None
+            if fitting:
                 yield (
                     f"{network.name} takes images of {fitting}x{fitting}: "
                     f"write .resized({fitting}) behind {first.name}"
@@ -118,7 +122,9 @@ class Checks:
             return
         for task in others:
             shape = self.image(task)
-            if shape[1:] != image[1:] and not takes(network, shape):
+            problems = problems_of_network(network, shape)
+            yield from problems
+            if fails_on_size(problems):
                 mend = f".resized({image[1]}) behind {task.name}"
                 if image[1] != image[2]:
                     mend = f"the same .resized(...) behind {first.name} and {task.name}"
@@ -144,8 +150,14 @@ def _size(image: Shape) -> str:
     return f"{image[2]}x{image[1]}"
 
 
-def _clash(named: Named, before: tuple[str, ...]) -> str:
-    one, other = (_with_files(paths) for paths in (before, named.paths))
+def _clash(named: Named, before: Named) -> str:
+    if named.paths == before.paths:
+        return (
+            f"the network {named.name!r} is written with two sets of defaults, {before.defaults} "
+            f"and {named.defaults}, and defaults are in no key. Give its NetworkSpec the same ones "
+            f"everywhere, and write what differs as settings"
+        )
+    one, other = (_with_files(paths) for paths in (before.paths, named.paths))
     return (
         f"two {named.kind}s are called {named.name!r}, and results are found by name: "
         f"{one} and {other}. Rename one of them"

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import MISSING, fields, replace
+from dataclasses import MISSING, dataclass, fields, replace
 from typing import Any
 
 from orchestrator.errors import InputError, nearest
 from orchestrator.planning.plan import Plan
+from orchestrator.spec.canonical import show
 from orchestrator.spec.grid import Grid, Point
 from orchestrator.spec.labels import Axes, axes_by_name
 from orchestrator.spec.method import Method
@@ -78,32 +79,45 @@ def limit(sweep: Sweep, plan: Plan, count: int) -> Sweep:
     return sweep.part(unfinished[:count] or [0])
 
 
-def smoke(sweep: Sweep) -> Sweep:
+@dataclass(frozen=True)
+class Smoke:
+    """A sweep in small, and the numbers that are smaller in it than the sweep means them, each as
+    `fine_tune.epochs 500 -> 2`.
+    """
+
+    sweep: Sweep
+    smaller: tuple[str, ...]
+
+
+def smoke(sweep: Sweep) -> Smoke:
     """Every setting of the sweep once, with one seed, in seconds: numbers that have a smoke value
     and are above it take it, tasks keep at most 256 images.
 
     What the sweep is about stays as written: settings that are not numbers, those that the sweep
-    varies anywhere (in methods among settings, too), and those that tell the values of an axis
-    apart. Where a number became smaller, so did the label that shows it.
+    varies anywhere (in methods among settings, too), those that tell the values of an axis apart,
+    and numbers at or below their smoke value. A number that the sweep names once and that is larger
+    takes seconds no more than a default does, so it is made smaller like one; that is told, and
+    labels show what runs.
     """
     points = sweep.cells.points
     seeds = [point.values["seed"] for point in points if "seed" in point.values]
-    kept = _what_it_is_about(points)
+    shrink = _Shrink(_what_it_is_about(points))
     small: dict[str, Point] = {}  # by their values: cells that become equal are one
     for point in points:
         if "seed" in point.values and point.values["seed"] != seeds[0]:
             continue
-        values = {name: _made_small(value, kept) for name, value in point.values.items()}
-        values |= _smoke_numbers(point.values["method"], point.values, kept)
+        values = {name: shrink.value(value) for name, value in point.values.items()}
+        values |= shrink.numbers(point.values["method"], point.values)
         labels = {label: _label_now(label, old, values) for label, old in point.labels.items()}
         made = replace(point, values=values, labels=labels)
         small.setdefault(repr(sorted(values.items(), key=repr)), made)
-    return Sweep(
+    made_small = Sweep(
         cells=Grid(tuple(small.values())),
         expect=len(small),
         question=sweep.question,
         part_of=sweep,
     )
+    return Smoke(made_small, tuple(shrink.smaller))
 
 
 Setting = tuple[str, str]
@@ -155,41 +169,49 @@ def _methods_in(value: Any) -> Iterator[Method]:
             yield from _methods_in(inner)
 
 
-def _made_small(value: Any, kept: set[Setting]) -> Any:
-    """A value of a cell that takes seconds: methods, tasks, and tuples of them."""
-    if isinstance(value, tuple):
-        return tuple(_made_small(v, kept) for v in value)
-    if isinstance(value, Task):
-        return replace(value, limit=min(value.limit or SMOKE_IMAGES, SMOKE_IMAGES))
-    if isinstance(value, Method):
-        settings = value.settings()
-        inner = {name: _made_small(v, kept) for name, v in settings.items() if _holds_methods(v)}
-        return value.replace(**_smoke_numbers(type(value), settings, kept), **inner)
-    return value
+class _Shrink:
+    """Makes values of cells small, but for the settings that are kept. `smaller` holds what became
+    smaller, in words, each once.
+    """
+
+    def __init__(self, kept: set[Setting]) -> None:
+        self.smaller: dict[str, None] = {}
+        self._kept = kept
+
+    def value(self, value: Any) -> Any:
+        """A value that takes seconds: of a method, a task, or a tuple of them."""
+        if isinstance(value, tuple):
+            return tuple(self.value(v) for v in value)
+        if isinstance(value, Task):
+            return replace(value, limit=min(value.limit or SMOKE_IMAGES, SMOKE_IMAGES))
+        if isinstance(value, Method):
+            settings = value.settings()
+            inner = {name: self.value(v) for name, v in settings.items() if _holds_methods(v)}
+            return value.replace(**self.numbers(type(value), settings), **inner)
+        return value
+
+    def numbers(self, method: type[Method], settings: Mapping[str, Any]) -> dict[str, Any]:
+        """The smoke values of a method's settings that are numbers, there and as written, and
+        larger as written; without those that are kept.
+        """
+        small = method.smoke().settings()
+        numbers = {}
+        for field in fields(method):
+            has_smoke_value = field.metadata.get("smoke", MISSING) is not MISSING
+            if not has_smoke_value or (method.name, field.name) in self._kept:
+                continue
+            value = small[field.name]
+            written = settings.get(field.name, settings_default(method, field.name))
+            if _is_number(value) and _is_number(written) and written > value:
+                numbers[field.name] = value
+                told = f"{method.name}.{field.name} {show(written)} -> {show(value)}"
+                self.smaller[told] = None
+        return numbers
 
 
 def _holds_methods(value: Any) -> bool:
     values = value if isinstance(value, tuple) else (value,)
     return any(isinstance(v, Method) for v in values)
-
-
-def _smoke_numbers(
-    method: type[Method], settings: Mapping[str, Any], kept: set[Setting]
-) -> dict[str, Any]:
-    """The smoke values of a method's settings that are numbers, there and as written, and larger as
-    written; without those that are kept.
-    """
-    small = method.smoke().settings()
-    numbers = {}
-    for field in fields(method):
-        has_smoke_value = field.metadata.get("smoke", MISSING) is not MISSING
-        if not has_smoke_value or (method.name, field.name) in kept:
-            continue
-        value = small[field.name]
-        written = settings.get(field.name, settings_default(method, field.name))
-        if _is_number(value) and _is_number(written) and written > value:
-            numbers[field.name] = value
-    return numbers
 
 
 def _is_number(value: Any) -> bool:
@@ -203,5 +225,5 @@ def _label_now(label: str, old: Any, values: Mapping[str, Any]) -> Any:
     for setting in inner:
         value = value[0] if isinstance(value, tuple) and len(value) == 1 else value
         value = getattr(value, setting, None)
-    is_shown = _is_number(old) or isinstance(old, Method)
+    is_shown = _is_number(old) or _holds_methods(old)
     return value if is_shown and value is not None else old

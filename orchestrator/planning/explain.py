@@ -14,7 +14,7 @@ from orchestrator.spec.trial import Trial
 from orchestrator.store.code import code_of
 from orchestrator.store.store import Store
 
-TOLD = 10  # reasons in a report
+LISTED = 10  # reasons in a report
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def explain(plan: Plan, store: Store, start: str) -> Explanation:
         listed = ", ".join(key[:12] for key in (matching or list(plan.trials))[:5])
         raise InputError(
             f"{count} of {plan.name} with a key that begins with {start!r}: {listed}, ... "
-            f"(`spolia status --json` lists all)"
+            "(`spolia status --json` lists all)"
         )
     trial = plan.trials[matching[0]]
     nearest, differing = nearest_record(trial, store)
@@ -98,11 +98,11 @@ class Unmet:
     line: str
 
 
-def told(reasons: Sequence[Unmet]) -> list[str]:
+def first_lines(reasons: Sequence[Unmet]) -> list[str]:
     """The lines of the first ten, and how many more there are."""
-    num_more = len(reasons) - TOLD
+    num_more = len(reasons) - LISTED
     more = [f"and {num_more} more; `spolia status` lists them"] if num_more > 0 else []
-    return [found.line for found in reasons[:TOLD]] + more
+    return [found.line for found in reasons[:LISTED]] + more
 
 
 def unmet(plan: Plan) -> list[Unmet]:
@@ -111,6 +111,7 @@ def unmet(plan: Plan) -> list[Unmet]:
     for cell in plan.cells:
         state = plan.standing(cell.trial.key)
         if state not in ("done", "open"):
+            # By the reason in words: a thousand cells blocked by one need are one line.
             cells.setdefault((state, why_not_done(plan, cell.trial)), []).append(cell.trial)
     found = []
     for (state, why), trials in cells.items():
@@ -146,7 +147,7 @@ def nearest_record(trial: Trial, store: Store) -> tuple[str | None, list[Differe
         if record["identity"]["method"] != trial.method.name or record["key"] == trial.key:
             continue
         differing = list(differences(trial.identity, record["identity"]))
-        if nearest is None or len(differing) < len(fewest):
+        if nearest is None or len(differing) < len(fewest):  # of equally near ones the first
             nearest, fewest = record["key"], differing
     return nearest, fewest
 

@@ -4,7 +4,7 @@ stale.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from types import MappingProxyType
@@ -12,9 +12,7 @@ from typing import Any
 
 from orchestrator.errors import PlanError
 from orchestrator.planning.kinds import Kind, KnownEqual, kind_of
-from orchestrator.spec.canonical import canonical_json
-from orchestrator.spec.classes import is_class_path
-from orchestrator.spec.naming import names_in
+from orchestrator.planning.meaning import marks_of_another
 from orchestrator.spec.trial import Trial
 from orchestrator.store.code import code_of, listed
 from orchestrator.store.content import content_digest
@@ -103,9 +101,7 @@ def _own_records(trials: Mapping[str, Trial], store: Store) -> list[dict[str, An
     """
     records = list(store.find_all(trials))
     others = [
-        mark
-        for record in records
-        for mark in _marks_of_another(trials[record["key"]], record["trial"])
+        mark for record in records for mark in marks_of_another(trials[record["key"]], record)
     ]
     if others:
         raise PlanError("the store has results under keys that now mean something else:", others)
@@ -169,48 +165,3 @@ class _Judge:
             if self._contents.get(key, content_then) != content_then:
                 return f"made from another result of its need {name!r}"
         return None
-
-
-def _marks_of_another(trial: Trial, stored: Mapping[str, Any]) -> Iterator[str]:
-    """Why a stored trial of the same key is another trial than this one: it has other settings in
-    full, since a default changed without a new revision; or another class of the same name.
-    """
-    planned = trial.to_json()
-    former = {path: named.moved_from for named in names_in(trial) for path in named.paths}
-    pairs = [(trial.method.name, planned["method"], stored["method"])]
-    if planned["network"] and stored["network"]:
-        pairs.append((planned["network"]["name"], planned["network"], stored["network"]))
-    for owner, ours, theirs in pairs:
-        for name, new, old in _changes(_told(ours), _told(theirs)):
-            if not (is_class_path(new) and is_class_path(old)):
-                field = name.removeprefix("settings.")
-                yield (
-                    f"{owner}.{field}: the store's result {trial.key[:12]} was made with {old!r}, "
-                    f"the same key now means {new!r}. A default changed; raise the revision"
-                )
-            elif old not in former.get(new, ()):
-                yield (
-                    f"{owner}: the store's result {trial.key[:12]} was made with {old}, here the "
-                    f"name means {new}. Rename one of the two; if the class only moved, "
-                    f"say so in it: moved_from = ({old!r},)"
-                )
-
-
-def _told(owner: Mapping[str, Any]) -> dict[str, Any]:
-    """Of a method or network as JSON: what must be as it was where the key is."""
-    return {"path": owner["path"], "settings": owner["settings"]}
-
-
-def _changes(new: Any, old: Any, name: str = "") -> Iterator[tuple[str, Any, Any]]:
-    """Name, new and old value of each setting that both sides have and that differs, those of
-    methods inside settings included, and where their classes are imported from.
-    """
-    if isinstance(new, Mapping) and isinstance(old, Mapping):
-        for inner in new:
-            if inner in old:
-                yield from _changes(new[inner], old[inner], f"{name}.{inner}".lstrip("."))
-    elif isinstance(new, list) and isinstance(old, list) and len(new) == len(old):
-        for i, (new_value, old_value) in enumerate(zip(new, old, strict=True)):
-            yield from _changes(new_value, old_value, f"{name}[{i}]")
-    elif canonical_json(new) != canonical_json(old):
-        yield name, new, old

@@ -45,7 +45,7 @@ class Kind:
 def kind_of(trial: Trial, record: Mapping[str, Any], code: Code) -> Kind | None:
     """The kind of a result that was made with other code than the trial's `code` now, or None."""
     made_by = record["provenance"]
-    if made_by["code"] == code.digest:
+    if made_by["code"] == code.digest:  # not stale by its code
         return None
     return Kind(
         method=trial.method.name,
@@ -63,6 +63,7 @@ class KnownEqual:
     """Which code was found to compute the bits of other code."""
 
     def __init__(self, entries: Iterable[Mapping[str, Any]]) -> None:
+        # As text, since entries hold lists and cannot be hashed.
         self._known = {canonical_json(entry) for entry in entries}
 
     def has(self, kind: Kind, code: Code) -> bool:

@@ -23,10 +23,11 @@ from orchestrator.spec.grid import Dropped
 from orchestrator.spec.labels import Axes
 from orchestrator.spec.sweep import Sweep
 from orchestrator.spec.task import Task
-from orchestrator.spec.trial import Cell, Trial
+from orchestrator.spec.trial import Cell, Trial, needs_first
 from orchestrator.store.store import Store
 
-DEEPEST = 200  # longest chain of needs; a deeper one is taken for an endless one
+BY_ITSELF = ("done", "open", "failed", "lost")
+"""Standings that are no matter of a need."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,14 +128,17 @@ class Plan:
         `("student.base", trial)` is the need `base` of the need `student`. None for a trial that is
         done, or ended so by itself.
         """
-        if self.standing(trial.key) in ("done", "open", "failed", "lost"):
-            return None
-        for name, need in trial.needs.items():
-            if self.standing(need.key) in ("done", "open"):
-                continue
-            before = self.cause(need)
-            return (name, need) if before is None else (f"{name}.{before[0]}", before[1])
-        return None
+        names: list[str] = []
+        while self.standing(trial.key) not in BY_ITSELF:
+            needs = trial.needs.items()
+            unmet = [
+                name for name, need in needs if self.standing(need.key) not in ("done", "open")
+            ]
+            if not unmet:
+                break
+            names.append(unmet[0])
+            trial = trial.needs[unmet[0]]
+        return (".".join(names), trial) if names else None
 
     def reason(self, key: str) -> str:
         """Why a trial failed or ended otherwise than done, in one line; an empty string where
@@ -280,28 +284,20 @@ class _Walk:
         self._checks = checks
         self._visited: dict[int, Trial] = {}  # by identity: equal needs are one object
 
-    def visit(self, trial: Trial, above: Sequence[Trial] = ()) -> None:
-        """Take in a trial and all that it needs. `above` are the trials that led here.
-
-        Raises PlanError for a cycle, an endless chain, or a trial that cannot run.
+    def visit(self, trial: Trial) -> None:
+        """Take in a trial and all that it needs. Raises PlanError for a cycle, an endless chain, or
+        a trial that cannot run.
         """
-        if id(trial) in self._visited:
-            return
-        # All of this comes before the key, which is made of the keys of needs and so would not end.
-        if len(above) > DEEPEST:
-            raise PlanError(
-                f"{above[0].method.name} needs a chain of more than {DEEPEST} trials; "
-                f"does its `needs` come to an end?"
-            )
-        if trial in above:
-            cycle = [*above[above.index(trial) :], trial]
-            loop = " -> ".join(t.method.name for t in cycle)
-            raise PlanError(f"a trial needs itself: {loop}. Look at `needs` of {trial.method.name}")
+        # All of this comes before any key, which is made of the keys of needs and so would not end.
+        self._check(trial, [])
+        for need in needs_first(trial, lambda need: id(need) not in self._visited, self._check):
+            self.trials.setdefault(need.key, need)
+            self._visited[id(need)] = need
+        self.trials.setdefault(trial.key, trial)
+
+    def _check(self, trial: Trial, above: Sequence[Trial]) -> None:
+        """Raises PlanError for a trial that cannot run. `above` are the trials that led here."""
         problems = self._checks.problems(trial)
         if problems:
             needed_by = f" (needed by {above[-1].method.name})" if above else ""
             raise PlanError("", [problem + needed_by for problem in problems])
-        for need in trial.needs.values():
-            self.visit(need, [*above, trial])
-        self.trials.setdefault(trial.key, trial)
-        self._visited[id(trial)] = trial

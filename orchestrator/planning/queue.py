@@ -72,6 +72,7 @@ class Queue:
         # Needs come first in the plan, so backwards users are known before what they need.
         for trial in reversed(list(todo)):
             behind = max((paths[user] for user in self._users.get(trial.key, [])), default=0.0)
+            # Of unknown cost: a second, so that chains count by length.
             paths[trial.key] = behind + (self.plan.cost(trial) or 1.0)
         return paths
 
@@ -99,10 +100,14 @@ class Queue:
         return None
 
     def _block(self, key: str, reason: str) -> None:
+        """Block a trial, and all that needs it, directly or not."""
         self.blocked[key] = reason
-        for user in self._users.get(key, []):
-            if user not in self.blocked:
-                self._block(user, f"something it needs is blocked: {reason}")
+        waiting = [key]
+        while waiting:
+            for user in self._users.get(waiting.pop(), []):
+                if user not in self.blocked:
+                    self.blocked[user] = f"something it needs is blocked: {reason}"
+                    waiting.append(user)
 
     def take(self, prefer: Hashable = None) -> Trial | None:
         """The next trial to run, of the shape `prefer` where one is ready; None while none is.
@@ -110,6 +115,7 @@ class Queue:
         """
         heaps = {shape: heap for shape, heap in self._ready.items() if heap}
         if heaps:
+            # Else the heap whose first entry has the longest path.
             heap = heaps.get(prefer) or min(heaps.values())
             return self._hand_out(heap)
         if not self.running and not self.is_finished:

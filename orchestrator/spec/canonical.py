@@ -22,6 +22,7 @@ def canonical_json(value: Any) -> str:
     """JSON with sorted keys and no spaces: the same text on every machine. Raises ValueError for
     NaN and infinities.
     """
+    # ASCII and fixed separators: the text is hashed, so not a space may differ.
     return json.dumps(
         value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False
     )
@@ -69,7 +70,7 @@ def unsupported(kind: Any) -> str | None:
         return next(filter(None, reasons), None)
     return (
         f"{kind!r}: use bool, int, float, str, None, Literal, tuple[...], frozenset[...], "
-        f"a Method or a NetworkSpec"
+        "a Method or a NetworkSpec"
     )
 
 
@@ -92,7 +93,6 @@ def coerce(value: Any, kind: Any) -> Any:
     """The value as one of the declared type `kind`: `coerce(1, float)` is `1.0`. Raises ValueError
     that says what was expected.
     """
-
     origin, args = get_origin(kind), get_args(kind)
     if is_method_type(kind) or is_network_type(kind):
         if isinstance(value, kind):
@@ -100,6 +100,7 @@ def coerce(value: Any, kind: Any) -> Any:
         raise _mismatch(value, kind)
     if origin is Literal:
         for allowed in args:
+            # True == 1 in Python
             if value == allowed and isinstance(value, bool) == isinstance(allowed, bool):
                 return allowed
         raise _mismatch(value, kind)
@@ -108,6 +109,7 @@ def coerce(value: Any, kind: Any) -> Any:
     if origin is tuple:
         return _coerce_tuple(value, kind, args)
     if origin is frozenset:
+        # A string would be a set of letters.
         if isinstance(value, str) or not isinstance(value, list | tuple | set | frozenset):
             raise ValueError(
                 f"expected {describe(kind)}, written ({value!r},), "
@@ -145,9 +147,9 @@ def _coerce_scalar(value: Any, kind: Any) -> Any:
         return value
     if kind is str and isinstance(value, str):
         return str(value)
-    if isinstance(value, bool):
+    if isinstance(value, bool):  # a bool is an Integral, but nobody means 1 by True
         raise _mismatch(value, kind)
-    if kind is int and isinstance(value, numbers.Integral):
+    if kind is int and isinstance(value, numbers.Integral):  # numpy's integers, too
         return int(value)
     if kind is float and isinstance(value, numbers.Real):
         number = float(value)
@@ -166,6 +168,7 @@ def to_json(value: Any) -> Any:
     if isinstance(value, SCALARS):
         return value
     if isinstance(value, frozenset):
+        # A set has no order, a key needs one.
         return sorted((to_json(v) for v in value), key=canonical_json)
     if isinstance(value, tuple | list):
         return [to_json(v) for v in value]

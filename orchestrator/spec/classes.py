@@ -14,13 +14,15 @@ import inspect
 import os
 import re
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import lru_cache
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 from types import ModuleType
-from typing import Any, TypeVar
+from typing import Any, NewType, TypeVar
 
 from orchestrator.errors import PlanError
 from orchestrator.spec.shadowing import shadowing
@@ -33,6 +35,12 @@ OURS = ("orchestrator", "methods")
 SWEEP_MODULE = "_sweep_"  # begins the name of a module that was made of a sweep file
 
 Kind = TypeVar("Kind")
+
+ClassPath = NewType("ClassPath", str)
+"""The type of an argument of a network that names the class of another network which it is made of,
+as `module:Class`: `def __init__(self, *, of: ClassPath, ...)`. What is declared so is followed:
+edits of that class are seen, and its name must stand for one class.
+"""
 
 _CLASS_PATH = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
 
@@ -62,7 +70,24 @@ def class_at(path: str, kind: type[Kind]) -> type[Kind]:
     found = _defined(_imported(module_name, path), path)
     if not (inspect.isclass(found) and issubclass(found, kind)):
         raise PlanError(f"{path} is not a {kind.__name__}; it is not called")
+    for paths in _NOTED.get():
+        paths.add(path)
     return found
+
+
+# Where the paths of classes are noted that are loaded meanwhile: the innermost `noted_loads` last.
+_NOTED: ContextVar[tuple[set[str], ...]] = ContextVar("noted", default=())
+
+
+@contextmanager
+def noted_loads() -> Iterator[set[str]]:
+    """Paths of the classes that are loaded within, as `class_at` is asked for them."""
+    paths: set[str] = set()
+    token = _NOTED.set((*_NOTED.get(), paths))
+    try:
+        yield paths
+    finally:
+        _NOTED.reset(token)
 
 
 def homeless(path: str) -> str | None:
@@ -78,7 +103,9 @@ def homeless(path: str) -> str | None:
 
 
 def is_class_path(value: object) -> bool:
-    """Whether a setting's value has the form `module:Class`."""
+    """Whether a value has the form `module:Class`. What a text means is told by where it stands and
+    never by its form: this says whether it could stand for a class.
+    """
     return isinstance(value, str) and _CLASS_PATH.fullmatch(value) is not None
 
 
@@ -92,6 +119,13 @@ def may_load_from(module: str) -> bool:
 def is_of_a_study(top: str) -> bool:
     """Whether a top-level package or module is known here or lies beside the sweep."""
     return top in known_packages() or _lies_beside_a_sweep(top)
+
+
+def is_of_a_distribution(top: str) -> bool:
+    """Whether a top-level package is ours or an entry point's, so that its name is taken for it
+    wherever it lies.
+    """
+    return top in OURS or top in _of_entry_points()
 
 
 def known_packages() -> frozenset[str]:
@@ -111,11 +145,29 @@ def packages_of(paths: Iterable[str]) -> str:
 
 def allow_folder(folder: Path) -> None:
     """Let modules that lie in a folder be imported and loaded from: the folder of a sweep file.
-    Workers and other processes that inherit the environment may, too.
+    They are found before those of folders that were allowed earlier. Workers and other processes
+    that inherit the environment may load them, too.
     """
-    folders = [*_folders_of_sweeps(), folder.resolve()]
+    folders = [folder.resolve(), *_folders_of_sweeps()]
     os.environ[FOLDERS] = os.pathsep.join(map(str, dict.fromkeys(folders)))
     _find_modules_beside_sweeps()
+
+
+def of_another_sweep(module: str, folder: Path) -> Path | None:
+    """The file of an imported top-level module that lies beside another sweep, while a module of
+    that name lies in this folder and is hidden by it; None where that is not so.
+    """
+    here = folder.resolve()
+    if not ((here / f"{module}.py").is_file() or (here / module / "__init__.py").is_file()):
+        return None
+    imported = getattr(sys.modules.get(module), "__file__", None)
+    home = _folder_of(Path(imported).resolve()) if imported else here
+    return Path(str(imported)) if home != here and home in _folders_of_sweeps() else None
+
+
+def _folder_of(file: Path) -> Path:
+    """The folder that a top-level module lies in, be it a file or a package."""
+    return file.parent.parent if file.name == "__init__.py" else file.parent
 
 
 def _folders_of_sweeps() -> list[Path]:
@@ -158,7 +210,7 @@ def _lies_beside_a_sweep(top: str) -> bool:
         return False
     file = Path(spec.origin).resolve()
     # In the folder itself, not deeper: a virtual environment may lie there, too.
-    return (file.parent.parent if file.name == "__init__.py" else file.parent) in folders
+    return _folder_of(file) in folders
 
 
 def _imported(module: str, path: str) -> ModuleType:

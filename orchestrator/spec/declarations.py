@@ -4,7 +4,11 @@ tasks it takes, what it runs on.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from typing import TypeGuard
+
+from orchestrator.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -105,8 +109,42 @@ def roles(*names: str, at_least: int | None = None) -> Roles:
 @dataclass(frozen=True)
 class Resources:
     """A hint at what one trial uses: CPU threads (`cpus`), and the share of a GPU where there is
-    one (`gpus`). Never part of a key.
+    one (`gpus`): 0 to 1, or a whole number of them. Never part of a key. Raises InputError for any
+    other number.
     """
 
     cpus: int = 1
     gpus: float = 1.0
+
+    def __post_init__(self) -> None:
+        problems = []
+        if not is_cpu_count(self.cpus):
+            problems.append(f"cpus = {self.cpus!r} must be {CPU_COUNT}")
+        if not is_gpu_share(self.gpus):
+            problems.append(f"gpus = {self.gpus!r} must be {GPU_SHARE}")
+        if problems:
+            raise InputError("resources that nobody could set aside:", problems)
+
+
+CPU_COUNT = "a whole number from 1"
+GPU_SHARE = "a share of a GPU (0 to 1) or a whole number of them"
+
+
+def is_cpu_count(value: object) -> bool:
+    """Whether a number of CPUs can be set aside for a trial."""
+    return is_finite_number(value) and value >= 1 and value == int(value)
+
+
+def is_gpu_share(value: object) -> bool:
+    """Whether a share of a GPU, or a number of them, can be set aside for a trial."""
+    return is_finite_number(value) and (0 <= value < 1 or is_cpu_count(value))
+
+
+def is_finite_number(value: object) -> TypeGuard[int | float]:
+    """Whether a value is a number that can be counted with: no truth value, no NaN, no infinity."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # a whole number of more than 300 digits
+        return False

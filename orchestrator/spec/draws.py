@@ -60,7 +60,7 @@ class Noise:
     draws: tuple[tuple[str, Draw], ...] = ()
     order: str = ""
     part: Literal["train"] = "train"
-    because: str = "noise is no part of any data"
+    because: str = "noise is no part of any data"  # why a fit may read it; see `refuse_test_part`
 
     def drawing(self, **draws: Draw) -> Noise:
         """The same noise, with random numbers that the loss needs beside it."""

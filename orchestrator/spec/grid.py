@@ -46,8 +46,10 @@ class PointView:
         labels = self._point.labels
         if full in labels:
             return labels[full]
+        # `cell.of`: a method inside, whose settings come next
         if any(label.startswith(full + ".") for label in labels):
             return PointView(self._point, full + ".")
+        # Of the outermost method only: which class stands inside is not known from labels.
         if not self._prefix and name in self._defaults():
             return self._defaults()[name]
         raise AttributeError(f"a cell has no {full!r}. {nearest(full, labels)}")
@@ -99,6 +101,7 @@ class Grid:
             try:
                 if keep(PointView(point)):
                     kept.append(point)
+            # Collected, as all problems of a grid: a sweep tells them together.
             except AttributeError as error:
                 problems.append(f"where(reason={reason!r}): {error}")
         left_out = len(self.points) - len(kept)
@@ -140,8 +143,9 @@ def zipped(*grids: Grid, **axes: Any) -> Grid:
     if len(set(lengths)) > 1:
         problems.append(
             f"zipped(): the parts have {', '.join(map(str, lengths))} points; "
-            f"they must have equally many"
+            "they must have equally many"
         )
+    # Unequal lengths are a problem already.
     combinations = zip(*(part.points for part in parts), strict=False)
     points = tuple(_merge(combination, problems) for combination in combinations)
     return Grid(points, tuple(dict.fromkeys(problems)), _dropped_by(parts))
@@ -189,7 +193,7 @@ def _checked(grids: Sequence[Any]) -> list[Grid]:
     if wrong:
         raise InputError(
             f"expected grids such as Method.grid(...), got {', '.join(wrong)}; "
-            f"write other axes by name: network=[...], seed=range(3)"
+            "write other axes by name: network=[...], seed=range(3)"
         )
     return list(grids)
 
@@ -208,6 +212,7 @@ def axis_grid(name: str, value: Any) -> Grid:
         return Grid(
             problems=(f"{name}: write its values as a list or a range, got {type(value).__name__}",)
         )
+    # A tuple is one value: a setting may be one.
     values = list(value) if isinstance(value, list | range) else [value]
     if not values:
         return Grid(problems=(f"{name}: the list of values is empty",))

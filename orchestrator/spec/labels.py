@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from numbers import Integral
 from typing import Any
 
 from orchestrator.errors import nearest
@@ -42,7 +43,9 @@ class Axes:
 
     def __init__(self, cells: Sequence[Cell], names: Sequence[str]) -> None:
         self.names = tuple(names)
-        self._keys: dict[int, str] = {}  # by the identity of a value: cells share their values
+        # Keys by the identity of a value, since cells share their values; each with its value, so
+        # that the identity is nobody else's later.
+        self._keys: dict[int, tuple[str, Any]] = {}
         self._values: dict[str, dict[str, AxisValue]] = {}
         for name in self.names:
             self._values[name] = self._distinct(name, cells)
@@ -67,10 +70,9 @@ class Axes:
         axis never has it, or where several are called so.
         """
         values = self._values[name]
-        if not isinstance(wanted, str):
-            for key in _possible_keys(wanted):
-                if key in values:
-                    return values[key]
+        for key in _possible_keys(wanted):
+            if key in values:
+                return values[key]
         called = [v for v in values.values() if v.text == wanted or _is_called(v, wanted)]
         exact = [v for v in called if v.text == wanted] or called
         if len(exact) == 1:
@@ -87,14 +89,16 @@ class Axes:
             if name in cell.labels:
                 found.setdefault(self._key(cell.labels[name]), cell.labels[name])
         texts = _distinct_texts(list(found.values()))
-        named = zip(found.items(), texts, strict=True)
-        return {key: AxisValue(key, value, text) for (key, value), text in named}
+        values = {}
+        for key, text in zip(found, texts, strict=True):
+            values[key] = AxisValue(key, found[key], text)
+        return values
 
     def _key(self, value: Any) -> str:
         known = self._keys.get(id(value))
         if known is None:
-            known = self._keys[id(value)] = value_key(value)
-        return known
+            known = self._keys[id(value)] = (value_key(value), value)
+        return known[0]
 
 
 def value_key(value: Any) -> str:
@@ -113,15 +117,21 @@ def _plain(value: Any) -> Any:
         return {type(value).__name__: _plain(value.to_json())}
     if isinstance(value, type):
         return f"{value.__module__}:{value.__qualname__}"
-    return value
+    is_whole = isinstance(value, Integral) and not isinstance(value, bool)
+    return int(value) if is_whole else value  # one of numpy's is a number like any other
 
 
 def _possible_keys(wanted: Any) -> Iterator[str]:
     """Keys that a value may have on an axis: 1 is 1.0 where floats are meant, a tuple a set where
-    sets are.
+    sets are. Text is itself first, and only then what something else is called.
     """
-    yield value_key(wanted)
-    if isinstance(wanted, int) and not isinstance(wanted, bool):
+    try:
+        yield value_key(wanted)
+    except TypeError:  # nothing that an axis could have
+        return
+    if isinstance(wanted, str):
+        return
+    if isinstance(wanted, Integral) and not isinstance(wanted, bool):
         yield value_key(float(wanted))
     elif isinstance(wanted, float) and wanted.is_integer():
         yield value_key(int(wanted))

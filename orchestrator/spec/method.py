@@ -111,6 +111,7 @@ class Method(ABC, _Settings):
         problems = []
         for name, kind in settings_of(type(self)).items():
             try:
+                # Frozen from here on.
                 object.__setattr__(self, name, coerce(getattr(self, name), kind))
             except ValueError as error:
                 problems.append(f"{self.name}.{name}: {error}")
@@ -155,6 +156,7 @@ class Method(ABC, _Settings):
     @classmethod
     def smoke(cls) -> Self:
         """The method with the smoke values of its settings, so that a run takes seconds."""
+        # None is a value, so not None
         smoke = {f.name: f.metadata.get("smoke", MISSING) for f in dataclasses.fields(cls)}
         return cls(**{name: value for name, value in smoke.items() if value is not MISSING})
 

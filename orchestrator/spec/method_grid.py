@@ -23,6 +23,7 @@ def method_grid(cls: Any, settings: Mapping[str, Any]) -> Grid:
     kinds = settings_of(cls)
     known = {name: value for name, value in settings.items() if name in kinds}
     axes = [_setting_axis(cls, name, value, kinds[name]) for name, value in known.items()]
+    # The class, not an object: a point is complete only when all factors of the product are merged.
     grid = product_of([Grid((Point({"method": cls}, {"method": cls.name}),)), *axes])
     return replace(grid, problems=(*unknown_settings(cls, settings), *grid.problems))
 

@@ -5,11 +5,11 @@ A key holds names, not import paths, so that a class can move. So a name must st
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from orchestrator.spec.classes import is_class_path
+from orchestrator.spec.canonical import canonical_json
 from orchestrator.spec.method import Method
 from orchestrator.spec.trial import NetworkSpec, Trial
 
@@ -19,77 +19,67 @@ class Named:
     """A name that enters a key and what it stands for there.
 
     `kind` is method or network. `paths` are `module:Class` of it and, for a network that is made
-    of another, of the classes that its name stands for, too: those among its default settings,
-    which are not in the key. `moved_from` are paths that they had before.
+    of others, of the classes that its name stands for, too: those that it is made of by default.
+    They are not in the key, whatever a sweep writes in their place. Neither are `defaults`, those
+    of a network in canonical JSON.
     """
 
     kind: str
     name: str
     paths: tuple[str, ...]
-    moved_from: tuple[str, ...]
+    defaults: str = ""
 
 
 def names_in(value: Any) -> Iterator[Named]:
     """Every method and network of a trial, a method, a network or a setting, outermost first."""
-    if isinstance(value, Trial):
-        yield from names_in(value.method)
-        yield from names_in(value.network)
-    elif isinstance(value, Method):
-        yield Named("method", value.name, (value.path,), former_paths(type(value)))
-        for setting in value.settings().values():
-            yield from names_in(setting)
-    elif isinstance(value, NetworkSpec):
-        settings = dict(value.settings)
-        defaults = [v for k, v in value.defaults if k in settings and settings[k] == v]
-        yield Named("network", value.name, (value.path, *_paths_in(defaults)), value.moved_from)
-    elif isinstance(value, tuple | list | frozenset):
-        for inner in value:
-            yield from names_in(inner)
+    for one in methods_and_networks(value):
+        if isinstance(one, Method):
+            yield Named("method", one.name, (one.path,))
+        else:
+            # Of the defaults alone, since they are the same wherever the name is: a class that
+            # stands in their place is in the key.
+            paths = (one.path, *one.classes_in(one.defaults))
+            yield Named("network", one.name, paths, canonical_json(dict(one.defaults)))
 
 
 def class_paths(trial: Trial) -> tuple[str, ...]:
-    """`module:Class` of every method and network that a trial names, those among settings too, in
-    order of the alphabet.
+    """`module:Class` of every method and network that a trial names, those among settings and
+    inside other networks too, in order of the alphabet.
     """
-    return tuple(sorted({*_paths_in(trial.method), *_paths_in(trial.network)}))
+    paths = set()
+    for one in methods_and_networks(trial):
+        paths.add(one.path)
+        if isinstance(one, NetworkSpec):
+            paths.update(one.classes_in(one.settings))
+    return tuple(sorted(paths))
 
 
-def network_paths(trial: Trial) -> tuple[str, ...]:
-    """The same of networks only."""
-    networks = [trial.network, *_networks_in(trial.method)]
-    return tuple(sorted({path for network in networks for path in _paths_in(network)}))
+def networks_in(value: Any) -> Iterator[NetworkSpec]:
+    """Every network of a trial, a method or a setting: those among settings, too."""
+    for one in methods_and_networks(value):
+        if isinstance(one, NetworkSpec):
+            yield one
+
+
+def methods_and_networks(value: Any) -> Iterator[Method | NetworkSpec]:
+    """Every method and network of a trial, a method, a network or a setting, outermost first. They
+    are known by their types: a text that looks like the path of a class is a text.
+    """
+    if isinstance(value, Trial):
+        yield from methods_and_networks(value.method)
+        yield from methods_and_networks(value.network)
+    elif isinstance(value, Method):
+        yield value
+        for setting in value.settings().values():
+            yield from methods_and_networks(setting)
+    elif isinstance(value, NetworkSpec):
+        yield value
+    elif isinstance(value, tuple | list | frozenset):
+        for inner in value:
+            yield from methods_and_networks(inner)
 
 
 def former_paths(cls: type) -> tuple[str, ...]:
     """What a class says of itself as `moved_from`; what its bases say is not about it."""
-    return tuple(vars(cls).get("moved_from", ()))
-
-
-def _networks_in(value: Any) -> Iterator[NetworkSpec]:
-    if isinstance(value, NetworkSpec):
-        yield value
-    elif isinstance(value, Method):
-        for setting in value.settings().values():
-            yield from _networks_in(setting)
-    elif isinstance(value, tuple | list | frozenset):
-        for inner in value:
-            yield from _networks_in(inner)
-
-
-def _paths_in(value: Any) -> Iterator[str]:
-    """Paths of classes in a method, a network or a setting, at any depth. A network among another's
-    settings is a path, or a mapping that holds one.
-    """
-    if isinstance(value, Method):
-        yield value.path
-        yield from _paths_in(tuple(value.settings().values()))
-    elif isinstance(value, NetworkSpec):
-        yield value.path
-        yield from _paths_in(tuple(setting for _, setting in value.settings))
-    elif isinstance(value, Mapping):
-        yield from _paths_in(tuple(value.values()))
-    elif isinstance(value, tuple | list | frozenset):
-        for inner in value:
-            yield from _paths_in(inner)
-    elif is_class_path(value):
-        yield value
+    former: tuple[str, ...] = vars(cls).get("moved_from", ())
+    return former

@@ -16,18 +16,19 @@ from typing import Any
 
 from orchestrator.errors import MethodError
 from orchestrator.spec.method import Method
+from orchestrator.spec.shadowing import hidden
 
 GROUP = "spolia.methods"
 
 
 def discover() -> dict[str, type[Method]]:
-    """All methods by name. Raises MethodError where two have one name, or where a package does not
-    import.
+    """All methods by name. Raises MethodError where two have one name, and where a package does not
+    import or is hidden by another of its name.
     """
     found: dict[str, type[Method]] = {}
     for entry in importlib.metadata.entry_points(group=GROUP):
         for cls in methods_in(entry.value):
-            other = found.setdefault(cls.name, cls)
+            other = found.setdefault(cls.name, cls)  # one class may be found twice, in two entries
             if other is not cls:
                 raise MethodError(
                     f"two methods are called {cls.name!r}: {_full_name(other)} and "
@@ -66,6 +67,10 @@ def methods_in(package: str) -> list[type[Method]]:
             f"the package {package!r} of the entry-point group {GROUP!r} cannot be imported: "
             f"{error}"
         ) from error
+    # Not an ImportError: a project's own `methods/` imports well, and has none of ours.
+    hides = hidden(package.partition(".")[0])
+    if hides is not None:
+        raise MethodError(f"the methods of {package!r} are not to be had. {hides}")
     return [
         value
         for module in modules

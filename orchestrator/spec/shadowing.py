@@ -20,7 +20,13 @@ def shadowing(error: ImportError) -> str | None:
     """What hides the package of Spolia that an import failed in, and what to do about it; None
     where the import failed for another reason.
     """
-    package = (error.name or "").partition(".")[0]
+    return hidden((error.name or "").partition(".")[0])
+
+
+def hidden(package: str) -> str | None:
+    """What hides a package of Spolia, and what to do about it; None where nothing does, or where
+    the package is not one of ours.
+    """
     if package not in _own_packages():
         return None
     ours, found = (INSTALLED_IN / package).resolve(), _found_at(package)
@@ -29,7 +35,7 @@ def shadowing(error: ImportError) -> str | None:
     return (
         f"Python finds {package!r} in {found}, which hides Spolia's own package {ours}. "
         f"Rename the one that is not Spolia's, or keep {_folder_on_path(found)} off Python's path: "
-        f"leave it out of PYTHONPATH, and start scripts and notebooks in another folder"
+        "leave it out of PYTHONPATH, and start scripts and notebooks in another folder"
     )
 
 
@@ -45,6 +51,7 @@ def _own_packages() -> set[str]:
 def _found_at(package: str) -> Path | None:
     """The file, or the folder without an `__init__.py`, that Python takes for a package."""
     module = sys.modules.get(package)
+    # What is imported already decides.
     spec = module.__spec__ if module is not None else importlib.util.find_spec(package)
     if spec is None:
         return None

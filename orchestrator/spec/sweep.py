@@ -43,6 +43,8 @@ class Sweep:
         if not isinstance(self.cells, Grid):
             kind = type(self.cells).__name__
             raise SweepError(f"cells must be a grid made by product(...), got {kind}")
+        # Points of a grid with problems lack what these
+        # concern; looking at them would tell it twice.
         problems = list(self.cells.problems) or _problems_of_points(self.cells.points)
         if problems:
             raise SweepError("the sweep cannot be used as written:", problems)
@@ -56,7 +58,7 @@ class Sweep:
                 f"If {num_cells} is right, write:",
                 [f"expect={num_cells},"],
             )
-        if self.claims and self.part_of is None:
+        if self.claims and self.part_of is None:  # a part lacks cells that its claims name
             check(self.claims, list(self.trials()), self.axes)
 
     def trials(self) -> Iterator[Cell]:
@@ -102,6 +104,7 @@ def _trial(point: Point, methods: dict[Any, Method]) -> Trial:
     """
     settings = _settings(point)
     cls = point.values["method"]
+    # By identity: values may be unhashable.
     same = (cls, *((name, id(value)) for name, value in settings.items()))
     if same not in methods:
         methods[same] = cls(**settings)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.util
 import sys
 import traceback
@@ -11,7 +12,7 @@ from pathlib import Path
 from types import ModuleType
 
 from orchestrator.errors import InputError, SweepError, nearest
-from orchestrator.spec.classes import SWEEP_MODULE, allow_folder
+from orchestrator.spec.classes import SWEEP_MODULE, allow_folder, of_another_sweep
 from orchestrator.spec.shadowing import shadowing
 from orchestrator.spec.sweep import Sweep
 
@@ -31,7 +32,7 @@ def load_sweep(file: str | Path) -> tuple[str, Sweep]:
         problem = "has no variable 'sweep'" if sweep is None else f"has a 'sweep' that is {kind}"
         raise SweepError(
             f"{path} {problem}. A sweep file ends with: "
-            f"sweep = Sweep(question=__doc__, cells=product(...), expect=...)"
+            "sweep = Sweep(question=__doc__, cells=product(...), expect=...)"
         )
     return path.stem, sweep
 
@@ -50,7 +51,11 @@ def _missing(path: Path) -> str:
 
 def _imported(path: Path) -> ModuleType:
     """The module of a sweep file, executed. Raises SweepError for whatever goes wrong in it."""
-    allow_folder(path.parent)
+    allow_folder(path.parent)  # modules beside a sweep may hold its methods and networks
+    if others := _hidden_beside(path):
+        raise SweepError(f"{path} cannot be read in this process:", others)
+    # A name of its own, and not in `sys.modules`: a sweep
+    # file is read, it is no module of anybody's.
     name = f"{SWEEP_MODULE}{path.stem}"
     spec = importlib.util.spec_from_file_location(name, path.absolute())
     if spec is None or spec.loader is None:
@@ -69,6 +74,29 @@ def _imported(path: Path) -> ModuleType:
         hidden = shadowing(error) if isinstance(error, ImportError) else None
         raise SweepError(f"{message}. {hidden}" if hidden else message) from error
     return module
+
+
+def _hidden_beside(path: Path) -> list[str]:
+    """Modules beside a sweep file which it imports, but would not get: a sweep of another folder,
+    read before, has brought its own of that name.
+    """
+    try:
+        tree = ast.parse(path.read_bytes())
+    except SyntaxError:  # told, with its line, when the file is executed
+        return []
+    names: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            names.add(node.module.partition(".")[0])
+    others = {name: of_another_sweep(name, path.parent) for name in sorted(names)}
+    return [
+        f"it imports {name}, which lies beside it, but {other} was imported under that name "
+        f"before; rename one of them, or read the two sweeps in two processes"
+        for name, other in others.items()
+        if other is not None
+    ]
 
 
 @contextmanager

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal
 from weakref import WeakValueDictionary
 
-from orchestrator.errors import MethodError, PlanError, nearest
-from orchestrator.spec.canonical import digest
+from orchestrator.errors import InputError, MethodError, PlanError, nearest
+from orchestrator.spec.canonical import canonical_json, digest
 from orchestrator.spec.classes import class_at
 from orchestrator.spec.method import Method, canonical_method
 from orchestrator.spec.normalising import problems_of_normalisation, with_statistics
@@ -20,6 +20,7 @@ from orchestrator.spec.task import Task
 KEY_FORMAT = 1
 # Classes of arithmetic; in the key, because bits depend on them.
 NUMERICS = ("fp32", "tf32", "bf16")
+DEEPEST = 5_000  # longest chain of needs; a deeper one is taken for an endless one
 COPY_OFFSET = 1_000_003
 """What the seeds of independent copies of a trial differ by; larger than any range of seeds."""
 
@@ -32,7 +33,11 @@ class NetworkSpec:
     `defaults` stay out of keys, so that a network can gain a setting without changing old ones.
     `splits` are its split points, first to last. `moved_from` are paths that the class had before;
     results made under them still count. `trained_with` is the normalisation of the images on which
-    its initial weights were trained, blank where they are drawn.
+    its initial weights were trained, blank where they are drawn. `class_places` says where among
+    the settings there are paths of other classes, those of networks that this one is made of: `of`,
+    or `inner.of` for the entry `of` of a mapping `inner`. All other texts are just texts, whatever
+    they look like. Raises InputError for settings that are no JSON values, and for a path that
+    cannot be one.
     """
 
     name: str
@@ -43,6 +48,19 @@ class NetworkSpec:
     revision: int = 1
     moved_from: tuple[str, ...] = ()
     trained_with: Literal["", "imagenet"] = ""
+    class_places: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        problems = []
+        if ":" not in self.path:
+            problems.append(f"path {self.path!r} is not of the form 'package.module:Class'")
+        for name, value in {**dict(self.defaults), **dict(self.settings)}.items():
+            try:
+                canonical_json(value)
+            except (TypeError, ValueError) as error:
+                problems.append(f"{name} = {value!r} is no JSON value: {error}")
+        if problems:
+            raise InputError(f"the network {self.name!r} cannot be used as written:", problems)
 
     def __hash__(self) -> int:
         return hash((self.name, self.path, self.revision))  # settings may hold mappings
@@ -61,6 +79,19 @@ class NetworkSpec:
             "settings": {k: v for k, v in self.settings if (k, v) not in self.defaults},
         }
 
+    def classes_in(self, settings: Iterable[tuple[str, Any]]) -> tuple[str, ...]:
+        """Paths of the classes that settings of this network (its `settings` or its `defaults`)
+        name at its class places.
+        """
+        found: list[str] = []
+        for place in self.class_places:
+            value: Any = dict(settings)
+            for name in place.split("."):
+                value = value.get(name) if isinstance(value, Mapping) else None
+            values = value if isinstance(value, list | tuple) else [value]
+            found += [path for path in values if isinstance(path, str)]
+        return tuple(found)
+
     def to_json(self) -> dict[str, Any]:
         """The network as plain JSON: for records, and to build it in another process."""
         trained = {"trained_with": self.trained_with} if self.trained_with else {}
@@ -72,13 +103,15 @@ class NetworkSpec:
             "defaults": dict(self.defaults),
             "splits": list(self.splits),
             "revision": self.revision,
+            "class_places": list(self.class_places),
         }
 
     @staticmethod
     def from_json(value: Mapping[str, Any]) -> NetworkSpec:
         """A network from its `to_json()`."""
-        tuples = {k: tuple(value[k].items()) for k in ("settings", "defaults")}
-        return NetworkSpec(**{**value, **tuples, "splits": tuple(value["splits"])})
+        pairs = {k: tuple(value[k].items()) for k in ("settings", "defaults")}
+        names = {k: tuple(value.get(k, ())) for k in ("splits", "class_places")}
+        return NetworkSpec(**{**value, **pairs, **names})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,7 +176,7 @@ class Trial:
             raise MethodError(
                 f"{self.method.name}.needs must return a mapping of names to trials, got {needs!r}"
             )
-        return {name: _one_object(need) for name, need in needs.items()}
+        return {name: one_object(need) for name, need in needs.items()}
 
     @cached_property
     def identity(self) -> dict[str, Any]:
@@ -161,8 +194,12 @@ class Trial:
     @cached_property
     def key(self) -> str:
         """SHA-256 (64 hex digits) of the canonical form. Raises InputError where a task has not
-        been resolved.
+        been resolved, PlanError where the needs come to no end.
         """
+        # Keys of needs go into it. They are made first and one after another, since a chain of
+        # needs may be longer than Python's stack is deep; each is kept, so this is done once.
+        for need in needs_first(self, lambda need: "key" not in need.__dict__):
+            need.__dict__["key"] = digest(need.identity)
         return digest(self.identity)
 
     @property
@@ -262,9 +299,55 @@ class Cell:
 _NEEDS: WeakValueDictionary[tuple[Any, ...], Trial] = WeakValueDictionary()
 
 
-def _one_object(need: Trial) -> Trial:
+def one_object(need: Trial) -> Trial:
     """The one object that stands for this need and every equal one."""
     return _NEEDS.setdefault(need._value(), need)
+
+
+def _are_one(one: Trial, other: Trial) -> bool:
+    return one == other and one._value() == other._value()
+
+
+def needs_first(
+    trial: Trial,
+    is_wanted: Callable[[Trial], bool] = lambda need: True,
+    check: Callable[[Trial, Sequence[Trial]], None] = lambda trial, above: None,
+) -> Iterator[Trial]:
+    """Every trial that a trial needs, directly or not, each once and after what it needs itself.
+    The trial itself is not among them.
+
+    What `is_wanted` says no to is left out with all that it needs. `check` is called with a need
+    before its own needs are asked for, and with those above it, from the trial downwards. Raises
+    PlanError for a trial that needs itself, and for a chain that is longer than DEEPEST. Its cost
+    grows with the number of needs and not with the number of paths to them.
+    """
+    above = [trial]  # the way down to where we are, and what is left to see at each step of it
+    left = [iter(trial.needs.values())]
+    on_the_way = {id(trial)}
+    given: dict[int, Trial] = {}  # by identity, as equal needs are one object
+    while above:
+        need = next(left[-1], None)
+        if need is None:
+            done = above.pop()
+            left.pop()
+            on_the_way.discard(id(done))
+            if above:
+                given[id(done)] = done
+                yield done
+        elif id(need) in on_the_way or _are_one(need, trial):
+            loop = [*above[above.index(need) :], need]
+            names = " -> ".join(one.method.name for one in loop)
+            raise PlanError(f"a trial needs itself: {names}. Look at `needs` of {need.method.name}")
+        elif id(need) not in given and is_wanted(need):
+            if len(above) > DEEPEST:
+                raise PlanError(
+                    f"{trial.method.name} needs a chain of more than {DEEPEST:,} trials; "
+                    f"does its `needs` come to an end?"
+                )
+            check(need, above)
+            above.append(need)
+            left.append(iter(need.needs.values()))
+            on_the_way.add(id(need))
 
 
 def method_from_json(value: Mapping[str, Any]) -> Method:

@@ -16,12 +16,14 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.spec.canonical import digest
-from orchestrator.spec.classes import is_of_a_study
+from orchestrator.spec.classes import is_of_a_distribution, is_of_a_study
 from orchestrator.spec.naming import class_paths
 from orchestrator.spec.trial import Trial
 
 OURS = ("orchestrator", "methods")
 ENGINE = "orchestrator.training.execute"  # what it imports, directly or not, runs a trial
+INSTALLED = {"site-packages", "dist-packages"}  # folders of packages that were installed
+FOR_TYPES = ("TYPE_CHECKING", "typing.TYPE_CHECKING")  # what follows such an `if` never runs
 NAMED = 3  # modules that a message names
 ROOMS_WITHOUT_BITS = (
     "analysis",
@@ -88,6 +90,7 @@ def code_in_use(paths: tuple[str, ...]) -> Code:
 
 def code_behind(paths: Iterable[str]) -> Code:
     """The code behind classes named by `module:Class`; see `code_of`."""
+    # Depth first through imports; `found` is also what keeps a circle from going on for ever.
     waiting = [ENGINE, *(path.partition(":")[0] for path in paths)]
     found: dict[str, str] = {}
     while waiting:
@@ -95,12 +98,27 @@ def code_behind(paths: Iterable[str]) -> Code:
         if name in found or is_without_bits(name):
             continue
         file = _source_file(name)
-        if file is None:
+        if file is None:  # built in, an extension, or a namespace: nothing of it can be read
             continue
+        # By time and size: an unchanged file is parsed once.
         read = _read(file, *_stamp(file), name)
         found[name] = read.digest
         waiting += read.imports
     return Code(dict(sorted(found.items())))
+
+
+@lru_cache(maxsize=1024)
+def own_files(paths: tuple[str, ...]) -> Mapping[str, str]:
+    """Files, by module, of classes that belong to no installed package: those of modules beside a
+    sweep, or anywhere else that Python looks. Such a module's name is a weak one, since another
+    folder may have another module of that name.
+    """
+    files = {}
+    for module in {path.partition(":")[0] for path in paths}:
+        file = None if is_of_a_distribution(module.partition(".")[0]) else _source_file(module)
+        if file is not None and not INSTALLED & {*file.parts}:
+            files[module] = str(file.resolve())
+    return files
 
 
 def listed(modules: Collection[str]) -> str:
@@ -136,6 +154,7 @@ def _stamp(file: Path) -> tuple[int, int]:
 @lru_cache(maxsize=2048)
 def _read(file: Path, changed: int, size: int, module: str) -> _Source:
     tree = ast.parse(file.read_bytes())
+    # What leading dots are counted from.
     package = module if file.name == "__init__.py" else module.rpartition(".")[0]
     sha = hashlib.sha256()
     for piece in _canonical(tree):
@@ -150,12 +169,13 @@ def _canonical(node: Any) -> Iterator[str]:
     if isinstance(node, ast.AST):
         yield type(node).__name__
         for name, value in ast.iter_fields(node):
+            # Load or store follows from where a node stands; `kind` is the `u` of a string.
             if value is None or value == [] or name in ("ctx", "kind", "type_comment"):
                 continue
             yield name
             yield from _canonical(_what_counts(node, name, value))
     elif isinstance(node, list):
-        yield f"[{len(node)}"
+        yield f"[{len(node)}"  # the length: or the end of one list could be the start of the next
         for inner in node:
             yield from _canonical(inner)
     else:
@@ -214,7 +234,7 @@ def _as_it_runs(tree: ast.Module) -> Iterator[ast.AST]:
     while waiting:
         node = waiting.pop()
         yield node
-        if isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING"):
+        if isinstance(node, ast.If) and ast.unparse(node.test) in FOR_TYPES:
             waiting += node.orelse
         else:
             waiting += ast.iter_child_nodes(node)
@@ -230,6 +250,7 @@ def _absolute(node: ast.ImportFrom, package: str) -> str:
 
 def _behind(origin: str, name: str) -> set[str]:
     """The module that `from origin import name` takes its name from."""
+    # A module of the package, not a name in its `__init__`.
     if _source_file(f"{origin}.{name}") is not None:
         return {f"{origin}.{name}"}
     file = _source_file(origin)

@@ -71,6 +71,7 @@ class Files(Protocol):
 
 def below(address: str, folder: str) -> str:
     """The address of a folder inside what lies at an address."""
+    # s3://bucket/prefix?region=... keeps its query at the end
     base, question, query = address.partition("?")
     return f"{base.rstrip('/')}/{folder}{question}{query}"
 
@@ -105,7 +106,7 @@ def files_at(address: str | Path) -> Files:
     except (OSError, ValueError, pa.ArrowException) as error:
         raise StoreError(
             f"the store's address {_public(text)!r} cannot be used: {error}. "
-            f"Give a folder, or s3://bucket/prefix, or gs://bucket/prefix"
+            "Give a folder, or s3://bucket/prefix, or gs://bucket/prefix"
         ) from error
     return Bucket(text, system, root)
 
@@ -133,8 +134,9 @@ class Folder:
     def publish(self, path: str, content: bytes, *, replace: bool = False) -> bool:
         _refuse_outside(path)
         target = self.root / path
-        if not replace and target.exists():
+        if not replace and target.exists():  # spares writing a whole blob that is there already
             return False
+        # In the same folder, since neither link nor rename goes from one file system to another.
         temporary = target.with_name(f".{target.name[:40]}.{uuid.uuid4().hex}")
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -151,7 +153,7 @@ class Folder:
             reason = error.strerror or str(error)
             raise StoreError(
                 f"the store {self.root} cannot be written ({path}): {reason}. "
-                f"Choose another folder with --store"
+                "Choose another folder with --store"
             ) from error
 
     def refresh(self, path: str, content: bytes) -> None:
@@ -159,7 +161,7 @@ class Folder:
         if self.publish(path, content):
             return
         try:
-            os.utime(self.root / path)
+            os.utime(self.root / path)  # now: `gc` goes by age
         except OSError:  # removed just now, or somebody else's file
             self.publish(path, content, replace=True)
 
@@ -220,6 +222,7 @@ class Bucket:
         _refuse_outside(path)
         target = f"{self._root}/{path}"
         try:
+            # Asked before, not in one step with writing: see the class on two writers.
             if not replace and self._fs.get_file_info(target).type != fs.FileType.NotFound:
                 return False
             # Ready bytes in one go: the object appears when the stream is closed, and nothing in
@@ -229,7 +232,7 @@ class Bucket:
         except OSError as error:
             raise StoreError(
                 f"the store {self.name} cannot be written ({path}): {_first_line(error)}. "
-                f"Choose another with --store"
+                "Choose another with --store"
             ) from error
         return True
 
@@ -299,6 +302,7 @@ class Cached:
         """Where the local copy of a file lies, or None where it may have none. That of a result
         carries time and size of what the last listing showed, so a replaced one is read again.
         """
+        # Named by their content, so a copy can be verified and never grows old.
         if path.startswith("blobs/"):
             return path
         entry = self._seen.get(path) if as_listed else None
@@ -346,6 +350,7 @@ class Layered:
         self._files, self._layer = files, layer
 
     def read(self, path: str, *, as_listed: bool = False) -> bytes | None:
+        # First below: the layer holds what is tried beside the store, never instead of it.
         content = self._files.read(path, as_listed=as_listed)
         return self._files.read(self._upper(path)) if content is None else content
 

@@ -42,7 +42,7 @@ def home(root: Path, store: str | None, tracking: str | None) -> Home:
     root = root.expanduser().absolute()
     if not store:
         store = str(root / "store")
-    elif "://" not in store:
+    elif "://" not in store:  # a folder; workers start elsewhere, so from the root
         store = str(Path(store).expanduser().absolute())
     tracking = tracking or f"sqlite:///{root / 'mlflow.db'}"
     return Home(root, store, None if tracking == "none" else tracking)

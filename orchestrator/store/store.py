@@ -81,6 +81,7 @@ class Store:
 
     def prepare(self) -> None:
         """Make the store, or check its format, and that it can be written."""
+        # Stays, where there is one.
         self._files.publish("format.json", canonical_json({"format": FORMAT}).encode())
         self._is_checked = False
         self._check_format()
@@ -99,7 +100,7 @@ class Store:
             raise StoreError(
                 f"{self.name} is a store of format {number} and this version of Spolia works with "
                 f"format {FORMAT}: name another store (--store) and run the sweeps again, or use "
-                f"the version that made it"
+                "the version that made it"
             )
         self._is_checked = True
 
@@ -135,13 +136,17 @@ class Store:
         step, and the old one is put aside. Any other record stands.
         """
         path = _result_path(record["key"])
+        # A record carries its own digest: blobs have theirs in
+        # their names, this name is the trial's.
         content = canonical_json({"sha256": digest(record), "record": record}).encode()
         old = self._files.read(path) if replaces else None
         if old is None:
             return self._files.publish(path, content)
         standing = _intact_record(_parsed(old))
+        # Somebody has replaced it already.
         if standing is None or record_digest(standing) != replaces:
             return False
+        # First put aside, then replaced: killed in between, both stand.
         self._files.publish(f"retired/{record['key']}-{replaces[:12]}.json", old)
         return self._files.publish(path, content, replace=True)
 
@@ -161,7 +166,7 @@ class Store:
         if record is None or record.get("key") != key:
             raise CorruptError(
                 f"{self.name}/{path} is not the record that was written. "
-                f"Remove that file and run again: the trial is trained anew"
+                "Remove that file and run again: the trial is trained anew"
             )
         return record
 
@@ -200,7 +205,7 @@ class Store:
             listed = ", ".join(key[:12] for key in matching[:5])
             raise StoreError(
                 f"{len(matching)} trials have keys that begin with {start!r}: {listed}. "
-                f"Give more digits"
+                "Give more digits"
             )
         return matching[0]
 
@@ -241,7 +246,7 @@ class Store:
         if hashlib.sha256(content).hexdigest() != name:
             raise CorruptError(
                 f"{self.name}/{path} has been altered: its content does not hash to its name. "
-                f"Remove it and the results that name it"
+                "Remove it and the results that name it"
             )
         return content
 
@@ -310,7 +315,7 @@ class Store:
         if owner and owner.is_file() and owner.read_bytes() != claiming.read_bytes():
             raise InputError(
                 f"another sweep is called {name!r}: {owner}. "
-                f"Rename one of the two files: results and MLflow runs go by this name"
+                "Rename one of the two files: results and MLflow runs go by this name"
             )
         self._files.publish(path, json.dumps({"file": str(claiming)}).encode(), replace=True)
 
@@ -344,6 +349,7 @@ class Store:
 
     def discard_unchanged(self, entry: Entry) -> bool:
         """Remove a file if it is as a listing showed it. Returns whether it was removed."""
+        # Time and size as listed: a blob that a run has put again since is as young as a new one.
         return self._files.entry(entry.path) == entry and self.discard(entry.path)
 
     def clear(self, folder: str) -> None:
@@ -351,6 +357,7 @@ class Store:
         if self.is_local:
             shutil.rmtree(self.folder(folder), ignore_errors=True)
             return
+        # Listed before anything goes: a listing must not change under us.
         for entry in list(self._files.entries(folder)):
             self._files.remove(entry.path)
 

@@ -72,6 +72,7 @@ def killed_at_line(method: Method, line: int | None) -> Iterator[list[int]]:
     Lines are counted as they are executed, so that a loop passes the same one many times. Without
     a number nothing is killed. Yields the list of the lines passed so far.
     """
+    # Only lines of `train` itself: what it calls is covered by the kills after epochs.
     code = inspect.unwrap(type(method).train).__code__
     passed: list[int] = []
 
@@ -82,7 +83,7 @@ def killed_at_line(method: Method, line: int | None) -> Iterator[list[int]]:
             passed.append(frame.f_lineno)
         return local
 
-    before = sys.gettrace()
+    before = sys.gettrace()  # a debugger's, or that of a coverage tool
     sys.settrace(lambda frame, event, arg: local if frame.f_code is code else None)
     try:
         yield passed
@@ -145,18 +146,18 @@ def _reference(trial: Trial, folder: Path) -> Reference:
     assert resolved.problems() == []
     run_with_needs(resolved, store, device="cpu")
     store.prepare()
-    shutil.copytree(folder / "needs", folder / "whole")
-    whole = Store(folder / "whole")
+    shutil.copytree(folder / "needs", folder / "never-stopped")
+    finished = Store(folder / "never-stopped")
     epochs: list[tuple[str, int]] = []
 
     def note(moment: Moment) -> None:
         epochs.append((moment.stage, moment.epoch))
 
     with killed_at_line(resolved.method, None) as passed:
-        outcome = execute(resolved, whole, device="cpu", on_epoch=note)
+        outcome = execute(resolved, finished, device="cpu", on_epoch=note)
     assert outcome.is_result, outcome.traceback
     return Reference(
-        resolved, _found(resolved, whole), tuple(passed), tuple(epochs), folder / "needs"
+        resolved, _found(resolved, finished), tuple(passed), tuple(epochs), folder / "needs"
     )
 
 
@@ -178,6 +179,7 @@ class MethodContract:
         folder = tmp_path_factory.mktemp("reference")
         resolved = resolve(trial, Store(folder / "planned"))
         name = type(resolved.method), resolved.key
+        # Not the fixture's scope: the fixture `trial` is a function's, as authors write it.
         if name not in _REFERENCES:
             _REFERENCES[name] = _reference(trial, folder)
         return _REFERENCES[name]
@@ -188,8 +190,10 @@ class MethodContract:
         for part in ("metrics", "components", "matrices"):
             declared = getattr(method, part)
             names = {entry["name"] for entry in reference.found[part]}
-            asked = {d.name for d in declared if not d.optional and not getattr(d, "timing", False)}
-            assert asked <= names <= {d.name for d in declared}
+            # The fingerprint compares bits, so it has no timings.
+            compared = [d for d in declared if not getattr(d, "timing", False)]
+            required = {d.name for d in compared if not d.optional}
+            assert required <= names <= {d.name for d in declared}
 
     def test_same_seed_same_bits(self, reference: Reference, trial: Trial, tmp_path: Path) -> None:
         assert _reference(trial, tmp_path).found == reference.found
@@ -227,6 +231,7 @@ class MethodContract:
             store = reference.fresh_store(tmp_path / f"epoch{number}")
             scratch = tmp_path / f"epoch-scratch{number}"
 
+            # Bound now: the loop goes on before it is called.
             def stop(moment: Moment, last: tuple[str, int] = last) -> None:
                 if (moment.stage, moment.epoch) == last:
                     raise Killed

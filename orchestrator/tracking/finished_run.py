@@ -60,7 +60,8 @@ def finished_run(
     if record["reason"]:
         tags["spolia.reason"] = record["reason"][:LONGEST_TAG]
     for name, value in record["provenance"].items():
-        if name != "modules":  # some fifty digests; `code` is the digest of them all
+        # Not some fifty digests (`code` is the digest of them all), nor somebody's folders.
+        if name not in ("modules", "files"):
             tags[f"spolia.{name}"] = str(value)
     for name, value in record.get("memory", {}).items():
         tags[f"spolia.memory.{name}"] = str(value)

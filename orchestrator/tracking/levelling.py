@@ -88,6 +88,7 @@ class Tracker:
             artifacts = self.manifest["artifacts"]
             return str(self.client.create_experiment(name, artifact_location=artifacts, tags=tags))
         if found.lifecycle_stage == "deleted":
+            # A name belongs to one experiment, deleted or not.
             self.client.restore_experiment(found.experiment_id)
         return str(found.experiment_id)
 
@@ -283,6 +284,7 @@ class Tracker:
             self.client.log_batch(
                 run_id,
                 metrics=metrics[start : start + METRICS_AT_ONCE],
+                # Params once, with the first metrics.
                 params=[] if start else pairs[:PARAMS_AT_ONCE],
             )
         for start in range(PARAMS_AT_ONCE, len(pairs), PARAMS_AT_ONCE):
@@ -316,6 +318,7 @@ class Tracker:
             if identity not in known:
                 known[identity] = self._write_model(run_id, record, component, params)
             outputs.append(LoggedModelOutput(known[identity], step=0))
+        # Lineage: whose models this run was made from. None, where they are another sweep's.
         for need in record["needs"].values():
             inputs += [LoggedModelInput(m) for m in self.models.get(need["key"], {}).values()]
         if outputs:

@@ -5,14 +5,15 @@ It is JSON, since it goes to the process that writes MLflow.
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TypedDict
 
 from orchestrator.planning.plan import Plan
 from orchestrator.spec.canonical import digest, show
 from orchestrator.spec.labels import short_names, value_key
 from orchestrator.spec.trial import Cell, Trial
+from orchestrator.store.checkout import git
 from orchestrator.store.store import Store
 
 LONGEST_NAME = 250  # characters of a run's name
@@ -73,6 +74,7 @@ def cell_entry(plan: Plan, cell: Cell) -> RunEntry:
     return _entry(
         cell.trial,
         role="cell",
+        # Of two cells that are one trial, each has a run.
         identity=digest([plan.name, labels, cell.trial.key])[:32],
         name=" ".join([cell.trial.method.name, *settings]),
         axes=axes,
@@ -138,22 +140,12 @@ def _code_state() -> dict[str, str]:
     """Commit of the current folder and whether files in it are changed, or nothing where that is no
     Git checkout.
     """
-    commit = _git("rev-parse", "HEAD")
-    changed = _git("status", "--porcelain", "--untracked-files=no")
+    here = Path.cwd()
+    commit = git(here, "rev-parse", "HEAD")
+    changed = git(here, "status", "--porcelain", "-uno")
     state = {}
     if commit is not None:
         state["commit"] = commit
     if changed is not None:
         state["changed"] = str(bool(changed)).lower()
     return state
-
-
-def _git(*arguments: str) -> str | None:
-    """What a Git command printed, or None where it failed or there is no Git."""
-    try:
-        done = subprocess.run(
-            ["git", *arguments], capture_output=True, text=True, timeout=10, check=False
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return done.stdout.strip() if done.returncode == 0 else None

@@ -31,6 +31,7 @@ def batches(stream: Iterable[str], patience: float) -> Iterator[list[Message]]:
         for line in itertools.chain(stream, [""]):  # an empty line, which no message is, ends it
             lines.put(line)
 
+    # A thread reads, so that this one can stop waiting and look at what is under way.
     threading.Thread(target=read, daemon=True).start()
     while True:
         batch: list[str] = []

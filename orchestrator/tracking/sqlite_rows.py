@@ -67,7 +67,7 @@ class SqliteWriter:
         """Put runs in, all or none; their new ids. Artifacts are written first: a run that is there
         is complete.
         """
-        ids = [uuid.uuid4().hex for _ in runs]
+        ids = [uuid.uuid4().hex for _ in runs]  # as MLflow makes its own
         rows: dict[str, list[Row]] = {table: [] for table in TABLES}
         for run_id, run in zip(ids, runs, strict=True):
             folder = self._artifacts / run_id / "artifacts"
@@ -102,7 +102,10 @@ class SqliteWriter:
 
     def _insert(self, rows: Mapping[str, Sequence[Row]]) -> None:
         """Rows of all tables in one transaction."""
+        # MLflow's UI may hold the lock for a moment
         connected = contextlib.closing(sqlite3.connect(self._database, timeout=60))
+        # The second `connection` is the transaction: committed
+        # at the end, or rolled back as a whole.
         with connected as connection, connection:
             for table, columns in TABLES.items():
                 marks = ", ".join("?" * len(columns))
@@ -121,9 +124,11 @@ def _latest_metric_rows(run_id: str, run: FinishedRun) -> list[Row]:
     for name, value, when, step in run.points:
         point = (step, when, value)
         latest[name] = max(latest.get(name, point), point)
-    return [
-        (name, value, when, step, False, run_id) for name, (step, when, value) in latest.items()
-    ]
+    rows: list[Row] = []
+    for name, point in latest.items():
+        step, when, value = point
+        rows.append((name, value, when, step, False, run_id))
+    return rows
 
 
 def _columns(connection: sqlite3.Connection, table: str) -> set[str]:

@@ -44,10 +44,11 @@ class Writer:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=stderr,
-                env={**PATIENCE, **os.environ},
+                env={**PATIENCE, **os.environ},  # what the user has set goes before it
                 start_new_session=True,  # Ctrl-C is for the driver; what is done still gets written
             )
         self._messages: queue.SimpleQueue[Message | Manifest | None] = queue.SimpleQueue()
+        # A pipe that is full blocks whoever writes to it: never the training.
         self._sender = threading.Thread(target=self._pass_on, daemon=True)
         self._sender.start()
         self._messages.put(manifest)

@@ -24,13 +24,16 @@ def arithmetic(threads: int, numerics: str) -> Iterator[None]:
     flags_before = cudnn.deterministic, cudnn.benchmark
     precisions_before = [backend.fp32_precision for backend in (*_on_gpu(), *_on_cpu())]
     torch.set_num_threads(threads)
+    # `benchmark` would choose algorithms by time, and so by what else the machine does.
     cudnn.deterministic, cudnn.benchmark = True, False
     for backend in _on_gpu():
+        # bf16 is the learner's affair (autocast); what it leaves in fp32 is exact.
         backend.fp32_precision = "tf32" if numerics == "tf32" else "ieee"
     for backend in _on_cpu():
         backend.fp32_precision = "ieee"
     try:
         yield
+    # In a notebook, or between two tests, the process goes on with its own settings.
     finally:
         torch.set_num_threads(threads_before)
         cudnn.deterministic, cudnn.benchmark = flags_before

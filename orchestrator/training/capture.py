@@ -37,10 +37,12 @@ def _captured(value: Any, name: str, seen: dict[int, Any]) -> Iterator[str]:
     seen[id(value)] = value  # held, so that no other object can take over its id
     if isinstance(value, nn.Module | torch.Tensor):
         yield f"{name!r} ({type(value).__name__})"
+    # What a partial was given is as much captured as what a closure holds.
     elif isinstance(value, functools.partial):
         yield from _captured(value.func, name, seen)
         yield from _captured([*value.args, *value.keywords.values()], name, seen)
     elif isinstance(value, types.MethodType):
+        # A method's loss brings its settings, which hold no tensor.
         yield from _captured(value.__self__, name, seen)
         yield from _captured(value.__func__, name, seen)
     elif isinstance(value, types.FunctionType):
@@ -51,6 +53,7 @@ def _captured(value: Any, name: str, seen: dict[int, Any]) -> Iterator[str]:
     elif isinstance(value, list | tuple | set | frozenset):
         for item in value:
             yield from _captured(item, name, seen)
+    # Any other object by its attributes; classes and modules are shared by all seeds anyway.
     elif not isinstance(value, type | types.ModuleType) and hasattr(value, "__dict__"):
         for key, item in vars(value).items():
             yield from _captured(item, f"{name}.{key}", seen)
@@ -65,6 +68,7 @@ def _captured_by_function(function: types.FunctionType, seen: dict[int, Any]) ->
             continue
     defaults = [*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()]
     yield from _captured(defaults, function.__name__, seen)
+    # co_names holds attributes, too: a name that is no global is not found, which does no harm.
     for name in _global_names(function.__code__):
         value = function.__globals__.get(name)
         # Another module's function, torch's say, may keep what it likes.

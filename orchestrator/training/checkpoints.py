@@ -36,6 +36,7 @@ class Checkpoints:
         self.folder, self.every = folder, every
         self._last = time.monotonic()
         self._stamp = stamp
+        # Going on with other code would give a result that no code ever computed.
         if folder is not None and folder.is_dir() and _text(folder / "stamp") != stamp:
             shutil.rmtree(folder, ignore_errors=True)
         self._try_began = time.time()
@@ -58,6 +59,7 @@ class Checkpoints:
         temporary = path.with_suffix(f".{os.getpid()}.tmp")
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
+            # Before the state: one whose stamp is missing would be thrown away.
             (self.folder / "stamp").write_text(self._stamp)
             torch.save({"stage": stage, "state": state}, temporary)
             os.replace(temporary, path)  # a kill leaves the state before or this one, never half
@@ -81,6 +83,8 @@ class Checkpoints:
         if self.folder is None or not self._path(stage).exists():
             return None
         try:
+            # On the CPU: the trial may go on where there is no
+            # GPU, and whoever loads this copies it over.
             saved = torch.load(self._path(stage), map_location="cpu", weights_only=True)
         except (OSError, RuntimeError, EOFError, pickle.UnpicklingError):
             return None

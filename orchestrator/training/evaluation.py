@@ -48,6 +48,7 @@ class Evaluation:
         """
         epoch = self._stage.epoch + 1
         is_last = epoch == self._stage.num_epochs
+        # Also at the end, whatever `every` says: curves end where the nets do.
         if self._watch is not None and (epoch % self._every == 0 or is_last):
             self._stage.record(_watched(self._watch))
         if self._select is not None:
@@ -101,6 +102,7 @@ class Evaluation:
 
 def _watched(watch: Watch) -> dict[str, float]:
     """What is watched, evaluated without a trace in the training."""
+    # A method may draw while it measures; the training goes on as if nobody had looked.
     generator = torch.random.get_rng_state()
     try:
         return {name: float(value) for name, value in watch().items()}

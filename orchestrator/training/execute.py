@@ -14,7 +14,7 @@ import torch
 from orchestrator.errors import CorruptError, Diverged, Infeasible, MethodError, StoreError
 from orchestrator.parts.result import Result
 from orchestrator.spec.canonical import digest
-from orchestrator.spec.trial import Trial
+from orchestrator.spec.trial import Trial, needs_first
 from orchestrator.store.code import code_of
 from orchestrator.store.store import Store, record_digest
 from orchestrator.training.arithmetic import arithmetic
@@ -65,6 +65,7 @@ def execute(
                 threads=threads,
                 on_epoch=on_epoch,
             )
+        # Not BaseException: Ctrl-C and the end of the process are no fault of the method.
         except Exception as error:
             if raise_errors:
                 raise
@@ -105,11 +106,14 @@ def _train_and_commit(
         record = trial_record(
             run, store, ending, began=checkpoints.began, seconds=seconds, memory=memory.read()
         )
+        # Blobs first, the record last: what it names is there.
         is_first = store.commit(record, replaces=replaces)
     finally:
         reporter.close()
     store.forget_failure(trial.key)
+    # Only now: until the record stands, checkpoints are all that there is of this trial.
     checkpoints.clear()
+    # Somebody else was faster while we trained: theirs stands, and is what is told.
     found = None if is_first else finished_by_others(trial.key, store, replaces)
     return found or Outcome(trial.key, ending.outcome, seconds, ending.reason)
 
@@ -160,15 +164,15 @@ def default_device() -> str:
 
 
 def run_with_needs(trial: Trial, store: Store, *, device: str | None = None) -> None:
-    """Execute what a trial needs, depth first, in this process. Raises MethodError where a need
-    ends without a result.
+    """Execute what a trial needs, directly or not, each once and needs first, in this process.
+    Raises MethodError where a need ends without a result.
     """
-    for name, need in trial.needs.items():
-        run_with_needs(need, store, device=device)
+    for need in needs_first(trial):
         outcome = execute(need, store, device=device)
         if not outcome.is_result:
             raise MethodError(
-                f"need {name!r} of {trial.label} failed: {outcome.reason}\n{outcome.traceback}"
+                f"{need.label}, which {trial.label} needs, failed: {outcome.reason}\n"
+                f"{outcome.traceback}"
             )
 
 

@@ -60,9 +60,11 @@ class Feeds:
         }
         lengths = [len(feed) for feed in self._feeds.values()]
         num_images = max(lengths) if span.length == "longest" else min(lengths)
+        # Fewer images than that: all of them are one batch.
         self.batch = min(span.batch, num_images)
-        self.steps_an_epoch = num_images // self.batch
+        self.steps_an_epoch = num_images // self.batch  # the incomplete last batch is dropped
         self.num_steps = span.steps or self.steps_an_epoch * (span.epochs or 0)
+        # Rounded up: a fit by steps may end inside an epoch.
         self.num_epochs = -(-self.num_steps // self.steps_an_epoch)
 
     def steps_in(self, epoch: int) -> int:
@@ -76,6 +78,8 @@ class Feeds:
     def epoch(self, epoch: int) -> Iterator[Batch | dict[str, Batch]]:
         """The batches of an epoch: one a step, or where data was given by name one a name."""
         num_steps = self.steps_in(epoch)
+        # Shorter data sets begin again within the epoch; each
+        # has as many batches as there are steps.
         feeds = [feed.epoch(epoch, num_steps, self.batch) for feed in self._feeds.values()]
         for batches in zip(*feeds, strict=True):
             yield batches[0] if self._is_one else dict(zip(self._feeds, batches, strict=True))

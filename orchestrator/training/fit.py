@@ -33,6 +33,7 @@ def fit(stage: Stage, feeds: Feeds, learner: Learner, evaluation: Evaluation) ->
         frozen=learner.certificate,
         selected=evaluation.selected,
     )
+    # Last of all, so that nothing in this fit moves what is drawn after it.
     stage.leave()
     return report
 

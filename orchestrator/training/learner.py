@@ -47,10 +47,12 @@ class Learner:
         self._device, self._is_bf16 = device, numerics == "bf16"
         self._all_nets = {**self.nets, **self.frozen}
         for net in self._all_nets.values():
+            # Convolutions are faster so, and every fit the same: another layout rounds differently.
             net.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._freeze()
         self.parameters = _trainable(self.nets)
         self.optimizers = all_of(optimizer(self.parameters), self.parameters, stage)
+        # Kept apart: an optimiser that is restored brings back the rate of that moment.
         self._base_rates = [float(group["lr"]) for group in self._groups()]
 
     def _freeze(self) -> None:
@@ -79,6 +81,7 @@ class Learner:
             group["lr"] = rate * factor
         for optimizer in self.optimizers:
             optimizer.zero_grad()
+        # The forward pass and the loss only; `backward` follows the types that these chose.
         with torch.autocast(self._device.type, torch.bfloat16, enabled=self._is_bf16):
             loss = self._loss(self._all_nets, batch)
         terms = dict(loss) if isinstance(loss, Mapping) else {"loss": loss}
@@ -89,7 +92,7 @@ class Learner:
         values = {name: value.float() for name, value in terms.items()}
         parts = list(values.values())
         total = parts[0] if len(parts) == 1 else torch.stack(parts).sum()
-        total.backward()  # type: ignore[no-untyped-call]
+        total.backward()  # type: ignore[no-untyped-call]  # torch's stubs
         for optimizer in self.optimizers:
             optimizer.step()
         return {name: value.detach() for name, value in values.items()}
@@ -107,11 +110,13 @@ class Learner:
 
     def is_finite(self) -> bool:
         """Whether all trained weights are finite."""
+        # One reduction a tensor and one read of the device: `bool` waits for it.
         finite = [parameter.detach().isfinite().all() for parameter in self.parameters.values()]
         return bool(torch.stack(finite).all())
 
     def weights(self) -> dict[str, dict[str, Any]]:
         """A copy of the trained nets' states, by name."""
+        # state_dict alone would go on changing with the nets
         return {name: copy.deepcopy(net.state_dict()) for name, net in self.nets.items()}
 
     def load(self, weights: Mapping[str, Mapping[str, Any]]) -> None:
@@ -138,6 +143,8 @@ class Learner:
         for net in self.nets.values():
             net.eval()
         for name, net in self.frozen.items():
+            # All bits, running statistics included: eval mode
+            # alone does not keep a loss from writing.
             if state_digest(net) != self.certificate[name]:
                 raise MethodError(
                     f"stage {self.stage!r}: the frozen net {name!r} changed during the fit; "

@@ -21,6 +21,7 @@ def local_run(trial: Trial, *, device: str = "cpu", store: str | Path | None = N
         >>> run.trial.method.train(run)  # doctest: +SKIP
         >>> run.metrics  # doctest: +SKIP
     """
+    # Not removed at the end: the run goes on reading the results of its needs from it.
     opened = Store(store or tempfile.mkdtemp(prefix="spolia-local-"))
     resolved = resolve(trial, opened)
     run_with_needs(resolved, opened, device=device)

@@ -46,6 +46,7 @@ class Reporter:
             self._on_epoch(moment)
         if time.monotonic() - self._last < self._every:
             return
+        # Before the attempt: a store that does not answer is not asked at every epoch.
         self._last, self._has_written = time.monotonic(), True
         progress = {
             "key": self._key,
@@ -97,7 +98,7 @@ class _Tee(io.TextIOBase):
         return bool(self._through.isatty())
 
     @property
-    def encoding(self) -> str:  # type: ignore[override]
+    def encoding(self) -> str:  # type: ignore[override]  # io has an attribute
         # A stream that takes text as it is, such as StringIO, has None.
         return str(getattr(self._through, "encoding", None) or "utf-8")
 

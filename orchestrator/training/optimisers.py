@@ -51,6 +51,7 @@ class Parameters(Mapping[str, nn.Parameter]):
 
     def other(self, *patterns: str) -> list[nn.Parameter]:
         """Parameters whose name fits none of the patterns."""
+        # By identity: tensors compare element by element.
         chosen = {id(p) for p in self.matching(*patterns)}
         return [p for p in self._parameters.values() if id(p) not in chosen]
 
@@ -139,6 +140,7 @@ def one_cycle(*, peak: float = 0.3, start: float = 1 / 25, end: float = 1 / 250_
             begin, target, share = start, 1.0, progress / peak
         else:
             begin, target, share = 1.0, end, (progress - peak) / (1 - peak)
+        # Share 0 gives `begin`, 1 `target`.
         return target + (begin - target) * 0.5 * (1 + math.cos(math.pi * share))
 
     return factor

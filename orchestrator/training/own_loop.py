@@ -29,7 +29,9 @@ class OwnLoop:
     def __iter__(self) -> Iterator[int]:
         """Numbers, from 0, of the epochs that are still to be done."""
         try:
+            # `self` is the only part: it saves what the method named.
             yield from self.stage.remaining(self.num_epochs, self)
+        # Also after `break`: what the method draws next is the same either way.
         finally:
             self.stage.leave()
 

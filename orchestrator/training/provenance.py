@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import platform
-import subprocess
 from collections.abc import Mapping
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
@@ -13,14 +12,17 @@ from typing import Any
 
 import torch
 
+from orchestrator.spec.naming import class_paths
 from orchestrator.spec.trial import Trial
-from orchestrator.store.code import code_of
+from orchestrator.store.checkout import git
+from orchestrator.store.code import code_of, own_files
 
 
 def provenance(trial: Trial, device: torch.device) -> dict[str, Any]:
-    """Versions of packages, the digest of the trial's code and of each of its modules, the commit
-    of our checkout (`changed`: whether files differ from it; both absent where there is none),
-    the class of device and the machine.
+    """Versions of packages, the digest of the trial's code and of each of its modules, where the
+    modules of its classes lie that belong to no package, the commit of our checkout (`changed`:
+    whether files differ from it; both absent where there is none), the class of device and the
+    machine.
     """
     code = code_of(trial)
     return {
@@ -28,6 +30,7 @@ def provenance(trial: Trial, device: torch.device) -> dict[str, Any]:
         **_checkout(),
         "code": code.digest,
         "modules": dict(code.modules),
+        "files": dict(own_files(class_paths(trial))),
         "device": device_class(device),
         "host": platform.node(),
     }
@@ -52,27 +55,8 @@ def _versions() -> Mapping[str, str]:
 @lru_cache(maxsize=1)
 def _checkout() -> Mapping[str, Any]:
     """Asked once a process: starting Git takes longer than a short trial."""
-    commit = _git("rev-parse", "HEAD")
+    ours = Path(__file__).resolve().parent
+    commit = git(ours, "rev-parse", "HEAD")
     if commit is None:
         return {}
-    return {"commit": commit, "changed": bool(_git("status", "--porcelain", "-uno"))}
-
-
-def _git(*arguments: str) -> str | None:
-    """What a Git command says of the folder that this file lies in, or None where there is no Git
-    or no checkout, or where it does not answer.
-    """
-    folder = Path(__file__).resolve().parent
-    if not any((above / ".git").exists() for above in folder.parents):
-        return None
-    try:
-        done = subprocess.run(
-            ["git", "-C", str(folder), *arguments],
-            capture_output=True,
-            text=True,
-            timeout=10,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return done.stdout.strip() if done.returncode == 0 else None
+    return {"commit": commit, "changed": bool(git(ours, "status", "--porcelain", "-uno"))}

@@ -46,6 +46,8 @@ def trial_record(
         "components": _components(run, store),
         "matrices": _matrices(run, store),
         "frozen": {stage: dict(fit.frozen) for stage, fit in run.fits.items() if fit.frozen},
+        # By content, too: a need that is trained again and says
+        # something else makes this one stale.
         "needs": {
             name: {"key": need.key, "content": content_digest(need.record)}
             for name, need in run.needs.items()

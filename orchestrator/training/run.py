@@ -66,6 +66,7 @@ class Run:
         self._stage: Stage | None = None  # the one under way
         self._entered_stages: dict[str, Stage] = {}
         self._own_loop: OwnLoop | None = None
+        # What a method draws before its first stage is the trial's seed's, not the process's.
         torch.manual_seed(derive(self.seed, "start"))
 
     # ------------------------------------------------------------------ what there is to work with
@@ -100,6 +101,8 @@ class Run:
         else:
             class_names = [f"output {number}" for number in range(classes)]
         stream = start or name
+        # Drawing a network moves nobody's random numbers: what is drawn
+        # next does not depend on how many networks were drawn before.
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive(self.seed, "init", stream))
             channels = self.image(task)[0]
@@ -113,7 +116,7 @@ class Run:
 
     @torch.no_grad()
     def _draw_classifier(self, layer: nn.Linear, stream: str, class_names: Sequence[str]) -> None:
-        bound = 1 / math.sqrt(layer.in_features)
+        bound = 1 / math.sqrt(layer.in_features)  # as torch draws a linear layer
         for row, class_name in enumerate(class_names):
             seed = derive(self.seed, "init", stream, "class", class_name)
             generator = torch.Generator().manual_seed(seed)
@@ -282,6 +285,7 @@ class Run:
                 f"stage {self._stage.name!r}: the test part is not measured during a fit; "
                 "watch task.validation_part"
             )
+        # Each module's own: parts of a net may be in eval mode on purpose.
         modes = {module: module.training for module in net.modules()}
         net.to(self.device).eval()
         table: Tensor | None = None  # [classes of the images]: the output that stands for each
@@ -357,10 +361,10 @@ class Run:
         references = [[c.reference if c else "" for c in side] for side in components]
         self.matrices[name] = make_matrix(
             name,
-            (declared[name].rows, declared[name].columns),
-            rows,
-            columns,
-            values,
+            axes=(declared[name].rows, declared[name].columns),
+            rows=rows,
+            columns=columns,
+            values=values,
             count=count,
             chance=chance,
             notes=notes,
@@ -382,6 +386,7 @@ class Run:
             for component in need.every_component():
                 record = component.record
                 if components.get(record.name) == tuple(record.labels):
+                    # The very bytes: adopted components have the digests of those they come from.
                     weights = need.store.blob(record.blob)
                     self.kept[record.name, tuple(record.labels.items())] = (record, weights)
 

@@ -104,8 +104,11 @@ class Stage:
         self.num_epochs = num_epochs
         self._resume(parts)
         while self.epoch < self.num_epochs and not self._is_stopped:
+            # By name and number, so an epoch draws the same
+            # whether or not those before it ran here.
             torch.manual_seed(derive(self.seed, self.name, self.epoch))
             yield self.epoch
+            # After the body: an exception in it leaves the epoch undone.
             self.epoch += 1
             self._on_epoch(self)
             if self._checkpoints.due:

@@ -43,8 +43,8 @@ class Plateau:
     least: float = 0.0
 
     def __call__(self, curves: Curves) -> bool:
-        values = [v if self.higher else -v for v in curves[self.curve]]
-        if len(values) <= self.patience:
+        values = [v if self.higher else -v for v in curves[self.curve]]  # so that more is better
+        if len(values) <= self.patience:  # there is nothing to compare the last ones with yet
             return False
         return max(values[-self.patience :]) <= max(values[: -self.patience]) + self.least
 

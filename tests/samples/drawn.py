@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from sample_methods import Graded, Noisy
 
 from orchestrator import Method, Metric, Results, Run, Sweep, axis, make_plan
@@ -15,7 +17,7 @@ class Drawn(Method):
 
     name = "drawn"
     uses = frozenset({"seed"})
-    metrics = (Metric("score", by=("task",)),)
+    metrics = (Metric("score", by=("task",), headline=True), Metric("quality"))
 
     level: float = axis(0.0)
     rate: float = axis(0.0)
@@ -31,6 +33,22 @@ class DrawnOnTasks(Drawn):
 
     name = "drawn_on_tasks"
     uses = frozenset({"seed", "tasks"})
+
+
+class DrawnOfTargets(DrawnOnTasks):
+    """The same, with a score on the first task, too, which it does not learn."""
+
+    name = "drawn_of_targets"
+    metrics = (Metric("score", by=("task",), headline=True, of_targets=True), Metric("quality"))
+
+
+class DrawnAlike(Drawn):
+    """The same, where the rate makes no difference."""
+
+    name = "drawn_alike"
+
+    def canonical(self):
+        return self.replace(rate=0.0)
 
 
 class DrawnOnce(Drawn):
@@ -53,10 +71,18 @@ class Peaked(Graded):
         run.log(quality=-abs(self.rate - self.best))
 
 
-def given(store, cells, claims, score, outcome=lambda cell: "done"):
+def given(store, cells, claims, score, outcome=lambda cell: "done", quality=None):
     """Verdicts on a sweep whose cells have the scores that a function gives: a number, a mapping by
-    task, or None for a cell that is still open.
+    task, or None for a cell that is still open. NaN is what a run leaves that logs NaN.
     """
+    results = drawn_results(store, cells, score, outcome, quality, claims)
+    return verdicts(results.plan.claims, results)
+
+
+def drawn_results(
+    store, cells, score, outcome=lambda cell: "done", quality=None, claims=()
+) -> Results:
+    """The results themselves; see `given`. `quality` is a metric without labels."""
     sweep = Sweep(question="?", cells=cells, expect=len(cells), claims=claims)
     plan = make_plan("asked", sweep, store)
     results = Results(plan, store)
@@ -65,13 +91,18 @@ def given(store, cells, claims, score, outcome=lambda cell: "done"):
         if value is None:
             continue
         by_task = value if isinstance(value, dict) else {"": value}
-        metrics = [
-            {"name": "score", "value": v, "labels": {"task": t} if t else {}}
-            for t, v in by_task.items()
-        ]
+        metrics = [_entry("score", v, {"task": t} if t else {}) for t, v in by_task.items()]
+        if quality is not None:
+            metrics.append(_entry("quality", quality(cell), {}))
         record = {"key": cell.trial.key, "outcome": outcome(cell), "metrics": metrics}
-        results.by_key[cell.trial.key] = Result(store, record | {"matrices": [], "needs": {}})
-    return verdicts(plan.claims, results)
+        record |= {"matrices": [], "needs": {}, "curves": []}
+        results.by_key[cell.trial.key] = Result(store, record)
+        plan.outcomes[cell.trial.key] = outcome(cell)
+    return results
+
+
+def _entry(name, value, labels):
+    return {"name": name, "value": value if math.isfinite(value) else None, "labels": labels}
 
 
 def executed(store, cells, *claims, where=lambda trial: True):

@@ -78,3 +78,27 @@ def _drawn(trial, claims, store, drawn):
                 break
     record = {"key": trial.key, "outcome": "done", "metrics": metrics, "matrices": [], "needs": {}}
     return Result(store, record)
+
+
+@pytest.mark.slow
+def test_masks_and_packed_networks_are_compared_over_the_targets(store, shared_data):
+    """PackNet measures the base, too, which masks leave as it is."""
+    name, sweep = load_sweep(next(file for file in FILES if file.stem == "piggyback_orders"))
+    results = Results(make_plan(name, sweep, store), store)
+    for cell in results.plan.cells:
+        packs = cell.trial.method.name == "packnet"
+        tasks = cell.trial.tasks if packs else cell.trial.tasks[1:]
+        metrics = [
+            {"name": "accuracy", "labels": {"task": task.name}, "value": 0.8 + 0.1 * packs}
+            for task in tasks
+        ]
+        record = {"outcome": "done", "metrics": metrics, "matrices": [], "needs": {}}
+        results.by_key[cell.trial.key] = Result(store, record | {"key": cell.trial.key})
+    (claim,) = [
+        claim
+        for claim in sweep.claims
+        if claim.metric == "accuracy" and type(claim).__name__ == "Higher"
+    ]
+    verdict = claim.decide(results)
+    assert (verdict.verdict, verdict.n) == ("not reproduced", 5)
+    assert verdict.evidence == "difference -0.100 ±0.000; averaged over tasks (4), task (4)"

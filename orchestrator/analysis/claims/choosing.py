@@ -2,70 +2,90 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
 
-import numpy as np
-
-from orchestrator.analysis.claims.pairing import compare
+from orchestrator.analysis.claims.pairing import pair
+from orchestrator.analysis.claims.places import Setting, said, setting_of
+from orchestrator.analysis.claims.sides import Side, first_of
 from orchestrator.analysis.results import Results
-from orchestrator.spec.claim import ABSENT, Labels
+from orchestrator.spec.claim import Labels
 from orchestrator.spec.labels import AxisValue, axes_by_name
+from orchestrator.spec.trial import Cell
 
 
 @dataclass(frozen=True)
 class Choice:
-    """The labels of the best setting on the axes that were open, those axes on which it has the
-    lowest or the highest of the numbers that were tried, and why the choice is none (a setting that
-    has no value yet might be the best).
+    """The cells of the settings that were chosen, what these are, in words, and why the choice is
+    none (a setting that has no value yet might be the best).
     """
 
-    labels: Labels = field(default_factory=dict)
-    at_the_edge: tuple[str, ...] = ()
+    cells: tuple[Cell, ...]
+    words: str
     problems: tuple[str, ...] = ()
 
 
-def choose(results: Results, metric: str, labels: Labels) -> Choice:
-    """The setting with the highest mean of `metric` over seeds, of those that `labels` leave open;
-    the first of equals. Nothing is chosen where none has a value.
+def choose(results: Results, metric: str, labels: Labels, over: Sequence[str]) -> Choice:
+    """Of the cells that `labels` name those with the highest mean of `metric` over seeds, among the
+    values of the axes `over`; the first of equals. Whatever else the cells differ in, tasks say, is
+    not chosen: there is a choice for each of its values.
     """
-    named = axes_by_name(results.plan.axes)
-    fixed = {
-        named[name]
-        for name, value in labels.items()
-        if name in named and not isinstance(value, list)
-    }
-    axes = [axis for axis in results.plan.axes if axis not in fixed and axis != "seed"]
-    candidates: dict[tuple[str, ...], dict[str, Any]] = {}
-    tried: dict[str, dict[str, AxisValue]] = {axis: {} for axis in axes}
+    names = axes_by_name(results.plan.axes)
+    chosen_axes = list(dict.fromkeys(names[axis] for axis in over))
+    others = [a for a in results.plan.axes if a not in chosen_axes and a != "seed"]
+    cells: dict[Setting, dict[Setting, list[Cell]]] = {}  # by all else, by what is chosen
     for cell in results.cells_like(labels):
-        values = {axis: results.values.of(cell, axis) for axis in axes}
-        for axis, value in values.items():
-            if value is not None:
-                tried[axis].setdefault(value.key, value)
-        keys = tuple("" if value is None else value.key for value in values.values())
-        own = {axis: ABSENT if v is None else v.value for axis, v in values.items()}
-        candidates.setdefault(keys, own)
-    best: dict[str, Any] | None = None
-    highest = -np.inf
+        candidates = cells.setdefault(setting_of(results, cell, others), {})
+        candidates.setdefault(setting_of(results, cell, chosen_axes), []).append(cell)
+    best: list[Cell] = []
     problems: list[str] = []
-    for own in candidates.values():
-        comparison = compare(results, metric, [{**labels, **own}])
+    at: dict[str, list[str]] = {}  # by what was chosen, in words, where
+    for setting, candidates in cells.items():
+        sides = [Side(results, metric, labels, one) for one in candidates.values()]
+        comparison = pair(sides, apart=chosen_axes)
         problems += comparison.problems
-        mean = comparison.side().mean
-        if mean > highest:
-            best, highest = own, mean
-    if best is None:
-        return Choice(problems=tuple(problems))
-    open_axes = [axis for axis in axes if len({str(own[axis]) for own in candidates.values()}) > 1]
-    chosen = {results.axes[axis]: best[axis] for axis in open_axes}
-    edges = [results.axes[a] for a in open_axes if _is_at_the_edge(best[a], tried[a])]
-    return Choice(chosen, tuple(edges), tuple(problems))
+        if not comparison.seeds:
+            continue
+        means = comparison.values.mean(axis=1)  # [candidates]
+        number = int(means.argmax())
+        best += list(candidates.values())[number]
+        words = _chosen(results, list(candidates), number)
+        at.setdefault(words, []).append(said(results, _varying(setting, list(cells))))
+    return Choice(tuple(best), _told(at), tuple(dict.fromkeys(problems)))
 
 
-def _is_at_the_edge(value: object, tried: dict[str, AxisValue]) -> bool:
-    numbers = [one.value for one in tried.values() if _is_number(one.value)]
-    return _is_number(value) and len(numbers) > 1 and value in (min(numbers), max(numbers))
+def _varying(setting: Setting, settings: Sequence[Setting]) -> Setting:
+    """Of a setting what tells it from the others."""
+    distinct = (len(set(values)) for values in zip(*settings, strict=True))
+    return tuple(one for one, count in zip(setting, distinct, strict=True) if count > 1)
+
+
+def _chosen(results: Results, candidates: Sequence[Setting], number: int) -> str:
+    """What was chosen, in words, and the axes on which it has the lowest or the highest of the
+    numbers that were tried.
+    """
+    varying = _varying(candidates[number], candidates)
+    words = said(results, varying) or "one setting"
+    edges = []
+    for axis, key in varying:
+        tried = {dict(candidate)[axis] for candidate in candidates}
+        values = [value for value in results.values.values(axis) if value.key in tried]
+        if _is_at_the_edge(key, values):
+            edges.append(results.axes[axis])
+    return f"{words}, at the edge of what was tried of {', '.join(edges)}" if edges else words
+
+
+def _is_at_the_edge(key: str, tried: Sequence[AxisValue]) -> bool:
+    numbers = {value.key: value.value for value in tried if _is_number(value.value)}
+    extremes = (min(numbers.values()), max(numbers.values())) if len(numbers) > 1 else ()
+    return key in numbers and numbers[key] in extremes
+
+
+def _told(at: dict[str, list[str]]) -> str:
+    """What was chosen; and where, if it is not the same everywhere."""
+    if len(at) < 2:
+        return next(iter(at), "nothing")
+    return "; ".join(f"{words} at {first_of(places)}" for words, places in at.items())
 
 
 def _is_number(value: object) -> bool:

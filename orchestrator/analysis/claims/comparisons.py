@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from orchestrator.analysis.claims.choosing import Choice, choose
+from orchestrator.analysis.claims.choosing import choose
 from orchestrator.analysis.claims.deciding import (
     UNSHOWN,
     Decision,
@@ -18,12 +18,14 @@ from orchestrator.analysis.claims.deciding import (
     p_above,
     p_below,
 )
-from orchestrator.analysis.claims.pairing import compare
+from orchestrator.analysis.claims.pairing import Comparison, compare, pair
+from orchestrator.analysis.claims.sides import Side
 from orchestrator.analysis.claims.verdict import verdict_of
 from orchestrator.analysis.claims.wording import at, contrast, only_in, prefix, text
 from orchestrator.analysis.estimates import estimate
 from orchestrator.analysis.results import Results
 from orchestrator.spec.claim import Claim, Entry, Labels, Verdict
+from orchestrator.spec.labels import axes_by_name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,32 +45,38 @@ class Higher(TwoSides):
     """`metric` is higher where cells are as `where` says than where they are as `than` says, by
     more than `by`.
 
-    With `choose`, of the settings that each side leaves open only those with the highest mean of
-    that metric count: name one of validation data. The evidence says where the best lies at the
-    edge of what was tried.
+    With `choose`, of the values of the axes `over` only the one with the highest mean of that
+    metric counts, on each side by itself: name a metric of validation data. Nothing else is chosen:
+    where tasks are open, say, each has a best of its own, and they are averaged as ever. The
+    evidence says which was best, and where it lies at the edge of what was tried.
 
-    Example: `Higher(metric="accuracy", where={"method": "piggyback"}, than={"method":
-    "feature_extraction"}, paper="P4")`.
+    Example: `Higher(metric="accuracy", where={"optimizer": "adam"}, than={"optimizer": "sgd"},
+    choose="val_accuracy", over=("lr",), paper="P7")`.
     """
 
     by: float = 0.0
     choose: str = ""
+    over: Sequence[str] = ()
 
     @property
     def measured(self) -> Sequence[str | Entry]:
         return (self.metric, self.choose) if self.choose else (self.metric,)
 
+    @property
+    def along(self) -> Sequence[str]:
+        return self.over
+
+    def _wrong_types(self) -> Iterator[str]:
+        yield from super()._wrong_types()
+        if isinstance(self.over, str):
+            yield f"over: expected names of axes such as ({self.over!r},), got {self.over!r}"
+        elif self.choose and not self.over:
+            yield 'over: choose= needs the axes to choose over, such as over=("lr",)'
+        elif self.over and not self.choose:
+            yield 'choose: over= needs the metric to choose by, such as choose="val_accuracy"'
+
     def decide(self, results: Results) -> Verdict:
-        sides, chosen = [self.where, self.than], ""
-        problems: list[str] = []
-        if self.choose:
-            choices = [choose(results, self.choose, side) for side in sides]
-            sides = [{**side, **c.labels} for side, c in zip(sides, choices, strict=True)]
-            problems = [problem for choice in choices for problem in choice.problems]
-            chosen = f" ({_chosen(choices[0])} against {_chosen(choices[1])})"
-        comparison = compare(results, self.metric, sides)
-        if problems:
-            comparison = replace(comparison, problems=(*problems, *comparison.problems))
+        comparison, chosen = self._compare(results)
         found = comparison.difference()
         return verdict_of(
             self,
@@ -77,6 +85,21 @@ class Higher(TwoSides):
             comparison,
             above(found, self.by),
         )
+
+    def _compare(self, results: Results) -> tuple[Comparison, str]:
+        """The two sides, each at its best where that is asked for, and what was chosen."""
+        if not self.choose:
+            return compare(results, self.metric, self.named), ""
+        choices = [choose(results, self.choose, side, self.over) for side in self.named]
+        sides = [
+            Side(results, self.metric, labels, choice.cells)
+            for labels, choice in zip(self.named, choices, strict=True)
+        ]
+        names = axes_by_name(results.plan.axes)
+        comparison = pair(sides, apart=[names[axis] for axis in self.over])
+        problems = [*choices[0].problems, *choices[1].problems, *comparison.problems]
+        comparison = replace(comparison, problems=tuple(dict.fromkeys(problems)))
+        return comparison, f" ({choices[0].words} against {choices[1].words})"
 
     def _statement(self) -> str:
         first, second, common = contrast(self.where, self.than)
@@ -88,13 +111,6 @@ class Higher(TwoSides):
         if self.choose:
             statement += f", each at its best {self.choose}"
         return statement
-
-
-def _chosen(choice: Choice) -> str:
-    words = text(choice.labels) or "one setting"
-    if choice.at_the_edge:
-        words += f", at the edge of what was tried of {', '.join(choice.at_the_edge)}"
-    return words
 
 
 @dataclass(frozen=True, kw_only=True)

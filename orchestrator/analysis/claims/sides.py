@@ -2,64 +2,100 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
-import numpy as np
-
+from orchestrator.analysis.averages import (
+    LoggedBy,
+    by_place,
+    in_words,
+    logged_values,
+    mean_of_labels,
+)
 from orchestrator.analysis.results import Results
 from orchestrator.planning.plan import Plan
 from orchestrator.spec.claim import Entry, Labels, several
 from orchestrator.spec.labels import axes_by_name
+from orchestrator.spec.task import Task
 from orchestrator.spec.trial import Cell, Trial
 
-LoggedBy = tuple[tuple[str, str], ...]  # what one value is logged by: (("task", "a"),)
 SHOWN = 3  # missing cells that are named
 
 
 @dataclass(frozen=True)
 class Measured:
-    """A cell of a side with its values by what they are logged by, or why it has none."""
+    """A cell of a side with its values by what they are logged by (NaN where that is not a number),
+    or why it has none.
+    """
 
     cell: Cell
     values: Mapping[LoggedBy, float]
-    reason: str
+    reason: str = ""
+
+    @property
+    def has_values(self) -> bool:
+        return any(map(math.isfinite, self.values.values()))
+
+    @cached_property
+    def mean(self) -> float:
+        """Over all that the metric is logged by; NaN where a part of it is missing."""
+        return mean_of_labels(self.values)
+
+    def placed(self, label: LoggedBy) -> LoggedBy:
+        """A label with its task by place, as tables tell tasks of different trials apart."""
+        return by_place(self.cell.trial, label)
 
 
 class Side:
     """The cells that one side of a claim speaks of, with their values.
 
     Only trials that are done count: what a diverged one logged before it diverged is no value.
+    `cells` are those that were chosen from all that `labels` name (default: all of them).
     """
 
-    def __init__(self, results: Results, metric: str | Entry, labels: Labels) -> None:
+    def __init__(
+        self,
+        results: Results,
+        metric: str | Entry,
+        labels: Labels,
+        cells: Sequence[Cell] | None = None,
+    ) -> None:
         self.results, self.metric = results, metric
         names = axes_by_name(results.plan.axes)
         self.wanted = {axis: set(keys) for axis, keys in results.wanted(labels).items()}
         self.logged_by = {
-            name: [str(one) for one in several(value)]
+            name: [_label(one) for one in several(value)]
             for name, value in labels.items()
             if name not in names
         }
-        self.cells = [self._measure(cell) for cell in results.cells_like(labels)]
-        self.seedless = all(one.cell.trial.seed is None for one in self.cells)
+        self.is_chosen = cells is not None
+        chosen = results.cells_like(labels) if cells is None else cells
+        self.cells = [self._measure(cell) for cell in chosen]
 
     def has(self, axis: str) -> bool:
         """Whether any of its cells has the axis; one that none has is a matter of other sides."""
         return any(axis in one.cell.labels for one in self.cells)
 
     def missing(self) -> Iterator[str]:
-        """What is missing, in words: how many cells of how many, which first, and why."""
+        """What is missing, in words: how many cells of how many, which first, and why; and what
+        was logged, but is not a number.
+        """
         if not self.cells:
-            yield "no cell of the sweep is so"
-            return
-        lost = [one for one in self.cells if not one.values]
-        if not lost:
-            return
-        named = [f"{self.results.title(one.cell)} ({one.reason})" for one in lost[:SHOWN]]
-        more = f" and {len(lost) - SHOWN} more" if len(lost) > SHOWN else ""
-        counted = f"{len(lost)} of {len(self.cells)} cells have no {self.metric}"
-        yield f"{counted}: {', '.join(named)}{more}"
+            yield "nothing could be chosen" if self.is_chosen else "no cell of the sweep is so"
+        lost = [one for one in self.cells if not one.has_values]
+        if lost:
+            named = [f"{self.results.title(one.cell)} ({one.reason})" for one in lost]
+            counted = f"{len(lost)} of {len(self.cells)} cells have no {self.metric}"
+            yield f"{counted}: {first_of(named)}"
+        by_label: dict[str, list[str]] = {}  # by what is not a number, the cells
+        for one in self.cells:
+            for label, value in one.values.items():
+                if one.has_values and math.isnan(value):
+                    by_label.setdefault(in_words([label]), []).append(self.results.title(one.cell))
+        for words, titles in by_label.items():
+            yield f"{self.metric} for {words} is not a number at {first_of(titles)}"
 
     def _measure(self, cell: Cell) -> Measured:
         key = cell.trial.key
@@ -68,19 +104,12 @@ class Side:
             return Measured(cell, {}, why_open(self.results.plan, cell.trial))
         if result.outcome != "done":
             return Measured(cell, {}, result.outcome)
-        values = {label: v for label, v in self._values(key) if np.isfinite(v)}
-        return Measured(cell, values, "" if values else self._why_no_value(key))
-
-    def _values(self, key: str) -> Iterator[tuple[LoggedBy, float]]:
         if isinstance(self.metric, Entry):
-            yield (), self.results.matrix_entry(key, self.metric)
-            return
-        for logged in self.results.by_key[key].metrics:
-            if logged["name"] != self.metric or logged["value"] is None:
-                continue
-            labels = logged["labels"]
-            if all(labels.get(n, wanted[0]) in wanted for n, wanted in self.logged_by.items()):
-                yield tuple(sorted(labels.items())), float(logged["value"])
+            found = Measured(cell, {(): self.results.matrix_entry(key, self.metric)})
+        else:
+            values = logged_values(cell.trial, result, self.metric, self.logged_by)
+            found = Measured(cell, values)
+        return found if found.has_values else Measured(cell, {}, self._why_no_value(key))
 
     def _why_no_value(self, key: str) -> str:
         """Why a trial that is done has no value here: a label, a row or a column that it lacks."""
@@ -101,6 +130,17 @@ class Side:
             if used and not any(one in used for one in wanted):
                 return f"its {name} is {', '.join(used)}"
         return "no value"
+
+
+def _label(value: object) -> str:
+    """What a run logs by, for a value as it is in the grid: a task by its name."""
+    return value.name if isinstance(value, Task) else str(value)
+
+
+def first_of(words: Sequence[str]) -> str:
+    """The first few of many, and how many more there are."""
+    more = f" and {len(words) - SHOWN} more" if len(words) > SHOWN else ""
+    return ", ".join(words[:SHOWN]) + more
 
 
 def why_open(plan: Plan, trial: Trial) -> str:

@@ -22,7 +22,7 @@ from orchestrator.analysis.claims.deciding import (
     shuffled_rows,
     spread_p,
 )
-from orchestrator.analysis.claims.pairing import Comparison, compare
+from orchestrator.analysis.claims.pairing import Comparison, compare, of_same_seeds
 from orchestrator.analysis.claims.verdict import verdict_of
 from orchestrator.analysis.claims.wording import at, text
 from orchestrator.analysis.estimates import Estimate, estimate
@@ -162,10 +162,15 @@ class Related(Claim):
         values = list({value.key: value for value in found if value is not None}.values())
         sides: list[Labels] = [{**self.where, self.axis: v.value} for v in values]
         others: list[Labels] = [{**self.at, self.axis: v.value} for v in values]
-        first = compare(results, self.metric, sides or [self.where])
-        second = compare(results, self.other, others or [self.at])
+        first, second = of_same_seeds(
+            compare(results, self.metric, sides or [self.where]),
+            compare(results, self.other, others or [self.at]),
+        )
         comparison = Comparison(
-            first.seeds, first.values, (*first.problems, *second.problems), first.averaged_over
+            first.seeds,
+            first.values,
+            tuple(dict.fromkeys((*first.problems, *second.problems))),
+            _both_averaged_over(self.metric, first, self.other, second),
         )
         count = len(values)
         if count < 5 or not first.seeds or not second.seeds:
@@ -179,6 +184,16 @@ class Related(Claim):
         bar = f" (bar {sign * self.rho:g})" if self.rho else ""
         evidence = f"rho {rho:.2f} over {count} values{bar}; {means}"
         return verdict_of(self, statement, evidence, comparison, decision, n=count)
+
+
+def _both_averaged_over(
+    metric: str | Entry, first: Comparison, other: str, second: Comparison
+) -> str:
+    """What two metrics are averaged over, in words: once where it is the same."""
+    if first.averaged_over == second.averaged_over:
+        return first.averaged_over
+    said = [(metric, first.averaged_over), (other, second.averaged_over)]
+    return "; ".join(f"{words} for {name}" for name, words in said if words)
 
 
 def _related(metric: Any, other: Any, sign: float, bar: float) -> tuple[float, Decision]:

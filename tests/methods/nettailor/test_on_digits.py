@@ -317,7 +317,8 @@ class TestTailoredTasks:
             entry.task for entry in ledgers
         )
         assert result.metric("storage_share") == pytest.approx(
-            result.metric("storage_parameters") / sum(entry.whole.parameters for entry in ledgers)
+            result.metric("storage_parameters")
+            / sum(entry.untailored.parameters for entry in ledgers)
         )
 
     def test_a_fine_tuned_network_is_stored_whole(self):

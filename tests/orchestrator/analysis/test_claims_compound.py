@@ -43,8 +43,8 @@ def test_each_side_may_be_taken_at_its_best_by_another_metric(store):
     plain, chosen = decided(
         store,
         *(
-            claims.Higher(metric="score", where=CEILING | A, than=FLOOR | A, choose=by)
-            for by in ("", "quality")
+            claims.Higher(metric="score", where=CEILING | A, than=FLOOR | A, **best)
+            for best in ({}, {"choose": "quality", "over": ["rate"]})
         ),
         kind=["floor", "ceiling"],
         rate=[1.0, 2.0, 4.0],
@@ -54,7 +54,9 @@ def test_each_side_may_be_taken_at_its_best_by_another_metric(store):
     assert chosen.evidence == "difference 1.000 ±0.000 (rate=2 against rate=2)"
     assert chosen.claim.endswith("each at its best quality")
     with pytest.raises(SweepError, match="no method here has a metric 'qualty'"):
-        decided(store, claims.Higher(metric="score", where=A, than=B, choose="qualty"))
+        decided(
+            store, claims.Higher(metric="score", where=A, than=B, choose="qualty", over=["rate"])
+        )
 
 
 def test_a_negative_bar_says_how_much_lower_is_allowed(store):

@@ -274,7 +274,11 @@ def test_the_best_setting_at_the_edge_of_what_was_tried_is_said_to_be_there(
             Peaked.grid(best=best, kind=["floor", "ceiling"], rate=[1.0, 2.0, 4.0]), seed=range(2)
         ),
         claims.Higher(
-            metric="score", where={"kind": "ceiling"}, than={"kind": "floor"}, choose="quality"
+            metric="score",
+            where={"kind": "ceiling"},
+            than={"kind": "floor"},
+            choose="quality",
+            over=("rate",),
         ),
     )
     assert f"rate={best:g}" in found.evidence
@@ -288,6 +292,7 @@ def test_a_choice_among_settings_of_which_one_is_open_is_none(store):
         where={"kind": "ceiling", "part": "a"},
         than={"kind": "floor", "part": "a"},
         choose="quality",
+        over=["rate"],
     )
     (found,) = executed(
         store, cells, claim, where=lambda t: (t.method.kind, t.method.rate) != ("floor", 1.0)

@@ -13,13 +13,11 @@ SVG = "{http://www.w3.org/2000/svg}"
 
 
 def drawn(rows, columns, values):
-    return ElementTree.fromstring(
-        matrix_svg(
-            make_matrix(
-                "accuracy_by_extractor", ("extractor", "head"), rows, columns, values, None, None
-            )
-        )
+    axes = ("extractor", "head")
+    matrix = make_matrix(
+        "accuracy_by_extractor", axes=axes, rows=rows, columns=columns, values=values
     )
+    return ElementTree.fromstring(matrix_svg(matrix))
 
 
 def test_every_entry_is_a_coloured_square_with_its_value():
@@ -48,17 +46,14 @@ def test_the_picture_is_wide_enough_for_its_title_and_safe_for_any_name():
 
 
 def panels(count, rows, columns, value):
-    names = [f"row{i}" for i in range(rows)], [f"column{i}" for i in range(columns)]
-    return [
-        (
-            f"panel {i}",
-            make_matrix(
-                "kept", ("layer", "task"), *names, np.full((rows, columns), value), None, None
-            ),
-            None,
-        )
-        for i in range(count)
-    ]
+    matrix = make_matrix(
+        "kept",
+        axes=("layer", "task"),
+        rows=[f"row{i}" for i in range(rows)],
+        columns=[f"column{i}" for i in range(columns)],
+        values=np.full((rows, columns), value),
+    )
+    return [(f"panel {i}", matrix, None) for i in range(count)]
 
 
 def size(png):
@@ -81,7 +76,7 @@ def test_values_beyond_one_have_a_scale_of_their_own():
 def test_a_dollar_in_a_label_is_no_formula():
     """`$` twice begins and ends one for matplotlib, which refuses what it cannot read."""
     names = ["cost $\\nothing$", "$x^$"]
-    matrix = make_matrix("m", names, names, names, np.eye(2), None, None)
+    matrix = make_matrix("m", axes=names, rows=names, columns=names, values=np.eye(2))
     assert heat_map([(names[0], matrix, None)], title=names[1]).startswith(b"\x89PNG")
     several = [Line(name, [(0.0, 1.0, 0.0), (1.0, 2.0, 0.1)]) for name in names]
     assert lines(several, *names).startswith(b"\x89PNG")

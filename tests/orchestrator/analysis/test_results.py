@@ -76,10 +76,10 @@ def test_short_names_stay_apart():
 def test_a_matrix_survives_parquet():
     made = make_matrix(
         "m",
-        ("extractor", "head"),
-        ["a", "b"],
-        ["x", "y", "z"],
-        [[1, 2, float("nan")], [4, 5, 6]],
+        axes=("extractor", "head"),
+        rows=["a", "b"],
+        columns=["x", "y", "z"],
+        values=[[1, 2, float("nan")], [4, 5, 6]],
         count=7,
         chance=0.1,
     )
@@ -103,13 +103,19 @@ def test_a_matrix_survives_parquet():
 )
 def test_a_matrix_that_does_not_fit_its_labels_is_refused(rows, values, message):
     with pytest.raises(MethodError, match=message):
-        make_matrix("m", ("r", "c"), rows, ["x", "y"], values, None, None)
+        make_matrix("m", axes=("r", "c"), rows=rows, columns=["x", "y"], values=values)
 
 
 @pytest.mark.parametrize("count", [1, 6])
 def test_heat_maps_are_drawn_for_any_number(count):
     matrix = make_matrix(
-        "m", ("extractor", "head"), ["a", "b"], ["x", "y"], [[0.1, float("nan")], [1, 0.5]], 1, 0.5
+        "m",
+        axes=("extractor", "head"),
+        rows=["a", "b"],
+        columns=["x", "y"],
+        values=[[0.1, float("nan")], [1, 0.5]],
+        count=1,
+        chance=0.5,
     )
     assert heat_map([("title", matrix, None)] * count).startswith(b"\x89PNG")
 
@@ -118,24 +124,28 @@ def test_notes_and_components_of_a_matrix_survive_parquet_and_stand_in_the_table
     names = (["k1/network?task=a", ""], ["k1/network?task=a", "k2/network?task=b"])
     made = make_matrix(
         "m",
-        ("r", "c"),
-        ["a", "b"],
-        ["x", "y"],
-        [[1, float("nan")], [2, 3]],
-        None,
-        None,
-        {(0, 1): "no common class"},
-        names,
+        axes=("r", "c"),
+        rows=["a", "b"],
+        columns=["x", "y"],
+        values=[[1, float("nan")], [2, 3]],
+        notes={(0, 1): "no common class"},
+        components=names,
     )
     again = Matrix.from_parquet(made.to_parquet())
     assert again.notes == {(0, 1): "no common class"}
     assert again.components == (tuple(names[0]), tuple(names[1]))
-    plain = Matrix.from_parquet(
-        make_matrix("m", ("r", "c"), ["a"], ["x"], [[1]], None, None).to_parquet()
-    )
+    made = make_matrix("m", axes=("r", "c"), rows=["a"], columns=["x"], values=[[1]])
+    plain = Matrix.from_parquet(made.to_parquet())
     assert (plain.notes, plain.components) == ({}, None)
 
 
 def test_components_that_do_not_fit_the_matrix_are_refused():
     with pytest.raises(MethodError, match="1 and 1 components are named for 1 x 2 entries"):
-        make_matrix("m", ("r", "c"), ["a"], ["x", "y"], [[1, 2]], None, None, None, (["k"], ["k"]))
+        make_matrix(
+            "m",
+            axes=("r", "c"),
+            rows=["a"],
+            columns=["x", "y"],
+            values=[[1, 2]],
+            components=(["k"], ["k"]),
+        )

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from methods.compatible_features import CompatibleFeatures
 from orchestrator import Store
 from orchestrator.store.code import code_in_use
 
@@ -90,7 +91,11 @@ def test_a_smoke_run_takes_the_smoke_values_and_leaves_nothing(spolia, sweep_fil
     )
     code, out, err = spolia("run", file, "--smoke", "--executor", "inline")
     assert code == 0, err
-    assert "4 settings of 12 cells, small, in a store that is thrown away" in " ".join(out.split())
+    words = " ".join(out.split())
+    assert "4 settings of 12 cells, small, in a store that is thrown away" in words
+    epochs = CompatibleFeatures.smoke().epochs
+    smaller = f"compatible_features.epochs 500 -> {epochs}"
+    assert f"Smaller than the sweep means them: {smaller}" in words
     assert not (tmp_path / "spolia-home/store/results").exists()
 
 
@@ -268,6 +273,28 @@ def test_outcomes_can_be_tried_again(spolia, sweep_file, monkeypatch):
     monkeypatch.setattr("sample_methods.Faulty.train", lambda self, run: run.log(total=1.0))
     code, out, _ = spolia("run", file, *QUICK, "--retry", "diverged")
     assert (code, "1 of 1 done" in out) == (0, True)
+    assert counts(spolia, file) == ["done"]
+
+
+def test_a_retry_that_fails_leaves_the_result_and_is_no_success(
+    spolia, sweep_file, tmp_path, monkeypatch
+):
+    file = sweep_file(f"product(Faulty.grid(how='nan'), {DIGITS})")
+    spolia("run", file, *QUICK)
+    store = Store(tmp_path / "spolia-home/store")
+    before = list(store.entries("results"))
+
+    def fail(self, run):
+        raise ZeroDivisionError("second try")
+
+    monkeypatch.setattr("sample_methods.Faulty.train", fail)
+    code, _, err = spolia("run", file, *QUICK, "--retry", "diverged")
+    assert (code, "second try" in err) == (1, True), err
+    assert list(store.entries("results")) == before
+    assert not list(store.entries("retired"))
+    assert counts(spolia, file) == ["diverged"]
+    monkeypatch.setattr("sample_methods.Faulty.train", lambda self, run: run.log(total=1.0))
+    assert spolia("run", file, *QUICK, "--retry", "diverged")[0] == 0
     assert counts(spolia, file) == ["done"]
 
 

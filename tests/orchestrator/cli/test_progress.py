@@ -42,6 +42,14 @@ def test_progress_counts_and_estimates(store, terminal):
     ) == terminal  # a terminal's cursor is hidden while the line moves
 
 
+def test_lines_without_a_terminal_count_what_runs_once_all_workers_are_busy(store, monkeypatch):
+    monkeypatch.setattr("orchestrator.cli.progress.PLAIN_EVERY", 0.0)
+    _, printed = shown(store, terminal=False, kinds=["done", "done"])
+    lines = [line for line in printed.splitlines() if " running" in line]
+    assert [line.partition(" running")[0][-1] for line in lines[:2]] == ["1", "1"]
+    assert len(lines) == 3  # one for each trial that starts, and the last one
+
+
 def test_only_the_first_failure_is_shown_in_full(store):
     _, printed = shown(store, terminal=False, kinds=["failed", "failed", "failed"])
     assert printed.count("the traceback") == 1

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from sample_methods import Count, Greedy
 
-from orchestrator import InputError, Trial
+from orchestrator import InputError, Resources, Trial
 from orchestrator.executors.site import Shapes, Site, find_site, read_site
 
 
@@ -49,9 +49,18 @@ def test_a_site_file_is_read(tmp_path):
         ('packages = ["../x"]', "packages = ['../x']: expected names of packages"),
         (
             "[gpus]\nfine_tune = 1.5",
-            "fine_tune must be a share of a GPU (0 to 1) or a whole number of them",
+            "fine_tune = 1.5 must be a share of a GPU (0 to 1) or a whole number of them",
         ),
-        ("[cpus]\nfine_tune = 0.5", "fine_tune must be a whole number from 1"),
+        ("[cpus]\nfine_tune = 0.5", "fine_tune = 0.5 must be a whole number from 1"),
+        ("[gpus]\na = inf\nb = nan\nc = -1", "a = inf, b = nan, c = -1 must be a share of a GPU"),
+        ("[cpus]\na = inf\nb = nan\nc = -inf", "a = inf, b = nan, c = -inf must be a whole number"),
+        ("slots = inf", "slots = inf: expected a whole number from 1"),
+        ("slots = -2", "slots = -2: expected a whole number from 1"),
+        ("checkpoint_every = inf", "checkpoint_every = inf: expected seconds, from 0"),
+        ("checkpoint_every = nan", "checkpoint_every = nan: expected seconds, from 0"),
+        ("gpus = inf", "gpus = inf: write a table: [gpus]"),
+        (f"slots = 1{'0' * 400}", "expected a whole number from 1"),
+        (f"[gpus]\na = 1{'0' * 400}", "must be a share of a GPU"),
         ("gpus = 1", "write a table: [gpus]"),
         ("slots = = 3", "cannot be read"),
     ],
@@ -114,3 +123,13 @@ def test_shares_by_method_and_no_more_than_there_is(tmp_path):
     assert Shapes(Site(tmp_path), 8, 2)(Trial(method=Greedy(), seed=0)) == (8, 2)
     assert Shapes(Site(tmp_path, device="gpu"), 1, 0)(Trial(method=Greedy(), seed=0)) == (64, 8)
     assert Shapes(Site(tmp_path, device="cpu"), 8, 2)(Trial(method=Greedy(), seed=0)) == (8, 0)
+
+
+@pytest.mark.parametrize("wrong", [float("inf"), float("nan"), -1])
+def test_a_hint_that_nobody_could_set_aside_is_refused(wrong):
+    with pytest.raises(InputError) as caught:
+        Resources(cpus=wrong, gpus=wrong)
+    assert list(caught.value.problems) == [
+        f"cpus = {wrong} must be a whole number from 1",
+        f"gpus = {wrong} must be a share of a GPU (0 to 1) or a whole number of them",
+    ]

@@ -6,7 +6,9 @@ from collections import Counter
 
 import pytest
 
-from orchestrator import Method, PlanError, Sweep, axis, make_plan, product
+from orchestrator import Method, PlanError, Sweep, Trial, axis, local_run, make_plan, product
+from orchestrator.planning.queue import Queue
+from orchestrator.training.outcome import Outcome
 
 CALLS: Counter[str] = Counter()
 
@@ -31,7 +33,7 @@ class Diamond(Method):
         return {f"n{m.number}": trial.replace(method=m) for m in before}
 
     def train(self, run):
-        raise AssertionError
+        CALLS["train"] += 1
 
 
 @pytest.fixture(autouse=True)
@@ -63,3 +65,18 @@ def test_what_is_wrong_below_is_told_once_a_cell(store):
     with pytest.raises(PlanError, match=r"the first is bad \(needed by diamond\) \(2 of 2 cells\)"):
         planned(store, seeds=2, number=60, bad=True)
     assert CALLS["check"] <= 2 * 61
+
+
+def test_in_a_notebook_each_need_is_run_once(tmp_path):
+    local_run(Trial(method=Diamond(number=40), seed=0), store=tmp_path)
+    assert CALLS["train"] == 40
+
+
+def test_what_is_behind_a_failure_is_blocked_however_deep(store):
+    """In a loop, and with one reason for all of it instead of one a step longer each."""
+    plan = planned(store, number=199)
+    queue = Queue(plan)
+    first = queue.take()
+    queue.finish(Outcome(first.key, "failed", reason="no"))
+    assert len(queue.blocked) == 199
+    assert max(map(len, queue.blocked.values())) < 200

@@ -117,7 +117,7 @@ def test_a_cycle_is_an_error_that_names_its_methods(store):
 
 
 def test_an_endless_chain_is_an_error(store):
-    with pytest.raises(PlanError, match="endless needs a chain of more than 200"):
+    with pytest.raises(PlanError, match="endless needs a chain of more than 5,000"):
         planned(product(Endless.grid(), seed=0), store)
 
 

@@ -26,9 +26,13 @@ class Chooser(Method):
         raise AssertionError
 
 
-def small(*cells):
+def smoke_of(*cells):
     grid = union(*cells)
-    made = smoke(Sweep(question="?", cells=grid, expect=len(grid)))
+    return smoke(Sweep(question="?", cells=grid, expect=len(grid)))
+
+
+def small(*cells):
+    made = smoke_of(*cells).sweep
     return [(cell.trial.method, dict(cell.labels)) for cell in made.trials()]
 
 
@@ -98,3 +102,32 @@ def test_no_label_says_what_did_not_run(trained):
     assert labels["base"] == method.base
     assert labels["epochs"] == method.epochs == Piggyback.smoke().epochs
     assert one(product(Count.grid(number=5), seed=0))[1]["number"] == 5
+
+
+def test_what_a_sweep_names_once_and_large_is_made_small_and_told():
+    """A sweep that names 500 epochs would take hours; what it says is told beside what runs."""
+    cells = product(Chooser.grid(steps=500, inner=FineTune(epochs=0, lr=0.5)), seed=range(3))
+    assert smoke_of(cells).smaller == ("chooser.steps 500 -> 10",)
+    cells = product(Chooser.grid(inner=FineTune(epochs=500)), seed=0)
+    epochs = FineTune.smoke().epochs
+    assert smoke_of(cells).smaller == (
+        f"fine_tune.epochs 500 -> {epochs}",
+        "chooser.steps 100 -> 10",
+    )
+
+
+def test_nothing_is_told_of_what_stays_as_written():
+    varied = product(Chooser.grid(steps=[50, 500], inner=FineTune(epochs=0)), seed=0)
+    assert smoke_of(varied).smaller == ()
+    assert smoke_of(product(Chooser.grid(steps=10), seed=0)).smaller == ()
+
+
+def test_a_label_of_several_methods_shows_those_that_run():
+    cells = product(
+        Recombine.grid(of=(FineTune(epochs=500),)),
+        network=resnet8(),
+        tasks=(digits.named("a"), digits.named("b")),
+        seed=0,
+    )
+    method, labels = one(cells)
+    assert method.of == labels["of"] == (FineTune(epochs=FineTune.smoke().epochs),)

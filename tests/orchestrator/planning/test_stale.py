@@ -162,6 +162,44 @@ def kind_code(plan):
     return code_of(next(iter(plan.trials.values()))).digest
 
 
+def disturb(store, trial, *, total=0.0, seconds=None):
+    """Write over a record of `Count`: another number was found, or it took another time."""
+    record = store.find(trial.key)
+    (metric,) = (metric for metric in record["metrics"] if metric["name"] == "total")
+    other = {**metric, "value": metric["value"] + total}
+    timings = {**record["timings"], **({"seconds": seconds} if seconds is not None else {})}
+    metrics = [other if one == metric else one for one in record["metrics"]]
+    changed = {**record, "metrics": metrics, "timings": timings}
+    assert store.commit(changed, replaces=record_digest(record))
+
+
+@pytest.mark.parametrize("differs", ["the one that stands for all", "another", "none"])
+def test_a_kind_of_which_some_results_would_come_out_otherwise(store, tmp_path, differs):
+    """The one of middling length stands for all: where it differs nothing of its kind is kept, and
+    where another one does nobody sees it, which is what a sample promises.
+    """
+    sweep, plan = made_with_other_code(store, numbers=(1.0, 2.0, 3.0), seeds=1)
+    trials = [cell.trial for cell in plan.cells]
+    middling = {"the one that stands for all": 1, "another": 2}.get(differs)
+    for i, trial in enumerate(trials):
+        wrong = 0.5 if differs != "none" and i == 1 else 0.0
+        disturb(store, trial, total=wrong, seconds=10.0 if i == middling else 1.0 + 10 * i)
+    plan = make_plan("asked", sweep, store)
+    before = list(store.entries("results"))
+    display = TerminalDisplay(Console(file=io.StringIO()))
+    where = home(tmp_path, store.address, "none")
+    check = check_stale(plan, where, Site(tmp_path / "scratch"), "inline", display)
+    assert list(store.entries("results")) == before
+    stale = make_plan("asked", sweep, store).stale
+    if differs == "the one that stands for all":
+        (problem,) = check.problems
+        assert (check.num_equal, len(stale)) == (0, 3)
+        assert "count(number=2) " in problem
+        assert "comes out otherwise" in problem
+    else:
+        assert (check, stale) == (Check(num_equal=1, problems=()), {})
+
+
 @pytest.mark.ray
 def test_workers_run_one_of_a_kind_beside_the_store_and_the_rest_counts_as_done(
     local_ray, store, tmp_path

@@ -1,8 +1,17 @@
-"""Short names of axes."""
+"""Short names of axes, and their values told apart."""
 
 from __future__ import annotations
 
-from orchestrator.spec.labels import axes_by_name, short_names
+import numpy as np
+import pytest
+
+from orchestrator.spec.labels import Axes, axes_by_name, short_names
+from orchestrator.spec.trial import Cell
+
+
+def cells(*values):
+    """Cells that have nothing but one value each."""
+    return [Cell(number, {"x": value}, None) for number, value in enumerate(values)]
 
 
 def test_an_axis_is_shortened_where_that_leaves_no_doubt():
@@ -22,3 +31,33 @@ def test_people_may_write_an_axis_in_short_or_in_full():
         "of.split": "of.split",
         "seed": "seed",
     }
+
+
+def test_text_is_itself_first_and_only_then_what_another_value_is_called():
+    axes = Axes(cells("1", 1, ()), ["x"])
+    assert [value.value for value in axes.values("x")] == ["1", 1, ()]
+    assert axes.find("x", "1").value == "1"
+    assert (axes.find("x", 1).value, type(axes.find("x", 1).value)) == (1, int)
+    assert axes.find("x", "none").value == ()
+
+
+@pytest.mark.parametrize("wanted", [np.int64(1), np.int32(1), np.float64(1.0), 1])
+@pytest.mark.parametrize("value", [1, 1.0])
+def test_a_number_is_found_whatever_its_type(wanted, value):
+    assert Axes(cells(value, 2), ["x"]).find("x", wanted).value == value
+
+
+def test_what_no_axis_could_have_is_never_there():
+    with pytest.raises(LookupError, match="x is never <object object at"):
+        Axes(cells(1, 2), ["x"]).find("x", object())
+
+
+def test_a_value_is_not_taken_for_one_that_was_where_it_is_now():
+    """Python gives an object the identity of one that is gone."""
+    axes = Axes(cells(1.5, 2.5), ["x"])
+
+    def found(text):
+        (cell,) = cells(float(text))
+        return axes.of(cell, "x").value
+
+    assert [found(text) for text in ("1.5", "2.5") * 3] == [1.5, 2.5] * 3

@@ -15,7 +15,7 @@ def test_built_in_methods_are_discovered_by_the_same_door():
 def test_two_methods_of_one_name_are_an_error_that_names_both(monkeypatch):
     class Entry:
         def __init__(self, value):
-            self.value = value
+            self.value, self.dist = value, None
 
     entries = [Entry("sample_methods"), Entry("twins")]
     monkeypatch.setattr("importlib.metadata.entry_points", lambda group: entries)

@@ -95,9 +95,7 @@ def test_so_does_a_file_of_that_name(project):
 @pytest.mark.process
 def test_a_hidden_method_that_a_trial_names_is_told_too(project):
     program = (
-        "from orchestrator import PlanError\n"
-        "from orchestrator import Method\n"
-        "from orchestrator.spec.classes import class_at\n"
+        "from orchestrator import Method, PlanError, class_at\n"
         "try:\n"
         "    class_at('methods.fine_tune:FineTune', Method)\n"
         "except PlanError as error:\n"
@@ -106,6 +104,21 @@ def test_a_hidden_method_that_a_trial_names_is_told_too(project):
     printed = printed_by_script(project, program)
     assert "methods.fine_tune:FineTune cannot be imported" in printed
     assert f"'methods' in {project}/methods/__init__.py, which hides" in printed
+
+
+@pytest.mark.process
+def test_the_list_of_methods_says_that_ours_are_hidden_instead_of_leaving_them_out(project):
+    program = (
+        "from orchestrator import MethodError\n"
+        "from orchestrator.spec.registry import discover\n"
+        "try:\n"
+        "    print(list(discover()))\n"
+        "except MethodError as error:\n"
+        "    print(error)\n"
+    )
+    printed = printed_by_script(project, program)
+    assert printed.startswith("the methods of 'methods' are not to be had. Python finds 'methods'")
+    assert f"in {project}/methods/__init__.py, which hides" in printed
 
 
 def test_another_orchestrator_is_told_too(monkeypatch):

@@ -12,13 +12,13 @@ from pathlib import Path
 import key_methods
 import pytest
 from key_methods import ALL, NETWORK, TASKS, Inner, Outer, trial
-from sample_methods import Count
+from sample_methods import Circular, Count, Endless
 
 from methods.compatible_features import CompatibleFeatures
 from methods.fine_tune import FineTune
 from methods.networks import resnet8, small_vgg
 from methods.recombine import Recombine
-from orchestrator import InputError, Method, MethodError, Task, Trial, axis
+from orchestrator import InputError, Method, MethodError, NetworkSpec, PlanError, Task, Trial, axis
 from orchestrator.spec.trial import COPY_OFFSET
 
 GOLDEN = (
@@ -245,3 +245,50 @@ def test_equal_needs_are_one_object_but_values_that_only_compare_equal_are_not()
 
     needs = Trial(method=Needing()).needs
     assert needs["a"].key != needs["b"].key
+
+
+class Chained(Method):
+    """Trial number n needs the one before it, and by another name its grandfather."""
+
+    name = "chained"
+    uses = frozenset({"seed"})
+    number: int = axis(0)
+
+    def needs(self, trial):
+        before = {"before": self.number - 1, "long before": self.number - 2}
+        numbers = {name: number for name, number in before.items() if number >= 0}
+        return {
+            name: trial.replace(method=self.replace(number=number))
+            for name, number in numbers.items()
+        }
+
+    def train(self, run):
+        raise AssertionError
+
+
+def test_a_long_chain_of_needs_has_a_key(monkeypatch):
+    """Deeper than Python's stack, on a worker too, where nobody has planned it; each need once."""
+    calls = []
+    needs = Chained.needs
+    monkeypatch.setattr(Chained, "needs", lambda self, t: calls.append(t) or needs(self, t))
+    whole = Trial(method=Chained(number=2000), seed=0)
+    assert len(Trial.from_json(whole.to_json()).key) == 64
+    assert len(calls) == 2001
+    short = Trial(method=Chained(number=2), seed=0)
+    assert short.key == "35ae0686c40fed361ccfd7b32beab8facfcd15d2a6bad887c54da0977e2a81cd"
+
+
+def test_needs_that_come_to_no_end_have_no_key():
+    with pytest.raises(PlanError, match=r"endless needs a chain of more than 5,000 trials"):
+        Trial(method=Endless(), seed=0).key  # noqa: B018
+    with pytest.raises(PlanError, match="needs itself: circular -> circular -> circular"):
+        Trial(method=Circular(), seed=0).key  # noqa: B018
+
+
+def test_a_network_is_written_in_json():
+    with pytest.raises(InputError) as caught:
+        NetworkSpec(name="x", path="nowhere", settings=(("a", {1}), ("b", float("nan")), ("c", 1)))
+    path, a, b = caught.value.problems
+    assert path == "path 'nowhere' is not of the form 'package.module:Class'"
+    assert a.startswith("a = {1} is no JSON value: ")
+    assert b.startswith("b = nan is no JSON value: ")

@@ -182,6 +182,20 @@ def test_what_only_type_checkers_see_is_not_code(package):
     assert "lapidary.types" not in code_behind([f"{module}:X"]).modules
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "from typing import TYPE_CHECKING\nif not TYPE_CHECKING:\n    from lapidary.real import A",
+        "import typing\nif typing.TYPE_CHECKING:\n    A = 1\nelse:\n    from .real import A",
+        "def f():\n    import lapidary.real as real\n    return real.A",
+        "try:\n    from lapidary.real import *\nexcept ImportError:\n    A = 2",
+    ],
+)
+def test_what_runs_is_code_wherever_it_stands(package, text):
+    package("real", "A = 1\n")
+    assert "lapidary.real" in code_behind([f"{package('user', text)}:X"]).modules
+
+
 def test_the_digest_is_the_same_for_every_version_of_python(package):
     """A digest written down: fields of the syntax tree that come and go must not change it."""
     module = package(

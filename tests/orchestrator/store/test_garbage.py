@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import io
 import os
 import time
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
-from orchestrator import Store
+from methods.fine_tune import FineTune
+from methods.networks import resnet8
+from orchestrator import Store, Sweep, digits, make_plan, product
+from orchestrator.cli.progress import TerminalDisplay
+from orchestrator.executors.site import Site
+from orchestrator.session import run_sweep
 from orchestrator.store.garbage import unneeded
 from orchestrator.store.heartbeat import alive, living
+from orchestrator.store.home import home
 
 KEY = "ab" * 32
 DAYS = 10 * 24 * 3600.0
@@ -109,3 +117,32 @@ def test_on_an_object_store_a_blob_that_is_put_again_is_written_again(s3):
     assert not store.discard_unchanged(listed)
     with alive(store) as run:
         assert living(store) == {run}
+
+
+def test_gc_between_any_two_steps_of_a_real_run_takes_nothing_that_it_needs(
+    store, tmp_path, monkeypatch
+):
+    """Each blob that a run puts is followed by a gc that removes all it may, however young."""
+    tasks = tuple(digits.classes(i, i + 1).images(limit=20).named(f"t{i}") for i in range(2))
+    cells = product(FineTune.grid(epochs=1), network=resnet8(width=2), tasks=tasks, seed=[0, 1])
+    sweep = Sweep(question="?", cells=cells, expect=2)
+    put_blob, names = Store.put_blob, []
+
+    def put_and_sweep(self, content):
+        names.append(put_blob(self, content))
+        for entry in list(unneeded(self, before=time.time() + 3600)):
+            self.discard_unchanged(entry)
+        return names[-1]
+
+    nobodys = store.put_blob(b"nobody's")
+    grown_old(store, f"blobs/{nobodys[:2]}/{nobodys}")
+    monkeypatch.setattr(Store, "put_blob", put_and_sweep)
+    plan = make_plan("asked", sweep, store)
+    display = TerminalDisplay(Console(file=io.StringIO()))
+    where = home(tmp_path, store.address, "none")
+    site = Site(tmp_path / "scratch")
+    summary = run_sweep(plan, sweep, where, site, "inline", display)
+    assert (summary.is_complete, summary.problems) == (True, ())
+    assert len(names) >= 4  # a network for each trial and each of the first task
+    assert all(store.blob(name) for name in names)
+    assert not store.has_blob(nobodys)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import safetensors.torch
 import torch
 from sample_methods import Attached
 
@@ -12,7 +13,22 @@ from methods.compatible_features import CompatibleFeatures
 from methods.fine_tune import FineTune
 from methods.networks import resnet8
 from methods.recombine import Recombine
-from orchestrator import CorruptError, MethodError, Part, Result, Trial, digits, local_run, resolve
+from orchestrator import (
+    CorruptError,
+    Method,
+    MethodError,
+    Part,
+    Result,
+    Sweep,
+    Trial,
+    axis,
+    digits,
+    local_run,
+    make_plan,
+    product,
+    resolve,
+    union,
+)
 from orchestrator.training.execute import execute, run_with_needs
 
 TASKS = (
@@ -128,3 +144,59 @@ def test_a_component_loads_only_beside_the_bits_it_was_made_for(store):
     assert store.discard(f"blobs/{blob[:2]}/{blob}")
     with pytest.raises(CorruptError, match="which the store does not hold"):
         mask.module()
+
+
+# ---------------------------------------------------------------------- independent or not
+
+
+def network_of(trial, folder):
+    """The network of a trial of no epochs: as it was drawn."""
+    run = local_run(trial, store=folder)
+    trial.method.train(run)
+    ((_, weights),) = run.kept.values()
+    return safetensors.torch.load(weights)
+
+
+def test_two_networks_of_one_seed_start_equal_whatever_their_tasks_and_copies_do_not(tmp_path):
+    drawn = Trial(method=FineTune(epochs=0), network=resnet8(width=4), tasks=TASKS[:1], seed=0)
+    one = network_of(drawn, tmp_path)
+    other = network_of(drawn.replace(tasks=TASKS[1:]), tmp_path)
+    own_rows = {"classifier.weight", "classifier.bias"}
+    for name in one.keys() - own_rows:
+        assert torch.equal(one[name], other[name]), name
+    for name in own_rows:  # classes 0 and 1 are in both tasks, 2 and 3 in one
+        assert torch.equal(one[name][:2], other[name][:2])
+        assert not torch.equal(one[name][2], other[name][2])
+    _, copy = drawn.copies(2)
+    independent = network_of(copy, tmp_path)
+    drawn_at_random = [name for name, weight in one.items() if len(weight.unique()) > 1]
+    assert len(drawn_at_random) >= 9  # convolutions and classifier
+    for name in drawn_at_random:
+        assert not torch.equal(one[name], independent[name]), name
+
+
+class NeedsCopies(Method):
+    """Needs several independent networks."""
+
+    name = "needs_copies"
+    several: int = axis(2)
+
+    def needs(self, trial):
+        copies = trial.replace(method=FineTune()).copies(self.several)
+        return {f"network {i}": copy for i, copy in enumerate(copies)}
+
+    def train(self, run):
+        raise AssertionError
+
+
+def test_methods_that_need_copies_share_their_trainings(store):
+    cells = product(
+        union(NeedsCopies.grid(several=[2, 3]), FineTune.grid()),
+        network=resnet8(width=4),
+        tasks=TASKS[:1],
+        seed=[0, 1],
+    )
+    plan = make_plan("asked", Sweep(question="?", cells=cells, expect=6), store)
+    trained = [trial for trial in plan.trials.values() if trial.method.name == "fine_tune"]
+    assert len(trained) == 2 * 3  # three copies for each seed; the first is the cell's own
+    assert len({trial.seed for trial in trained}) == 6
