@@ -162,16 +162,22 @@ def _full_text(value: Any) -> str:
         return repr(value)
     tasks = value if isinstance(value, tuple) else (value,)
     if tasks and all(isinstance(task, Task) for task in tasks):
-        return " + ".join(f"{task.name}={_made_of(task)}" for task in tasks)
+        return " + ".join(f"{_told(task)}={replace(task, label='').name}" for task in tasks)
     return show(value)
 
 
-def _made_of(task: Task) -> str:
-    """A task's name without its label, and by what it is normalised, which no name says: it is
-    part of the streams of random numbers.
+def longer_text(value: Any) -> str:
+    """The same with what tasks say of their normalisation: `numbers (own)`. No name says it, for a
+    name is part of the streams of random numbers.
     """
-    name = replace(task, label="").name
-    return f"{name}-by.{task.normalisation}" if task.normalisation else name
+    tasks = value if isinstance(value, tuple) else (value,)
+    if tasks and all(isinstance(task, Task) for task in tasks):
+        return " + ".join(map(_told, tasks))
+    return _text(value)
+
+
+def _told(task: Task) -> str:
+    return f"{task.name} ({task.normalisation})" if task.normalisation else task.name
 
 
 def _distinct_texts(values: Sequence[Any]) -> list[str]:
@@ -179,10 +185,11 @@ def _distinct_texts(values: Sequence[Any]) -> list[str]:
     number behind where these are, too.
     """
     texts = [_text(value) for value in values]
-    counts = Counter(texts)
-    for i, value in enumerate(values):
-        if counts[texts[i]] > 1:
-            texts[i] = _full_text(value)
+    for longer in (longer_text, _full_text):
+        counts = Counter(texts)
+        for i, value in enumerate(values):
+            if counts[texts[i]] > 1:
+                texts[i] = longer(value)
     counts, seen = Counter(texts), Counter[str]()
     for i, text in enumerate(texts):
         if counts[text] > 1:
