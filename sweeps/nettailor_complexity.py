@@ -27,6 +27,8 @@ sweep = Sweep(
     ),
     expect=30,
     claims=[
-        claims.Ranked(axis="complexity_weight", metric="attended_complexity", rho=-0.8, paper="N9")
+        claims.Ranked(
+            axis="complexity_weight", metric="attended_complexity", how="falls", rho=0.8, paper="N9"
+        )
     ],
 )

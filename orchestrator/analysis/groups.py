@@ -23,6 +23,7 @@ from orchestrator.analysis.estimates import Estimate, estimate
 from orchestrator.parts.matrix import Matrix, Values
 from orchestrator.parts.result import Result
 from orchestrator.planning import standing
+from orchestrator.spec.labels import AxisValue
 from orchestrator.spec.trial import Trial
 
 # Axes whose values say what they are without the axis's name before them.
@@ -52,8 +53,9 @@ class Column:
 
 @dataclass(frozen=True)
 class Group:
-    """Cells that differ in seed only: their labels, how each of their distinct trials stands (by
-    key), the results of those that are done, and how many distinct needs stand behind these.
+    """Cells that differ in seed only: their labels as people read them, how each of their distinct
+    trials stands (by key), the results of those that are done, how many distinct needs stand behind
+    these, and the values of the axes that they have.
     """
 
     labels: Mapping[str, Any]
@@ -61,6 +63,7 @@ class Group:
     states: Mapping[str, str]
     results: tuple[Result, ...]
     num_needs: int
+    values: Mapping[str, AxisValue]
 
     @property
     def n(self) -> int:

@@ -15,7 +15,7 @@ from orchestrator.parts.matrix import Matrix
 from orchestrator.parts.result import Result
 from orchestrator.planning.plan import Plan
 from orchestrator.spec.claim import ABSENT, Entry, Labels, several
-from orchestrator.spec.labels import axes_by_name, short_names
+from orchestrator.spec.labels import AxisValue, axes_by_name, short_names
 from orchestrator.spec.trial import Cell, Trial
 from orchestrator.store.store import Store
 
@@ -137,25 +137,23 @@ class Results:
         axes = [axis for axis in self.plan.axes if axis != "seed"]
         # By the keys of a group's values its trials, each once: n counts distinct trials.
         members: dict[tuple[str | None, ...], dict[str, Trial]] = {}
+        values: dict[tuple[str | None, ...], dict[str, AxisValue | None]] = {}
         for cell in self.plan.cells:
-            keys = tuple(self.key_of(cell, axis) for axis in axes)
+            own = {self.axes[axis]: self.values.of(cell, axis) for axis in axes}
+            keys = tuple(None if value is None else value.key for value in own.values())
             members.setdefault(keys, {})[cell.trial.key] = cell.trial
-        groups = []
-        for keys, trials in members.items():
-            labels = {
-                self.axes[axis]: ABSENT if key is None else self.text_of(axis, key)
-                for axis, key in zip(axes, keys, strict=True)
-            }
-            groups.append(self._group(labels, trials))
-        return groups
+            values.setdefault(keys, own)
+        return [self._group(values[keys], trials) for keys, trials in members.items()]
 
-    def _group(self, labels: Mapping[str, str], trials: Mapping[str, Trial]) -> Group:
+    def _group(self, values: Mapping[str, AxisValue | None], trials: Mapping[str, Trial]) -> Group:
+        labels = {axis: ABSENT if value is None else value.text for axis, value in values.items()}
         states = {key: self.plan.standing(key) for key in trials}
         results = [
             self.by_key[key] for key in trials if states[key] == "done" and key in self.by_key
         ]
         needs = {need["key"] for r in results for need in r.record["needs"].values()}
-        return Group(labels, trials, states, tuple(results), len(needs))
+        there = {axis: value for axis, value in values.items() if value is not None}
+        return Group(labels, trials, states, tuple(results), len(needs), there)
 
     def columns(self, metric: str) -> list[Column]:
         """The columns in which tables show a metric: one where no row averages over labels that

@@ -5,7 +5,7 @@ from version to version.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from orchestrator.analysis.claims import verdicts
@@ -14,7 +14,8 @@ from orchestrator.analysis.groups import Column, Group
 from orchestrator.analysis.results import Results
 from orchestrator.planning.explain import why_not_done
 from orchestrator.planning.plan import Plan
-from orchestrator.spec.labels import short_names
+from orchestrator.spec.canonical import SCALARS
+from orchestrator.spec.labels import AxisValue, short_names
 from orchestrator.spec.trial import Trial
 from orchestrator.store.store import Store
 
@@ -70,7 +71,7 @@ def status_view(plan: Plan, store: Store) -> dict[str, Any]:
                 "key": c.trial.key,
                 "state": plan.state(c.trial.key),
                 **_why_view(plan, c.trial),
-                **{names[a]: plan.values.text(c, a) for a in plan.axes},
+                **_typed({names[a]: plan.values.of(c, a) for a in plan.axes}),
             }
             for c in plan.cells
         ],
@@ -86,6 +87,17 @@ def status_view(plan: Plan, store: Store) -> dict[str, Any]:
     }
 
 
+def _typed(values: Mapping[str, AxisValue | None]) -> dict[str, Any]:
+    """Axes with their values: numbers, truth values and null as such, anything else by its name in
+    tables. An axis that a cell does not have is not there.
+    """
+    return {
+        axis: value.value if isinstance(value.value, SCALARS) else value.text
+        for axis, value in values.items()
+        if value is not None
+    }
+
+
 def _why_view(plan: Plan, trial: Trial) -> dict[str, Any]:
     """Why a trial ended otherwise than done, and the need for which; nothing for others."""
     if plan.standing(trial.key) in ("done", "open"):
@@ -96,15 +108,19 @@ def _why_view(plan: Plan, trial: Trial) -> dict[str, Any]:
 
 
 def results_view(results: Results) -> dict[str, Any]:
-    """Means with intervals over seeds, one entry a setting, and the verdicts on claims."""
+    """Means with intervals over seeds, one entry a setting, and the verdicts on claims; a part of a
+    sweep has none, whatever claims the whole has.
+    """
     columns = [column for name in results.metrics() for column in results.columns(name)]
     return {
         "sweep": results.plan.name,
         "complete": results.plan.is_complete,
+        "part": results.plan.is_part,
         "cell_counts": dict(results.plan.cell_counts),
         "trial_counts": dict(results.plan.trial_counts),
         "groups": [_group_view(group, columns) for group in results.groups()],
         "claims": [vars(verdict) for verdict in verdicts(results.plan.claims, results)],
+        "claims_of_whole": results.plan.num_claims,
     }
 
 
@@ -118,7 +134,7 @@ def _group_view(group: Group, columns: Sequence[Column]) -> dict[str, Any]:
         if estimate.n:
             metrics[column.title] = _estimate_view(estimate, column.over)
     return {
-        "labels": dict(group.labels),
+        "labels": _typed(group.values),
         "n": group.n,
         "planned": group.num_planned,
         "counts": dict(group.counts),

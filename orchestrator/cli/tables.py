@@ -202,11 +202,7 @@ def print_results(console: Console, results: Results) -> None:
     """
     plan = results.plan
     if plan.is_part:
-        console.print(
-            f"\nA part of {plan.name}: {len(plan.cells)} of its {plan.num_whole} cells. "
-            "Verdicts are on the whole sweep.",
-            style="bold",
-        )
+        print_part(console, plan)
     _print_matrices(console, results)
     for section in results.sections():
         _print_section(console, section)
@@ -216,6 +212,15 @@ def print_results(console: Console, results: Results) -> None:
         style="dim",
         highlight=False,
     )
+
+
+def print_part(console: Console, plan: Plan) -> None:
+    """That this is a part of a sweep, and why no claim has a verdict."""
+    words = f"\nA part of {plan.name}: {len(plan.cells)} of its {plan.num_whole} cells."
+    if plan.num_claims:
+        count = "Its claim is" if plan.num_claims == 1 else f"Its {plan.num_claims} claims are"
+        words += f" {count} undecided: verdicts are on the whole sweep."
+    console.print(words, style="bold", highlight=False)
 
 
 def _print_matrices(console: Console, results: Results) -> None:

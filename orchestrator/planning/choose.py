@@ -42,23 +42,40 @@ def _is_wanted(cell: Cell, axes: Axes, wanted: Mapping[str, set[str]]) -> bool:
 
 
 def _wanted_keys(text: str, axes: Axes) -> dict[str, set[str]]:
-    """Keys of the values that `--only` allows, by the full name of their axis."""
+    """Keys of the values that `--only` allows, by the full name of their axis. Raises InputError
+    that lists all that is wrong.
+    """
     names = axes_by_name(axes.names)
     wanted: dict[str, set[str]] = {}
-    for pair in shlex.split(text):
+    problems = []
+    for pair in _pairs(text):
         name, equals, value = pair.partition("=")
         if not equals:
-            raise InputError(f"--only {text!r}: {pair!r} is not axis=value")
-        if name not in names:
-            raise InputError(
-                f"--only {text!r}: the sweep has no axis {name!r}. {nearest(name, names)}"
-            )
-        try:
-            keys = _keys_of(axes, names[name], value)
-        except LookupError as error:
-            raise InputError(f"--only {text!r}: {error.args[0]}") from error
-        wanted.setdefault(names[name], set()).update(keys)
+            problems.append(f"{pair!r} is not axis=value")
+        elif name not in names:
+            problems.append(f"the sweep has no axis {name!r}. {nearest(name, names)}")
+        else:
+            try:
+                keys = _keys_of(axes, names[name], value)
+            except LookupError as error:
+                problems.append(str(error.args[0]))
+            else:
+                wanted.setdefault(names[name], set()).update(keys)
+    if problems:
+        raise InputError(f"--only {text!r} cannot be used:", problems)
     return wanted
+
+
+def _pairs(text: str) -> list[str]:
+    """The words of `--only`, with quotation marks around those that have spaces."""
+    try:
+        pairs = shlex.split(text)
+    except ValueError as error:
+        why = {"No closing quotation": "a quotation mark is not closed"}
+        raise InputError(f"--only {text!r}: {why.get(str(error), str(error))}") from error
+    if not pairs:
+        raise InputError(f"--only {text!r}: expected axis=value, such as 'seed=0 split=pool'")
+    return pairs
 
 
 def _keys_of(axes: Axes, axis: str, text: str) -> set[str]:

@@ -67,6 +67,8 @@ class Plan:
     them, but for `seconds`."""
     claims: Sequence[Claim]
     """What the sweep decides; nothing in a part, since verdicts are on the whole."""
+    num_claims: int
+    """How many claims the whole sweep has."""
     notes: Sequence[str]
     """Sentences on how images are prepared: what a base decides, and where methods differ."""
     span: tuple[float, float]
@@ -242,6 +244,7 @@ def make_plan(
         kinds=history.kinds,
         outdated=history.outdated,
         claims=() if len(cells) < num_whole else tuple(sweep.claims),
+        num_claims=len(sweep.claims),
         notes=notes_of(trials.values(), checks.image),
         span=history.span,
     )

@@ -4,15 +4,13 @@
 
 from __future__ import annotations
 
-import sys
-from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
-from orchestrator.errors import InputError, SweepError, nearest
-from orchestrator.spec.labels import Axes, axes_by_name
-from orchestrator.spec.trial import Cell
+from orchestrator.errors import InputError
+from orchestrator.spec.claim_fields import CheckedFields, line_outside, title_of
 
 if TYPE_CHECKING:
     from orchestrator.analysis.results import Results
@@ -35,6 +33,15 @@ class Entry:
     matrix: str
     row: str
     column: str
+
+    def __post_init__(self) -> None:
+        wrong = [
+            f"{field.name}: expected a name, got {getattr(self, field.name)!r}"
+            for field in fields(self)
+            if not isinstance(getattr(self, field.name), str) or not getattr(self, field.name)
+        ]
+        if wrong:
+            raise InputError("entry(...) cannot be used as written:", wrong)
 
     def __str__(self) -> str:
         return f"{self.matrix}[{self.row}, {self.column}]"
@@ -66,37 +73,31 @@ class Verdict:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Claim(ABC):
+class Claim(metaclass=CheckedFields):
     """One statement about a metric, or about an entry of a matrix; `paper` is where it stands (such
     as C3).
+
+    A claim is checked when it is written (types, ranges, names of fields) and again with its sweep
+    (`orchestrator.spec.claim_checks`); InputError lists all that is wrong.
     """
 
     metric: str | Entry
     paper: str = ""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "_line", _line_outside())
-        wrong = list(self._wrong_types())
-        if wrong:
-            raise InputError(f"{self.title}: it cannot be used as written:", wrong)
+        object.__setattr__(self, "_line", line_outside())
+        conflicts = list(self._conflicts())
+        if conflicts:
+            raise InputError(f"{self.title} cannot be used as written:", conflicts)
 
-    def _wrong_types(self) -> Iterator[str]:
-        if not isinstance(self.metric, str | Entry):
-            yield f"metric: expected a name or entry(...), got {self.metric!r}"
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if field.type == "Labels" and not isinstance(value, Mapping):
-                example = '{"split": "pool"}'
-                yield f"{field.name}: expected values by axis such as {example}, got {value!r}"
+    def _conflicts(self) -> Iterator[str]:
+        """Fields that do not go together, in words."""
+        return iter(())
 
     @property
     def title(self) -> str:
         """What an error calls the claim: where it stands in the paper, its kind, its line."""
-        line = getattr(self, "_line", 0)
-        known = [type(self).__name__, *([f"line {line}"] if line else [])]
-        if self.paper:
-            return f"claim {self.paper} ({', '.join(known)})"
-        return f"claim {' in '.join(known)}"
+        return title_of(type(self).__name__, self.paper, getattr(self, "_line", 0))
 
     @property
     def measured(self) -> Sequence[str | Entry]:
@@ -109,6 +110,16 @@ class Claim(ABC):
         """Axes and values that it speaks of."""
 
     @property
+    def spoken_of(self) -> Sequence[tuple[Labels, str | Entry]]:
+        """Which cells it holds to have which metric."""
+        return [(labels, metric) for labels in self.named for metric in self.measured]
+
+    @property
+    def apart(self) -> Sequence[Labels]:
+        """Sides that are held against each other: no two may be the same cells."""
+        return self.named
+
+    @property
     def along(self) -> Sequence[str]:
         """Axes that it speaks of without naming a value."""
         return ()
@@ -118,67 +129,14 @@ class Claim(ABC):
         """The verdict on the cells that are finished."""
 
 
+def is_absent(value: Any) -> bool:
+    """Whether a value of a claim means cells without the axis."""
+    return isinstance(value, str) and value == ABSENT
+
+
 def several(value: Any) -> list[Any]:
     """One value or a list of values as a list."""
     return list(value) if isinstance(value, list) else [value]
-
-
-def check(claims: Sequence[Claim], cells: Sequence[Cell], axes: Sequence[str]) -> None:
-    """Raises SweepError that lists every axis, value, metric and matrix that a claim speaks of and
-    the sweep does not have.
-    """
-    names = axes_by_name(axes)
-    known = Axes(cells, axes)
-    metrics = {m.name: m.by for cell in cells for m in cell.trial.method.metrics}
-    matrices = {m.name for cell in cells for m in cell.trial.method.matrices}
-    problems = []
-    for claim in claims:
-        found = [
-            *_unknown_metrics(claim, metrics, matrices),
-            *_unknown_labels(claim, names, known, metrics),
-        ]
-        problems += [f"{claim.title}: {problem}" for problem in found]
-    if problems:
-        raise SweepError("claims that cannot be decided by this sweep:", problems)
-
-
-def _unknown_metrics(
-    claim: Claim, metrics: Iterable[str], matrices: Iterable[str]
-) -> Iterator[str]:
-    for one in claim.measured:
-        if isinstance(one, Entry) and one.matrix not in matrices:
-            yield f"no method here has a matrix {one.matrix!r}. {nearest(one.matrix, matrices)}"
-        elif isinstance(one, str) and one not in metrics:
-            yield f"no method here has a metric {one!r}. {nearest(one, sorted(metrics))}"
-
-
-def _unknown_labels(
-    claim: Claim,
-    names: Mapping[str, str],
-    axes: Axes,
-    metrics: Mapping[str, Sequence[str]],
-) -> Iterator[str]:
-    logged_by = {
-        label for one in claim.measured if isinstance(one, str) for label in metrics.get(one, ())
-    }
-    spoken_of = dict.fromkeys([*claim.along, *(axis for labels in claim.named for axis in labels)])
-    for axis in spoken_of:
-        if axis not in names and axis not in logged_by:
-            yield f"the sweep has no axis {axis!r}. {nearest(axis, [*names, *logged_by])}"
-    for labels in claim.named:
-        for axis, value in labels.items():
-            if axis in names:
-                yield from _unknown_values(axes, names[axis], value)
-
-
-def _unknown_values(axes: Axes, axis: str, value: Any) -> Iterator[str]:
-    for one in several(value):
-        if one == ABSENT:
-            continue
-        try:
-            axes.find(axis, one)
-        except LookupError as error:
-            yield str(error.args[0])
 
 
 def verdicts(claims: Sequence[Claim], results: Results) -> list[Verdict]:
@@ -212,14 +170,3 @@ def after_holm(found: Sequence[Verdict], level: float = 0.025) -> list[Verdict]:
         )
         for number, verdict in enumerate(found)
     ]
-
-
-def _line_outside() -> int:
-    """The line in which a claim is written: of the first caller that is not ours."""
-    frame = sys._getframe(1)
-    while frame.f_back is not None:
-        name = str(frame.f_globals.get("__name__", ""))
-        if name.partition(".")[0] not in ("orchestrator", "dataclasses"):
-            return frame.f_lineno
-        frame = frame.f_back
-    return 0

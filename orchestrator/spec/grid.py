@@ -206,6 +206,11 @@ def _dropped_by(parts: Sequence[Grid]) -> tuple[Dropped, ...]:
     return tuple(dropped for part in parts for dropped in part.dropped)
 
 
+def _is_same(value: Any, other: Any) -> bool:
+    """Whether two values are one: 1 and 1.0 are, 1 and True are not."""
+    return isinstance(value, bool) == isinstance(other, bool) and bool(value == other)
+
+
 def axis_grid(name: str, value: Any) -> Grid:
     """The grid of one axis: the values of a list or a range, or anything else as its one value."""
     if isinstance(value, Iterator | set | frozenset | dict):
@@ -216,5 +221,9 @@ def axis_grid(name: str, value: Any) -> Grid:
     values = list(value) if isinstance(value, list | range) else [value]
     if not values:
         return Grid(problems=(f"{name}: the list of values is empty",))
-    problems = [f"{name}: {v!r} is listed twice" for i, v in enumerate(values) if v in values[:i]]
+    problems = [
+        f"{name}: {value!r} is listed twice"
+        for place, value in enumerate(values)
+        if any(_is_same(value, other) for other in values[:place])
+    ]
     return Grid(tuple(Point({name: v}, {name: v}) for v in values), tuple(dict.fromkeys(problems)))

@@ -181,8 +181,8 @@ def _told(task: Task) -> str:
 
 
 def _distinct_texts(values: Sequence[Any]) -> list[str]:
-    """A text for each of several values, no two alike: longer ones where short ones are alike, a
-    number behind where these are, too.
+    """A text for each of several values, no two alike: longer ones where short ones are alike, the
+    type behind where these are, too, and a number where even that does not help.
     """
     texts = [_text(value) for value in values]
     for longer in (longer_text, _full_text):
@@ -190,6 +190,12 @@ def _distinct_texts(values: Sequence[Any]) -> list[str]:
         for i, value in enumerate(values):
             if counts[texts[i]] > 1:
                 texts[i] = longer(value)
+    counts, types = Counter(texts), dict[str, set[type]]()
+    for text, value in zip(texts, values, strict=True):
+        types.setdefault(text, set()).add(type(value))
+    for i, value in enumerate(values):
+        if counts[texts[i]] > 1 and len(types[texts[i]]) > 1:
+            texts[i] = f"{texts[i]} ({type(value).__name__})"
     counts, seen = Counter(texts), Counter[str]()
     for i, text in enumerate(texts):
         if counts[text] > 1:

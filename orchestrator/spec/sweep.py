@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from orchestrator.errors import InputError, SweepError, nearest
-from orchestrator.spec.claim import Claim, check
+from orchestrator.spec.claim import Claim
+from orchestrator.spec.claim_checks import check
 from orchestrator.spec.grid import RESERVED, Grid, Point
+from orchestrator.spec.labels import value_key
 from orchestrator.spec.method import Method
 from orchestrator.spec.settings import settings_of
 from orchestrator.spec.task import Task
@@ -58,7 +60,9 @@ class Sweep:
                 f"If {num_cells} is right, write:",
                 [f"expect={num_cells},"],
             )
-        if self.claims and self.part_of is None:  # a part lacks cells that its claims name
+        # Not `if self.claims`: what is no sequence at all is to be told, too. A part lacks cells
+        # that its claims name.
+        if self.claims != () and self.part_of is None:
             check(self.claims, list(self.trials()), self.axes)
 
     def trials(self) -> Iterator[Cell]:
@@ -85,13 +89,15 @@ class Sweep:
         """Labels that vary over the sweep, or that only some cells have, in the order written."""
         if self.part_of is not None:
             return self.part_of.axes
-        values: dict[str, list[Any]] = {}  # the distinct ones, by label; they may be unhashable
+        values: dict[str, set[str]] = {}  # keys of the distinct ones, by label: 1 is not True
         num_points: dict[str, int] = {}
+        keys: dict[int, str] = {}  # by the identity of a value: points share their values
         for point in self.cells.points:
             for label, value in point.labels.items():
                 num_points[label] = num_points.get(label, 0) + 1
-                if value not in values.setdefault(label, []):
-                    values[label].append(value)
+                if id(value) not in keys:
+                    keys[id(value)] = value_key(value)
+                values.setdefault(label, set()).add(keys[id(value)])
         num_cells = len(self.cells)
         return tuple(
             label for label in values if len(values[label]) > 1 or num_points[label] < num_cells

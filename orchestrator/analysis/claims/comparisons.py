@@ -21,11 +21,27 @@ from orchestrator.analysis.claims.deciding import (
 from orchestrator.analysis.claims.pairing import Comparison, compare, pair
 from orchestrator.analysis.claims.sides import Side
 from orchestrator.analysis.claims.verdict import verdict_of
-from orchestrator.analysis.claims.wording import at, contrast, only_in, prefix, text
+from orchestrator.analysis.claims.wording import (
+    at,
+    contrast,
+    number,
+    only_in,
+    prefix,
+    shared,
+    text,
+)
 from orchestrator.analysis.estimates import estimate
 from orchestrator.analysis.results import Results
 from orchestrator.spec.claim import Claim, Entry, Labels, Verdict
+from orchestrator.spec.claim_fields import limited
 from orchestrator.spec.labels import axes_by_name
+
+
+def _named_twice(first: str, labels: Labels, second: str, others: Labels) -> Iterator[str]:
+    """Axes that two fields name whose labels are put together: the one would hide the other's."""
+    for axis in labels:
+        if axis in others:
+            yield f"{first} and {second} both name {axis!r}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +72,7 @@ class Higher(TwoSides):
 
     by: float = 0.0
     choose: str = ""
-    over: Sequence[str] = ()
+    over: tuple[str, ...] = ()
 
     @property
     def measured(self) -> Sequence[str | Entry]:
@@ -66,11 +82,8 @@ class Higher(TwoSides):
     def along(self) -> Sequence[str]:
         return self.over
 
-    def _wrong_types(self) -> Iterator[str]:
-        yield from super()._wrong_types()
-        if isinstance(self.over, str):
-            yield f"over: expected names of axes such as ({self.over!r},), got {self.over!r}"
-        elif self.choose and not self.over:
+    def _conflicts(self) -> Iterator[str]:
+        if self.choose and not self.over:
             yield 'over: choose= needs the axes to choose over, such as over=("lr",)'
         elif self.over and not self.choose:
             yield 'choose: over= needs the metric to choose by, such as choose="val_accuracy"'
@@ -80,7 +93,7 @@ class Higher(TwoSides):
         found = comparison.difference()
         return verdict_of(
             self,
-            self._statement(),
+            self._statement(results),
             f"difference {found}{chosen}",
             comparison,
             above(found, self.by),
@@ -101,13 +114,13 @@ class Higher(TwoSides):
         comparison = replace(comparison, problems=tuple(dict.fromkeys(problems)))
         return comparison, f" ({choices[0].words} against {choices[1].words})"
 
-    def _statement(self) -> str:
-        first, second, common = contrast(self.where, self.than)
+    def _statement(self, results: Results) -> str:
+        first, second, common = contrast(results, self.where, self.than)
         statement = f"{common}{self.metric} is higher at {first} than at {second}"
         if self.by > 0:
-            statement += f" by more than {self.by:g}"
+            statement += f" by more than {number(self.by)}"
         elif self.by:
-            statement += f" or at most {-self.by:g} lower"
+            statement += f" or at most {number(-self.by)} lower"
         if self.choose:
             statement += f", each at its best {self.choose}"
         return statement
@@ -119,13 +132,15 @@ class Equal(TwoSides):
     way.
     """
 
-    within: float
+    within: float = limited(above=0)
 
     def decide(self, results: Results) -> Verdict:
         comparison = compare(results, self.metric, self.named)
         found = comparison.difference()
-        first, second, common = contrast(self.where, self.than)
-        statement = f"{common}{self.metric} at {first} is that at {second}, within {self.within:g}"
+        first, second, common = contrast(results, self.where, self.than)
+        statement = (
+            f"{common}{self.metric} at {first} is that at {second}, within {number(self.within)}"
+        )
         decision = between(found, -self.within, self.within)
         return verdict_of(self, statement, f"difference {found}", comparison, decision)
 
@@ -136,16 +151,20 @@ class NoWorse(TwoSides):
     as much as `never` lower.
     """
 
-    by: float
-    never: float
+    by: float = limited(at_least=0)
+    never: float = limited(above=0)
+
+    def _conflicts(self) -> Iterator[str]:
+        if self.by >= self.never:
+            yield f"never has to be more than by={self.by!r}, got {self.never!r}"
 
     def decide(self, results: Results) -> Verdict:
         comparison = compare(results, self.metric, self.named)
         found = comparison.difference()
-        first, second, common = contrast(self.where, self.than)
+        first, second, common = contrast(results, self.where, self.than)
         statement = (
-            f"{common}{self.metric} at {first} is at most {self.by:g} below that at {second}, "
-            f"and surely not {self.never:g}"
+            f"{common}{self.metric} at {first} is at most {number(self.by)} "
+            f"below that at {second}, and surely not {number(self.never)}"
         )
         holds = p_above(found, -self.never) if found.mean >= -self.by else 1.0
         decision = Decision(holds, p_below(found, -self.by))
@@ -159,8 +178,14 @@ class Within(Claim):
     """
 
     where: Labels
-    above: float = -math.inf
-    below: float = math.inf
+    above: float | None = None
+    below: float | None = None
+
+    def _conflicts(self) -> Iterator[str]:
+        if self.above is None and self.below is None:
+            yield "above or below: it needs a bar, or both"
+        elif self.above is not None and self.below is not None and self.above >= self.below:
+            yield f"below has to be more than above={self.above!r}, got {self.below!r}"
 
     @property
     def named(self) -> Sequence[Labels]:
@@ -170,12 +195,14 @@ class Within(Claim):
         comparison = compare(results, self.metric, self.named)
         found = comparison.side()
         bars = []
-        if self.above > -math.inf:
-            bars.append(f"more than {self.above:g}")
-        if self.below < math.inf:
-            bars.append(f"less than {self.below:g}")
-        statement = f"{self.metric} is {' and '.join(bars)}{at(self.where)}"
-        decision = between(found, self.above, self.below)
+        if self.above is not None:
+            bars.append(f"more than {number(self.above)}")
+        if self.below is not None:
+            bars.append(f"less than {number(self.below)}")
+        statement = f"{self.metric} is {' and '.join(bars)}{at(results, self.where)}"
+        lower = -math.inf if self.above is None else self.above
+        upper = math.inf if self.below is None else self.below
+        decision = between(found, lower, upper)
         return verdict_of(self, statement, f"mean {found}", comparison, decision)
 
 
@@ -190,6 +217,11 @@ class GainHigher(Claim):
     where: Labels
     than: Labels
     by: float = 0.0
+
+    def _conflicts(self) -> Iterator[str]:
+        for gain in ("gain", "without"):
+            for side in ("where", "than"):
+                yield from _named_twice(gain, getattr(self, gain), side, getattr(self, side))
 
     @property
     def named(self) -> Sequence[Labels]:
@@ -207,16 +239,18 @@ class GainHigher(Claim):
         found = estimate(list(here - there))
         gains = f"gains {estimate(list(here))} and {estimate(list(there))}"
         evidence = f"difference {found}; {gains}"
-        return verdict_of(self, self._statement(), evidence, comparison, above(found, self.by))
+        return verdict_of(
+            self, self._statement(results), evidence, comparison, above(found, self.by)
+        )
 
-    def _statement(self) -> str:
-        high, low, common_gain = contrast(self.gain, self.without)
-        first, second, common_side = contrast(self.where, self.than)
+    def _statement(self, results: Results) -> str:
+        high, low, common_gain = contrast(results, self.gain, self.without)
+        first, second, common_side = contrast(results, self.where, self.than)
         statement = (
             f"{common_gain}{common_side}{self.metric} gains more from {low} to {high} "
             f"at {first} than at {second}"
         )
-        return statement + (f" by {self.by:g}" if self.by else "")
+        return statement + (f" by {number(self.by)}" if self.by else "")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -231,8 +265,12 @@ class Recovered(Claim):
     where: Labels
     floor: Labels
     ceiling: Labels
-    above: float
+    above: float = limited(at_least=0)
     at: Labels = field(default_factory=dict)
+
+    def _conflicts(self) -> Iterator[str]:
+        for side in ("where", "floor", "ceiling"):
+            yield from _named_twice("at", self.at, side, getattr(self, side))
 
     @property
     def named(self) -> Sequence[Labels]:
@@ -243,9 +281,10 @@ class Recovered(Claim):
         where, floor, ceiling = comparison.values  # [seeds] each
         gap = estimate(list(ceiling - floor))
         beyond = estimate(list(where - floor - self.above * (ceiling - floor)))
+        side, low, high = (text(results, one) for one in (self.where, self.floor, self.ceiling))
         statement = (
-            f"{prefix(self.at)}{text(self.where)} recovers more than {self.above:g} "
-            f"of the {self.metric} from {text(self.floor)} to {text(self.ceiling)}"
+            f"{prefix(results, self.at)}{side} recovers more than {number(self.above)} "
+            f"of the {self.metric} from {low} to {high}"
         )
         if not gap.low > 0:
             evidence = f"there is no gap to recover: {gap}"
@@ -263,7 +302,7 @@ class Keeps(Claim):
 
     where: Labels
     of: Labels
-    share: float
+    share: float = limited(above=0)
 
     @property
     def named(self) -> Sequence[Labels]:
@@ -273,9 +312,9 @@ class Keeps(Claim):
         comparison = compare(results, self.metric, self.named)
         kept, full = comparison.values  # [seeds] each
         beyond = estimate(list(kept - self.share * full))
-        first, second, common = contrast(self.where, self.of)
+        first, second, common = contrast(results, self.where, self.of)
         statement = (
-            f"{common}{first} keeps at least {self.share:g} of the {self.metric} at {second}"
+            f"{common}{first} keeps at least {number(self.share)} of the {self.metric} at {second}"
         )
         evidence = f"{comparison.side(0)} of {comparison.side(1)}; beyond the bar {beyond}"
         return verdict_of(self, statement, evidence, comparison, above(beyond, 0))
@@ -296,15 +335,11 @@ class AboveAll(Claim):
 
     def decide(self, results: Results) -> Verdict:
         comparison = compare(results, self.metric, self.named)
-        found = [comparison.difference(0, number + 1) for number in range(len(self.than))]
-        common = {
-            axis: value
-            for axis, value in self.where.items()
-            if all(other.get(axis) == value for other in self.than)
-        }
-        first, *others = (text(only_in(labels, common)) for labels in self.named)
+        found = [comparison.difference(0, place + 1) for place in range(len(self.than))]
+        common = shared(results, self.where, *self.than)
+        first, *others = (text(results, only_in(labels, common)) for labels in self.named)
         against = " and at ".join(others)
-        statement = f"{prefix(common)}{self.metric} at {first} is above that at {against}"
+        statement = f"{prefix(results, common)}{self.metric} at {first} is above that at {against}"
         evidence = f"differences {' and '.join(map(str, found))}"
         decision = every([above(one, 0) for one in found])
         return verdict_of(self, statement, evidence, comparison, decision)

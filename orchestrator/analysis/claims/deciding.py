@@ -72,6 +72,15 @@ def every(decisions: Sequence[Decision]) -> Decision:
     return Decision(max(decision.p_holds for decision in decisions), fails)
 
 
+def both(first: Decision, second: Decision) -> Decision:
+    """Two tests of one claim, each of which has to show what is decided."""
+    return Decision(
+        max(first.p_holds, second.p_holds),
+        max(first.p_fails, second.p_fails),
+        first.is_tested and second.is_tested,
+    )
+
+
 def p_above(found: Estimate, bar: float) -> float:
     """One-sided p of a mean above a bar."""
     return p_below(Estimate(-found.mean, found.half, found.n), -bar)
@@ -122,8 +131,9 @@ def shuffled_rows(values: Array) -> Array:
 
 
 def permutation_p(found: float, shuffled: Array) -> float:
-    """Share of the shuffles whose statistic is at least what was found."""
-    tolerance = 1e-12 * max(1.0, abs(found))
+    """Share of the shuffles [shuffles] whose statistic is at least what was found."""
+    # Orders that are equal on paper differ in rounding, which grows with the statistic.
+    tolerance = 1e-9 * float(np.abs(shuffled).max())
     return float(np.mean(shuffled >= found - tolerance))
 
 
@@ -131,8 +141,9 @@ def spread_p(values: Array) -> float:
     """p of the means along an axis lying as far apart as they do, if the axis did not matter:
     values [seeds, values of the axis], shuffled within each seed.
     """
-    shuffled = shuffled_rows(values).mean(axis=1).var(axis=1)  # [shuffles]
-    return permutation_p(float(values.mean(axis=0).var()), shuffled)
+    own = values - values.mean(axis=1, keepdims=True)  # a seed's level would cost digits
+    shuffled = shuffled_rows(own).mean(axis=1).var(axis=1)  # [shuffles]
+    return permutation_p(float(own.mean(axis=0).var()), shuffled)
 
 
 def ranks(values: Array) -> Array:

@@ -39,7 +39,7 @@ class Comparison:
     problems: tuple[str, ...] = ()
     averaged_over: str = ""
     series: tuple[tuple[float, ...], ...] = field(default=(), repr=False)
-    """For every seed, setting and label that all sides have, the values side by side."""
+    """For every seed, setting and label that two sides or more share, all values that they have."""
 
     @property
     def is_complete(self) -> bool:
@@ -171,14 +171,18 @@ def _values_of_labels(cells: Sequence[Measured]) -> dict[str, int]:
 
 
 def _series(aligned: Aligned) -> Iterator[tuple[float, ...]]:
-    """Side by side the single values of every seed, setting and label."""
-    for place in _distinct_places(aligned):
-        called = [_by_label(held, place, by_place=False) for held in aligned.held]
+    """What sides have of one seed, setting and label, all values together; for every such place
+    that two sides or more have.
+    """
+    for place in dict.fromkeys(place for held in aligned.held for place in held):
+        having = [held for held in aligned.held if place in held]
+        called = [_by_label(held, place, by_place=False) for held in having]
         if any(set(one) != set(called[0]) for one in called):
-            called = [_by_label(held, place, by_place=True) for held in aligned.held]
-        for label in called[0]:
-            if all(label in one for one in called):
-                yield tuple(float(np.mean(list(one[label].values()))) for one in called)
+            called = [_by_label(held, place, by_place=True) for held in having]
+        for label in dict.fromkeys(label for one in called for label in one):
+            sides = [one[label] for one in called if label in one]
+            if len(sides) > 1:
+                yield tuple(value for by_trial in sides for value in by_trial.values())
 
 
 def _by_label(held: Held, place: Place, *, by_place: bool) -> dict[LoggedBy, dict[str, float]]:

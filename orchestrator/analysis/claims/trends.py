@@ -15,19 +15,20 @@ from orchestrator.analysis.claims.deciding import (
     UNSHOWN,
     Decision,
     above,
+    both,
     correlations,
     observed,
-    permutation_p,
     ranks,
-    shuffled_rows,
     spread_p,
 )
+from orchestrator.analysis.claims.orders import MOST_VALUES, can_show, fisher_test, order_test
 from orchestrator.analysis.claims.pairing import Comparison, compare, of_same_seeds
 from orchestrator.analysis.claims.verdict import verdict_of
-from orchestrator.analysis.claims.wording import at, text
-from orchestrator.analysis.estimates import Estimate, estimate
+from orchestrator.analysis.claims.wording import at, number, text
+from orchestrator.analysis.estimates import estimate
 from orchestrator.analysis.results import Results
 from orchestrator.spec.claim import Claim, Entry, Labels, Verdict
+from orchestrator.spec.claim_fields import limited
 from orchestrator.spec.labels import AxisValue, axes_by_name
 
 
@@ -73,17 +74,22 @@ def _too_few(num_values: int, axis: str, num_seeds: int) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Ranked(AlongAxis):
-    """`metric` falls (or rises) with the numbers on an axis: Spearman's correlation within each
-    seed, their mean beyond `rho` (negative: falls). Held against all orders of a seed's values, and
-    against the bar by Student's t over seeds.
+    """`metric` rises (or falls) with the numbers on an axis: Spearman's correlation of the two
+    within a seed, on average over seeds, is above `rho` that way.
+
+    Held against the bar by Student's t over seeds and by the exact law of orders whose expected
+    correlation is the bar (`orders`); both have to show it. Few values or seeds may be unable to
+    show a high bar: then the evidence says so.
+
+    Example: `Ranked(metric="size", axis="weight", how="falls", rho=0.8, paper="N9")`.
     """
 
-    rho: float
+    how: Literal["rises", "falls"]
+    rho: float = limited(0.0, at_least=0, below=1)
 
     def decide(self, results: Results) -> Verdict:
-        sign = -1.0 if self.rho < 0 else 1.0
         statement = (
-            f"{self.metric} {'falls' if sign < 0 else 'rises'} with {self.axis}{at(self.where)}"
+            f"{self.metric} {self.how} with {self.axis}{_beyond(self.rho)}{at(results, self.where)}"
         )
         numbers = [value for value in self.values(results) if _is_number(value.value)]
         numbers.sort(key=lambda value: float(value.value))
@@ -92,31 +98,34 @@ class Ranked(AlongAxis):
         if len(numbers) < 3 or num_seeds < 2:
             evidence = _too_few(len(numbers), self.axis, num_seeds)
             return verdict_of(self, statement, evidence, comparison, UNSHOWN)
+        sign = -1.0 if self.how == "falls" else 1.0
         measured = ranks(comparison.values.T)  # [seeds, values]
-        axis = np.arange(len(numbers), dtype=np.float64)
-        rho = correlations(measured, axis[None, :])  # [seeds]
+        axis = ranks(np.tile(sign * np.arange(len(numbers)), (num_seeds, 1)))  # [seeds, values]
+        rho = correlations(measured, axis)  # [seeds], positive as the claim has it
         means = _means(numbers, comparison)
         if np.isnan(rho).any():
             evidence = f"{self.metric} is constant in {int(np.isnan(rho).sum())} seeds; {means}"
             return verdict_of(self, statement, evidence, comparison, UNSHOWN)
-        found = estimate(list(rho))
-        shuffled = sign * correlations(shuffled_rows(measured), axis).mean(axis=1)  # [shuffles]
-        decision = _beyond(found, abs(self.rho), sign, shuffled)
-        evidence = f"rho {found} (bar {self.rho:g}); {means}"
+        by_order = order_test(measured, axis, self.rho)
+        decision = both(by_order, above(estimate(list(rho)), self.rho))
+        limits = _limits(num_seeds, len(numbers), self.rho)
+        evidence = f"rho {estimate(list(sign * rho))}{limits}; {means}"
         return verdict_of(self, statement, evidence, comparison, decision)
 
 
-def _beyond(found: Estimate, bar: float, sign: float, shuffled: Any) -> Decision:
-    """A mean correlation beyond a bar on the side that `sign` says: by Student's t over seeds and,
-    since correlations of few values take few values, by permutation as well.
-    """
-    towards = Estimate(sign * found.mean, found.half, found.n)
-    by_t = above(towards, bar)
-    holds = max(by_t.p_holds, permutation_p(towards.mean, shuffled))
-    fails = by_t.p_fails
-    if bar <= 0:  # below a bar of 0 is a trend the other way
-        fails = max(fails, permutation_p(-towards.mean, -shuffled))
-    return Decision(holds, fails)
+def _beyond(rho: float) -> str:
+    """A bar of a correlation in words, where it is not 0."""
+    return f" by a rho of more than {number(rho)}" if rho else ""
+
+
+def _limits(num_series: int, num_values: int, bar: float) -> str:
+    """Why no result whatever would show a correlation above the bar, in words, or nothing."""
+    if num_values > MOST_VALUES:
+        few = f" (a bar other than 0 is tested on at most {MOST_VALUES} values)"
+        return few if bar else ""
+    if can_show(num_series, num_values, bar):
+        return ""
+    return f" (no result on {num_values} values with n = {num_series} could show the bar)"
 
 
 def _is_number(value: object) -> bool:
@@ -130,7 +139,8 @@ class Related(Claim):
 
     Seeds bring no new values of the axis: both are averaged over seeds first, Spearman's
     correlation over the values is held against all their orders, and n counts the values. With
-    fewer than five nothing can be shown. `rho` is a bar that the correlation must be beyond, too.
+    fewer than five nothing can be shown. With `rho`, the correlation expected of such values is
+    above that bar (the law of orders as for `Ranked`, and Fisher's z); that takes more values.
     """
 
     axis: str
@@ -138,7 +148,7 @@ class Related(Claim):
     how: Literal["with", "against"]
     other: str
     at: Labels
-    rho: float = 0.0
+    rho: float = limited(0.0, at_least=0, below=1)
 
     @property
     def measured(self) -> Sequence[str | Entry]:
@@ -149,13 +159,22 @@ class Related(Claim):
         return (self.where, self.at)
 
     @property
+    def spoken_of(self) -> Sequence[tuple[Labels, str | Entry]]:
+        return [(self.where, self.metric), (self.at, self.other)]
+
+    @property
+    def apart(self) -> Sequence[Labels]:
+        # Two metrics of the same cells may well go together; a metric always goes with itself.
+        return self.named if self.metric == self.other else ()
+
+    @property
     def along(self) -> Sequence[str]:
         return (self.axis,)
 
     def decide(self, results: Results) -> Verdict:
         statement = (
-            f"over {self.axis}, {self.metric} at {text(self.where)} "
-            f"goes {self.how} {self.other} at {text(self.at)}"
+            f"over {self.axis}, {self.metric} at {text(results, self.where)} "
+            f"goes {self.how} {self.other} at {text(results, self.at)}{_beyond(self.rho)}"
         )
         full = axes_by_name(results.plan.axes)[self.axis]
         found = [results.values.of(cell, full) for cell in results.cells_like(self.where)]
@@ -178,11 +197,10 @@ class Related(Claim):
             return verdict_of(self, statement, evidence, comparison, UNSHOWN, n=count)
         metric, other = first.values.mean(axis=1), second.values.mean(axis=1)  # [values]
         sign = -1.0 if self.how == "against" else 1.0
-        rho, decision = _related(metric, other, sign, self.rho)
+        rho, decision = _related(metric, sign * other, self.rho)
         pairs = zip(values, metric, other, strict=True)
         means = ", ".join(f"{v.text} {one:.3f}/{two:.3f}" for v, one, two in pairs)
-        bar = f" (bar {sign * self.rho:g})" if self.rho else ""
-        evidence = f"rho {rho:.2f} over {count} values{bar}; {means}"
+        evidence = f"rho {sign * rho:.2f} over {count} values{_limits(1, count, self.rho)}; {means}"
         return verdict_of(self, statement, evidence, comparison, decision, n=count)
 
 
@@ -196,16 +214,14 @@ def _both_averaged_over(
     return "; ".join(f"{words} for {name}" for name, words in said if words)
 
 
-def _related(metric: Any, other: Any, sign: float, bar: float) -> tuple[float, Decision]:
+def _related(metric: Any, other: Any, bar: float) -> tuple[float, Decision]:
     """Spearman's correlation of two series [values], and what its exact test says."""
     first, second = ranks(metric[None, :]), ranks(other[None, :])  # [1, values]
     rho = float(correlations(first, second)[0])
     if np.isnan(rho):
         return rho, UNSHOWN
-    shuffled = sign * correlations(shuffled_rows(first), second).mean(axis=1)  # [shuffles]
-    towards = sign * rho
-    holds = permutation_p(towards, shuffled) if towards > bar else 1.0
-    return rho, Decision(holds, permutation_p(-towards, -shuffled))
+    by_order = order_test(first, second, bar)
+    return rho, both(by_order, fisher_test(rho, metric.size, bar)) if bar else by_order
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -216,7 +232,7 @@ class DependsOn(AlongAxis):
     """
 
     def decide(self, results: Results) -> Verdict:
-        statement = f"{self.metric} depends on {self.axis}{at(self.where)}"
+        statement = f"{self.metric} depends on {self.axis}{at(results, self.where)}"
         values = self.values(results)
         comparison = self.compare(results, values)
         num_seeds = len(comparison.seeds)
@@ -237,11 +253,12 @@ class Spread(AlongAxis):
     all pairs at once, makes up for it.
     """
 
-    above: float
+    above: float = limited(at_least=0)
 
     def decide(self, results: Results) -> Verdict:
         statement = (
-            f"{self.metric} differs along {self.axis} by more than {self.above:g}{at(self.where)}"
+            f"{self.metric} differs along {self.axis} by more than {number(self.above)}"
+            f"{at(results, self.where)}"
         )
         values = self.values(results)
         comparison = self.compare(results, values)
@@ -293,12 +310,12 @@ class Varies(AlongAxis):
     surely less, or where nothing varies at all.
     """
 
-    above: float = 0.0
+    above: float = limited(0.0, at_least=0)
 
     def decide(self, results: Results) -> Verdict:
-        statement = f"{self.metric} varies with {self.axis}{at(self.where)}"
+        statement = f"{self.metric} varies with {self.axis}{at(results, self.where)}"
         if self.above:
-            statement += f" by more than {self.above:g}"
+            statement += f" by more than {number(self.above)}"
         values = self.values(results)
         comparison = self.compare(results, values)
         num_seeds = len(comparison.seeds)
@@ -340,19 +357,20 @@ def _variation(values: Any, bar: float) -> tuple[float, Decision]:
 @dataclass(frozen=True, kw_only=True)
 class Unchanged(AlongAxis):
     """`metric` is the same to the last bit all along an axis, in every seed and for all that it is
-    logged by.
+    logged by. A difference that is seen refutes it, whatever else is missing.
     """
 
     def decide(self, results: Results) -> Verdict:
-        statement = f"{self.metric} is the same whatever {self.axis} is{at(self.where)}"
+        statement = f"{self.metric} is the same whatever {self.axis} is{at(results, self.where)}"
         values = self.values(results)
         comparison = replace(self.compare(results, values), averaged_over="")
+        num_differing = sum(len(set(one)) > 1 for one in comparison.series)
+        evidence = f"{num_differing} of {len(comparison.series)} differ"
+        if num_differing:
+            decision = observed(holds=False, fails=True)
+            return verdict_of(self, statement, evidence, comparison, decision, is_seen=True)
         if len(values) < 2:
             evidence = _too_few(len(values), self.axis, len(comparison.seeds))
             return verdict_of(self, statement, evidence, comparison, UNSHOWN)
-        num_differing = sum(len(set(one)) > 1 for one in comparison.series)
-        evidence = f"{num_differing} of {len(comparison.series)} differ"
-        decision = observed(
-            holds=bool(comparison.series) and not num_differing, fails=bool(num_differing)
-        )
+        decision = observed(holds=bool(comparison.series), fails=False)
         return verdict_of(self, statement, evidence, comparison, decision)

@@ -15,14 +15,17 @@ def verdict_of(
     decision: Decision,
     *,
     n: int | None = None,
+    is_seen: bool = False,
 ) -> Verdict:
     """The verdict on a claim. Where something is missing or does not match, nothing is decided,
-    and the evidence says what.
+    and the evidence says what; unless the decision is seen in what is there (`is_seen`), such as a
+    difference in bits.
     """
     count = len(comparison.seeds) if n is None else n
-    words = [evidence if count else "nothing to compare yet"]
+    words = [evidence if count or is_seen else "nothing to compare yet"]
     if comparison.averaged_over and count:
         words.append(f"averaged over {comparison.averaged_over}")
     words += comparison.problems
-    decision = decision if comparison.is_complete and count else UNSHOWN
+    if not is_seen and not (comparison.is_complete and count):
+        decision = UNSHOWN
     return Verdict(claim.paper, statement, decision.verdict, "; ".join(words), count, decision.p)

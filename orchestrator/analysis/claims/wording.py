@@ -1,30 +1,47 @@
-"""Claims in words: which cells a claim speaks of."""
+"""Claims in words: which cells a claim speaks of. Values are called what tables call them, so that
+two that look alike (floats equal to six digits, tasks of one name) read apart.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
+from orchestrator.analysis.results import Results
 from orchestrator.spec.canonical import show
-from orchestrator.spec.claim import ABSENT, Labels, several
-from orchestrator.spec.labels import longer_text
-from orchestrator.spec.task import Task
+from orchestrator.spec.claim import Labels, is_absent, several
+from orchestrator.spec.labels import axes_by_name, value_key
 
 
-def text(labels: Labels, one: Callable[[Any], str] | None = None) -> str:
-    """`axis=value` and so on, without axes that cells are to lack; `one` puts a value in words."""
+def text(results: Results, labels: Labels) -> str:
+    """`axis=value` and so on, without axes that cells are to lack."""
     words = []
-    for axis, value in labels.items():
-        if value != ABSENT:
-            words.append(f"{axis}={' or '.join(map(one or _one, several(value)))}")
+    for name, value in labels.items():
+        if not is_absent(value):
+            called = [_called(results, name, one) for one in several(value)]
+            words.append(f"{name}={' or '.join(called)}")
     return " ".join(words)
 
 
-def _one(value: Any) -> str:
-    tasks = value if isinstance(value, tuple) else (value,)
-    if tasks and all(isinstance(task, Task) for task in tasks):
-        return " + ".join(task.name for task in tasks)
-    return show(value)
+def _called(results: Results, name: str, value: Any) -> str:
+    """What tables call a value of an axis, or of what a metric is logged by."""
+    names = axes_by_name(results.plan.axes)
+    if name not in names or is_absent(value):
+        return show(value)
+    return results.values.find(names[name], value).text
+
+
+def shared(results: Results, first: Labels, *others: Labels) -> Labels:
+    """The labels that all of several have: by the values they mean, so that 1 is not True."""
+
+    def meant(labels: Labels, name: str) -> Any:
+        wanted = results.wanted({name: labels[name]})
+        return list(wanted.values()) or [value_key(str(one)) for one in several(labels[name])]
+
+    return {
+        name: value
+        for name, value in first.items()
+        if all(name in other and meant(other, name) == meant(first, name) for other in others)
+    }
 
 
 def only_in(labels: Labels, others: Labels) -> Labels:
@@ -32,25 +49,33 @@ def only_in(labels: Labels, others: Labels) -> Labels:
     return {axis: value for axis, value in labels.items() if axis not in others}
 
 
-def contrast(first: Labels, second: Labels) -> tuple[str, str, str]:
+def contrast(results: Results, first: Labels, second: Labels) -> tuple[str, str, str]:
     """In words: the first labels and the second, both without what they share, and what they
-    share, as a prefix of a sentence. Tasks that are called alike are told with more.
+    share, as a prefix of a sentence.
     """
-    common = {axis: value for axis, value in first.items() if second.get(axis) == value}
-    sides = only_in(first, common), only_in(second, common)
-    one, other = map(text, sides)
-    if one == other:
-        one, other = (text(side, longer_text) for side in sides)
-    return one, other, prefix(common)
+    common = shared(results, first, second)
+    one, other = (_side(results, only_in(labels, common)) for labels in (first, second))
+    return one, other, prefix(results, common)
 
 
-def prefix(labels: Labels) -> str:
+def _side(results: Results, labels: Labels) -> str:
+    without = [f"no {axis}" for axis, value in labels.items() if is_absent(value)]
+    return text(results, labels) or " and ".join(without) or "all cells"
+
+
+def prefix(results: Results, labels: Labels) -> str:
     """`axis=value: `, or nothing where all cells are meant."""
-    words = text(labels)
+    words = text(results, labels)
     return f"{words}: " if words else ""
 
 
-def at(labels: Labels) -> str:
+def at(results: Results, labels: Labels) -> str:
     """` at axis=value`, or nothing where all cells are meant."""
-    words = text(labels)
+    words = text(results, labels)
     return f" at {words}" if words else ""
+
+
+def number(value: float) -> str:
+    """A bar in words: six digits where these are all there are, else every one."""
+    short = f"{value:g}"
+    return short if float(short) == value else repr(value)

@@ -84,14 +84,29 @@ def test_a_level_is_held_against_bars(store):
 def test_a_ranking_is_taken_within_each_seed(store):
     rises, falls = decided(
         store,
-        claims.Ranked(axis="level", metric="score", rho=0.8),
-        claims.Ranked(axis="level", metric="score", rho=-0.8),
+        claims.Ranked(axis="level", metric="score", how="rises"),
+        claims.Ranked(axis="level", metric="score", how="falls"),
     )
     assert (rises.verdict, rises.n, falls.verdict) == ("reproduced", 4, "not reproduced")
     assert rises.claim == "score rises with level"
     assert falls.claim == "score falls with level"
-    (few,) = decided(store, claims.Ranked(axis="level", metric="score", rho=0.8), levels=(0.0, 1.0))
+    assert rises.p == pytest.approx(6.0**-4)  # one order of six in each of four seeds
+    claim = claims.Ranked(axis="level", metric="score", how="rises")
+    (few,) = decided(store, claim, levels=(0.0, 1.0))
     assert (few.verdict, "too few" in few.evidence) == ("undecided", True)
+
+
+def test_a_bar_on_a_ranking_takes_seeds_and_says_when_there_are_too_few(store):
+    """An order that is perfect in every seed has no variance, which proves nothing by itself."""
+    claim = claims.Ranked(axis="level", metric="score", how="rises", rho=0.8)
+    (few,) = decided(store, claim, seeds=4)
+    assert few.verdict == "undecided"
+    assert few.evidence.startswith(
+        "rho 1.000 ±0.000 (no result on 3 values with n = 4 could show the bar)"
+    )
+    (many,) = decided(store, claim, seeds=9)
+    assert many.verdict == "reproduced"
+    assert many.claim == "score rises with level by a rho of more than 0.8"
 
 
 def test_dependence_on_an_axis_is_found_and_its_absence_is_not_claimed(store):

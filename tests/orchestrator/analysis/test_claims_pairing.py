@@ -198,10 +198,10 @@ def test_numbers_that_are_equal_to_six_digits_stay_apart(store):
 
 def test_a_ranking_knows_numbers_of_any_size(store):
     cells = product(Drawn.grid(level=[5e5, 1e6, 2e6, 3e7]), seed=range(3))
-    claim = claims.Ranked(metric="score", axis="level", rho=0.5)
+    claim = claims.Ranked(metric="score", axis="level", how="rises", rho=0.5)
     (found,) = given(store, cells, [claim], clear)
     assert found.verdict == "reproduced"
-    assert found.evidence.startswith("rho 1.000 ±0.000 (bar 0.5)")
+    assert found.evidence.startswith("rho 1.000 ±0.000; 500000 ")
 
 
 def test_values_are_named_as_they_are_or_as_tables_show_them(store):
@@ -344,7 +344,7 @@ def test_wrong_types_of_a_claim_name_themselves_and_their_line():
         claims.Higher(metric=3, where="split=pool", than={}, paper="C4")
     line = test_wrong_types_of_a_claim_name_themselves_and_their_line.__code__.co_firstlineno + 2
     text = str(caught.value)
-    assert f"claim C4 (Higher, line {line}): it cannot be used as written" in text
+    assert f"claim C4 (Higher, line {line}) cannot be used as written" in text
     assert "metric: expected a name or entry(...), got 3" in text
     assert "where: expected values by axis such as" in text
     assert "got 'split=pool'" in text
@@ -373,7 +373,7 @@ def test_after_holm_the_clearest_claim_is_held_against_the_strictest_bar(store):
         claims.DependsOn(metric="score", axis="level"),
         claims.Spread(metric="score", axis="level", above=0.0),
         claims.Varies(metric="score", axis="level"),
-        claims.Ranked(metric="score", axis="level", rho=0.5),
+        claims.Ranked(metric="score", axis="level", how="rises", rho=0.5),
         claims.Unchanged(metric="score", axis="level"),
     ],
     ids=lambda claim: type(claim).__name__,
@@ -400,7 +400,7 @@ def test_noise_shows_nothing_along_an_axis(store, claim):
         (claims.Spread(metric="score", axis="level", above=0.0), "undecided"),
         (claims.Spread(metric="score", axis="level", above=0.1), "not reproduced"),
         (claims.Varies(metric="score", axis="level"), "not reproduced"),
-        (claims.Ranked(metric="score", axis="level", rho=0.5), "undecided"),
+        (claims.Ranked(metric="score", axis="level", how="rises", rho=0.5), "undecided"),
         (claims.Unchanged(metric="score", axis="level"), "reproduced"),
     ],
     ids=lambda given: given if isinstance(given, str) else type(given).__name__,

@@ -198,13 +198,23 @@ def test_trials_that_share_a_need_are_shown_with_it(store):
 
 
 def test_a_part_shows_its_own_rows_and_says_that_it_is_one(spolia, sweep_file):
-    file = sweep_file("product(Count.grid(number=[1, 2]), seed=range(3))", 6)
+    file = sweep_file(
+        "product(Count.grid(number=[1, 2]), seed=range(3)), "
+        "claims=[claims.DependsOn(metric='total', axis='number')]",
+        6,
+        before="from orchestrator import claims",
+    )
     spolia("run", file, *QUICK)
     ran = spolia("run", file, *QUICK, "--only", "number=2 seed=0")[1]
+    view = json.loads(spolia("results", file, "--only", "number=2 seed=0", "--json")[1])
+    assert (view["part"], view["claims"], view["claims_of_whole"]) == (True, [], 1)
     shown = spolia("results", file, "--only", "number=2 seed=0")[1]
     for out in (ran, shown):
         rows = [" ".join(line.split()) for line in out.splitlines()]
-        assert "A part of asked: 1 of its 6 cells. Verdicts are on the whole sweep." in rows
+        assert (
+            "A part of asked: 1 of its 6 cells. Its claim is undecided: verdicts are on the whole "
+            "sweep."
+        ) in " ".join(rows)
         assert "2 2.000 1" in rows
         assert "±0" not in out
         assert "1 1.000 3" not in rows

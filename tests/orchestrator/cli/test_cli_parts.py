@@ -41,6 +41,10 @@ def test_only_runs_the_cells_that_are_named(spolia, sweep_file):
         ("numbr=2", "the sweep has no axis 'numbr'. Did you mean 'number'?"),
         ("number=3", "number is never '3'. Valid: '1', '2'."),
         ("number", "'number' is not axis=value"),
+        ('seed="0', "a quotation mark is not closed"),
+        ("seed=0 number=2\\", "--only"),
+        (" ", "expected axis=value, such as 'seed=0 split=pool'"),
+        ("numbr=2 seed=9", "Valid: 'method', 'number', 'seed'. - seed is never '9'"),
     ],
 )
 def test_only_names_what_is_not_there(spolia, sweep_file, text, message):
@@ -507,6 +511,26 @@ def test_json_is_whole_on_every_command_that_offers_it(spolia, sweep_file):
     results = json.loads(spolia("results", file, "--json")[1])
     assert [g["metrics"]["total"] for g in results["groups"]] == [
         {"mean": m, "half_width_95": 0.0, "n": 2} for m in (2.0, 4.0)
+    ]
+
+
+def test_json_has_values_as_they_are_and_no_axis_that_a_cell_lacks(spolia, sweep_file):
+    file = sweep_file(
+        "union(product(Count.grid(number=[1.0, 1.0000001], depth=[0, 2]), seed=range(2)), "
+        "product(Named.grid(called='7'), seed=0))",
+        9,
+    )
+    spolia("run", file, *QUICK)
+    cells = json.loads(spolia("status", file, "--json")[1])["cells"]
+    fixed = ("cell", "key", "state")
+    first, *_, last = [{k: v for k, v in c.items() if k not in fixed} for c in cells]
+    assert first == {"method": "count", "number": 1.0, "depth": 0, "seed": 0}
+    assert cells[-2]["number"] == 1.0000001
+    assert last == {"method": "named", "called": "7", "seed": 0}
+    groups = json.loads(spolia("results", file, "--json")[1])["groups"]
+    assert [group["labels"] for group in groups][1::3] == [
+        {"method": "count", "number": 1.0, "depth": 2},
+        {"method": "named", "called": "7"},
     ]
 
 

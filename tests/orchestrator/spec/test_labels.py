@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from orchestrator import digits
-from orchestrator.analysis.claims.wording import contrast
 from orchestrator.spec.labels import Axes, axes_by_name, short_names
 from orchestrator.spec.trial import Cell
 
@@ -71,5 +70,3 @@ def test_tasks_that_differ_in_their_normalisation_are_told_apart_by_it():
     texts = [value.text for value in axes.values("x")]
     assert texts == ["numbers=digits", "numbers (own)", "numbers=digits-9"]
     assert axes.find("x", (plain.normalised("own"),)).text == "numbers (own)"
-    sides = contrast({"x": plain, "m": 1}, {"x": plain.normalised("own"), "m": 1})
-    assert sides == ("x=numbers", "x=numbers (own)", "m=1: ")

@@ -1,0 +1,164 @@
+"""Claims held against the cells of their sweep, before anything runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import combinations
+
+from orchestrator.errors import SweepError, nearest
+from orchestrator.spec.claim import Claim, Entry, Labels, is_absent, several
+from orchestrator.spec.labels import Axes, axes_by_name
+from orchestrator.spec.trial import Cell
+
+
+def check(claims: Sequence[Claim], cells: Sequence[Cell], axes: Sequence[str]) -> None:
+    """Raises SweepError that lists, for every claim, each axis, value, metric, matrix and label
+    that the sweep does not have, sides without cells, and sides that are the same.
+    """
+    if not isinstance(claims, list | tuple):
+        example = "[claims.Higher(...)]"
+        raise SweepError(f"claims: expected a list such as {example}, got {claims!r}")
+    sweep = _Sweep(cells, axes)
+    problems = []
+    for number, claim in enumerate(claims):
+        if isinstance(claim, Claim):
+            found = [
+                *_unknown_metrics(claim, sweep),
+                *_unknown_axes(claim, sweep),
+                *_wrong_values(claim, sweep),
+            ]
+            found = found or list(_wrong_sides(claim, sweep))
+            problems += [f"{claim.title}: {problem}" for problem in found]
+        else:
+            problems.append(
+                f"claims[{number}]: expected a claim such as claims.Higher(...), got {claim!r}"
+            )
+    if problems:
+        raise SweepError("claims that cannot be decided by this sweep:", problems)
+
+
+class _Sweep:
+    """What the claims of a sweep may speak of."""
+
+    def __init__(self, cells: Sequence[Cell], axes: Sequence[str]) -> None:
+        self.cells = cells
+        self.names = axes_by_name(axes)
+        self.values = Axes(cells, axes)
+        methods = {id(cell.trial.method): cell.trial.method for cell in cells}.values()
+        self.metrics: dict[str, tuple[str, ...]] = {}  # what each is logged by
+        for method in methods:
+            for metric in method.metrics:
+                self.metrics[metric.name] = (*self.metrics.get(metric.name, ()), *metric.by)
+        self.matrices = list(dict.fromkeys(m.name for method in methods for m in method.matrices))
+
+    def like(self, labels: Labels) -> list[Cell]:
+        """The cells that have these values of their axes."""
+        wanted = {
+            self.names[name]: {
+                None if is_absent(one) else self.values.find(self.names[name], one).key
+                for one in several(value)
+            }
+            for name, value in labels.items()
+            if name in self.names
+        }
+        return [cell for cell in self.cells if self._is_like(cell, wanted)]
+
+    def _is_like(self, cell: Cell, wanted: Mapping[str, set[str | None]]) -> bool:
+        for axis, keys in wanted.items():
+            value = self.values.of(cell, axis)
+            if (None if value is None else value.key) not in keys:
+                return False
+        return True
+
+
+def _unknown_metrics(claim: Claim, sweep: _Sweep) -> Iterator[str]:
+    for one in claim.measured:
+        if isinstance(one, Entry) and one.matrix not in sweep.matrices:
+            known = nearest(one.matrix, sweep.matrices)
+            yield f"no method here has a matrix {one.matrix!r}. {known}"
+        elif isinstance(one, str) and one not in sweep.metrics:
+            yield f"no method here has a metric {one!r}. {nearest(one, sorted(sweep.metrics))}"
+
+
+def _unknown_axes(claim: Claim, sweep: _Sweep) -> Iterator[str]:
+    """Names that are neither axes nor what the metric is logged by; claims along an axis need one
+    whose values are cells.
+    """
+    for axis in claim.along:
+        if axis not in sweep.names:
+            yield f"the sweep has no axis {axis!r}. {nearest(axis, sweep.names)}"
+        elif sweep.names[axis] == "seed":
+            yield "it cannot be about the axis 'seed': values are paired by seed"
+    logged_by = [
+        label
+        for one in claim.measured
+        if isinstance(one, str)
+        for label in sweep.metrics.get(one, ())
+    ]
+    for axis in dict.fromkeys(axis for labels in claim.named for axis in labels):
+        if axis not in sweep.names and axis not in logged_by:
+            known = dict.fromkeys([*sweep.names, *logged_by])
+            yield f"the sweep has no axis {axis!r}. {nearest(axis, known)}"
+
+
+def _wrong_values(claim: Claim, sweep: _Sweep) -> Iterator[str]:
+    """Values that an axis never has, in words, each once."""
+    for labels in claim.named:
+        for axis, value in labels.items():
+            for one in several(value) if axis in sweep.names else ():
+                try:
+                    if not is_absent(one):
+                        sweep.values.find(sweep.names[axis], one)
+                except LookupError as error:
+                    yield str(error.args[0])
+
+
+def _wrong_sides(claim: Claim, sweep: _Sweep) -> Iterator[str]:
+    """Sides without cells, cells that have no such metric, and sides that are the same cells."""
+    for labels, metric in claim.spoken_of:
+        cells = sweep.like(labels)
+        if not cells:
+            yield f"no cell of the sweep is so: {_said(labels)}"
+        elif not any(_declares(cell, metric) for cell in cells):
+            methods = ", ".join(dict.fromkeys(cell.trial.method.name for cell in cells))
+            yield f"{methods} has no {metric}, which it is about at {_said(labels)}"
+        else:
+            yield from _unknown_tasks(labels, metric, cells, sweep)
+    for first, second in combinations(claim.apart, 2):
+        if _what_it_is(first, sweep) == _what_it_is(second, sweep):
+            yield f"{_said(first)} and {_said(second)} are the same cells: a side against itself"
+
+
+def _declares(cell: Cell, metric: str | Entry) -> bool:
+    method = cell.trial.method
+    if isinstance(metric, Entry):
+        return any(one.name == metric.matrix for one in method.matrices)
+    return any(one.name == metric for one in method.metrics)
+
+
+def _unknown_tasks(
+    labels: Labels, metric: str | Entry, cells: Sequence[Cell], sweep: _Sweep
+) -> Iterator[str]:
+    """Tasks by which a metric cannot be logged, because no cell of the side has them. What else a
+    metric is logged by is known once it has been.
+    """
+    known = list(dict.fromkeys(task.name for cell in cells for task in cell.trial.tasks))
+    if "task" in sweep.names or "task" not in labels or not known or isinstance(metric, Entry):
+        return
+    for one in several(labels["task"]):
+        if one not in known:
+            yield f"no task of {metric} is called {one!r}. {nearest(str(one), known)}"
+
+
+def _what_it_is(labels: Labels, sweep: _Sweep) -> tuple[set[int], dict[str, set[str]]]:
+    """The cells that labels name, and what the metric is to be logged by there."""
+    logged_by = {
+        name: {str(one) for one in several(value)}
+        for name, value in labels.items()
+        if name not in sweep.names
+    }
+    return {cell.index for cell in sweep.like(labels)}, logged_by
+
+
+def _said(labels: Labels) -> str:
+    return ", ".join(f"{axis}={value!r}" for axis, value in labels.items()) or "all cells"
