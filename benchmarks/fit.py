@@ -27,7 +27,6 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -36,8 +35,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from orchestrator import Method, Network, Run, Task, Trial, derive, sgd
+from orchestrator import Augmentation, Method, Network, Run, Task, Trial, derive, sgd
 from orchestrator.data import batches, sources
+from orchestrator.data.augmenting import margin_of
 from orchestrator.data.sources import Images
 from orchestrator.spec.classes import class_at
 from orchestrator.spec.task import DataRecord
@@ -52,11 +52,13 @@ BARS = {"hand": 0.95, ("usual", "cifar"): 1.1, ("usual", "small"): 1.5}
 class Case:
     """One comparison: images, network, augmentation."""
 
-    def __init__(self, name: str, task: Task, network: Any, crop: int, flip: bool) -> None:
-        self.name, self.task, self.spec, self.crop, self.flip = name, task, network, crop, flip
+    def __init__(self, name: str, task: Task, network: Any, augmentation: Augmentation) -> None:
+        self.name, self.task, self.spec, self.augmentation = name, task, network, augmentation
         self.record = sources.load(task.data).record
         pixels, self.y = batches.tensors(task.train, torch.device("cpu"))
         self.x = pixels.take(slice(None)).clone()  # uint8, [N, C, H, W]
+        height, width = self.x.shape[-2:]
+        self.crop, self.flip = margin_of(augmentation, height, width), augmentation != "none"
         self.mean, self.std = (
             torch.tensor(v).view(1, -1, 1, 1) for v in (self.record.mean, self.record.std)
         )
@@ -87,7 +89,7 @@ class Timed(Method):
 
 
 def by_engine(case: Case, epochs: int) -> tuple[float, nn.Module]:
-    data = replace(case.task.train, crop=case.crop, flip=case.flip)
+    data = case.task.train.augmented(case.augmentation)
     net = case.net()
     trial = Trial(method=Timed(), tasks=(case.task,), seed=0)
     began = time.perf_counter()
@@ -191,9 +193,7 @@ def check_equal(case: Case) -> None:
     """The engine and the loop by hand end with the same weights after an epoch on the same
     batches.
     """
-    plain = Case(
-        case.name, case.task.images(limit=3 * BATCH + 60).validation(0), case.spec, 0, False
-    )
+    plain = Case(case.name, case.task.images(limit=3 * BATCH + 60).validation(0), case.spec, "none")
     _, net = by_engine(plain, 1)
     other = plain.net()
     optimizer = torch.optim.SGD(other.parameters(), lr=LR, momentum=MOMENTUM, weight_decay=DECAY)
@@ -316,16 +316,15 @@ def main() -> int:
             "cifar",
             task_of("cifar10", (3, 32, 32), 1408, (lambda: parquet("cifar10")) if real else None),
             resnet8(),
-            4,
-            True,
+            "crop and flip",
         ),
     }
     fashion = task_of(
         "fashion", (1, 28, 28), 3200, (lambda: torchvision_set("FashionMNIST")) if real else None
     )
-    cases["small"] = Case("small", fashion, small_vgg(width=8), 0, False)
+    cases["small"] = Case("small", fashion, small_vgg(width=8), "none")
     # No bar: the arithmetic itself takes nearly all the time.
-    cases["width 16"] = Case("width 16", fashion, small_vgg(width=16), 0, False)
+    cases["width 16"] = Case("width 16", fashion, small_vgg(width=16), "none")
     print(
         f"{'case':8} {'threads':>7}  {'peer':5} {'its best way':22} {'images/s':>8} "
         f"{'run.fit':>8} {'ratio':>6}"

@@ -40,6 +40,7 @@ class ControlMasks(Method):
 
     name = "control_masks"
     tasks = roles("source", "targets", at_least=2)
+    base_role = "source"
     metrics = METRICS
     components = (Kept("mask", by=("task",)),)
     matrices = MATRICES
@@ -90,7 +91,7 @@ class ControlMasks(Method):
             "classifier",
             {"masks": masks},
             self.loss,
-            task.train,
+            task.train.augmented(self.of.augmentation),
             frozen={"base": base},
             optimizer=adam(self.of.head_lr),
             schedule=drops((0.5,)),

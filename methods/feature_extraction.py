@@ -8,9 +8,8 @@ What it costs: for each task a classifier and one training of it. At the size of
 core of a busy AMD EPYC, 2026-11-25.
 
 Departs from the paper: Adam at 1e-3, a tenth of it in the second half, in place of SGD at a
-constant 1e-3, so that only the masks make the difference to Piggyback. Images are standardised by
-the statistics of their own data set and not augmented; the incomplete last batch of an epoch is
-dropped.
+constant 1e-3, so that only the masks make the difference to Piggyback. Images are not augmented
+unless `augmentation` says so; the incomplete last batch of an epoch is dropped.
 """
 
 from __future__ import annotations
@@ -32,6 +31,7 @@ from methods.pieces.task_orders import (
     needs_of_targets,
 )
 from orchestrator import (
+    Augmentation,
     Kept,
     Method,
     Metric,
@@ -41,6 +41,7 @@ from orchestrator import (
     Task,
     Trial,
     adam,
+    augmentation_axis,
     axis,
     drops,
     roles,
@@ -54,6 +55,7 @@ class FeatureExtraction(Method):
 
     name = "feature_extraction"
     tasks = roles("source", "targets", at_least=2)
+    base_role = "source"
     metrics = (
         Metric("accuracy", by=("task",), headline=True),
         Metric("val_accuracy", by=("task",), optional=True),
@@ -69,6 +71,7 @@ class FeatureExtraction(Method):
     dropout: bool = axis(
         True, over=(True, False), help="dropout of the base stays active in training"
     )
+    augmentation: Augmentation = augmentation_axis()
     base: FineTune = axis(FineTune(), smoke=FineTune(epochs=1), help="how the base is trained")
 
     def needs(self, trial: Trial) -> Mapping[str, Trial]:
@@ -98,7 +101,7 @@ class FeatureExtraction(Method):
             "train",
             {"part": part},
             self.loss,
-            task.train,
+            task.train.augmented(self.augmentation),
             frozen={"base": base},
             optimizer=adam(self.lr),
             schedule=drops((0.5,)),

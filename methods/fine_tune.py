@@ -18,13 +18,14 @@ Trained weights from a file come without their classifier, which is drawn for th
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from torch import Tensor
 from torch.nn import functional as F
 
 from methods.pieces.cost import network_cost
 from orchestrator import (
+    Augmentation,
     Kept,
     Method,
     Metric,
@@ -32,6 +33,7 @@ from orchestrator import (
     Run,
     Task,
     Trial,
+    augmentation_axis,
     axis,
     one_cycle,
     roles,
@@ -46,6 +48,8 @@ class FineTune(Method):
 
     name = "fine_tune"
     tasks = roles("tasks", at_least=1)
+    base_role = "tasks"
+    former_settings: ClassVar[Mapping[str, Any]] = {"augment": False}
     metrics = (
         Metric("accuracy", by=("task",), headline=True),
         Metric("val_accuracy", by=("task",), optional=True),
@@ -67,9 +71,7 @@ class FineTune(Method):
     weight_decay: float = axis(
         5e-4, over=(1e-4, 5e-4), help="of all weights; the more, the smaller the weights"
     )
-    augment: bool = axis(
-        False, over=(False, True), help="random shifts by up to 4 pixels and horizontal flips"
-    )
+    augmentation: Augmentation = augmentation_axis()
     base: Method | None = axis(
         None, help="how the first task's network is trained; None: as the others"
     )
@@ -78,7 +80,7 @@ class FineTune(Method):
         # A base like the others is no base: the same trial, the same key.
         method = self.reset("base") if self.base == self.replace(base=None) else self
         if self.epochs == 0:  # then nothing is trained, whatever the training would have been
-            method = method.reset("batch", "lr", "weight_decay", "augment")
+            method = method.reset("batch", "lr", "weight_decay", "augmentation")
         return method
 
     def check(self, trial: Trial) -> Iterable[str]:
@@ -121,7 +123,7 @@ class FineTune(Method):
             "train",
             {"network": net},
             self.loss,
-            task.train.augmented() if self.augment else task.train,
+            task.train.augmented(self.augmentation),
             optimizer=sgd(self.lr, weight_decay=self.weight_decay),
             schedule=one_cycle(),
             epochs=self.epochs,

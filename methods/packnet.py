@@ -14,7 +14,7 @@ network, 0.6 for its retraining and 1.2 for each further task, on one core of a 
 
 Departs from the paper: its PDF was not read; schedule and shares follow the authors' code, learning
 rates are our own. As there, the first network is trained in the usual way and then pruned. Images
-are standardised by the statistics of their own data set and not augmented; the incomplete last
+are not augmented unless `augmentation` says so (the authors mirror and crop); the incomplete last
 batch of an epoch is dropped.
 """
 
@@ -39,7 +39,20 @@ from methods.pieces.task_orders import (
     base_network,
     log_accuracy_by_place,
 )
-from orchestrator import Kept, Method, Metric, Part, Run, Trial, axis, drops, roles, sgd
+from orchestrator import (
+    Augmentation,
+    Kept,
+    Method,
+    Metric,
+    Part,
+    Run,
+    Trial,
+    augmentation_axis,
+    axis,
+    drops,
+    roles,
+    sgd,
+)
 
 FREE = 0  # the owner of a weight that no task has kept
 
@@ -176,6 +189,7 @@ class PackNet(Method):
 
     name = "packnet"
     tasks = roles("source", "targets", at_least=1)
+    base_role = "source"
     metrics = (
         Metric("accuracy", by=("task",), headline=True, of_targets=True),
         Metric("val_accuracy", by=("task",), optional=True, of_targets=True),
@@ -215,6 +229,7 @@ class PackNet(Method):
         over=(1e-3, 0.02, 0.05),
         help="learning rate; a tenth in the second half, and all of it a tenth in retraining",
     )
+    augmentation: Augmentation = augmentation_axis()
     base: FineTune = axis(
         FineTune(), smoke=FineTune(epochs=1), help="how the first task is trained"
     )
@@ -264,7 +279,7 @@ class PackNet(Method):
             stage,
             {"packed": packed},
             self.loss,
-            run.tasks[-1].train,
+            run.tasks[-1].train.augmented(self.augmentation),
             optimizer=sgd(lr),
             schedule=drops((0.5,)),
             epochs=epochs,

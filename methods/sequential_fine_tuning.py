@@ -34,6 +34,7 @@ class SequentialFineTuning(Method):
 
     name = "sequential_fine_tuning"
     tasks = roles("tasks", at_least=2)
+    base_role = "tasks"
     metrics = (
         Metric("accuracy", by=("task",), headline=True, of_targets=True),
         Metric("forgetting", by=("task",), higher_is_better=False, headline=True),

@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     from orchestrator.spec.draws import Noise, noise, normal, randint
     from orchestrator.spec.grid import Grid, product, union, zipped
     from orchestrator.spec.method import Method
+    from orchestrator.spec.preparation import Augmentation, augmentation_axis
     from orchestrator.spec.settings import axis
     from orchestrator.spec.sweep import Sweep
     from orchestrator.spec.sweep_file import load_sweep
@@ -77,6 +78,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "IGNORED",
+    "Augmentation",
     "Batch",
     "Best",
     "Blocks",
@@ -124,6 +126,7 @@ __all__ = [
     "Trial",
     "adam",
     "all_of",
+    "augmentation_axis",
     "axis",
     "claims",
     "class_at",
@@ -173,6 +176,7 @@ _DEFINED_IN = {
     # A method: what it declares, and what it works with.
     "orchestrator.spec.method": ("Method",),
     "orchestrator.spec.settings": ("axis",),
+    "orchestrator.spec.preparation": ("Augmentation", "augmentation_axis"),
     "orchestrator.spec.declarations": (
         "Curve",
         "Kept",

@@ -25,12 +25,14 @@ from torch.nn import functional as F
 from methods.compatible_features.class_rows import copy_class_rows
 from methods.compatible_features.compatible_features import CompatibleFeatures
 from orchestrator import (
+    Augmentation,
     Curve,
     Method,
     Metric,
     Network,
     Run,
     Trial,
+    augmentation_axis,
     axis,
     common_classes,
     constant,
@@ -54,6 +56,7 @@ class CheaperTransfer(Method):
 
     name = "cheaper_transfer"
     tasks = roles("rich", "near", "target")
+    base_role = "rich"
     metrics = (
         Metric("steps_to_bar", higher_is_better=False, headline=True),
         Metric("first_val_accuracy", headline=True),
@@ -91,6 +94,7 @@ class CheaperTransfer(Method):
         over=(0.003, 0.01, 0.03),
         help="learning rate, constant, so that every step counts alike",
     )
+    augmentation: Augmentation = augmentation_axis()
 
     def check(self, trial: Trial) -> Iterable[str]:
         _, near, target = trial.tasks
@@ -130,7 +134,7 @@ class CheaperTransfer(Method):
             "transfer",
             {"network": net},
             self.loss,
-            target.train,
+            target.train.augmented(self.augmentation),
             optimizer=sgd(self.lr),
             schedule=constant(),
             epochs=self.epochs,

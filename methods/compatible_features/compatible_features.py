@@ -33,14 +33,15 @@ later network is trained alone, against the first one's auxiliary heads, frozen 
 So it depends on the first network only, and each is trained once, whatever the order of the others.
 The first network cannot know which classes it will share with later ones: unless `classes` names
 them, its head d tells apart all of its own classes, which is more supervision than joint training
-gives. Images are standardised by the statistics of their own data set.
+gives. Each task's images are normalised by the statistics of their own data set (the paper's way is
+not known).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
-from typing import Any, Literal, Self, cast
+from typing import Any, ClassVar, Literal, Self, cast
 
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -51,6 +52,7 @@ from methods.compatible_features.transforms import dihedral, rotate
 from methods.pieces.batch_norm_statistics import held_statistics
 from methods.pieces.losses import masked_cross_entropy
 from orchestrator import (
+    Augmentation,
     Data,
     InputError,
     Kept,
@@ -62,6 +64,7 @@ from orchestrator import (
     Run,
     Task,
     Trial,
+    augmentation_axis,
     axis,
     common_classes,
     nearest,
@@ -88,6 +91,7 @@ class CompatibleFeatures(Method):
 
     name = "compatible_features"
     tasks = roles("tasks", at_least=1)
+    former_settings: ClassVar[Mapping[str, Any]] = {"augment": False}
     metrics = (Metric("accuracy", by=("task",), headline=True, optional=True),)
     components = (
         Kept("network", by=("task",)),
@@ -175,9 +179,7 @@ class CompatibleFeatures(Method):
     other_networks: tuple[NetworkSpec, ...] = axis(
         (), help="networks of the tasks after the first, if they differ from the trial's"
     )
-    augment: bool = axis(
-        False, over=(False, True), help="random shifts by up to 4 pixels and horizontal flips"
-    )
+    augmentation: Augmentation = augmentation_axis()
 
     def train(self, run: Run) -> None:
         first, learning = run.tasks[0], list(run.tasks)
@@ -297,9 +299,7 @@ class CompatibleFeatures(Method):
         """A task's training images, with a new k for (3) each time an image is read, and the index
         of its class in C for (2).
         """
-        images = task.train
-        if self.augment:
-            images = images.augmented()
+        images = task.train.augmented(self.augmentation)
         if "rotation" in self.ingredients:
             images = images.drawing(rotation=randint(4))
         if "common" in self.ingredients:

@@ -23,6 +23,7 @@ from torch.nn import functional as F
 from methods.compatible_features.compatible_features import CompatibleFeatures
 from methods.pieces.matrix_scores import lowest_score, mean_score
 from orchestrator import (
+    Augmentation,
     Kept,
     MatrixSpec,
     Method,
@@ -31,6 +32,7 @@ from orchestrator import (
     Run,
     Scores,
     Trial,
+    augmentation_axis,
     axis,
     nearest,
     one_cycle,
@@ -84,6 +86,7 @@ class MovedClassifier(Method):
     lr: float = axis(
         0.05, over=(0.01, 0.05), help="highest learning rate of the one-cycle schedule"
     )
+    augmentation: Augmentation = augmentation_axis()
 
     def check(self, trial: Trial) -> Iterable[str]:
         training = self.needs(trial)["extractors"]
@@ -116,7 +119,7 @@ class MovedClassifier(Method):
                 f"head on {task.name}",
                 {"head": head},
                 self.loss,
-                new.train,
+                new.train.augmented(self.augmentation),
                 frozen={"extractor": extractor},
                 optimizer=sgd(self.lr),
                 schedule=one_cycle(),

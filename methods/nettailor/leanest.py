@@ -34,6 +34,7 @@ class Leanest(Method):
 
     name = "leanest"
     tasks = roles("source", "target")
+    base_role = "source"
     accepts_diverged = True
     metrics = (
         Metric("accuracy", headline=True),

@@ -35,9 +35,10 @@ teacher trains each layer by itself with a mean over its elements, where eq. 11 
 to end. Unlike that code, this takes no second pass through the frozen blocks, so running statistics
 are updated once per step, not twice, and the stem's batch norm keeps the universal statistics.
 Universal network and teacher are trained as `FineTune` does (one-cycle to 0.1; the authors'
-teacher: steps from 0.01). Images are standardised by the statistics of their own data set and not
-augmented. A pretrained universal network loses its classifier, so the source task needs images to
-train a new one. A guard keeps a path from stem to classifier.
+teacher: steps from 0.01). Images are not augmented unless `augmentation` says so, for the student
+here and for the teacher in `teacher` (the authors mirror and crop, differently for each set). A
+pretrained universal network loses its classifier, so the source task needs images to train a new
+one. A guard keeps a path from stem to classifier.
 """
 
 from __future__ import annotations
@@ -78,6 +79,7 @@ from methods.pieces.residual import (
     sum_before_relu,
 )
 from orchestrator import (
+    Augmentation,
     InputError,
     Kept,
     MatrixSpec,
@@ -89,6 +91,7 @@ from orchestrator import (
     Plot,
     Run,
     Trial,
+    augmentation_axis,
     axis,
     drops,
     roles,
@@ -459,6 +462,7 @@ class NetTailor(Method):
 
     name = "nettailor"
     tasks = roles("source", "target")
+    base_role = "source"
     accepts_diverged = True
     metrics = METRICS
     components = (Kept("student"),)
@@ -579,6 +583,7 @@ class NetTailor(Method):
         over=(1e-4, 5e-4),
         help="of proxies and classifier: the greater, the smaller the weights of unused proxies",
     )
+    augmentation: Augmentation = augmentation_axis()
     base: FineTune = axis(
         FineTune(), smoke=FineTune(epochs=1), help="how the universal network is trained"
     )
@@ -654,7 +659,7 @@ class NetTailor(Method):
             stage,
             {"student": graph},
             self.loss,
-            target.train,
+            target.train.augmented(self.augmentation),
             frozen=frozen,
             optimizer=self.optimizer,
             schedule=drops((0.4, 0.8)),

@@ -32,6 +32,7 @@ class TailoredTasks(Method):
 
     name = "tailored_tasks"
     tasks = roles("source", "targets", at_least=2)
+    base_role = "source"
     accepts_diverged = True
     metrics = (
         Metric("accuracy", by=("task",), headline=True, optional=True),

@@ -31,7 +31,8 @@ without images, and `lin` the same without gates; in both the adapter's own ReLU
 own, as are the adapter's shape, initial weights, steps and calibration, and the normalisation of
 the loss. The paper's network has many task modules and an adapter for each pair of category and
 task; here it has one task module. Two outputs and cross entropy stand in for one output and
-logistic loss. Images are standardised by the statistics of their own data set and not augmented.
+logistic loss. Images are normalised like those of the pre-training and not augmented unless
+`augmentation` says so (the paper adds mirror images).
 """
 
 from __future__ import annotations
@@ -66,6 +67,7 @@ from methods.network_transplanting.surrogate_layers import (
     reasons_it_is_impassable,
 )
 from orchestrator import (
+    Augmentation,
     Data,
     InputError,
     Kept,
@@ -79,6 +81,7 @@ from orchestrator import (
     Task,
     Trial,
     adam,
+    augmentation_axis,
     axis,
     derive,
     nearest,
@@ -257,6 +260,7 @@ class NetworkTransplanting(Method):
 
     name = "network_transplanting"
     tasks = roles("pretrain", "host", "guests", at_least=3)
+    base_role = "pretrain"
     metrics = METRICS
     components = (Kept("transplanted", by=("category",)), Kept("network", optional=True))
     matrices, plots = MATRICES, PLOTS
@@ -336,6 +340,7 @@ class NetworkTransplanting(Method):
     lr: float = axis(
         1e-2, over=(1e-3, 1e-2), help="highest learning rate of Adam's one-cycle schedule"
     )
+    augmentation: Augmentation = augmentation_axis()
     specific: FineTune = axis(
         FineTune(), smoke=FineTune(epochs=1), help="how the categories' own networks are trained"
     )
@@ -350,8 +355,11 @@ class NetworkTransplanting(Method):
 
     @property
     def looks_at_samples(self) -> bool:
-        compares_on_samples = self.labels in ("direct", "distill", "both")
-        return compares_on_samples or self.gradients == "real" or self.calibrate != "none"
+        return self.trains_on_samples or self.calibrate != "none"
+
+    @property
+    def trains_on_samples(self) -> bool:
+        return self.gradients == "real" or self.labels in ("direct", "distill", "both")
 
     def canonical(self) -> Self:
         # What trains no adapter compares nothing, whatever these two say.
@@ -370,6 +378,7 @@ class NetworkTransplanting(Method):
             "steps": method.trains_the_adapter,
             "batch": method.trains_the_adapter,
             "lr": method.trains_the_adapter,
+            "augmentation": method.trains_on_samples,
         }
         return method.reset(*(name for name, does in makes_a_difference.items() if not does))
 
@@ -594,9 +603,8 @@ class NetworkTransplanting(Method):
         if self.gradients in ("lin", "dummy", "noise") or self.labels == "synthetic":
             synthetic = noise(*features, images=SYNTHETIC_FEATURES)
             data["noise"] = synthetic.drawing(direction=direction, **gates)
-        compares_on_samples = self.labels in ("direct", "distill", "both")
-        if samples is not None and (self.gradients == "real" or compares_on_samples):
-            data["few"] = samples.drawing(direction=direction)
+        if samples is not None and self.trains_on_samples:
+            data["few"] = samples.augmented(self.augmentation).drawing(direction=direction)
         return data
 
     def missing_offset(

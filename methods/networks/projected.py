@@ -129,5 +129,6 @@ def projected(
         splits=(*kept, COMMON, "pool"),
         revision=network.revision,
         moved_from=network.moved_from,
+        trained_with=network.trained_with,
         class_places=("of", *(f"inner.{place}" for place in network.class_places)),
     )

@@ -43,7 +43,9 @@ def torchvision_network(name: str, *, weights: str | None = None) -> NetworkSpec
     (`resnet50-11ad3fa6.pth`), looked for in `weights/` of the data root and in torch's own cache.
     The hash is the beginning of the file's SHA-256; it is verified and enters the key. A file of
     your own is named the same way. Trained weights want images of three channels;
-    `task.rgb()` makes them of grey ones.
+    `task.rgb()` makes them of grey ones. Tasks that say nothing are then normalised by ImageNet's
+    statistics, as torchvision's files were trained; `task.normalised("own")` for a file that was
+    not.
     """
     if name not in NAMES:
         raise InputError(f"no torchvision network {name!r} is known here. {nearest(name, NAMES)}")
@@ -59,6 +61,7 @@ def torchvision_network(name: str, *, weights: str | None = None) -> NetworkSpec
         settings=settings,
         defaults=(("name", name), ("weights", None)),
         splits=_splits(name),
+        trained_with="imagenet" if weights else "",
     )
 
 

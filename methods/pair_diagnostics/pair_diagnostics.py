@@ -30,12 +30,14 @@ from methods.pieces.batch_norm_statistics import re_estimated
 from methods.pieces.matrix_scores import mean_score
 from methods.pieces.recombined_networks import NetworkMeasurement, TrainedNetworks
 from orchestrator import (
+    Augmentation,
     Data,
     MatrixSpec,
     Metric,
     Run,
     StackedHeads,
     Trial,
+    augmentation_axis,
     axis,
     one_cycle,
     roles,
@@ -80,6 +82,7 @@ class PairDiagnostics(NetworkMeasurement):
     lr: float = axis(
         0.05, over=(0.01, 0.05), help="highest learning rate of the one-cycle schedule"
     )
+    augmentation: Augmentation = augmentation_axis()
     compared: int = axis(
         1000, over=(500, 1000), smoke=50, help="test images that CKA is computed on"
     )
@@ -181,7 +184,7 @@ class PairDiagnostics(NetworkMeasurement):
             stage,
             nets,
             self.loss,
-            data,
+            data.augmented(self.augmentation),
             frozen=frozen,
             optimizer=sgd(self.lr),
             schedule=one_cycle(),

@@ -28,10 +28,10 @@ code and a detailed analysis of the paper. A score exactly at the threshold is m
 code (the paper keeps it). The classifier's learning rate is 1e-3: the paper's 1e-4 leaves it
 undertrained in short runs. The learning rates drop halfway, whatever the number of epochs; the
 authors' drop every 15 of 30. The last epoch counts, not the one that is best on the test images.
-Images are standardised by the statistics of their own data set, not of the base's, and not
-augmented; the incomplete last batch of an epoch is dropped. A pretrained base loses its classifier,
-so the source task needs images to train a new one. The code's third kind of first scores, the mean
-|W| of the layer, is missing, and so is the top-5 error.
+Images are not augmented unless `augmentation` says so (the authors mirror those of cropped sets and
+take random resized crops of the others); the incomplete last batch of an epoch is dropped. A
+pretrained base loses its classifier, so the source task needs images to train a new one. The code's
+third kind of first scores, the mean |W| of the layer, is missing, and so is the top-5 error.
 """
 
 from __future__ import annotations
@@ -60,6 +60,7 @@ from methods.piggyback.report import (
     measure_tables,
 )
 from orchestrator import (
+    Augmentation,
     Kept,
     Method,
     Network,
@@ -67,6 +68,7 @@ from orchestrator import (
     Run,
     Task,
     Trial,
+    augmentation_axis,
     axis,
     drops,
     nearest,
@@ -218,6 +220,7 @@ class Piggyback(Method):
 
     name = "piggyback"
     tasks = roles("source", "targets", at_least=2)
+    base_role = "source"
     metrics = METRICS
     components = (Kept("mask", by=("task",)),)
     matrices = MATRICES
@@ -299,6 +302,7 @@ class Piggyback(Method):
         help="passes through a target's images; with too few, no score crosses tau",
     )
     batch: int = axis(32, over=(32, 64), help="images per step")
+    augmentation: Augmentation = augmentation_axis()
     base: FineTune = axis(FineTune(), smoke=FineTune(epochs=1), help="how the base is trained")
 
     def check(self, trial: Trial) -> Iterable[str]:
@@ -351,7 +355,7 @@ class Piggyback(Method):
             "masks",
             {"masks": masks},
             self.loss,
-            task.train,
+            task.train.augmented(self.augmentation),
             frozen={"base": base},
             optimizer=self.optimizers,
             schedule=drops((0.5,)),

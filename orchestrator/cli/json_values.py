@@ -28,6 +28,7 @@ def plan_view(plan: Plan) -> dict[str, Any]:
         "sweep": plan.name,
         "question": plan.question,
         "cells": len(plan.cells),
+        "notes": list(plan.notes),
         "dropped": [{"reason": d.reason, "count": d.count} for d in plan.dropped],
         "complete": plan.is_complete,
         "cell_counts": dict(plan.cell_counts),

@@ -39,6 +39,8 @@ def print_plan(console: Console, plan: Plan) -> None:
     _add_trials(table, plan)
     _add_state(table, plan)
     console.print(table, highlight=False)
+    for note in plan.notes:
+        console.print(Text(f"note: {note}"))
     failed = [trial for trial in plan.todo if trial.key in plan.failures]
     for trial in failed[:3]:
         words = f"  {plan.standing(trial.key)}: {trial.label}: {plan.reason(trial.key)}"

@@ -7,17 +7,19 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import torch
 from torch import Tensor
 
 from orchestrator.data import sources
+from orchestrator.data.augmenting import cut, draw_changes, margin_of, padded
 from orchestrator.data.changes import changed
 from orchestrator.data.sources import data_root
 from orchestrator.errors import InputError
 from orchestrator.spec.canonical import derive
 from orchestrator.spec.draws import Noise, RandInt
+from orchestrator.spec.preparation import Statistics
 from orchestrator.spec.task import Data, Part, Task
 
 LARGEST_READY = 256 * 2**20  # bytes of a set that is kept normalised on a CPU
@@ -130,9 +132,14 @@ class Feed:
         self.count = len(self.y)
         _check(data, self.count)
         self.normalise = normaliser(data.task, device)
+        height, width = self.x.base.shape[-2:]
+        self.size = (height, width)
         self.ready: Tensor | None = None
-        if device.type == "cpu" and data.chosen is None:
-            self.ready = _ready(data.task, data.part, data.crop, str(data_root()))
+        # What is scaled up is another image each time, so nothing of it can be prepared.
+        is_scaled = data.augmentation == "random resized crop"
+        if device.type == "cpu" and data.chosen is None and not is_scaled:
+            margin = margin_of(data.augmentation, height, width)
+            self.ready = _ready(data.task, data.part, margin, str(data_root()))
         self.extra = {
             name: torch.tensor(mapping, device=device)[self.y.long()]
             for name, mapping in data.labels
@@ -181,23 +188,15 @@ class Feed:
         self, data: Data, epoch: int, total: int, batch: int
     ) -> Iterator[dict[str, Tensor]]:
         order = self._order(epoch, total)  # [total]
-        shifts = flips = None
-        if data.crop:
-            generator = self._generator(epoch, "crop")
-            shifts = torch.randint(2 * data.crop + 1, (total, 2), generator=generator)
-            shifts = shifts.to(self.device)  # down and right, from 0 to 2 crop
-        if data.flip:
-            chances = torch.rand(total, generator=self._generator(epoch, "flip"))
-            flips = (chances < 0.5).to(self.device)
+        generator = partial(self._generator, epoch)
+        changes = draw_changes(data.augmentation, total, self.size, generator, self.device)
         for start in range(0, total, batch):
             now = slice(start, start + batch)
             index = order[now]
-            shift = None if shifts is None else shifts[now]
-            flip = None if flips is None else flips[now]
             if self.ready is None:
-                x = self._from_bytes(index, data.crop, shift, flip)
+                x = self.normalise(changes.of(now).applied(self.x.take(index)))
             else:
-                x = _cut(self.ready, index, data.crop, shift, flip)
+                x = cut(self.ready, index, changes.of(now))
             labels = {name: values[index] for name, values in self.extra.items()}
             yield {"x": x, "y": self.y[index].long(), **labels}
 
@@ -210,17 +209,6 @@ class Feed:
         passes = [torch.randperm(len(self), generator=generator) for _ in range(num_passes)]
         return torch.cat(passes)[:total].to(self.device)
 
-    def _from_bytes(
-        self, index: Tensor, crop: int, shifts: Tensor | None, flips: Tensor | None
-    ) -> Tensor:
-        """Images as they are kept, moved, then normalised: [B, C, H, W]."""
-        x = self.x.take(index)
-        if shifts is not None:
-            x = _shifted(x, shifts, crop)
-        if flips is not None:
-            x = torch.where(flips.view(-1, 1, 1, 1), x.flip(-1), x)
-        return self.normalise(x)
-
 
 def _check(data: Data, count: int) -> None:
     name = data.task.name
@@ -228,7 +216,7 @@ def _check(data: Data, count: int) -> None:
         raise InputError(
             f"{name} has no {data.part} image; its task keeps too few or holds out too many"
         )
-    if data.task.masks and (data.crop or data.flip):
+    if data.task.masks and data.augmentation != "none":
         raise InputError(
             f"{name}: images whose labels are masks are not augmented; "
             "shifts and flips would not move the masks"
@@ -236,45 +224,22 @@ def _check(data: Data, count: int) -> None:
 
 
 @lru_cache(maxsize=4)
-def _ready(task: Task, part: Part, crop: int, root: str) -> Tensor | None:
+def _ready(task: Task, part: Part, margin: int, root: str) -> Tensor | None:
     """On a CPU, a small enough set is normalised and padded once, not once an epoch: [N, H + 2
-    crop, W + 2 crop, C], channels last so that a batch is cut out of it in one go. The bits are
+    margin, W + 2 margin, C], channels last so that a batch is cut out of it in one go. The bits are
     those of the longer way. None for a set that is too large for that."""
     cpu = torch.device("cpu")
     pixels, labels = _stored(task, part, cpu, root)
     channels, height, width = pixels.take(slice(0, 1)).shape[1:]
-    shape = (len(labels), height + 2 * crop, width + 2 * crop, channels)
+    shape = (len(labels), height + 2 * margin, width + 2 * margin, channels)
     if 4 * math.prod(shape) > LARGEST_READY:
         return None
     normalise = normaliser(task, cpu)
     ready = torch.empty(shape)
     for start in range(0, len(labels), 1024):
         some = slice(start, start + 1024)
-        ready[some] = normalise(_padded(pixels.take(some), crop)).permute(0, 2, 3, 1)
+        ready[some] = normalise(padded(pixels.take(some), margin)).permute(0, 2, 3, 1)
     return ready
-
-
-def _padded(x: Tensor, crop: int) -> Tensor:
-    """[B, C, H, W] with `crop` pixels of zeros on all sides."""
-    return torch.nn.functional.pad(x, (crop, crop, crop, crop))
-
-
-def _cut(
-    ready: Tensor, index: Tensor, crop: int, shifts: Tensor | None, flips: Tensor | None
-) -> Tensor:
-    """A batch of prepared images [B, C, H, W], channels last in memory: rows of the set, each at
-    its own offset and perhaps mirrored.
-    """
-    if shifts is None and flips is None:
-        return ready[index].permute(0, 3, 1, 2)
-    height, width = ready.shape[1] - 2 * crop, ready.shape[2] - 2 * crop
-    down = torch.arange(height).expand(len(index), -1)  # [B, H]
-    right = torch.arange(width).expand(len(index), -1)  # [B, W]
-    if flips is not None:
-        right = torch.where(flips[:, None], right.flip(1), right)
-    if shifts is not None:
-        down, right = down + shifts[:, :1], right + shifts[:, 1:]
-    return ready[index[:, None, None], down[:, :, None], right[:, None, :]].permute(0, 3, 1, 2)
 
 
 class Normalise:
@@ -293,27 +258,21 @@ class Normalise:
         return normalised.contiguous(memory_format=torch.channels_last)
 
 
-def _shifted(x: Tensor, shifts: Tensor, crop: int) -> Tensor:
-    """Each image moved by its own offsets, zeros coming in: x [B, C, H, W], shifts [B, 2] in
-    0..2*crop.
-    """
-    height, width = x.shape[-2:]
-    padded = _padded(x, crop)
-    down = shifts[:, :1] + torch.arange(height, device=x.device)
-    right = shifts[:, 1:] + torch.arange(width, device=x.device)
-    image = torch.arange(len(x), device=x.device)
-    # Indexing [B, H, W] positions with the channels in between puts them last; they go back to
-    # second place.
-    return padded[image[:, None, None], :, down[:, :, None], right[:, None, :]].permute(0, 3, 1, 2)
-
-
 def normaliser(task: Task, device: torch.device) -> Normalise:
-    """Normalises by the statistics of the task's data set; three equal channels have three equal
-    statistics.
+    """Normalises by the statistics that the task names: those of its data set as it is on this
+    machine, unless it takes another's. Raises InputError for a task whose base nobody knows.
     """
-    record = sources.load(task.data).record
-    repeats = task.image(record)[0] // record.shape[0]  # 3 where grey images became three channels
-    return Normalise(record.mean * repeats, record.std * repeats, device)
+    if task.normalisation in ("", "own"):
+        record = sources.load(task.data).record
+        by = Statistics(record.mean, record.std).over(task.image(record)[0])
+    else:
+        by = task.normalised_by
+    if by is None:
+        raise InputError(
+            f"{task.name} is to be normalised as its base was, and it is in no trial of a method "
+            f"that has one; write .normalised('own')"
+        )
+    return Normalise(by.mean, by.std, device)
 
 
 def in_order(data: Data, device: torch.device, batch: int = 512) -> Iterator[tuple[Tensor, Tensor]]:

@@ -139,16 +139,23 @@ class Network(Part):
         return tuple(probe(torch.zeros(1, *image, device="meta")).shape[1:])
 
 
-def network_spec(network: type[Network], *, revision: int = 1, **settings: Any) -> NetworkSpec:
+def network_spec(
+    network: type[Network],
+    *,
+    revision: int = 1,
+    trained_with: Literal["", "imagenet"] = "",
+    **settings: Any,
+) -> NetworkSpec:
     """What a sweep writes for a network of your own: `network=network_spec(MyNetwork, width=32)`.
     Split points are those of its definition.
 
     The class takes `channels` and `classes` besides its settings, all by keyword, and lives in a
     module that workers can import. `revision` goes up when the same settings build another network.
-    Where the class moved to another module, it says so: `moved_from = ("old.module:MyNet",)`. An
-    argument that names the class of another network is annotated as `ClassPath`.
-    Raises InputError for a setting that the class does not have, and for a network without stages
-    or whose last stage is no linear layer.
+    `trained_with` says by what the images were normalised on which its `pretrained` weights were
+    trained: tasks that say nothing are then normalised so, too. Where the class moved to another
+    module, it says so: `moved_from = ("old.module:MyNet",)`. An argument that names the class of
+    another network is annotated as `ClassPath`. Raises InputError for a setting that the class does
+    not have, and for a network without stages or whose last stage is no linear layer.
     """
     parameters = _settings_of(network, settings)
     defaults = {
@@ -168,6 +175,7 @@ def network_spec(network: type[Network], *, revision: int = 1, **settings: Any) 
         splits=built.splits,
         revision=revision,
         class_places=_class_places(network),
+        trained_with=trained_with,
     )
     inside = (class_at(path, Network) for path in spec.classes_in(spec.settings))
     return replace(spec, moved_from=tuple(p for c in (network, *inside) for p in former_paths(c)))

@@ -25,6 +25,8 @@ _GOES_ROUND = (
     "apply its stages one after another. Nothing may bypass a split point: put a skip connection "
     "inside one stage, and leave forward to Network"
 )
+_FAILS = "fails on images of"
+USUAL_SIZES = (8, 14, 16, 28, 32, 64, 96, 128, 224)  # of images, in pixels a side
 FROM_A_CONSTANT = 0.1  # deviation of what is added to weights that all are equal
 BATCH = 2  # images; batch norm cannot train on one
 
@@ -37,6 +39,20 @@ def problems_of_network(spec: NetworkSpec, image: Shape) -> tuple[str, ...]:
     """
     declared = (spec.path, *spec.classes_in(spec.settings))
     return _problems(canonical_json(dict(spec.settings)), declared, spec.splits, image)
+
+
+def fails_on_size(problems: Collection[str]) -> bool:
+    """Whether these problems of a network may be those of the size of images."""
+    return any(_FAILS in problem for problem in problems)
+
+
+def size_that_fits(spec: NetworkSpec, image: Shape) -> int | None:
+    """A usual size, the nearest to that of `image` [C, H, W], of square images that the network
+    takes though it does not take this one; None where no usual size mends it.
+    """
+    sizes = sorted(USUAL_SIZES, key=lambda size: abs(size - image[1]))
+    fitting = (s for s in sizes if not problems_of_network(spec, (image[0], s, s)))
+    return next(fitting, None)
 
 
 @lru_cache(maxsize=256)
@@ -109,7 +125,7 @@ def _problems_of_images(network: Network, image: Shape) -> tuple[str, ...]:
             except Exception as error:
                 size = "x".join(map(str, image))
                 what = f"{type(error).__name__}: {error}"
-                return (f"{path} fails on images of {size}{when}: {what}",)
+                return (f"{path} {_FAILS} {size}{when}: {what}",)
             if not isinstance(logits, Tensor):
                 kind = type(logits).__name__
                 return (f"{path} gives {kind}{when} where logits [B, classes] are expected",)

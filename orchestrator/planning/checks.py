@@ -5,15 +5,20 @@ one class, that networks can be built and cut, that images fit together.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from orchestrator.data.resolve import data_record
-from orchestrator.parts.network_checks import Shape, problems_of_network
+from orchestrator.parts.network_checks import (
+    Shape,
+    fails_on_size,
+    problems_of_network,
+    size_that_fits,
+)
 from orchestrator.spec.classes import homeless
 from orchestrator.spec.naming import Named, class_paths, names_in, networks_in
 from orchestrator.spec.registry import registered
 from orchestrator.spec.task import DataRecord, Task
-from orchestrator.spec.trial import Trial
+from orchestrator.spec.trial import NetworkSpec, Trial
 from orchestrator.store.store import Store
 
 WITHOUT_TASKS: Shape = (3, 32, 32)  # images on which networks of such a trial are tried
@@ -41,16 +46,21 @@ class Checks:
         without_home = list(filter(None, map(homeless, class_paths(trial))))
         if without_home:
             return without_home
-        problems = [*self._problems_of_names(trial), *self._problems_of_channels(trial)]
+        problems = [
+            *self._problems_of_names(trial),
+            *self._problems_of_channels(trial),
+            *_problems_of_augmentation(trial),
+        ]
         return problems or list(dict.fromkeys(self._problems_of_networks(trial)))
+
+    def image(self, task: Task) -> Shape:
+        """Shape [C, H, W] of a task's images."""
+        return task.image(self._record(task))
 
     def _record(self, task: Task) -> DataRecord:
         if task.data not in self._records:
             self._records[task.data] = data_record(task.data, self._store)
         return self._records[task.data]
-
-    def _image(self, task: Task) -> Shape:
-        return task.image(self._record(task))
 
     def _problems_of_names(self, trial: Trial) -> Iterator[str]:
         """Names that stand for another class here than where they were met before."""
@@ -60,24 +70,84 @@ class Checks:
                 yield _clash(named, before)
 
     def _problems_of_channels(self, trial: Trial) -> Iterator[str]:
-        """Grey and colour images before one network."""
-        if trial.method.mixes_channels:
+        """Images of different numbers of channels before one network, or before weights that were
+        trained on another number.
+        """
+        channels = {task.name: self.image(task)[0] for task in trial.tasks}
+        grey = [name for name, count in channels.items() if count == 1]
+        trained = trial.network is not None and bool(trial.network.trained_with)
+        if trained and trial.network and grey:
+            yield (
+                f"{trial.network.label} begins with weights that were trained on three channels, "
+                f"and images of {', '.join(grey)} are grey; write .rgb() behind them"
+            )
+        if trial.method.mixes_channels or trained or len(set(channels.values())) < 2:
             return
-        grey = [task.name for task in trial.tasks if self._image(task)[0] == 1]
-        if grey and len(grey) < len(trial.tasks):
-            colour = [task.name for task in trial.tasks if task.name not in grey]
+        others = [name for name in channels if name not in grey]
+        if grey and {channels[name] for name in others} == {3}:
             yield (
                 f"{trial.method.name}: images of {', '.join(grey)} are grey, those of "
-                f"{', '.join(colour)} have colours, and one network sees them all; "
+                f"{', '.join(others)} have colours, and one network sees them all; "
                 f"write .rgb() behind the grey tasks"
             )
+            return
+        listed = ", ".join(f"{name} {count}" for name, count in channels.items())
+        yield (
+            f"{trial.method.name}: one network sees all images, and they differ in channels: "
+            f"{listed}. Only grey ones can be given more, three, by .rgb()"
+        )
 
     def _problems_of_networks(self, trial: Trial) -> Iterator[str]:
         """What is wrong with the networks, those among settings too, on images of the tasks."""
-        images = dict.fromkeys(self._image(task) for task in trial.tasks) or [WITHOUT_TASKS]
         for network in networks_in(trial):
-            for image in images:
-                yield from problems_of_network(network, image)
+            if trial.tasks:
+                yield from self._problems_of_network(network, trial.tasks)
+            else:
+                yield from problems_of_network(network, WITHOUT_TASKS)
+
+    def _problems_of_network(self, network: NetworkSpec, tasks: Sequence[Task]) -> Iterator[str]:
+        """What is wrong with one on images of the first task, else on those of the others; and
+        where their size may be what is wrong, what mends it.
+        """
+        first, *others = tasks
+        image = self.image(first)
+        if problems := problems_of_network(network, image):
+            yield from problems
+            fitting = size_that_fits(network, image) if fails_on_size(problems) else None
+            if fitting:
+                yield (
+                    f"{network.name} takes images of {fitting}x{fitting}: "
+                    f"write .resized({fitting}) behind {first.name}"
+                )
+            return
+        for task in others:
+            shape = self.image(task)
+            problems = problems_of_network(network, shape)
+            yield from problems
+            if fails_on_size(problems):
+                mend = f".resized({image[1]}) behind {task.name}"
+                if image[1] != image[2]:
+                    mend = f"the same .resized(...) behind {first.name} and {task.name}"
+                yield (
+                    f"{network.name} takes the images of {first.name}, {_size(image)}, but not "
+                    f"those of {task.name}, {_size(shape)}; write {mend}"
+                )
+
+
+def _problems_of_augmentation(trial: Trial) -> Iterator[str]:
+    """Augmented images whose labels are masks, which would stay where they are."""
+    how = trial.method.settings().get("augmentation", "none")
+    masked = [task.name for task in trial.tasks if task.masks]
+    if how != "none" and masked:
+        yield (
+            f"{trial.method.name}: augmentation={how!r}, but the labels of {', '.join(masked)} are "
+            f"masks, which would not move with the images; leave it at 'none'"
+        )
+
+
+def _size(image: Shape) -> str:
+    """Width by height, as sizes are told."""
+    return f"{image[2]}x{image[1]}"
 
 
 def _clash(named: Named, before: Named) -> str:

@@ -17,6 +17,7 @@ from orchestrator.planning import standing
 from orchestrator.planning.checks import Checks
 from orchestrator.planning.history import history_of
 from orchestrator.planning.kinds import Kind
+from orchestrator.planning.preparation_notes import notes_of
 from orchestrator.spec.claim import Claim
 from orchestrator.spec.grid import Dropped
 from orchestrator.spec.labels import Axes
@@ -68,6 +69,8 @@ class Plan:
     """What the sweep decides; nothing in a part, since verdicts are on the whole."""
     num_claims: int
     """How many claims the whole sweep has."""
+    notes: Sequence[str]
+    """Sentences on how images are prepared: what a base decides, and where methods differ."""
     span: tuple[float, float]
     """When the first of the known results began and the last ended, in seconds since 1970."""
 
@@ -220,7 +223,8 @@ def make_plan(
     long as nobody has replaced them. Raises PlanError (or DataError) that lists every reason why
     cells cannot run.
     """
-    cells, trials = _cells_and_trials(name, sweep, store)
+    checks = Checks(store)
+    cells, trials = _cells_and_trials(name, sweep, checks)
     history = history_of(trials, store, rerun_stale=rerun_stale, retry=retry, outdated=outdated)
     num_whole = len((sweep.part_of or sweep).cells)
     return Plan(
@@ -241,18 +245,20 @@ def make_plan(
         outdated=history.outdated,
         claims=() if len(cells) < num_whole else tuple(sweep.claims),
         num_claims=len(sweep.claims),
+        notes=notes_of(trials.values(), checks.image),
         span=history.span,
     )
 
 
-def _cells_and_trials(name: str, sweep: Sweep, store: Store) -> tuple[list[Cell], dict[str, Trial]]:
+def _cells_and_trials(
+    name: str, sweep: Sweep, checks: Checks
+) -> tuple[list[Cell], dict[str, Trial]]:
     """A sweep's cells with their tasks resolved, and every distinct trial by key, needs first.
     Raises PlanError with each reason why cells cannot run, and how many cells it concerns.
     """
     problems: Counter[str] = Counter()
     resolved: dict[Task, Task] = {}  # cells share few tasks
     cells: list[Cell] = []
-    checks = Checks(store)
     walk = _Walk(checks)
     for cell in sweep.trials():
         try:

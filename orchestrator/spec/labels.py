@@ -162,8 +162,22 @@ def _full_text(value: Any) -> str:
         return repr(value)
     tasks = value if isinstance(value, tuple) else (value,)
     if tasks and all(isinstance(task, Task) for task in tasks):
-        return " + ".join(f"{task.name}={replace(task, label='').name}" for task in tasks)
+        return " + ".join(f"{_told(task)}={replace(task, label='').name}" for task in tasks)
     return show(value)
+
+
+def longer_text(value: Any) -> str:
+    """The same with what tasks say of their normalisation: `numbers (own)`. No name says it, for a
+    name is part of the streams of random numbers.
+    """
+    tasks = value if isinstance(value, tuple) else (value,)
+    if tasks and all(isinstance(task, Task) for task in tasks):
+        return " + ".join(map(_told, tasks))
+    return _text(value)
+
+
+def _told(task: Task) -> str:
+    return f"{task.name} ({task.normalisation})" if task.normalisation else task.name
 
 
 def _distinct_texts(values: Sequence[Any]) -> list[str]:
@@ -171,10 +185,11 @@ def _distinct_texts(values: Sequence[Any]) -> list[str]:
     type behind where these are, too, and a number where even that does not help.
     """
     texts = [_text(value) for value in values]
-    counts = Counter(texts)
-    for i, value in enumerate(values):
-        if counts[texts[i]] > 1:
-            texts[i] = _full_text(value)
+    for longer in (longer_text, _full_text):
+        counts = Counter(texts)
+        for i, value in enumerate(values):
+            if counts[texts[i]] > 1:
+                texts[i] = longer(value)
     counts, types = Counter(texts), dict[str, set[type]]()
     for text, value in zip(texts, values, strict=True):
         types.setdefault(text, set()).add(type(value))

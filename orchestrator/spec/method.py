@@ -11,9 +11,10 @@ import keyword
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import MISSING, Field, dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Self, dataclass_transform
 
-from orchestrator.errors import InputError, MethodError
+from orchestrator.errors import InputError, MethodError, nearest
 from orchestrator.spec.canonical import (
     coerce,
     is_network_type,
@@ -71,8 +72,11 @@ class Method(ABC, _Settings):
     nothing else are one. With `accepts_diverged`, its trials run even if a need diverged or was
     infeasible. `metrics`, `components` and `matrices` declare what `train` leaves, `plots` the
     figures worth drawing. `moved_from` lists the paths (`module:Class`) that the class had before,
-    so that results made there still count. `mixes_channels` says that no network sees images of
-    another task than its own, so that grey and colour tasks may stand side by side.
+    so that results made there still count; `former_settings` are settings that it has no longer,
+    each with its default then. `mixes_channels` says that no network sees images of another task
+    than its own, so that grey and colour tasks may stand side by side. `base_role` names the role
+    of the task whose trained network all tasks behind it start from: these are normalised as that
+    network's images were, unless they say otherwise.
 
     Settings are checked when a method is made; raises InputError that lists all that are wrong.
 
@@ -96,6 +100,8 @@ class Method(ABC, _Settings):
     accepts_diverged: ClassVar[bool] = False
     mixes_channels: ClassVar[bool] = False
     moved_from: ClassVar[tuple[str, ...]] = ()
+    former_settings: ClassVar[Mapping[str, Any]] = MappingProxyType({})
+    base_role: ClassVar[str] = ""
     metrics: ClassVar[tuple[Metric, ...]] = ()
     components: ClassVar[tuple[Kept, ...]] = ()
     matrices: ClassVar[tuple[MatrixSpec, ...]] = ()
@@ -200,6 +206,11 @@ class Method(ABC, _Settings):
         }
 
     @property
+    def base_place(self) -> int | None:
+        """Where the task of `base_role` stands among a trial's tasks; None without one."""
+        return self.tasks.names.index(self.base_role) if self.base_role else None
+
+    @property
     def path(self) -> str:
         """`module:Class`, by which a worker imports the method. Not in the key, so that a method
         can move to another module.
@@ -254,6 +265,8 @@ def _class_problems(cls: Any) -> Iterator[str]:
         yield f"revision {cls.revision!r} is not a count from 1"
     if not isinstance(cls.tasks, Roles):
         yield "tasks is not roles(...)"
+    elif cls.base_role and cls.base_role not in cls.tasks.names:
+        yield f"base_role {cls.base_role!r} is no role. {nearest(cls.base_role, cls.tasks.names)}"
     moved = cls.moved_from
     if not isinstance(moved, tuple) or not all(map(is_class_path, moved)):
         yield f"moved_from {moved!r} is not a tuple of paths such as ('package.module:Class',)"

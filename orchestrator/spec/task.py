@@ -18,6 +18,14 @@ from typing import Any, Literal
 from orchestrator.errors import DataError, InputError, nearest
 from orchestrator.spec.canonical import derive, digest
 from orchestrator.spec.draws import Draw
+from orchestrator.spec.preparation import (
+    AUGMENTATIONS,
+    IMAGENET,
+    NORMALISATIONS,
+    Augmentation,
+    Normalisation,
+    Statistics,
+)
 
 Shift = Literal["inverted", "permuted", "rotated", "noisy", "contrast"]
 
@@ -28,6 +36,7 @@ IGNORED = -100
 
 # What each shift does unless another amount is given.
 _USUAL_AMOUNT = {"inverted": 0.0, "permuted": 0.0, "rotated": 90.0, "noisy": 0.2, "contrast": 0.5}
+_STATISTICS = ("statistics", "base_statistics")  # fields of a task that hold some
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
 
@@ -65,6 +74,10 @@ class Task:
 
     A task that is `drawn` has the `seed` of the trial that it is in, and is another task with
     another seed; `all_classes` are then those of the data set.
+
+    `normalisation` is what was asked for, or blank where the trial's method decides. A resolved
+    task has the `statistics` of its own data set, and in a trial in which it is normalised like its
+    base also those of the base.
     """
 
     data: str
@@ -83,6 +96,9 @@ class Task:
     drawing: Drawing = ""
     seed: int | None = None
     all_classes: tuple[str, ...] = ()
+    normalisation: Normalisation | Literal[""] = ""
+    statistics: Statistics | None = None
+    base_statistics: Statistics | None = None
 
     def classes(self, *wanted: int | str) -> Task:
         """Keep these classes, given by name or by index in the data set, and number them in this
@@ -145,6 +161,30 @@ class Task:
         for colour images, or were trained on those.
         """
         return replace(self, coloured=True)
+
+    def normalised(self, by: Normalisation) -> Task:
+        """Say by which statistics images are normalised, each channel to mean 0 and deviation 1:
+
+        - `own`: those of the task's data set.
+        - `base`: those that the base was trained with, where a method starts from another task's
+          network; so the network sees a pixel's value as it saw it then.
+        - `imagenet`: those that torchvision's pretrained weights were trained with; for images of
+          three channels.
+
+        Without this verb a method that starts from a base takes `base`, any other takes `own`, and
+        what starts from pretrained weights takes the statistics of these.
+        """
+        if by not in NORMALISATIONS:
+            hint = nearest(str(by), NORMALISATIONS)
+            raise InputError(f"{self.data}.normalised(): no normalisation {by!r}. {hint}")
+        return replace(self, normalisation=by, base_statistics=None)
+
+    @property
+    def normalised_by(self) -> Statistics | None:
+        """The statistics that the images are normalised by; None where these are not known yet."""
+        if self.normalisation == "base":
+            return self.base_statistics
+        return IMAGENET if self.normalisation == "imagenet" else self.statistics
 
     def images(self, share: int = 0, *, of: int = 1, limit: int | None = None) -> Task:
         """Keep one of `of` disjoint, equal shares of the training images, and of it at most `limit`
@@ -253,7 +293,8 @@ class Task:
                 f"{self.data}.binary(): {', '.join(positive)} must be some of the classes kept "
                 f"and not all: {', '.join(wanted)}"
             )
-        resolved = replace(self, digest=record.digest, label=self.name)
+        own = Statistics(record.mean, record.std).over(self.image(record)[0])
+        resolved = replace(self, digest=record.digest, label=self.name, statistics=own)
         if self.drawing == "classes":
             return replace(resolved, all_classes=record.classes)
         return replace(resolved, wanted=wanted, positive=positive)
@@ -360,6 +401,7 @@ class Task:
             "rgb": self.coloured or None,
             "masks": self.masks or None,
             "drawn": [self.drawing, self.seed] if self.drawing else None,
+            "normalised": self._foreign_statistics(),
         }
         return {
             "data": self.digest,
@@ -371,20 +413,38 @@ class Task:
             **{name: value for name, value in later.items() if value is not None},
         }
 
+    def _foreign_statistics(self) -> Any:
+        """What the key says of normalisation: nothing where it is by the data's own statistics,
+        whatever they were asked for as, else the numbers.
+        """
+        by = self.normalised_by
+        if self.normalisation in ("", "own") or (by is not None and by == self.statistics):
+            return None
+        return self.normalisation if by is None else by.to_json()
+
     def to_json(self) -> dict[str, Any]:
-        """The task as plain JSON: for records, and for other processes. What belongs to drawing is
-        in it only where the task is drawn.
+        """The task as plain JSON: for records, and for other processes. What belongs to drawing or
+        to normalisation is in it only where there is something to say.
         """
         values = {field.name: getattr(self, field.name) for field in fields(self)}
         if not self.drawing:
             for name in ("drawing", "seed", "all_classes"):
                 del values[name]
+        for name in ("normalisation", *_STATISTICS):
+            if not values[name]:
+                del values[name]
+            elif name in _STATISTICS:
+                values[name] = values[name].to_json()
         return _with_lists(values)
 
     @staticmethod
     def from_json(value: Mapping[str, Any]) -> Task:
         """A task from its `to_json()`."""
-        return Task(**_with_tuples(value))
+        values = _with_tuples(value)
+        for name in _STATISTICS:
+            if name in values:
+                values[name] = Statistics.from_json(values[name])
+        return Task(**values)
 
     @property
     def train(self) -> Data:
@@ -423,8 +483,7 @@ class Data:
     part: Part
     draws: tuple[tuple[str, Draw], ...] = ()
     labels: tuple[tuple[str, tuple[int, ...]], ...] = ()
-    crop: int = 0
-    flip: bool = False
+    augmentation: Augmentation = "none"
     order: str = ""
     because: str = ""
     chosen: tuple[int, int] | None = None
@@ -458,11 +517,21 @@ class Data:
         added = [(name, tuple(mapping)) for name, mapping in labels.items()]
         return replace(self, labels=(*self.labels, *added))
 
-    def augmented(self, *, crop: int = 4, flip: bool = True) -> Data:
-        """Random shifts by up to `crop` pixels (zero padding) and random horizontal flips, drawn
-        for each image and epoch.
+    def augmented(self, how: Augmentation) -> Data:
+        """Change each image at random, anew in each epoch; a method has `how` as its setting, see
+        `augmentation_axis`.
+
+        - `none`: as it is.
+        - `flip`: mirrored, left to right, one time in two.
+        - `crop and flip`: also moved by up to an eighth of its shorter side (4 pixels of 32) in
+          each direction, black coming in.
+        - `random resized crop`: a part of it with 8 to 100 % of its area and sides of 3 to 4 up to
+          4 to 3, scaled to the image's own size, and mirrored one time in two.
         """
-        return replace(self, crop=crop, flip=flip)
+        if how not in AUGMENTATIONS:
+            hint = nearest(str(how), AUGMENTATIONS)
+            raise InputError(f"{self.task.name}: no augmentation {how!r}. {hint}")
+        return replace(self, augmentation=how)
 
     def ordered(self, name: str) -> Data:
         """Name the random stream of order, augmentation and draws: two data sets with equal names

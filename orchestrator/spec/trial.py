@@ -6,13 +6,15 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 from weakref import WeakValueDictionary
 
 from orchestrator.errors import InputError, MethodError, PlanError, nearest
 from orchestrator.spec.canonical import canonical_json, digest
 from orchestrator.spec.classes import class_at
 from orchestrator.spec.method import Method, canonical_method
+from orchestrator.spec.normalising import problems_of_normalisation, with_statistics
+from orchestrator.spec.settings import settings_of
 from orchestrator.spec.task import Task
 
 KEY_FORMAT = 1
@@ -30,10 +32,12 @@ class NetworkSpec:
     `path` is `module:Class` of a `Network`; `settings` its keyword arguments; those equal to
     `defaults` stay out of keys, so that a network can gain a setting without changing old ones.
     `splits` are its split points, first to last. `moved_from` are paths that the class had before;
-    results made under them still count. `class_places` says where among the settings there are
-    paths of other classes, those of networks that this one is made of: `of`, or `inner.of` for the
-    entry `of` of a mapping `inner`. All other texts are just texts, whatever they look like.
-    Raises InputError for settings that are no JSON values, and for a path that cannot be one.
+    results made under them still count. `trained_with` is the normalisation of the images on which
+    its initial weights were trained, blank where they are drawn. `class_places` says where among
+    the settings there are paths of other classes, those of networks that this one is made of: `of`,
+    or `inner.of` for the entry `of` of a mapping `inner`. All other texts are just texts, whatever
+    they look like. Raises InputError for settings that are no JSON values, and for a path that
+    cannot be one.
     """
 
     name: str
@@ -43,6 +47,7 @@ class NetworkSpec:
     splits: tuple[str, ...] = ()
     revision: int = 1
     moved_from: tuple[str, ...] = ()
+    trained_with: Literal["", "imagenet"] = ""
     class_places: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -89,7 +94,9 @@ class NetworkSpec:
 
     def to_json(self) -> dict[str, Any]:
         """The network as plain JSON: for records, and to build it in another process."""
+        trained = {"trained_with": self.trained_with} if self.trained_with else {}
         return {
+            **trained,
             "name": self.name,
             "path": self.path,
             "settings": dict(self.settings),
@@ -127,6 +134,11 @@ class Trial:
         object.__setattr__(self, "method", method)
         # Before the seed may go blank: what it draws is part of the tasks.
         tasks = tuple(task.of_seed(self.seed) for task in self.tasks)
+        tasks = with_statistics(
+            tasks,
+            base=method.base_place,
+            trained_with=self.network.trained_with if self.network else "",
+        )
         object.__setattr__(self, "tasks", tasks)
         for field, blank in (("network", None), ("tasks", ()), ("seed", None)):
             if field not in method.uses:
@@ -233,6 +245,7 @@ class Trial:
         for task in self.tasks:
             if task.drawing and task.seed is None:
                 yield f"{task.name} is drawn by the seed: write seed=range(3) beside its grid"
+        yield from problems_of_normalisation(self.tasks, method.name, base=method.base_place)
         for name, count in Counter(task.name for task in self.tasks).items():
             if count > 1:
                 yield f"two tasks are called {name!r}; tell them apart with .named('...')"
@@ -342,7 +355,12 @@ def method_from_json(value: Mapping[str, Any]) -> Method:
     PlanError where one cannot be loaded or is no method; nothing is called then.
     """
     cls = _method_class(value["path"])
-    return cls(**{name: _decoded(setting) for name, setting in value["settings"].items()})
+    settings = {name: _decoded(setting) for name, setting in value["settings"].items()}
+    known = settings_of(cls)
+    for name, default in cls.former_settings.items():
+        if name not in known and settings.pop(name, default) != default:
+            raise PlanError(f"{cls.name} has no setting {name!r} any more, and it was in use")
+    return cls(**settings)
 
 
 def _method_class(path: str) -> type[Method]:

@@ -368,7 +368,7 @@ class Tracker:
         parts, model = folder / "parts", folder / "model"
         parts.mkdir()
         weights = self.store.blob(component.blob)
-        pyfunc_model.write(parts, component, weights, data, list(task.class_names))
+        pyfunc_model.write(parts, component, weights, data, task)
         versions = record["provenance"]
         requirements = [
             f"{name}=={versions[name].partition('+')[0]}"

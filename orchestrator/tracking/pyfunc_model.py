@@ -15,20 +15,22 @@ import numpy as np
 import torch
 
 from orchestrator.parts.component import ComponentRecord, Part, rebuild
-from orchestrator.spec.task import DataRecord
+from orchestrator.spec.preparation import Statistics
+from orchestrator.spec.task import DataRecord, Task
 
 
 def write(
-    folder: Path, component: ComponentRecord, weights: bytes, data: DataRecord, classes: list[str]
+    folder: Path, component: ComponentRecord, weights: bytes, data: DataRecord, task: Task
 ) -> None:
-    """Write the folder that `_load_pyfunc` reads."""
+    """Write the folder that `_load_pyfunc` reads; `data` is the record of the task's data set."""
+    by = task.normalised_by or Statistics(data.mean, data.std)
     description = {
         "path": component.path,
         "config": dict(component.config),
-        "mean": data.mean,
-        "std": data.std,
-        "classes": classes,
-        "shape": data.shape,
+        "mean": by.mean,
+        "std": by.std,
+        "classes": list(task.class_names),
+        "shape": task.image(data),
     }
     (folder / "part.json").write_text(json.dumps(description))
     (folder / "weights.safetensors").write_bytes(weights)

@@ -302,7 +302,7 @@ class TwoFits(Method):
             "first",
             {"net": first},
             self.loss,
-            task.train.augmented(crop=1),
+            task.train.augmented("crop and flip"),
             optimizer=sgd(0.05),
             epochs=self.epochs,
             batch=16,
@@ -357,7 +357,7 @@ class Looped(Method):
         for _ in run.epochs("loop", self.epochs, net=net, optimizer=optimizer):
             net.train()
             total = 0.0
-            for batch in run.batches(task.train.augmented(crop=1), batch=16):
+            for batch in run.batches(task.train.augmented("crop and flip"), batch=16):
                 optimizer.zero_grad()
                 loss = F.cross_entropy(net(batch.x), batch.y)
                 loss.backward()

@@ -115,7 +115,7 @@ def test_what_cannot_be_meant_is_told(store):
         sources.load("pasted/torchvision/NIST?canvas=0")
     task = resolve_task(pasted(digits).foreground(), store)
     with pytest.raises(InputError, match="would not move the masks"):
-        batches.Feed(task.train.augmented(), name="d", seed=0, stage="s", device=CPU)
+        batches.Feed(task.train.augmented("flip"), name="d", seed=0, stage="s", device=CPU)
 
 
 def test_the_name_of_the_objects_set_survives_with_its_options():

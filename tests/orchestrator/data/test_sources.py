@@ -405,7 +405,7 @@ def test_what_cannot_be_meant_is_refused_where_it_is_written(make, message):
 
 def test_the_short_way_to_a_batch_gives_the_bits_of_the_long_way(store, monkeypatch):
     task = resolve_task(digits.images(limit=200), store)
-    data = task.train.augmented(crop=2)
+    data = task.train.augmented("crop and flip")
     short = batches.Feed(data, name="d", seed=0, stage="s", device=CPU)
     assert short.ready is not None
     monkeypatch.setattr(batches, "LARGEST_READY", 0)

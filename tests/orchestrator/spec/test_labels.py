@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from orchestrator import digits
 from orchestrator.spec.labels import Axes, axes_by_name, short_names
 from orchestrator.spec.trial import Cell
 
@@ -61,3 +62,11 @@ def test_a_value_is_not_taken_for_one_that_was_where_it_is_now():
         return axes.of(cell, "x").value
 
     assert [found(text) for text in ("1.5", "2.5") * 3] == [1.5, 2.5] * 3
+
+
+def test_tasks_that_differ_in_their_normalisation_are_told_apart_by_it():
+    plain = digits.named("numbers")
+    axes = Axes(cells((plain,), (plain.normalised("own"),), (plain.images(limit=9),)), ["x"])
+    texts = [value.text for value in axes.values("x")]
+    assert texts == ["numbers=digits", "numbers (own)", "numbers=digits-9"]
+    assert axes.find("x", (plain.normalised("own"),)).text == "numbers (own)"

@@ -32,6 +32,7 @@ from orchestrator import (
     resolve,
     sgd,
 )
+from orchestrator.data.augmenting import draw_changes
 from orchestrator.data.batches import Feed
 from orchestrator.errors import Diverged
 
@@ -169,33 +170,85 @@ def test_order_is_named_by_seed_name_and_epoch(run):
 
 def test_a_draw_does_not_move_the_order(run):
     assert order(feed(run)) == order(
-        feed(run, data=run.tasks[0].train.drawing(turn=randint(4)).augmented())
+        feed(run, data=run.tasks[0].train.drawing(turn=randint(4)).augmented("crop and flip"))
     )
 
 
-def test_augmentation_shifts_and_flips_within_bounds(run):
-    data = run.tasks[0].train
-    plain = torch.cat([b.x for b in feed(run).epoch(0, 4, 16)])
-    moved = torch.cat(
-        [b.x for b in feed(run, data=data.augmented(crop=1, flip=False)).epoch(0, 4, 16)]
-    )
-    flipped = torch.cat(
-        [b.x for b in feed(run, data=data.augmented(crop=0, flip=True)).epoch(0, 4, 16)]
-    )
-    share = (
-        torch.tensor([torch.equal(p, f) for p, f in zip(plain, flipped, strict=True)])
-        .float()
-        .mean()
-    )
-    assert 0.2 < share < 0.8
-    assert all(
-        torch.equal(f, p) or torch.equal(f, p.flip(-1)) for p, f in zip(plain, flipped, strict=True)
-    )
-    blank = plain.min()
+def images(run, how, epoch=0, data=None):
+    data = (data or run.tasks[0].train).augmented(how)
+    return torch.cat([b.x for b in feed(run, data=data).epoch(epoch, 4, 16)])
+
+
+def test_flip_mirrors_about_half_of_the_images(run):
+    plain, flipped = images(run, "none"), images(run, "flip")
+    same = [torch.equal(p, f) for p, f in zip(plain, flipped, strict=True)]
+    assert 0.2 < sum(same) / len(same) < 0.8
+    for p, f in zip(plain, flipped, strict=True):
+        assert torch.equal(f, p) or torch.equal(f, p.flip(-1))
+
+
+def test_crop_and_flip_also_moves_by_an_eighth_of_the_side(run):
+    plain, moved = images(run, "none"), images(run, "crop and flip")
+    blank, offsets = plain.min(), set()
     for before, after in zip(plain, moved, strict=True):
-        padded = F.pad(before, (1, 1, 1, 1), value=float(blank))
-        windows = [padded[:, i : i + 8, j : j + 8] for i in range(3) for j in range(3)]
-        assert any(torch.allclose(after, w) for w in windows)
+        padded = F.pad(before, (1, 1, 1, 1), value=float(blank))  # a pixel of the eight
+        windows = {(i, j): padded[:, i : i + 8, j : j + 8] for i in range(3) for j in range(3)}
+        fitting = [
+            place
+            for place, window in windows.items()
+            if torch.allclose(after, window) or torch.allclose(after, window.flip(-1))
+        ]
+        assert fitting
+        offsets.update(fitting)
+    assert len(offsets) == 9
+
+
+def test_a_random_resized_crop_is_a_part_of_the_image_scaled_up():
+    """On images whose pixels say where they are, the part shows: a box inside, its sides alike."""
+    size = 32
+    rows = torch.arange(size).float().expand(size, size).t()
+    x = torch.stack([rows, rows.t()]).expand(500, -1, -1, -1)  # each pixel's own row and column
+    changes = draw_changes(
+        "random resized crop",
+        500,
+        (size, size),
+        lambda name: torch.Generator().manual_seed(len(name)),
+        torch.device("cpu"),
+    )
+    top, left, tall, wide = changes.boxes.unbind(1)
+    assert bool(((top >= 0) & (left >= 0) & (top + tall <= size) & (left + wide <= size)).all())
+    area = tall * wide / size**2
+    assert 0.05 < area.min() < 0.2  # 0.08, but for the rounding of sides
+    assert area.max() > 0.9
+    assert bool(((wide / tall > 0.7) & (wide / tall < 1.45)).all())
+    cropped = changes.applied(x)
+    assert cropped.shape == x.shape
+    mirrored = changes.flips
+    # Pixels of the middle, away from the borders: bilinear steps of the box's share of the size.
+    step_down = (cropped[:, 0, 20, 16] - cropped[:, 0, 12, 16]) / 8
+    step_right = (cropped[:, 1, 16, 20] - cropped[:, 1, 16, 12]) / 8
+    assert torch.allclose(step_down, tall / size, atol=1e-3)
+    assert torch.allclose(step_right * torch.where(mirrored, -1, 1), wide / size, atol=1e-3)
+    centre = cropped[:, 0, 15:17, 16].mean(1)
+    assert torch.allclose(centre, top + tall / 2 - 0.5, atol=1e-2)
+    assert 0.4 < mirrored.float().mean() < 0.6
+
+
+@pytest.mark.parametrize("how", ["flip", "crop and flip", "random resized crop"])
+def test_augmentation_is_drawn_by_name_anew_in_each_epoch(run, how):
+    first = images(run, how)
+    assert torch.equal(images(run, how), first)
+    ordered = run.tasks[0].train.ordered("own")
+    assert not torch.equal(images(run, how, data=ordered), first)
+    alike = order(feed(run), 0) == order(feed(run, data=run.tasks[0].train.augmented(how)), 0)
+    assert alike, "augmentation moves the order of images"
+    assert not torch.equal(images(run, how, epoch=1), first)
+    assert not torch.equal(first, images(run, "none"))
+
+
+def test_an_augmentation_that_does_not_exist_is_told_with_those_that_do(run):
+    with pytest.raises(InputError, match=r"no augmentation 'flips'\. Did you mean 'flip'"):
+        run.tasks[0].train.augmented("flips")
 
 
 def test_pixels_are_normalised_by_the_training_set(run):
