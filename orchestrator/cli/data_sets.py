@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -29,8 +30,8 @@ def print_data_line(console: Console, record: DataRecord) -> None:
     print_warnings(console, record.warnings)
 
 
-def print_warnings(console: Console, warnings: tuple[str, ...]) -> None:
-    """What to know of a data set, each in a paragraph of its own."""
+def print_warnings(console: Console, warnings: Sequence[str]) -> None:
+    """What to know before training, each in a paragraph of its own."""
     for warning in warnings:
         console.print(Padding(Text(f"! {warning}", style="yellow"), (0, 0, 0, 2)))
 

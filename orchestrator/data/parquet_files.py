@@ -259,11 +259,11 @@ class ParquetReader:
     def _rows(self, part: str) -> Iterator[Encoded]:
         """The rows of a part's files that fulfil the conditions."""
         for path in self.parts[part]:
-            row = 0
+            name, row = PurePosixPath(path).name, 0
             for batch in self._batches(path, self.columns):
                 for values in batch.to_pylist():
                     if self._is_kept(values):
-                        yield self._encoded(values, f"{PurePosixPath(path).name}, row {row}")
+                        yield self._encoded(values, f"{name}, row {row}")
                     row += 1
 
     def _encoded(self, values: Mapping[str, Any], place: str) -> Encoded:

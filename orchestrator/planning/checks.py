@@ -28,6 +28,14 @@ class Checks:
         self._met: dict[tuple[str, str], tuple[str, ...]] = {}  # paths by kind and name
         self._met |= {("method", name): (path,) for name, path in registered().items()}
 
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What the records of the data sets that were met warn of."""
+        records = sorted(self._records.values(), key=lambda record: record.name)
+        return tuple(
+            f"{record.name}: {warning}" for record in records for warning in record.warnings
+        )
+
     def resolved(self, task: Task) -> Task:
         """The task with its data's digest and classes. Raises DataError."""
         return task.resolve(self._record(task))

@@ -65,6 +65,8 @@ class Plan:
     them, but for `seconds`."""
     claims: Sequence[Claim]
     """What the sweep decides; nothing in a part, since verdicts are on the whole."""
+    warnings: Sequence[str]
+    """What a user should know of the data sets before training on them."""
     span: tuple[float, float]
     """When the first of the known results began and the last ended, in seconds since 1970."""
 
@@ -214,7 +216,8 @@ def make_plan(
     long as nobody has replaced them. Raises PlanError (or DataError) that lists every reason why
     cells cannot run.
     """
-    cells, trials = _cells_and_trials(name, sweep, store)
+    checks = Checks(store)
+    cells, trials = _cells_and_trials(name, sweep, checks)
     history = history_of(trials, store, rerun_stale=rerun_stale, retry=retry, outdated=outdated)
     num_whole = len((sweep.part_of or sweep).cells)
     return Plan(
@@ -234,18 +237,20 @@ def make_plan(
         kinds=history.kinds,
         outdated=history.outdated,
         claims=() if len(cells) < num_whole else tuple(sweep.claims),
+        warnings=checks.warnings,
         span=history.span,
     )
 
 
-def _cells_and_trials(name: str, sweep: Sweep, store: Store) -> tuple[list[Cell], dict[str, Trial]]:
+def _cells_and_trials(
+    name: str, sweep: Sweep, checks: Checks
+) -> tuple[list[Cell], dict[str, Trial]]:
     """A sweep's cells with their tasks resolved, and every distinct trial by key, needs first.
     Raises PlanError with each reason why cells cannot run, and how many cells it concerns.
     """
     problems: Counter[str] = Counter()
     resolved: dict[Task, Task] = {}  # cells share few tasks
     cells: list[Cell] = []
-    checks = Checks(store)
     walk = _Walk(checks)
     for cell in sweep.trials():
         try:
