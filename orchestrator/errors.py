@@ -5,6 +5,7 @@
     |   |-- SweepError             a sweep file, its grid or its counts
     |   |-- PlanError              cells that cannot run as written: checks, roles, needs, cycles
     |   `-- DataError              a data set that is missing, unknown or altered; a class it lacks
+    |       `-- MissingDataError   there is nothing where a data set should lie
     |-- MethodError (TypeError)    a method's class or its `train` breaks the contract
     |-- StoreError (OSError)       the store cannot be read or written
     |   `-- CorruptError           what was read is not what was written
@@ -45,6 +46,10 @@ class PlanError(InputError):
 
 class DataError(InputError):
     """A data set that is missing, unknown or altered, or a class that it lacks."""
+
+
+class MissingDataError(DataError):
+    """There is nothing where a data set should lie: no folder, no file of a part."""
 
 
 class MethodError(SpoliaError, TypeError):

@@ -30,10 +30,11 @@ def logits_of(run: Run, net: Callable[[Tensor], Tensor], data: Data) -> tuple[Ar
 
 def margins(run: Run, net: Callable[[Tensor], Tensor], data: Data) -> Margins:
     """How far each image's (or pixel's) second logit is above its first, and the labels; both
-    [N].
+    [N]. Pixels of no class are left out.
     """
     logits, labels = logits_of(run, net, data)
-    return (logits[:, 1] - logits[:, 0]).ravel(), labels.ravel()
+    margin, label = (logits[:, 1] - logits[:, 0]).ravel(), labels.ravel()
+    return margin[label >= 0], label[label >= 0]
 
 
 def plain_error(margin: Array, labels: Labels) -> float:

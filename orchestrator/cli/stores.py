@@ -10,6 +10,12 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
+from orchestrator.cli.data_sets import (
+    print_cache,
+    print_data_line,
+    print_data_set,
+    readable_size,
+)
 from orchestrator.cli.options import (
     FAILED,
     AsJson,
@@ -25,13 +31,12 @@ from orchestrator.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from orchestrator.spec.task import DataRecord
     from orchestrator.store.store import Store
 
 data_app = typer.Typer(
-    help="Data sets recorded in the store: add, list, verify.", no_args_is_help=True
+    help="Data sets recorded in the store, and their cache: add, list, verify, gc.",
+    no_args_is_help=True,
 )
-AS_RECORDED = "as recorded"
 
 Key = Annotated[
     str,
@@ -135,13 +140,15 @@ def data_add(
     for name in dict.fromkeys(name for given in names for name in _data_names(given)):
         record, recorded = sources.load(name).record, data_store.data(name)
         # Keys hold the digest: other images under one name would quietly make other trials.
-        if recorded is not None and recorded.digest != record.digest and not replace:
+        is_other = recorded is not None and recorded.digest != record.digest
+        if recorded is not None and is_other and not replace:
             raise DataError(
                 f"{name} is recorded with other images ({recorded.digest[:12]}, "
                 f"here {record.digest[:12]}). --replace takes these from now on"
             )
-        data_store.put_data(record, replace=replace)
-        console.print(_data_line(record), soft_wrap=True)
+        # A record of the same images from an older version says less of them.
+        data_store.put_data(record, replace=replace or record != recorded)
+        print_data_set(console, record)
 
 
 def _data_names(given: str) -> list[str]:
@@ -154,34 +161,26 @@ def _data_names(given: str) -> list[str]:
     return list(dict.fromkeys(task.data for cell in sweep.trials() for task in cell.trial.tasks))
 
 
-def _data_line(record: DataRecord) -> Text:
-    channels, height, width = record.shape
-    num_train, num_test = record.counts[0], record.counts[1]
-    size = (
-        f"{len(record.classes)} classes, {num_train:,} + {num_test:,} images, "
-        f"{channels}x{height}x{width}"
-    )
-    return Text.assemble((record.name, "bold"), f"  {size}  {record.digest[:12]}")
-
-
 @data_app.command("list")
 def data_list(
     as_json: AsJson = False,
     home_folder: HomeFolder = None,
     store: StorePlace = None,
+    data: DataFolder = None,
     site_file: SiteOption = None,
 ) -> None:
-    """List the data sets that are recorded in the store."""
-    records = _open_store(home_folder, store, None, site_file).data_records()
+    """List the data sets that are recorded in the store, and say where their decoded images are."""
+    records = _open_store(home_folder, store, data, site_file).data_records()
     if as_json:
         print_json([record.to_json() for record in records])
         return
     for record in records:
-        console.print(_data_line(record), soft_wrap=True)
+        print_data_line(console, record)
     if not records:
         console.print(
             "No data set is recorded yet: spolia data add torchvision/MNIST --data FOLDER"
         )
+    print_cache(console)
 
 
 @data_app.command("verify")
@@ -191,31 +190,58 @@ def data_verify(
     data: DataFolder = None,
     site_file: SiteOption = None,
 ) -> None:
-    """Read every recorded data set again and compare. Exit status 1 where one is missing or has
-    changed.
+    """Read every recorded data set again, each byte of it, and compare. Exit status 1 where one is
+    missing, has changed, or is altered in the cache.
     """
+    from orchestrator.data.verification import verify
+
     num_wrong = 0
     for record in _open_store(home_folder, store, data, site_file).data_records():
-        state = _data_state(record)
-        style = "" if state == AS_RECORDED else "red"
-        console.print(Text(f"{record.name}: {state}", style=style), soft_wrap=True)
-        num_wrong += state != AS_RECORDED
+        verdict = verify(record)
+        is_right = verdict.state == "as recorded"
+        line = Text(f"{record.name}: {verdict.state}", style="" if is_right else "red")
+        console.print(line, soft_wrap=True)
+        for detail in verdict.details:
+            console.print(Text(f"  {detail}"), soft_wrap=True)
+        num_wrong += not is_right
     if num_wrong:
         raise typer.Exit(FAILED)
 
 
-def _data_state(record: DataRecord) -> str:
-    """How the images here stand to a record of them."""
-    from orchestrator.data import sources
-    from orchestrator.errors import DataError
+@data_app.command("gc")
+def data_gc(
+    remove: Annotated[
+        bool, typer.Option(help="Remove them; without this, only list what would go.")
+    ] = False,
+    everything: Annotated[
+        bool,
+        typer.Option("--all", help="Also those that are in order; they can be decoded again."),
+    ] = False,
+    home_folder: HomeFolder = None,
+    data: DataFolder = None,
+    site_file: SiteOption = None,
+) -> None:
+    """Clean the cache of decoded images: what was decoded from files that have changed since, by
+    older versions, or only half. Nothing that a process on this machine uses.
+    """
+    from orchestrator.data.cache import can_go, generations
+    from orchestrator.data.decoded import discard
 
-    try:
-        digest = sources.load(record.name).record.digest
-        if not sources.is_intact(record.name):
-            return "altered in the cache"
-        return AS_RECORDED if digest == record.digest else "has changed"
-    except DataError as error:
-        return f"missing: {error.summary}"
+    setting(home_folder, None, None, data, site_file)
+    print_cache(console)
+    chosen = [g for g in generations() if can_go(g, everything=everything)]
+    if not chosen:
+        console.print("Nothing to remove.")
+        return
+    gone = []
+    for generation in chosen:
+        if not remove or discard(generation.folder):
+            gone.append(generation)
+            line = f"  {readable_size(generation.size):>9}  {generation.use:10}  {generation.name}"
+            console.print(Text(line), soft_wrap=True)
+    size = readable_size(sum(generation.size for generation in gone))
+    verb = "removed" if remove else "could go (add --remove)"
+    console.print(f"{len(gone)} decoded sets, {size} {verb}")
 
 
 def gc(

@@ -17,6 +17,7 @@ from orchestrator.analysis.claims import verdicts
 from orchestrator.analysis.groups import Column, Section
 from orchestrator.analysis.matrix_pictures import Panel, panels
 from orchestrator.analysis.results import Results
+from orchestrator.cli.data_sets import print_warnings
 from orchestrator.cli.options import STYLES
 from orchestrator.planning import standing
 from orchestrator.planning.explain import Explanation, unmet
@@ -41,6 +42,7 @@ def print_plan(console: Console, plan: Plan) -> None:
     console.print(table, highlight=False)
     for note in plan.notes:
         console.print(Text(f"note: {note}"))
+    print_warnings(console, plan.warnings)
     failed = [trial for trial in plan.todo if trial.key in plan.failures]
     for trial in failed[:3]:
         words = f"  {plan.standing(trial.key)}: {trial.label}: {plan.reason(trial.key)}"

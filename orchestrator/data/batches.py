@@ -20,7 +20,7 @@ from orchestrator.errors import InputError
 from orchestrator.spec.canonical import derive
 from orchestrator.spec.draws import Noise, RandInt
 from orchestrator.spec.preparation import Statistics
-from orchestrator.spec.task import Data, Part, Task
+from orchestrator.spec.task import IGNORED, Data, Part, Task
 
 LARGEST_READY = 256 * 2**20  # bytes of a set that is kept normalised on a CPU
 
@@ -48,20 +48,25 @@ class Batch:
 
 @dataclass(frozen=True)
 class Pixels:
-    """Images of a task, uint8. `rows` are the task's rows of `base`, a set that all workers of a
-    node share; None where `base` holds the task's own images, as on a GPU.
+    """Images of a task, uint8, for a device. `rows` are the task's rows of `base`, a set that all
+    workers of a node share, mapped from its file; None where `base` holds the task's own images.
+    `base` lies on the device where it fits there, else batches of it are brought there.
     """
 
     base: Tensor
     rows: Tensor | None
+    device: torch.device
 
     def take(self, index: Tensor | slice) -> Tensor:
-        """The task's images at these positions, [B, C, H, W]."""
-        return self.base[index if self.rows is None else self.rows[index]]
+        """The task's images at these positions, [B, C, H, W], on the device."""
+        if isinstance(index, Tensor):
+            index = index.to(self.base.device)
+        return self.base[index if self.rows is None else self.rows[index]].to(self.device)
 
     def only(self, index: Tensor) -> Pixels:
         """Those of the task's images as a set of their own."""
-        return Pixels(self.base, index if self.rows is None else self.rows[index])
+        index = index.to(self.base.device)
+        return Pixels(self.base, index if self.rows is None else self.rows[index], self.device)
 
 
 @lru_cache(maxsize=32)
@@ -75,16 +80,34 @@ def _stored(task: Task, part: Part, device: torch.device, root: str) -> tuple[Pi
     else:
         labels = torch.from_numpy(sources.labels(task, images, y[rows])).to(device)
     if task.shift or task.size or (task.coloured and x.shape[1] == 1):
-        own = changed(x[rows], task, part)
-    elif device.type == "cpu":
-        return Pixels(torch.from_numpy(x), torch.from_numpy(rows)), labels
+        own = changed(x, task, part, rows)
+    elif device.type == "cpu" or not _fits(len(rows) * x[0].size, device):
+        return Pixels(torch.from_numpy(x), torch.from_numpy(rows), device), labels
     else:
         own = x[rows]
-    return Pixels(torch.from_numpy(own).to(device), None), labels
+    base = torch.from_numpy(own)
+    if _fits(own.nbytes, device):
+        base = base.to(device)
+    return Pixels(base, None, device), labels
+
+
+def _fits(size: int, device: torch.device) -> bool:
+    """Whether this many bytes of images may lie on the device: half of what is free there, since a
+    network has to learn beside them.
+    """
+    if device.type != "cuda":
+        return True
+    free, _ = torch.cuda.mem_get_info(device)
+    return size <= free // 2
+
+
+def relabelled(table: Tensor, y: Tensor) -> Tensor:
+    """Labels as a table [classes] or [heads, classes] translates them; `IGNORED` stays as it is."""
+    return torch.where(y < 0, IGNORED, table[..., y.clamp(min=0)])
 
 
 def tensors(data: Data, device: torch.device) -> tuple[Pixels, Tensor]:
-    """Pixels and labels (int64, [N]; masks: uint8, [N, H, W]) of a part of a task, on the device;
+    """Pixels and labels (int64, [N]; masks: int8, [N, H, W]) of a part of a task, on the device;
     shared by all who ask.
     """
     pixels, labels = _stored(data.task, data.part, device, str(data_root()))
@@ -141,7 +164,7 @@ class Feed:
             margin = margin_of(data.augmentation, height, width)
             self.ready = _ready(data.task, data.part, margin, str(data_root()))
         self.extra = {
-            name: torch.tensor(mapping, device=device)[self.y.long()]
+            name: relabelled(torch.tensor(mapping, device=device), self.y.long())
             for name, mapping in data.labels
         }
 

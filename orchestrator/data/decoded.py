@@ -1,8 +1,8 @@
 """Decoded images, once a node: .npy files in the user's cache, mapped into memory by every worker,
 so that all share the same pages.
 
-A folder of the cache is named by what was decoded (data set, options, files with sizes and times),
-appears whole, and may be thrown away at any time.
+A folder of the cache (a generation of a set) is named by what was decoded: data set, options,
+files with sizes and times. It appears whole, and may be thrown away when no process holds it.
 """
 
 from __future__ import annotations
@@ -10,64 +10,156 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import hashlib
-import io
 import json
 import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from itertools import islice
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
 import numpy as np
 
-from orchestrator.data.readers import Encoded, Labels, Pixels, Reader
+from orchestrator.data.readers import PARTS, Labels, Pixels
 from orchestrator.errors import DataError
 from orchestrator.spec.canonical import digest
 from orchestrator.store.files import cache_folder
 
-PARTS = ("train", "test")
-FORMAT = 1
-AT_ONCE = 512
+FORMAT = 2  # of what is decoded: another format, other folders
+ABOUT = "about.json"
+
+_Answer = TypeVar("_Answer")
+
+
+def home() -> Path:
+    """The folder of all generations."""
+    return cache_folder() / "decoded"
+
+
+def folder_of(stamp: Any) -> Path:
+    """Where the set with this stamp is kept, once it has been decoded."""
+    return home() / digest([FORMAT, stamp])[:32]
 
 
 def decoded(stamp: Any, build: Callable[[Path], dict[str, Any]]) -> tuple[Path, dict[str, Any]]:
     """The folder for a stamp and what `build` said of it; made by the first process on this machine
-    that asks, while the others wait.
+    that asks, while the others wait. This process holds it to its end.
 
     `build(folder)` writes `train.npy`, `train_labels.npy`, `test.npy` and `test_labels.npy`. Raises
     DataError where the cache cannot be written.
     """
-    home = cache_folder() / "decoded"
-    target = home / digest([FORMAT, stamp])[:32]
+    target = folder_of(stamp)
+    with told_as_data_error():
+        while not _hold(target):
+            home().mkdir(parents=True, exist_ok=True)
+            with _locked(_lock_path(target.name)):
+                if not (target / ABOUT).exists():
+                    _build(target, build)
+        return target, json.loads((target / ABOUT).read_text())
+
+
+def built_again(build: Callable[[Path], _Answer]) -> _Answer:
+    """What `build` says of a set that it decodes into a folder that goes away afterwards."""
+    with told_as_data_error():
+        home().mkdir(parents=True, exist_ok=True)
+        name = f"again-{os.getpid()}"
+        with _locked(_lock_path(name)):
+            temporary = Path(tempfile.mkdtemp(dir=home(), prefix=f".{name}."))
+            try:
+                return build(temporary)
+            finally:
+                shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def told_as_data_error() -> Iterator[None]:
+    """What goes wrong with files of the cache, as a DataError that says what to do."""
     try:
-        if not (target / "about.json").exists():
-            home.mkdir(parents=True, exist_ok=True)
-            with _locked(home / f"{target.name}.lock"):
-                if not (target / "about.json").exists():
-                    _build(home, target, build)
-        return target, json.loads((target / "about.json").read_text())
+        yield
     except (OSError, ValueError) as error:
         if isinstance(error, DataError):
             raise
         reason = getattr(error, "strerror", None) or str(error)
         raise DataError(
-            f"decoded images cannot be kept in {home}: {reason}. "
-            "Set SPOLIA_CACHE to a folder with room"
+            f"decoded images cannot be kept in {home()}: {reason}. "
+            "Set SPOLIA_CACHE to a folder with room, or see `spolia data gc`"
         ) from error
 
 
-def _build(home: Path, target: Path, build: Callable[[Path], dict[str, Any]]) -> None:
-    temporary = Path(tempfile.mkdtemp(dir=home, prefix=f".{target.name}."))
+# ---------------------------------------------------------------------- held and not held
+
+_held: dict[Path, int] = {}  # descriptors of this process, each with a shared lock
+
+
+def _hold(folder: Path) -> bool:
+    """See to it that nobody removes a generation while this process lives; False where there is
+    none. The system lets go when the process ends, however it ends.
+    """
+    about = folder / ABOUT
+    if folder not in _held:
+        try:
+            _held[folder] = os.open(about, os.O_RDONLY)
+        except FileNotFoundError:
+            return False
+        fcntl.flock(_held[folder], fcntl.LOCK_SH)
+    with contextlib.suppress(FileNotFoundError):
+        if os.path.samestat(os.fstat(_held[folder]), os.stat(about)):
+            return True
+    os.close(_held.pop(folder))  # a lock on what somebody removed locks nothing
+    return False
+
+
+def is_held(folder: Path) -> bool:
+    """Whether a process on this machine uses a generation."""
+    return folder in _held or _is_locked(folder / ABOUT)
+
+
+def is_being_built(temporary: Path) -> bool:
+    """Whether a process on this machine writes into a folder that has not got its name yet."""
+    return _is_locked(_lock_path(temporary.name.split(".")[1]))
+
+
+def _is_locked(path: Path) -> bool:
+    """Whether somebody has a lock on a file, shared or not."""
+    try:
+        with open(path, "r+") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except OSError:  # locked, or not ours to lock
+        return True
+    return False
+
+
+def discard(folder: Path) -> bool:
+    """Remove a generation, or what is left of one, unless a process holds it."""
+    if folder in _held:
+        return False
+    try:
+        with open(folder / ABOUT, "r+") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.unlink(file.name)  # whoever comes now finds none, and makes a new one
+    except FileNotFoundError:
+        pass
+    except OSError:
+        return False
+    shutil.rmtree(folder, ignore_errors=True)
+    return not folder.exists()
+
+
+def _build(target: Path, build: Callable[[Path], dict[str, Any]]) -> None:
+    temporary = Path(tempfile.mkdtemp(dir=home(), prefix=f".{target.name}."))
     try:
         about = build(temporary)
-        (temporary / "about.json").write_text(json.dumps(about))
-        shutil.rmtree(target, ignore_errors=True)  # half a folder of a version that knew no better
+        (temporary / ABOUT).write_text(json.dumps({"format": FORMAT, **about}))
+        shutil.rmtree(target, ignore_errors=True)  # what is left of a generation that was removed
         os.replace(temporary, target)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _lock_path(name: str) -> Path:
+    return home() / f"{name}.lock"
 
 
 @contextlib.contextmanager
@@ -118,109 +210,3 @@ def write_arrays(folder: Path, part: str, x: Pixels, y: Labels) -> None:
     """A part that is in memory already."""
     np.save(folder / f"{part}.npy", np.ascontiguousarray(x))
     np.save(folder / f"{part}_labels.npy", y.astype(np.int64))
-
-
-def decode_all(reader: Reader, folder: Path, size: int | None) -> str:
-    """Decode both parts into the folder; the digest of the encoded images, labels and options,
-    which does not depend on the decoder's version.
-
-    Raises DataError that names the first image that does not decode, or whose size is not that of
-    the others.
-    """
-    sha = hashlib.sha256(json.dumps([list(reader.classes), size]).encode())
-    headers = _Headers(size)
-    counts = {}
-    for part in PARTS:
-        counts[part] = 0
-        for record in reader.records(part):
-            headers.add(record)
-            counts[part] += 1
-            sha.update(part.encode() + record.label.to_bytes(8, "little"))
-            sha.update(hashlib.sha256(record.content).digest())
-        if not counts[part]:
-            raise DataError(f"the {part} part has no image")
-    for part in PARTS:
-        _decode(reader.records(part), folder, part, (counts[part], *headers.shape), size)
-    return sha.hexdigest()
-
-
-class _Headers:
-    """What the headers of all images say, before any is decoded: their size, and whether any has
-    colour.
-    """
-
-    def __init__(self, size: int | None) -> None:
-        self._size = size
-        self._is_grey = True
-        self._pixels: tuple[int, int] | None = None  # height and width of the last image
-
-    def add(self, record: Encoded) -> None:
-        """Raises DataError for an image of another size, unless all are brought to one."""
-        is_grey, pixels = _header(record)
-        if self._size is None and self._pixels is not None and pixels != self._pixels:
-            first, other = ("x".join(map(str, p)) for p in (self._pixels, pixels))
-            raise DataError(
-                f"{record.place} is {other} pixels, the images before it {first}. "
-                "Say size=..., to scale and crop all to one size"
-            )
-        self._is_grey, self._pixels = self._is_grey and is_grey, pixels
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """Channels, height and width of every decoded image."""
-        assert self._pixels is not None
-        height, width = self._pixels if self._size is None else (self._size, self._size)
-        return 1 if self._is_grey else 3, height, width
-
-
-def _header(record: Encoded) -> tuple[bool, tuple[int, int]]:
-    """Whether an image is grey, and its height and width, from its header."""
-    from PIL import Image
-
-    try:
-        with Image.open(io.BytesIO(record.content)) as image:
-            return image.mode in ("1", "L", "I;16"), (image.height, image.width)
-    except (OSError, ValueError, SyntaxError) as error:
-        raise DataError(f"{record.place}: the image cannot be decoded: {error}") from error
-
-
-def _decode(
-    records: Iterator[Encoded],
-    folder: Path,
-    part: str,
-    shape: tuple[int, int, int, int],
-    size: int | None,
-) -> None:
-    """Write a part's pixels [N, C, H, W] and labels [N], decoding on all cores."""
-    path = folder / f"{part}.npy"
-    pixels = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
-    labels = np.empty(shape[0], dtype=np.int64)
-    is_grey = shape[1] == 1
-    num_done = 0
-    with ThreadPoolExecutor() as pool:
-        while piece := list(islice(records, AT_ONCE)):
-            images = pool.map(lambda record: _image(record, is_grey, size), piece)
-            for record, image in zip(piece, images, strict=True):
-                pixels[num_done], labels[num_done] = image, record.label
-                num_done += 1
-    pixels.flush()
-    np.save(folder / f"{part}_labels.npy", labels)
-
-
-def _image(record: Encoded, grey: bool, size: int | None) -> Pixels:
-    """One image as [C, H, W]."""
-    from PIL import Image
-
-    try:
-        with Image.open(io.BytesIO(record.content)) as opened:
-            image = opened.convert("L" if grey else "RGB")
-    except (OSError, ValueError, SyntaxError) as error:
-        raise DataError(f"{record.place}: the image cannot be decoded: {error}") from error
-    if size is not None:
-        scale = size / min(image.size)
-        wide, high = (max(size, round(side * scale)) for side in image.size)
-        image = image.resize((wide, high), Image.Resampling.BICUBIC)
-        left, top = (wide - size) // 2, (high - size) // 2
-        image = image.crop((left, top, left + size, top + size))
-    pixels = np.asarray(image)
-    return pixels[None] if grey else pixels.transpose(2, 0, 1)

@@ -1,14 +1,12 @@
 """Where images come from: arrays that a library hands over whole, or files with encoded images,
-read a record at a time.
+read a record at a time by a `Reader`.
 """
 
 from __future__ import annotations
 
 import gzip
-import hashlib
-import os
 import shutil
-import tempfile
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,31 +15,56 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from orchestrator.errors import DataError
+from orchestrator.errors import DataError, MissingDataError
 from orchestrator.spec.datasets import Source
-from orchestrator.store.files import cache_folder
 
 Pixels = NDArray[np.uint8]
 Labels = NDArray[np.int64]
-SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".gif")
+PARTS = ("train", "test")
 
 
 @dataclass(frozen=True)
 class Encoded:
-    """One image as it lies in a file; `place` names it in errors."""
+    """One image as it lies in a file; `place` names it in errors. `mask` is an encoded image, too,
+    and `box` left, top, right and bottom of what is to be cut out. `problem` says why the image
+    cannot be used, the same words for all of one kind; it is empty for a good one.
+    """
 
     content: bytes
     label: int
     place: str
+    mask: bytes | None = None
+    box: tuple[float, float, float, float] | None = None
+    problem: str = ""
 
 
 class Reader(Protocol):
     """Encoded images of both parts. May be gone through several times, always in one order."""
 
-    classes: tuple[str, ...]
+    mask_names: tuple[str, ...]
+    """Names of the classes of pixels, by number; empty where there are none."""
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes, by label."""
+        ...
+
+    @property
+    def files(self) -> list[Any]:
+        """Path, size and time of change of every file, for noticing that one changed."""
+        ...
+
+    @property
+    def warnings(self) -> list[str]:
+        """What a user should know of how the set is read."""
+        ...
+
+    def count(self, part: str) -> int | None:
+        """How many images a part has, where that is known before they are read."""
+        ...
 
     def records(self, part: str) -> Iterator[Encoded]:
-        """The images of a part with their labels. Raises DataError where one cannot be read."""
+        """The images of a part with their labels. Raises DataError where a file cannot be read."""
         ...
 
 
@@ -52,7 +75,7 @@ def location_of(source: Source, root: Path | None) -> str:
     path = Path(source.path)
     folder = path if path.is_absolute() else _root(f"{source.kind}/{source.path}", root) / path
     if not folder.is_dir():
-        raise DataError(
+        raise MissingDataError(
             f"{source.kind}/{source.path}: there is no folder {folder} "
             "(the data root comes from --data or SPOLIA_DATA)"
         )
@@ -61,9 +84,11 @@ def location_of(source: Source, root: Path | None) -> str:
 
 def _root(name: str, root: Path | None) -> Path:
     if root is None:
-        raise DataError(f"{name} needs a data folder: pass --data FOLDER or set SPOLIA_DATA")
+        raise MissingDataError(f"{name} needs a data folder: pass --data FOLDER or set SPOLIA_DATA")
     if not root.is_dir():
-        raise DataError(f"the data folder {root} does not exist (from --data or SPOLIA_DATA)")
+        raise MissingDataError(
+            f"the data folder {root} does not exist (from --data or SPOLIA_DATA)"
+        )
     return root
 
 
@@ -71,48 +96,6 @@ def file_stamp(path: Path) -> list[Any]:
     """Path, size and time of change."""
     status = path.stat()
     return [str(path), status.st_size, status.st_mtime_ns]
-
-
-class FolderReader:
-    """`train/CLASS/*.png` and `test/CLASS/*.png`; classes are the names of the folders in `train`,
-    sorted.
-    """
-
-    def __init__(self, location: str) -> None:
-        self.root = Path(location)
-        layout = "images lie in train/CLASS/ and test/CLASS/"
-        for part in ("train", "test"):
-            if not (self.root / part).is_dir():
-                raise DataError(f"{self.root} has no folder {part!r}; {layout}")
-        self.classes = self._folders("train")
-        if not self.classes:
-            raise DataError(f"{self.root / 'train'} has no folder of a class; {layout}")
-        if extra := sorted(set(self._folders("test")) - set(self.classes)):
-            raise DataError(
-                f"{self.root / 'test'} has the class {extra[0]!r}, which is not in train: "
-                f"{', '.join(self.classes)}"
-            )
-
-    def _folders(self, part: str) -> tuple[str, ...]:
-        return tuple(sorted(path.name for path in (self.root / part).iterdir() if path.is_dir()))
-
-    @property
-    def files(self) -> list[list[Any]]:
-        """Path, size and time of change of every file, for noticing that one changed."""
-        paths = [
-            *sorted((self.root / "train").rglob("*")),
-            *sorted((self.root / "test").rglob("*")),
-        ]
-        return [file_stamp(path) for path in paths if path.is_file()]
-
-    def records(self, part: str) -> Iterator[Encoded]:
-        for label, name in enumerate(self.classes):
-            for path in sorted((self.root / part / name).glob("*")):
-                if path.suffix.lower() in SUFFIXES:
-                    try:
-                        yield Encoded(path.read_bytes(), label, str(path))
-                    except OSError as error:
-                        raise DataError(f"{path} cannot be read: {error}") from error
 
 
 def digits_arrays() -> tuple[tuple[Pixels, Labels], tuple[Pixels, Labels], tuple[str, ...]]:
@@ -151,14 +134,16 @@ def torchvision_files(name: str, root: Path | None) -> list[Path]:
 
 
 def torchvision_arrays(
-    name: str, root: Path | None
+    name: str, root: Path | None, scratch: Path
 ) -> tuple[tuple[Pixels, Labels], tuple[Pixels, Labels], tuple[str, ...]]:
-    """One of torchvision's sets as arrays. Raises DataError that says where it looked."""
+    """One of torchvision's sets as arrays; `scratch` is an empty folder, for files to be unpacked
+    into. Raises DataError that says where it looked.
+    """
     top = _root(f"torchvision/{name}", root)
     import torchvision.datasets as sets
 
     cls = getattr(sets, name)
-    folder = _unpacked(name, top)
+    folder = _unpacked(name, top, scratch)
     # These two name their parts and labels in a way of their own.
     has_splits = name in ("SVHN", "STL10")
     parts = []
@@ -167,7 +152,8 @@ def torchvision_arrays(
         try:
             data: Any = cls(str(folder), download=False, **choice)
         except (RuntimeError, OSError, EOFError, ValueError) as error:
-            raise DataError(f"torchvision/{name} cannot be read from {root}: {error}") from error
+            kind = DataError if torchvision_files(name, root) else MissingDataError
+            raise kind(f"torchvision/{name} cannot be read from {root}: {error}") from error
         labels = data.labels if has_splits else data.targets
         parts.append((_pixels(data.data), np.asarray(labels, dtype=np.int64)))
         classes = getattr(data, "classes", None) or [str(c) for c in range(10)]
@@ -184,9 +170,9 @@ def _pixels(data: Any) -> Pixels:
     return np.ascontiguousarray(x, dtype=np.uint8)
 
 
-def _unpacked(name: str, root: Path) -> Path:
+def _unpacked(name: str, root: Path, scratch: Path) -> Path:
     """A folder in which torchvision finds the set. Sets of the MNIST family that lie there as .gz
-    only are unpacked into the user's cache, because the data folder may be read-only."""
+    only are unpacked elsewhere, because the data folder may be read-only."""
     below = root / "torchvision"  # where the set may lie, too
     raw = root / name / "raw"
     if not raw.is_dir():
@@ -196,24 +182,16 @@ def _unpacked(name: str, root: Path) -> Path:
     packed = sorted(raw.glob("*-ubyte.gz"))
     if all((raw / path.stem).exists() for path in packed):
         return raw.parent.parent
-    files = [(str(p.resolve()), p.stat().st_size, p.stat().st_mtime_ns) for p in packed]
-    stamp = hashlib.sha256(repr(files).encode()).hexdigest()[:16]
-    cache = cache_folder() / "unpacked" / stamp
-    target = cache / name / "raw"
-    target.mkdir(parents=True, exist_ok=True)
+    target = scratch / name / "raw"
+    target.mkdir(parents=True)
     for file in packed:
-        if not (target / file.stem).exists():
-            _unpack(file, target / file.stem)
-    return cache
+        _unpack(file, target / file.stem)
+    return scratch
 
 
 def _unpack(file: Path, target: Path) -> None:
     try:
-        with (
-            tempfile.NamedTemporaryFile(dir=target.parent, delete=False) as out,
-            gzip.open(file) as packed,
-        ):
+        with gzip.open(file) as packed, open(target, "wb") as out:
             shutil.copyfileobj(packed, out)
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"{file} cannot be unpacked: {error}") from error
-    os.replace(out.name, target)  # two workers may unpack at once; each file appears whole

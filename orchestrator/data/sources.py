@@ -6,6 +6,8 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -16,12 +18,15 @@ from numpy.typing import NDArray
 
 from orchestrator.data.canvases import pasted_arrays
 from orchestrator.data.changes import changed_masks
-from orchestrator.data.decoded import decode_all, decoded, folder_digest, mapped, write_arrays
+from orchestrator.data.decoded import built_again, decoded, folder_digest, mapped, write_arrays
+from orchestrator.data.decoding import Summary, counted, decode_all
+from orchestrator.data.folders import FolderReader
 from orchestrator.data.parquet_files import ParquetReader
+from orchestrator.data.pixels import UNLABELLED
 from orchestrator.data.readers import (
-    FolderReader,
     Labels,
     Pixels,
+    Reader,
     digits_arrays,
     file_stamp,
     location_of,
@@ -31,7 +36,9 @@ from orchestrator.data.readers import (
 from orchestrator.errors import DataError
 from orchestrator.spec.canonical import derive
 from orchestrator.spec.datasets import Source, parse
-from orchestrator.spec.task import DataRecord, Part, Task
+from orchestrator.spec.task import BINARY, IGNORED, DataRecord, Part, Task
+
+BYTES_AT_ONCE = 8 * 2**20  # of images, when their statistics are taken
 
 
 @dataclass(frozen=True)
@@ -61,7 +68,10 @@ def load(name: str) -> Images:
 
 @lru_cache(maxsize=32)
 def _load(name: str, root: Path | None) -> Images:
-    folder, about = _decoded(name, root)
+    return _images(*_decoded(name, root))
+
+
+def _images(folder: Path, about: Mapping[str, Any]) -> Images:
     record = DataRecord.from_json(about["record"])
     return Images(mapped(folder, "train"), mapped(folder, "test"), record, folder)
 
@@ -70,35 +80,93 @@ def _decoded(name: str, root: Path | None) -> tuple[Path, dict[str, Any]]:
     """The folder of the decoded set and what is known of it; decoded where that was not done yet
     or where a file changed since.
     """
+    stamp = stamp_of(name, root)
+
+    def build(folder: Path) -> dict[str, Any]:
+        about = _build(name, root, folder, lambda objects: _load(objects, root))
+        return {**about, "name": name, "root": None if root is None else str(root)}
+
+    return decoded(stamp, build)
+
+
+def stamp_of(name: str, root: Path | None) -> list[Any]:
+    """What names the decoded form of a set as its files are now. Raises MissingDataError where
+    there are none.
+    """
     source = parse(name)
-    stamp: list[Any]
-    if source.kind in ("digits", "torchvision"):
-        files = torchvision_files(source.path, root) if source.kind == "torchvision" else []
-        stamp = [name, [file_stamp(file) for file in files] or str(root)]
-        return decoded(stamp, lambda folder: _from_arrays(name, source, root, folder))
+    if source.kind == "digits":
+        return [name, str(root)]
+    if source.kind == "torchvision":
+        files = torchvision_files(source.path, root)
+        return [name, [file_stamp(file) for file in files] or str(root)]
     if source.kind == "pasted":
-        objects = _load(source.objects, root)
-        stamp = [name, objects.record.digest]
-        return decoded(stamp, lambda folder: _from_objects(name, source, objects, folder))
+        return [name, stamp_of(source.objects, root)]
     location = location_of(source, root)
-    is_parquet = source.kind == "parquet"
-    reader = ParquetReader(location, source) if is_parquet else FolderReader(location)
-    stamp = [name, location, reader.files]
-    return decoded(stamp, lambda folder: _from_files(name, reader, folder, source.size))
+    return [name, location, _reader(location, source).files]
+
+
+def _reader(location: str, source: Source) -> Reader:
+    if source.kind == "parquet":
+        return ParquetReader(location, source)
+    return FolderReader(location, source)
+
+
+def reader_of(name: str) -> Reader | None:
+    """What reads the files of a set; None for sets that are not read image by image."""
+    source = parse(name)
+    if source.kind not in ("parquet", "folder"):
+        return None
+    return _reader(location_of(source, data_root()), source)
+
+
+def _build(
+    name: str, root: Path | None, folder: Path, objects_of: Callable[[str], Images]
+) -> dict[str, Any]:
+    """Read a set from its source and write its decoded form into a folder; its record, and the
+    digest of what was written. `objects_of` reads the set that a `pasted` one is made of.
+    """
+    source = parse(name)
+    if source.kind in ("digits", "torchvision"):
+        return _from_arrays(name, source, root, folder)
+    if source.kind == "pasted":
+        return _from_objects(name, source, objects_of(source.objects), folder)
+    reader = _reader(location_of(source, root), source)
+    summary = decode_all(name, reader, source, folder)
+    return _about(name, folder, reader.classes, summary)
+
+
+def read_again(name: str, use: Callable[[Images, Mapping[str, Any]], str]) -> str:
+    """What `use` says of a set that is read from its source once more, every byte of it, whatever
+    the cache holds; its second argument has the digest of the decoded form as `content`.
+    """
+    root = data_root()
+
+    def build(folder: Path) -> str:
+        def objects_of(objects: str) -> Images:
+            inner = folder / "objects"
+            inner.mkdir()
+            return _images(inner, _build(objects, root, inner, objects_of))
+
+        about = _build(name, root, folder, objects_of)
+        return use(_images(folder, about), about)
+
+    return built_again(build)
 
 
 def _from_arrays(name: str, source: Source, root: Path | None, folder: Path) -> dict[str, Any]:
     if source.kind == "digits":
         train, test, classes = digits_arrays()
     else:
-        train, test, classes = torchvision_arrays(source.path, root)
+        scratch = folder / "unpacked"
+        train, test, classes = torchvision_arrays(source.path, root, scratch)
+        shutil.rmtree(scratch, ignore_errors=True)
     sha = hashlib.sha256()
     for part, (x, y) in (("train", train), ("test", test)):
         sha.update(repr((x.shape, y.shape)).encode())
         sha.update(np.ascontiguousarray(x).tobytes())
         sha.update(y.astype("<i8").tobytes())
         write_arrays(folder, part, x, y)
-    return _about(name, folder, classes, sha.hexdigest())
+    return _about(name, folder, classes, Summary(sha.hexdigest()))
 
 
 def _from_objects(name: str, source: Source, objects: Images, folder: Path) -> dict[str, Any]:
@@ -115,39 +183,60 @@ def _from_objects(name: str, source: Source, objects: Images, folder: Path) -> d
             sha.update(array.tobytes())
         write_arrays(folder, part, images, y)
         np.save(folder / f"{part}_masks.npy", object_masks)
-    return _about(name, folder, objects.record.classes, sha.hexdigest())
+    summary = Summary(sha.hexdigest(), mask_names=BINARY)
+    return _about(name, folder, objects.record.classes, summary)
 
 
-def _from_files(
-    name: str, reader: ParquetReader | FolderReader, folder: Path, size: int | None
-) -> dict[str, Any]:
-    return _about(name, folder, reader.classes, decode_all(reader, folder, size))
-
-
-def _about(name: str, folder: Path, classes: tuple[str, ...], digest: str) -> dict[str, Any]:
+def _about(name: str, folder: Path, classes: tuple[str, ...], summary: Summary) -> dict[str, Any]:
     """The record of a set that has just been decoded, and the digest of its decoded form."""
-    (x, y), (test, _) = mapped(folder, "train"), mapped(folder, "test")
+    (x, y), (test, y_test) = mapped(folder, "train"), mapped(folder, "test")
     if x.shape[1:] != test.shape[1:]:
         raise DataError(f"{name}: training images are {x.shape[1:]}, test images {test.shape[1:]}")
     mean, std = _statistics(x)
+    num_train, num_test = (np.bincount(labels, minlength=len(classes)) for labels in (y, y_test))
+    class_counts = tuple(zip(num_train.tolist(), num_test.tolist(), strict=True))
+    summary.warnings += _warnings_of_classes(classes, class_counts)
+    sizes = {f"{high}x{wide}": count for (high, wide), count in summary.sizes.items()}
     record = DataRecord(
         name=name,
-        digest=digest,
+        digest=summary.digest,
         classes=classes,
         shape=(x.shape[1], x.shape[2], x.shape[3]),
         counts=(len(y), len(test)),
         mean=mean,
         std=std,
+        class_counts=class_counts,
+        modes=counted(summary.modes),
+        sizes=counted(sizes),
+        mask_names=summary.mask_names,
+        warnings=tuple(summary.warnings),
     )
     return {"record": record.to_json(), "content": folder_digest(folder)}
 
 
+def _warnings_of_classes(
+    classes: Sequence[str], counts: Sequence[tuple[int, int]]
+) -> Iterator[str]:
+    """Classes that nothing can be learned of, or that nothing is measured on."""
+    lacking: dict[str, list[str]] = {"image": [], "training image": [], "test image": []}
+    for name, (num_train, num_test) in zip(classes, counts, strict=True):
+        if not num_train or not num_test:
+            what = "test image" if num_train else "training image" if num_test else "image"
+            lacking[what].append(name)
+    for lack, names in lacking.items():
+        if names:
+            shown = ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
+            yield f"no {lack} of {'class' if len(names) == 1 else 'the classes'} {shown}"
+
+
 def _statistics(x: Pixels) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and standard deviation of each channel of images [N, C, H, W], in units of 255."""
-    # Exact whole-number sums: the mean must not depend on the order in which a machine adds.
+    # Exact whole-number sums: the mean must not depend on the order in which a machine adds, nor on
+    # how many images are taken at once.
     sums, squares = np.zeros((2, x.shape[1]), dtype=np.int64)
-    for start in range(0, len(x), 4096):
-        piece = x[start : start + 4096]
+    at_once = max(1, BYTES_AT_ONCE // x[0].size)
+    for start in range(0, len(x), at_once):
+        piece = x[start : start + at_once]
         sums += piece.sum(axis=(0, 2, 3), dtype=np.int64)
         squares += np.square(piece, dtype=np.int64).sum(axis=(0, 2, 3))
     count = x[:, 0].size
@@ -157,12 +246,6 @@ def _statistics(x: Pixels) -> tuple[tuple[float, ...], tuple[float, ...]]:
         deviation = (square / count - (total / count) ** 2) ** 0.5 / 255
         deviations.append(max(deviation, 1e-6))
     return tuple(means), tuple(deviations)
-
-
-def is_intact(name: str) -> bool:
-    """Whether the decoded form in the cache is still what was decoded."""
-    folder, about = _decoded(name, data_root())
-    return folder_digest(folder) == str(about["content"])
 
 
 def load_verified(task: Task) -> Images:
@@ -217,9 +300,9 @@ def _shared_out(
     return own[:num_trained], own[num_trained:]
 
 
-def masks(task: Task, images: Images, part: Part, chosen: NDArray[np.int64]) -> Pixels:
-    """Of the chosen rows the pixels that are the object's, [N, H, W] of 0 and 1, moved and scaled
-    as the images are.
+def masks(task: Task, images: Images, part: Part, chosen: NDArray[np.int64]) -> NDArray[np.integer]:
+    """Of the chosen rows the labels of their pixels, [N, H, W]; moved and scaled as the images are,
+    `IGNORED` for pixels without a class.
     """
     path = images.folder / f"{'test' if part == 'test' else 'train'}_masks.npy"
     if not path.is_file():
@@ -227,7 +310,15 @@ def masks(task: Task, images: Images, part: Part, chosen: NDArray[np.int64]) -> 
             f"{task.data} has no masks, so .foreground() cannot be told; "
             "pasted(...) makes a set that has"
         )
-    return changed_masks(np.load(path, mmap_mode="r")[chosen], task)[:, 0]
+    stored = np.load(path, mmap_mode="r")  # [N, 1, H, W]
+    names = images.record.mask_names or BINARY
+    objects = BINARY[1:] if task.objects is None else task.objects
+    # A label for each number in the stored masks; what is not named is background, or ignored.
+    table = np.full(256, IGNORED if task.each_pixel else 0, dtype=np.int8)
+    table[UNLABELLED] = IGNORED
+    for position, name in enumerate(objects):
+        table[names.index(str(name))] = position if task.each_pixel else 1
+    return changed_masks(stored, chosen, table, task)
 
 
 def labels(task: Task, images: Images, y: Labels) -> Labels:

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from orchestrator.data.batches import in_order
+from orchestrator.data.batches import in_order, relabelled
 from orchestrator.errors import MethodError
 from orchestrator.parts.stacked_heads import StackedHeads
 from orchestrator.spec.task import Task, relabel
@@ -167,13 +167,13 @@ class LabelsByHead:
 
     def count(self, heads: Sequence[int], y: Tensor) -> Array:
         """How many of the images with labels `y` have a class that the head knows: [heads]."""
-        return _sums(self._tables[list(heads)][:, y] >= 0)
+        return _sums(relabelled(self._tables[list(heads)], y) >= 0)
 
     def correct(self, heads: Sequence[int], logits: Tensor, y: Tensor) -> tuple[Array, Array]:
         """Images (where labels are masks: pixels) whose largest logit is the label's: of all
         outputs, and of those whose class the images have. `logits` are [heads, B, outputs, ...].
         """
-        label = self._tables[list(heads)][:, y]  # [heads, B, ...]
+        label = relabelled(self._tables[list(heads)], y)  # [heads, B, ...]
         known = self._known[list(heads), : logits.shape[2]]  # [heads, outputs]
         while known.ndim < logits.ndim - 1:
             known = known.unsqueeze(-1)

@@ -34,6 +34,14 @@ class Checks:
         for name, path in registered().items():
             self._met["method", name] = Named("method", name, (path,))
 
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What the records of the data sets that were met warn of."""
+        records = sorted(self._records.values(), key=lambda record: record.name)
+        return tuple(
+            f"{record.name}: {warning}" for record in records for warning in record.warnings
+        )
+
     def resolved(self, task: Task) -> Task:
         """The task with its data's digest and classes. Raises DataError."""
         return task.resolve(self._record(task))

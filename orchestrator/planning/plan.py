@@ -71,6 +71,8 @@ class Plan:
     """How many claims the whole sweep has."""
     notes: Sequence[str]
     """Sentences on how images are prepared: what a base decides, and where methods differ."""
+    warnings: Sequence[str]
+    """What a user should know of the data sets before training on them."""
     span: tuple[float, float]
     """When the first of the known results began and the last ended, in seconds since 1970."""
 
@@ -246,6 +248,7 @@ def make_plan(
         claims=() if len(cells) < num_whole else tuple(sweep.claims),
         num_claims=len(sweep.claims),
         notes=notes_of(trials.values(), checks.image),
+        warnings=checks.warnings,
         span=history.span,
     )
 

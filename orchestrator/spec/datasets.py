@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import parse_qsl, urlencode
 
@@ -44,6 +44,10 @@ def parquet(
     label: str = "label",
     where: Mapping[str, str] | None = None,
     size: int | None = None,
+    reduced: bool = False,
+    test: float | None = None,
+    mask: str | None = None,
+    crop: str | Sequence[str] | None = None,
 ) -> Task:
     """A set in the Parquet layout of Hugging Face's `datasets`: a folder with `train*.parquet` and
     `test*.parquet`.
@@ -52,19 +56,45 @@ def parquet(
     The column `image` holds encoded bytes (a struct of `bytes` and `path`, or binary), `label`
     whole numbers or names; class names come from the schema's `huggingface` metadata. `where` keeps
     rows by other columns (`where={"domain": "photo"}`). Where images differ in size, `size` scales
-    the shorter side to that many pixels and crops the middle.
+    the shorter side to that many pixels and crops the middle; `reduced` is as in `image_folder`.
+    Without a test part, `test=0.25` makes one of a quarter of each class's rows.
+
+    `mask` is a column of images whose pixels are numbers of classes, for `.foreground(...)` and
+    `.pixels()`; their names come from the schema's metadata `mask_names`. A set with masks needs no
+    labels.
+
+    `crop` cuts each image to a box: a column of x, y, width and height (`"bbox"`), of two corners
+    (`"bbox:xyxy"`), or four columns of left, top, right and bottom. Boxes are in pixels.
     """
     columns = {"image": image, "label": label}
     options = {name: column for name, column in columns.items() if column != name}
     options |= {f"where.{column}": str(value) for column, value in (where or {}).items()}
-    return Task(data=_name("parquet", path, options, size))
+    if mask is not None:
+        options["mask"] = mask
+    if crop is not None:
+        options["crop"] = crop if isinstance(crop, str) else ",".join(crop)
+        Box.parse(options["crop"])
+    if reduced and (crop is not None or mask is not None):
+        raise DataError(
+            f"parquet: {path!r} cannot be reduced: boxes and masks are in pixels of the whole image"
+        )
+    return Task(data=_name("parquet", path, options, size, reduced=reduced, test=test))
 
 
-def image_folder(path: str, *, size: int | None = None) -> Task:
-    """A folder with `train/CLASS/*.png` and `test/CLASS/*.png` (or jpg, bmp, webp, gif); `path` and
-    `size` are as in `parquet`.
+def image_folder(
+    path: str, *, size: int | None = None, reduced: bool = False, test: float | None = None
+) -> Task:
+    """A folder with `train/CLASS/*.png` and `test/CLASS/*.png` (or jpg, bmp, webp, gif, tif, ppm,
+    pgm); `path` and `size` are as in `parquet`.
+
+    `test=0.25` makes a test part where there is none, of a folder `CLASS/*.png` or
+    `train/CLASS/*.png`: of each class a quarter, chosen by a hash of the files' names, so that
+    another file moves hardly any.
+
+    `reduced` lets JPEG files be decoded at a half, a quarter or an eighth of their size, as long as
+    that is at least `size`: several times faster for photographs, with slightly other pixels.
     """
-    return Task(data=_name("folder", path, {}, size))
+    return Task(data=_name("folder", path, {}, size, reduced=reduced, test=test))
 
 
 def pasted(objects: Task, *, seed: int = 0) -> Task:
@@ -84,17 +114,55 @@ def pasted(objects: Task, *, seed: int = 0) -> Task:
     return Task(data=f"pasted/{name}?{urlencode(sorted(options.items()))}")
 
 
-def _name(kind: str, path: str, options: Mapping[str, str], size: int | None) -> str:
+def _name(
+    kind: str,
+    path: str,
+    options: Mapping[str, str],
+    size: int | None,
+    *,
+    reduced: bool,
+    test: float | None,
+) -> str:
     """A data set's name: `kind/path?option=value&...`, options in alphabetical order."""
     if not path.strip("/") or "?" in path:
         raise DataError(f"{kind}: {path!r} is not a folder or an address")
     if size is not None and size < 1:
         raise DataError(f"{kind}: size={size} leaves no pixel")
-    if size is not None:
-        options = {**options, "size": str(size)}
+    if reduced and size is None:
+        raise DataError(f"{kind}: reduced=True needs a size to reduce to, such as size=64")
+    if test is not None and not 0 < test < 1:
+        raise DataError(f"{kind}: test={test} is no part of the images; between 0 and 1 is one")
+    more = {
+        "size": None if size is None else str(size),
+        "reduced": "1" if reduced else None,
+        "test": None if test is None else repr(float(test)),
+    }
+    options = {**options, **{name: value for name, value in more.items() if value is not None}}
     query = urlencode(sorted(options.items()))
     name = f"{kind}/{path.rstrip('/')}"
     return f"{name}?{query}" if query else name
+
+
+@dataclass(frozen=True)
+class Box:
+    """Where an image's box is told: one column with four numbers, or a column for each number.
+    `with_corners` means left, top, right and bottom, else x, y, width and height.
+    """
+
+    columns: tuple[str, ...]
+    with_corners: bool
+
+    @staticmethod
+    def parse(text: str) -> Box:
+        """The box of an option `crop`. Raises DataError for what is none."""
+        column, _, layout = text.partition(":")
+        columns = tuple(column.split(","))
+        if len(columns) not in (1, 4) or not all(columns) or layout not in ("", "xywh", "xyxy"):
+            raise DataError(
+                f"crop={text!r} is no box: name a column of x, y, width and height ('bbox'), a "
+                "column of two corners ('bbox:xyxy'), or four columns: left, top, right and bottom"
+            )
+        return Box(columns, with_corners=layout == "xyxy" or (not layout and len(columns) == 4))
 
 
 @dataclass(frozen=True)
@@ -109,6 +177,21 @@ class Source:
     def size(self) -> int | None:
         """Pixels that images are scaled and cropped to, or None."""
         return int(self.options["size"]) if "size" in self.options else None
+
+    @property
+    def is_reduced(self) -> bool:
+        """Whether JPEG files may be decoded at a smaller size than their own."""
+        return "reduced" in self.options
+
+    @property
+    def test(self) -> float | None:
+        """The fraction of the images that makes the test part, where the files have none."""
+        return float(self.options["test"]) if "test" in self.options else None
+
+    @property
+    def box(self) -> Box | None:
+        """What images are cropped to, or None."""
+        return Box.parse(self.options["crop"]) if "crop" in self.options else None
 
     @property
     def objects(self) -> str:

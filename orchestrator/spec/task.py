@@ -14,6 +14,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal
+from urllib.parse import parse_qsl
 
 from orchestrator.errors import DataError, InputError, nearest
 from orchestrator.spec.canonical import derive, digest
@@ -33,6 +34,8 @@ Part = Literal["train", "validation", "test"]
 Drawing = Literal["", "images", "classes"]
 IGNORED = -100
 """The label that torch's cross entropy skips."""
+BINARY = ("background", "foreground")
+"""The classes of pixels where masks tell an object from all else."""
 
 # What each shift does unless another amount is given.
 _USUAL_AMOUNT = {"inverted": 0.0, "permuted": 0.0, "rotated": 90.0, "noisy": 0.2, "contrast": 0.5}
@@ -47,6 +50,11 @@ class DataRecord:
 
     `digest` is of the images, `shape` is (channels, height, width), `counts` are the images to
     train and to test; `mean` and `std` are per channel, over training images scaled to [0, 1].
+
+    What follows is for people, and empty in records of older versions, but for `mask_names`, the
+    classes of pixels. `class_counts` are a class's images to train and to test; `modes` counts
+    images by mode and depth, `sizes` by height and width in their files, the most frequent first;
+    `warnings` is what a user should know before training on them.
     """
 
     name: str
@@ -56,10 +64,17 @@ class DataRecord:
     counts: tuple[int, int]
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    class_counts: tuple[tuple[int, int], ...] = ()
+    modes: tuple[tuple[str, int], ...] = ()
+    sizes: tuple[tuple[str, int], ...] = ()
+    mask_names: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        """The record as plain JSON."""
-        return _with_lists(vars(self))
+        """The record as plain JSON; of what older versions did not know, only what is known."""
+        values = vars(self)
+        later = ("class_counts", "modes", "sizes", "mask_names", "warnings")
+        return _with_lists({name: v for name, v in values.items() if v or name not in later})
 
     @staticmethod
     def from_json(value: Mapping[str, Any]) -> DataRecord:
@@ -89,6 +104,8 @@ class Task:
     positive: tuple[int | str, ...] | None = None
     called: str = ""
     masks: bool = False
+    objects: tuple[int | str, ...] | None = None
+    each_pixel: bool = False
     shift: tuple[str, float] | None = None
     size: int | None = None
     coloured: bool = False
@@ -103,6 +120,9 @@ class Task:
     def classes(self, *wanted: int | str) -> Task:
         """Keep these classes, given by name or by index in the data set, and number them in this
         order.
+
+        Where all classes are called by numbers, a number is a name: `classes(2)` is the class '2',
+        even where the names are sorted as text ('0', '1', '10', '2').
         """
         _check_classes(f"{self.data}.classes()", wanted)
         return replace(self, wanted=wanted)
@@ -115,13 +135,35 @@ class Task:
         _check_classes(f"{self.data}.binary()", positive)
         return replace(self, positive=positive, called=called)
 
-    def foreground(self) -> Task:
+    def foreground(self, *objects: int | str) -> Task:
         """A label for each pixel: 1 on the image's object, 0 elsewhere. For sets that have masks:
-        those made by `pasted`.
+        those made by `pasted`, and Parquet with a column of masks, `parquet(..., mask="mask")`.
+
+        `objects` names the classes of pixels that are the object, as in `foreground("car")`; where
+        masks tell no more than object and background, there is nothing to name. Pixels of no class
+        (unlabelled) have the label `IGNORED`.
         """
-        if not self.data.startswith("pasted/"):
-            raise InputError(f"{self.data} has no masks; pasted(...) makes a set that has")
-        return replace(self, masks=True)
+        self._check_masks("foreground", objects)
+        return replace(self, masks=True, each_pixel=False, objects=objects or None)
+
+    def pixels(self, *kept: int | str) -> Task:
+        """A label for each pixel: the number of the class that it shows, of all classes of pixels
+        or of these, in this order. Other pixels have the label `IGNORED`.
+        """
+        self._check_masks("pixels", kept)
+        return replace(self, masks=True, each_pixel=True, objects=kept or None)
+
+    def _check_masks(self, verb: str, objects: Sequence[int | str]) -> None:
+        """Raise InputError where the data set cannot have such masks."""
+        kind, _, rest = self.data.partition("/")
+        options = dict(parse_qsl(rest.partition("?")[2]))
+        if kind != "pasted" and "mask" not in options:
+            hint = "pasted(...) makes a set that has"
+            if kind == "parquet":
+                hint = 'parquet(..., mask="mask") names the column that holds them'
+            raise InputError(f"{self.data} has no masks; {hint}")
+        if objects:
+            _check_classes(f"{self.data}.{verb}()", objects)
 
     def shifted(self, kind: Shift, amount: float | None = None) -> Task:
         """Another domain, made of the same images, training and test alike.
@@ -270,7 +312,8 @@ class Task:
             kind, amount = self.shift
             parts.append(f"{kind}{amount:g}" if amount else kind)
         if self.masks:
-            parts.append("foreground")
+            parts.append("pixels" if self.each_pixel else "foreground")
+            parts += [_joined(self.objects)] if self.objects else []
         if self.size:
             parts.append(f"{self.size}px")
         if self.coloured:
@@ -285,16 +328,23 @@ class Task:
         """
         if self.drawing == "classes":
             self._check_places()
-        all_classes = range(len(record.classes))
-        wanted = self._named(record, all_classes if self.wanted is None else self.wanted)
-        positive = None if self.positive is None else self._named(record, self.positive)
+        places_only = self.drawing == "classes"
+        wanted: tuple[str, ...] = record.classes
+        if self.wanted is not None:
+            wanted = self._named(record.classes, self.wanted, places_only=places_only)
+        positive = None
+        if self.positive is not None:
+            positive = self._named(record.classes, self.positive, places_only=places_only)
         if positive is not None and not set(positive) < set(wanted):
             raise DataError(
                 f"{self.data}.binary(): {', '.join(positive)} must be some of the classes kept "
                 f"and not all: {', '.join(wanted)}"
             )
         own = Statistics(record.mean, record.std).over(self.image(record)[0])
-        resolved = replace(self, digest=record.digest, label=self.name, statistics=own)
+        objects = self._objects(record.mask_names)
+        resolved = replace(
+            self, digest=record.digest, label=self.name, statistics=own, objects=objects
+        )
         if self.drawing == "classes":
             return replace(resolved, all_classes=record.classes)
         return replace(resolved, wanted=wanted, positive=positive)
@@ -319,26 +369,64 @@ class Task:
         order = sorted(lots, key=lots.__getitem__)
         return tuple(order[int(place)] for place in places)
 
-    def _named(self, record: DataRecord, classes: Iterable[int | str]) -> tuple[str, ...]:
-        """Classes given by name or index, by name. Raises DataError where the data lacks one."""
-        num_classes = len(record.classes)
-        names, missing = [], []
+    def _objects(self, mask_names: Sequence[str]) -> tuple[str, ...] | None:
+        """The classes of pixels that the task's labels are made of, by name; None for masks that
+        tell an object from its background, and for tasks without masks. Raises DataError where
+        none is named and there are several, or where one does not exist.
+        """
+        if not self.masks or (self.data.startswith("pasted/") and self.objects is None):
+            return None
+        if self.objects is not None:
+            return self._named(mask_names, self.objects)
+        if self.each_pixel:
+            return tuple(mask_names)
+        if tuple(mask_names) == BINARY:
+            return None
+        listed = ", ".join(map(repr, mask_names))
+        raise DataError(
+            f"{self.data}.foreground(): masks have several classes; say which are the foreground, "
+            f"as in .foreground({mask_names[-1]!r}). Valid: {listed}"
+        )
+
+    def _named(
+        self, names: Sequence[str], classes: Iterable[int | str], *, places_only: bool = False
+    ) -> tuple[str, ...]:
+        """Classes given by name or index, by name; with `places_only` a number is never a name.
+        Raises DataError where the data lacks one, or where a number may be two.
+        """
+        numbered = {} if places_only else _by_number(names)
+        all_numbered = len(numbered) == len(names)
+        found, missing, ambiguous = [], [], []
         for wanted in classes:
-            if isinstance(wanted, int) and 0 <= wanted < num_classes:
-                names.append(record.classes[wanted])
-            elif isinstance(wanted, str) and wanted in record.classes:
-                names.append(wanted)
-            else:
+            if isinstance(wanted, str) and wanted in names:
+                found.append(wanted)
+            elif isinstance(wanted, str) or (all_numbered and wanted not in numbered):
                 missing.append(wanted)
+            elif all_numbered:
+                found.append(numbered[wanted])
+            elif not 0 <= wanted < len(names):
+                missing.append(wanted)
+            elif numbered.get(wanted, names[wanted]) != names[wanted]:
+                ambiguous.append(wanted)
+            else:
+                found.append(names[wanted])
         if missing:
-            hint = nearest(str(missing[0]), record.classes)
+            hint = f"By index: 0 to {len(names) - 1}."
+            if all_numbered and numbered != dict(enumerate(names)):
+                hint = "Numbers are names here."
             raise DataError(
-                f"{self.data} has no class {', '.join(map(repr, missing))}. {hint} "
-                f"By index: 0 to {num_classes - 1}."
+                f"{self.data} has no class {', '.join(map(repr, missing))}. "
+                f"{nearest(str(missing[0]), names)} {hint}"
             )
-        if len(set(names)) < len(names):
+        if ambiguous:
+            first = ambiguous[0]
+            raise DataError(
+                f"{self.data}: {first} may be the class {numbered[first]!r} by name or "
+                f"{names[first]!r} by index; write the name"
+            )
+        if len(set(found)) < len(found):
             raise DataError(f"{self.data}: a class is named twice in {tuple(classes)!r}")
-        return tuple(names)
+        return tuple(found)
 
     def image(self, record: DataRecord) -> tuple[int, int, int]:
         """The shape (channels, height, width) of the task's images; the record is that of its
@@ -379,7 +467,7 @@ class Task:
         resolved.
         """
         if self.masks:
-            return ("background", "foreground")
+            return tuple(map(str, self.objects or ())) if self.each_pixel else BINARY
         if self.positive_classes is not None:
             return ("rest", self.called or "+".join(self.positive_classes))
         return self.kept_classes
@@ -400,6 +488,8 @@ class Task:
             "size": self.size,
             "rgb": self.coloured or None,
             "masks": self.masks or None,
+            "objects": None if self.objects is None else list(self.objects),
+            "each_pixel": self.each_pixel or None,
             "drawn": [self.drawing, self.seed] if self.drawing else None,
             "normalised": self._foreign_statistics(),
         }
@@ -423,10 +513,12 @@ class Task:
         return self.normalisation if by is None else by.to_json()
 
     def to_json(self) -> dict[str, Any]:
-        """The task as plain JSON: for records, and for other processes. What belongs to drawing or
-        to normalisation is in it only where there is something to say.
+        """The task as plain JSON: for records, and for other processes. What belongs to drawing, to
+        normalisation or to masks with classes is in it only where there is something to say.
         """
         values = {field.name: getattr(self, field.name) for field in fields(self)}
+        if self.objects is None and not self.each_pixel:
+            del values["objects"], values["each_pixel"]
         if not self.drawing:
             for name in ("drawing", "seed", "all_classes"):
                 del values[name]
@@ -563,14 +655,31 @@ def _joined(classes: Sequence[int | str]) -> str:
     return joined if len(joined) <= 24 else f"{len(names)}classes-{digest(names)[:4]}"
 
 
+def _by_number(names: Sequence[str]) -> dict[int, str]:
+    """Of these names those that are numbers, by number: '7', and '007' where no other is 7."""
+    found: dict[int, str] = {}
+    for name in names:
+        if name.isdecimal() and int(name) not in found:
+            found[int(name)] = name
+    return found
+
+
 def _with_lists(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Fields as plain JSON: tuples become lists."""
-    return {name: list(v) if isinstance(v, tuple) else v for name, v in values.items()}
+    """Fields as plain JSON: tuples become lists, at any depth."""
+
+    def plain(value: Any) -> Any:
+        return [plain(v) for v in value] if isinstance(value, tuple) else value
+
+    return {name: plain(value) for name, value in values.items()}
 
 
 def _with_tuples(values: Mapping[str, Any]) -> dict[str, Any]:
     """The reverse of `_with_lists`."""
-    return {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
+
+    def frozen(value: Any) -> Any:
+        return tuple(frozen(v) for v in value) if isinstance(value, list) else value
+
+    return {name: frozen(value) for name, value in values.items()}
 
 
 def common_classes(tasks: Sequence[Task]) -> tuple[str, ...]:

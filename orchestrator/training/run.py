@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from orchestrator.data import sources
-from orchestrator.data.batches import Batch, Feed, in_order, tensors
+from orchestrator.data.batches import Batch, Feed, in_order, relabelled, tensors
 from orchestrator.errors import Infeasible, MethodError, nearest
 from orchestrator.parts.component import ComponentRecord, Part, state_bytes
 from orchestrator.parts.matrix import Matrix, make_matrix
@@ -295,7 +295,7 @@ class Run:
         hits = total = 0
         for x, y in in_order(data, self.device):
             logits = net(x)  # [B, outputs], with masks [B, outputs, H, W]
-            label = y if table is None else table[y]
+            label = y if table is None else relabelled(table, y)
             guess = logits.argmax(1) if outputs is None else outputs[logits[:, outputs].argmax(1)]
             hits += int((guess == label).sum())
             total += int((label >= 0).sum())  # below 0: a class that is none of the outputs

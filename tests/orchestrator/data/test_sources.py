@@ -30,6 +30,7 @@ from orchestrator import (
 from orchestrator.data import batches, sources
 from orchestrator.data.changes import changed
 from orchestrator.data.resolve import resolve_task
+from orchestrator.data.verification import verify
 
 CPU = torch.device("cpu")
 
@@ -142,7 +143,8 @@ def test_images_of_several_sizes_need_to_be_told_one(root):
     for part in ("train", "test"):
         write_part(root / "mixed", part, [png(0)[0], png(1, size=(12, 9))[0]], [0, 1])
     with pytest.raises(
-        DataError, match=r"row 1 is 9x12 pixels, the images before it 5x6. Say size=\.\.\."
+        DataError,
+        match=r"2 sizes: 5x6 \(2\), 9x12 \(2\); the first of another is .*, row 1. Say size=\.\.\.",
     ):
         sources.load("parquet/mixed")
     assert sources.load(parquet("mixed", size=4).data).train[0].shape == (2, 3, 4, 4)
@@ -177,15 +179,15 @@ def test_grey_images_become_colour_beside_coloured_ones(root):
         ),
         (
             lambda root: write_part(root / "pets", "train", [png(0)[0], b"no image"], [0, 1]),
-            "row 1: the image cannot be decoded",
+            r"cannot be decoded: no image format .*\(1 of 6 images\): train-.*parquet, row 1",
         ),
         (
             lambda root: write_part(root / "pets", "train", [png(0)[0][:60]], [0]),
-            "row 0: the image cannot be decoded",
+            r"cannot be decoded: the file is cut short \(1 of 5 images\): train-.*, row 0",
         ),
         (
             lambda root: write_part(root / "pets", "train", [png(0)[0]], [7]),
-            "row 0: label 7 is none of the 2 classes",
+            r"label 7 is none of the 2 classes \(1 of 5 images\): train-.*, row 0",
         ),
         (
             lambda root: write_part(root / "pets", "train", [png(0)[0]], [None]),
@@ -288,11 +290,11 @@ def test_many_workers_of_a_node_decode_once_and_map_one_file(root, tmp_path):
 
 def test_an_altered_copy_in_the_cache_is_noticed_by_verify(root):
     images = sources.load("parquet/pets")
-    assert sources.is_intact("parquet/pets")
+    assert verify(images.record).state == "as recorded"
     content = bytearray((images.folder / "train.npy").read_bytes())
     content[-1] ^= 1
     (images.folder / "train.npy").write_bytes(content)
-    assert not sources.is_intact("parquet/pets")
+    assert verify(images.record).state == "altered in the cache"
 
 
 # ---------------------------------------------------------------------- what tasks make of images

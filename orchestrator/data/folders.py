@@ -1,0 +1,166 @@
+"""Image sets as folders: `train/CLASS/*.jpg` and `test/CLASS/*.jpg`, or `CLASS/*.jpg` alone, of
+which a test part is made.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from orchestrator.data.readers import Encoded, file_stamp
+from orchestrator.errors import DataError, MissingDataError
+from orchestrator.spec.datasets import Source
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".gif", ".tif", ".tiff", ".ppm", ".pgm")
+VALIDATION = ("validation", "valid", "val")  # what a part is called that is neither
+NO_CLASSES = ("__MACOSX", "__pycache__")  # beside hidden folders, which are none either
+LAYOUTS = (
+    "images lie in train/CLASS/ and test/CLASS/, or in CLASS/ alone where a test part is to be "
+    "made of them: image_folder(..., test=0.25)"
+)
+
+
+class FolderReader:
+    """Reads a folder of images; a class is a folder that has images to train on, in the order of
+    their names.
+
+    Raises DataError where the layout is another, or where a class has images to test only.
+    """
+
+    mask_names: tuple[str, ...] = ()
+
+    def __init__(self, location: str, source: Source) -> None:
+        self.root = Path(location)
+        self._fraction = source.test
+        self.warnings: list[str] = []
+        self._folders = self._parts()
+        self._images = {part: self._listed(folder) for part, folder in self._folders.items()}
+        self.classes = tuple(self._classes())
+        if self._fraction is not None:
+            self._images = self._split(self._images["train"], self._fraction)
+
+    def _parts(self) -> dict[str, Path]:
+        """The folder of each part; with a fraction that of `train` alone."""
+        there = set(_visible_folders(self.root))
+        named = sorted(there & {"train", "test", *VALIDATION})
+        spare = [name for name in VALIDATION if name in there]
+        if "train" not in there:
+            if self._fraction is None or named:
+                besides = f" (it has {', '.join(named)})" if named else ""
+                raise MissingDataError(f"{self.root} has no folder 'train'{besides}; {LAYOUTS}")
+            return {"train": self.root}
+        parts = {"train": self.root / "train"}
+        if self._fraction is not None:
+            if "test" in there:
+                raise DataError(
+                    f"{self.root} has a folder 'test', so test={self._fraction:g} is not needed"
+                )
+        elif "test" in there:
+            parts["test"] = self.root / "test"
+        elif spare:
+            parts["test"] = self.root / spare[0]
+            self.warnings.append(f"there is no test part: {spare.pop(0)}/ is used as one")
+        else:
+            raise MissingDataError(f"{self.root} has no folder 'test'; {LAYOUTS}")
+        self.warnings += [f"{name}/ is not used" for name in spare]
+        return parts
+
+    def _listed(self, folder: Path) -> dict[str, list[Path]]:
+        """Image files by class; what lies there besides is told."""
+        listed = {}
+        for name in _visible_folders(folder):
+            with os.scandir(folder / name) as entries:  # of a million files none is looked at
+                inner = [entry for entry in entries if not entry.name.startswith(".")]
+            files = sorted(entry.name for entry in inner if not entry.is_dir())
+            deeper = sorted(entry.name for entry in inner if entry.is_dir())
+            others = [file for file in files if not file.lower().endswith(SUFFIXES)]
+            listed[name] = [folder / name / f for f in files if f.lower().endswith(SUFFIXES)]
+            place = (folder / name).relative_to(self.root)
+            if others:
+                self.warnings.append(f"{place}/: {_some(others)} not read: no image by the name")
+            if deeper:
+                self.warnings.append(f"{place}/: what lies deeper is not read: {_some(deeper)}")
+        return listed
+
+    def _classes(self) -> list[str]:
+        """Names of the folders with images to train on; an empty one is told and is no class."""
+        train, test = self._images["train"], self._images.get("test", {})
+        classes = [name for name in sorted(train) if train[name]]
+        if not classes:
+            raise DataError(
+                f"{self._folders['train']} has no folder of a class with images; {LAYOUTS}"
+            )
+        if extra := sorted(name for name in test if test[name] and name not in classes):
+            raise DataError(
+                f"{self._folders['test']} has the class {extra[0]!r}, which is not in train: "
+                f"{', '.join(classes)}"
+            )
+        empty = [name for name in sorted(train) if not train[name]]
+        if empty:
+            self.warnings.append(f"no class, since without images: {_some(empty)}")
+        return classes
+
+    def _split(
+        self, images: Mapping[str, list[Path]], fraction: float
+    ) -> dict[str, dict[str, list[Path]]]:
+        """Images of each class in two parts: those to test are the first in the order of hashes of
+        their names, so a file more or less moves one other at most.
+        """
+        parts: dict[str, dict[str, list[Path]]] = {"train": {}, "test": {}}
+        for name in self.classes:
+            paths = images[name]
+            wanted = num_tested(len(paths), fraction)
+            hashes = {p: hashlib.sha256(f"{name}/{p.name}".encode()).digest() for p in paths}
+            chosen = set(sorted(paths, key=hashes.__getitem__)[:wanted])
+            parts["test"][name] = [path for path in paths if path in chosen]
+            parts["train"][name] = [path for path in paths if path not in chosen]
+        return parts
+
+    @cached_property
+    def files(self) -> list[Any]:
+        """Path, size and time of change of every file, for noticing that one changed."""
+        return [
+            file_stamp(path)
+            for part in self._images.values()
+            for paths in part.values()
+            for path in paths
+        ]
+
+    def count(self, part: str) -> int | None:
+        """How many images a part has."""
+        return sum(map(len, self._images[part].values()))
+
+    def records(self, part: str) -> Iterator[Encoded]:
+        """The images of a part, class by class."""
+        for label, name in enumerate(self.classes):
+            for path in self._images[part].get(name, ()):
+                place = str(path.relative_to(self.root))
+                try:
+                    yield Encoded(path.read_bytes(), label, place)
+                except OSError as error:
+                    problem = f"the file cannot be read: {error.strerror}"
+                    yield Encoded(b"", label, place, problem=problem)
+
+
+def num_tested(count: int, fraction: float) -> int:
+    """How many of a class's images are to test: some and not all, if there are two."""
+    return min(max(round(fraction * count), 1), count - 1)
+
+
+def _visible_folders(folder: Path) -> list[str]:
+    """Names of the folders in a folder that may be classes or parts."""
+    return sorted(
+        path.name
+        for path in folder.iterdir()
+        if path.is_dir() and not path.name.startswith(".") and path.name not in NO_CLASSES
+    )
+
+
+def _some(names: Sequence[str], most: int = 3) -> str:
+    """The first of some names, and how many more there are."""
+    shown = ", ".join(names[:most])
+    return f"{shown} and {len(names) - most} more" if len(names) > most else shown
