@@ -256,8 +256,6 @@ def test_functions_fit_a_screen(path):
 
 
 COMPREHENSIONS = ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp
-# Written anew elsewhere at this moment; nothing else may join them.
-STILL_PACKED = {"orchestrator/analysis/claims/pairing.py", "orchestrator/spec/labels.py"}
 
 
 def packed_expressions(tree: ast.AST) -> list[str]:
@@ -280,8 +278,7 @@ def packed_expressions(tree: ast.AST) -> list[str]:
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_no_line_has_to_be_unpacked_in_the_head(path):
-    if str(path.relative_to(ROOT)) not in STILL_PACKED:
-        assert not packed_expressions(ast.parse(path.read_text()))
+    assert not packed_expressions(ast.parse(path.read_text()))
 
 
 @pytest.mark.parametrize(

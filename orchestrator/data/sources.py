@@ -196,7 +196,9 @@ def _about(name: str, folder: Path, classes: tuple[str, ...], summary: Summary) 
     num_train, num_test = (np.bincount(labels, minlength=len(classes)) for labels in (y, y_test))
     class_counts = tuple(zip(num_train.tolist(), num_test.tolist(), strict=True))
     summary.warnings += _warnings_of_classes(classes, class_counts)
-    sizes = {f"{high}x{wide}": count for (high, wide), count in summary.sizes.items()}
+    sizes = {}
+    for (high, wide), count in summary.sizes.items():
+        sizes[f"{high}x{wide}"] = count
     record = DataRecord(
         name=name,
         digest=summary.digest,

@@ -113,21 +113,8 @@ def make_matrix(
     """A matrix with its shape and labels checked; `count` and `chance` may be numbers, arrays or
     None (0 and NaN).
     """
-    array = np.array(values, dtype=np.float64)
-    shape = (len(rows), len(columns))
-    if array.shape != shape:
-        raise MethodError(
-            f"matrix {name!r}: {len(rows)} rows and {len(columns)} columns are named, "
-            f"the values have shape {array.shape}"
-        )
-    for what, labels in (("rows", rows), ("columns", columns)):
-        if len(set(labels)) < len(labels):
-            raise MethodError(f"matrix {name!r}: two {what} have one label: {sorted(labels)}")
-    if components and tuple(map(len, components)) != shape:
-        lengths = " and ".join(str(len(side)) for side in components)
-        raise MethodError(
-            f"matrix {name!r}: {lengths} components are named for {shape[0]} x {shape[1]} entries"
-        )
+    array, shape = np.array(values, dtype=np.float64), (len(rows), len(columns))
+    _check_form(name, array.shape, rows, columns, components)
     counts = np.asarray(0 if count is None else count, dtype=np.int64)
     chances = np.asarray(np.nan if chance is None else chance, dtype=np.float64)
     return Matrix(
@@ -142,3 +129,27 @@ def make_matrix(
         notes=dict(notes or {}),
         components=(tuple(components[0]), tuple(components[1])) if components else None,
     )
+
+
+def _check_form(
+    name: str,
+    found: tuple[int, ...],
+    rows: Sequence[str],
+    columns: Sequence[str],
+    components: Sequence[Sequence[str]] | None,
+) -> None:
+    """Raise MethodError where values of the shape `found` do not fit their labels or components."""
+    shape = (len(rows), len(columns))
+    if found != shape:
+        raise MethodError(
+            f"matrix {name!r}: {len(rows)} rows and {len(columns)} columns are named, "
+            f"the values have shape {found}"
+        )
+    for what, labels in (("rows", rows), ("columns", columns)):
+        if len(set(labels)) < len(labels):
+            raise MethodError(f"matrix {name!r}: two {what} have one label: {sorted(labels)}")
+    if components and tuple(map(len, components)) != shape:
+        lengths = " and ".join(str(len(side)) for side in components)
+        raise MethodError(
+            f"matrix {name!r}: {lengths} components are named for {shape[0]} x {shape[1]} entries"
+        )

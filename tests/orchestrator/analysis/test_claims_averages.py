@@ -400,10 +400,7 @@ def test_a_choice_names_its_axes(store):
     for wrong, told in (
         ({"choose": "quality"}, "over: choose= needs the axes to choose over"),
         ({"over": ["rate"]}, "choose: over= needs the metric to choose by"),
-        (
-            {"choose": "quality", "over": "rate"},
-            r"over: expected names of axes such as \('rate',\)",
-        ),
+        ({"choose": "quality", "over": "rate"}, "over: expected a tuple of str, got 'rate'"),
     ):
         with pytest.raises(InputError, match=told):
             claims.Higher(metric="score", where=HIGH, than=LOW, **wrong)

@@ -59,6 +59,7 @@ WRONG = {
         {"level": "-"},
     ],
     "several": [(), [], {}, HIGH, "level", 3, (3,), ({"levle": 1.0},), (HIGH, "level")],
+    "axes": ["rate", 3, (3,), {"rate": 1}, ({"rate": 1},), ("unheard of",)],
     "choice": ["", "rise", 3, None, ["rises"]],
 }
 
@@ -78,6 +79,8 @@ def all_kinds():
 def values_of(name, hint):
     if typing.get_origin(hint) is typing.Literal:
         return WRONG["choice"]
+    if hint == tuple[str, ...]:
+        return WRONG["axes"]
     if typing.get_origin(hint) is tuple:
         return WRONG["several"]
     if typing.get_origin(hint) is not None and "Mapping" in str(hint):
@@ -146,7 +149,11 @@ def test_a_right_claim_is_taken_and_a_wrong_value_of_any_field_is_told(kind):
         ("Higher", {"by": NAN}, "by: expected a finite float, got nan"),
         ("Higher", {"bye": 0.1}, "it has no 'bye'. Did you mean 'by'?"),
         ("Higher", {"metric": ""}, "metric: expected a name, got ''"),
-        ("Higher", {"choose": "scor"}, "no method here has a metric 'scor'. Did you mean 'score'?"),
+        (
+            "Higher",
+            {"choose": "scor", "over": ("rate",)},
+            "no method here has a metric 'scor'. Did you mean 'score'?",
+        ),
     ],
 )
 def test_a_claim_that_cannot_be_meant_is_told(kind, fields, told):
