@@ -7,6 +7,7 @@ that runs the test. `support/tiers.py` says which tests belong to a tier.
 from __future__ import annotations
 
 import os
+import random
 import shutil
 import sys
 import tempfile
@@ -51,6 +52,16 @@ def pytest_configure(config: pytest.Config) -> None:
 def _no_folders_of_sweeps(monkeypatch: pytest.MonkeyPatch) -> None:
     """What one test's sweep file may be imported beside is nothing to the next."""
     monkeypatch.setenv("SPOLIA_SWEEP_FOLDERS", "")
+
+
+@pytest.fixture(autouse=True)
+def _same_draws_in_any_order() -> None:
+    """What a test draws without a seed of its own is the same, whatever was drawn before it."""
+    random.seed(0)
+    if "numpy" in sys.modules:
+        sys.modules["numpy"].random.seed(0)
+    if "torch" in sys.modules:  # as it is in a process that has just imported it
+        sys.modules["torch"].manual_seed(67280421310721)
 
 
 @pytest.fixture

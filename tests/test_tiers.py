@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import random
 import re
 import sqlite3
 import subprocess
@@ -11,6 +12,7 @@ import sys
 import tomllib
 from pathlib import Path
 
+import numpy
 import pytest
 import tiers
 import torch
@@ -117,6 +119,20 @@ def test_a_shuffled_order_follows_from_its_seed_and_keeps_groups_together():
         assert len(list(itertools.groupby(ray))) == 2  # the files of a group, one after another
     places = {tuple(n for n in order(str(seed)) if groups[n] == "a.py") for seed in range(10)}
     assert len(places) > 5  # within a group, too, the order is random
+
+
+def _drawn():
+    return random.random(), numpy.random.random(), torch.rand(1).item()
+
+
+FIRST_DRAWS = []
+
+
+@pytest.mark.parametrize("turn", [1, 2])
+def test_what_a_test_draws_is_the_same_whatever_was_drawn_before(turn):
+    FIRST_DRAWS.append(_drawn())
+    assert set(FIRST_DRAWS) == {FIRST_DRAWS[0]}
+    assert _drawn() != FIRST_DRAWS[0]
 
 
 def test_every_marker_is_registered_and_in_the_guide():

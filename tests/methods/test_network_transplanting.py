@@ -111,11 +111,13 @@ class TestGradients:
             assert float(rise.detach()) == pytest.approx(float((gradient * step).sum()), rel=1e-5)
 
     def test_directions_have_no_part_that_the_softmax_cannot_see(self):
-        two, many = directions(torch.randn(50, 2)), directions(torch.randn(50, 7))
-        torch.testing.assert_close(two.abs(), torch.ones(50, 2))
+        # In double precision: of two numbers that are almost equal little is left to normalise.
+        two, many = (directions(torch.randn(50, n, dtype=torch.double)) for n in (2, 7))
+        ones = torch.ones(50, dtype=torch.double)
+        torch.testing.assert_close(two.abs(), torch.ones_like(two))
         for drawn in (two, many):
-            torch.testing.assert_close(drawn.sum(1), torch.zeros(50), atol=1e-5, rtol=0)
-            torch.testing.assert_close(drawn.norm(dim=1), torch.full((50,), 2**0.5))
+            torch.testing.assert_close(drawn.sum(1), 0 * ones, atol=1e-12, rtol=0)
+            torch.testing.assert_close(drawn.norm(dim=1), 2**0.5 * ones)
 
     def test_gates_are_as_large_as_the_features_at_their_relu(self):
         assert set(gate_shapes(smooth_module(0), (4, 8, 8)).values()) == {(6, 8, 8), (8, 2, 2)}
