@@ -203,6 +203,6 @@ def s3(_s3_server, tmp_path) -> str:
 @pytest.fixture
 def shared_data(monkeypatch: pytest.MonkeyPatch) -> Path:
     if not SHARED.is_dir():
-        pytest.skip("the real image sets are not beside this checkout")
+        pytest.skip(f"reads real image sets, which are not part of the repository: no {SHARED}")
     monkeypatch.setenv("SPOLIA_DATA", str(SHARED))
     return SHARED

@@ -38,6 +38,7 @@ data_app = typer.Typer(
     no_args_is_help=True,
 )
 
+Remove = Annotated[bool, typer.Option(help="Remove them; without this, only list what would go.")]
 Key = Annotated[
     str,
     typer.Argument(
@@ -210,9 +211,7 @@ def data_verify(
 
 @data_app.command("gc")
 def data_gc(
-    remove: Annotated[
-        bool, typer.Option(help="Remove them; without this, only list what would go.")
-    ] = False,
+    remove: Remove = False,
     everything: Annotated[
         bool,
         typer.Option("--all", help="Also those that are in order; they can be decoded again."),
@@ -245,9 +244,7 @@ def data_gc(
 
 
 def gc(
-    remove: Annotated[
-        bool, typer.Option(help="Remove them; without this, only list what would go.")
-    ] = False,
+    remove: Remove = False,
     older_than: Annotated[
         float,
         typer.Option(min=0, callback=finite, help="Only files older than this many hours."),

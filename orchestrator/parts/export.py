@@ -52,6 +52,8 @@ def export(component: Component, store: Store) -> bytes:
     any_batch = ({0: torch.export.Dim("batch")},)
     try:
         program = torch.export.export(component.ready(), (images,), dynamic_shapes=any_batch)
+    # What a module that takes no images raises: the wrong number of inputs, shapes that do not fit,
+    # and torch's own answer for a module without a `forward`, which is a NotImplementedError.
     except (TypeError, RuntimeError, NotImplementedError) as error:
         shape, reason = tuple(images.shape[1:]), str(error).splitlines()[0]
         raise InputError(

@@ -20,7 +20,8 @@ AT_ONCE = 16
 
 State = tuple[dict[str, Tensor], dict[str, Tensor]]  # parameters and buffers, each [heads, ...]
 
-# Errors of torch that are RuntimeErrors and never say that a shape is wrong.
+# Errors of torch that are RuntimeErrors and never say that a shape is wrong: memory, a broken
+# device, and a module or kernel that is not there (torch raises NotImplementedError for both).
 NOT_OF_SHAPE = (torch.OutOfMemoryError, torch.AcceleratorError, NotImplementedError)
 
 ShapeFor = Callable[[int], tuple[int, ...]]

@@ -67,13 +67,7 @@ def _uneven(aligned: Aligned) -> Iterator[str]:
         own: dict[Place, set[Setting]] = {}
         for place, cells in held.items():
             own[place] = {aligned.setting(one.cell, aligned.own) for one in cells}
-        uneven = _first_uneven(own)
-        if uneven is not None:
-            lacking, has, lacks = uneven
-            yield (
-                f"side {number} is uneven: {aligned.said(None, lacking)} "
-                f"is at {aligned.said(*has)}, not at {aligned.said(*lacks)}"
-            )
+        yield from _first_uneven(aligned, own, f"side {number} is uneven")
 
 
 def _uneven_seeds(aligned: Aligned) -> Iterator[str]:
@@ -83,29 +77,25 @@ def _uneven_seeds(aligned: Aligned) -> Iterator[str]:
     settings: dict[Place, set[Setting]] = {}
     for place in aligned.held[0]:
         settings.setdefault(Place(place.seed, ()), set()).add(place.setting)
-    uneven = _first_uneven(settings)
-    if uneven is not None:
-        lacking, has, lacks = uneven
-        yield (
-            f"seeds cover other settings: {aligned.said(None, lacking)} "
-            f"is at {aligned.said(*has)}, not at {aligned.said(*lacks)}"
-        )
+    yield from _first_uneven(aligned, settings, "seeds cover other settings")
 
 
 def _first_uneven(
-    settings: Mapping[Place, set[Setting]],
-) -> tuple[Setting, Place, Place] | None:
-    """A setting that is at one place and not at another, with both; None where all are alike."""
+    aligned: Aligned, settings: Mapping[Place, set[Setting]], what: str
+) -> Iterator[str]:
+    """`what`, with a setting that is at one place and not at another; nothing where all places have
+    the same settings.
+    """
     fullest = max(settings, key=lambda place: len(settings[place]), default=None)
     if fullest is None:
-        return None
+        return
     for place, found in settings.items():
         if found != settings[fullest]:
             lacking = min(settings[fullest] ^ found, key=str)
-            if lacking in found:
-                return lacking, place, fullest
-            return lacking, fullest, place
-    return None
+            has, lacks = (place, fullest) if lacking in found else (fullest, place)
+            where = f"at {aligned.said(*has)}, not at {aligned.said(*lacks)}"
+            yield f"{what}: {aligned.said(None, lacking)} is {where}"
+            return
 
 
 def _lost_labels(aligned: Aligned) -> Iterator[str]:

@@ -393,7 +393,8 @@ def test_a_choice_is_over_the_axes_that_it_names_and_one_for_each_value_of_the_o
     (found,) = given(store, cells, [claim], score, quality=quality)
     assert (found.verdict, found.n) == ("reproduced", 3)
     at = "rate=1, at the edge of what was tried of rate at tasks=target; rate=2 at tasks=other"
-    assert found.evidence == f"difference 8.000 ±0.000 ({at} against {at}); averaged over tasks (2)"
+    chosen = f"({at} against {at})"
+    assert found.evidence == f"difference 8.000 ±0.000 {chosen}; averaged over tasks (2)"
 
 
 def test_a_choice_names_its_axes(store):

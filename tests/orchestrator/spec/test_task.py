@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -98,6 +101,52 @@ def test_common_classes_and_relabelling():
 def test_names_tell_tasks_apart():
     assert PETS.classes(0, 1).images(1, of=2).name == "pets-0.1-1of2"
     assert PETS.named("a").name == "a"
+
+
+def numbered(*names):
+    return replace(RECORD, classes=names)
+
+
+def test_a_number_is_the_name_where_all_classes_are_called_by_numbers():
+    """Folders 0, 1, 2, 10, 11 are sorted as text."""
+    record = numbered("0", "1", "10", "11", "2")
+    assert PETS.classes(2, 10).resolve(record).kept_classes == ("2", "10")
+    assert PETS.binary(11).resolve(record).positive_classes == ("11",)
+    assert PETS.classes(7).resolve(numbered("0006", "0007")).kept_classes == ("0007",)
+    with pytest.raises(DataError, match=r"no class 3\..* Numbers are names here\."):
+        PETS.classes(3).resolve(record)
+    drawn = PETS.classes(0, 1).drawn(classes=True).resolve(record).of_seed(0)
+    assert len(drawn.kept_classes) == 2  # places in an order, whatever classes are called
+
+
+def test_where_name_and_index_agree_tasks_are_what_they_were():
+    record = numbered(*(str(number) for number in range(10)))
+    by_number, by_name = PETS.classes(2, 7), PETS.classes("2", "7")
+    assert by_number.resolve(record).kept_classes == by_name.resolve(record).kept_classes
+    with pytest.raises(DataError, match="By index: 0 to 9"):
+        PETS.classes(12).resolve(record)
+
+
+def test_a_number_that_may_be_two_classes_is_refused():
+    record = numbered("1", "2", "other")
+    assert PETS.classes(2).resolve(numbered("1", "cat", "2")).kept_classes == ("2",)
+    with pytest.raises(DataError, match=r"1 may be the class '1' by name or '2' by index"):
+        PETS.classes(1).resolve(record)
+
+
+def test_a_record_survives_json_and_an_old_one_is_read():
+    record = replace(
+        RECORD,
+        class_counts=((3, 1),) * len(RECORD.classes),
+        modes=(("RGB", 4),),
+        sizes=(("5x6", 4),),
+        mask_names=("sky", "car"),
+        warnings=("what to know",),
+    )
+    assert DataRecord.from_json(json.loads(json.dumps(record.to_json()))) == record
+    old = {"name", "digest", "classes", "shape", "counts", "mean", "std"}
+    assert set(RECORD.to_json()) == old
+    assert DataRecord.from_json(RECORD.to_json()) == RECORD
 
 
 @pytest.mark.parametrize(
