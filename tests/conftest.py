@@ -22,6 +22,9 @@ os.environ["PYTHONPATH"] = os.pathsep.join(
 os.environ["SPOLIA_PACKAGES"] = ",".join(sorted(path.stem for path in SAMPLES.glob("*.py")))
 os.environ.pop("SPOLIA_SWEEP_FOLDERS", None)
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
+# Ray starts its workers with a niceness of 15: beside tests that compute they hardly get a core,
+# and a node whose answer to the handshake takes two seconds of computing gives none in a minute.
+os.environ.update({"RAY_worker_niceness": "0"})
 for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):  # tests run beside each other
     os.environ[name] = "1"
 for name in ("RAY_ADDRESS", "MLFLOW_TRACKING_URI"):
