@@ -42,6 +42,7 @@ def original(name, classes=7):
     return getattr(models, name)(weights=None, num_classes=classes).eval()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ASKED)
 def test_it_computes_what_torchvisions_own_computes(name):
     x = torch.randn(2, 3, 64, 64)
@@ -57,6 +58,7 @@ def test_the_split_points_of_the_plan_are_those_of_the_network(name):
     assert net.splits == spec.splits
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "split"),
     [
@@ -94,6 +96,7 @@ def trained(folder, monkeypatch, name="resnet18", classes=1000):
     return file, model
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["resnet18", "densenet121"])
 def test_a_network_starts_from_the_users_weights_all_but_the_classifier(
     store, tmp_path, monkeypatch, name

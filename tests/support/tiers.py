@@ -49,8 +49,9 @@ def tier_of(item: pytest.Item) -> str:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """One worker a core, and one more: that of the tests which start Ray mostly waits."""
-    return len(os.sched_getaffinity(0)) + 1
+    """One worker a core; where tests start Ray one more, since theirs mostly waits."""
+    has_ray = config.getoption("tier") != "fast"
+    return len(os.sched_getaffinity(0)) + has_ray
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -205,6 +205,7 @@ def test_a_pair_without_a_score_says_why(tmp_path):
     assert np.isnan(found.by_extractor.accuracy[[0, 1], [1, 0]]).all()
 
 
+@pytest.mark.slow
 def test_where_labels_are_masks_pixels_count(tmp_path, monkeypatch, shared_data):
     from methods.networks import small_fcn
     from orchestrator import pasted, torchvision_set
