@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import tomllib
 import venv
 from pathlib import Path
 
@@ -70,8 +71,14 @@ def environment(tmp_path_factory):
         )
         assert made.returncode == 0, made.stderr
 
+    def remove(source):
+        """Take out what `install` has put in, so that the next test finds its environment."""
+        name = tomllib.loads((source / "pyproject.toml").read_text())["project"]["name"]
+        for made in site.glob(f"{name.replace('-', '_')}*"):
+            shutil.rmtree(made)
+
     install(PACKAGE)
-    run.folder, run.install = folder, install
+    run.folder, run.install, run.remove = folder, install, remove
     return run
 
 
@@ -129,8 +136,12 @@ def test_two_packages_with_a_method_of_one_name_are_both_named(environment, tmp_
     )
     (twin / "pyproject.toml").write_text(text)
     environment.install(twin)
-    for command in (("methods",), ("plan", PACKAGE / "sweep.py")):
-        ran = environment("-m", "orchestrator.cli", *command)
+    both = [
+        environment("-m", "orchestrator.cli", *command)
+        for command in (("methods",), ("plan", PACKAGE / "sweep.py"))
+    ]
+    environment.remove(twin)
+    for ran in both:
         assert ran.returncode == 2, ran.stderr  # results are found by name: both are named
         assert "two methods are called 'echo'" in ran.stderr
         assert re.search(r"\bspolia_echo\.echo[.:]Echo", ran.stderr)
