@@ -104,6 +104,9 @@ class TrialListener:
         if self._writer is not None:
             self._writer.send({"finished" if outcome.is_result else "failed": outcome.key})
 
+    def noted(self, text: str) -> None:
+        self._progress.noted(text)
+
     def _record_failure(self, outcome: Outcome) -> None:
         """A worker records an exception itself; for a trial that was lost with its worker it is
         done here.

@@ -98,6 +98,10 @@ class Progress:
         if not self._queue.num_waiting:
             self._print_now_and_then()
 
+    def noted(self, text: str) -> None:
+        """A decision of the queue, as a line of its own."""
+        self._console.print(Text(text, style="yellow"), soft_wrap=True)
+
     def _print_now_and_then(self) -> None:
         """A plain line, where the last one is long ago and there is no terminal to draw on."""
         if self._live is None and time.monotonic() - self._last_line >= PLAIN_EVERY:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
+from orchestrator.errors import ExecutorError
 from orchestrator.executors.handshake import Greeting
 from orchestrator.executors.site import Site
 from orchestrator.planning.queue import Queue
@@ -20,6 +21,10 @@ class Listener(Protocol):
 
     def ended(self, outcome: Outcome) -> None: ...
 
+    def noted(self, text: str) -> None:
+        """What the queue has decided: no more work for a machine, a method that has to wait."""
+        ...
+
 
 class Executor(Protocol):
     """Runs all trials of a queue. KeyboardInterrupt passes through, with nothing left running."""
@@ -31,3 +36,17 @@ class Executor(Protocol):
         one first.
         """
         ...
+
+
+def check_that_it_ended(queue: Queue) -> None:
+    """Raises ExecutorError where a run ended before its trials did."""
+    num_left = queue.num_waiting + len(queue.running)
+    if queue.stopped:
+        raise ExecutorError(
+            f"no machine is left that could go on: {queue.stopped}. {num_left} trials have not "
+            "run; mend that and run the same command again"
+        )
+    if not queue.is_finished:
+        raise ExecutorError(
+            f"the executor stopped with {num_left} trials not run; run the same command again"
+        )

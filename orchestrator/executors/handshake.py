@@ -54,11 +54,11 @@ def greet(store: str, probe: str, classes: Sequence[str], variables: Mapping[str
         gpus=_gpus(),
         cpus=os.cpu_count() or 1,
         data=_data_folder(),
-        problem=_problem_with_store(store, probe),
+        problem=problem_with_store(store, probe),
     )
 
 
-def _problem_with_store(address: str, probe: str) -> str:
+def problem_with_store(address: str, probe: str) -> str:
     """Why this node does not share the store with the driver, or an empty string."""
     try:
         store = Store(address)
@@ -88,6 +88,30 @@ def versions() -> dict[str, str]:
         except PackageNotFoundError:
             found[name] = "not installed"
     return found
+
+
+def other_versions(drivers: Mapping[str, str], theirs: Mapping[str, str]) -> list[str]:
+    """In which versions that bits may depend on a node differs from the driver."""
+    return [
+        f"{name} {theirs.get(name)}, the driver has {drivers[name]}"
+        for name in MUST_AGREE
+        if theirs.get(name) != drivers[name]
+    ]
+
+
+def problem_with_gpu() -> str:
+    """Why the GPU of this process cannot compute, or an empty string where it can or there is
+    none.
+    """
+    import torch
+
+    if not torch.cuda.is_available():
+        return ""
+    try:
+        (torch.ones(8, 8, device="cuda") @ torch.ones(8, 8, device="cuda")).sum().item()
+    except RuntimeError as error:
+        return f"its GPU cannot compute: {str(error).strip().splitlines()[0]}"
+    return ""
 
 
 def _unimportable(classes: Sequence[str]) -> dict[str, str]:
@@ -137,10 +161,7 @@ def disagreements(driver: Greeting, others: Sequence[Greeting]) -> list[str]:
         node = f"node {other.node}"
         if other.problem:
             problems.append(f"{node}: {other.problem}")
-        for name in MUST_AGREE:
-            theirs, drivers = other.versions.get(name), driver.versions[name]
-            if theirs != drivers:
-                problems.append(f"{node}: {name} {theirs}, the driver has {drivers}")
+        problems += [f"{node}: {what}" for what in other_versions(driver.versions, other.versions)]
         missing = [f"{path} cannot be imported: {why}" for path, why in other.unimportable.items()]
         problems += [f"{node}: {what}; {SAME_VERSION}" for what in missing]
         changed = Code(driver.modules).differences(other.modules)

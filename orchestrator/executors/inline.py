@@ -4,14 +4,17 @@ Ray.
 
 from __future__ import annotations
 
+import os
+import platform
 from collections.abc import Sequence
 
-from orchestrator.executors.executor import Listener
+from orchestrator.executors.executor import Listener, check_that_it_ended
 from orchestrator.executors.handshake import Greeting, greet
 from orchestrator.executors.site import Site
 from orchestrator.planning.queue import Queue
 from orchestrator.store.heartbeat import alive
 from orchestrator.store.store import Store
+from orchestrator.training.attempts import Broken, Worker, attempt_of
 from orchestrator.training.execute import execute
 
 
@@ -21,6 +24,8 @@ class Inline:
     """
 
     def run(self, queue: Queue, store: Store, site: Site, listener: Listener) -> None:
+        here = Worker(platform.node(), f"this process, {os.getpid()}")
+        queue = queue.shaped(lambda trial: None, lambda: [here.node])
         with alive(store):  # so that `gc` leaves alone what this run uses
             while (trial := queue.take()) is not None:
                 listener.started(trial)
@@ -32,8 +37,15 @@ class Inline:
                     device=site.run_on,
                     checkpoint_every=site.checkpoint_every,
                 )
-                queue.finish(outcome)
-                listener.ended(outcome)
+                attempt = attempt_of(outcome, here)
+                if outcome.fault == "worker":
+                    # There is no other process, and this one can run nothing more.
+                    attempt = Broken(outcome, here)
+                    queue.stop(outcome.reason)
+                ended = queue.heard(attempt)
+                if ended is not None:
+                    listener.ended(ended)
+        check_that_it_ended(queue)
 
     def greetings(self, store: Store, site: Site, classes: Sequence[str]) -> list[Greeting]:
         return [greet(store.address, "", classes, {})]

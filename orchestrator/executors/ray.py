@@ -16,7 +16,6 @@ import socket
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict
 from typing import Any
 
 # Read by Ray when it is imported: no loggers that block the driver, no change of folder, no
@@ -33,15 +32,15 @@ os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 
 import ray
 from ray import tune
-from ray.exceptions import RayError
+from ray.exceptions import OutOfMemoryError, RayError
 from ray.tune.error import TuneError
 from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search import Searcher
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from orchestrator.errors import ExecutorError
-from orchestrator.executors.executor import Listener
-from orchestrator.executors.handshake import Greeting, disagreements, greet
+from orchestrator.executors.executor import Listener, check_that_it_ended
+from orchestrator.executors.handshake import Greeting, disagreements, greet, versions
 from orchestrator.executors.site import Shapes, Site
 from orchestrator.executors.worker import Assignment, TrialRunner
 from orchestrator.planning.queue import Queue
@@ -52,14 +51,23 @@ from orchestrator.spec.trial import Trial
 from orchestrator.store.code import code_in_use
 from orchestrator.store.heartbeat import alive
 from orchestrator.store.store import Store
+from orchestrator.training.attempts import (
+    Attempt,
+    Finished,
+    Gone,
+    Unfit,
+    Worker,
+    from_json,
+    to_json,
+)
 from orchestrator.training.execute import finished_by_others
-from orchestrator.training.outcome import Outcome
 
-RETRIES = 2  # tries of a lot whose worker was lost, beyond the first
 # Workers need them as the driver has them.
 VARIABLES = ("SPOLIA_DATA", "SPOLIA_CACHE", "TORCH_HOME", FOLDERS)
 ANSWER_WITHIN = 60.0  # seconds for every node to answer the handshake
 CONNECT_WITHIN = 5.0  # seconds for a cluster's address to accept a connection
+# How the lines begin in which Ray says why a worker went away.
+SAYS_WHY = ("the actor died", "the actor is dead", "worker unexpectedly", "the node")
 CLUSTER_HINT = (
     "Is the cluster up (`ray status` on its head), is this machine part of it, "
     "and does RAY_AUTH_MODE agree?"
@@ -77,11 +85,7 @@ class RayTune:
         with _connected(site), alive(store) as probe:
             _check_nodes(store, site, classes, probe)
             _fit(queue, store, site, listener, probe)
-        if not queue.is_finished:
-            num_left = queue.num_waiting + len(queue.running)
-            raise ExecutorError(
-                f"Ray Tune stopped with {num_left} trials not run; run the same command again"
-            )
+        check_that_it_ended(queue)
 
     def greetings(self, store: Store, site: Site, classes: Sequence[str]) -> list[Greeting]:
         with _connected(site), alive(store) as probe:
@@ -167,6 +171,11 @@ def runtime_env() -> dict[str, str] | None:
     return {"py_executable": quoted} if quoted != sys.executable else None
 
 
+def _ids_of_nodes() -> list[str]:
+    """Ids of the nodes that can take work."""
+    return [node["NodeID"] for node in _nodes_alive() if node["Resources"].get("CPU")]
+
+
 def _nodes_alive() -> list[dict[str, Any]]:
     return [node for node in ray.nodes() if node["Alive"]]
 
@@ -217,17 +226,18 @@ def _variables(paths: Iterable[str]) -> dict[str, str]:
 def _fit(queue: Queue, store: Store, site: Site, listener: Listener, probe: str) -> None:
     """Let Ray Tune run the whole queue. Raises ExecutorError where Tune itself gives up."""
     shapes = _shapes(site)
-    queue = queue.shaped(shapes)
+    queue = queue.shaped(shapes, _ids_of_nodes)
     slots = site.slots or max(1, int(shapes.cpus))
     # Put into Ray's object store once, not sent with every lot.
-    worker = tune.with_parameters(Worker, assignment=_assignment(queue, store, site, probe))
+    worker = tune.with_parameters(LotRunner, assignment=_assignment(queue, store, site, probe))
+    lots = LotSearcher(queue, listener, store, slots, shapes)
     with _tune_folder(store, probe) as folder:
-        logging.getLogger("ray.tune").setLevel(logging.ERROR)
+        logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
         tuner = tune.Tuner(
             tune.with_resources(worker, _resources_of_lots(queue, shapes)),
             tune_config=tune.TuneConfig(
-                search_alg=LotSearcher(queue, listener, store, slots, shapes),
-                scheduler=NothingToChoose(),
+                search_alg=lots,
+                scheduler=NothingToChoose(lots),
                 num_samples=-1,  # until the searcher says that it has finished
                 max_concurrent_trials=slots,
                 reuse_actors=True,
@@ -238,7 +248,8 @@ def _fit(queue: Queue, store: Store, site: Site, listener: Listener, probe: str)
                 name="sweep",
                 storage_path=folder,
                 verbose=0,
-                failure_config=tune.FailureConfig(max_failures=RETRIES),
+                # What is tried again, the queue decides.
+                failure_config=tune.FailureConfig(max_failures=0),
             ),
         )
         try:
@@ -267,6 +278,7 @@ def _assignment(queue: Queue, store: Store, site: Site, probe: str) -> Assignmen
         trials={key: json.dumps(trial.to_json()) for key, trial in trials.items()},
         replaces={key: queue.plan.outdated[key] for key in trials if key in queue.plan.outdated},
         code={classes: dict(code_in_use(classes).modules) for classes in paths},
+        versions=versions(),
         store=store.address,
         probe=probe,
         scratch=str(site.scratch.absolute()),
@@ -288,7 +300,10 @@ def _resources_of_lots(
         first_key = config["keys"].partition(",")[0]
         cpus, gpus = shape_of[first_key]
         bundle = {"CPU": cpus, "GPU": gpus} if gpus else {"CPU": cpus}
-        return tune.PlacementGroupFactory([bundle])
+        if not config["unfit"]:
+            return tune.PlacementGroupFactory([bundle])
+        elsewhere = {"ray.io/node-id": f"!in({config['unfit']})"}
+        return tune.PlacementGroupFactory([bundle], bundle_label_selector=[elsewhere])
 
     return resources
 
@@ -312,7 +327,9 @@ def _tune_folder(store: Store, run: str) -> Iterator[str]:
 
 
 class LotSearcher(Searcher):  # type: ignore[misc]  # Ray has no types
-    """Tune's source of what to run: hands out lots of trials by key, as their needs get done."""
+    """Tune's source of what to run: hands out lots of trials by key, as their needs get done, and
+    tells the queue what came of each.
+    """
 
     def __init__(
         self, queue: Queue, listener: Listener, store: Store, slots: int, shapes: Shapes
@@ -322,6 +339,7 @@ class LotSearcher(Searcher):  # type: ignore[misc]  # Ray has no types
         self._queue, self._listener, self._store = queue, listener, store
         self._slots, self._shapes = slots, shapes
         self._live: dict[str, list[Trial]] = {}  # lots by Tune's own ids
+        self._errors: dict[str, Exception] = {}  # of lots that ended with one
         self._freed: tuple[float, float] | None = None  # shape of the worker that is free now
 
     def __getstate__(self) -> dict[str, Any]:
@@ -336,7 +354,12 @@ class LotSearcher(Searcher):  # type: ignore[misc]  # Ray has no types
         self._live[trial_id] = lot
         for trial in lot:
             self._listener.started(trial)
-        return {"keys": ",".join(t.key for t in lot)}
+        return {"keys": ",".join(t.key for t in lot), "unfit": ",".join(sorted(self._queue.unfit))}
+
+    def on_error(self, trial_id: str, error: Exception | None) -> None:
+        """Why a lot is going to be complete with an error."""
+        if error is not None:
+            self._errors[trial_id] = error
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
@@ -345,32 +368,50 @@ class LotSearcher(Searcher):  # type: ignore[misc]  # Ray has no types
         if not lot:
             return
         self._freed = self._shapes(lot[0])
-        if error or not result or "outcomes" not in result:
-            for trial in lot:
-                self._lost(trial, alone=len(lot) == 1)
-            return
-        for outcome in json.loads(result["outcomes"]):
-            self._end(Outcome(**outcome))
-
-    def _lost(self, trial: Trial, alone: bool) -> None:
-        """A worker went away for good. What it finished before is in the store; of several, each
-        gets a try by itself: one of them killed it.
-        """
-        replaces = self._queue.plan.outdated.get(trial.key, "")
-        found = finished_by_others(trial.key, self._store, replaces)
-        if found is not None:
-            self._end(found)
-        elif alone:
-            reason = (
-                f"its worker went away {RETRIES + 1} times (out of memory, or the machine is gone)"
-            )
-            self._end(Outcome(trial.key, "lost", reason=reason))
+        why = self._errors.pop(trial_id, None)
+        cause = getattr(why, "cause", why)
+        if isinstance(cause, WorkerIsUnfit):
+            self._hear(lot, cause.report)
+        elif error or not result or "attempts" not in result:
+            self._gone(lot, why)
         else:
-            self._queue.put_back(trial.key)
+            self._hear(lot, result["attempts"])
 
-    def _end(self, outcome: Outcome) -> None:
-        self._queue.finish(outcome)
-        self._listener.ended(outcome)
+    def _hear(self, lot: Sequence[Trial], report: str) -> None:
+        """Tell the queue what a worker reported of the trials of its lot."""
+        attempts = [from_json(attempt) for attempt in json.loads(report)]
+        for attempt in attempts:
+            self._tell(attempt)
+        # Those behind one for which the worker was unfit were never begun.
+        for trial in lot[len(attempts) :]:
+            self._queue.put_back(trial.key, alone=False)
+
+    def _gone(self, lot: Sequence[Trial], error: Exception | None) -> None:
+        """A worker went away. What it finished before is in the store; of several others, each gets
+        a try by itself: one of them killed it.
+        """
+        left = []
+        for trial in lot:
+            replaces = self._queue.plan.outdated.get(trial.key, "")
+            found = finished_by_others(trial.key, self._store, replaces)
+            if found is not None:
+                self._tell(Finished(found))
+            else:
+                left.append(trial)
+        why, is_node = _what_ray_says(error)
+        for trial in left:
+            if len(left) > 1:
+                self._queue.put_back(trial.key)
+            else:
+                self._tell(Gone(trial.key, why, is_node))
+
+    def _tell(self, attempt: Attempt) -> None:
+        known = len(self._queue.unfit), len(self._queue.held_back)
+        ended = self._queue.heard(attempt)
+        if ended is not None:
+            self._listener.ended(ended)
+        if known != (len(self._queue.unfit), len(self._queue.held_back)):
+            self._listener.noted(_decision(attempt, self._queue))
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing to save: what is done stands in the store."""
@@ -380,17 +421,42 @@ class LotSearcher(Searcher):  # type: ignore[misc]  # Ray has no types
 
 
 class NothingToChoose(FIFOScheduler):  # type: ignore[misc]  # Ray has no types
-    """The queue decides the order; Tune's own scheduler would scan every trial at every step."""
+    """The queue decides the order; Tune's own scheduler would scan every trial at every step. Of
+    errors Tune tells its scheduler more than its searcher, which they are passed on to.
+    """
+
+    def __init__(self, lots: LotSearcher) -> None:
+        super().__init__()
+        self._lots = lots
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Tune pickles its scheduler, too."""
+        return {}
 
     def choose_trial_to_run(self, tune_controller: Any, **kwargs: Any) -> None:
         return None
 
+    def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
+        self._lots.on_error(trial.trial_id, trial.get_pickled_error() or trial.get_error())
 
-class Worker(tune.Trainable):  # type: ignore[misc]  # Ray has no types
+
+class WorkerIsUnfit(Exception):  # noqa: N818 - a report
+    """Raised by a worker that can run nothing more, so that Tune ends its process. `report` is what
+    became of its lot.
+    """
+
+    def __init__(self, report: str) -> None:
+        super().__init__(report)
+        self.report = report
+
+
+class LotRunner(tune.Trainable):  # type: ignore[misc]  # Ray has no types
     """An actor that runs one lot after another. `step` runs a whole lot."""
 
     def setup(self, config: dict[str, Any], assignment: Assignment) -> None:
-        self._runner = TrialRunner(assignment)
+        node = ray.get_runtime_context().get_node_id()
+        name = f"{socket.gethostname()}, process {os.getpid()}"
+        self._runner = TrialRunner(assignment, Worker(node, name))
         self._keys = config["keys"].split(",")
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -398,11 +464,35 @@ class Worker(tune.Trainable):  # type: ignore[misc]  # Ray has no types
         return True  # the same actor goes on: imports, CUDA and cached images stay warm
 
     def step(self) -> dict[str, Any]:
-        outcomes = [asdict(self._runner.run(key)) for key in self._keys]
-        return {"outcomes": json.dumps(outcomes), "seconds": 0.0, "done": True}
+        attempts = self._runner.run_lot(self._keys)
+        report = json.dumps([to_json(attempt) for attempt in attempts])
+        if isinstance(attempts[-1], Unfit):
+            raise WorkerIsUnfit(report)
+        return {"attempts": report, "seconds": 0.0, "done": True}
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
         """Trials keep checkpoints of their own."""
 
     def load_checkpoint(self, checkpoint: Any) -> None:
         """Trials keep checkpoints of their own."""
+
+
+def _what_ray_says(error: Exception | None) -> tuple[str, bool]:
+    """Why a worker went away, in a line, and whether its machine went with it."""
+    if error is None:
+        return "Ray does not say why", False
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    if isinstance(error, OutOfMemoryError):
+        return f"out of memory; {lines[0]}", False
+    is_node = bool(getattr(error, "preempted", False)) or "node died" in str(error).lower()
+    said = [line for line in lines if line.lower().startswith(SAYS_WHY)]
+    return (said or lines or [type(error).__name__])[-1], is_node
+
+
+def _decision(attempt: Attempt, queue: Queue) -> str:
+    """What the queue has decided upon an attempt, for people."""
+    if isinstance(attempt, Unfit):
+        where = attempt.worker.name.partition(",")[0]
+        return f"no more work goes to {where} (node {attempt.worker.node[:8]}): {attempt.why}"
+    method = queue.trials[attempt.key].method.name
+    return f"{method} breaks alike again and again, so the rest of it waits until all else is done"

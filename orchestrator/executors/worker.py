@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from orchestrator.errors import SpoliaError
+from orchestrator.executors.handshake import (
+    SAME_VERSION,
+    other_versions,
+    problem_with_gpu,
+    problem_with_store,
+    versions,
+)
 from orchestrator.spec.naming import class_paths
 from orchestrator.spec.trial import Trial
 from orchestrator.store.code import code_of, listed
 from orchestrator.store.store import Store
+from orchestrator.training.attempts import Attempt, Unfit, Worker, attempt_of
 from orchestrator.training.execute import execute
-from orchestrator.training.outcome import Outcome
 
 
 @dataclass(frozen=True)
@@ -25,14 +31,16 @@ class Assignment:
 
     `trials` are trials as JSON by key, `replaces` the digests, by key, of records that their new
     results are to replace. `code` holds the driver's digests of modules, by name, for the classes
-    that a trial names (`class_paths`). `store` is an address, and `probe` names what the driver
-    left in it for workers to see. `scratch`, `checkpoint_every` (seconds) and `device` say how
-    trials run; `variables` are set in the worker's environment.
+    that a trial names (`class_paths`), `versions` its versions of Python and packages. `store` is
+    an address, and `probe` names what the driver left in it for workers to see. `scratch`,
+    `checkpoint_every` (seconds) and `device` say how trials run; `variables` are set in the
+    worker's environment.
     """
 
     trials: Mapping[str, str]
     replaces: Mapping[str, str]
     code: Mapping[tuple[str, ...], Mapping[str, str]]
+    versions: Mapping[str, str]
     store: str
     probe: str
     scratch: str
@@ -42,35 +50,43 @@ class Assignment:
 
 
 class TrialRunner:
-    """Runs trials of an assignment by key, one after another."""
+    """Runs trials of an assignment by key, one after another, on one `worker`.
 
-    def __init__(self, assignment: Assignment) -> None:
+    What would keep this node from computing what the driver planned is looked for once, here:
+    a node that joins late is asked all that the others were asked before work began.
+    """
+
+    def __init__(self, assignment: Assignment, worker: Worker) -> None:
         # Before the store and any class is opened: both go by them.
         os.environ.update(assignment.variables)
-        self._assignment = assignment
-        self._store = Store(assignment.store)
-        self._host = socket.gethostname()
+        self._assignment, self._worker = assignment, worker
         self._scratch = _usable_scratch(Path(assignment.scratch))
-        self._sees_store = self._store.sees_probe(assignment.probe)
+        self._unfit = self._problem_here()
+        self._store = Store(assignment.store) if not self._unfit else None
 
-    def run(self, key: str) -> Outcome:
-        """Execute one trial; a failure where this node would compute something else than the driver
+    def run_lot(self, keys: Sequence[str]) -> list[Attempt]:
+        """Run trials one after another, up to the first for which this worker turns out unfit."""
+        attempts: list[Attempt] = []
+        for key in keys:
+            attempts.append(self.run(key))
+            if isinstance(attempts[-1], Unfit):
+                break
+        return attempts
+
+    def run(self, key: str) -> Attempt:
+        """Execute one trial, or say why this node would compute something else than the driver
         planned.
         """
-        worker = f"the worker on {self._host}"
-        # As an outcome, not an exception: Tune would try the whole lot again.
-        if not self._sees_store:
-            reason = f"{worker} does not see the driver's store at {self._store.name}"
-            return Outcome(key, "failed", reason=reason)
+        if self._unfit or self._store is None:
+            return self._unfit_for(key, self._unfit)
         try:
             # By locator (`module:Class`): a worker never imports a sweep file.
             trial = Trial.from_json(json.loads(self._assignment.trials[key]))
         except SpoliaError as error:
-            return Outcome(key, "failed", reason=f"{worker} cannot run this trial: {error}")
+            return self._unfit_for(key, f"it cannot run this trial: {error}")
         if problem := self._other_code(trial, key):
-            reason = f"{worker} {problem}; install the same version on both"
-            return Outcome(key, "failed", reason=reason)
-        return execute(
+            return self._unfit_for(key, f"it {problem}; {SAME_VERSION}")
+        outcome = execute(
             trial,
             self._store,
             replaces=self._assignment.replaces.get(key, ""),
@@ -78,6 +94,20 @@ class TrialRunner:
             device=self._assignment.device,
             checkpoint_every=self._assignment.checkpoint_every,
         )
+        return attempt_of(outcome, self._worker)
+
+    def _unfit_for(self, key: str, why: str) -> Unfit:
+        return Unfit(key, why, is_node=True, worker=self._worker)
+
+    def _problem_here(self) -> str:
+        """Why this node can run no trial of the assignment, or an empty string."""
+        if problem := problem_with_store(self._assignment.store, self._assignment.probe):
+            return problem
+        drivers = self._assignment.versions
+        differing = other_versions(drivers, versions()) if drivers else []
+        if differing:
+            return f"{', '.join(differing)}; {SAME_VERSION}"
+        return problem_with_gpu()
 
     def _other_code(self, trial: Trial, key: str) -> str:
         """In what this node would compute something else than the driver, or an empty string."""

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Hashable, Iterable, Mapping
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping
 from typing import NamedTuple
 
 from orchestrator.errors import ExecutorError
 from orchestrator.planning.plan import Plan
 from orchestrator.planning.standing import usable_states
+from orchestrator.planning.tries import Tries
 from orchestrator.spec.trial import Trial
+from orchestrator.training.attempts import Attempt, Broken, Finished, Gone, Unfit
 from orchestrator.training.outcome import Outcome
 
 LOT_SECONDS = 1.0  # trials that are known to be short are handed out together, for about this long
@@ -26,22 +28,30 @@ class _Ready(NamedTuple):
 
 class Queue:
     """Trials that have no result yet. `take` hands out one whose needs are done, longest remaining
-    path first; `finish` tells how it ended.
+    path first; `heard` is told what came of it, and decides whether it is tried again.
 
     What needs a trial that ended without being `done` is blocked, unless its method accepts such
     needs (and then only those that are results).
+
+    `unfit` says of machines, by the ids of their nodes, why they are given no more work. Where
+    none is left that could be given any, `stopped` says why the run ends.
     """
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, tries: Tries | None = None) -> None:
         todo = plan.todo
         self.plan = plan
         self.trials: Mapping[str, Trial] = {trial.key: trial for trial in todo}
         self.ended: dict[str, Outcome] = {}
         self.running: set[str] = set()
         self.blocked: dict[str, str] = {}  # why, by key
+        self.unfit: dict[str, str] = {}
+        self.stopped = ""
+        self._tries = tries or Tries()
+        self._nodes: Callable[[], Collection[str]] = lambda: ()
         self._outcomes = dict(plan.outcomes)
-        self._spent: dict[str, tuple[float, int]] = {}  # seconds and trials of this run, by method
+        self._longest = self._known_seconds()
         self._alone: set[str] = set()  # keys of trials that go into no lot with others
+        self._held_back: dict[str, str] = {}  # methods that wait until all else is done, and why
         self._users: dict[str, list[str]] = {}
         self._num_pending: dict[str, int] = {}  # needs that have not ended, by key
         for trial in todo:
@@ -53,13 +63,19 @@ class Queue:
         self._entries = {t.key: _Ready(-paths[t.key], i, t.key) for i, t in enumerate(todo)}
         self._shape: Callable[[Trial], Hashable] = lambda trial: None
         self._ready: dict[Hashable, list[_Ready]] = {}  # a heap for each shape
+        self._held: list[_Ready] = []  # ready, and of methods that are held back
         for trial in todo:
             self._offer(trial.key)
 
-    def shaped(self, shape: Callable[[Trial], Hashable]) -> Queue:
+    def shaped(
+        self,
+        shape: Callable[[Trial], Hashable],
+        nodes: Callable[[], Collection[str]] = lambda: (),
+    ) -> Queue:
         """The same queue, told what a trial's worker must be like: a worker that has just become
-        free gets a trial of its own shape first.
+        free gets a trial of its own shape first. `nodes` gives the ids of the machines there are.
         """
+        self._nodes = nodes
         ready = [entry for heap in self._ready.values() for entry in heap]
         self._shape, self._ready = shape, {}
         for entry in ready:
@@ -77,8 +93,13 @@ class Queue:
         return paths
 
     def _push(self, key: str) -> None:
-        heap = self._ready.setdefault(self._shape(self.trials[key]), [])
-        heapq.heappush(heap, self._entries[key])
+        if self.trials[key].method.name in self._held_back:
+            self._held.append(self._entries[key])
+        else:
+            heapq.heappush(self._heap_of(key), self._entries[key])
+
+    def _heap_of(self, key: str) -> list[_Ready]:
+        return self._ready.setdefault(self._shape(self.trials[key]), [])
 
     def _offer(self, key: str) -> None:
         """Make a trial ready if all its needs have ended, or blocked if one of them will not do."""
@@ -113,7 +134,9 @@ class Queue:
         """The next trial to run, of the shape `prefer` where one is ready; None while none is.
         Raises ExecutorError where waiting would never end.
         """
-        heaps = {shape: heap for shape, heap in self._ready.items() if heap}
+        if self.stopped:
+            return None
+        heaps = self._heaps()
         if heaps:
             # Else the heap whose first entry has the longest path.
             heap = heaps.get(prefer) or min(heaps.values())
@@ -125,6 +148,18 @@ class Queue:
                 f"{', '.join(stuck[:5])}"
             )
         return None
+
+    def _heaps(self) -> dict[Hashable, list[_Ready]]:
+        """What can be handed out now, by shape. What is held back comes when nothing else is
+        left.
+        """
+        heaps = {shape: heap for shape, heap in self._ready.items() if heap}
+        if self._held and not heaps and not self.running:
+            held, self._held = self._held, []
+            for entry in held:
+                heapq.heappush(self._heap_of(entry.key), entry)
+            return {shape: heap for shape, heap in self._ready.items() if heap}
+        return heaps
 
     def _hand_out(self, heap: list[_Ready]) -> Trial:
         key = heapq.heappop(heap).key
@@ -157,34 +192,99 @@ class Queue:
         return lot
 
     def _expected_seconds(self, trial: Trial) -> float | None:
-        """How long a trial may take: the mean of those of its method that ended in this run, else
-        what the plan says; None where neither knows.
+        """How long a trial may take: as long as the longest of its kind that left a result, in this
+        run or before; None where there is none.
         """
-        total, count = self._spent.get(trial.method.name, (0.0, 0))
-        return total / count if count else self.plan.cost(trial)
+        return self._longest.get(_kind(trial))
 
-    def put_back(self, key: str) -> None:
-        """A trial that was handed out did not run; it will be handed out again, by itself."""
+    def _known_seconds(self) -> dict[Hashable, float]:
+        """Seconds of the longest of each kind of trials, of those that have a result."""
+        longest: dict[Hashable, float] = {}
+        for key, seconds in self.plan.seconds.items():
+            if key in self.plan.trials:
+                kind = _kind(self.plan.trials[key])
+                longest[kind] = max(seconds, longest.get(kind, 0.0))
+        return longest
+
+    def put_back(self, key: str, *, alone: bool = True) -> None:
+        """A trial that was handed out did not run; it will be handed out again, by itself or in a
+        lot.
+        """
         self.running.discard(key)
-        self._alone.add(key)
+        if alone:
+            self._alone.add(key)
         self._offer(key)
 
-    def finish(self, outcome: Outcome) -> None:
+    def heard(self, attempt: Attempt) -> Outcome | None:
+        """What came of a trial that was handed out. Returns how it ended, or None where it is to be
+        tried again.
+        """
+        given_up = ""
+        match attempt:
+            case Finished(outcome):
+                return self.finish(outcome)
+            case Broken(outcome):
+                self._hold_back_if_alike(attempt)
+                return self.finish(outcome)
+            case Gone():
+                given_up = self._tries.gone(attempt)
+            case Unfit(is_node=True):
+                self._no_more_work_for(attempt)
+            case Unfit():
+                given_up = self._tries.unfit(attempt)
+        if given_up:
+            kind = "lost" if isinstance(attempt, Gone) else "failed"
+            return self.finish(Outcome(attempt.key, kind, reason=given_up))
+        # By itself, where the trial may have done it.
+        self.put_back(attempt.key, alone=not getattr(attempt, "is_node", False))
+        return None
+
+    def finish(self, outcome: Outcome) -> Outcome:
         """A trial has ended; what waited for it becomes ready or blocked."""
         self.running.discard(outcome.key)
         self.ended[outcome.key] = outcome
         self._outcomes[outcome.key] = outcome.kind
-        method = self.trials[outcome.key].method.name
-        total, count = self._spent.get(method, (0.0, 0))
-        self._spent[method] = (total + outcome.seconds, count + 1)
+        # An exception tells nothing of how long a training takes.
+        if outcome.is_result:
+            kind = _kind(self.trials[outcome.key])
+            self._longest[kind] = max(outcome.seconds, self._longest.get(kind, 0.0))
         for user in self._users.get(outcome.key, []):
             self._num_pending[user] -= 1
             self._offer(user)
+        return outcome
+
+    def _no_more_work_for(self, attempt: Unfit) -> None:
+        """Note that a machine is unfit, and stop where no other is left."""
+        self.unfit[attempt.worker.node] = attempt.why
+        if not set(self._nodes()) - set(self.unfit):
+            self.stop(attempt.why)
+
+    def stop(self, why: str) -> None:
+        """Hand out nothing more."""
+        self.stopped = self.stopped or why
+
+    def _hold_back_if_alike(self, attempt: Broken) -> None:
+        """Where trials of a method break alike, let the rest of it wait until all else is done."""
+        method = self.trials[attempt.key].method.name
+        if method in self._held_back or not self._tries.broken(attempt, method):
+            return
+        self._held_back[method] = attempt.outcome.reason.partition("\n")[0]
+        for shape, heap in self._ready.items():
+            entries = [(entry, self.trials[entry.key].method.name == method) for entry in heap]
+            self._held += [entry for entry, is_held in entries if is_held]
+            self._ready[shape] = [entry for entry, is_held in entries if not is_held]
+            heapq.heapify(self._ready[shape])
+
+    @property
+    def held_back(self) -> Mapping[str, str]:
+        """Methods that wait until all else is done, and the error that they break with."""
+        return self._held_back
 
     @property
     def is_finished(self) -> bool:
-        """Whether every trial has ended or is blocked."""
-        return len(self.ended) + len(self.blocked) == len(self.trials)
+        """Whether every trial has ended or is blocked, or nothing more will be handed out."""
+        has_stopped = bool(self.stopped) and not self.running
+        return has_stopped or len(self.ended) + len(self.blocked) == len(self.trials)
 
     def waiting(self) -> list[str]:
         """Keys of trials that have not been handed out and are not blocked."""
@@ -207,3 +307,11 @@ class Queue:
     def of_kind(self, *kinds: str) -> list[Outcome]:
         """Outcomes of these kinds, in the order in which they came."""
         return [outcome for outcome in self.ended.values() if outcome.kind in kinds]
+
+
+def _kind(trial: Trial) -> Hashable:
+    """Trials of one kind take about as long: of one method on one network. Not of one method alone:
+    a small network on trial says nothing of a large one.
+    """
+    network = trial.network
+    return trial.method.name, None if network is None else network.label

@@ -47,6 +47,8 @@ MODULES_WITHOUT_BITS = frozenset(
         "orchestrator.spec.registry",
         "orchestrator.spec.sweep",
         "orchestrator.spec.wording",
+        "orchestrator.training.attempts",
+        "orchestrator.training.faults",
         "orchestrator.training.local",
         "orchestrator.training.observation",
         "orchestrator.training.outcome",

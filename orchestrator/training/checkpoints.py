@@ -15,7 +15,6 @@ from typing import Any
 
 import torch
 
-from orchestrator.errors import StoreError
 from orchestrator.store.files import file_name
 
 TRIES = "tries.json"  # beside the states: when the first try began, and what all of them took
@@ -35,6 +34,7 @@ class Checkpoints:
     def __init__(self, folder: Path | None, stamp: str = "", every: float = 60.0) -> None:
         self.folder, self.every = folder, every
         self._last = time.monotonic()
+        self._has_warned = False
         self._stamp = stamp
         # Going on with other code would give a result that no code ever computed.
         if folder is not None and folder.is_dir() and _text(folder / "stamp") != stamp:
@@ -53,8 +53,11 @@ class Checkpoints:
         return self.folder is not None and time.monotonic() - self._last >= self.every
 
     def save(self, stage: str, state: dict[str, Any]) -> None:
-        """Write a stage's state in one step, replacing the one before."""
+        """Write a stage's state in one step, replacing the one before. Where it cannot be written
+        training goes on without, says so once, and tries again when the next one is due.
+        """
         assert self.folder is not None
+        self._last = time.monotonic()
         path = self._path(stage)
         temporary = path.with_suffix(f".{os.getpid()}.tmp")
         try:
@@ -67,8 +70,13 @@ class Checkpoints:
         except (OSError, RuntimeError) as error:
             with contextlib.suppress(OSError):
                 temporary.unlink()
-            raise StoreError(f"a checkpoint cannot be written to {self.folder}: {error}") from error
-        self._last = time.monotonic()
+            # A checkpoint is a convenience: a full disk costs it, and not the trial.
+            if not self._has_warned:
+                print(
+                    f"a checkpoint cannot be written to {self.folder}, so a killed trial would "
+                    f"begin anew: {error}"
+                )
+            self._has_warned = True
 
     def _note_tries(self) -> None:
         assert self.folder is not None

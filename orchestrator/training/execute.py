@@ -9,6 +9,7 @@ import time
 import traceback
 from pathlib import Path
 
+import tenacity
 import torch
 
 from orchestrator.errors import CorruptError, Diverged, Infeasible, MethodError, StoreError
@@ -19,11 +20,14 @@ from orchestrator.store.code import code_of
 from orchestrator.store.store import Store, record_digest
 from orchestrator.training.arithmetic import arithmetic
 from orchestrator.training.checkpoints import Checkpoints
+from orchestrator.training.faults import fault_of
 from orchestrator.training.observation import LONGEST_LOG, PeakMemory, Reporter, printed
 from orchestrator.training.outcome import Outcome, failure_record
 from orchestrator.training.record import Ending, trial_record
 from orchestrator.training.run import Run
 from orchestrator.training.stage import OnEpoch
+
+COMMIT_FOR = (3.0, 600.0)  # seconds for which a commit is tried again: at least, at most
 
 
 def execute(
@@ -69,9 +73,14 @@ def execute(
         except Exception as error:
             if raise_errors:
                 raise
-            reason = f"{type(error).__name__}: {error}"
-            seconds = time.time() - began
-            outcome = Outcome(trial.key, "failed", seconds, reason, traceback.format_exc())
+            outcome = Outcome(
+                trial.key,
+                "failed",
+                seconds=time.time() - began,
+                reason=f"{type(error).__name__}: {error}",
+                traceback=traceback.format_exc(),
+                fault=fault_of(error),
+            )
     _leave_traces(trial, store, outcome, "".join(lines))
     return outcome
 
@@ -103,11 +112,19 @@ def _train_and_commit(
             )
             ending = _train(run)
         seconds = checkpoints.spent
-        record = trial_record(
-            run, store, ending, began=checkpoints.began, seconds=seconds, memory=memory.read()
-        )
-        # Blobs first, the record last: what it names is there.
-        is_first = store.commit(record, replaces=replaces)
+        # Hours of training are not given up for a store that is away for minutes.
+        for try_ in _patiently(seconds):
+            with try_:
+                record = trial_record(
+                    run,
+                    store,
+                    ending,
+                    began=checkpoints.began,
+                    seconds=seconds,
+                    memory=memory.read(),
+                )
+                # Blobs first, the record last: what it names is there.
+                is_first = store.commit(record, replaces=replaces)
     finally:
         reporter.close()
     store.forget_failure(trial.key)
@@ -116,6 +133,24 @@ def _train_and_commit(
     # Somebody else was faster while we trained: theirs stands, and is what is told.
     found = None if is_first else finished_by_others(trial.key, store, replaces)
     return found or Outcome(trial.key, ending.outcome, seconds, ending.reason)
+
+
+def _patiently(seconds: float) -> tenacity.Retrying:
+    """Tries of a commit, with growing pauses: for a tenth of the time that the training took
+    (`seconds`), within bounds.
+    """
+    at_least, at_most = COMMIT_FOR
+    return tenacity.Retrying(
+        retry=tenacity.retry_if_exception(_may_pass),
+        stop=tenacity.stop_after_delay(min(max(seconds / 10, at_least), at_most)),
+        wait=tenacity.wait_exponential(multiplier=0.5, max=30),
+        reraise=True,
+    )
+
+
+def _may_pass(error: BaseException) -> bool:
+    """Whether a store may answer otherwise a little later."""
+    return isinstance(error, StoreError) and not isinstance(error, CorruptError)
 
 
 def finished_by_others(key: str, store: Store, replaces: str) -> Outcome | None:
@@ -152,7 +187,8 @@ def _leave_traces(trial: Trial, store: Store, outcome: Outcome, log: str) -> Non
     """Leave in the store why a trial has no result, and what it printed."""
     # A store that refuses everything refuses this too; the outcome still tells.
     with contextlib.suppress(StoreError):
-        if not outcome.is_result:
+        # Where the node is at fault, the trial has not failed: it is run elsewhere.
+        if not outcome.is_result and outcome.fault == "trial":
             store.put_failure(trial.key, failure_record(trial, outcome))
         if log.strip():
             store.put_log(trial.key, log[-LONGEST_LOG:])

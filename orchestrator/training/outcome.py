@@ -5,17 +5,18 @@ from __future__ import annotations
 import platform
 import time
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from orchestrator.spec.trial import Trial
 
 FINAL = ("done", "diverged", "infeasible")  # outcomes that are results
+Fault = Literal["trial", "worker", "node"]  # where an exception comes from
 
 
 @dataclass(frozen=True)
 class Outcome:
     """How a trial ended: `done`, `diverged`, `infeasible` (results, kept), `failed` (an exception)
-    or `lost` (the worker went away).
+    or `lost` (the worker went away). `fault` says whose fault an exception was.
     """
 
     key: str
@@ -23,6 +24,7 @@ class Outcome:
     seconds: float = 0.0
     reason: str = ""
     traceback: str = ""
+    fault: Fault = "trial"
 
     @property
     def is_result(self) -> bool:

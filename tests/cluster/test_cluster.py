@@ -34,6 +34,9 @@ class Heard:
     def ended(self, outcome):
         self.ends.append(outcome)
 
+    def noted(self, text):
+        pass
+
 
 def drain(sweep, store, tmp_path, slots=3):
     plan, heard = make_plan("asked", sweep, store), Heard()

@@ -34,6 +34,9 @@ class Heard:
     def ended(self, outcome):
         self.ends.append(outcome)
 
+    def noted(self, text):
+        pass
+
 
 @pytest.fixture(params=[pytest.param(n, marks=pytest.mark.ray) if n == "ray" else n for n in NAMES])
 def drain(request, store, tmp_path):

@@ -12,13 +12,17 @@ from rich.console import Console
 from sample_methods import After, Count
 
 from methods.networks import resnet8
-from orchestrator import Sweep, digits, make_plan, product
+from orchestrator import Store, StoreError, Sweep, digits, make_plan, product
 from orchestrator.cli.progress import Progress
+from orchestrator.executors.handshake import versions
 from orchestrator.executors.worker import Assignment, TrialRunner
 from orchestrator.planning.queue import Queue
 from orchestrator.spec.naming import class_paths
 from orchestrator.store.code import code_of
+from orchestrator.training.attempts import Finished, Unfit, Worker
 from orchestrator.training.outcome import Outcome
+
+HERE = Worker("a node", "here, process 1")
 
 
 @pytest.fixture
@@ -38,29 +42,62 @@ def assignment(store, tmp_path):
         "checkpoint_every": 60.0,
         "device": None,
         "variables": {},
+        "versions": versions(),
     }
 
 
 def run(assignment):
     (key,) = assignment["trials"]
-    return TrialRunner(Assignment(**assignment)).run(key)
+    return TrialRunner(Assignment(**assignment), HERE).run(key)
+
+
+def unfit(attempt):
+    """Why a node is unfit that was given a trial."""
+    assert isinstance(attempt, Unfit)
+    assert (attempt.is_node, attempt.worker) == (True, HERE)
+    return attempt.why
 
 
 def test_a_worker_that_sees_the_store_and_has_the_sources_runs_the_trial(assignment):
-    assert run(assignment).kind == "done"
+    attempt = run(assignment)
+    assert (type(attempt), attempt.outcome.kind, attempt.worker) == (Finished, "done", HERE)
 
 
-def test_a_worker_that_joins_late_and_sees_another_store_runs_nothing(assignment, tmp_path):
-    outcome = run({**assignment, "store": str(tmp_path / "another")})
-    assert (outcome.kind, "does not see the driver's store" in outcome.reason) == ("failed", True)
+def test_a_worker_that_joins_late_and_sees_another_store_runs_nothing(assignment, store, tmp_path):
+    attempt = run({**assignment, "store": str(tmp_path / "another")})
+    assert "does not see the driver's store" in unfit(attempt)
+    assert store.failures() == set()
+
+
+def test_a_worker_that_cannot_write_the_store_runs_nothing(assignment, monkeypatch):
+    def full(self, name):
+        raise StoreError("no rights on the bucket")
+
+    monkeypatch.setattr(Store, "leave_probe", full)
+    assert unfit(run(assignment)) == "no rights on the bucket"
+
+
+@pytest.mark.parametrize("package", ["python", "torch", "torchvision", "spolia"])
+def test_a_worker_that_joins_late_is_asked_for_its_versions(assignment, package):
+    drivers = {**assignment["versions"], package: "0.1"}
+    mine = assignment["versions"][package]
+    assert unfit(run({**assignment, "versions": drivers})) == (
+        f"{package} {mine}, the driver has 0.1; install the same version on every node"
+    )
+
+
+def test_a_lot_ends_where_its_worker_turns_out_unfit(assignment, tmp_path):
+    (key,) = assignment["trials"]
+    elsewhere = {**assignment, "store": str(tmp_path / "another")}
+    assert len(TrialRunner(Assignment(**elsewhere), HERE).run_lot([key, key, key])) == 1
+    assert len(TrialRunner(Assignment(**assignment), HERE).run_lot([key, key, key])) == 3
 
 
 def test_a_worker_that_joins_late_with_other_sources_runs_nothing(assignment):
     ((paths, modules),) = assignment["code"].items()
     drivers = {**modules, "orchestrator.training.fit": "0" * 16}
-    outcome = run({**assignment, "code": {paths: drivers}})
-    assert outcome.kind == "failed"
-    assert "has other code than the driver: orchestrator.training.fit; install" in outcome.reason
+    why = unfit(run({**assignment, "code": {paths: drivers}}))
+    assert "has other code than the driver: orchestrator.training.fit; install" in why
 
 
 def test_a_worker_that_lacks_the_method_says_so(assignment, monkeypatch):
@@ -68,16 +105,14 @@ def test_a_worker_that_lacks_the_method_says_so(assignment, monkeypatch):
     (key,) = assignment["trials"]
     value = json.loads(assignment["trials"][key])
     value["method"]["path"] = "not_installed_here:Count"
-    outcome = run({**assignment, "trials": {key: json.dumps(value)}})
-    assert (outcome.kind, "not_installed_here:Count cannot be imported" in outcome.reason) == (
-        "failed",
-        True,
-    )
+    why = unfit(run({**assignment, "trials": {key: json.dumps(value)}}))
+    assert "not_installed_here:Count cannot be imported" in why
 
 
 def test_a_scratch_folder_that_this_node_cannot_have_is_replaced(assignment, tmp_path):
     (tmp_path / "file").write_text("in the way")
-    assert run({**assignment, "scratch": str(tmp_path / "file" / "scratch")}).kind == "done"
+    elsewhere = {**assignment, "scratch": str(tmp_path / "file" / "scratch")}
+    assert isinstance(run(elsewhere), Finished)
 
 
 def test_a_disk_that_fills_up_fails_the_trial_with_a_reason_and_loses_nothing(

@@ -42,6 +42,9 @@ class Deaf:
     def ended(self, outcome):
         pass
 
+    def noted(self, text):
+        pass
+
 
 @pytest.fixture
 def bucket(s3, monkeypatch, tmp_path):

@@ -1,0 +1,50 @@
+"""Whose fault an exception is: the trial's, its process's, or its machine's."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterator
+
+import torch
+
+from orchestrator.errors import CorruptError, StoreError
+from orchestrator.training.outcome import Fault
+
+# No space, no quota, a file system that has turned read-only, a disk that cannot be read.
+OF_THE_DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO})
+# What the older ways of telling begin with; newer ones raise torch.AcceleratorError.
+OF_THE_GPU = ("CUDA error", "cuDNN error", "CUDA driver error", "NCCL error")
+
+
+def fault_of(error: BaseException) -> Fault:
+    """Whose fault an exception is. Running out of GPU memory is the trial's: it asked for more
+    than its share.
+    """
+    for cause in _chain(error):
+        if isinstance(cause, torch.OutOfMemoryError):
+            return "trial"
+        if isinstance(cause, torch.AcceleratorError) or _is_of_the_gpu(cause):
+            # The process cannot be saved: every later call of CUDA fails, too. Whether the trial
+            # did it or the GPU is broken, another process will show.
+            return "worker"
+        if isinstance(cause, OSError) and cause.errno in OF_THE_DISK:
+            return "node"
+        # A record that is not what was written is so on every node; a store that does not
+        # answer here may answer elsewhere.
+        if isinstance(cause, StoreError) and not isinstance(cause, CorruptError):
+            return "node"
+    return "trial"
+
+
+def _is_of_the_gpu(error: BaseException) -> bool:
+    return isinstance(error, RuntimeError) and str(error).startswith(OF_THE_GPU)
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """An exception and those that it came from."""
+    seen: set[int] = set()
+    current: BaseException | None = error
+    while current is not None and id(current) not in seen:
+        seen.add(id(current))
+        yield current
+        current = current.__cause__ or current.__context__

@@ -1,0 +1,85 @@
+"""Whose fault an exception is, and what follows for a trial in the process where it happened."""
+
+from __future__ import annotations
+
+import errno
+
+import pytest
+import torch
+from sample_methods import Count
+
+from orchestrator import CorruptError, DataError, Store, StoreError, Trial
+from orchestrator.training import execute as execution
+from orchestrator.training.execute import execute
+from orchestrator.training.faults import fault_of
+
+TRIAL = Trial(method=Count(), seed=0)
+
+
+def caused(error, by):
+    error.__cause__ = by
+    return error
+
+
+@pytest.mark.parametrize(
+    ("error", "fault"),
+    [
+        (ZeroDivisionError("division by zero"), "trial"),
+        (FileNotFoundError(errno.ENOENT, "no such file"), "trial"),
+        (DataError("no such set"), "trial"),
+        (CorruptError("altered"), "trial"),
+        (torch.OutOfMemoryError("CUDA out of memory"), "trial"),
+        (RuntimeError("shapes cannot be multiplied"), "trial"),
+        (torch.AcceleratorError("CUDA error: device-side assert triggered"), "worker"),
+        (RuntimeError("CUDA error: an illegal memory access"), "worker"),
+        (RuntimeError("cuDNN error: CUDNN_STATUS_EXECUTION_FAILED"), "worker"),
+        (OSError(errno.ENOSPC, "No space left on device"), "node"),
+        (StoreError("the store cannot be written"), "node"),
+        (caused(ValueError("cannot save"), OSError(errno.EROFS, "read-only")), "node"),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+def test_whose_fault_an_exception_is(error, fault):
+    assert fault_of(error) == fault
+
+
+def test_a_store_that_is_away_for_a_moment_costs_no_training(store, monkeypatch):
+    commit, tries = Store.commit, []
+
+    def away_at_first(self, record, **options):
+        tries.append(record["key"])
+        if len(tries) < 3:
+            raise StoreError("no answer")
+        return commit(self, record, **options)
+
+    monkeypatch.setattr(Store, "commit", away_at_first)
+    assert execute(TRIAL, store).kind == "done"
+    assert len(tries) == 3
+    assert store.find(TRIAL.key)["outcome"] == "done"
+
+
+def test_a_store_that_stays_away_is_the_nodes_fault_and_no_failure_of_the_trial(store, monkeypatch):
+    def away(self, record, **options):
+        raise StoreError("no answer")
+
+    monkeypatch.setattr(execution, "COMMIT_FOR", (0.0, 0.0))
+    monkeypatch.setattr(Store, "commit", away)
+    outcome = execute(TRIAL, store)
+    assert (outcome.kind, outcome.fault, outcome.reason) == (
+        "failed",
+        "node",
+        "StoreError: no answer",
+    )
+    assert store.failures() == set()
+
+
+def test_a_record_that_was_altered_is_not_committed_again_and_again(store, monkeypatch):
+    tries = []
+
+    def corrupt(self, record, **options):
+        tries.append(1)
+        raise CorruptError("altered")
+
+    monkeypatch.setattr(Store, "commit", corrupt)
+    assert execute(TRIAL, store).fault == "trial"
+    assert len(tries) == 1
