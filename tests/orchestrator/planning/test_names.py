@@ -13,6 +13,7 @@ from twins import Count as OtherCount
 from methods.networks import projected, resnet8
 from orchestrator import (
     Method,
+    MethodError,
     PlanError,
     Sweep,
     SweepError,
@@ -20,6 +21,7 @@ from orchestrator import (
     axis,
     digits,
     load_sweep,
+    local_run,
     make_plan,
     product,
     union,
@@ -31,7 +33,7 @@ from orchestrator.spec.settings import settings_default
 from orchestrator.spec.trial import NetworkSpec
 from orchestrator.store.code import code_in_use, code_of, own_files
 from orchestrator.store.store import record_digest
-from orchestrator.training.execute import execute
+from orchestrator.training.execute import execute, needs_of
 
 NETWORK = """
 from torch import nn
@@ -218,6 +220,47 @@ def resnet8_class():
     from methods.networks.resnet import ResNet
 
     return ResNet
+
+
+class Needing(Method):
+    """Needs whatever its setting says."""
+
+    name = "needing"
+    uses = frozenset({"seed"})
+
+    inner: Method | None = axis(None)
+
+    def needs(self, trial):
+        return {"inner": trial.replace(method=self.inner)} if self.inner else {}
+
+    def train(self, run):
+        pass
+
+
+def test_a_result_that_came_meanwhile_of_another_class_is_nobodys(store):
+    """Two drivers planned while the store was empty."""
+    execute(Trial(method=Count(), seed=0), store)
+    outcome = execute(Trial(method=OtherCount(), seed=0), store)
+    assert outcome.kind == "failed"
+    assert "the store's result" in outcome.reason
+    assert "here the name means twins:Count" in outcome.reason
+
+
+def test_a_notebook_is_given_no_need_of_another_class(store):
+    execute(Trial(method=Count(), seed=0), store)
+    trial = Trial(method=Needing(inner=OtherCount()), seed=0)
+    with pytest.raises(MethodError, match="here the name means twins:Count"):
+        local_run(trial, store=store.address)
+    with pytest.raises(PlanError, match=r"need 'inner' of(.|\n)*here the name means twins:Count"):
+        needs_of(trial, store)
+
+
+def test_needs_of_a_notebooks_classes_stay_out_of_a_store(store, monkeypatch):
+    monkeypatch.setattr(OtherCount, "__module__", "__main__")
+    trial = Trial(method=Needing(inner=OtherCount()), seed=0)
+    with pytest.raises(PlanError, match=r"cannot be kept(.|\n)*module beside the sweep"):
+        local_run(trial, store=store.address)
+    assert not list(store.finished())
 
 
 def test_a_method_of_a_notebook_is_refused(store, monkeypatch):
