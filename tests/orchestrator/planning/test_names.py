@@ -461,3 +461,27 @@ def test_a_sweep_gets_the_module_beside_it_or_an_error(tmp_path, monkeypatch, is
             assert load_sweep(files[1])[1].question == "two"
     finally:
         sys.modules.pop("numbers_of_lab", None)
+
+
+def test_so_do_the_modules_that_it_imports(tmp_path, monkeypatch):
+    """The network beside a sweep imports a module of its folder, not the other sweep's."""
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    files = []
+    for name in ("one", "two"):
+        folder = tmp_path / name
+        folder.mkdir()
+        (folder / "blocks_of_lab.py").write_text(f"NAME = {name!r}\n")
+        (folder / f"net_{name}.py").write_text("from blocks_of_lab import NAME\n")
+        files.append(folder / "asked.py")
+        files[-1].write_text(
+            "from orchestrator import Sweep, product\nfrom methods.fine_tune import FineTune\n"
+            f"from net_{name} import NAME\n"
+            "sweep = Sweep(question=NAME, cells=product(FineTune.grid()), expect=1)\n"
+        )
+    try:
+        load_sweep(files[0])
+        with pytest.raises(SweepError, match=r"one/blocks_of_lab.py was imported under that"):
+            load_sweep(files[1])
+    finally:
+        for name in ("blocks_of_lab", "net_one", "net_two"):
+            sys.modules.pop(name, None)
