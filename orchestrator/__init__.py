@@ -186,6 +186,7 @@ _DEFINED_IN = {
         "Metric",
         "Plot",
         "Resources",
+        "SameFeatures",
         "roles",
     ),
     "orchestrator.spec.task": ("IGNORED", "Data", "Task", "common_classes", "relabel"),
