@@ -46,6 +46,19 @@ def problems_of_network(spec: NetworkSpec, image: Shape) -> tuple[str, ...]:
     return _problems(canonical_json(dict(spec.settings)), declared, spec.splits, image)
 
 
+def features_shape(spec: NetworkSpec, split: str, image: Shape) -> tuple[int, ...]:
+    """Shape of one image's features at a split point of a network without problems."""
+    return _features_shape(canonical_json(dict(spec.settings)), spec.path, split, image)
+
+
+@lru_cache(maxsize=256)
+def _features_shape(settings: str, path: str, split: str, image: Shape) -> tuple[int, ...]:
+    with torch.random.fork_rng(devices=[]):
+        cls = class_at(path, Network)
+        network = cls(**json.loads(settings), channels=image[0], classes=2)
+        return network.shape(split, image)
+
+
 def fails_on_size(problems: Collection[str]) -> bool:
     """Whether these problems of a network may be those of the size of images."""
     return any(_FAILS in problem for problem in problems)
