@@ -42,12 +42,14 @@ class Column:
     `label` where the rows of the sweep do not share their labels.
 
     `over` says in words what the mean of each trial is over, and is empty where it is a single
-    value.
+    value. A label `is_named` where somebody asked for it: then the value of a first task counts,
+    whatever the metric is declared to be of.
     """
 
     metric: str
     label: LoggedBy | None = None
     over: str = ""
+    is_named: bool = False
 
     @property
     def title(self) -> str:
@@ -115,8 +117,9 @@ class Group:
         """What each trial has in a column, by key. A trial without one of the labels that others
         have, or with a value there that is not a number, has no mean.
         """
-        # A label that is asked for counts, the first task's too.
-        named = {axis: [value] for axis, value in column.label or ()}
+        named: dict[str, list[str]] = {}
+        if column.is_named:
+            named = {axis: [value] for axis, value in column.label or ()}
         logged = {result.key: self._logged(result, column.metric, named) for result in self.results}
         every = set(self.labels_of(column.metric))
         found = {}

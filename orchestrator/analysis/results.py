@@ -43,7 +43,7 @@ from orchestrator.planning.plan import Plan
 from orchestrator.spec.claim import ABSENT, Entry, Labels, verdicts
 from orchestrator.spec.declarations import Metric
 from orchestrator.spec.labels import AxisValue, axes_by_name, short_names
-from orchestrator.spec.shown import html_table
+from orchestrator.spec.shown import counted, html_table
 from orchestrator.spec.trial import Cell, Trial, needs_first
 from orchestrator.store.store import Store
 
@@ -378,7 +378,11 @@ class Results:
         group = one_group(self.groups(where))
         found = group.matrix(name)
         if found is None:
-            why = "the rows or columns of its trials differ" if group.matrices(name) else group
+            why = "none of its trials has it"
+            if group.matrices(name):
+                why = "the rows or columns of its trials differ"
+            elif group.missing:
+                why = f"of its {counted(group.num_planned, 'trial')}, {group.missing}"
             raise InputError(f"there is no mean of the matrix {name!r} for {group.title}: {why}")
         return found
 

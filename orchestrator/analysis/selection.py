@@ -111,7 +111,7 @@ def columns_like(
         every = in_words(dict.fromkeys(one for g in groups for one in g.labels_of(metric)))
         asked = ", ".join(f"{name}={' or '.join(values)}" for name, values in named.items())
         raise InputError(f"{metric} is not logged by {asked}; it is by: {every or 'nothing'}")
-    return [Column(metric, label) for label in found]
+    return [Column(metric, label, is_named=True) for label in found]
 
 
 def one_column(

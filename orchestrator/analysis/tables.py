@@ -103,7 +103,7 @@ class Tables:
             for entry in result.record["matrices"]:
                 matrix = result.matrix(entry["name"])
                 size = matrix.values.size
-                of_cell = [_repeated(row[one.name], one.type, size) for one in schema[: len(row)]]
+                of_cell = [_repeated(row[name], schema.field(name).type, size) for name in row]
                 yield pa.RecordBatch.from_arrays([*of_cell, *_entries(matrix)], schema=schema)
 
     def _row(self, cell: Cell, outcome: str) -> dict[str, Any]:
