@@ -16,7 +16,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from orchestrator.analysis import claims
+    from orchestrator.analysis.best import BestSetting
+    from orchestrator.analysis.estimates import Estimate
+    from orchestrator.analysis.groups import Group
+    from orchestrator.analysis.mean_matrix import MeanMatrix
     from orchestrator.analysis.results import Results
+    from orchestrator.analysis.verdicts import Verdicts
     from orchestrator.data.batches import Batch, in_order
     from orchestrator.data.resolve import resolve
     from orchestrator.data.sources import data_root
@@ -82,6 +87,7 @@ __all__ = [
     "Augmentation",
     "Batch",
     "Best",
+    "BestSetting",
     "Blocks",
     "ClassPath",
     "Component",
@@ -89,13 +95,16 @@ __all__ = [
     "Curve",
     "Data",
     "DataError",
+    "Estimate",
     "ExecutorError",
     "Grid",
+    "Group",
     "Infeasible",
     "InputError",
     "Kept",
     "Matrix",
     "MatrixSpec",
+    "MeanMatrix",
     "Method",
     "MethodError",
     "Metric",
@@ -126,6 +135,7 @@ __all__ = [
     "SweepError",
     "Task",
     "Trial",
+    "Verdicts",
     "adam",
     "all_of",
     "augmentation_axis",
@@ -218,6 +228,11 @@ _DEFINED_IN = {
     "orchestrator.parts.matrix": ("Matrix",),
     "orchestrator.planning.plan": ("Plan", "make_plan"),
     "orchestrator.analysis.results": ("Results",),
+    "orchestrator.analysis.groups": ("Group",),
+    "orchestrator.analysis.estimates": ("Estimate",),
+    "orchestrator.analysis.mean_matrix": ("MeanMatrix",),
+    "orchestrator.analysis.best": ("BestSetting",),
+    "orchestrator.analysis.verdicts": ("Verdicts",),
     "orchestrator.store.store": ("Store",),
     "orchestrator.training.local": ("local_run",),
     "orchestrator.data.resolve": ("resolve",),
