@@ -283,7 +283,7 @@ def test_nothing_is_tracked_where_nothing_is_to_be(ran):
 def test_tracking_brings_mlflow_level(tmp_path, fresh_database):
     address = fresh_database(tmp_path / "m.db")
     session = Session(counting(), name="asked", home=tmp_path / "home", tracking=address)
-    assert session.run(executor="inline").num_tracked == 13
+    assert session.run(executor="inline").num_tracked == 12
     tracked = session.track()
     assert (tracked.is_level, tracked.num_written) == (True, 0)
 
