@@ -6,7 +6,8 @@ The front door. Everything that a sweep file, a method and a notebook need has i
 
 A name is loaded when it is first used, so importing this package imports neither torch nor anything
 else that is slow. The rooms behind it, from the ground up: `spec`, `store`, `data`, `parts`,
-`training`, `planning`, `executors`, `analysis`, `tracking`, `cli`; see docs/architecture.md.
+`training`, `planning`, `executors`, `analysis`, `tracking`, `session`, `cli`; see
+docs/architecture.md.
 """
 
 from __future__ import annotations
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from orchestrator.parts.result import Component, Result
     from orchestrator.parts.stacked_heads import StackedHeads
     from orchestrator.planning.plan import Plan, make_plan
+    from orchestrator.session.session import Session
     from orchestrator.spec.canonical import derive, show
     from orchestrator.spec.classes import ClassPath, class_at
     from orchestrator.spec.datasets import digits, image_folder, parquet, pasted, torchvision_set
@@ -127,6 +129,7 @@ __all__ = [
     "Run",
     "SameFeatures",
     "Scores",
+    "Session",
     "SpoliaError",
     "StackedHeads",
     "Store",
@@ -224,6 +227,7 @@ _DEFINED_IN = {
     "orchestrator.parts.recombination": ("PairScores", "Scores"),
     "orchestrator.parts.stacked_heads": ("StackedHeads",),
     # A notebook.
+    "orchestrator.session.session": ("Session",),
     "orchestrator.parts.result": ("Component", "Result"),
     "orchestrator.parts.matrix": ("Matrix",),
     "orchestrator.planning.plan": ("Plan", "make_plan"),
