@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from orchestrator.analysis import claims
     from orchestrator.analysis.results import Results
     from orchestrator.data.batches import Batch, in_order
+    from orchestrator.data.labelled_images import images
     from orchestrator.data.resolve import resolve
     from orchestrator.data.sources import data_root
     from orchestrator.errors import (
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
         nearest,
     )
     from orchestrator.parts.component import Part, PartWithBase
+    from orchestrator.parts.joining import join
     from orchestrator.parts.matrix import Matrix
     from orchestrator.parts.network import Blocks, Network, Piece, network_spec
     from orchestrator.parts.recombination import PairScores, Scores
@@ -74,6 +76,7 @@ if TYPE_CHECKING:
         sgd,
     )
     from orchestrator.training.run import Run
+    from orchestrator.training.scoring import accuracy
     from orchestrator.training.stopping import Best, Plateau, Reached
 
 __all__ = [
@@ -124,6 +127,7 @@ __all__ = [
     "SweepError",
     "Task",
     "Trial",
+    "accuracy",
     "adam",
     "all_of",
     "augmentation_axis",
@@ -138,7 +142,9 @@ __all__ = [
     "digits",
     "drops",
     "image_folder",
+    "images",
     "in_order",
+    "join",
     "load_sweep",
     "local_run",
     "make_plan",
@@ -213,6 +219,9 @@ _DEFINED_IN = {
     # A notebook.
     "orchestrator.parts.result": ("Component", "Result"),
     "orchestrator.parts.matrix": ("Matrix",),
+    "orchestrator.parts.joining": ("join",),
+    "orchestrator.training.scoring": ("accuracy",),
+    "orchestrator.data.labelled_images": ("images",),
     "orchestrator.planning.plan": ("Plan", "make_plan"),
     "orchestrator.analysis.results": ("Results",),
     "orchestrator.store.store": ("Store",),
