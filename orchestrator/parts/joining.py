@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
-from orchestrator.errors import InputError
+from orchestrator.errors import InputError, PlanError
 from orchestrator.parts.as_it_was import device_of, in_eval_mode
 from orchestrator.parts.component import Part
 from orchestrator.parts.network import Network, Piece, Side
@@ -94,16 +95,17 @@ class _End:
         if isinstance(given, str):
             given = Component.open(given, store)
         if not isinstance(given, Component):
-            return _End(type(given).__name__, side, _cuttable(given, _called(given)), None, None)
-        module: nn.Module = given.module()
-        if not isinstance(module, Piece):
-            module = given.ready()
+            module = _cuttable(given, type(given).__name__)
+            return _End(_recipe(module)["path"].rpartition(":")[2], side, module, None, None)
+        part: nn.Module = given.module()
+        if not isinstance(part, Piece):
+            part = given.ready()
         task = given.task if "task" in given.record.labels else None
         image = None
         if task is not None and (record := given.result.store.data(task.data)) is not None:
             image = task.image(record)
         name = f"{given.record.title} of {given.result.key[:12]}"
-        return _End(name, side, _cuttable(module, name), task, image)
+        return _End(name, side, _cuttable(part, name), task, image)
 
     def piece(self, split: str | None) -> Piece:
         """The wanted side of it. Raises InputError where it cannot be had."""
@@ -118,7 +120,9 @@ class _End:
         cut, side = self.module.config["split"], self.module.config["side"]
         if side != self.side or split not in (None, cut):
             wanted = self.side if split is None else f"{self.side} at {split!r}"
-            raise InputError(f"join: {self.name} is the {side} at {cut!r}, not the {wanted}")
+            raise InputError(
+                f"join: what is given of {self.name} is the {side} at {cut!r}, not the {wanted}"
+            )
         return self.module
 
     def described(self, piece: Piece) -> str:
@@ -127,16 +131,26 @@ class _End:
         return f"{self.side} of {self.name} {where}"
 
     def whole(self) -> Network:
-        """The network that it is, or that the piece was cut out of, there with other weights."""
+        """The network that it is, or that the piece was cut out of, there with other weights.
+        Raises PlanError where that network's class cannot be loaded.
+        """
         if isinstance(self.module, Network):
             return self.module
-        recipe = self.module.config["network"]
+        recipe = _recipe(self.module)
         with torch.random.fork_rng(devices=[]):  # weights are drawn that nobody uses
             return class_at(recipe["path"], Network)(**recipe["config"])
 
+    @property
+    def channels(self) -> int:
+        """Of the images that it takes."""
+        return int(_recipe(self.module)["config"].get("channels", 3))
 
-def _called(given: object) -> str:
-    return repr(given) if isinstance(given, Piece) else type(given).__name__
+
+def _recipe(module: Network | Piece) -> Mapping[str, Any]:
+    """Path and arguments of a network, or of the one that a piece was cut out of."""
+    if isinstance(module, Piece):
+        return cast(Mapping[str, Any], module.config["network"])
+    return {"path": module.path, "config": module.config}
 
 
 def _cuttable(module: object, name: str) -> Network | Piece:
@@ -155,9 +169,11 @@ def _refusal(extractor: Piece, head: Piece, front: _End, back: _End) -> str:
     """Why features do not enter the head, with both shapes, or "" where they do. Where the size of
     images is not known, the first usual one decides that both networks take.
     """
-    back_network = back.whole()
-    own_extractor = back_network.extractor(head.config["split"])
-    for front_image, back_image in _sizes_to_try(front, back, back_network):
+    try:
+        own_extractor = back.whole().extractor(head.config["split"])
+    except PlanError:  # a class of this notebook, say; torch will tell, without the second shape
+        return ""
+    for front_image, back_image in _sizes_to_try(front, back):
         features, own = _tried(extractor, front_image), _tried(own_extractor, back_image)
         if features.reason or own.reason or _tried(head, own.shape).reason:
             continue  # no images for these networks
@@ -170,16 +186,14 @@ def _refusal(extractor: Piece, head: Piece, front: _End, back: _End) -> str:
     return ""
 
 
-def _sizes_to_try(front: _End, back: _End, back_network: Network) -> list[tuple[Image, Image]]:
+def _sizes_to_try(front: _End, back: _End) -> list[tuple[Image, Image]]:
     """Shapes of images for the one and for the other network."""
     if (known := front.image or back.image) is not None:
         sizes = [known[1:]]
     else:
         sizes = [(size, size) for size in USUAL_SIZES]
-    front_channels = front.whole().config.get("channels", 3)
-    back_channels = back_network.config.get("channels", 3)
     return [
-        (front.image or (front_channels, *size), back.image or (back_channels, *size))
+        (front.image or (front.channels, *size), back.image or (back.channels, *size))
         for size in sizes
     ]
 

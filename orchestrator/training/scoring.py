@@ -67,7 +67,7 @@ def accuracy(
     the mode that it was. Nothing is trained. Raises InputError where images do not fit the network,
     or its outputs the classes.
     """
-    module = net.ready() if isinstance(net, Component) else net
+    module = _module_of(net)
     part = data.data if isinstance(data, LabelledImages) else part_of(data)
     own = outputs_of or _trained_for(net)
     outputs = part.task if own is None else known(own)
@@ -86,6 +86,17 @@ def accuracy(
         chosen = None if among is None else _numbers(among, outputs, width).to(where)
         batches = _batches(data, part, where, batch)
         return share_correct(module, batches, table=table, among=chosen)
+
+
+def _module_of(net: object) -> nn.Module:
+    """The module, of a component the network that it makes. Raises InputError for anything else."""
+    module = net.ready() if isinstance(net, Component) else net
+    if not isinstance(module, nn.Module):
+        raise InputError(
+            f"accuracy takes a network or a component, got {type(net).__name__}; a reference is "
+            "opened by Component.open(reference, store), a result has result.component(name, ...)"
+        )
+    return module
 
 
 def _trained_for(net: nn.Module | Component) -> Task | None:
@@ -136,8 +147,6 @@ def _numbers(among: Sequence[int | str], outputs: Task, width: int) -> Tensor:
     numbers = [names.index(one) if one in names else one for one in among]
     wrong = [n for n in numbers if not isinstance(n, int) or not 0 <= n < width]
     if wrong or not numbers:
-        asked = repr(wrong[0]) if wrong else "nothing"
-        raise InputError(
-            f"among: {asked} is no output of {outputs.name}. {nearest(asked.strip(chr(39)), names)}"
-        )
+        first, hint = (repr(wrong[0]), str(wrong[0])) if wrong else ("nothing", "")
+        raise InputError(f"among: {first} is no output of {outputs.name}. {nearest(hint, names)}")
     return torch.tensor(numbers)

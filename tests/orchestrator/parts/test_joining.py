@@ -117,10 +117,21 @@ def test_masks_stand_for_the_networks_that_they_make_with_their_bases(store):
     tasks = (digits.classes(4, 5).images(limit=60).named("base"), *TASKS)
     result = done(store, Piggyback(base=FineTune(epochs=1), epochs=1, lr=0.1), tasks=tasks)
     a, b = (result.component("mask", task=name) for name in ("a", "b"))
+    base = a.required().result.key[:12]
+    assert repr(a).endswith(f"PackedMasks of piggyback, seed 0, needs {base}/network?task=base")
     joined = join(a, b, "stage2")
     x = torch.randn(3, 1, 8, 8)
     assert torch.equal(joined(x), b.ready().head("stage2")(a.ready().extractor("stage2")(x)))
     assert joined.task.name == "b"
+
+
+def test_a_network_whose_class_only_this_process_has_is_joined_untried():
+    class Own(type(built(small_vgg(width=4)))):
+        pass
+
+    a, b = Own(width=4, channels=1), Own(width=4, channels=1)
+    assert join(a, b, "pool")(torch.zeros(1, 1, 8, 8)).shape == (1, 10)
+    assert join(a.extractor("pool"), b.head("pool"))(torch.zeros(1, 1, 8, 8)).shape == (1, 10)
 
 
 def test_it_says_what_it_is(measured):
@@ -159,7 +170,7 @@ class TestWhatCannotBeJoined:
 
     def test_a_piece_that_is_the_other_side_or_cut_elsewhere(self):
         a, b = built(small_vgg(width=4)), built(small_vgg(width=4))
-        with pytest.raises(InputError, match="the head at 'pool', not the extractor"):
+        with pytest.raises(InputError, match="of SmallVGG is the head at 'pool', not the extract"):
             join(a.head("pool"), b.head("pool"))
         with pytest.raises(InputError, match="extractor at 'stage1', not the extractor at 'po"):
             join(a.extractor("stage1"), b, "pool")

@@ -123,6 +123,10 @@ class TestWhatIsRefused:
         with pytest.raises(InputError, match=f"{said}.*Valid: '0', '1', '2', '3'"):
             accuracy(knowing, TASK, among=among)
 
+    def test_what_is_no_network(self):
+        with pytest.raises(InputError, match=r"got str; a reference is opened by Component.open"):
+            accuracy("8c1f20/network?task=a", TASK)
+
     def test_what_is_no_task(self, knowing):
         with pytest.raises(InputError, match=r"asked for as task.test"):
             accuracy(knowing, "digits")
