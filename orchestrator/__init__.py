@@ -52,6 +52,7 @@ if TYPE_CHECKING:
         Metric,
         Plot,
         Resources,
+        SameFeatures,
         roles,
     )
     from orchestrator.spec.draws import Noise, noise, normal, randint
@@ -118,6 +119,7 @@ __all__ = [
     "Result",
     "Results",
     "Run",
+    "SameFeatures",
     "Scores",
     "SpoliaError",
     "StackedHeads",
@@ -190,6 +192,7 @@ _DEFINED_IN = {
         "Metric",
         "Plot",
         "Resources",
+        "SameFeatures",
         "roles",
     ),
     "orchestrator.spec.task": ("IGNORED", "Data", "Task", "common_classes", "relabel"),
