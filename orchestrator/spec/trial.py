@@ -68,7 +68,7 @@ class NetworkSpec:
     @property
     def label(self) -> str:
         """Name and changed settings, for people: `resnet8(width=8)`."""
-        changed = ", ".join(f"{k}={v}" for k, v in self.settings if (k, v) not in self.defaults)
+        changed = ", ".join(f"{k}={v}" for k, v in self._changed().items())
         return f"{self.name}({changed})" if changed else self.name
 
     def identity(self) -> dict[str, Any]:
@@ -76,8 +76,15 @@ class NetworkSpec:
         return {
             "network": self.name,
             "revision": self.revision,
-            "settings": {k: v for k, v in self.settings if (k, v) not in self.defaults},
+            "settings": self._changed(),
         }
+
+    def _changed(self) -> dict[str, Any]:
+        """The settings that are not at their defaults. `1` is not the default `True`, though Python
+        has them equal: `norm=True` and `norm=1` may be two networks.
+        """
+        defaults = [(name, value, _truths_in(value)) for name, value in self.defaults]
+        return {k: v for k, v in self.settings if (k, v, _truths_in(v)) not in defaults}
 
     def classes_in(self, settings: Iterable[tuple[str, Any]]) -> tuple[str, ...]:
         """Paths of the classes that settings of this network (its `settings` or its `defaults`)
@@ -112,6 +119,17 @@ class NetworkSpec:
         pairs = {k: tuple(value[k].items()) for k in ("settings", "defaults")}
         names = {k: tuple(value.get(k, ())) for k in ("splits", "class_places")}
         return NetworkSpec(**{**value, **pairs, **names})
+
+
+def _truths_in(value: Any) -> tuple[Any, ...]:
+    """Where in a JSON value there are truth values: two values that are equal differ in nothing
+    else than this and in `1` against `1.0`, which is one number.
+    """
+    if isinstance(value, Mapping):
+        return tuple(sorted((str(name), _truths_in(inner)) for name, inner in value.items()))
+    if isinstance(value, list | tuple):
+        return tuple(_truths_in(inner) for inner in value)
+    return (isinstance(value, bool),)
 
 
 @dataclass(frozen=True, kw_only=True)
