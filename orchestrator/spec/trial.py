@@ -10,7 +10,7 @@ from typing import Any, Literal
 from weakref import WeakValueDictionary
 
 from orchestrator.errors import InputError, MethodError, PlanError, nearest
-from orchestrator.spec.canonical import canonical_json, digest
+from orchestrator.spec.canonical import canonical_json, digest, is_same
 from orchestrator.spec.classes import class_at
 from orchestrator.spec.method import Method, canonical_method
 from orchestrator.spec.normalising import problems_of_normalisation, with_statistics
@@ -80,11 +80,13 @@ class NetworkSpec:
         }
 
     def _changed(self) -> dict[str, Any]:
-        """The settings that are not at their defaults. `1` is not the default `True`, though Python
-        has them equal: `norm=True` and `norm=1` may be two networks.
-        """
-        defaults = [(name, value, _truths_in(value)) for name, value in self.defaults]
-        return {k: v for k, v in self.settings if (k, v, _truths_in(v)) not in defaults}
+        """The settings that are not at their defaults."""
+        defaults = dict(self.defaults)
+        return {
+            name: value
+            for name, value in self.settings
+            if name not in defaults or not is_same(value, defaults[name])
+        }
 
     def classes_in(self, settings: Iterable[tuple[str, Any]]) -> tuple[str, ...]:
         """Paths of the classes that settings of this network (its `settings` or its `defaults`)
@@ -119,17 +121,6 @@ class NetworkSpec:
         pairs = {k: tuple(value[k].items()) for k in ("settings", "defaults")}
         names = {k: tuple(value.get(k, ())) for k in ("splits", "class_places")}
         return NetworkSpec(**{**value, **pairs, **names})
-
-
-def _truths_in(value: Any) -> tuple[Any, ...]:
-    """Where in a JSON value there are truth values: two values that are equal differ in nothing
-    else than this and in `1` against `1.0`, which is one number.
-    """
-    if isinstance(value, Mapping):
-        return tuple(sorted((str(name), _truths_in(inner)) for name, inner in value.items()))
-    if isinstance(value, list | tuple):
-        return tuple(_truths_in(inner) for inner in value)
-    return (isinstance(value, bool),)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -114,6 +114,29 @@ def test_a_number_of_a_network_is_no_truth_value(default, written):
     assert networks[0].label != networks[1].label
 
 
+class Truths(Method):
+    """Tells truth values from numbers."""
+
+    name = "truths"
+    uses = frozenset({"seed"})
+
+    norm: bool | int = axis(True)
+    several: tuple[bool | int, ...] = axis((True, 0))
+    inner: Method | None = axis(None)
+
+    def train(self, run):
+        pass
+
+
+def test_nor_is_one_of_a_method():
+    written = ({"norm": 1}, {"several": (1, 0)}, {"several": (True, False)})
+    methods = [Truths(), *(Truths(**settings) for settings in written)]
+    assert len({Trial(method=method, seed=0).key for method in methods}) == 4
+    around = [Truths(inner=method) for method in methods]
+    assert len({Trial(method=method, seed=0).key for method in around}) == 4
+    assert Truths(norm=1).label == "truths(norm=1)"
+
+
 def test_a_whole_number_of_a_network_is_one_number_however_it_is_written():
     specs = [
         NetworkSpec(name="x", path="m:X", settings=(("a", value),), defaults=(("a", 4),))
