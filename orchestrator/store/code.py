@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import ast
 import hashlib
-import importlib.util
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -16,14 +15,18 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.spec.canonical import digest
-from orchestrator.spec.classes import is_of_a_distribution, is_of_a_study
+from orchestrator.spec.classes import is_of_a_distribution
 from orchestrator.spec.naming import class_paths
 from orchestrator.spec.trial import Trial
+from orchestrator.store.imports import (
+    imported_modules,
+    is_installed,
+    packages_that_act,
+    source_file,
+    stamp,
+)
 
-OURS = ("orchestrator", "methods")
 ENGINE = "orchestrator.training.execute"  # what it imports, directly or not, runs a trial
-INSTALLED = {"site-packages", "dist-packages"}  # folders of packages that were installed
-FOR_TYPES = ("TYPE_CHECKING", "typing.TYPE_CHECKING")  # what follows such an `if` never runs
 NAMED = 3  # modules that a message names
 ROOMS_WITHOUT_BITS = (
     "analysis",
@@ -97,13 +100,13 @@ def code_behind(paths: Iterable[str]) -> Code:
         name = waiting.pop()
         if name in found or is_without_bits(name):
             continue
-        file = _source_file(name)
+        file = source_file(name)
         if file is None:  # built in, an extension, or a namespace: nothing of it can be read
             continue
         # By time and size: an unchanged file is parsed once.
-        read = _read(file, *_stamp(file), name)
+        read = _read(file, *stamp(file), name)
         found[name] = read.digest
-        waiting += read.imports
+        waiting += [*read.imports, *packages_that_act(name)]
     return Code(dict(sorted(found.items())))
 
 
@@ -115,8 +118,9 @@ def own_files(paths: tuple[str, ...]) -> Mapping[str, str]:
     """
     files = {}
     for module in {path.partition(":")[0] for path in paths}:
-        file = None if is_of_a_distribution(module.partition(".")[0]) else _source_file(module)
-        if file is not None and not INSTALLED & {*file.parts}:
+        top = module.partition(".")[0]
+        file = None if is_of_a_distribution(top) else source_file(module)
+        if file is not None and not is_installed(top):
             files[module] = str(file.resolve())
     return files
 
@@ -146,20 +150,20 @@ class _Source:
     imports: tuple[str, ...]
 
 
-def _stamp(file: Path) -> tuple[int, int]:
-    status = file.stat()
-    return status.st_mtime_ns, status.st_size
-
-
 @lru_cache(maxsize=2048)
 def _read(file: Path, changed: int, size: int, module: str) -> _Source:
-    tree = ast.parse(file.read_bytes())
+    content = file.read_bytes()
+    try:
+        tree = ast.parse(content)
+    # Written for another Python, and imported where that one runs: here it only counts as it is.
+    except (SyntaxError, ValueError):
+        return _Source(hashlib.sha256(content).hexdigest()[:16], ())
     # What leading dots are counted from.
     package = module if file.name == "__init__.py" else module.rpartition(".")[0]
     sha = hashlib.sha256()
     for piece in _canonical(tree):
         sha.update(piece.encode(errors="surrogatepass") + b"\0")
-    return _Source(sha.hexdigest()[:16], tuple(sorted(_imports(tree, package or module))))
+    return _Source(sha.hexdigest()[:16], tuple(sorted(imported_modules(tree, package or module))))
 
 
 def _canonical(node: Any) -> Iterator[str]:
@@ -195,102 +199,3 @@ def _what_counts(node: ast.AST, name: str, value: Any) -> Any:
 
 def _is_text(node: ast.AST) -> bool:
     return isinstance(node, ast.Constant) and isinstance(node.value, str)
-
-
-# ---------------------------------------------------------------------- what a file imports
-
-
-def _imports(tree: ast.Module, package: str) -> set[str]:
-    """Modules that a file imports anywhere as it runs, of those that are followed. A name that a
-    package's `__init__` only passes on stands for the module that defines it, never for the whole
-    package.
-    """
-    own = package.partition(".")[0]
-    found: set[str] = set()
-    for node in _as_it_runs(tree):
-        if isinstance(node, ast.Import):
-            for alias in node.names:
-                if _is_followed(alias.name, own):
-                    found |= _behind_attributes(tree, alias)
-        elif isinstance(node, ast.ImportFrom):
-            origin = _absolute(node, package)
-            if _is_followed(origin, own):
-                for alias in node.names:
-                    found |= _behind(origin, alias.name)
-    return found
-
-
-def _is_followed(module: str, own: str) -> bool:
-    """Whether an imported module may hold code of the trial: one of ours, of the importer's own
-    top package, of another known package, or beside the sweep. Never what is just installed.
-    """
-    top = module.partition(".")[0]
-    return top in (*OURS, own) or is_of_a_study(top)
-
-
-def _as_it_runs(tree: ast.Module) -> Iterator[ast.AST]:
-    """All nodes but those under `if TYPE_CHECKING:`."""
-    waiting: list[ast.AST] = [tree]
-    while waiting:
-        node = waiting.pop()
-        yield node
-        if isinstance(node, ast.If) and ast.unparse(node.test) in FOR_TYPES:
-            waiting += node.orelse
-        else:
-            waiting += ast.iter_child_nodes(node)
-
-
-def _absolute(node: ast.ImportFrom, package: str) -> str:
-    """The module after `from`, dots resolved."""
-    if not node.level:
-        return str(node.module)
-    above = package.split(".")[: len(package.split(".")) - node.level + 1]
-    return ".".join([*above, *([node.module] if node.module else [])])
-
-
-def _behind(origin: str, name: str) -> set[str]:
-    """The module that `from origin import name` takes its name from."""
-    # A module of the package, not a name in its `__init__`.
-    if _source_file(f"{origin}.{name}") is not None:
-        return {f"{origin}.{name}"}
-    file = _source_file(origin)
-    if file is None or file.name != "__init__.py" or name == "*":
-        return {origin}
-    tree = ast.parse(file.read_bytes())
-    for node in ast.walk(tree):  # what is there for type checkers is followed, too: it loads late
-        if isinstance(node, ast.ImportFrom):
-            for alias in node.names:
-                if (alias.asname or alias.name) == name:
-                    return _behind(_absolute(node, origin), alias.name)
-    return {origin}
-
-
-def _behind_attributes(tree: ast.Module, alias: ast.alias) -> set[str]:
-    """Modules behind `import package`: those that define the names that are taken from it."""
-    file = _source_file(alias.name)
-    if file is None or file.name != "__init__.py":
-        return {alias.name}
-    called = alias.asname or alias.name
-    names = {
-        node.attr
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Attribute) and ast.unparse(node.value) == called
-    }
-    found: set[str] = set()
-    for name in names:
-        found |= _behind(alias.name, name)
-    return found or {alias.name}
-
-
-def _source_file(module: str) -> Path | None:
-    """The Python file of a module that can be imported, or None."""
-    top = module.partition(".")[0]
-    try:
-        if top not in OURS and importlib.util.find_spec(top) is None:
-            return None
-        spec = importlib.util.find_spec(module)
-    except (ImportError, ValueError, AttributeError):
-        return None
-    if spec is None or not spec.origin or not spec.origin.endswith(".py"):
-        return None
-    return Path(spec.origin)
