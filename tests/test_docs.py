@@ -49,7 +49,7 @@ def test_the_notebook_cell_of_the_readme_works_after_the_quickstart(spolia, tmp_
     import torch
 
     cell = re.search(
-        r"```python\n(from orchestrator import Result.*?)```", PAGES[0].read_text(), re.S
+        r"```python\n(from orchestrator import Session.*?)```", PAGES[0].read_text(), re.S
     )
     assert cell
     (tmp_path / "sweeps").mkdir()
@@ -61,3 +61,15 @@ def test_the_notebook_cell_of_the_readme_works_after_the_quickstart(spolia, tmp_
     names: dict = {}
     exec(cell.group(1), names)
     assert names["net"](torch.zeros(2, 1, 8, 8)).shape == (2, 8)
+
+
+def test_the_examples_of_the_page_on_sessions_work_one_after_the_other(tmp_path, monkeypatch):
+    import torch
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SPOLIA_TRACKING", "none")
+    names: dict = {}
+    for block in re.findall(r"```python\n(.*?)```", (ROOT / "docs/session.md").read_text(), re.S):
+        exec(block, names)
+    assert names["net"](torch.zeros(2, 1, 8, 8)).shape == (2, 3)
+    assert names["session"].compare({"lr": 0.1}, {"lr": 0.01}).gaps[0].n == 2
