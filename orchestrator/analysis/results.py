@@ -57,9 +57,8 @@ class Results:
         self.plan, self.store = plan, store
         self.by_key: dict[str, Result] = {}
         for key in dict.fromkeys(cell.trial.key for cell in plan.cells):
-            record = store.find(key)
-            if record is not None:
-                self.by_key[key] = Result(store, record)
+            if key in plan.records:
+                self.by_key[key] = Result(store, plan.records[key])
         self.axes = short_names(plan.axes)
         self.values = plan.values
         self._entries: dict[tuple[str, str], Matrix] = {}

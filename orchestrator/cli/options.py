@@ -197,7 +197,7 @@ def load(file: str, chosen: str | None = None) -> tuple[str, Sweep, Sweep]:
 
 def print_json(value: Any) -> None:
     """JSON as it is: no colours, no folding."""
-    typer.echo(json.dumps(value, indent=1))
+    typer.echo(json.dumps(value, indent=1, default=dict))  # a record is no dictionary itself
 
 
 def short(path: Path) -> str:
