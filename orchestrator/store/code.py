@@ -87,23 +87,9 @@ def code_in_use(paths: tuple[str, ...]) -> Code:
 
 def code_behind(paths: Iterable[str]) -> Code:
     """The code behind classes named by `module:Class`; see `code_of`."""
-    # Depth first through imports; `found` is also what keeps a circle from going on for ever.
-    waiting = [ENGINE, *(path.partition(":")[0] for path in paths)]
-    found: dict[str, str] = {}
-    while waiting:
-        name = waiting.pop()
-        if name in found or is_without_bits(name):
-            continue
-        file = _source_file(name)
-        if file is None:  # built in, an extension, or a namespace: nothing of it can be read
-            continue
-        source = _source(file)
-        # What leading dots are counted from.
-        package = name if file.name == "__init__.py" else name.rpartition(".")[0]
-        found[name] = source.digest
-        waiting += sorted(_imports(source, package or name))
+    modules = _Walk().through([ENGINE, *(path.partition(":")[0] for path in paths)])
     keep_read()
-    return Code(dict(sorted(found.items())))
+    return Code(dict(sorted(modules.items())))
 
 
 @lru_cache(maxsize=1024)
@@ -134,74 +120,102 @@ def is_without_bits(module: str) -> bool:
     return in_room or module in MODULES_WITHOUT_BITS
 
 
-# ---------------------------------------------------------------------- what a file imports
+# ---------------------------------------------------------------------- what files import
 
 
-def _stamp(file: Path) -> tuple[int, int]:
+class _Walk:
+    """One walk from module to module through what they import. Where a module lies is looked up
+    once in it.
+    """
+
+    def __init__(self) -> None:
+        self._files: dict[str, Path | None] = {}  # by module
+        self._of_studies: dict[str, bool] = {}  # by top-level package
+
+    def through(self, waiting: list[str]) -> dict[str, str]:
+        """The digests of these modules and of all that they import, directly or not, by name."""
+        # Depth first; `found` is also what keeps a circle from going on for ever.
+        found: dict[str, str] = {}
+        while waiting:
+            name = waiting.pop()
+            if name in found or is_without_bits(name):
+                continue
+            file = self._file(name)
+            if file is None:  # built in, an extension, or a namespace: nothing of it can be read
+                continue
+            source = _source(file)
+            # What leading dots are counted from.
+            package = name if file.name == "__init__.py" else name.rpartition(".")[0]
+            found[name] = source.digest
+            waiting += sorted(self._imports(source, package or name))
+        return found
+
+    def _imports(self, source: Source, package: str) -> set[str]:
+        """Modules that a file imports anywhere as it runs, of those that are followed. A name that
+        a package's `__init__` only passes on stands for the module that defines it, never for the
+        whole package.
+        """
+        own = package.partition(".")[0]
+        found: set[str] = set()
+        for statement in source.imports:
+            if self._is_followed(statement.module, own):
+                found |= self._behind_attributes(statement)
+        for brought in source.froms:
+            origin = brought.origin(package)
+            if brought.runs and self._is_followed(origin, own):
+                for name, _ in brought.names:
+                    found |= self._behind(origin, name)
+        return found
+
+    def _is_followed(self, module: str, own: str) -> bool:
+        """Whether an imported module may hold code of the trial: one of ours, of the importer's own
+        top package, of another known package, or beside the sweep. Never what is just installed.
+        """
+        top = module.partition(".")[0]
+        if top not in self._of_studies:
+            self._of_studies[top] = is_of_a_study(top)
+        return top in (*OURS, own) or self._of_studies[top]
+
+    def _behind(self, origin: str, name: str) -> set[str]:
+        """The module that `from origin import name` takes its name from."""
+        # A module of the package, not a name in its `__init__`.
+        if self._file(f"{origin}.{name}") is not None:
+            return {f"{origin}.{name}"}
+        file = self._file(origin)
+        if file is None or file.name != "__init__.py" or name == "*":
+            return {origin}
+        # What is there for type checkers is followed, too: it loads late.
+        passed_on = _source(file).passed_on
+        if name not in passed_on:
+            return {origin}
+        statement, there = passed_on[name]
+        return self._behind(statement.origin(origin), there)
+
+    def _behind_attributes(self, statement: Import) -> set[str]:
+        """Modules behind `import package`: those that define the names that are taken from it."""
+        file = self._file(statement.module)
+        if file is None or file.name != "__init__.py":
+            return {statement.module}
+        found: set[str] = set()
+        for name in statement.names:
+            found |= self._behind(statement.module, name)
+        return found or {statement.module}
+
+    def _file(self, module: str) -> Path | None:
+        if module not in self._files:
+            self._files[module] = _source_file(module)
+        return self._files[module]
+
+
+def _source(file: Path) -> Source:
+    """What a file says; by time and size, an unchanged file is read once a process."""
     status = file.stat()
-    return status.st_mtime_ns, status.st_size
+    return _read(file, status.st_mtime_ns, status.st_size)
 
 
 @lru_cache(maxsize=2048)
 def _read(file: Path, changed: int, size: int) -> Source:
     return read_source(file.read_bytes())
-
-
-def _source(file: Path) -> Source:
-    """What a file says; by time and size, an unchanged file is read once."""
-    return _read(file, *_stamp(file))
-
-
-def _imports(source: Source, package: str) -> set[str]:
-    """Modules that a file imports anywhere as it runs, of those that are followed. A name that a
-    package's `__init__` only passes on stands for the module that defines it, never for the whole
-    package.
-    """
-    own = package.partition(".")[0]
-    found: set[str] = set()
-    for statement in source.imports:
-        if _is_followed(statement.module, own):
-            found |= _behind_attributes(statement)
-    for brought in source.froms:
-        origin = brought.origin(package)
-        if brought.runs and _is_followed(origin, own):
-            for name, _ in brought.names:
-                found |= _behind(origin, name)
-    return found
-
-
-def _is_followed(module: str, own: str) -> bool:
-    """Whether an imported module may hold code of the trial: one of ours, of the importer's own
-    top package, of another known package, or beside the sweep. Never what is just installed.
-    """
-    top = module.partition(".")[0]
-    return top in (*OURS, own) or is_of_a_study(top)
-
-
-def _behind(origin: str, name: str) -> set[str]:
-    """The module that `from origin import name` takes its name from."""
-    # A module of the package, not a name in its `__init__`.
-    if _source_file(f"{origin}.{name}") is not None:
-        return {f"{origin}.{name}"}
-    file = _source_file(origin)
-    if file is None or file.name != "__init__.py" or name == "*":
-        return {origin}
-    # What is there for type checkers is followed, too: it loads late.
-    if name not in (passed_on := _source(file).passed_on):
-        return {origin}
-    statement, there = passed_on[name]
-    return _behind(statement.origin(origin), there)
-
-
-def _behind_attributes(statement: Import) -> set[str]:
-    """Modules behind `import package`: those that define the names that are taken from it."""
-    file = _source_file(statement.module)
-    if file is None or file.name != "__init__.py":
-        return {statement.module}
-    found: set[str] = set()
-    for name in statement.names:
-        found |= _behind(statement.module, name)
-    return found or {statement.module}
 
 
 def _source_file(module: str) -> Path | None:
