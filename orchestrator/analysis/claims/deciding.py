@@ -16,6 +16,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from orchestrator.analysis.distributions import student_below, student_quantile
 from orchestrator.analysis.estimates import Estimate
 from orchestrator.spec.claim import NOT_REPRODUCED, REPRODUCED, UNDECIDED
 
@@ -88,16 +89,14 @@ def p_above(found: Estimate, bar: float) -> float:
 
 def p_below(found: Estimate, bar: float) -> float:
     """One-sided p of a mean below a bar; 1 for fewer than two seeds."""
-    from scipy import stats
-
     if math.isinf(bar):
         return 0.0 if bar > 0 else 1.0
     if found.n < 2 or not math.isfinite(found.mean):
         return 1.0
-    error = found.half / stats.t.ppf(0.975, found.n - 1)  # standard error of the mean
+    error = found.half / student_quantile(found.n - 1)  # standard error of the mean
     if error == 0:
         return 0.0 if found.mean < bar else 1.0
-    return float(stats.t.cdf((found.mean - bar) / error, found.n - 1))
+    return student_below((found.mean - bar) / error, found.n - 1)
 
 
 # ---------------------------------------------------------------------- tests by permutation
@@ -148,9 +147,9 @@ def spread_p(values: Array) -> float:
 
 def ranks(values: Array) -> Array:
     """Ranks within each row, ties shared; [rows, values]."""
-    from scipy import stats
-
-    return np.asarray(stats.rankdata(values, axis=1), dtype=np.float64)
+    others, own = values[:, None, :], values[:, :, None]
+    below, ties = (others < own).sum(axis=2), (others == own).sum(axis=2)
+    return np.asarray(below + (ties + 1) / 2, dtype=np.float64)
 
 
 def correlations(first: Array, second: Array) -> Array:
