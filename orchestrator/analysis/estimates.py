@@ -7,8 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from orchestrator.analysis.distributions import student_quantile
-
 
 @dataclass(frozen=True)
 class Estimate:
@@ -45,11 +43,13 @@ def estimate(values: Sequence[float]) -> Estimate:
     """Mean and 95 % interval of values from distinct trials; values that are not finite are left
     out and not counted.
     """
+    from scipy import stats
+
     data = np.array([v for v in values if np.isfinite(v)])
     n = len(data)
     if n == 0:
         return Estimate(float("nan"), float("nan"), 0)
     if n == 1:
         return Estimate(float(data.mean()), float("nan"), 1)
-    half = student_quantile(n - 1) * data.std(ddof=1) / n**0.5
+    half = stats.t.ppf(0.975, n - 1) * data.std(ddof=1) / n**0.5
     return Estimate(float(data.mean()), float(half), n)
