@@ -50,6 +50,7 @@ if TYPE_CHECKING:
         Metric,
         Plot,
         Resources,
+        SameFeatures,
         roles,
     )
     from orchestrator.spec.draws import Noise, noise, normal, randint
@@ -115,6 +116,7 @@ __all__ = [
     "Result",
     "Results",
     "Run",
+    "SameFeatures",
     "Scores",
     "SpoliaError",
     "StackedHeads",
@@ -184,6 +186,7 @@ _DEFINED_IN = {
         "Metric",
         "Plot",
         "Resources",
+        "SameFeatures",
         "roles",
     ),
     "orchestrator.spec.task": ("IGNORED", "Data", "Task", "common_classes", "relabel"),

@@ -14,8 +14,8 @@ from orchestrator.analysis.groups import Column, Group, Section, columns_of
 from orchestrator.parts.matrix import Matrix
 from orchestrator.parts.result import Result
 from orchestrator.planning.plan import Plan
-from orchestrator.spec.claim import ABSENT, Entry, Labels, several
-from orchestrator.spec.labels import AxisValue, axes_by_name, short_names
+from orchestrator.spec.claim import Entry, Labels, several
+from orchestrator.spec.labels import ABSENT, AxisValue, axes_by_name, short_names
 from orchestrator.spec.trial import Cell, Trial
 from orchestrator.store.store import Store
 

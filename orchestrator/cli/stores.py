@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from orchestrator.cli.data_sets import (
+    number_of,
     print_cache,
     print_data_line,
     print_data_set,
@@ -240,7 +241,7 @@ def data_gc(
             console.print(Text(line), soft_wrap=True)
     size = readable_size(sum(generation.size for generation in gone))
     verb = "removed" if remove else "could go (add --remove)"
-    console.print(f"{len(gone)} decoded sets, {size} {verb}")
+    console.print(f"{number_of(len(gone), 'decoded set')}, {size} {verb}")
 
 
 def gc(

@@ -96,12 +96,14 @@ class ParquetReader:
         except (OSError, pa.ArrowException) as error:
             raise MissingDataError(f"{self.location} cannot be listed: {error}") from error
         files = [info.path for info in infos if info.type == fs.FileType.File]
-        paths = sorted(path for path in files if path.endswith(".parquet"))
+        paths = sorted(path for path in files if _is_visible(path.removeprefix(top)))
 
         def of(part: str) -> list[str]:
             return [path for path in paths if _is_of(path.removeprefix(top), part)]
 
         parts = {"train": of("train"), "test": of("test")}
+        if both := sorted(set(parts["train"]) & set(parts["test"])):
+            raise DataError(f"{both[0]} is of both parts, train and test, by its path")
         spare = [path for path in of("validation") if path not in parts["train"] + parts["test"]]
         spare_names = ", ".join(PurePosixPath(path).name for path in spare[:3])
         if self._fraction is not None:
@@ -296,6 +298,12 @@ def _is_of(path: str, part: str) -> bool:
     if part == "validation":
         return any(_VALIDATION.match(piece) for piece in pieces)
     return any(piece.startswith(part) for piece in pieces)
+
+
+def _is_visible(path: str) -> bool:
+    """Whether a file is one to read: Parquet, and in no hidden folder (`.ipynb_checkpoints`)."""
+    pieces = PurePosixPath(path).parts
+    return path.endswith(".parquet") and not any(piece.startswith(".") for piece in pieces)
 
 
 def _is_text(kind: Any) -> bool:

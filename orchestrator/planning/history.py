@@ -12,10 +12,10 @@ from typing import Any
 
 from orchestrator.errors import PlanError
 from orchestrator.planning.kinds import Kind, KnownEqual, kind_of
-from orchestrator.planning.meaning import marks_of_another
 from orchestrator.spec.trial import Trial
 from orchestrator.store.code import code_of, listed
 from orchestrator.store.content import content_digest
+from orchestrator.store.meaning import marks_of_another
 from orchestrator.store.records import Record, Records
 from orchestrator.store.store import Store
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
+from typing import Any
 
 from orchestrator.errors import SweepError, nearest
 from orchestrator.spec.claim import Claim, Entry, Labels, is_absent, several
-from orchestrator.spec.labels import Axes, axes_by_name
+from orchestrator.spec.labels import Axes, axes_by_name, label_of
+from orchestrator.spec.task import Task
 from orchestrator.spec.trial import Cell
 
 
@@ -27,7 +29,7 @@ def check(claims: Sequence[Claim], cells: Sequence[Cell], axes: Sequence[str]) -
                 *_unknown_axes(claim, sweep),
                 *_wrong_values(claim, sweep),
             ]
-            found = found or list(_wrong_sides(claim, sweep))
+            found = found or [*_wrong_sides(claim, sweep), *_out_of_reach(claim, sweep)]
             problems += [f"{claim.title}: {problem}" for problem in found]
         else:
             problems.append(
@@ -62,6 +64,11 @@ class _Sweep:
             if name in self.names
         }
         return [cell for cell in self.cells if self._is_like(cell, wanted)]
+
+    def along(self, axis: str, cells: Sequence[Cell]) -> list[Any]:
+        """The values that an axis has in some cells."""
+        found = (self.values.of(cell, self.names[axis]) for cell in cells)
+        return list({one.key: one.value for one in found if one is not None}.values())
 
     def _is_like(self, cell: Cell, wanted: Mapping[str, set[str | None]]) -> bool:
         for axis, keys in wanted.items():
@@ -117,16 +124,23 @@ def _wrong_sides(claim: Claim, sweep: _Sweep) -> Iterator[str]:
     """Sides without cells, cells that have no such metric, and sides that are the same cells."""
     for labels, metric in claim.spoken_of:
         cells = sweep.like(labels)
+        without = [cell.trial.method.name for cell in cells if not _declares(cell, metric)]
         if not cells:
             yield f"no cell of the sweep is so: {_said(labels)}"
-        elif not any(_declares(cell, metric) for cell in cells):
-            methods = ", ".join(dict.fromkeys(cell.trial.method.name for cell in cells))
+        elif without:
+            methods = ", ".join(dict.fromkeys(without))
             yield f"{methods} has no {metric}, which it is about at {_said(labels)}"
         else:
             yield from _unknown_tasks(labels, metric, cells, sweep)
     for first, second in combinations(claim.apart, 2):
         if _what_it_is(first, sweep) == _what_it_is(second, sweep):
             yield f"{_said(first)} and {_said(second)} are the same cells: a side against itself"
+
+
+def _out_of_reach(claim: Claim, sweep: _Sweep) -> Iterator[str]:
+    """What the claim says of the values of its axes: too few of them, say."""
+    cells = sweep.like(claim.named[0]) if claim.named else sweep.cells
+    yield from claim.out_of_reach({axis: sweep.along(axis, cells) for axis in claim.along})
 
 
 def _declares(cell: Cell, metric: str | Entry) -> bool:
@@ -142,18 +156,22 @@ def _unknown_tasks(
     """Tasks by which a metric cannot be logged, because no cell of the side has them. What else a
     metric is logged by is known once it has been.
     """
-    known = list(dict.fromkeys(task.name for cell in cells for task in cell.trial.tasks))
-    if "task" in sweep.names or "task" not in labels or not known or isinstance(metric, Entry):
+    tasks = list(dict.fromkeys(task for cell in cells for task in cell.trial.tasks))
+    if "task" in sweep.names or "task" not in labels or not tasks or isinstance(metric, Entry):
         return
+    known = list(dict.fromkeys(task.name for task in tasks))
     for one in several(labels["task"]):
-        if one not in known:
-            yield f"no task of {metric} is called {one!r}. {nearest(str(one), known)}"
+        name = label_of(one)
+        if name not in known:
+            yield f"no task of {metric} is called {name!r}. {nearest(name, known)}"
+        elif isinstance(one, Task) and one not in tasks:
+            yield f"the task that is called {name!r} in these cells is another one"
 
 
 def _what_it_is(labels: Labels, sweep: _Sweep) -> tuple[set[int], dict[str, set[str]]]:
     """The cells that labels name, and what the metric is to be logged by there."""
     logged_by = {
-        name: {str(one) for one in several(value)}
+        name: {label_of(one) for one in several(value)}
         for name, value in labels.items()
         if name not in sweep.names
     }

@@ -9,9 +9,9 @@ import contextlib
 import hashlib
 import json
 import sys
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -19,18 +19,24 @@ from orchestrator.errors import StoreError
 from orchestrator.store.files import Folder, cache_folder
 
 FOR_TYPES = ("TYPE_CHECKING", "typing.TYPE_CHECKING")  # what follows such an `if` never runs
-MOST_KEPT = 2_000  # files in the cache; some 300 bytes each
+PASSING_ON = (  # statements of an `__init__` that change nothing for anybody else
+    ast.Import,
+    ast.ImportFrom,
+    ast.FunctionDef,
+    ast.AsyncFunctionDef,
+    ast.ClassDef,
+    ast.AnnAssign,
+    ast.Pass,
+)
+MOST_KEPT = 2_000  # files in the cache, of some kilobytes each
 
 
 @dataclass(frozen=True)
 class Import:
-    """`import package as name`: the module, what it is called, and which names are taken from it
-    anywhere in the file.
-    """
+    """`import module as alias`; without an alias, that is empty."""
 
     module: str
-    called: str
-    names: tuple[str, ...]
+    alias: str
 
 
 @dataclass(frozen=True)
@@ -55,45 +61,52 @@ class From:
 @dataclass(frozen=True)
 class Source:
     """What is read off one file: the digest of its code (16 hex digits), the same for versions that
-    differ in comments, docstrings or layout, and its imports. Of `imports` those that run; of
-    `froms` all.
+    differ in comments, docstrings or layout; of `imports` those that run, of `froms` all; `taken`,
+    the attributes that the file takes from what it imports, by its name (`nets`, `a.b`); and
+    whether it `acts`: does more than import, define and give names to values.
     """
 
     digest: str
-    imports: tuple[Import, ...]
-    froms: tuple[From, ...]
-
-    @cached_property
-    def passed_on(self) -> Mapping[str, tuple[From, str]]:
-        """For each name that any `from` brings in: which one, and what it is called there."""
-        found: dict[str, tuple[From, str]] = {}
-        for statement in self.froms:
-            for name, alias in statement.names:
-                found.setdefault(alias, (statement, name))
-        return found
+    imports: tuple[Import, ...] = ()
+    froms: tuple[From, ...] = ()
+    taken: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    acts: bool = False
 
     def to_json(self) -> list[Any]:
         """Nested lists, as they are in the cache."""
-        imports = [[one.module, one.called, one.names] for one in self.imports]
+        imports = [[one.module, one.alias] for one in self.imports]
         froms = [[one.level, one.module, one.names, one.runs] for one in self.froms]
-        return [self.digest, imports, froms]
+        return [self.digest, imports, froms, dict(self.taken), self.acts]
 
     @staticmethod
     def from_json(value: list[Any]) -> Source:
         """A source from its `to_json()`."""
-        digest, imports, froms = value
+        digest, imports, froms, taken, acts = value
         return Source(
             digest,
-            tuple(Import(module, called, tuple(names)) for module, called, names in imports),
+            tuple(Import(module, alias) for module, alias in imports),
             tuple(
                 From(level, module, tuple(map(tuple, names)), runs)
                 for level, module, names, runs in froms
             ),
+            {name: tuple(attributes) for name, attributes in taken.items()},
+            acts,
         )
 
 
+def source_of(file: Path) -> Source:
+    """What a file says. By time and size, an unchanged file is read once a process."""
+    status = file.stat()
+    return _read(file, status.st_mtime_ns, status.st_size)
+
+
+@lru_cache(maxsize=2048)
+def _read(file: Path, changed: int, size: int) -> Source:
+    return read_source(file.read_bytes())
+
+
 def read_source(content: bytes) -> Source:
-    """What the bytes of a file say. Raises SyntaxError where they are no Python."""
+    """What the bytes of a file say."""
     name = hashlib.sha256(content).hexdigest()
     cache = _cache(_folder())
     known = cache.sources.get(name)
@@ -114,7 +127,11 @@ def keep_read() -> None:
 
 def parsed(content: bytes) -> Source:
     """The same as `read_source`, always from the syntax tree."""
-    tree = ast.parse(content)
+    try:
+        tree = ast.parse(content)
+    # Written for another Python, and imported where that one runs: here it only counts as it is.
+    except (SyntaxError, ValueError):
+        return Source(hashlib.sha256(content).hexdigest()[:16])
     sha = hashlib.sha256()
     for piece in _canonical(tree):
         sha.update(piece.encode(errors="surrogatepass") + b"\0")
@@ -122,13 +139,21 @@ def parsed(content: bytes) -> Source:
     imports, froms = [], []
     for node in ast.walk(tree):
         if isinstance(node, ast.Import) and id(node) in running:
-            for alias in node.names:
-                called = alias.asname or alias.name
-                imports.append(Import(alias.name, called, _names_taken(tree, called)))
+            imports += [Import(alias.name, alias.asname or "") for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             names = tuple((alias.name, alias.asname or alias.name) for alias in node.names)
             froms.append(From(node.level, node.module or "", names, id(node) in running))
-    return Source(sha.hexdigest()[:16], tuple(imports), tuple(froms))
+    taken = _taken(tree, {name for one in imports for name in names_given(one)})
+    return Source(sha.hexdigest()[:16], tuple(imports), tuple(froms), taken, _acts(tree.body))
+
+
+def names_given(statement: Import) -> dict[str, str]:
+    """The names that an import gives to modules: `import a.b` gives `a` and `a.b`."""
+    if statement.alias:
+        return {statement.alias: statement.module}
+    parts = statement.module.split(".")
+    reached = [".".join(parts[:count]) for count in range(1, len(parts) + 1)]
+    return {name: name for name in reached}
 
 
 def _canonical(node: Any) -> Iterator[str]:
@@ -178,10 +203,35 @@ def _as_it_runs(tree: ast.Module) -> Iterator[ast.AST]:
             waiting += ast.iter_child_nodes(node)
 
 
-def _names_taken(tree: ast.Module, called: str) -> tuple[str, ...]:
-    """Names that a file takes from a module by what it is called there: `nets.small_vgg`."""
-    attributes = (node for node in ast.walk(tree) if isinstance(node, ast.Attribute))
-    return tuple(sorted({node.attr for node in attributes if _dotted(node.value) == called}))
+def _taken(tree: ast.Module, names: Collection[str]) -> dict[str, tuple[str, ...]]:
+    """The attributes that a file takes from each of these names: `nets.small_vgg`."""
+    taken: dict[str, set[str]] = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute):
+            name = _dotted(node.value)
+            if name in names:
+                taken.setdefault(str(name), set()).add(node.attr)
+    return {name: tuple(sorted(attributes)) for name, attributes in taken.items()}
+
+
+def _acts(body: Iterable[ast.stmt]) -> bool:
+    """Whether statements do anything but import, define and give names to values."""
+    for node in body:
+        if isinstance(node, ast.If | ast.Try):
+            inside = [*node.body, *node.orelse]
+            if isinstance(node, ast.Try):
+                inside += [*node.finalbody, *(one for h in node.handlers for one in h.body)]
+            if _acts(inside):
+                return True
+        elif isinstance(node, ast.Expr):
+            if not isinstance(node.value, ast.Constant):
+                return True
+        elif isinstance(node, ast.Assign):
+            if not all(isinstance(target, ast.Name) for target in node.targets):
+                return True
+        elif not isinstance(node, PASSING_ON):
+            return True
+    return False
 
 
 def _dotted(node: ast.AST) -> str | None:

@@ -30,6 +30,7 @@ from orchestrator.training.checkpoints import Checkpoints
 from orchestrator.training.evaluation import Evaluation, Watch
 from orchestrator.training.feeds import Feeds, FitData, Span, refuse_test_part
 from orchestrator.training.fit import fit
+from orchestrator.training.kernels import keep_off_faulty_kernels
 from orchestrator.training.learner import Learner, Loss, Nets
 from orchestrator.training.optimisers import OptimizerOf, Schedule, constant
 from orchestrator.training.own_loop import OwnLoop
@@ -232,6 +233,8 @@ class Run:
         restored, so that a resumed trial goes on with the same bits. Read data by `run.batches`,
         leave values by `run.curve`.
         """
+        modules = [part for part in state.values() if isinstance(part, nn.Module)]
+        keep_off_faulty_kernels(modules, self.device)
         with self._entered(stage) as entered:
             loop = self._own_loop = OwnLoop(entered, count, state)
             try:

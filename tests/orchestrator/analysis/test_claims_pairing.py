@@ -15,7 +15,10 @@ from sample_methods import After, Count, Faulty, Tabled
 from methods.networks import resnet8
 from orchestrator import (
     InputError,
+    MatrixSpec,
+    Method,
     Results,
+    Run,
     Sweep,
     SweepError,
     claims,
@@ -28,6 +31,7 @@ from orchestrator.planning.choose import only
 from orchestrator.spec.claim import Verdict, after_holm
 from orchestrator.training.execute import execute
 
+NAN = float("nan")
 LOW, HIGH = {"level": 0.0}, {"level": 1.0}
 HIGHER = claims.Higher(metric="score", where=HIGH, than=LOW)
 
@@ -206,7 +210,7 @@ def test_a_ranking_knows_numbers_of_any_size(store):
 
 def test_values_are_named_as_they_are_or_as_tables_show_them(store):
     bases = [Count(depth=0), Count(depth=1)]
-    cells = product(Drawn.grid(base=bases, rate=[10.0, 0.5]), seed=range(2))
+    cells = product(Drawn.grid(base=bases, rate=[10.0, 0.5]), seed=range(3))
     ways = [
         {"base": Count(depth=1), "rate": 10},
         {"base": Count(depth=1), "rate": 10.0},
@@ -220,11 +224,11 @@ def test_values_are_named_as_they_are_or_as_tables_show_them(store):
         within,
         lambda c: 1.0 if (c.trial.method.base.depth, c.trial.method.rate) == (1, 10.0) else 0.0,
     )
-    assert [(v.verdict, v.n) for v in found] == [("reproduced", 2)] * 4
+    assert [(v.verdict, v.n) for v in found] == [("reproduced", 3)] * 4
 
 
 def test_true_and_none_and_one_are_three_values(store):
-    cells = product(Drawn.grid(relative=[True, False, None]), seed=range(2))
+    cells = product(Drawn.grid(relative=[True, False, None]), seed=range(3))
     within = [
         claims.Within(metric="score", where={"relative": value}, above=bar)
         for value, bar in ((True, 1.5), (False, 0.5), (None, -0.5))
@@ -262,6 +266,24 @@ def test_a_claim_may_be_about_one_entry_of_a_matrix(store):
             product(Tabled.grid(), seed=range(2)),
             claims.Within(metric=claims.entry("tabel", row="r0", column="c0"), where={}, above=0.0),
         )
+
+
+class Unmeasured(Method):
+    """A matrix whose only entry was not measured."""
+
+    name = "unmeasured"
+    uses = frozenset({"seed"})
+    matrices = (MatrixSpec("table", "row", "column"),)
+
+    def train(self, run: Run) -> None:
+        notes = {(0, 0): "the two do not fit"}
+        run.matrix("table", rows=["r"], columns=["c"], values=[[NAN]], notes=notes)
+
+
+def test_an_entry_that_was_not_measured_says_why(store):
+    claim = claims.Within(metric=claims.entry("table", row="r", column="c"), where={}, above=0.0)
+    (found,) = executed(store, product(Unmeasured.grid(), seed=range(2)), claim)
+    assert "seed=0 (the two do not fit)" in found.evidence
 
 
 @pytest.mark.parametrize(("best", "is_at_the_edge"), [(1.0, True), (2.0, False), (4.0, True)])
