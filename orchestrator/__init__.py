@@ -6,7 +6,8 @@ The front door. Everything that a sweep file, a method and a notebook need has i
 
 A name is loaded when it is first used, so importing this package imports neither torch nor anything
 else that is slow. The rooms behind it, from the ground up: `spec`, `store`, `data`, `parts`,
-`training`, `planning`, `executors`, `analysis`, `tracking`, `cli`; see docs/architecture.md.
+`training`, `planning`, `executors`, `analysis`, `tracking`, `session`, `cli`; see
+docs/architecture.md.
 """
 
 from __future__ import annotations
@@ -16,7 +17,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from orchestrator.analysis import claims
+    from orchestrator.analysis.best import BestSetting
+    from orchestrator.analysis.estimates import Estimate
+    from orchestrator.analysis.groups import Group
+    from orchestrator.analysis.mean_matrix import MeanMatrix
     from orchestrator.analysis.results import Results
+    from orchestrator.analysis.verdicts import Verdicts
     from orchestrator.data.batches import Batch, in_order
     from orchestrator.data.resolve import resolve
     from orchestrator.data.sources import data_root
@@ -40,6 +46,7 @@ if TYPE_CHECKING:
     from orchestrator.parts.result import Component, Result
     from orchestrator.parts.stacked_heads import StackedHeads
     from orchestrator.planning.plan import Plan, make_plan
+    from orchestrator.session.session import Session
     from orchestrator.spec.canonical import derive, show
     from orchestrator.spec.classes import ClassPath, class_at
     from orchestrator.spec.datasets import digits, image_folder, parquet, pasted, torchvision_set
@@ -82,6 +89,7 @@ __all__ = [
     "Augmentation",
     "Batch",
     "Best",
+    "BestSetting",
     "Blocks",
     "ClassPath",
     "Component",
@@ -89,13 +97,16 @@ __all__ = [
     "Curve",
     "Data",
     "DataError",
+    "Estimate",
     "ExecutorError",
     "Grid",
+    "Group",
     "Infeasible",
     "InputError",
     "Kept",
     "Matrix",
     "MatrixSpec",
+    "MeanMatrix",
     "Method",
     "MethodError",
     "Metric",
@@ -118,6 +129,7 @@ __all__ = [
     "Run",
     "SameFeatures",
     "Scores",
+    "Session",
     "SpoliaError",
     "StackedHeads",
     "Store",
@@ -126,6 +138,7 @@ __all__ = [
     "SweepError",
     "Task",
     "Trial",
+    "Verdicts",
     "adam",
     "all_of",
     "augmentation_axis",
@@ -214,10 +227,16 @@ _DEFINED_IN = {
     "orchestrator.parts.recombination": ("PairScores", "Scores"),
     "orchestrator.parts.stacked_heads": ("StackedHeads",),
     # A notebook.
+    "orchestrator.session.session": ("Session",),
     "orchestrator.parts.result": ("Component", "Result"),
     "orchestrator.parts.matrix": ("Matrix",),
     "orchestrator.planning.plan": ("Plan", "make_plan"),
     "orchestrator.analysis.results": ("Results",),
+    "orchestrator.analysis.groups": ("Group",),
+    "orchestrator.analysis.estimates": ("Estimate",),
+    "orchestrator.analysis.mean_matrix": ("MeanMatrix",),
+    "orchestrator.analysis.best": ("BestSetting",),
+    "orchestrator.analysis.verdicts": ("Verdicts",),
     "orchestrator.store.store": ("Store",),
     "orchestrator.training.local": ("local_run",),
     "orchestrator.data.resolve": ("resolve",),

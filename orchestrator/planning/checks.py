@@ -7,7 +7,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Sequence
 
-from orchestrator.data.resolve import data_record
+from orchestrator.data.resolve import known_record
 from orchestrator.parts.network_checks import (
     Shape,
     fails_on_size,
@@ -69,7 +69,7 @@ class Checks:
 
     def _record(self, task: Task) -> DataRecord:
         if task.data not in self._records:
-            self._records[task.data] = data_record(task.data, self._store)
+            self._records[task.data] = known_record(task.data, self._store)
         return self._records[task.data]
 
     def _problems_of_names(self, trial: Trial) -> Iterator[str]:

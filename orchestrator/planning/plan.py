@@ -21,6 +21,7 @@ from orchestrator.planning.preparation_notes import notes_of
 from orchestrator.spec.claim import Claim
 from orchestrator.spec.grid import Dropped
 from orchestrator.spec.labels import Axes
+from orchestrator.spec.shown import html_table
 from orchestrator.spec.sweep import Sweep
 from orchestrator.spec.task import Task
 from orchestrator.spec.trial import Cell, Trial, needs_first
@@ -31,7 +32,7 @@ BY_ITSELF = ("done", "open", "failed", "lost")
 """Standings that are no matter of a need."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Plan:
     """A sweep's cells, every distinct trial behind them, and what the store knows of each trial."""
 
@@ -78,6 +79,35 @@ class Plan:
     """When the first of the known results began and the last ended, in seconds since 1970."""
     records: Records = field(repr=False)
     """The records of all results, by key, as they were read for this plan; outdated ones, too."""
+
+    def __repr__(self) -> str:
+        return f"<Plan of {self._in_words}>"
+
+    def _repr_html_(self) -> str:
+        cell_keys = self.cell_keys
+        rows: list[tuple[str, str, int, str]] = []
+        for title, is_cell in (("trials", True), ("needs", False)):
+            keys: dict[str, list[str]] = {}  # by method
+            for key, trial in self.trials.items():
+                if (key in cell_keys) == is_cell:
+                    keys.setdefault(trial.method.name, []).append(key)
+            for method, those in keys.items():
+                counts = standing.count(map(self.standing, those))
+                rows.append((title, method, len(those), standing.in_words(counts)))
+        return html_table(("", "method", "number", "standing"), rows, caption=self._in_words)
+
+    @property
+    def _in_words(self) -> str:
+        """`quickstart: 36 of 36 cells done; 72 of 72 trials done; 0 to run`."""
+        part = f" (a part: {len(self.cells)} of {self.num_whole} cells)" if self.is_part else ""
+        words = [
+            f"{self.name}{part}: {standing.of_total(self.cell_counts, 'cells')}",
+            standing.of_total(self.trial_counts, "trials"),
+            f"{len(self.todo)} to run",
+            *([f"{len(self.stale)} stale"] if self.stale else []),
+            *(f"{d.count} cells left out: {d.reason}" for d in self.dropped),
+        ]
+        return "; ".join(words)
 
     @property
     def is_part(self) -> bool:
