@@ -93,7 +93,8 @@ class Records(Mapping[str, Record]):
     @cached_property
     def metrics(self) -> pa.Table:
         """One row a trial, metric and label: `key`, `outcome`, `metric`, `label` (`task=a`),
-        `value` (null where it was not finite), and whether it is a `timing`.
+        `value` (null where it was not finite), and whether it is a `timing`. The rows of a trial
+        are `metric_rows[key]`.
         """
         import pyarrow as pa
 
@@ -109,6 +110,15 @@ class Records(Mapping[str, Record]):
                 "timing": pa.array([bool(entry.get("timing")) for _, entry in logged]),
             }
         )
+
+    @cached_property
+    def metric_rows(self) -> Mapping[str, range]:
+        """Which rows of `metrics` are those of a trial, by its key."""
+        rows, end = {}, 0
+        for key, record in self.items():
+            start, end = end, end + len(record["metrics"])
+            rows[key] = range(start, end)
+        return rows
 
 
 def _share_modules(record: Record, shared: dict[str, Any]) -> None:
