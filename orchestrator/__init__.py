@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from orchestrator.analysis.results import Results
     from orchestrator.analysis.verdicts import Verdicts
     from orchestrator.data.batches import Batch, in_order
+    from orchestrator.data.labelled_images import images
     from orchestrator.data.resolve import resolve
     from orchestrator.data.sources import data_root
     from orchestrator.errors import (
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
         nearest,
     )
     from orchestrator.parts.component import Part, PartWithBase
+    from orchestrator.parts.joining import join
     from orchestrator.parts.matrix import Matrix
     from orchestrator.parts.network import Blocks, Network, Piece, network_spec
     from orchestrator.parts.recombination import PairScores, Scores
@@ -82,6 +84,7 @@ if TYPE_CHECKING:
         sgd,
     )
     from orchestrator.training.run import Run
+    from orchestrator.training.scoring import accuracy
     from orchestrator.training.stopping import Best, Plateau, Reached
 
 __all__ = [
@@ -139,6 +142,7 @@ __all__ = [
     "Task",
     "Trial",
     "Verdicts",
+    "accuracy",
     "adam",
     "all_of",
     "augmentation_axis",
@@ -153,7 +157,9 @@ __all__ = [
     "digits",
     "drops",
     "image_folder",
+    "images",
     "in_order",
+    "join",
     "load_sweep",
     "local_run",
     "make_plan",
@@ -230,6 +236,9 @@ _DEFINED_IN = {
     "orchestrator.session.session": ("Session",),
     "orchestrator.parts.result": ("Component", "Result"),
     "orchestrator.parts.matrix": ("Matrix",),
+    "orchestrator.parts.joining": ("join",),
+    "orchestrator.training.scoring": ("accuracy",),
+    "orchestrator.data.labelled_images": ("images",),
     "orchestrator.planning.plan": ("Plan", "make_plan"),
     "orchestrator.analysis.results": ("Results",),
     "orchestrator.analysis.groups": ("Group",),

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from orchestrator.data.resolve import known_record
 from orchestrator.errors import InputError, MissingDataError, PlanError, nearest
 from orchestrator.planning.plan import Plan, make_plan
-from orchestrator.spec.claim import ABSENT, Labels, several
-from orchestrator.spec.labels import Axes, axes_by_name
+from orchestrator.spec.claim import Labels, several
+from orchestrator.spec.labels import ABSENT, Axes, axes_by_name
 from orchestrator.spec.sweep import Sweep
 from orchestrator.spec.trial import Cell
 from orchestrator.store.store import Store
