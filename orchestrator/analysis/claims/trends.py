@@ -48,6 +48,9 @@ class AlongAxis(Claim):
     def out_of_reach(self, values: Mapping[str, Sequence[Any]]) -> Iterator[str]:
         yield from _too_few_values(self.axis, values[self.axis], self.fewest)
 
+    def paired(self, values: Mapping[str, Sequence[Any]]) -> Sequence[Sequence[Labels]]:
+        return (_at_each(values[self.axis], self.axis, self.where),)
+
     @property
     def named(self) -> Sequence[Labels]:
         return (self.where,)
@@ -64,8 +67,13 @@ class AlongAxis(Claim):
 
     def compare(self, results: Results, values: Sequence[AxisValue]) -> Comparison:
         """The cells at each of these values, paired by seed; all cells where there is none."""
-        sides: list[Labels] = [{**self.where, self.axis: value} for value in values]
+        sides = _at_each(values, self.axis, self.where)
         return compare(results, self.metric, sides or [self.where])
+
+
+def _at_each(values: Sequence[Any], axis: str, labels: Labels) -> list[Labels]:
+    """The labels at each of some values of an axis: the sides of a claim along it."""
+    return [{**labels, axis: value} for value in values]
 
 
 def _too_few_values(axis: str, values: Sequence[Any], fewest: int) -> Iterator[str]:
@@ -197,6 +205,9 @@ class Related(Claim):
         yield from _too_few_values(self.axis, values[self.axis], self.fewest)
         yield from _too_many_values(self.axis, values[self.axis], self.rho)
 
+    def paired(self, values: Mapping[str, Sequence[Any]]) -> Sequence[Sequence[Labels]]:
+        return [_at_each(values[self.axis], self.axis, side) for side in self.named]
+
     @property
     def measured(self) -> Sequence[str | Entry]:
         return (self.metric, self.other)
@@ -226,8 +237,8 @@ class Related(Claim):
         full = axes_by_name(results.plan.axes)[self.axis]
         found = [results.values.of(cell, full) for cell in results.cells_like(self.where)]
         values = list({value.key: value for value in found if value is not None}.values())
-        sides: list[Labels] = [{**self.where, self.axis: value} for value in values]
-        others: list[Labels] = [{**self.at, self.axis: value} for value in values]
+        sides = _at_each(values, self.axis, self.where)
+        others = _at_each(values, self.axis, self.at)
         first, second = of_same_seeds(
             compare(results, self.metric, sides or [self.where]),
             compare(results, self.other, others or [self.at]),
