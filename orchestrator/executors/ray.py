@@ -53,10 +53,10 @@ from orchestrator.store.heartbeat import alive
 from orchestrator.store.store import Store
 from orchestrator.training.attempts import (
     Attempt,
-    Finished,
     Gone,
     Unfit,
     Worker,
+    attempt_of,
     from_json,
     to_json,
 )
@@ -393,9 +393,9 @@ class LotSearcher(Searcher):  # type: ignore[misc]  # Ray has no types
         left = []
         for trial in lot:
             replaces = self._queue.plan.outdated.get(trial.key, "")
-            found = finished_by_others(trial.key, self._store, replaces)
+            found = finished_by_others(trial, self._store, replaces)
             if found is not None:
-                self._tell(Finished(found))
+                self._tell(attempt_of(found, Worker()))
             else:
                 left.append(trial)
         why, is_node = _what_ray_says(error)

@@ -8,6 +8,8 @@ part of a sweep, never part of a key.
     device = "gpu"                     # ask for GPUs even while none is there, on clusters that
                                        # scale from zero; or cpu; default auto
     checkpoint_every = 60              # seconds
+    hold_back_after = 5                # failures of a method in one way, from two workers, after
+                                       # which the rest of it waits until all else is done
     packages = ["my_lab"]              # beside installed methods: packages that classes may be
                                        # loaded from that a stored result or model names
 
@@ -28,6 +30,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.errors import InputError, nearest
+from orchestrator.planning.tries import ALIKE
 from orchestrator.spec.declarations import (
     CPU_COUNT,
     GPU_SHARE,
@@ -54,6 +57,7 @@ class SiteFile:
     slots: int | None = None
     device: str = "auto"
     checkpoint_every: float = 60.0
+    hold_back_after: int = ALIKE
     packages: Sequence[str] = ()
     gpus: Mapping[str, float] = field(default_factory=dict)
     cpus: Mapping[str, float] = field(default_factory=dict)
@@ -72,6 +76,7 @@ class Site:
     device: str = "auto"
     gpus: Mapping[str, float] = field(default_factory=dict)
     cpus: Mapping[str, float] = field(default_factory=dict)
+    hold_back_after: int = ALIKE
 
     def resources(self, trial: Trial) -> Resources:
         """What to set aside for a trial: what the site says for its method, else the site's
@@ -149,7 +154,7 @@ def _problem_with(key: str, value: Any) -> str | None:
     if key == "packages":
         is_list = isinstance(value, list) and all(_is_package(name) for name in value)
         return None if is_list else 'expected names of packages: ["my_lab"]'
-    if key == "slots":
+    if key in ("slots", "hold_back_after"):
         is_count = is_finite_number(value) and isinstance(value, int) and value >= 1
         return None if is_count else "expected a whole number from 1"
     if key == "checkpoint_every":
