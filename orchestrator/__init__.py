@@ -6,7 +6,8 @@ The front door. Everything that a sweep file, a method and a notebook need has i
 
 A name is loaded when it is first used, so importing this package imports neither torch nor anything
 else that is slow. The rooms behind it, from the ground up: `spec`, `store`, `data`, `parts`,
-`training`, `planning`, `executors`, `analysis`, `tracking`, `cli`; see docs/architecture.md.
+`training`, `planning`, `executors`, `analysis`, `tracking`, `session`, `cli`; see
+docs/architecture.md.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from orchestrator.analysis.results import Results
     from orchestrator.analysis.verdicts import Verdicts
     from orchestrator.data.batches import Batch, in_order
+    from orchestrator.data.labelled_images import images
     from orchestrator.data.resolve import resolve
     from orchestrator.data.sources import data_root
     from orchestrator.errors import (
@@ -39,12 +41,14 @@ if TYPE_CHECKING:
         nearest,
     )
     from orchestrator.parts.component import Part, PartWithBase
+    from orchestrator.parts.joining import join
     from orchestrator.parts.matrix import Matrix
     from orchestrator.parts.network import Blocks, Network, Piece, network_spec
     from orchestrator.parts.recombination import PairScores, Scores
     from orchestrator.parts.result import Component, Result
     from orchestrator.parts.stacked_heads import StackedHeads
     from orchestrator.planning.plan import Plan, make_plan
+    from orchestrator.session.session import Session
     from orchestrator.spec.canonical import derive, show
     from orchestrator.spec.classes import ClassPath, class_at
     from orchestrator.spec.datasets import digits, image_folder, parquet, pasted, torchvision_set
@@ -55,6 +59,7 @@ if TYPE_CHECKING:
         Metric,
         Plot,
         Resources,
+        SameFeatures,
         roles,
     )
     from orchestrator.spec.draws import Noise, noise, normal, randint
@@ -79,6 +84,7 @@ if TYPE_CHECKING:
         sgd,
     )
     from orchestrator.training.run import Run
+    from orchestrator.training.scoring import accuracy
     from orchestrator.training.stopping import Best, Plateau, Reached
 
 __all__ = [
@@ -124,7 +130,9 @@ __all__ = [
     "Result",
     "Results",
     "Run",
+    "SameFeatures",
     "Scores",
+    "Session",
     "SpoliaError",
     "StackedHeads",
     "Store",
@@ -134,6 +142,7 @@ __all__ = [
     "Task",
     "Trial",
     "Verdicts",
+    "accuracy",
     "adam",
     "all_of",
     "augmentation_axis",
@@ -148,7 +157,9 @@ __all__ = [
     "digits",
     "drops",
     "image_folder",
+    "images",
     "in_order",
+    "join",
     "load_sweep",
     "local_run",
     "make_plan",
@@ -194,6 +205,7 @@ _DEFINED_IN = {
         "Metric",
         "Plot",
         "Resources",
+        "SameFeatures",
         "roles",
     ),
     "orchestrator.spec.task": ("IGNORED", "Data", "Task", "common_classes", "relabel"),
@@ -221,8 +233,12 @@ _DEFINED_IN = {
     "orchestrator.parts.recombination": ("PairScores", "Scores"),
     "orchestrator.parts.stacked_heads": ("StackedHeads",),
     # A notebook.
+    "orchestrator.session.session": ("Session",),
     "orchestrator.parts.result": ("Component", "Result"),
     "orchestrator.parts.matrix": ("Matrix",),
+    "orchestrator.parts.joining": ("join",),
+    "orchestrator.training.scoring": ("accuracy",),
+    "orchestrator.data.labelled_images": ("images",),
     "orchestrator.planning.plan": ("Plan", "make_plan"),
     "orchestrator.analysis.results": ("Results",),
     "orchestrator.analysis.groups": ("Group",),

@@ -13,8 +13,7 @@ from orchestrator.analysis.averages import in_words
 from orchestrator.analysis.estimates import Estimate
 from orchestrator.analysis.groups import NAMED_BY_VALUE, Column, Group
 from orchestrator.parts.matrix_shown import new_figure, without_formulas
-from orchestrator.spec.claim import ABSENT
-from orchestrator.spec.labels import AxisValue
+from orchestrator.spec.labels import ABSENT, AxisValue
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from orchestrator.analysis.averages import LoggedBy, in_words
 from orchestrator.analysis.groups import Column, Group, columns_of
 from orchestrator.errors import InputError, nearest
-from orchestrator.spec.claim import ABSENT, Labels, is_absent, several
-from orchestrator.spec.labels import Axes, axes_by_name
+from orchestrator.spec.claim import Labels, is_absent, several
+from orchestrator.spec.labels import ABSENT, Axes, axes_by_name
 from orchestrator.spec.task import Task
 from orchestrator.spec.trial import Cell
 

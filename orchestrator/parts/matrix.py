@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from orchestrator.errors import MethodError
+from orchestrator.errors import InputError, MethodError, nearest
 from orchestrator.parts.matrix_shown import heat_map, in_html, in_words
 
 if TYPE_CHECKING:
@@ -44,6 +44,22 @@ class Matrix:
     chance: Values
     notes: Mapping[tuple[int, int], str] = field(default_factory=dict)
     components: tuple[tuple[str, ...], tuple[str, ...]] | None = None
+
+    def pair(self, row: str, column: str) -> tuple[str, str]:
+        """References of the components that a row and a column stand for, as `join` takes them:
+        `join(*matrix.pair("a", "b"), split="pool")`. Raises InputError for labels that the matrix
+        does not have, and where a row or a column stands for no stored component.
+        """
+        references = []
+        sides = (self.rows, self.columns), self.components or ((), ())
+        for label, labels, components in zip((row, column), *sides, strict=True):
+            if label not in labels:
+                raise InputError(f"matrix {self.name} has no {label!r}. {nearest(label, labels)}")
+            found = components[labels.index(label)] if components else ""
+            if not found:
+                raise InputError(f"{label!r} of matrix {self.name} stands for no stored component")
+            references.append(found)
+        return references[0], references[1]
 
     def to_parquet(self) -> bytes:
         """Columns row, column, value, count, chance; note where any entry has one; row_component

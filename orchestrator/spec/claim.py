@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from orchestrator.errors import InputError
 from orchestrator.spec.claim_fields import CheckedFields, line_outside, title_of
+from orchestrator.spec.labels import ABSENT
 from orchestrator.spec.shown import html_table
 
 if TYPE_CHECKING:
     from orchestrator.analysis.results import Results
 
 REPRODUCED, NOT_REPRODUCED, UNDECIDED = "reproduced", "not reproduced", "undecided"
-ABSENT = "-"  # as a value: cells that have no such axis
 
 Labels = Mapping[str, Any]
 """Cells, by the values of their axes: as they are written in the grid (`10`, `True`,
@@ -137,6 +137,18 @@ class Claim(metaclass=CheckedFields):
     def along(self) -> Sequence[str]:
         """Axes that it speaks of without naming a value."""
         return ()
+
+    def paired(self, values: Mapping[str, Sequence[Any]]) -> Sequence[Sequence[Labels]]:
+        """Sides that are paired with each other; more than one such set where it compares twice.
+        `values` are those that each axis of `along` has in the cells that it names first.
+        """
+        return ()
+
+    def out_of_reach(self, values: Mapping[str, Sequence[Any]]) -> Iterator[str]:
+        """Why no results whatever would decide it, in words. `values` are those that each axis of
+        `along` has in the cells that it speaks of first.
+        """
+        return iter(())
 
     @abstractmethod
     def decide(self, results: Results) -> Verdict:
