@@ -5,6 +5,7 @@ is told where a name, a value or a choice is missing.
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 from drawn import Drawn, DrawnOfTargets, drawn_results
@@ -124,11 +125,11 @@ def test_curves_are_a_long_frame_by_stage_name_and_epoch(store):
         results.curves("los")
 
 
-def test_curves_of_needs_are_there_once_however_many_cells_need_them(store):
+def test_curves_of_needs_are_there_once_however_many_cells_need_them(store, monkeypatch):
     results = executed(store, product(Count.grid(depth=1, fan=2), seed=range(2)))
     key = next(iter(results.plan.cells[0].trial.needs.values())).key
-    (need,) = results.store.find_all([key])
-    results.store.find_all = lambda keys: [{**need, "curves": [["train/loss", 1, 0.5, 0.0]]}]
+    record = {**results.plan.records[key], "curves": [["train/loss", 1, 0.5, 0.0]]}
+    monkeypatch.setattr(results, "plan", replace(results.plan, records={key: record}))
     frame = results.curves(needs=True)
     assert frame[["key", "method", "stage", "name", "value"]].to_numpy().tolist() == [
         [key, "count", "train", "loss", 0.5]
