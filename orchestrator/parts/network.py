@@ -14,7 +14,7 @@ from typing import Any, Literal, cast, get_args, get_type_hints
 import torch
 from torch import Tensor, nn
 
-from orchestrator.errors import InputError, nearest
+from orchestrator.errors import InputError, MethodError, nearest
 from orchestrator.parts.component import Part
 from orchestrator.spec.classes import ClassPath, class_at, is_class_path
 from orchestrator.spec.naming import former_paths
@@ -34,11 +34,18 @@ class Network(Part):
 
     A subclass builds its stages in `__init__` and hands them to `set_stages`. A stage of type
     `Blocks` also offers a split point behind each block: `stage2.block1`. Nothing may bypass a
-    split point.
+    split point. A network shows itself in a line; `print(*net.children())` shows all its layers.
     """
 
     stage_names: tuple[str, ...] = ()
     """Names of the stages in order; `set_stages` writes them."""
+
+    def __repr__(self) -> str:
+        settings = ", ".join(f"{name}={value!r}" for name, value in self.config.items())
+        return (
+            f"{type(self).__name__}({settings}): {num_weights(self):,} weights, "
+            f"split points {', '.join(self.splits) or 'none'}"
+        )
 
     def set_stages(self, stages: Mapping[str, nn.Module]) -> None:
         """Register the stages in order. Split point names come from the stages' names."""
@@ -291,7 +298,28 @@ class Piece(Part):
         return cast(Tensor, self.layers(x))
 
     def joined(self, other: Part) -> nn.Module:
-        """A head behind the extractor of another network, cut at this head's own split point."""
-        if self.config["side"] == "head" and isinstance(other, Network):
-            return nn.Sequential(other.extractor(self.config["split"]), self)
-        return super().joined(other)
+        """This side of a network with the other side of another one: with a piece of it, or with
+        the whole, which is then cut at this piece's own split point. See `join`.
+        """
+        side, split = self.config["side"], self.config["split"]
+        if isinstance(other, Network):
+            other = other.extractor(split) if side == "head" else other.head(split)
+        if not isinstance(other, Piece):
+            return super().joined(other)
+        if other.config["side"] == side:
+            raise MethodError(
+                f"two {side}s make no network; join(a, b, split={split!r}) takes the extractor of "
+                "a and the head of b"
+            )
+        return nn.Sequential(other, self) if side == "head" else nn.Sequential(self, other)
+
+    def __repr__(self) -> str:
+        side, split = self.config["side"], self.config["split"]
+        name = self.config["network"]["path"].rpartition(":")[2]
+        where = "up to" if side == "extractor" else "behind"
+        return f"{side} of {name} {where} {split!r}: {num_weights(self):,} weights"
+
+
+def num_weights(module: nn.Module) -> int:
+    """How many numbers a module's parameters hold."""
+    return sum(parameter.numel() for parameter in module.parameters())

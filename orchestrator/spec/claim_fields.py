@@ -11,6 +11,7 @@ import sys
 from abc import ABCMeta
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
+from types import FrameType
 from typing import Any, Literal, get_args, get_origin
 
 from orchestrator.errors import InputError, nearest
@@ -145,11 +146,18 @@ def title_of(kind: str, paper: str, line: int) -> str:
 
 
 def line_outside() -> int:
-    """The line in which a claim is written: of the first caller that is not ours."""
-    frame = sys._getframe(1)
-    while frame.f_back is not None:
+    """The line in which a claim is written: of the first caller that is not ours. Where a file is
+    being imported, such as a sweep, in that file: a function elsewhere may make its claims.
+    """
+    first = 0
+    lines: dict[str, int] = {}  # of the first caller in each file
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
         name = str(frame.f_globals.get("__name__", ""))
         if name.partition(".")[0] not in ("orchestrator", "dataclasses"):
-            return frame.f_lineno
+            line = lines.setdefault(frame.f_code.co_filename, frame.f_lineno)
+            first = first or line
+            if frame.f_code.co_name == "<module>" and name != "__main__":
+                return line
         frame = frame.f_back
-    return 0
+    return first

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from numbers import Integral
 from typing import Any
@@ -15,11 +16,14 @@ from orchestrator.spec.canonical import canonical_json, show
 from orchestrator.spec.task import Task
 from orchestrator.spec.trial import Cell
 
+ABSENT = "-"  # what tables show, and claims say, where cells have no such axis
+
 _METRIC_COLUMNS = ("cell", "key", "outcome", "metric", "label", "value")
 _MATRIX_COLUMNS = ("matrix", "row", "column", "count", "chance", "note")
 _COMPONENT_COLUMNS = ("row_component", "column_component")
-COLUMNS = frozenset({*_METRIC_COLUMNS, *_MATRIX_COLUMNS, *_COMPONENT_COLUMNS})
-"""Columns of the tables of results beside the axes; no axis is shortened to one of these names."""
+_STATUS_FIELDS = ("state", "why", "need", "need_key")
+COLUMNS = frozenset({*_METRIC_COLUMNS, *_MATRIX_COLUMNS, *_COMPONENT_COLUMNS, *_STATUS_FIELDS})
+"""What stands beside the axes in tables of results and in `status --json`: no axis is called so."""
 
 
 @dataclass(frozen=True)
@@ -63,13 +67,16 @@ class Axes:
     def text(self, cell: Cell, name: str) -> str:
         """An axis's value in a cell as people read it; '-' where the cell has no such axis."""
         value = self.of(cell, name)
-        return "-" if value is None else value.text
+        return ABSENT if value is None else value.text
 
     def find(self, name: str, wanted: Any) -> AxisValue:
-        """The value that is `wanted`, or is called so. Raises LookupError with the reason where the
-        axis never has it, or where several are called so.
+        """The value that is `wanted`, or is called so; one of the axis's own values is itself.
+        Raises LookupError with the reason where the axis never has it, or where several are called
+        so.
         """
         values = self._values[name]
+        if isinstance(wanted, AxisValue):
+            return wanted
         for key in _possible_keys(wanted):
             if key in values:
                 return values[key]
@@ -132,7 +139,8 @@ def _possible_keys(wanted: Any) -> Iterator[str]:
     if isinstance(wanted, str):
         return
     if isinstance(wanted, Integral) and not isinstance(wanted, bool):
-        yield value_key(float(wanted))
+        with suppress(OverflowError):  # beyond the largest float, so on no axis of floats
+            yield value_key(float(wanted))
     elif isinstance(wanted, float) and wanted.is_integer():
         yield value_key(int(wanted))
     elif isinstance(wanted, tuple | list | set):
@@ -153,7 +161,8 @@ def _text(value: Any) -> str:
     tasks = value if isinstance(value, tuple) else (value,)
     if tasks and all(isinstance(task, Task) for task in tasks):
         return " + ".join(task.name for task in tasks)
-    return show(value)
+    text = show(value)
+    return repr(text) if text == ABSENT else text  # `'-'`: the bare one means that there is none
 
 
 def _full_text(value: Any) -> str:
@@ -164,6 +173,11 @@ def _full_text(value: Any) -> str:
     if tasks and all(isinstance(task, Task) for task in tasks):
         return " + ".join(f"{_told(task)}={replace(task, label='').name}" for task in tasks)
     return show(value)
+
+
+def label_of(value: Any) -> str:
+    """What a metric is logged by, for a value as it is in the grid: a task by its name."""
+    return value.name if isinstance(value, Task) else str(value)
 
 
 def longer_text(value: Any) -> str:
@@ -206,6 +220,7 @@ def _distinct_texts(values: Sequence[Any]) -> list[str]:
 
 def short_names(axes: Sequence[str]) -> dict[str, str]:
     """The short name of each axis: without the setting that it is in, where that leaves no doubt.
+    A setting that has the name of a column is called `setting.value`.
 
     Example: `short_names(["of.split", "of.lr", "lr"])` is `{"of.split": "split", "of.lr": "of.lr",
     "lr": "lr"}`.
@@ -214,7 +229,10 @@ def short_names(axes: Sequence[str]) -> dict[str, str]:
     names = {}
     for axis, last in zip(axes, last_parts, strict=True):
         is_clear = last_parts.count(last) == 1 and last not in COLUMNS
-        names[axis] = last if is_clear else axis
+        name = last if is_clear else axis
+        while name in COLUMNS or (name != axis and name in axes):
+            name = f"setting.{name}"
+        names[axis] = name
     return names
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
@@ -30,9 +31,8 @@ from orchestrator.analysis.claims.wording import (
     shared,
     text,
 )
-from orchestrator.analysis.estimates import estimate
 from orchestrator.analysis.results import Results
-from orchestrator.spec.claim import Claim, Entry, Labels, Verdict
+from orchestrator.spec.claim import REPRODUCED, Claim, Entry, Labels, Verdict
 from orchestrator.spec.claim_fields import limited
 from orchestrator.spec.labels import axes_by_name
 
@@ -45,7 +45,15 @@ def _named_twice(first: str, labels: Labels, second: str, others: Labels) -> Ite
 
 
 @dataclass(frozen=True, kw_only=True)
-class TwoSides(Claim):
+class OfSides(Claim):
+    """A claim whose sides are the cells that it names."""
+
+    def paired(self, values: Mapping[str, Sequence[Any]]) -> Sequence[Sequence[Labels]]:
+        return (self.named,)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TwoSides(OfSides):
     """A claim that holds cells as `where` says against cells as `than` says."""
 
     where: Labels
@@ -87,6 +95,12 @@ class Higher(TwoSides):
             yield 'over: choose= needs the axes to choose over, such as over=("lr",)'
         elif self.over and not self.choose:
             yield 'choose: over= needs the metric to choose by, such as choose="val_accuracy"'
+        elif self.choose and self.choose == self.metric:
+            yield (
+                f"choose: the best by {self.metric} has too good a {self.metric} by chance, "
+                "the more so the more there is to choose from; choose by another metric, such as "
+                'choose="val_accuracy"'
+            )
 
     def decide(self, results: Results) -> Verdict:
         comparison, chosen = self._compare(results)
@@ -166,7 +180,8 @@ class NoWorse(TwoSides):
             f"{common}{self.metric} at {first} is at most {number(self.by)} "
             f"below that at {second}, and surely not {number(self.never)}"
         )
-        holds = p_above(found, -self.never) if found.mean >= -self.by else 1.0
+        is_close = found.mean >= -self.by - found.rounding
+        holds = p_above(found, -self.never) if is_close else 1.0
         decision = Decision(holds, p_below(found, -self.by))
         return verdict_of(self, statement, f"difference {found}", comparison, decision)
 
@@ -207,7 +222,7 @@ class Within(Claim):
 
 
 @dataclass(frozen=True, kw_only=True)
-class GainHigher(Claim):
+class GainHigher(OfSides):
     """What `metric` gains from cells as `without` says to cells as `gain` says is higher where they
     are also as `where` says than as `than` says.
     """
@@ -236,8 +251,8 @@ class GainHigher(Claim):
         comparison = compare(results, self.metric, self.named)
         with_here, without_here, with_there, without_there = comparison.values  # [seeds] each
         here, there = with_here - without_here, with_there - without_there
-        found = estimate(list(here - there))
-        gains = f"gains {estimate(list(here))} and {estimate(list(there))}"
+        found = comparison.estimate(here - there)
+        gains = f"gains {comparison.estimate(here)} and {comparison.estimate(there)}"
         evidence = f"difference {found}; {gains}"
         return verdict_of(
             self, self._statement(results), evidence, comparison, above(found, self.by)
@@ -254,7 +269,7 @@ class GainHigher(Claim):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Recovered(Claim):
+class Recovered(OfSides):
     """Of the distance of `metric` from `floor` to `ceiling`, cells as `where` says cover more than
     the share `above`. `at` adds to all three.
 
@@ -279,14 +294,14 @@ class Recovered(Claim):
     def decide(self, results: Results) -> Verdict:
         comparison = compare(results, self.metric, self.named)
         where, floor, ceiling = comparison.values  # [seeds] each
-        gap = estimate(list(ceiling - floor))
-        beyond = estimate(list(where - floor - self.above * (ceiling - floor)))
+        gap = comparison.estimate(ceiling - floor)
+        beyond = comparison.estimate(where - floor - self.above * (ceiling - floor))
         side, low, high = (text(results, one) for one in (self.where, self.floor, self.ceiling))
         statement = (
             f"{prefix(results, self.at)}{side} recovers more than {number(self.above)} "
             f"of the {self.metric} from {low} to {high}"
         )
-        if not gap.low > 0:
+        if above(gap, 0).verdict != REPRODUCED:
             evidence = f"there is no gap to recover: {gap}"
             return verdict_of(self, statement, evidence, comparison, UNSHOWN)
         share = float(np.mean(where - floor)) / gap.mean
@@ -295,7 +310,7 @@ class Recovered(Claim):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Keeps(Claim):
+class Keeps(OfSides):
     """Cells as `where` says keep at least the share `share` of the `metric` that cells as `of` says
     have.
     """
@@ -311,7 +326,7 @@ class Keeps(Claim):
     def decide(self, results: Results) -> Verdict:
         comparison = compare(results, self.metric, self.named)
         kept, full = comparison.values  # [seeds] each
-        beyond = estimate(list(kept - self.share * full))
+        beyond = comparison.estimate(kept - self.share * full)
         first, second, common = contrast(results, self.where, self.of)
         statement = (
             f"{common}{first} keeps at least {number(self.share)} of the {self.metric} at {second}"
@@ -321,7 +336,7 @@ class Keeps(Claim):
 
 
 @dataclass(frozen=True, kw_only=True)
-class AboveAll(Claim):
+class AboveAll(OfSides):
     """`metric` is higher where cells are as `where` says than at each of several others: the sum of
     parts against every part.
     """

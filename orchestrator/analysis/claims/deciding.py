@@ -16,7 +16,8 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from orchestrator.analysis.estimates import Estimate
+from orchestrator.analysis.distributions import student_below, student_quantile
+from orchestrator.analysis.estimates import Estimate, rounding_of
 from orchestrator.spec.claim import NOT_REPRODUCED, REPRODUCED, UNDECIDED
 
 LEVEL = 0.025
@@ -83,21 +84,37 @@ def both(first: Decision, second: Decision) -> Decision:
 
 def p_above(found: Estimate, bar: float) -> float:
     """One-sided p of a mean above a bar."""
-    return p_below(Estimate(-found.mean, found.half, found.n), -bar)
+    return p_below(Estimate(-found.mean, found.half, found.n, found.rounding), -bar)
 
 
 def p_below(found: Estimate, bar: float) -> float:
-    """One-sided p of a mean below a bar; 1 for fewer than two seeds."""
-    from scipy import stats
+    """One-sided p of a mean below a bar; 1 for fewer than two seeds.
 
+    Values without any spread are certain, unless there are two of them only; those that only
+    rounding tells from the bar are at the bar.
+    """
     if math.isinf(bar):
         return 0.0 if bar > 0 else 1.0
     if found.n < 2 or not math.isfinite(found.mean):
         return 1.0
-    error = found.half / stats.t.ppf(0.975, found.n - 1)  # standard error of the mean
-    if error == 0:
-        return 0.0 if found.mean < bar else 1.0
-    return float(stats.t.cdf((found.mean - bar) / error, found.n - 1))
+    error = found.half / student_quantile(found.n - 1)  # standard error of the mean
+    if error <= found.rounding:
+        return certainly_below(found.mean - bar, found.rounding + rounding_of(bar), found.n - 1)
+    return student_below((found.mean - bar) / error, found.n - 1)
+
+
+def certainly_below(distance: float, rounding: float, freedom: int) -> float:
+    """The p of a value that has no error by this much below a bar (above it where the distance is
+    positive): 0 or 1. Two values that agree leave one degree of freedom, and prove nothing: they
+    agree by chance where a metric has few values.
+    """
+    return 0.0 if distance < -rounding and freedom > 1 else 1.0
+
+
+def certainly_beyond(distance: float, rounding: float, freedom: int) -> Decision:
+    """The decision on a value that has no error and is this much above its bar."""
+    holds = certainly_below(-distance, rounding, freedom)
+    return Decision(holds, certainly_below(distance, rounding, freedom))
 
 
 # ---------------------------------------------------------------------- tests by permutation
@@ -146,11 +163,17 @@ def spread_p(values: Array) -> float:
     return permutation_p(float(own.mean(axis=0).var()), shuffled)
 
 
-def ranks(values: Array) -> Array:
-    """Ranks within each row, ties shared; [rows, values]."""
-    from scipy import stats
-
-    return np.asarray(stats.rankdata(values, axis=1), dtype=np.float64)
+def ranks(values: Array, rounding: float = 0.0) -> Array:
+    """Ranks within each row, ties shared; [rows, values]. Neighbours are tied where only rounding
+    tells them apart.
+    """
+    order = values.argsort(axis=1)
+    steps = np.diff(np.take_along_axis(values, order, axis=1), axis=1) > rounding
+    places = np.zeros(values.shape)
+    np.put_along_axis(places, order[:, 1:], steps.cumsum(axis=1), axis=1)
+    others, own = places[:, None, :], places[:, :, None]
+    below, ties = (others < own).sum(axis=2), (others == own).sum(axis=2)
+    return np.asarray(below + (ties + 1) / 2, dtype=np.float64)
 
 
 def correlations(first: Array, second: Array) -> Array:

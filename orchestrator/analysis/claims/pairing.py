@@ -18,7 +18,7 @@ from orchestrator.analysis.averages import LoggedBy
 from orchestrator.analysis.claims.mismatches import mismatches
 from orchestrator.analysis.claims.places import Aligned, Held, Place, mean_of, trials_of
 from orchestrator.analysis.claims.sides import Measured, Side
-from orchestrator.analysis.estimates import Estimate, estimate
+from orchestrator.analysis.estimates import Estimate, estimate, rounding_of
 from orchestrator.analysis.results import Results
 from orchestrator.spec.claim import Entry, Labels
 
@@ -45,13 +45,32 @@ class Comparison:
     def is_complete(self) -> bool:
         return not self.problems
 
+    @property
+    def rounding(self) -> float:
+        """How far rounding may have moved a difference of its values."""
+        return rounding_of(*self.values.flat)
+
+    @property
+    def is_too_regular(self) -> bool:
+        """Whether there are two seeds, and all sides differ in them by the same. Of a metric of few
+        values that comes by chance too often to be certainty.
+        """
+        if len(self.seeds) != 2:
+            return False
+        apart = self.values[:, 0] - self.values[:, 1]  # [sides]
+        return float(np.ptp(apart)) <= 2 * self.rounding
+
     def side(self, number: int = 0) -> Estimate:
         """Mean of one side over the seeds."""
-        return estimate(list(self.values[number]))
+        return self.estimate(self.values[number])
 
     def difference(self, first: int = 0, second: int = 1) -> Estimate:
         """Mean over seeds of one side less another."""
-        return estimate(list(self.values[first] - self.values[second]))
+        return self.estimate(self.values[first] - self.values[second])
+
+    def estimate(self, of_seeds: Array) -> Estimate:
+        """Mean over seeds of what was computed from its values, [seeds]."""
+        return estimate(list(of_seeds), self.rounding)
 
     def only(self, seeds: Sequence[int | None]) -> Comparison:
         """The same with some of its seeds, in this order."""

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from orchestrator.analysis.claims.sides import Measured, Side
 from orchestrator.analysis.results import Results
-from orchestrator.spec.claim import ABSENT
+from orchestrator.spec.labels import ABSENT
 from orchestrator.spec.trial import Cell
 
 Setting = tuple[tuple[str, str], ...]  # keys of values by axis

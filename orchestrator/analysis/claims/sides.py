@@ -17,8 +17,7 @@ from orchestrator.analysis.averages import (
 from orchestrator.analysis.results import Results
 from orchestrator.planning.plan import Plan
 from orchestrator.spec.claim import Entry, Labels, several
-from orchestrator.spec.labels import axes_by_name
-from orchestrator.spec.task import Task
+from orchestrator.spec.labels import axes_by_name, label_of
 from orchestrator.spec.trial import Cell, Trial
 
 SHOWN = 3  # missing cells that are named
@@ -66,7 +65,7 @@ class Side:
         names = axes_by_name(results.plan.axes)
         self.wanted = {axis: set(keys) for axis, keys in results.wanted(labels).items()}
         self.logged_by = {
-            name: [_label(one) for one in several(value)]
+            name: [label_of(one) for one in several(value)]
             for name, value in labels.items()
             if name not in names
         }
@@ -123,18 +122,16 @@ class Side:
                 ):
                     if name not in known:
                         return f"its {what}s are {', '.join(known)}"
+                row, column = self.metric.row, self.metric.column
+                place = (matrix.rows.index(row), matrix.columns.index(column))
+                return matrix.notes.get(place) or "no value"
             return "no value"
         logged = [one["labels"] for one in result.metrics if one["name"] == self.metric]
         for name, wanted in self.logged_by.items():
             used = dict.fromkeys(str(labels[name]) for labels in logged if name in labels)
             if used and not any(one in used for one in wanted):
                 return f"its {name} is {', '.join(used)}"
-        return "no value"
-
-
-def _label(value: object) -> str:
-    """What a run logs by, for a value as it is in the grid: a task by its name."""
-    return value.name if isinstance(value, Task) else str(value)
+        return "not a number" if logged else "no value"
 
 
 def first_of(words: Sequence[str]) -> str:

@@ -4,10 +4,9 @@ all, or stays the same.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
@@ -16,6 +15,7 @@ from orchestrator.analysis.claims.deciding import (
     Decision,
     above,
     both,
+    certainly_beyond,
     correlations,
     observed,
     ranks,
@@ -24,9 +24,11 @@ from orchestrator.analysis.claims.deciding import (
 from orchestrator.analysis.claims.orders import MOST_VALUES, can_show, fisher_test, order_test
 from orchestrator.analysis.claims.pairing import Comparison, compare, of_same_seeds
 from orchestrator.analysis.claims.verdict import verdict_of
-from orchestrator.analysis.claims.wording import at, number, text
-from orchestrator.analysis.estimates import estimate
+from orchestrator.analysis.claims.wording import at, number
+from orchestrator.analysis.distributions import range_above, range_quantile
+from orchestrator.analysis.estimates import estimate, figures, rounding_of
 from orchestrator.analysis.results import Results
+from orchestrator.spec.canonical import show
 from orchestrator.spec.claim import Claim, Entry, Labels, Verdict
 from orchestrator.spec.claim_fields import limited
 from orchestrator.spec.labels import AxisValue, axes_by_name
@@ -38,8 +40,16 @@ class AlongAxis(Claim):
     the axis are the sides that are compared: [values, seeds].
     """
 
+    fewest: ClassVar[int] = 2  # values of the axis with which anything can be shown
+
     axis: str
     where: Labels = field(default_factory=dict)
+
+    def out_of_reach(self, values: Mapping[str, Sequence[Any]]) -> Iterator[str]:
+        yield from _too_few_values(self.axis, values[self.axis], self.fewest)
+
+    def paired(self, values: Mapping[str, Sequence[Any]]) -> Sequence[Sequence[Labels]]:
+        return (_at_each(values[self.axis], self.axis, self.where),)
 
     @property
     def named(self) -> Sequence[Labels]:
@@ -57,15 +67,34 @@ class AlongAxis(Claim):
 
     def compare(self, results: Results, values: Sequence[AxisValue]) -> Comparison:
         """The cells at each of these values, paired by seed; all cells where there is none."""
-        sides: list[Labels] = [{**self.where, self.axis: value.value} for value in values]
+        sides = _at_each(values, self.axis, self.where)
         return compare(results, self.metric, sides or [self.where])
+
+
+def _at_each(values: Sequence[Any], axis: str, labels: Labels) -> list[Labels]:
+    """The labels at each of some values of an axis: the sides of a claim along it."""
+    return [{**labels, axis: value} for value in values]
+
+
+def _too_few_values(axis: str, values: Sequence[Any], fewest: int) -> Iterator[str]:
+    if len(values) < fewest:
+        noun = "value" if len(values) == 1 else "values"
+        yield f"{axis} has {len(values)} {noun} here, and it takes at least {fewest}"
+
+
+def _too_many_values(axis: str, values: Sequence[Any], bar: float) -> Iterator[str]:
+    if bar and len(values) > MOST_VALUES:
+        yield (
+            f"rho: a bar other than 0 is tested on at most {MOST_VALUES} values, "
+            f"and {axis} has {len(values)}"
+        )
 
 
 def _means(values: Sequence[AxisValue], comparison: Comparison) -> str:
     if not comparison.seeds:
         return ""
     means = comparison.values.mean(axis=1)
-    return ", ".join(f"{v.text} {mean:.3f}" for v, mean in zip(values, means, strict=True))
+    return ", ".join(f"{v.text} {figures(mean)}" for v, mean in zip(values, means, strict=True))
 
 
 def _too_few(num_values: int, axis: str, num_seeds: int) -> str:
@@ -84,8 +113,18 @@ class Ranked(AlongAxis):
     Example: `Ranked(metric="size", axis="weight", how="falls", rho=0.8, paper="N9")`.
     """
 
+    fewest: ClassVar[int] = 3
+
     how: Literal["rises", "falls"]
     rho: float = limited(0.0, at_least=0, below=1)
+
+    def out_of_reach(self, values: Mapping[str, Sequence[Any]]) -> Iterator[str]:
+        others = [show(value) for value in values[self.axis] if not _is_number(value)]
+        if others:
+            listed = ", ".join(others)
+            yield f"{self.axis} is not always a number: {listed}; where= may leave that out"
+        yield from super().out_of_reach(values)
+        yield from _too_many_values(self.axis, values[self.axis], self.rho)
 
     def decide(self, results: Results) -> Verdict:
         statement = (
@@ -95,11 +134,11 @@ class Ranked(AlongAxis):
         numbers.sort(key=lambda value: float(value.value))
         comparison = self.compare(results, numbers)
         num_seeds = len(comparison.seeds)
-        if len(numbers) < 3 or num_seeds < 2:
+        if len(numbers) < self.fewest or num_seeds < 2:
             evidence = _too_few(len(numbers), self.axis, num_seeds)
             return verdict_of(self, statement, evidence, comparison, UNSHOWN)
         sign = -1.0 if self.how == "falls" else 1.0
-        measured = ranks(comparison.values.T)  # [seeds, values]
+        measured = ranks(comparison.values.T, comparison.rounding)  # [seeds, values]
         axis = ranks(np.tile(sign * np.arange(len(numbers)), (num_seeds, 1)))  # [seeds, values]
         rho = correlations(measured, axis)  # [seeds], positive as the claim has it
         means = _means(numbers, comparison)
@@ -107,10 +146,20 @@ class Ranked(AlongAxis):
             evidence = f"{self.metric} is constant in {int(np.isnan(rho).sum())} seeds; {means}"
             return verdict_of(self, statement, evidence, comparison, UNSHOWN)
         by_order = order_test(measured, axis, self.rho)
-        decision = both(by_order, above(estimate(list(rho)), self.rho))
+        decision = both(by_order, _over_seeds(rho, self.rho))
         limits = _limits(num_seeds, len(numbers), self.rho)
         evidence = f"rho {estimate(list(sign * rho))}{limits}; {means}"
         return verdict_of(self, statement, evidence, comparison, decision)
+
+
+def _over_seeds(rho: Any, bar: float) -> Decision:
+    """Student's t of the seeds' correlations. Where these are equal, that one is taken for certain,
+    of two seeds, too: the law of orders says how much it proves.
+    """
+    found = estimate(list(rho), rounding_of(1.0))
+    if np.ptp(rho) <= found.rounding:
+        return certainly_beyond(found.mean - bar, found.rounding, freedom=len(rho))
+    return above(found, bar)
 
 
 def _beyond(rho: float) -> str:
@@ -143,12 +192,21 @@ class Related(Claim):
     above that bar (the law of orders as for `Ranked`, and Fisher's z); that takes more values.
     """
 
+    fewest: ClassVar[int] = 5
+
     axis: str
     where: Labels
     how: Literal["with", "against"]
     other: str
     at: Labels
     rho: float = limited(0.0, at_least=0, below=1)
+
+    def out_of_reach(self, values: Mapping[str, Sequence[Any]]) -> Iterator[str]:
+        yield from _too_few_values(self.axis, values[self.axis], self.fewest)
+        yield from _too_many_values(self.axis, values[self.axis], self.rho)
+
+    def paired(self, values: Mapping[str, Sequence[Any]]) -> Sequence[Sequence[Labels]]:
+        return [_at_each(values[self.axis], self.axis, side) for side in self.named]
 
     @property
     def measured(self) -> Sequence[str | Entry]:
@@ -173,14 +231,14 @@ class Related(Claim):
 
     def decide(self, results: Results) -> Verdict:
         statement = (
-            f"over {self.axis}, {self.metric} at {text(results, self.where)} "
-            f"goes {self.how} {self.other} at {text(results, self.at)}{_beyond(self.rho)}"
+            f"over {self.axis}, {self.metric}{at(results, self.where)} "
+            f"goes {self.how} {self.other}{at(results, self.at)}{_beyond(self.rho)}"
         )
         full = axes_by_name(results.plan.axes)[self.axis]
         found = [results.values.of(cell, full) for cell in results.cells_like(self.where)]
         values = list({value.key: value for value in found if value is not None}.values())
-        sides: list[Labels] = [{**self.where, self.axis: v.value} for v in values]
-        others: list[Labels] = [{**self.at, self.axis: v.value} for v in values]
+        sides = _at_each(values, self.axis, self.where)
+        others = _at_each(values, self.axis, self.at)
         first, second = of_same_seeds(
             compare(results, self.metric, sides or [self.where]),
             compare(results, self.other, others or [self.at]),
@@ -192,14 +250,14 @@ class Related(Claim):
             _both_averaged_over(self.metric, first, self.other, second),
         )
         count = len(values)
-        if count < 5 or not first.seeds or not second.seeds:
+        if count < self.fewest or not first.seeds or not second.seeds:
             evidence = _too_few(count, self.axis, len(first.seeds))
             return verdict_of(self, statement, evidence, comparison, UNSHOWN, n=count)
         metric, other = first.values.mean(axis=1), second.values.mean(axis=1)  # [values]
         sign = -1.0 if self.how == "against" else 1.0
         rho, decision = _related(metric, sign * other, self.rho)
         pairs = zip(values, metric, other, strict=True)
-        means = ", ".join(f"{v.text} {one:.3f}/{two:.3f}" for v, one, two in pairs)
+        means = ", ".join(f"{v.text} {figures(one)}/{figures(two)}" for v, one, two in pairs)
         evidence = f"rho {sign * rho:.2f} over {count} values{_limits(1, count, self.rho)}; {means}"
         return verdict_of(self, statement, evidence, comparison, decision, n=count)
 
@@ -216,7 +274,10 @@ def _both_averaged_over(
 
 def _related(metric: Any, other: Any, bar: float) -> tuple[float, Decision]:
     """Spearman's correlation of two series [values], and what its exact test says."""
-    first, second = ranks(metric[None, :]), ranks(other[None, :])  # [1, values]
+    first, second = (
+        ranks(one[None, :], rounding_of(*one))  # [1, values]
+        for one in (metric, other)
+    )
     rho = float(correlations(first, second)[0])
     if np.isnan(rho):
         return rho, UNSHOWN
@@ -231,15 +292,17 @@ class DependsOn(AlongAxis):
     decides nothing.
     """
 
+    fewest: ClassVar[int] = 3
+
     def decide(self, results: Results) -> Verdict:
         statement = f"{self.metric} depends on {self.axis}{at(results, self.where)}"
         values = self.values(results)
         comparison = self.compare(results, values)
         num_seeds = len(comparison.seeds)
-        if len(values) < 3 or num_seeds < 2:
+        if len(values) < self.fewest or num_seeds < 2:
             evidence = _too_few(len(values), self.axis, num_seeds)
             return verdict_of(self, statement, evidence, comparison, UNSHOWN)
-        p = spread_p(ranks(comparison.values.T))
+        p = spread_p(ranks(comparison.values.T, comparison.rounding))
         evidence = f"p = {p:.2g}; {_means(values, comparison)}"
         return verdict_of(self, statement, evidence, comparison, Decision(p_holds=p))
 
@@ -263,7 +326,7 @@ class Spread(AlongAxis):
         values = self.values(results)
         comparison = self.compare(results, values)
         num_seeds = len(comparison.seeds)
-        if len(values) < 2 or num_seeds < 2:
+        if len(values) < self.fewest or num_seeds < 2:
             evidence = _too_few(len(values), self.axis, num_seeds)
             return verdict_of(self, statement, evidence, comparison, UNSHOWN)
         means = comparison.values.mean(axis=1)  # [values]
@@ -271,34 +334,26 @@ class Spread(AlongAxis):
         spread = float(means[highest] - means[lowest])
         decision, half = _range_test(comparison.values, spread, self.above)
         evidence = (
-            f"{values[highest].text} less {values[lowest].text} {spread:.3f} ±{half:.3f} "
+            f"{values[highest].text} less {values[lowest].text} {figures(spread)} "
+            f"±{figures(half)} "
             f"(all pairs at once); {_means(values, comparison)}"
         )
         return verdict_of(self, statement, evidence, comparison, decision)
-
-
-@lru_cache(maxsize=256)
-def _critical_range(num_values: int, freedom: int) -> float:
-    """The studentised range that is exceeded in 2.5 % of cases; a tenth of a second to find."""
-    from scipy import stats
-
-    return float(stats.studentized_range.ppf(0.975, num_values, freedom))
 
 
 def _range_test(values: Any, spread: float, bar: float) -> tuple[Decision, float]:
     """Tukey's test of the largest difference against a bar, and the half-width of its simultaneous
     interval. values: [values of the axis, seeds], seeds are blocks.
     """
-    from scipy import stats
-
     num_values, num_seeds = values.shape
     freedom = (num_values - 1) * (num_seeds - 1)
     residuals = values - values.mean(axis=0) - values.mean(axis=1, keepdims=True) + values.mean()
     error = float(np.sqrt((residuals**2).sum() / freedom / num_seeds))
-    if error == 0:
-        return Decision(float(spread <= bar), float(spread >= bar)), 0.0
-    critical = _critical_range(num_values, freedom)
-    p = float(stats.studentized_range.sf(abs(spread - bar) / error, num_values, freedom))
+    rounding = rounding_of(*values.flat, bar)
+    if error <= rounding:
+        return certainly_beyond(spread - bar, rounding, freedom), 0.0
+    critical = range_quantile(num_values, freedom)
+    p = range_above(abs(spread - bar) / error, num_values, freedom)
     return Decision(p if spread > bar else 1.0, p if spread < bar else 1.0), critical * error
 
 
@@ -319,15 +374,15 @@ class Varies(AlongAxis):
         values = self.values(results)
         comparison = self.compare(results, values)
         num_seeds = len(comparison.seeds)
-        if len(values) < 2 or num_seeds < 2:
+        if len(values) < self.fewest or num_seeds < 2:
             evidence = _too_few(len(values), self.axis, num_seeds)
             return verdict_of(self, statement, evidence, comparison, UNSHOWN)
-        if np.ptp(comparison.values, axis=0).max() == 0:
+        if np.ptp(comparison.values, axis=0).max() <= comparison.rounding:
             evidence = f"all {len(values)} values of every seed are equal"
             decision = observed(holds=False, fails=True)
             return verdict_of(self, statement, evidence, comparison, decision)
         deviation, decision = _variation(comparison.values, self.above)
-        evidence = f"standard deviation {deviation:.3f}; {_means(values, comparison)}"
+        evidence = f"standard deviation {figures(deviation)}; {_means(values, comparison)}"
         return verdict_of(self, statement, evidence, comparison, decision)
 
 
@@ -348,7 +403,8 @@ def _variation(values: Any, bar: float) -> tuple[float, Decision]:
     # Mean square of the axis, in units of the noise, if the deviation were the bar: noncentral F.
     at_bar = num_seeds * (num_values - 1) * bar**2
     if at_bar > 1e6 * noise:  # no noise to speak of
-        return deviation, Decision(float(deviation <= bar), float(deviation >= bar))
+        rounding = rounding_of(*values.flat, bar)
+        return deviation, certainly_beyond(deviation - bar, rounding, freedom)
     ratio, shift = axis / noise, at_bar / noise
     p_holds = float(stats.ncf.sf(ratio, num_values - 1, freedom, shift))
     return deviation, Decision(p_holds, float(stats.ncf.cdf(ratio, num_values - 1, freedom, shift)))
@@ -369,7 +425,7 @@ class Unchanged(AlongAxis):
         if num_differing:
             decision = observed(holds=False, fails=True)
             return verdict_of(self, statement, evidence, comparison, decision, is_seen=True)
-        if len(values) < 2:
+        if len(values) < self.fewest:
             evidence = _too_few(len(values), self.axis, len(comparison.seeds))
             return verdict_of(self, statement, evidence, comparison, UNSHOWN)
         decision = observed(holds=bool(comparison.series), fails=False)

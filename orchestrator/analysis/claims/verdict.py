@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from orchestrator.analysis.claims.deciding import UNSHOWN, Decision
 from orchestrator.analysis.claims.pairing import Comparison
 from orchestrator.spec.claim import Claim, Verdict
+
+TOLD = 6  # problems that the evidence tells
 
 
 def verdict_of(
@@ -25,7 +29,17 @@ def verdict_of(
     words = [evidence if count or is_seen else "nothing to compare yet"]
     if comparison.averaged_over and count:
         words.append(f"averaged over {comparison.averaged_over}")
-    words += comparison.problems
+    words += _first_of(comparison.problems)
     if not is_seen and not (comparison.is_complete and count):
         decision = UNSHOWN
+    if decision.p == 1.0 and comparison.is_too_regular:  # as certain as two seeds can be
+        words.append("two seeds that agree show nothing")
     return Verdict(claim.paper, statement, decision.verdict, "; ".join(words), count, decision.p)
+
+
+def _first_of(problems: Sequence[str]) -> list[str]:
+    """The first few of many problems, and how many more there are: a claim along an axis may have
+    one at each value.
+    """
+    more = len(problems) - TOLD
+    return [*problems[:TOLD], *([f"and {more} more like these"] if more > 0 else [])]

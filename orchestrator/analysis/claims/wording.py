@@ -7,9 +7,8 @@ from __future__ import annotations
 from typing import Any
 
 from orchestrator.analysis.results import Results
-from orchestrator.spec.canonical import show
 from orchestrator.spec.claim import Labels, is_absent, several
-from orchestrator.spec.labels import axes_by_name, value_key
+from orchestrator.spec.labels import axes_by_name, label_of
 
 
 def text(results: Results, labels: Labels) -> str:
@@ -26,7 +25,7 @@ def _called(results: Results, name: str, value: Any) -> str:
     """What tables call a value of an axis, or of what a metric is logged by."""
     names = axes_by_name(results.plan.axes)
     if name not in names or is_absent(value):
-        return show(value)
+        return label_of(value)
     return results.values.find(names[name], value).text
 
 
@@ -35,7 +34,7 @@ def shared(results: Results, first: Labels, *others: Labels) -> Labels:
 
     def meant(labels: Labels, name: str) -> Any:
         wanted = results.wanted({name: labels[name]})
-        return list(wanted.values()) or [value_key(str(one)) for one in several(labels[name])]
+        return list(wanted.values()) or [label_of(one) for one in several(labels[name])]
 
     return {
         name: value

@@ -165,6 +165,8 @@ def test_what_is_not_a_number_is_told_and_in_no_mean(store):
     (found,) = verdicts([HIGHER], results)
     assert (found.verdict, found.n) == ("undecided", 0)
     assert "score for task=b is not a number at level=1 seed=0, level=1 seed=1" in found.evidence
+    (alone,) = given(store, two_levels(), [HIGHER], lambda cell: NAN)
+    assert "level=1 seed=0 (not a number)" in alone.evidence
     low, high = results.groups()
     (column,) = results.columns("score")
     assert (low.value(column).n, high.value(column).n) == (3, 0)
@@ -400,6 +402,7 @@ def test_a_choice_is_over_the_axes_that_it_names_and_one_for_each_value_of_the_o
 def test_a_choice_names_its_axes(store):
     for wrong, told in (
         ({"choose": "quality"}, "over: choose= needs the axes to choose over"),
+        ({"choose": "score", "over": ["rate"]}, "choose: the best by score has too good a score"),
         ({"over": ["rate"]}, "choose: over= needs the metric to choose by"),
         ({"choose": "quality", "over": "rate"}, "over: expected a tuple of str, got 'rate'"),
     ):

@@ -9,13 +9,16 @@ import random
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from drawn import Drawn, DrawnOnce, DrawnOnTasks, Peaked, executed, given
+from drawn import Drawn, DrawnOnce, DrawnOnTasks, Peaked, drawn_results, executed, given
 from sample_methods import After, Count, Faulty, Tabled
 
 from methods.networks import resnet8
 from orchestrator import (
     InputError,
+    MatrixSpec,
+    Method,
     Results,
+    Run,
     Sweep,
     SweepError,
     claims,
@@ -28,6 +31,7 @@ from orchestrator.planning.choose import only
 from orchestrator.spec.claim import Verdict, after_holm
 from orchestrator.training.execute import execute
 
+NAN = float("nan")
 LOW, HIGH = {"level": 0.0}, {"level": 1.0}
 HIGHER = claims.Higher(metric="score", where=HIGH, than=LOW)
 
@@ -96,7 +100,8 @@ def test_sides_that_cover_other_settings_are_not_compared(store):
         seed=range(3),
     )
     fixed = claims.Higher(metric="score", where=HIGH | {"rate": 1.0}, than=LOW | {"rate": 1.0})
-    unfixed, at_one_rate = given(store, cells, [HIGHER, fixed], clear)
+    results = drawn_results(store, cells, clear)
+    unfixed, at_one_rate = HIGHER.decide(results), fixed.decide(results)
     assert (unfixed.verdict, at_one_rate.verdict) == ("undecided", "reproduced")
     assert "rate is not the same on all sides: 1 or 2 against 1" in unfixed.evidence
 
@@ -206,7 +211,7 @@ def test_a_ranking_knows_numbers_of_any_size(store):
 
 def test_values_are_named_as_they_are_or_as_tables_show_them(store):
     bases = [Count(depth=0), Count(depth=1)]
-    cells = product(Drawn.grid(base=bases, rate=[10.0, 0.5]), seed=range(2))
+    cells = product(Drawn.grid(base=bases, rate=[10.0, 0.5]), seed=range(3))
     ways = [
         {"base": Count(depth=1), "rate": 10},
         {"base": Count(depth=1), "rate": 10.0},
@@ -220,11 +225,11 @@ def test_values_are_named_as_they_are_or_as_tables_show_them(store):
         within,
         lambda c: 1.0 if (c.trial.method.base.depth, c.trial.method.rate) == (1, 10.0) else 0.0,
     )
-    assert [(v.verdict, v.n) for v in found] == [("reproduced", 2)] * 4
+    assert [(v.verdict, v.n) for v in found] == [("reproduced", 3)] * 4
 
 
 def test_true_and_none_and_one_are_three_values(store):
-    cells = product(Drawn.grid(relative=[True, False, None]), seed=range(2))
+    cells = product(Drawn.grid(relative=[True, False, None]), seed=range(3))
     within = [
         claims.Within(metric="score", where={"relative": value}, above=bar)
         for value, bar in ((True, 1.5), (False, 0.5), (None, -0.5))
@@ -262,6 +267,24 @@ def test_a_claim_may_be_about_one_entry_of_a_matrix(store):
             product(Tabled.grid(), seed=range(2)),
             claims.Within(metric=claims.entry("tabel", row="r0", column="c0"), where={}, above=0.0),
         )
+
+
+class Unmeasured(Method):
+    """A matrix whose only entry was not measured."""
+
+    name = "unmeasured"
+    uses = frozenset({"seed"})
+    matrices = (MatrixSpec("table", "row", "column"),)
+
+    def train(self, run: Run) -> None:
+        notes = {(0, 0): "the two do not fit"}
+        run.matrix("table", rows=["r"], columns=["c"], values=[[NAN]], notes=notes)
+
+
+def test_an_entry_that_was_not_measured_says_why(store):
+    claim = claims.Within(metric=claims.entry("table", row="r", column="c"), where={}, above=0.0)
+    (found,) = executed(store, product(Unmeasured.grid(), seed=range(2)), claim)
+    assert "seed=0 (the two do not fit)" in found.evidence
 
 
 @pytest.mark.parametrize(("best", "is_at_the_edge"), [(1.0, True), (2.0, False), (4.0, True)])

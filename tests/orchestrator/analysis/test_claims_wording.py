@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from drawn import Drawn, DrawnOnTasks, given
+from drawn import Drawn, DrawnOnTasks, drawn_results, given
 
 from orchestrator import Method, Metric, Run, axis, claims, digits, product, union
 from orchestrator.analysis.claims.deciding import permutation_p, spread_p
@@ -17,7 +17,7 @@ class Mixed(Method):
     uses = frozenset({"seed"})
     metrics = (Metric("score", by=("task",)),)
 
-    value: bool | int | float | str = axis(0)
+    size: bool | int | float | str = axis(0)
 
     def train(self, run: Run) -> None:
         raise AssertionError("its results are given by the test")
@@ -26,7 +26,8 @@ class Mixed(Method):
 def statements(store, cells, sides, **more):
     """What claims say that hold each of some sides against the first."""
     asked = [claims.Higher(metric="score", where=one, than=sides[0], **more) for one in sides[1:]]
-    return [found.claim for found in given(store, cells, asked, lambda cell: 0.0)]
+    results = drawn_results(store, cells, lambda cell: 0.0)
+    return [claim.decide(results).claim for claim in asked]
 
 
 def test_numbers_that_are_equal_to_six_digits_read_apart(store):
@@ -39,19 +40,19 @@ def test_numbers_that_are_equal_to_six_digits_read_apart(store):
 
 @pytest.mark.parametrize("values", [(1, True), (0, False)])
 def test_values_that_python_calls_equal_are_two_and_read_apart(store, values):
-    cells = product(Mixed.grid(value=list(values)), seed=range(2))
-    (claim,) = statements(store, cells, [{"value": value} for value in values])
-    assert claim == f"score is higher at value={values[1]} than at value={values[0]}"
+    cells = product(Mixed.grid(size=list(values)), seed=range(2))
+    (claim,) = statements(store, cells, [{"size": value} for value in values])
+    assert claim == f"score is higher at size={values[1]} than at size={values[0]}"
 
 
 @pytest.mark.parametrize("value", [1, True])
 def test_a_value_and_its_name_read_apart_by_type(store, value):
-    cells = product(Mixed.grid(value=[value, str(value)]), seed=range(2))
+    cells = product(Mixed.grid(size=[value, str(value)]), seed=range(2))
     kind = type(value).__name__
-    (claim,) = statements(store, cells, [{"value": value}, {"value": f"{value} (str)"}])
-    assert claim == f"score is higher at value={value} (str) than at value={value} ({kind})"
+    (claim,) = statements(store, cells, [{"size": value}, {"size": f"{value} (str)"}])
+    assert claim == f"score is higher at size={value} (str) than at size={value} ({kind})"
     # A text that is a value itself is that value, not what another one looks like.
-    assert statements(store, cells, [{"value": value}, {"value": str(value)}]) == [claim]
+    assert statements(store, cells, [{"size": value}, {"size": str(value)}]) == [claim]
 
 
 def test_tasks_of_one_name_read_apart(store):
@@ -78,6 +79,32 @@ def test_cells_without_an_axis_and_all_cells_read_apart(store):
     )
     assert without == "score is higher at no level than at level=0"
     assert everything == "score is higher at method=drawn or mixed than at level=0"
+
+
+def test_a_dash_is_a_value_like_others_where_an_axis_has_it(store):
+    """In tables, and in claims that name it, the bare dash is the lack of the axis."""
+    cells = product(Mixed.grid(size=["-", "+", "*"]), seed=range(3))
+    axis = claims.Spread(metric="score", axis="size", above=0.5)
+    named = claims.Higher(metric="score", where={"size": "+"}, than={"size": "'-'"})
+
+    def score(cell):
+        return float(cell.trial.method.size == "+") + cell.trial.seed
+
+    assert [found.verdict for found in given(store, cells, [axis, named], score)] == [
+        "reproduced",
+        "reproduced",
+    ]
+    results = drawn_results(store, cells, score)
+    assert [section.axes for section in results.sections()] == [("size",)]
+
+
+def test_a_relation_over_all_cells_names_none(store):
+    cells = product(Drawn.grid(level=[0.0, 1.0, 2.0, 3.0, 4.0]), seed=range(2))
+    claim = claims.Related(
+        metric="score", axis="level", where={}, how="with", other="quality", at={}
+    )
+    (found,) = given(store, cells, [claim], lambda cell: 0.0, quality=lambda cell: 0.0)
+    assert found.claim == "over level, score goes with quality"
 
 
 def test_a_difference_in_bits_that_is_seen_refutes_unchanged_though_cells_are_open(store):

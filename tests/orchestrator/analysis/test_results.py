@@ -6,14 +6,41 @@ import math
 
 import numpy as np
 import pytest
+from drawn import drawn_results
 from sample_methods import Count
 
-from orchestrator import Matrix, MethodError, Results, Sweep, make_plan, product, union
+from orchestrator import (
+    Matrix,
+    Method,
+    MethodError,
+    Metric,
+    Results,
+    Run,
+    Sweep,
+    axis,
+    make_plan,
+    product,
+    union,
+)
 from orchestrator.analysis.estimates import estimate
 from orchestrator.analysis.figures import heat_map
 from orchestrator.parts.matrix import make_matrix
 from orchestrator.spec.labels import short_names
 from orchestrator.training.execute import execute
+
+
+class Columned(Method):
+    """Its results are given by the test; its settings are called like columns of tables."""
+
+    name = "columned"
+    uses = frozenset({"seed"})
+    metrics = (Metric("score"),)
+
+    key: str = axis("a")
+    value: int = axis(1)
+
+    def train(self, run: Run) -> None:
+        raise AssertionError("its results are given by the test")
 
 
 def results(cells, store):
@@ -62,6 +89,15 @@ def test_tables_have_a_row_a_cell_metric_and_label(store):
         "value",
     ]
     assert table["value"].to_pylist() == [1.0, 1.0, 2.0, 2.0]
+
+
+def test_a_setting_called_like_a_column_leaves_the_column_as_it_is(store):
+    cells = product(Columned.grid(key=["a", "b"], value=[1, 2]), seed=0)
+    found = drawn_results(store, cells, lambda cell: 0.5)
+    first, *_, last = found.metrics_table().to_pylist()
+    assert (first["key"], first["value"]) == (found.plan.cells[0].trial.key, 0.5)
+    assert (first["setting.key"], first["setting.value"]) == ("a", 1)
+    assert (last["setting.key"], last["setting.value"]) == ("b", 2)
 
 
 def test_short_names_stay_apart():

@@ -5,11 +5,12 @@ never by another error than Spolia's.
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import inspect
 import typing
 
 import pytest
-from drawn import Drawn, DrawnOnTasks
+from drawn import Drawn, DrawnOnce, DrawnOnTasks
 from sample_methods import Count, Tabled
 
 from orchestrator import InputError, Sweep, SweepError, claims, digits, product, union
@@ -67,7 +68,8 @@ WRONG = {
 def made(kind, **fields):
     """A sweep of nothing but one claim."""
     claim = getattr(claims, kind)(**{**SCORE, **RIGHT[kind], **fields})
-    cells = product(Drawn.grid(level=[0.0, 1.0, 2.0], rate=[0.0, 1.0]), seed=range(2))
+    rates = [0.0, 1.0, 2.0, 3.0, 4.0]
+    cells = product(Drawn.grid(level=[0.0, 1.0, 2.0], rate=rates), seed=range(2))
     return Sweep(question="?", cells=cells, expect=len(cells), claims=[claim])
 
 
@@ -177,6 +179,19 @@ def test_all_that_is_wrong_with_a_claim_is_told_at_once():
     assert caught.value.summary.startswith("claim C1 (NoWorse, line ")
 
 
+def test_a_claim_that_a_helper_makes_names_the_line_of_the_sweep(tmp_path, monkeypatch):
+    (tmp_path / "wrong_helper.py").write_text(
+        "from orchestrator import claims\n\n\n\n\n\n"
+        "def higher():\n    return claims.Higher(metric='score', wher={})\n"
+    )
+    (tmp_path / "asked.py").write_text(
+        "import wrong_helper\n\nfound = [\n    wrong_helper.higher(),\n]\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(InputError, match="claim Higher in line 4 cannot be used"):
+        importlib.import_module("asked")
+
+
 def test_what_is_wrong_with_all_claims_of_a_sweep_is_told_at_once():
     wrong = [
         claims.Higher(metric="scor", where={"level": 7.0}, than={"levle": 0.0}),
@@ -198,25 +213,114 @@ def test_what_is_wrong_with_all_claims_of_a_sweep_is_told_at_once():
             Sweep(question="?", cells=cells, expect=4, claims=no_list)
 
 
+def told_of(cells, kind="Within", **fields):
+    """What a sweep of these cells says of one claim."""
+    bar = {"above": 0.0} if kind == "Within" else {}
+    claim = getattr(claims, kind)(**{**SCORE, **bar, **fields})
+    try:
+        Sweep(question="?", cells=cells, expect=len(cells), claims=[claim])
+    except SweepError as error:
+        return [problem.split(": ", 1)[1] for problem in error.problems]
+    return []
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields", "levels", "problem"),
+    [
+        ("Unchanged", {}, 1, "level has 1 value here, and it takes at least 2"),
+        ("DependsOn", {}, 2, "level has 2 values here, and it takes at least 3"),
+        ("Ranked", {"how": "rises"}, 2, "level has 2 values here, and it takes at least 3"),
+        (
+            "Related",
+            {"how": "with", "other": "quality", "at": {}},
+            4,
+            "level has 4 values here, and it takes at least 5",
+        ),
+        (
+            "Ranked",
+            {"how": "rises", "rho": 0.5},
+            13,
+            "rho: a bar other than 0 is tested on at most 12 values, and level has 13",
+        ),
+    ],
+)
+def test_an_axis_with_too_few_or_too_many_values_to_decide_a_claim_is_told(
+    kind, fields, levels, problem
+):
+    where = {"where": {"level": [float(level) for level in range(levels)]}}
+    cells = product(Drawn.grid(level=[float(level) for level in range(20)]), seed=range(2))
+    assert told_of(cells, kind, axis="level", **where, **fields) == [problem]
+    enough = {"where": {"level": [float(level) for level in range(5)]}}
+    assert told_of(cells, kind, axis="level", **enough, **fields) == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields", "sides"),
+    [
+        ("Higher", {"where": {"level": 1}, "than": {"level": 0}}, ("level=1", "level=0")),
+        ("Keeps", {"where": {"level": 1}, "of": {"level": 0}, "share": 1}, ("level=1", "level=0")),
+        ("Unchanged", {"axis": "level"}, ("level=0", "level=1")),
+    ],
+)
+def test_sides_with_other_values_of_an_axis_that_they_do_not_name_are_told(kind, fields, sides):
+    """The claim would stay undecided when all has been run."""
+    cells = union(
+        product(Drawn.grid(level=[0.0], rate=[1.0]), seed=range(3)),
+        product(Drawn.grid(level=[1.0], rate=[1.0, 2.0]), seed=range(2)),
+    )
+    rates = {"level=0": "1", "level=1": "1 or 2"}
+    seeds = {"level=0": "0 or 1 or 2", "level=1": "0 or 1"}
+    first, second = sides
+    assert told_of(cells, kind, **fields) == [
+        f"{axis} is {values[first]} at {first} and {values[second]} at {second}; "
+        "name it if that is meant"
+        for axis, values in (("rate", rates), ("seed", seeds))
+    ]
+    alike = product(Drawn.grid(level=[0.0, 1.0], rate=[1.0, 2.0]), seed=range(2))
+    assert told_of(alike, kind, **fields) == []
+
+
+def test_a_side_that_draws_nothing_from_the_seed_may_have_one_cell():
+    cells = union(product(Drawn.grid(level=1.0), seed=range(3)), product(DrawnOnce.grid(), seed=0))
+    sides = {"where": {"method": "drawn"}, "than": {"method": "drawn_once"}}
+    assert told_of(cells, "Higher", **sides) == []
+
+
+def test_a_task_that_is_drawn_by_the_seed_may_be_named():
+    task = digits.classes(0, 1).images(limit=20).drawn().named("ones")
+    cells = product(DrawnOnTasks.grid(), tasks=task, seed=range(2))
+    assert told_of(cells, where={"task": task}) == []
+
+
+def test_a_ranking_is_along_numbers_alone():
+    """What is left out silently would be missed where the claim is read."""
+    cells = product(Drawn.grid(relative=[None, True], level=[0.0, 1.0, 2.0]), seed=range(2))
+    assert told_of(cells, "Ranked", axis="relative", how="rises")[0] == (
+        "relative is not always a number: none, True; where= may leave that out"
+    )
+
+
 def test_tasks_and_metrics_that_the_cells_of_a_side_lack_are_told():
     task = digits.classes(0, 1).named("ones")
     cells = product(union(DrawnOnTasks.grid(), Count.grid()), tasks=task, seed=range(2))
 
     def told(**fields):
-        claim = claims.Within(**{**SCORE, "above": 0.0, **fields})
-        with pytest.raises(SweepError) as caught:
-            Sweep(question="?", cells=cells, expect=4, claims=[claim])
-        (problem,) = caught.value.problems
-        return problem.split(": ", 1)[1]
+        (problem,) = told_of(cells, **fields)
+        return problem
 
     drawn = {"method": "drawn_on_tasks"}
     assert told(where={**drawn, "task": "one"}) == (
         "no task of score is called 'one'. Did you mean 'ones'? Valid: 'ones'."
     )
-    assert told(where={**drawn, "task": ["ones", 3]}).startswith("no task of score is called 3")
+    assert told(where={**drawn, "task": ["ones", 3]}).startswith("no task of score is called '3'")
+    assert not told_of(cells, where={**drawn, "task": task})
+    assert told(where={**drawn, "task": digits.classes(2, 3).named("ones")}) == (
+        "the task that is called 'ones' in these cells is another one"
+    )
     assert told(where={"method": "count"}) == (
         "count has no score, which it is about at method='count'"
     )
+    assert told(where={}) == "count has no score, which it is about at all cells"
     assert told(where={"method": "-"}).startswith("no cell of the sweep is so")
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from orchestrator import digits
-from orchestrator.spec.labels import Axes, axes_by_name, short_names
+from orchestrator.spec.labels import ABSENT, COLUMNS, Axes, axes_by_name, short_names
 from orchestrator.spec.trial import Cell
 
 
@@ -24,6 +24,16 @@ def test_an_axis_is_shortened_where_that_leaves_no_doubt():
         "of.count": "of.count",  # tables have a column `count`
         "seed": "seed",
     }
+
+
+@pytest.mark.parametrize("column", ["key", "outcome", "value", "state", "why", "count"])
+def test_no_axis_is_called_like_what_stands_beside_the_axes(column):
+    """In Parquet and in JSON it would take the place of the cell's own."""
+    axes = [column, "seed", f"setting.{column}"]
+    names = short_names(axes)
+    assert not {*names.values()} & COLUMNS
+    assert len({*names.values()}) == 3
+    assert axes_by_name(axes)[column] == column
 
 
 def test_people_may_write_an_axis_in_short_or_in_full():
@@ -46,6 +56,18 @@ def test_text_is_itself_first_and_only_then_what_another_value_is_called():
 @pytest.mark.parametrize("value", [1, 1.0])
 def test_a_number_is_found_whatever_its_type(wanted, value):
     assert Axes(cells(value, 2), ["x"]).find("x", wanted).value == value
+
+
+def test_a_number_beyond_all_floats_is_never_there():
+    with pytest.raises(LookupError, match="x is never 1000"):
+        Axes(cells(1.5, 2.5), ["x"]).find("x", 10**400)
+
+
+def test_a_dash_that_an_axis_has_is_not_called_like_the_lack_of_the_axis():
+    axes = Axes([*cells("-", "+"), Cell(2, {}, None)], ["x"])
+    assert [value.text for value in axes.values("x")] == ["'-'", "+"]
+    assert axes.find("x", "'-'").value == axes.find("x", "-").value == "-"
+    assert axes.text(Cell(2, {}, None), "x") == ABSENT
 
 
 def test_what_no_axis_could_have_is_never_there():
