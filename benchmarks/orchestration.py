@@ -53,7 +53,7 @@ def spolia(trials: int, folder: Path) -> float:
     from orchestrator import Store, load_sweep, make_plan
     from orchestrator.executors.by_name import executor
     from orchestrator.executors.site import Site
-    from orchestrator.session import run_sweep
+    from orchestrator.session.running import run_sweep
     from orchestrator.store.home import home
 
     executor("ray")  # as the peers, which have imported and started Ray when their clock starts

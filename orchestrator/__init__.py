@@ -6,7 +6,8 @@ The front door. Everything that a sweep file, a method and a notebook need has i
 
 A name is loaded when it is first used, so importing this package imports neither torch nor anything
 else that is slow. The rooms behind it, from the ground up: `spec`, `store`, `data`, `parts`,
-`training`, `planning`, `executors`, `analysis`, `tracking`, `cli`; see docs/architecture.md.
+`training`, `planning`, `executors`, `analysis`, `tracking`, `session`, `cli`; see
+docs/architecture.md.
 """
 
 from __future__ import annotations
@@ -16,8 +17,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from orchestrator.analysis import claims
+    from orchestrator.analysis.best import BestSetting
+    from orchestrator.analysis.estimates import Estimate
+    from orchestrator.analysis.groups import Group
+    from orchestrator.analysis.mean_matrix import MeanMatrix
     from orchestrator.analysis.results import Results
+    from orchestrator.analysis.verdicts import Verdicts
     from orchestrator.data.batches import Batch, in_order
+    from orchestrator.data.labelled_images import images
     from orchestrator.data.resolve import resolve
     from orchestrator.data.sources import data_root
     from orchestrator.errors import (
@@ -34,12 +41,14 @@ if TYPE_CHECKING:
         nearest,
     )
     from orchestrator.parts.component import Part, PartWithBase
+    from orchestrator.parts.joining import join
     from orchestrator.parts.matrix import Matrix
     from orchestrator.parts.network import Blocks, Network, Piece, network_spec
     from orchestrator.parts.recombination import PairScores, Scores
     from orchestrator.parts.result import Component, Result
     from orchestrator.parts.stacked_heads import StackedHeads
     from orchestrator.planning.plan import Plan, make_plan
+    from orchestrator.session.session import Session
     from orchestrator.spec.canonical import derive, show
     from orchestrator.spec.classes import ClassPath, class_at
     from orchestrator.spec.datasets import digits, image_folder, parquet, pasted, torchvision_set
@@ -50,6 +59,7 @@ if TYPE_CHECKING:
         Metric,
         Plot,
         Resources,
+        SameFeatures,
         roles,
     )
     from orchestrator.spec.draws import Noise, noise, normal, randint
@@ -74,6 +84,7 @@ if TYPE_CHECKING:
         sgd,
     )
     from orchestrator.training.run import Run
+    from orchestrator.training.scoring import accuracy
     from orchestrator.training.stopping import Best, Plateau, Reached
 
 __all__ = [
@@ -81,6 +92,7 @@ __all__ = [
     "Augmentation",
     "Batch",
     "Best",
+    "BestSetting",
     "Blocks",
     "ClassPath",
     "Component",
@@ -88,13 +100,16 @@ __all__ = [
     "Curve",
     "Data",
     "DataError",
+    "Estimate",
     "ExecutorError",
     "Grid",
+    "Group",
     "Infeasible",
     "InputError",
     "Kept",
     "Matrix",
     "MatrixSpec",
+    "MeanMatrix",
     "Method",
     "MethodError",
     "Metric",
@@ -115,7 +130,9 @@ __all__ = [
     "Result",
     "Results",
     "Run",
+    "SameFeatures",
     "Scores",
+    "Session",
     "SpoliaError",
     "StackedHeads",
     "Store",
@@ -124,6 +141,8 @@ __all__ = [
     "SweepError",
     "Task",
     "Trial",
+    "Verdicts",
+    "accuracy",
     "adam",
     "all_of",
     "augmentation_axis",
@@ -138,7 +157,9 @@ __all__ = [
     "digits",
     "drops",
     "image_folder",
+    "images",
     "in_order",
+    "join",
     "load_sweep",
     "local_run",
     "make_plan",
@@ -184,6 +205,7 @@ _DEFINED_IN = {
         "Metric",
         "Plot",
         "Resources",
+        "SameFeatures",
         "roles",
     ),
     "orchestrator.spec.task": ("IGNORED", "Data", "Task", "common_classes", "relabel"),
@@ -211,10 +233,19 @@ _DEFINED_IN = {
     "orchestrator.parts.recombination": ("PairScores", "Scores"),
     "orchestrator.parts.stacked_heads": ("StackedHeads",),
     # A notebook.
+    "orchestrator.session.session": ("Session",),
     "orchestrator.parts.result": ("Component", "Result"),
     "orchestrator.parts.matrix": ("Matrix",),
+    "orchestrator.parts.joining": ("join",),
+    "orchestrator.training.scoring": ("accuracy",),
+    "orchestrator.data.labelled_images": ("images",),
     "orchestrator.planning.plan": ("Plan", "make_plan"),
     "orchestrator.analysis.results": ("Results",),
+    "orchestrator.analysis.groups": ("Group",),
+    "orchestrator.analysis.estimates": ("Estimate",),
+    "orchestrator.analysis.mean_matrix": ("MeanMatrix",),
+    "orchestrator.analysis.best": ("BestSetting",),
+    "orchestrator.analysis.verdicts": ("Verdicts",),
     "orchestrator.store.store": ("Store",),
     "orchestrator.training.local": ("local_run",),
     "orchestrator.data.resolve": ("resolve",),

@@ -178,7 +178,7 @@ def test_nothing_imports_each_other_in_a_circle(folder):
     assert done >= set(arrows)
 
 
-@pytest.mark.parametrize("room", [room for room in ROOMS if room not in ("errors", "session")])
+@pytest.mark.parametrize("room", [room for room in ROOMS if room != "errors"])
 def test_a_room_says_what_it_is_for_and_what_it_promises(room):
     docstring = ast.get_docstring(
         ast.parse((ROOT / "orchestrator" / room / "__init__.py").read_text())
@@ -343,7 +343,7 @@ def test_importing_does_nothing():
     """No thread, no file, no heavy package: planning must not touch Ray or MLflow."""
     program = (
         "import sys, threading, os; before = dict(os.environ)\n"
-        "import orchestrator.cli, orchestrator.planning.plan, orchestrator.session\n"
+        "import orchestrator.cli, orchestrator.planning.plan, orchestrator.session.session\n"
         "import methods.recombine, methods.compatible_features\n"
         "heavy = ('ray', 'mlflow', 'matplotlib', 'torchvision', 'sklearn')\n"
         "print([m for m in heavy if m in sys.modules])\n"
@@ -353,7 +353,10 @@ def test_importing_does_nothing():
 
 
 @pytest.mark.process
-@pytest.mark.parametrize("module", ["orchestrator", "orchestrator.cli", "orchestrator.spec.sweep"])
+@pytest.mark.parametrize(
+    "module",
+    ["orchestrator", "orchestrator.cli", "orchestrator.session.session", "orchestrator.spec.sweep"],
+)
 def test_what_is_symbolic_starts_without_torch(module):
     assert ran(f"import sys, {module}; print('torch' in sys.modules)") == "False\n"
 

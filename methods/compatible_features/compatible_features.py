@@ -54,7 +54,6 @@ from methods.pieces.losses import masked_cross_entropy
 from orchestrator import (
     Augmentation,
     Data,
-    InputError,
     Kept,
     Method,
     Metric,
@@ -62,6 +61,7 @@ from orchestrator import (
     NetworkSpec,
     Part,
     Run,
+    SameFeatures,
     Task,
     Trial,
     augmentation_axis,
@@ -203,7 +203,6 @@ class CompatibleFeatures(Method):
             # certifies that it kept its bits.
             first_network = run.need("first").module("network", task=first.name)
             trained, frozen = {**nets}, {first.name: first_network, **heads}
-        self.require_equal_features(run, {**frozen, **nets})
         # Without labels there is no (1), and the accuracy of an untrained h would say nothing.
         labelled = [t for t in learning if t.name == first.name or not self.unlabelled]
         run.fit(
@@ -355,23 +354,14 @@ class CompatibleFeatures(Method):
         names = [task.name for task in trial.tasks]
         return dict(zip(names, (trial.network, *others), strict=True))
 
-    def require_equal_features(self, run: Run, nets: Mapping[str, nn.Module]) -> None:
-        """Raises InputError where networks that share auxiliary heads have features of different
-        shapes at the split point.
-        """
-        if not self.heads:
-            return
-        specs, shapes = self.network_specs(run.trial), {}
-        for task in run.tasks:
-            net = nets.get(task.name)
-            if isinstance(net, Network):
-                label = f"{specs[task.name].label} on {task.name}"
-                shapes[label] = net.shape(self.split, run.image(task))
-        if len(set(shapes.values())) > 1:
-            listed = [f"{'x'.join(map(str, shape))} of {name}" for name, shape in shapes.items()]
-            raise InputError(
-                f"features at {self.split!r} differ in shape: {', '.join(listed)}. "
-                "One auxiliary head reads them all; projected(...) brings them to one shape"
+    def same_features(self, trial: Trial) -> Iterable[SameFeatures]:
+        if self.heads:
+            specs = self.network_specs(trial)
+            yield SameFeatures(
+                self.split,
+                tuple((specs[task.name], task) for task in trial.tasks),
+                "One auxiliary head reads them all; .resized(...) brings images to one size, "
+                "projected(...) the features of different networks to one shape",
             )
 
     # --- (6), and which settings matter or exclude each other -------------------------------------

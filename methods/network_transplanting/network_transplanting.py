@@ -401,6 +401,12 @@ class NetworkTransplanting(Method):
             # weights alone, which not every layer allows.
             yield from reasons_it_is_impassable(network, self.split)
 
+    @property
+    def base_place(self) -> int | None:
+        # Together and from scratch: nothing starts from the pre-trained network, so each task is
+        # normalised by its own statistics, as `jointly` does where it stands alone.
+        return None if self.jointly is not None else super().base_place
+
     def needs(self, trial: Trial) -> Mapping[str, Trial]:
         """For one guest: its own network and the host's. For several: a trial of this method for
         each of them, and the host's network.

@@ -74,13 +74,21 @@ def print_cache(console: Console) -> None:
     found = generations()
     old = [generation for generation in found if can_go(generation, everything=False)]
     total = readable_size(sum(generation.size for generation in found))
-    line = f"Decoded images: {total} of {len(found)} sets in {home()}"
+    line = f"Decoded images: {total} of {number_of(len(found), 'set')} in {home()}"
     if old:
         useless = readable_size(sum(generation.size for generation in old))
         line += f"; {useless} of no use (spolia data gc)"
     console.print(Text(line, style="dim"), soft_wrap=True)
 
 
+def number_of(count: int, noun: str) -> str:
+    """A count with its noun: `1 set`, `1,200 sets`."""
+    return f"{count:,} {noun}" + ("" if count == 1 else "s")
+
+
 def readable_size(size: int) -> str:
     """Bytes as people read them."""
-    return f"{size / 2**30:.2f} GiB" if size >= 2**30 else f"{size / 2**20:.1f} MiB"
+    for power, unit in ((30, "GiB"), (20, "MiB")):
+        if size >= 2**power:
+            return f"{size / 2**power:.1f} {unit}"
+    return f"{size / 2**10:.1f} KiB"

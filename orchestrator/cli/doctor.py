@@ -9,11 +9,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from orchestrator.cli.options import Setting
 from orchestrator.errors import MethodError, SpoliaError
 from orchestrator.executors.by_name import executor
 from orchestrator.executors.handshake import Greeting, disagreements, greet
 from orchestrator.executors.site import Site, SiteFile, unknown_methods
+from orchestrator.session.places import Places
 from orchestrator.spec.registry import discover
 from orchestrator.store.home import Home
 from orchestrator.store.store import Store
@@ -30,10 +30,10 @@ class Check:
     finding: str
 
 
-def examine(chosen: Setting, file: Path | None, address: str | None) -> Iterator[Check]:
+def examine(places: Places, address: str | None) -> Iterator[Check]:
     """All checks, one after another; none of them raises."""
-    home, site = chosen.home, chosen.site
-    found = str(file) if file else "none (spolia.toml here or above would be one)"
+    home, site = places.home, places.site
+    found = str(places.file) if places.file else "none (spolia.toml here or above would be one)"
     yield Check("site file", True, found)
     # What a node of a cluster says of itself before work starts, asked of this one.
     this_node = greet(home.store, "", [], {})

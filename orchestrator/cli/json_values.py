@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any
 
 from orchestrator.analysis.claims import verdicts
 from orchestrator.analysis.estimates import Estimate
@@ -14,13 +13,14 @@ from orchestrator.analysis.groups import Column, Group
 from orchestrator.analysis.results import Results
 from orchestrator.planning.explain import why_not_done
 from orchestrator.planning.plan import Plan
+from orchestrator.session.looked import TrialLog
+from orchestrator.session.status import Status
 from orchestrator.spec.canonical import SCALARS
 from orchestrator.spec.labels import AxisValue, short_names
 from orchestrator.spec.trial import Trial
-from orchestrator.store.store import Store
 
 
-def plan_view(plan: Plan) -> dict[str, Any]:
+def plan_view(plan: Plan) -> dict[str, object]:
     """Counts, and every distinct trial with its state, needs first."""
     cell_keys = plan.cell_keys
     costs = [plan.cost(trial) for trial in plan.todo]
@@ -40,7 +40,7 @@ def plan_view(plan: Plan) -> dict[str, Any]:
     }
 
 
-def _trial_view(plan: Plan, trial: Trial, cell_keys: Collection[str]) -> dict[str, Any]:
+def _trial_view(plan: Plan, trial: Trial, cell_keys: Collection[str]) -> dict[str, object]:
     return {
         "key": trial.key,
         "label": trial.label,
@@ -53,41 +53,62 @@ def _trial_view(plan: Plan, trial: Trial, cell_keys: Collection[str]) -> dict[st
     }
 
 
-def status_view(plan: Plan, store: Store) -> dict[str, Any]:
+def status_view(status: Status) -> dict[str, object]:
     """How many cells and trials stand how; every cell with its labels, key, state, and why it is
-    not done; every trial that failed; every trial under way.
+    not done; every trial that failed; every trial under way; data sets that are not known here.
     """
-    names = short_names(plan.axes)
-    running = store.under_way()
-    under_way = [store.progress(t.key) for t in plan.todo if t.key in running]
     return {
-        "sweep": plan.name,
-        "complete": plan.is_complete,
-        "cell_counts": dict(plan.cell_counts),
-        "trial_counts": dict(plan.trial_counts),
-        "cells": [
-            {
-                "cell": c.index,
-                "key": c.trial.key,
-                "state": plan.state(c.trial.key),
-                **_why_view(plan, c.trial),
-                **_typed({names[a]: plan.values.of(c, a) for a in plan.axes}),
-            }
-            for c in plan.cells
-        ],
+        "sweep": status.name,
+        "complete": status.is_complete,
+        "cell_counts": dict(status.cell_counts),
+        "trial_counts": dict(status.trial_counts),
+        "cells": [] if status.plan is None else _cell_views(status.plan),
         "failed": [
-            {"key": k, "label": plan.trials[k].label, "reason": reason}
-            for k, reason in plan.failures.items()
+            {"key": one.key, "label": one.label, "reason": one.full_reason} for one in status.failed
         ],
         "under_way": [
-            {k: now[k] for k in ("key", "stage", "epoch", "epochs", "began", "time")}
-            for now in under_way
-            if now is not None
+            {
+                "key": one.key,
+                "stage": one.stage,
+                "epoch": one.epoch,
+                "epochs": one.epochs,
+                "began": one.began,
+                "time": one.time,
+            }
+            for one in status.under_way
+        ],
+        "missing_data": [
+            {"name": one.name, "reason": one.reason, "cells": one.num_cells}
+            for one in status.missing
         ],
     }
 
 
-def _typed(values: Mapping[str, AxisValue | None]) -> dict[str, Any]:
+def _cell_views(plan: Plan) -> list[dict[str, object]]:
+    names = short_names(plan.axes)
+    return [
+        {
+            "cell": c.index,
+            "key": c.trial.key,
+            "state": plan.state(c.trial.key),
+            **_why_view(plan, c.trial),
+            **_typed({names[a]: plan.values.of(c, a) for a in plan.axes}),
+        }
+        for c in plan.cells
+    ]
+
+
+def log_view(log: TrialLog) -> dict[str, object]:
+    """What is known of one trial."""
+    return {
+        "record": log.record,
+        "failure": log.failure,
+        "progress": log.progress,
+        "log": log.printed,
+    }
+
+
+def _typed(values: Mapping[str, AxisValue | None]) -> dict[str, object]:
     """Axes with their values: numbers, truth values and null as such, anything else by its name in
     tables. An axis that a cell does not have is not there.
     """
@@ -98,16 +119,16 @@ def _typed(values: Mapping[str, AxisValue | None]) -> dict[str, Any]:
     }
 
 
-def _why_view(plan: Plan, trial: Trial) -> dict[str, Any]:
+def _why_view(plan: Plan, trial: Trial) -> dict[str, object]:
     """Why a trial ended otherwise than done, and the need for which; nothing for others."""
     if plan.standing(trial.key) in ("done", "open"):
         return {}
     cause = plan.cause(trial)
-    view = {"why": why_not_done(plan, trial)}
+    view: dict[str, object] = {"why": why_not_done(plan, trial)}
     return view if cause is None else {**view, "need": cause[0], "need_key": cause[1].key}
 
 
-def results_view(results: Results) -> dict[str, Any]:
+def results_view(results: Results) -> dict[str, object]:
     """Means with intervals over seeds, one entry a setting, and the verdicts on claims; a part of a
     sweep has none, whatever claims the whole has.
     """
@@ -124,7 +145,7 @@ def results_view(results: Results) -> dict[str, Any]:
     }
 
 
-def _group_view(group: Group, columns: Sequence[Column]) -> dict[str, Any]:
+def _group_view(group: Group, columns: Sequence[Column]) -> dict[str, object]:
     """A setting: `n` trials are done of those `planned`, `counts` say how these stand. A metric
     whose labels not all settings share is there by label, under its name with the label.
     """
@@ -143,7 +164,7 @@ def _group_view(group: Group, columns: Sequence[Column]) -> dict[str, Any]:
     }
 
 
-def _estimate_view(estimate: Estimate, over: str) -> dict[str, Any]:
+def _estimate_view(estimate: Estimate, over: str) -> dict[str, object]:
     averaged = {"averaged_over": over} if over else {}
     return {
         "mean": estimate.mean,

@@ -1,22 +1,23 @@
-"""Options that several commands share, and what they come to together with the site file."""
+"""Options that several commands share, each said once."""
 
 from __future__ import annotations
 
+import functools
+import inspect
 import json
 import math
-import os
-from dataclasses import dataclass
-from enum import Enum
+from collections.abc import Callable
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, get_type_hints
 
 import typer
 from rich.console import Console
 
+from orchestrator.session.places import DEFAULT_HOME
+
 if TYPE_CHECKING:
-    from orchestrator.executors.site import SiteFile
-    from orchestrator.spec.sweep import Sweep
-    from orchestrator.store.home import Home
+    from orchestrator.session.session import Session
 
 FAILED, BAD_INPUT, ENDED_OTHERWISE, INTERRUPTED = 1, 2, 3, 130
 
@@ -30,7 +31,6 @@ STYLES = {
     "blocked": "red",
     "open": "",
 }
-DEFAULT_HOME = "spolia-home"
 
 
 def finite(value: float | None) -> float | None:
@@ -42,93 +42,18 @@ def finite(value: float | None) -> float | None:
     return value
 
 
-def plain_console(**settings: Any) -> Console:
+def plain_console(*, stderr: bool = False) -> Console:
     """A console that shows text as it is: labels and names are their authors', and a label `[x]` or
     `:x:` is no markup. What is to look different is a `Text` with a style.
     """
-    return Console(markup=False, emoji=False, highlight=False, **settings)
+    return Console(markup=False, emoji=False, highlight=False, stderr=stderr)
 
 
 console = plain_console()
 errors = plain_console(stderr=True)
 
-
-# Members of a str enum, not of a StrEnum: typer shows their values.
-class ExecutorName(str, Enum):  # noqa: UP042 - see above
-    """Where trials run."""
-
-    ray = "ray"
-    inline = "inline"
-
-
-class Stale(str, Enum):  # noqa: UP042 - see above
-    """What to do with results that other code made."""
-
-    keep = "keep"
-    check = "check"
-    rerun = "rerun"
-
-
-class Retry(str, Enum):  # noqa: UP042 - see above
-    """Outcomes that are results and can be tried again."""
-
-    diverged = "diverged"
-    infeasible = "infeasible"
-
-
-PLACES = "Places"
 SweepFile = Annotated[
     str, typer.Argument(help="A sweep file, such as sweeps/quickstart.py.", show_default=False)
-]
-HomeFolder = Annotated[
-    str | None,
-    typer.Option(
-        "--home",
-        envvar="SPOLIA_HOME",
-        help="Folder for store, MLflow database, tables and scratch.",
-        show_default=DEFAULT_HOME,
-        rich_help_panel=PLACES,
-    ),
-]
-StorePlace = Annotated[
-    str | None,
-    typer.Option(
-        "--store",
-        envvar="SPOLIA_STORE",
-        help="Folder or s3:// address of the store.",
-        show_default="HOME/store",
-        rich_help_panel=PLACES,
-    ),
-]
-Tracking = Annotated[
-    str | None,
-    typer.Option(
-        "--tracking",
-        envvar="SPOLIA_TRACKING",
-        help="MLflow address, or 'none'.",
-        show_default="sqlite:///HOME/mlflow.db",
-        rich_help_panel=PLACES,
-    ),
-]
-DataFolder = Annotated[
-    str | None,
-    typer.Option(
-        "--data",
-        envvar="SPOLIA_DATA",
-        help="Folder with image sets.",
-        show_default=False,
-        rich_help_panel=PLACES,
-    ),
-]
-SiteOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--site",
-        envvar="SPOLIA_SITE",
-        help="Settings of this machine or cluster.",
-        show_default="spolia.toml here or above",
-        rich_help_panel=PLACES,
-    ),
 ]
 Only = Annotated[
     str | None,
@@ -136,68 +61,127 @@ Only = Annotated[
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 
+PLACES = "Places"
+
 
 @dataclass(frozen=True)
-class Setting:
-    """Where things lie and how trials run, from the command line, the environment and the site
-    file, in this order.
+class Where:
+    """Where things lie, as the command line says it; what it leaves open the environment and the
+    site file say (`orchestrator.session.places`).
     """
 
-    home: Home
-    site: SiteFile
+    home: Annotated[
+        str | None,
+        typer.Option(
+            "--home",
+            envvar="SPOLIA_HOME",
+            help="Folder for store, MLflow database, tables and scratch.",
+            show_default=DEFAULT_HOME,
+            rich_help_panel=PLACES,
+        ),
+    ] = None
+    store: Annotated[
+        str | None,
+        typer.Option(
+            "--store",
+            envvar="SPOLIA_STORE",
+            help="Folder or s3:// address of the store.",
+            show_default="HOME/store",
+            rich_help_panel=PLACES,
+        ),
+    ] = None
+    tracking: Annotated[
+        str | None,
+        typer.Option(
+            "--tracking",
+            envvar="SPOLIA_TRACKING",
+            help="MLflow address, or 'none'.",
+            show_default="sqlite:///HOME/mlflow.db",
+            rich_help_panel=PLACES,
+        ),
+    ] = None
+    data: Annotated[
+        str | None,
+        typer.Option(
+            "--data",
+            envvar="SPOLIA_DATA",
+            help="Folder with image sets.",
+            show_default=False,
+            rich_help_panel=PLACES,
+        ),
+    ] = None
+    site: Annotated[
+        Path | None,
+        typer.Option(
+            "--site",
+            envvar="SPOLIA_SITE",
+            help="Settings of this machine or cluster.",
+            show_default="spolia.toml here or above",
+            rich_help_panel=PLACES,
+        ),
+    ] = None
+
+    def session(self, sweep: str | None = None) -> Session:
+        """The session of a command. Raises InputError for a wrong site file, SweepError for a wrong
+        sweep file.
+        """
+        from orchestrator.session.session import Session
+
+        return Session(
+            sweep,
+            home=self.home,
+            store=self.store,
+            tracking=self.tracking,
+            data=self.data,
+            site=self.site,
+        )
 
 
-def setting(
-    home_folder: str | None,
-    store: str | None,
-    tracking: str | None,
-    data: str | None,
-    site_file: Path | None,
-) -> Setting:
-    """The setting of a command. The data folder and the packages that the site allows go to
-    variables, which workers inherit. Raises InputError for a wrong site file.
+Command = Callable[..., None]
+
+
+def with_places(*names: str) -> Callable[[Command], Command]:
+    """Gives a command the options of `Where` that are called so, behind its own. It takes them as
+    one argument, `where`, in which the others are open.
     """
-    from orchestrator.executors.site import find_site, read_site
-    from orchestrator.spec.classes import VARIABLE as PACKAGES
-    from orchestrator.store.home import home
+    hints = get_type_hints(Where, include_extras=True)
+    options = [
+        inspect.Parameter(
+            one.name,
+            inspect.Parameter.POSITIONAL_OR_KEYWORD,
+            default=one.default,
+            annotation=hints[one.name],
+        )
+        for one in fields(Where)
+        if one.name in names
+    ]
 
-    path = find_site(site_file)
-    site = read_site(path)
-    base = path.parent if path else Path()  # relative folders in a site file are beside it
-    data = data or _relative_to(base, site.data)
-    if data is not None:
-        is_address = "://" in data
-        folder = data if is_address else str(Path(data).expanduser().absolute())
-        os.environ["SPOLIA_DATA"] = folder
-    if site.packages:
-        # A variable, not an argument: it reaches every process
-        # that this one starts, MLflow's writer too.
-        listed = [*os.environ.get(PACKAGES, "").split(","), *site.packages]
-        os.environ[PACKAGES] = ",".join(dict.fromkeys(filter(None, listed)))
-    root = home_folder or _relative_to(base, site.home) or DEFAULT_HOME
-    store = store or _relative_to(base, site.store)
-    return Setting(home(Path(root), store, tracking or site.tracking), site)
+    def give(command: Command) -> Command:
+        signature = inspect.signature(command, eval_str=True)
+        own = [one for name, one in signature.parameters.items() if name != "where"]
 
+        @functools.wraps(command)
+        def called(
+            *,
+            home: str | None = None,
+            store: str | None = None,
+            tracking: str | None = None,
+            data: str | None = None,
+            site: Path | None = None,
+            **given: object,
+        ) -> None:
+            command(where=Where(home, store, tracking, data, site), **given)
 
-def _relative_to(base: Path, folder: str | None) -> str | None:
-    """A folder of a site file from here; an address stays as it is."""
-    if folder is None or "://" in folder:
-        return folder
-    return str(base / Path(folder).expanduser())
+        # What typer reads: it makes an option of every parameter.
+        called.__dict__["__signature__"] = signature.replace(parameters=[*own, *options])
+        return called
 
-
-def load(file: str, chosen: str | None = None) -> tuple[str, Sweep, Sweep]:
-    """Name of a sweep, the whole of it, and the part that `--only` chooses."""
-    from orchestrator.planning.choose import only
-    from orchestrator.spec.sweep_file import load_sweep
-
-    name, sweep = load_sweep(file)
-    return name, sweep, only(sweep, chosen) if chosen else sweep
+    return give
 
 
-def print_json(value: Any) -> None:
+def print_json(value: object) -> None:
     """JSON as it is: no colours, no folding."""
-    typer.echo(json.dumps(value, indent=1))
+    typer.echo(json.dumps(value, indent=1, default=dict))  # a record is no dictionary itself
 
 
 def short(path: Path) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections import Counter
 from contextlib import AbstractContextManager, nullcontext
@@ -16,21 +15,24 @@ from rich.table import Table
 from rich.text import Text
 
 from orchestrator.cli.options import STYLES
-from orchestrator.planning import standing
+from orchestrator.cli.tables import print_plan
+from orchestrator.planning.plan import Plan
 from orchestrator.planning.queue import Queue
+from orchestrator.session.display import SEPARATOR, Tally
 from orchestrator.spec.trial import Trial
-from orchestrator.spec.wording import duration
 from orchestrator.training.outcome import Outcome
 
 PLAIN_EVERY = 10.0  # seconds between lines where output is not a terminal
-LINE, SEPARATOR = 80, " · "
 
 
 class TerminalDisplay:
-    """Shows a run on a console (an `orchestrator.session.Display`)."""
+    """Shows a run on a console (an `orchestrator.session.display.Display`)."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
+
+    def planned(self, plan: Plan) -> None:
+        print_plan(self._console, plan)
 
     def follow(self, queue: Queue, slots: int) -> Progress:
         return Progress(self._console, queue, slots)
@@ -38,19 +40,17 @@ class TerminalDisplay:
     def busy(self, doing: str) -> AbstractContextManager[object]:
         return self._console.status(Text(doing)) if self._console.is_terminal else nullcontext()
 
-    def say(self, text: str) -> None:
-        self._console.print(Text(text, style="bold"))
+    def say(self, text: str, *, strongly: bool = False) -> None:
+        self._console.print(Text(text, style="bold" if strongly else ""))
 
 
 class Progress:
-    """Counts and an estimate of the time left, from a queue; a listener for executors."""
+    """A tally of a queue, drawn; a listener for executors."""
 
     def __init__(self, console: Console, queue: Queue, slots: int) -> None:
-        self._console, self._queue, self._slots = console, queue, slots
-        self._began: dict[str, float] = {}
-        self._spent: dict[str, list[float]] = {}
-        self._start = self._last_line = time.monotonic()
-        self._lock = threading.Lock()
+        self._console, self._queue = console, queue
+        self._tally = Tally(queue, slots)
+        self._last_line = time.monotonic()
         self._failures: Counter[str] = Counter()
         self._waits: tuple[float, list[str]] = (-1.0, [])
         self._live: Live | None = None
@@ -81,16 +81,11 @@ class Progress:
         return ", ".join(f"{count} {kind}" for kind, count in self._failures.most_common())
 
     def started(self, trial: Trial) -> None:
-        with self._lock:
-            self._began[trial.key] = time.monotonic()
+        self._tally.started(trial)
         self._print_now_and_then()
 
     def ended(self, outcome: Outcome) -> None:
-        with self._lock:
-            self._began.pop(outcome.key, None)
-            if outcome.is_result:
-                method = self._queue.trials[outcome.key].method.name
-                self._spent.setdefault(method, []).append(outcome.seconds)
+        self._tally.ended(outcome)
         if not outcome.is_result:
             self._count_failure(outcome)
         # While something waits, the worker that is free now gets it at once: a line would count one
@@ -118,61 +113,13 @@ class Progress:
         self._console.print(Text(details, style="red"), highlight=False, soft_wrap=True)
 
     def line(self) -> str:
-        """How many trials stand how, and how fast it goes, in one line of 80 characters (more only
-        where the counts alone take more).
-        """
+        """How many trials stand how, and how fast it goes, in one line; see `Tally.parts`."""
         return self.text().plain
 
     def text(self) -> Text:
         """The same in colours: what ended otherwise than done stands out."""
-        counts = self._counts()
-        parts = [(f"{counts.pop('done', 0)} of {len(self._queue.trials)} done", "")]
-        parts += [(f"{count} {state}", STYLES[state]) for state, count in counts.items()]
-        length = sum(len(words) + len(SEPARATOR) for words, _ in parts)
-        for words in self._pace():
-            length += len(words) + len(SEPARATOR)
-            if length - len(SEPARATOR) <= LINE:
-                parts.append((words, ""))
-        return Text(SEPARATOR).join(Text(words, style=style) for words, style in parts)
-
-    def _counts(self) -> dict[str, int]:
-        """How many trials have ended how, or are blocked."""
-        queue = self._queue
-        states = [outcome.kind for outcome in list(queue.ended.values())]
-        return standing.count([*states, *("blocked" for _ in queue.blocked)])
-
-    def _pace(self) -> list[str]:
-        """What goes on: running, waiting, time left or taken, trials a minute."""
-        queue = self._queue
-        elapsed = time.monotonic() - self._start
-        if queue.is_finished:
-            times = [duration(elapsed)]
-        else:
-            left = self.seconds_left()
-            times = [f"{len(queue.running)} running", f"{queue.num_waiting} waiting"]
-            times += [] if left is None else [f"{duration(left)} left"]
-        rate = [f"{len(queue.ended) / elapsed * 60:.1f}/min"] if queue.ended else []
-        return times + rate
-
-    def seconds_left(self) -> float | None:
-        """Estimated from trials of the same method, finished now or before; None while nothing is
-        known of one of them.
-        """
-        now, queue = time.monotonic(), self._queue
-        total = 0.0
-        with self._lock:
-            for key, trial in queue.trials.items():
-                if key in queue.ended or key in queue.blocked:
-                    continue
-                spent = self._spent.get(trial.method.name)
-                # Seconds; of this run, else from earlier ones
-                cost = sum(spent) / len(spent) if spent else queue.plan.cost(trial)
-                if cost is None:
-                    return None
-                running_for = now - self._began[key] if key in self._began else 0.0
-                total += max(cost - running_for, 0.0)
-        # As if the work spread evenly: chains of needs make it an underestimate near the end.
-        return total / self._slots
+        parts = [Text(words, style=STYLES.get(state, "")) for words, state in self._tally.parts()]
+        return Text(SEPARATOR).join(parts)
 
     def _render(self) -> Table:
         queue = self._queue

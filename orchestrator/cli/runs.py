@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 import sys
-from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,30 +14,21 @@ from orchestrator.cli.options import (
     ENDED_OTHERWISE,
     FAILED,
     INTERRUPTED,
-    DataFolder,
-    ExecutorName,
-    HomeFolder,
     Only,
-    Retry,
-    Setting,
-    SiteOption,
-    Stale,
-    StorePlace,
     SweepFile,
-    Tracking,
+    Where,
     console,
     errors,
     finite,
-    load,
-    setting,
     short,
+    with_places,
 )
+from orchestrator.session.choices import ExecutorName, Retry, Stale
 
 if TYPE_CHECKING:
-    from orchestrator.executors.site import Site
     from orchestrator.planning.plan import Plan
-    from orchestrator.session import RunSummary
-    from orchestrator.spec.sweep import Sweep
+    from orchestrator.session.running import RunSummary
+    from orchestrator.session.session import Session
     from orchestrator.store.home import Home
     from orchestrator.training.outcome import Outcome
 
@@ -93,7 +81,9 @@ CheckpointEvery = Annotated[
 ]
 
 
+@with_places("home", "store", "tracking", "data", "site")
 def run(
+    where: Where,
     sweep: SweepFile,
     only: Only = None,
     limit: Limit = None,
@@ -105,165 +95,55 @@ def run(
     address: Address = None,
     slots: Slots = None,
     checkpoint_every: CheckpointEvery = None,
-    home_folder: HomeFolder = None,
-    store: StorePlace = None,
-    tracking: Tracking = None,
-    data: DataFolder = None,
-    site_file: SiteOption = None,
 ) -> None:
     """Run what a sweep lacks, track it to MLflow, and show its results. The same command again goes
     on where it stopped.
     """
-    from orchestrator.errors import InputError
+    session = where.session(sweep)
+    from orchestrator.cli.progress import TerminalDisplay
 
-    chosen = setting(home_folder, store, tracking, data, site_file)
-    if pdb is not None and executor is not ExecutorName.inline:
-        raise InputError("--pdb works in this process only: add --executor inline")
-    name, full_sweep, selected = load(sweep, only)
-    if smoke:
-        _smoke(name, selected, chosen, executor, slots)
-        return
-    _claim_name(name, sweep, chosen.home)
-    site = _site(chosen, executor, address, slots, checkpoint_every)
-    make = partial(_make_plan, name, selected, chosen.home, limit, stale, retry or ())
-    plan = _settle_stale(make, stale, partial(_check_stale, chosen.home, site, executor))
+    display = TerminalDisplay(console)
     if pdb is not None:
-        _debug(plan, chosen.home, pdb)
+        _refuse_other_processes(executor)
+        plan = session.prepare(
+            only, executor=executor, limit=limit, stale=stale, retry=retry or (), display=display
+        )
+        _debug(session, plan, pdb)
         return
-    summary = _run_and_print(plan, full_sweep, chosen.home, site, executor)
-    _print_addresses(summary, chosen.home)
+    summary = session.run(
+        only,
+        executor=executor,
+        slots=slots,
+        limit=limit,
+        stale=stale,
+        retry=retry or (),
+        smoke=smoke,
+        address=address,
+        checkpoint_every=checkpoint_every,
+        display=display,
+    )
+    _print_end(summary, None if smoke else session.home)
+
+
+def _print_end(summary: RunSummary, home: Home | None) -> None:
+    """What came of a run, and where it is (None: thrown away); ends the command with its status."""
+    _print_summary(summary)
+    if home is not None:
+        _print_addresses(summary, home)
     _exit_unless_complete(summary)
 
 
-def _claim_name(name: str, file: str, home: Home) -> None:
-    """In one store a sweep's name belongs to one file."""
-    from orchestrator.store.store import Store
-
-    store = Store(home.store)
-    store.prepare()
-    store.claim_sweep(name, Path(file))
-
-
-def _make_plan(
-    name: str,
-    sweep: Sweep,
-    home: Home,
-    limit: int | None,
-    stale: Stale | None,
-    retry: Sequence[Retry],
-) -> Plan:
-    """The plan of what is asked for, printed."""
-    from orchestrator.cli.tables import print_plan
-    from orchestrator.planning import choose
-    from orchestrator.planning.plan import make_plan
-    from orchestrator.store.store import Store
-
-    store = Store(home.store)
-    store.prepare()
-    rerun_stale, outcomes = stale is Stale.rerun, [outcome.value for outcome in retry]
-    plan = make_plan(name, sweep, store, rerun_stale=rerun_stale, retry=outcomes)
-    if limit is not None:
-        # Planned twice: which cells are the first without a result is known from the first plan.
-        few = choose.limit(sweep, plan, limit)
-        plan = make_plan(name, few, store, rerun_stale=rerun_stale, retry=outcomes)
-    print_plan(console, plan)
-    return plan
-
-
-def _settle_stale(
-    make: Callable[[], Plan], stale: Stale | None, check: Callable[[Plan], Sequence[str]]
-) -> Plan:
-    """The plan of what is asked for, once stale results have been dealt with as `stale` says.
-    Raises InputError where they would be mixed with new ones.
-    """
-    plan = make()
-    problems: Sequence[str] = ()
-    if stale is Stale.check and plan.kinds:
-        problems = check(plan)
-        plan = make()
-    if stale is not Stale.keep:
-        _refuse_stale(plan, problems)
-    return plan
-
-
-def _check_stale(home: Home, site: Site, executor: ExecutorName, plan: Plan) -> Sequence[str]:
-    """Run one stale result of each kind again; what was found of the kinds that do not agree."""
-    from orchestrator.cli.progress import TerminalDisplay
-    from orchestrator.session import check_stale
-
-    num_kinds = len(set(plan.kinds.values()))
-    console.print(f"\nChecking {num_kinds} of {len(plan.kinds)} stale results, one of each kind.")
-    check = check_stale(plan, home, site, executor.value, TerminalDisplay(console))
-    console.print(
-        f"{check.num_equal} of {num_kinds} kinds come out the same to the bit with the code of "
-        "today; their results are kept.\n"
-    )
-    return check.problems
-
-
-def _refuse_stale(plan: Plan, problems: Sequence[str] = ()) -> None:
-    """Raise InputError where results would be mixed that different code made. `problems` are what
-    `--stale check` has found.
-    """
+def _refuse_other_processes(executor: ExecutorName) -> None:
     from orchestrator.errors import InputError
 
-    if not plan.stale:
-        return
-    ways = "Say --stale keep, or --stale rerun"
-    if not problems and plan.kinds:
-        ways = "Say --stale check to run one of each kind again, --stale keep, or --stale rerun"
-    reasons = problems or list(dict.fromkeys(plan.stale.values()))
-    raise InputError(
-        f"{len(plan.stale)} results are stale and would be mixed with new ones. {ways}",
-        reasons[:5],
-    )
+    if executor is not ExecutorName.inline:
+        raise InputError("--pdb works in this process only: add --executor inline")
 
 
-def _site(
-    chosen: Setting,
-    executor: ExecutorName,
-    address: str | None,
-    slots: int | None,
-    checkpoint_every: float | None,
-) -> Site:
-    """Where and how trials run: the command line's word goes before the site file's. Raises
-    InputError for methods in the site file that do not exist.
-    """
-    from orchestrator.errors import InputError
-    from orchestrator.executors.site import Site, unknown_methods
-    from orchestrator.spec.registry import discover
-
-    file = chosen.site
-    problems = unknown_methods(file, discover()) if file.gpus or file.cpus else []
-    if problems:
-        raise InputError("the site file names methods that are not there:", problems)
-    cluster = address or file.address
-    if executor is ExecutorName.inline:
-        slots = 1
-    elif cluster:
-        slots = slots or file.slots  # None on a cluster: as many as it has CPUs
-    else:
-        slots = slots or file.slots or os.cpu_count() or 1
-    return Site(
-        scratch=chosen.home.scratch,
-        slots=slots,
-        checkpoint_every=file.checkpoint_every if checkpoint_every is None else checkpoint_every,
-        address=cluster,
-        device=file.device,
-        gpus=file.gpus,
-        cpus=file.cpus,
-    )
-
-
-def _run_and_print(
-    plan: Plan, sweep: Sweep, home: Home, site: Site, executor: ExecutorName
-) -> RunSummary:
-    """Run what the plan lacks, and print results and problems."""
-    from orchestrator.cli.progress import TerminalDisplay
+def _print_summary(summary: RunSummary) -> None:
+    """Results and problems."""
     from orchestrator.cli.tables import print_results
-    from orchestrator.session import run_sweep
 
-    summary = run_sweep(plan, sweep, home, site, executor.value, TerminalDisplay(console))
     if not summary.num_executed and not summary.problems and summary.plan.is_complete:
         console.print("Nothing to run: every cell has its result in the store.")
     if summary.results.by_key:
@@ -271,7 +151,6 @@ def _run_and_print(
     else:
         console.print("No cell has a result.")
     _print_problems(summary)
-    return summary
 
 
 def _exit_unless_complete(summary: RunSummary) -> None:
@@ -283,51 +162,20 @@ def _exit_unless_complete(summary: RunSummary) -> None:
         raise typer.Exit(ENDED_OTHERWISE)
 
 
-def _smoke(
-    name: str, sweep: Sweep, chosen: Setting, executor: ExecutorName, slots: int | None
-) -> None:
-    """Run the sweep in small in a temporary store: a minute before a thousand GPU hours."""
-    import tempfile
-    from dataclasses import replace
-
-    from orchestrator.planning.choose import smoke
-
-    made = smoke(sweep)
-    small = made.sweep
-    with tempfile.TemporaryDirectory(prefix="spolia-smoke-") as folder:
-        root = Path(folder)
-        # Nothing of it reaches MLflow: small results would stand beside real ones.
-        home = replace(chosen.home, root=root, store=str(root / "store"), tracking=None)
-        size = f"{len(small.cells)} settings of {len(sweep.cells)} cells"
-        about = f": {size}, small, in a store that is thrown away."
-        console.print(Text.assemble(("Smoke run", "bold"), about))
-        if made.smaller:
-            told = ", ".join(made.smaller)
-            console.print(f"Smaller than the sweep means them: {told}.")
-        site = _site(replace(chosen, home=home), executor, None, slots or os.cpu_count(), None)
-        # On this machine whatever the site says: its other nodes would not see a store that is
-        # thrown away.
-        site = replace(site, address=None, device="auto")
-        plan = _make_plan(name, small, home, None, None, ())
-        _exit_unless_complete(_run_and_print(plan, small, home, site, executor))
-
-
-def _debug(plan: Plan, home: Home, key: str) -> None:
+def _debug(session: Session, plan: Plan, key: str) -> None:
     """Run one trial in this process; an exception opens the debugger where it happened."""
     import pdb
     import traceback
 
     from orchestrator.planning.explain import explain
-    from orchestrator.store.store import Store
     from orchestrator.training.execute import execute, run_with_needs
 
-    store = Store(home.store)
-    trial = explain(plan, store, key).trial
+    trial = explain(plan, session.store, key).trial
     console.print(f"Running {trial.label} under the debugger.")
-    run_with_needs(trial, store)
+    run_with_needs(trial, session.store)
     try:
         # Without scratch: nothing that was interrupted is gone on with.
-        outcome = execute(trial, store, raise_errors=True)
+        outcome = execute(trial, session.store, raise_errors=True)
     except Exception as error:
         traceback.print_exc()
         pdb.post_mortem(error.__traceback__)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 from rich.table import Table
 from rich.text import Text
 
 from orchestrator.cli.data_sets import (
+    number_of,
     print_cache,
     print_data_line,
     print_data_set,
@@ -19,19 +20,12 @@ from orchestrator.cli.data_sets import (
 from orchestrator.cli.options import (
     FAILED,
     AsJson,
-    DataFolder,
-    HomeFolder,
-    SiteOption,
-    StorePlace,
-    Tracking,
+    Where,
     console,
     finite,
     print_json,
-    setting,
+    with_places,
 )
-
-if TYPE_CHECKING:
-    from orchestrator.store.store import Store
 
 data_app = typer.Typer(
     help="Data sets recorded in the store, and their cache: add, list, verify, gc.",
@@ -47,39 +41,23 @@ Key = Annotated[
 ]
 
 
-def _open_store(
-    home_folder: str | None, store: str | None, data: str | None, site_file: Path | None
-) -> Store:
-    from orchestrator.store.store import Store
-
-    return Store(setting(home_folder, store, None, data, site_file).home.store)
-
-
-def logs(
-    key: Key,
-    as_json: AsJson = False,
-    home_folder: HomeFolder = None,
-    store: StorePlace = None,
-    site_file: SiteOption = None,
-) -> None:
+@with_places("home", "store", "site")
+def logs(where: Where, key: Key, as_json: AsJson = False) -> None:
     """Show what is known of one trial: outcome, traceback, timings, what it printed."""
-    from orchestrator.cli.tables import print_trial
+    log = where.session().log(key)
+    # Late: they load what prints plans and results, too.
+    from orchestrator.cli.json_values import log_view
+    from orchestrator.cli.tables import print_log
 
-    trial_store = _open_store(home_folder, store, None, site_file)
-    full_key = trial_store.resolve_key(key)
-    record, failure = trial_store.find(full_key), trial_store.failure(full_key)
-    progress, log = trial_store.progress(full_key), trial_store.log(full_key)
     if as_json:
-        print_json({"record": record, "failure": failure, "progress": progress, "log": log})
-        return
-    print_trial(console, full_key, record, failure, log)
-    if progress is not None:
-        seen = time.strftime("%H:%M:%S", time.localtime(progress["time"]))
-        epoch = f"epoch {progress['epoch']} of {progress['epochs']}"
-        console.print(f"under way: {progress['stage']}, {epoch} (seen at {seen})")
+        print_json(log_view(log))
+    else:
+        print_log(console, log)
 
 
+@with_places("home", "store", "site")
 def export(
+    where: Where,
     key: Key,
     to: Annotated[
         Path,
@@ -91,15 +69,11 @@ def export(
         str | None,
         typer.Option(help="Which component, where the trial kept several.", show_default=False),
     ] = None,
-    home_folder: HomeFolder = None,
-    store: StorePlace = None,
-    site_file: SiteOption = None,
 ) -> None:
     """Write a component as a file that torch.export.load opens, without Spolia."""
     from orchestrator.parts import export as exporting
-    from orchestrator.parts.result import Result
 
-    result = Result.open(key, _open_store(home_folder, store, None, site_file))
+    result = where.session().open(key)
     chosen = exporting.find_component(result, component)
     content = exporting.export(chosen, result.store)
     exporting.write(content, to)
@@ -112,7 +86,9 @@ def export(
 
 
 @data_app.command("add")
+@with_places("home", "store", "data", "site")
 def data_add(
+    where: Where,
     names: Annotated[
         list[str],
         typer.Argument(
@@ -124,10 +100,6 @@ def data_add(
         bool,
         typer.Option(help="Replace the record of a data set whose images changed on purpose."),
     ] = False,
-    home_folder: HomeFolder = None,
-    store: StorePlace = None,
-    data: DataFolder = None,
-    site_file: SiteOption = None,
 ) -> None:
     """Read data sets here and record them in the store, so that machines without the images can
     plan.
@@ -135,7 +107,7 @@ def data_add(
     from orchestrator.data import sources
     from orchestrator.errors import DataError
 
-    data_store = _open_store(home_folder, store, data, site_file)
+    data_store = where.session().store
     data_store.prepare()
     # Each once, in order.
     for name in dict.fromkeys(name for given in names for name in _data_names(given)):
@@ -163,15 +135,13 @@ def _data_names(given: str) -> list[str]:
 
 
 @data_app.command("list")
+@with_places("home", "store", "data", "site")
 def data_list(
+    where: Where,
     as_json: AsJson = False,
-    home_folder: HomeFolder = None,
-    store: StorePlace = None,
-    data: DataFolder = None,
-    site_file: SiteOption = None,
 ) -> None:
     """List the data sets that are recorded in the store, and say where their decoded images are."""
-    records = _open_store(home_folder, store, data, site_file).data_records()
+    records = where.session().store.data_records()
     if as_json:
         print_json([record.to_json() for record in records])
         return
@@ -185,11 +155,9 @@ def data_list(
 
 
 @data_app.command("verify")
+@with_places("home", "store", "data", "site")
 def data_verify(
-    home_folder: HomeFolder = None,
-    store: StorePlace = None,
-    data: DataFolder = None,
-    site_file: SiteOption = None,
+    where: Where,
 ) -> None:
     """Read every recorded data set again, each byte of it, and compare. Exit status 1 where one is
     missing, has changed, or is altered in the cache.
@@ -197,7 +165,7 @@ def data_verify(
     from orchestrator.data.verification import verify
 
     num_wrong = 0
-    for record in _open_store(home_folder, store, data, site_file).data_records():
+    for record in where.session().store.data_records():
         verdict = verify(record)
         is_right = verdict.state == "as recorded"
         line = Text(f"{record.name}: {verdict.state}", style="" if is_right else "red")
@@ -210,15 +178,14 @@ def data_verify(
 
 
 @data_app.command("gc")
+@with_places("home", "data", "site")
 def data_gc(
+    where: Where,
     remove: Remove = False,
     everything: Annotated[
         bool,
         typer.Option("--all", help="Also those that are in order; they can be decoded again."),
     ] = False,
-    home_folder: HomeFolder = None,
-    data: DataFolder = None,
-    site_file: SiteOption = None,
 ) -> None:
     """Clean the cache of decoded images: what was decoded from files that have changed since, by
     older versions, or only half. Nothing that a process on this machine uses.
@@ -226,7 +193,7 @@ def data_gc(
     from orchestrator.data.cache import can_go, generations
     from orchestrator.data.decoded import discard
 
-    setting(home_folder, None, None, data, site_file)
+    where.session()  # what the site file says of this machine holds here, too
     print_cache(console)
     chosen = [g for g in generations() if can_go(g, everything=everything)]
     if not chosen:
@@ -240,23 +207,22 @@ def data_gc(
             console.print(Text(line), soft_wrap=True)
     size = readable_size(sum(generation.size for generation in gone))
     verb = "removed" if remove else "could go (add --remove)"
-    console.print(f"{len(gone)} decoded sets, {size} {verb}")
+    console.print(f"{number_of(len(gone), 'decoded set')}, {size} {verb}")
 
 
+@with_places("home", "store", "site")
 def gc(
+    where: Where,
     remove: Remove = False,
     older_than: Annotated[
         float,
         typer.Option(min=0, callback=finite, help="Only files older than this many hours."),
     ] = 24.0,
-    home_folder: HomeFolder = None,
-    store: StorePlace = None,
-    site_file: SiteOption = None,
 ) -> None:
     """Find files that no result uses any more: blobs of retired results, old progress, probes."""
     from orchestrator.store.garbage import unneeded
 
-    swept_store = _open_store(home_folder, store, None, site_file)
+    swept_store = where.session().store
     files = list(unneeded(swept_store, before=time.time() - older_than * 3600))
     if not files:
         console.print("Nothing to remove.")
@@ -269,28 +235,24 @@ def gc(
     console.print(f"{len(files)} files, {size:.1f} MiB {verb}")
 
 
+@with_places("home", "store", "tracking", "data", "site")
 def doctor(
+    where: Where,
     address: Annotated[
         str | None,
         typer.Option(help="Ray cluster to look at: 'auto' or HOST:PORT.", show_default=False),
     ] = None,
-    home_folder: HomeFolder = None,
-    store: StorePlace = None,
-    tracking: Tracking = None,
-    data: DataFolder = None,
-    site_file: SiteOption = None,
 ) -> None:
     """Check this site: versions, GPUs, store, tracking, data, and every node of a cluster."""
     from orchestrator.cli.doctor import examine
-    from orchestrator.executors.site import find_site
 
-    chosen = setting(home_folder, store, tracking, data, site_file)
+    places = where.session().places
     table = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
     table.add_column(no_wrap=True)
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
     is_ready = True
-    for check in examine(chosen, find_site(site_file), address or chosen.site.address):
+    for check in examine(places, address or places.site.address):
         is_ready = is_ready and check.is_fine
         verdict = Text("ok", style="green") if check.is_fine else Text("WRONG", style="bold red")
         table.add_row(verdict, check.subject, Text(check.finding))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 from rich.columns import Columns
@@ -22,7 +21,8 @@ from orchestrator.cli.options import STYLES
 from orchestrator.planning import standing
 from orchestrator.planning.explain import Explanation, unmet
 from orchestrator.planning.plan import Plan
-from orchestrator.spec.trial import Trial
+from orchestrator.session.looked import TrialLog
+from orchestrator.session.status import Status
 from orchestrator.spec.wording import duration
 
 MATRICES_SHOWN = 4
@@ -137,32 +137,46 @@ def print_explanation(console: Console, explanation: Explanation) -> None:
     console.print(table)
 
 
-def print_trial(
-    console: Console,
-    key: str,
-    record: Mapping[str, Any] | None,
-    failure: Mapping[str, Any] | None,
-    log: str,
-) -> None:
+def print_status(console: Console, status: Status) -> None:
+    """Counts, why cells are not done, every trial that failed, every trial under way."""
+    if status.plan is None:
+        console.print(Text(status.headline))
+    else:
+        print_standing(console, status.plan)
+    for one in status.failed:
+        console.print(Text(f"  {one.state}: {one.label}\n    {one.reason}", style="red"))
+        console.print(f"    spolia logs {one.key[:12]}")
+    for trial in status.under_way:
+        epoch = f"epoch {trial.epoch} of {trial.epochs}"
+        console.print(Text(f"  under way: {trial.label}\n    {trial.stage}: {epoch}"))
+    for missing in status.missing:
+        console.print(Text(f"  {missing}", style="yellow"))
+
+
+def print_log(console: Console, log: TrialLog) -> None:
     """What is known of one trial."""
-    stored = (record or failure or {}).get("trial")
-    label = Trial.from_json(stored).label if stored else str((failure or {}).get("label", ""))
-    console.print(Text.assemble((key, "bold")), soft_wrap=True)
-    console.print(Text(label))
-    if record is not None:
-        _print_record(console, record)
-    if failure is not None:
-        when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(failure["time"]))
+    console.print(Text.assemble((log.key, "bold")), soft_wrap=True)
+    console.print(Text(log.label))
+    if log.record is not None:
+        _print_record(console, log)
+    if log.failure is not None:
+        when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(log.failure["time"]))
         console.print(
-            Text(f"\nfailed on {when}: {failure['reason']}", style="bold red"), soft_wrap=True
+            Text(f"\nfailed on {when}: {log.failure['reason']}", style="bold red"), soft_wrap=True
         )
-        console.print(Text(str(failure["traceback"]).rstrip(), style="red"), soft_wrap=True)
-    if log.strip():
+        console.print(Text(str(log.failure["traceback"]).rstrip(), style="red"), soft_wrap=True)
+    if log.printed.strip():
         console.print(Text("\nprinted", style="bold"))
-        console.print(Text(log.rstrip()), soft_wrap=True)
+        console.print(Text(log.printed.rstrip()), soft_wrap=True)
+    if log.progress is not None:
+        seen = time.strftime("%H:%M:%S", time.localtime(log.progress["time"]))
+        epoch = f"epoch {log.progress['epoch']} of {log.progress['epochs']}"
+        console.print(f"under way: {log.progress['stage']}, {epoch} (seen at {seen})")
 
 
-def _print_record(console: Console, record: Mapping[str, Any]) -> None:
+def _print_record(console: Console, log: TrialLog) -> None:
+    record = log.record
+    assert record is not None
     timings, memory, about = record["timings"], record.get("memory", {}), record["provenance"]
     table = Table.grid(padding=(0, 2))
     reason = f": {record['reason']}" if record["reason"] else ""

@@ -11,6 +11,7 @@ import contextlib
 import fcntl
 import hashlib
 import json
+import mmap
 import os
 import shutil
 import tempfile
@@ -27,6 +28,8 @@ from orchestrator.store.files import cache_folder
 
 FORMAT = 2  # of what is decoded: another format, other folders
 ABOUT = "about.json"
+# Linux's MAP_NORESERVE, which Python's mmap does not name before 3.13.
+_NO_RESERVE = getattr(mmap, "MAP_NORESERVE", 0x4000)
 
 _Answer = TypeVar("_Answer")
 
@@ -191,7 +194,24 @@ def mapped(folder: Path, part: str) -> tuple[Pixels, Labels]:
     """Pixels and labels of a part, mapped copy-on-write: shared by all processes, and nobody's
     writing reaches the file.
     """
-    return np.load(folder / f"{part}.npy", mmap_mode="c"), np.load(folder / f"{part}_labels.npy")
+    return _mapped(folder / f"{part}.npy"), np.load(folder / f"{part}_labels.npy")
+
+
+def _mapped(path: Path) -> Pixels:
+    """As numpy maps with `mmap_mode="c"`, but without room in memory being set aside for a copy of
+    all of it, which the system refuses for a file larger than its memory.
+    """
+    with open(path, "rb") as file:
+        np.lib.format.read_magic(file)
+        shape, _, dtype = np.lib.format.read_array_header_1_0(file)
+        start = file.tell()
+        memory = mmap.mmap(
+            file.fileno(),
+            0,
+            flags=mmap.MAP_PRIVATE | _NO_RESERVE,
+            prot=mmap.PROT_READ | mmap.PROT_WRITE,
+        )
+    return np.frombuffer(memory, dtype, offset=start).reshape(shape)
 
 
 def folder_digest(folder: Path) -> str:

@@ -205,18 +205,18 @@ class _Pass:
     def _warnings(self) -> Iterator[str]:
         transparent, moving = self.peculiar["transparent"], self.peculiar["several frames"]
         if transparent:
-            yield f"{transparent:,} images are partly transparent; what lies beneath is seen"
+            yield f"images that are partly transparent: {transparent:,}; what lies beneath is seen"
         if moving:
-            yield f"{moving:,} images have several frames; the first is read"
+            yield f"images of several frames: {moving:,}; the first is read"
         if self.num_deep and self.brightest <= TWELVE_BITS:
             yield (
-                f"{self.num_deep:,} images have 16 bits and nothing brighter than "
+                f"images of 16 bits: {self.num_deep:,}, nothing in them brighter than "
                 f"{self.brightest:,} of 65,535: they are nearly black"
             )
         common = set(self.hashes["train"]) & set(self.hashes["test"])
         if common:
             num_known = sum(content_hash in common for content_hash in self.hashes["test"])
-            yield f"{num_known:,} test images are, byte for byte, in the training part"
+            yield f"test images that are, byte for byte, in the training part: {num_known:,}"
 
 
 def _classes_of_pixels(

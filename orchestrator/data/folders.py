@@ -37,8 +37,11 @@ class FolderReader:
         self.root = Path(location)
         self._fraction = source.test
         self.warnings: list[str] = []
-        self._folders = self._parts()
-        self._images = {part: self._listed(folder) for part, folder in self._folders.items()}
+        try:
+            self._folders = self._parts()
+            self._images = {part: self._listed(folder) for part, folder in self._folders.items()}
+        except OSError as error:
+            raise DataError(f"{error.filename} cannot be listed: {error.strerror}") from error
         self.classes = tuple(self._classes())
         if self._fraction is not None:
             self._images = self._split(self._images["train"], self._fraction)
@@ -50,7 +53,7 @@ class FolderReader:
         spare = [name for name in VALIDATION if name in there]
         if "train" not in there:
             if self._fraction is None or named:
-                besides = f" (it has {', '.join(named)})" if named else ""
+                besides = f" (it has {_some(sorted(there))})" if there else ""
                 raise MissingDataError(f"{self.root} has no folder 'train'{besides}; {LAYOUTS}")
             return {"train": self.root}
         parts = {"train": self.root / "train"}
@@ -72,13 +75,17 @@ class FolderReader:
     def _listed(self, folder: Path) -> dict[str, list[Path]]:
         """Image files by class; what lies there besides is told."""
         listed = {}
+        stray = [path.name for path in folder.iterdir() if _is_image(path.name) and path.is_file()]
+        if stray:
+            place = folder.relative_to(self.root.parent)
+            self.warnings.append(f"{place}/: {_some(sorted(stray))} not read: in no class's folder")
         for name in _visible_folders(folder):
             with os.scandir(folder / name) as entries:  # of a million files none is looked at
                 inner = [entry for entry in entries if not entry.name.startswith(".")]
             files = sorted(entry.name for entry in inner if not entry.is_dir())
             deeper = sorted(entry.name for entry in inner if entry.is_dir())
-            others = [file for file in files if not file.lower().endswith(SUFFIXES)]
-            listed[name] = [folder / name / f for f in files if f.lower().endswith(SUFFIXES)]
+            others = [file for file in files if not _is_image(file)]
+            listed[name] = [folder / name / file for file in files if _is_image(file)]
             place = (folder / name).relative_to(self.root)
             if others:
                 self.warnings.append(f"{place}/: {_some(others)} not read: no image by the name")
@@ -124,7 +131,7 @@ class FolderReader:
     def files(self) -> list[Any]:
         """Path, size and time of change of every file, for noticing that one changed."""
         return [
-            file_stamp(path)
+            _stamp(path)
             for part in self._images.values()
             for paths in part.values()
             for path in paths
@@ -149,6 +156,19 @@ class FolderReader:
 def num_tested(count: int, fraction: float) -> int:
     """How many of a class's images are to test: some and not all, if there are two."""
     return min(max(round(fraction * count), 1), count - 1)
+
+
+def _stamp(path: Path) -> list[Any]:
+    """As `file_stamp`; of a link that leads nowhere the path alone. It is told when it is read."""
+    try:
+        return file_stamp(path)
+    except OSError:
+        return [str(path)]
+
+
+def _is_image(name: str) -> bool:
+    """Whether a file is one of images by its name."""
+    return name.lower().endswith(SUFFIXES) and not name.startswith(".")
 
 
 def _visible_folders(folder: Path) -> list[str]:

@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pyarrow import fs
 
@@ -97,12 +96,14 @@ class ParquetReader:
         except (OSError, pa.ArrowException) as error:
             raise MissingDataError(f"{self.location} cannot be listed: {error}") from error
         files = [info.path for info in infos if info.type == fs.FileType.File]
-        paths = sorted(path for path in files if path.endswith(".parquet"))
+        paths = sorted(path for path in files if _is_visible(path.removeprefix(top)))
 
         def of(part: str) -> list[str]:
             return [path for path in paths if _is_of(path.removeprefix(top), part)]
 
         parts = {"train": of("train"), "test": of("test")}
+        if both := sorted(set(parts["train"]) & set(parts["test"])):
+            raise DataError(f"{both[0]} is of both parts, train and test, by its path")
         spare = [path for path in of("validation") if path not in parts["train"] + parts["test"]]
         spare_names = ", ".join(PurePosixPath(path).name for path in spare[:3])
         if self._fraction is not None:
@@ -170,7 +171,7 @@ class ParquetReader:
         for path in [path for paths in self.parts.values() for path in paths]:
             for chunk in self._file(path).read([self.label])[self.label].chunks:
                 plain = chunk.dictionary_decode() if _is_encoded(chunk) else chunk
-                seen.update(pc.unique(plain).drop_null().to_pylist())
+                seen.update(plain.unique().drop_null().to_pylist())
         if _is_text(self._label_type):
             return frozenset(seen)
         whole = [_whole(label) for label in seen]
@@ -297,6 +298,12 @@ def _is_of(path: str, part: str) -> bool:
     if part == "validation":
         return any(_VALIDATION.match(piece) for piece in pieces)
     return any(piece.startswith(part) for piece in pieces)
+
+
+def _is_visible(path: str) -> bool:
+    """Whether a file is one to read: Parquet, and in no hidden folder (`.ipynb_checkpoints`)."""
+    pieces = PurePosixPath(path).parts
+    return path.endswith(".parquet") and not any(piece.startswith(".") for piece in pieces)
 
 
 def _is_text(kind: Any) -> bool:

@@ -18,6 +18,7 @@ GREY = ("1", "L", "I", "I;16", "I;16B", "I;16L", "I;16N")
 COLOURED = ("P", "LA", "PA", "RGB", "RGBA", "RGBa", "La", "RGBX", "CMYK", "YCbCr", "HSV")
 DEEP_FORMATS = ("PNG", "PPM")  # where Pillow's mode I holds 16 bits, not 32
 FULL = 65535  # white in 16 bits
+ZERO_IS = 262  # TIFF's tag PhotometricInterpretation; 0 where zero is white
 UNLABELLED = 255  # in masks as they are kept: a pixel of no class
 ORIENTATION = 0x0112  # EXIF's tag; 1 is upright
 
@@ -118,7 +119,12 @@ def _mode(image: Any) -> str:
         return mode
     arguments = image.tile[0].args
     raw = arguments if isinstance(arguments, str) else str((arguments or ("",))[0])
-    is_cut = ";16" in raw and not mode.startswith("I")
+    if mode == "I" and image.format in DEEP_FORMATS:
+        return "I (16 bits)"
+    # A PPM's arguments have the value of its white.
+    has_deep_white = image.format == "PPM" and raw != arguments and arguments[1] > 255
+    is_deep = ";16" in raw or has_deep_white
+    is_cut = is_deep and not mode.startswith("I")
     return f"{mode} (16 bits, read as 8)" if is_cut else mode
 
 
@@ -148,6 +154,11 @@ def _refuse_what_has_no_scale(image: Any) -> None:
         raise RefusedError(
             "mode F has floating-point numbers, and nothing says which is white; save it with 8 or "
             "16 bits"
+        )
+    if mode.startswith("I") and image.format == "TIFF" and image.tag_v2.get(ZERO_IS) == 0:
+        raise RefusedError(
+            f"mode {mode} of TIFF counts from white to black, which Pillow reads the other way "
+            "round; save it as PNG"
         )
     if mode not in GREY and mode not in COLOURED:
         raise RefusedError(f"mode {mode} is not understood; save it as grey or RGB")
@@ -179,9 +190,12 @@ def _orientation(image: Any) -> int:
 def _whole_box(
     box: tuple[float, float, float, float], image_size: tuple[int, int]
 ) -> tuple[int, int, int, int]:
-    """Left, top, right and bottom in whole pixels. Raises RefusedError where a box has no pixel, or
-    reaches more than one pixel out of the image: then its numbers mean something else.
+    """Left, top, right and bottom in whole pixels. Raises RefusedError where a box has no pixel,
+    reaches more than one pixel out of the image, or has no number above 1: then its numbers mean
+    something else.
     """
+    if max(box) <= 1 < max(image_size):
+        raise RefusedError("no number of the box is above 1; shares of the image are not pixels")
     left, top, right, bottom = (round(edge) for edge in box)
     wide, high = image_size
     if min(left, top) < -1 or right > wide + 1 or bottom > high + 1:

@@ -4,8 +4,10 @@ record.
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import replace
 
+from orchestrator.errors import StoreError
 from orchestrator.spec.task import DataRecord, Task
 from orchestrator.spec.trial import Trial
 from orchestrator.store.store import Store
@@ -27,9 +29,28 @@ def data_record(name: str, store: Store) -> DataRecord:
     """The store's record of a data set, made and kept at first sight."""
     record = store.data(name)
     if record is None:
-        # Imported late: it reads images, so it is needed only where no record of them exists.
-        from orchestrator.data import sources
-
-        record = sources.load(name).record
+        record = record_made_here(name)
         store.put_data(record)
     return record
+
+
+def known_record(name: str, store: Store) -> DataRecord:
+    """The same for who only reads: kept where the store is there and can be written, so that
+    looking at a sweep begins no store and needs no right to write to one. Raises MissingDataError
+    where neither the store nor this machine has the data.
+    """
+    record = store.data(name)
+    if record is None:
+        record = record_made_here(name)
+        if store.exists:
+            with contextlib.suppress(StoreError):
+                store.put_data(record)
+    return record
+
+
+def record_made_here(name: str) -> DataRecord:
+    """The record of the data set as it lies on this machine."""
+    # Imported late: it reads images, so it is needed only where no record of them exists.
+    from orchestrator.data import sources
+
+    return sources.load(name).record

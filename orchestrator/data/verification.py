@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 
 from orchestrator.data import sources
-from orchestrator.data.decoded import ABOUT, folder_digest, folder_of
+from orchestrator.data.decoded import ABOUT, folder_digest, folder_of, home
 from orchestrator.data.readers import PARTS
 from orchestrator.errors import DataError, MissingDataError
 from orchestrator.spec.task import DataRecord
@@ -48,23 +49,24 @@ def verify(record: DataRecord) -> Verdict:
     return found[0]
 
 
-def _cached(name: str) -> tuple[Path, dict[str, Any]] | None:
-    """The decoded form that trials would use now, if there is one."""
-    folder = folder_of(sources.stamp_of(name, sources.data_root()))
-    try:
-        return folder, json.loads((folder / ABOUT).read_text())
-    except (OSError, ValueError):
-        return None
+def _recorded_images(record: DataRecord) -> Path | None:
+    """The decoded form of the images that were recorded, if the cache has it still, under whatever
+    times of change.
+    """
+    for about in sorted(home().glob(f"*/{ABOUT}")):
+        with contextlib.suppress(OSError, ValueError, LookupError, TypeError):
+            decoded = json.loads(about.read_text())["record"]
+            if (decoded["name"], decoded["digest"]) == (record.name, record.digest):
+                return about.parent
+    return None
 
 
 def _in_cache(record: DataRecord, content: str) -> Verdict:
     """The verdict on images that are as recorded; `content` is the digest of their decoded form."""
-    cached = _cached(record.name)
-    if cached is None or folder_digest(cached[0]) == content:
+    used = folder_of(sources.stamp_of(record.name, sources.data_root()))  # by trials, now
+    if not (used / ABOUT).exists() or folder_digest(used) == content:
         return Verdict("as recorded")
-    return Verdict(
-        "altered in the cache", (f"remove {cached[0]}; it is decoded again when needed",)
-    )
+    return Verdict("altered in the cache", (f"remove {used}; it is decoded again when needed",))
 
 
 def _changes(record: DataRecord, images: sources.Images) -> list[str]:
@@ -87,23 +89,22 @@ def _changes(record: DataRecord, images: sources.Images) -> list[str]:
 
 
 def _changed_images(record: DataRecord, folder: Path) -> list[str]:
-    """Places of images whose bytes are others than in the cache, where that has the recorded set.
-    A time of change that was kept hides a change from the cache; that is why it has it.
+    """Places of images whose bytes are others than when the set was recorded, where the cache has
+    it still.
     """
-    cached = _cached(record.name)
-    if cached is None or cached[1]["record"]["digest"] != record.digest:
+    recorded, reader = _recorded_images(record), sources.reader_of(record.name)
+    if recorded is None or reader is None:
         return ["images, labels or their order differ"]
-    reader = sources.reader_of(record.name)
     places = []
     for part in PARTS:
         path = f"{part}_sources.npy"
-        if reader is None or not (folder / path).exists() or not (cached[0] / path).exists():
+        if not (recorded / path).exists():  # decoded by an older version
             return ["images or labels differ"]
-        differs = (np.load(folder / path) != np.load(cached[0] / path)).any(axis=1)  # [N]
+        differs = (np.load(folder / path) != np.load(recorded / path)).any(axis=1)  # [N]
         if differs.any():
             records = zip(reader.records(part), differs.tolist(), strict=True)
             places += [image.place for image, is_other in records if is_other]
     if not places:
-        return ["labels differ"]
+        return ["labels, boxes or masks differ"]
     more = f" and {len(places) - NAMED:,} more" if len(places) > NAMED else ""
     return [f"other bytes in {'; '.join(places[:NAMED])}{more}"]

@@ -357,7 +357,7 @@ class LotSearcher(Searcher):  # type: ignore[misc]  # Ray has no types
         gets a try by itself: one of them killed it.
         """
         replaces = self._queue.plan.outdated.get(trial.key, "")
-        found = finished_by_others(trial.key, self._store, replaces)
+        found = finished_by_others(trial, self._store, replaces)
         if found is not None:
             self._end(found)
         elif alone:

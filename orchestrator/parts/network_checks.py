@@ -25,6 +25,11 @@ _GOES_ROUND = (
     "apply its stages one after another. Nothing may bypass a split point: put a skip connection "
     "inside one stage, and leave forward to Network"
 )
+_LEANS = (
+    "the stage {piece!r} makes other things of the same features{when} once the network has seen "
+    "other images: it uses what another stage left for it, which goes round the split points "
+    "between the two. Put all that belongs together into one stage"
+)
 _FAILS = "fails on images of"
 USUAL_SIZES = (8, 14, 16, 28, 32, 64, 96, 128, 224)  # of images, in pixels a side
 FROM_A_CONSTANT = 0.1  # deviation of what is added to weights that all are equal
@@ -39,6 +44,19 @@ def problems_of_network(spec: NetworkSpec, image: Shape) -> tuple[str, ...]:
     """
     declared = (spec.path, *spec.classes_in(spec.settings))
     return _problems(canonical_json(dict(spec.settings)), declared, spec.splits, image)
+
+
+def features_shape(spec: NetworkSpec, split: str, image: Shape) -> tuple[int, ...]:
+    """Shape of one image's features at a split point of a network without problems."""
+    return _features_shape(canonical_json(dict(spec.settings)), spec.path, split, image)
+
+
+@lru_cache(maxsize=256)
+def _features_shape(settings: str, path: str, split: str, image: Shape) -> tuple[int, ...]:
+    with torch.random.fork_rng(devices=[]):
+        cls = class_at(path, Network)
+        network = cls(**json.loads(settings), channels=image[0], classes=2)
+        return network.shape(split, image)
 
 
 def fails_on_size(problems: Collection[str]) -> bool:
@@ -60,27 +78,39 @@ def _problems(
     settings: str, declared: tuple[str, ...], splits: tuple[str, ...], image: Shape
 ) -> tuple[str, ...]:
     """`declared` are the paths of the class and of those that its settings name."""
+    threads = torch.get_num_threads()
+    # Two images are no work for several, which would spin while they wait for each other.
+    torch.set_num_threads(1)
+    try:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            return _problems_when_built(settings, declared, splits, image)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _problems_when_built(
+    settings: str, declared: tuple[str, ...], splits: tuple[str, ...], image: Shape
+) -> tuple[str, ...]:
     path = declared[0]
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        try:
-            with noted_loads() as loaded:
-                cls = class_at(path, Network)
-                # Through JSON, as the settings reach a worker.
-                network = cls(**json.loads(settings), channels=image[0], classes=2)
-        except PlanError as error:
-            return (str(error),)
-        except Exception as error:  # the author's own code: whatever it raises
-            return (f"{path} cannot be built: {type(error).__name__}: {error}",)
-        if unseen := _unseen(loaded, declared):
-            return tuple(f"{path} is made of {other}, {_UNSEEN}" for other in unseen)
-        if problems := problems_of_form(network):
-            return tuple(problems)
-        if missing := [split for split in splits if split not in network.splits]:
-            cuts = ", ".join(network.splits)
-            return (f"{path} has no split point {missing[0]!r}; it can be cut at {cuts}",)
-        _leave_no_constant(network)
-        return _problems_of_images(network, image)
+    try:
+        with noted_loads() as loaded:
+            cls = class_at(path, Network)
+            # Through JSON, as the settings reach a worker.
+            network = cls(**json.loads(settings), channels=image[0], classes=2)
+    except PlanError as error:
+        return (str(error),)
+    except Exception as error:  # the author's own code: whatever it raises
+        return (f"{path} cannot be built: {type(error).__name__}: {error}",)
+    if unseen := _unseen(loaded, declared):
+        return tuple(f"{path} is made of {other}, {_UNSEEN}" for other in unseen)
+    if problems := problems_of_form(network):
+        return tuple(problems)
+    if missing := [split for split in splits if split not in network.splits]:
+        cuts = ", ".join(network.splits)
+        return (f"{path} has no split point {missing[0]!r}; it can be cut at {cuts}",)
+    _leave_no_constant(network)
+    return _problems_of_images(network, image)
 
 
 _UNSEEN = (
@@ -103,10 +133,12 @@ def _unseen(loaded: Collection[str], declared: tuple[str, ...]) -> list[str]:
 
 @torch.no_grad()
 def _leave_no_constant(network: nn.Module) -> None:
-    """Move weights that all are equal off their value: a branch that is multiplied by zeros at the
-    start would not show.
+    """Move weights and buffers that all are equal off their value: a branch that is multiplied by
+    zeros at the start would not show.
     """
-    for weight in network.parameters():
+    for weight in (*network.parameters(), *network.buffers()):
+        if not weight.is_floating_point():  # a count
+            continue
         if weight.numel() and bool((weight == weight.flatten()[0]).all()):
             weight.add_(FROM_A_CONSTANT * torch.randn_like(weight))
 
@@ -131,15 +163,23 @@ def _problems_of_images(network: Network, image: Shape) -> tuple[str, ...]:
                 return (f"{path} gives {kind}{when} where logits [B, classes] are expected",)
             if not _composes(network, x, logits):
                 return (f"{path}: {_GOES_ROUND.format(when=when)}",)
+            if piece := _piece_that_leans(network, x):
+                return (f"{path}: {_LEANS.format(piece=piece, when=when)}",)
     return ()
 
 
 def _with_equal_draws(network: nn.Module, x: Tensor) -> object:
-    """What a network makes of images, with the same random numbers each time: dropout would differ
-    otherwise.
+    """What a network makes of images, with the same random numbers each time, since dropout would
+    differ otherwise, and without a trace in its buffers.
     """
     torch.manual_seed(1)
-    return cast(object, network(x))
+    buffers = {name: buffer.clone() for name, buffer in network.named_buffers()}
+    made = cast(object, network(x.detach().clone()))  # a stage may write into what it is given
+    with torch.no_grad():
+        for name, buffer in network.named_buffers():
+            if name in buffers:
+                buffer.copy_(buffers[name])
+    return made
 
 
 def _composes(network: Network, x: Tensor, logits: Tensor) -> bool:
@@ -150,6 +190,35 @@ def _composes(network: Network, x: Tensor, logits: Tensor) -> bool:
         composed = _with_equal_draws(composed_network, x)
     except Exception:  # what does not fit was to get something else: another shape, a second input
         return False
-    if not isinstance(composed, Tensor):
+    return _are_equal(composed, logits)
+
+
+def _piece_that_leans(network: Network, x: Tensor) -> str | None:
+    """The name of a piece that makes something else of the features of images x, [B, C, H, W], once
+    the network has seen others: another piece leaves it something, as skip connections kept in an
+    attribute or taken by a hook do. Then a head behind the extractor of another network would use
+    what its own extractor saw last.
+    """
+    pieces = network.pieces()
+    features: list[object] = [x]  # before each piece, and behind the last
+    for piece in pieces.values():
+        features.append(_with_equal_draws(piece, cast(Tensor, features[-1])))
+    if not all(isinstance(one, Tensor) for one in features):
+        return None
+    _with_equal_draws(network, torch.randn_like(x))
+    # Backwards, so that no piece is given anew what those before it leave.
+    for i, (name, piece) in reversed(list(enumerate(pieces.items()))):
+        try:
+            again = _with_equal_draws(piece, cast(Tensor, features[i]))
+        except Exception:  # what was left for it is used up
+            return name
+        if not _are_equal(again, cast(Tensor, features[i + 1])):
+            return name
+    return None
+
+
+def _are_equal(made: object, expected: Tensor) -> bool:
+    """Whether something is a tensor of these values, but for rounding."""
+    if not isinstance(made, Tensor) or made.shape != expected.shape:
         return False
-    return composed.shape == logits.shape and torch.allclose(composed, logits, equal_nan=True)
+    return torch.allclose(made, expected, equal_nan=True)

@@ -7,10 +7,11 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Sequence
 
-from orchestrator.data.resolve import data_record
+from orchestrator.data.resolve import known_record
 from orchestrator.parts.network_checks import (
     Shape,
     fails_on_size,
+    features_shape,
     problems_of_network,
     size_that_fits,
 )
@@ -59,7 +60,8 @@ class Checks:
             *self._problems_of_channels(trial),
             *_problems_of_augmentation(trial),
         ]
-        return problems or list(dict.fromkeys(self._problems_of_networks(trial)))
+        problems = problems or list(dict.fromkeys(self._problems_of_networks(trial)))
+        return problems or list(self._problems_of_features(trial))
 
     def image(self, task: Task) -> Shape:
         """Shape [C, H, W] of a task's images."""
@@ -67,7 +69,7 @@ class Checks:
 
     def _record(self, task: Task) -> DataRecord:
         if task.data not in self._records:
-            self._records[task.data] = data_record(task.data, self._store)
+            self._records[task.data] = known_record(task.data, self._store)
         return self._records[task.data]
 
     def _problems_of_names(self, trial: Trial) -> Iterator[str]:
@@ -139,6 +141,22 @@ class Checks:
                 yield (
                     f"{network.name} takes the images of {first.name}, {_size(image)}, but not "
                     f"those of {task.name}, {_size(shape)}; write {mend}"
+                )
+
+    def _problems_of_features(self, trial: Trial) -> Iterator[str]:
+        """Features that should have one shape, because something reads them all, and have not."""
+        for wanted in trial.method.same_features(trial):
+            shapes = {
+                f"{network.label} on {task.name}": features_shape(
+                    network, wanted.split, self.image(task)
+                )
+                for network, task in wanted.networks
+            }
+            if len(set(shapes.values())) > 1:
+                listed = (f"{'x'.join(map(str, shape))} of {on}" for on, shape in shapes.items())
+                yield (
+                    f"{trial.method.name}: features at {wanted.split!r} differ in shape: "
+                    f"{', '.join(listed)}. {wanted.because}"
                 )
 
 

@@ -124,6 +124,7 @@ def smoke(sweep: Sweep) -> Smoke:
         if "seed" in point.values and point.values["seed"] != seeds[0]:
             continue
         values = {name: shrink.value(value) for name, value in point.values.items()}
+        values |= shrink.unwritten(point.values["method"], point.values)
         values |= shrink.numbers(point.values["method"], point.values)
         labels = {label: _label_now(label, old, values) for label, old in point.labels.items()}
         made = replace(point, values=values, labels=labels)
@@ -206,6 +207,20 @@ class _Shrink:
             inner = {name: self.value(v) for name, v in settings.items() if _holds_methods(v)}
             return value.replace(**self.numbers(type(value), settings), **inner)
         return value
+
+    def unwritten(self, method: type[Method], written: Mapping[str, Any]) -> dict[str, Any]:
+        """The settings of a method that a cell does not name and whose defaults are methods, which
+        would otherwise be trained in full; without those that are kept.
+        """
+        free = [name for name in settings_of(method) if name not in written]
+        defaults = {
+            name: settings_default(method, name)
+            for name in free
+            if (method.name, name) not in self._kept
+        }
+        whole = {name: value for name, value in defaults.items() if _holds_methods(value)}
+        small = {name: self.value(value) for name, value in whole.items()}
+        return {name: value for name, value in small.items() if value != whole[name]}
 
     def numbers(self, method: type[Method], settings: Mapping[str, Any]) -> dict[str, Any]:
         """The smoke values of a method's settings that are numbers, there and as written, and

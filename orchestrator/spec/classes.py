@@ -95,7 +95,8 @@ def homeless(path: str) -> str | None:
     way out; None for a class of any other module. A pure function of the path.
     """
     module, _, name = path.partition(":")
-    if module == "__main__":
+    # A package's own `__main__` is a program, too: to import it is to run it.
+    if module.rpartition(".")[2] in ("__main__", "__mp_main__"):
         return f"{path} is defined in a notebook or a script. {_way_out(name)}"
     if module.startswith(SWEEP_MODULE):
         return f"{name} is defined in the sweep file itself. {_way_out(name)}"
@@ -221,7 +222,7 @@ def _imported(module: str, path: str) -> ModuleType:
         hidden = shadowing(error)
         hint = hidden or _way_out(path.partition(":")[2])
         raise PlanError(f"{path} cannot be imported: {error}. {hint}") from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a script ends this process when it is imported
         raise PlanError(f"{path} cannot be imported: {type(error).__name__}: {error}") from error
 
 

@@ -67,6 +67,8 @@ def parquet(
     (`"bbox:xyxy"`), or four columns of left, top, right and bottom. Boxes are in pixels.
     """
     columns = {"image": image, "label": label}
+    if not all((image, label, mask is None or mask)):
+        raise DataError(f"parquet: {path!r}: a column of no name cannot be meant")
     options = {name: column for name, column in columns.items() if column != name}
     options |= {f"where.{column}": str(value) for column, value in (where or {}).items()}
     if mask is not None:
@@ -92,7 +94,7 @@ def image_folder(
     another file moves hardly any.
 
     `reduced` lets JPEG files be decoded at a half, a quarter or an eighth of their size, as long as
-    that is at least `size`: several times faster for photographs, with slightly other pixels.
+    that is at least `size`: two to four times faster for photographs, with slightly other pixels.
     """
     return Task(data=_name("folder", path, {}, size, reduced=reduced, test=test))
 
@@ -130,8 +132,8 @@ def _name(
         raise DataError(f"{kind}: size={size} leaves no pixel")
     if reduced and size is None:
         raise DataError(f"{kind}: reduced=True needs a size to reduce to, such as size=64")
-    if test is not None and not 0 < test < 1:
-        raise DataError(f"{kind}: test={test} is no part of the images; between 0 and 1 is one")
+    if test is not None and not (isinstance(test, int | float) and 0 < test < 1):
+        raise DataError(f"{kind}: test={test!r} is no part of the images; between 0 and 1 is one")
     more = {
         "size": None if size is None else str(size),
         "reduced": "1" if reduced else None,

@@ -6,9 +6,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TypeGuard
+from typing import TYPE_CHECKING, TypeGuard
 
 from orchestrator.errors import InputError
+
+if TYPE_CHECKING:
+    from orchestrator.spec.task import Task
+    from orchestrator.spec.trial import NetworkSpec
 
 
 @dataclass(frozen=True)
@@ -28,6 +32,7 @@ class Metric:
     optional: bool = False
     timing: bool = False
     of_targets: bool = False
+    chance: float | None = None
 
 
 @dataclass(frozen=True)
@@ -104,6 +109,17 @@ def roles(*names: str, at_least: int | None = None) -> Roles:
     `roles("tasks", at_least=1)` one or more.
     """
     return Roles(names, len(names) if at_least is None else at_least, at_least is not None)
+
+
+@dataclass(frozen=True)
+class SameFeatures:
+    """Networks, each beside the task whose images it sees, whose features at `split` must have one
+    shape; `because` says why, and what to write where they have not.
+    """
+
+    split: str
+    networks: tuple[tuple[NetworkSpec, Task], ...]
+    because: str
 
 
 @dataclass(frozen=True)

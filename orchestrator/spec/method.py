@@ -18,6 +18,7 @@ from orchestrator.errors import InputError, MethodError, nearest
 from orchestrator.spec.canonical import (
     coerce,
     is_network_type,
+    is_same,
     show,
     to_json,
     unsupported,
@@ -31,6 +32,7 @@ from orchestrator.spec.declarations import (
     Plot,
     Resources,
     Roles,
+    SameFeatures,
     roles,
 )
 from orchestrator.spec.grid import RESERVED, Grid
@@ -134,6 +136,12 @@ class Method(ABC, _Settings):
         """
         return {}
 
+    def same_features(self, trial: Trial) -> Iterable[SameFeatures]:
+        """What must have one shape in a trial, because something reads the features of several
+        networks. Planning builds them and tells where they differ. Pure; reads nothing.
+        """
+        return ()
+
     def resources(self, trial: Trial) -> Resources:
         """A hint at what the trial uses; the site decides what it gets."""
         return Resources()
@@ -179,7 +187,8 @@ class Method(ABC, _Settings):
     def changed_settings(self) -> dict[str, Any]:
         """The values that are not at their defaults, by name."""
         cls = type(self)
-        return {k: v for k, v in self.settings().items() if v != settings_default(cls, k)}
+        settings = self.settings().items()
+        return {k: v for k, v in settings if not is_same(v, settings_default(cls, k))}
 
     def identity(self) -> dict[str, Any]:
         """What enters a key: name, revision, and the settings that are not at their defaults."""
@@ -207,7 +216,9 @@ class Method(ABC, _Settings):
 
     @property
     def base_place(self) -> int | None:
-        """Where the task of `base_role` stands among a trial's tasks; None without one."""
+        """Where the task of `base_role` stands among a trial's tasks; None without one. A method
+        that has a base with some settings only says here with which.
+        """
         return self.tasks.names.index(self.base_role) if self.base_role else None
 
     @property

@@ -12,7 +12,12 @@ from pathlib import Path
 from types import ModuleType
 
 from orchestrator.errors import InputError, SweepError, nearest
-from orchestrator.spec.classes import SWEEP_MODULE, allow_folder, of_another_sweep
+from orchestrator.spec.classes import (
+    SWEEP_MODULE,
+    allow_folder,
+    is_of_a_distribution,
+    of_another_sweep,
+)
 from orchestrator.spec.shadowing import shadowing
 from orchestrator.spec.sweep import Sweep
 
@@ -77,26 +82,45 @@ def _imported(path: Path) -> ModuleType:
 
 
 def _hidden_beside(path: Path) -> list[str]:
-    """Modules beside a sweep file which it imports, but would not get: a sweep of another folder,
-    read before, has brought its own of that name.
+    """Modules beside a sweep file which it imports, or which those do, but would not get: a sweep
+    of another folder, read before, has brought its own of that name.
     """
-    try:
-        tree = ast.parse(path.read_bytes())
-    except SyntaxError:  # told, with its line, when the file is executed
-        return []
-    names: set[str] = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            names |= {alias.name.partition(".")[0] for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            names.add(node.module.partition(".")[0])
-    others = {name: of_another_sweep(name, path.parent) for name in sorted(names)}
+    folder = path.parent
+    others = {name: of_another_sweep(name, folder) for name in sorted(_beside(path, folder))}
     return [
         f"it imports {name}, which lies beside it, but {other} was imported under that name "
         f"before; rename one of them, or read the two sweeps in two processes"
         for name, other in others.items()
         if other is not None
     ]
+
+
+def _beside(path: Path, folder: Path) -> set[str]:
+    """Top-level modules and packages in a folder that a file imports, or that those import."""
+    found: set[str] = set()
+    waiting = [path]
+    while waiting:
+        for name in sorted(_imported_names(waiting.pop()) - found):
+            files = [*folder.glob(f"{name}.py"), *(folder / name).rglob("*.py")]
+            if files and not is_of_a_distribution(name):
+                found.add(name)
+                waiting += files
+    return found
+
+
+def _imported_names(file: Path) -> set[str]:
+    """Names of the top-level modules that a file imports anywhere."""
+    try:
+        tree = ast.parse(file.read_bytes())
+    except (SyntaxError, ValueError):  # told, with its line, when the file is executed
+        return set()
+    names: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            names.add(node.module.partition(".")[0])
+    return names
 
 
 @contextmanager

@@ -22,6 +22,8 @@ def arithmetic(threads: int, numerics: str) -> Iterator[None]:
     threads_before = torch.get_num_threads()
     cudnn = torch.backends.cudnn
     flags_before = cudnn.deterministic, cudnn.benchmark
+    mkldnn: Any = torch.backends.mkldnn
+    has_mkldnn = mkldnn.enabled  # a trial may switch it off: `orchestrator.training.kernels`
     precisions_before = [backend.fp32_precision for backend in (*_on_gpu(), *_on_cpu())]
     torch.set_num_threads(threads)
     # `benchmark` would choose algorithms by time, and so by what else the machine does.
@@ -37,6 +39,7 @@ def arithmetic(threads: int, numerics: str) -> Iterator[None]:
     finally:
         torch.set_num_threads(threads_before)
         cudnn.deterministic, cudnn.benchmark = flags_before
+        mkldnn.enabled = has_mkldnn
         backends = (*_on_gpu(), *_on_cpu())
         for backend, precision in zip(backends, precisions_before, strict=True):
             backend.fp32_precision = precision
@@ -53,3 +56,8 @@ def _on_cpu() -> tuple[Any, ...]:
     """The same on a CPU."""
     mkldnn: Any = torch.backends.mkldnn
     return mkldnn.matmul, mkldnn.conv, mkldnn.rnn
+
+
+def default_device() -> str:
+    """The GPU if there is one."""
+    return "cuda" if torch.cuda.is_available() else "cpu"

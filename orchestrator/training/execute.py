@@ -11,13 +11,21 @@ from pathlib import Path
 
 import torch
 
-from orchestrator.errors import CorruptError, Diverged, Infeasible, MethodError, StoreError
+from orchestrator.errors import (
+    CorruptError,
+    Diverged,
+    Infeasible,
+    MethodError,
+    PlanError,
+    StoreError,
+)
 from orchestrator.parts.result import Result
 from orchestrator.spec.canonical import digest
 from orchestrator.spec.trial import Trial, needs_first
 from orchestrator.store.code import code_of
+from orchestrator.store.meaning import marks_of_another
 from orchestrator.store.store import Store, record_digest
-from orchestrator.training.arithmetic import arithmetic
+from orchestrator.training.arithmetic import arithmetic, default_device
 from orchestrator.training.checkpoints import Checkpoints
 from orchestrator.training.observation import LONGEST_LOG, PeakMemory, Reporter, printed
 from orchestrator.training.outcome import Outcome, failure_record
@@ -86,7 +94,7 @@ def _train_and_commit(
     threads: int | None,
     on_epoch: OnEpoch | None,
 ) -> Outcome:
-    if (found := finished_by_others(trial.key, store, replaces)) is not None:
+    if (found := finished_by_others(trial, store, replaces)) is not None:
         return found
     hint = trial.method.resources(trial)
     reporter = Reporter(trial.key, store, began=checkpoints.began, on_epoch=on_epoch)
@@ -114,16 +122,21 @@ def _train_and_commit(
     # Only now: until the record stands, checkpoints are all that there is of this trial.
     checkpoints.clear()
     # Somebody else was faster while we trained: theirs stands, and is what is told.
-    found = None if is_first else finished_by_others(trial.key, store, replaces)
+    found = None if is_first else finished_by_others(trial, store, replaces)
     return found or Outcome(trial.key, ending.outcome, seconds, ending.reason)
 
 
-def finished_by_others(key: str, store: Store, replaces: str) -> Outcome | None:
-    """How a trial ended that has a result which does not wait to be replaced, or None."""
-    record = store.find(key)
+def finished_by_others(trial: Trial, store: Store, replaces: str) -> Outcome | None:
+    """How a trial ended that has a result which does not wait to be replaced, or None. A result of
+    something else under its key, as another driver may have left since the plan was made, is a
+    failure.
+    """
+    record = store.find(trial.key)
     if record is None or record_digest(record) == replaces:
         return None
-    return Outcome(key, record["outcome"], record["timings"]["seconds"], record["reason"])
+    if others := list(marks_of_another(trial, record)):
+        return Outcome(trial.key, "failed", reason="; ".join(others))
+    return Outcome(trial.key, record["outcome"], record["timings"]["seconds"], record["reason"])
 
 
 def _stamp(trial: Trial) -> str:
@@ -158,11 +171,6 @@ def _leave_traces(trial: Trial, store: Store, outcome: Outcome, log: str) -> Non
             store.put_log(trial.key, log[-LONGEST_LOG:])
 
 
-def default_device() -> str:
-    """The GPU if there is one."""
-    return "cuda" if torch.cuda.is_available() else "cpu"
-
-
 def run_with_needs(trial: Trial, store: Store, *, device: str | None = None) -> None:
     """Execute what a trial needs, directly or not, each once and needs first, in this process.
     Raises MethodError where a need ends without a result.
@@ -177,7 +185,9 @@ def run_with_needs(trial: Trial, store: Store, *, device: str | None = None) -> 
 
 
 def needs_of(trial: Trial, store: Store) -> dict[str, Result]:
-    """Results of a trial's needs. Raises CorruptError where one is not in the store."""
+    """Results of a trial's needs. Raises CorruptError where one is not in the store, and PlanError
+    where it is of something else.
+    """
     results = {}
     for name, need in trial.needs.items():
         record = store.find(need.key)
@@ -186,5 +196,7 @@ def needs_of(trial: Trial, store: Store) -> dict[str, Result]:
                 f"need {name!r} of {trial.label} is not in the store; "
                 "was it removed while the sweep ran?"
             )
+        if others := list(marks_of_another(need, record)):
+            raise PlanError(f"need {name!r} of {trial.label} is another one in the store:", others)
         results[name] = Result(store, record)
     return results

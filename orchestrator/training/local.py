@@ -6,7 +6,10 @@ import tempfile
 from pathlib import Path
 
 from orchestrator.data.resolve import resolve
-from orchestrator.spec.trial import Trial
+from orchestrator.errors import PlanError
+from orchestrator.spec.classes import homeless
+from orchestrator.spec.naming import class_paths
+from orchestrator.spec.trial import Trial, needs_first
 from orchestrator.store.store import Store
 from orchestrator.training.execute import needs_of, run_with_needs
 from orchestrator.training.run import Run
@@ -16,6 +19,10 @@ def local_run(trial: Trial, *, device: str = "cpu", store: str | Path | None = N
     """A run of `trial` in this process: its needs are executed first, into `store` or a folder of
     its own. Nothing of the trial itself has run yet.
 
+    Classes of a notebook will do as long as their results stay in a folder of their own: in a store
+    they would be found by name, and a name of a notebook says nothing of what it was. So with
+    `store` PlanError is raised for needs of such classes.
+
     Example:
         >>> run = local_run(trial)  # doctest: +SKIP
         >>> run.trial.method.train(run)  # doctest: +SKIP
@@ -24,5 +31,14 @@ def local_run(trial: Trial, *, device: str = "cpu", store: str | Path | None = N
     # Not removed at the end: the run goes on reading the results of its needs from it.
     opened = Store(store or tempfile.mkdtemp(prefix="spolia-local-"))
     resolved = resolve(trial, opened)
+    if store is not None:
+        _refuse_homeless(resolved)
     run_with_needs(resolved, opened, device=device)
     return Run(resolved, needs_of(resolved, opened), device=device)
+
+
+def _refuse_homeless(trial: Trial) -> None:
+    paths = (path for need in needs_first(trial) for path in class_paths(need))
+    problems = list(filter(None, map(homeless, dict.fromkeys(paths))))
+    if problems:
+        raise PlanError(f"needs of {trial.label} cannot be kept in a store:", problems)

@@ -5,11 +5,14 @@ from __future__ import annotations
 import pytest
 
 from methods.control_masks import ControlMasks
+from methods.feature_extraction import FeatureExtraction
+from methods.fine_tune import FineTune
 from methods.network_transplanting import NetworkTransplanting
 from methods.networks import resnet8
 from methods.piggyback import Piggyback
-from orchestrator import Data, resolve
+from orchestrator import Data, Trial, resolve
 from orchestrator.data.batches import Feed
+from orchestrator.planning.preparation_notes import notes_of
 from orchestrator.spec.preparation import AUGMENTATIONS
 from orchestrator.spec.registry import discover
 from orchestrator.spec.settings import settings_default
@@ -35,6 +38,25 @@ def test_every_method_that_trains_has_the_same_axis():
         assert cls.__dataclass_fields__["augmentation"].metadata["over"] == AUGMENTATIONS
         assert settings_default(cls, "augmentation") == "none"
         assert "augmentation" not in cls().identity()["settings"]  # it changes no key of before
+
+
+@pytest.mark.parametrize("name", WITH_AXIS)
+def test_planning_says_where_a_method_and_a_baseline_differ_in_it(name, store):
+    trial = smoke_trial(WITH_AXIS[name], network=resnet8(width=4))
+    method, target = trial.method.replace(augmentation="flip"), trial.tasks[-1]
+    if name == "network_transplanting":
+        method = method.replace(labels="direct", samples=20)
+    baseline = FeatureExtraction if name == "fine_tune" else FineTune
+
+    def notes(how):
+        tasks = (trial.tasks[0], target)
+        other = Trial(method=baseline(augmentation=how), network=trial.network, tasks=tasks, seed=0)
+        compared = [resolve(one, store) for one in (trial.replace(method=method), other)]
+        return [note for note in notes_of(compared, lambda task: (1, 8, 8)) if "augment" in note]
+
+    assert notes("flip") == []
+    (note,) = notes("none")
+    assert f"{target.name}: augmentation flip in {name}; none in {baseline.name}" in note
 
 
 def read_by(trial, store, monkeypatch):

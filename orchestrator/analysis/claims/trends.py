@@ -6,7 +6,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -26,6 +25,7 @@ from orchestrator.analysis.claims.orders import MOST_VALUES, can_show, fisher_te
 from orchestrator.analysis.claims.pairing import Comparison, compare, of_same_seeds
 from orchestrator.analysis.claims.verdict import verdict_of
 from orchestrator.analysis.claims.wording import at, number
+from orchestrator.analysis.distributions import range_above, range_quantile
 from orchestrator.analysis.estimates import estimate, figures, rounding_of
 from orchestrator.analysis.results import Results
 from orchestrator.spec.canonical import show
@@ -341,20 +341,10 @@ class Spread(AlongAxis):
         return verdict_of(self, statement, evidence, comparison, decision)
 
 
-@lru_cache(maxsize=256)
-def _critical_range(num_values: int, freedom: int) -> float:
-    """The studentised range that is exceeded in 2.5 % of cases; a tenth of a second to find."""
-    from scipy import stats
-
-    return float(stats.studentized_range.ppf(0.975, num_values, freedom))
-
-
 def _range_test(values: Any, spread: float, bar: float) -> tuple[Decision, float]:
     """Tukey's test of the largest difference against a bar, and the half-width of its simultaneous
     interval. values: [values of the axis, seeds], seeds are blocks.
     """
-    from scipy import stats
-
     num_values, num_seeds = values.shape
     freedom = (num_values - 1) * (num_seeds - 1)
     residuals = values - values.mean(axis=0) - values.mean(axis=1, keepdims=True) + values.mean()
@@ -362,8 +352,8 @@ def _range_test(values: Any, spread: float, bar: float) -> tuple[Decision, float
     rounding = rounding_of(*values.flat, bar)
     if error <= rounding:
         return certainly_beyond(spread - bar, rounding, freedom), 0.0
-    critical = _critical_range(num_values, freedom)
-    p = float(stats.studentized_range.sf(abs(spread - bar) / error, num_values, freedom))
+    critical = range_quantile(num_values, freedom)
+    p = range_above(abs(spread - bar) / error, num_values, freedom)
     return Decision(p if spread > bar else 1.0, p if spread < bar else 1.0), critical * error
 
 

@@ -56,6 +56,66 @@ class BypassingBehindAZero(Plain):
         return super().forward(x) + self.gate * x.mean()
 
 
+class BypassingBehindABuffer(Plain):
+    """As a warm-up does, that grows with the steps of a training."""
+
+    def __init__(self, *, channels: int = 1, classes: int = 2) -> None:
+        super().__init__(channels=channels, classes=classes)
+        self.register_buffer("share", torch.zeros(1))
+
+    def forward(self, x):
+        return super().forward(x) + self.share * x.mean()
+
+
+class Leaving(nn.Module):
+    """Leaves what it makes in a place that another stage knows."""
+
+    def __init__(self, conv, place):
+        super().__init__()
+        self.conv, self.place = conv, place
+
+    def forward(self, x):
+        self.place["skip"] = self.conv(x)
+        return self.place["skip"]
+
+
+class Taking(nn.Module):
+    def __init__(self, place, take):
+        super().__init__()
+        self.place, self.take = place, take
+
+    def forward(self, x):
+        return x.mean((2, 3)) + self.take(self.place, "skip").amax((2, 3))
+
+
+class KeptForLater(Network):
+    """A skip connection as a U-Net is often written: no forward shows it, and extractor and head of
+    one network compose.
+    """
+
+    take = staticmethod(dict.__getitem__)
+
+    def __init__(self, *, channels: int = 1, classes: int = 2) -> None:
+        super().__init__()
+        place: dict = {}
+        middle = nn.Sequential(nn.Conv2d(4, 4, 3, padding=1), nn.BatchNorm2d(4), nn.Dropout())
+        stem = Leaving(nn.Conv2d(channels, 4, 3, padding=1), place)
+        stages = {"stem": stem, "middle": middle, "pool": Taking(place, self.take)}
+        self.set_stages({**stages, "classifier": nn.Linear(4, classes)})
+
+
+class KeptOnce(KeptForLater):
+    take = staticmethod(dict.pop)
+
+
+class TakenByAHook(Plain):
+    def __init__(self, *, channels: int = 1, classes: int = 2) -> None:
+        super().__init__(channels=channels, classes=classes)
+        seen = []
+        self.stem.register_forward_hook(lambda module, inputs, made: seen.append(made))
+        self.pool.register_forward_pre_hook(lambda module, inputs: (inputs[0] + seen[-1].mean(),))
+
+
 class Joining(Plain):
     """The classifier takes features of two places: its input is wider than the pool's output."""
 
@@ -169,7 +229,9 @@ def test_a_network_that_applies_its_stages_has_no_problem(network, channels):
     assert problems_of_network(network, (channels, 8, 8)) == ()
 
 
-@pytest.mark.parametrize("cls", [Bypassing, BypassingBehindAZero, Joining, WithTwoInputs])
+@pytest.mark.parametrize(
+    "cls", [Bypassing, BypassingBehindAZero, BypassingBehindABuffer, Joining, WithTwoInputs]
+)
 def test_a_network_that_bypasses_a_split_point_is_told(cls):
     (problem,) = problems_of_network(spec_of(cls), GREY)
     assert f":{cls.__name__}: extractor and head do not compose to the network" in problem
@@ -179,6 +241,12 @@ def test_a_network_that_bypasses_a_split_point_is_told(cls):
 def test_so_is_one_that_bypasses_it_in_training_only(cls):
     (problem,) = problems_of_network(spec_of(cls), GREY)
     assert f":{cls.__name__}: extractor and head do not compose to the network in tr" in problem
+
+
+@pytest.mark.parametrize("cls", [KeptForLater, KeptOnce, TakenByAHook])
+def test_so_is_one_whose_stages_leave_something_for_each_other(cls):
+    (problem,) = problems_of_network(spec_of(cls), GREY)
+    assert f":{cls.__name__}: the stage 'pool' makes other things of the same features" in problem
 
 
 class OfNetworks(Method):

@@ -13,6 +13,7 @@ from twins import Count as OtherCount
 from methods.networks import projected, resnet8
 from orchestrator import (
     Method,
+    MethodError,
     PlanError,
     Sweep,
     SweepError,
@@ -20,6 +21,7 @@ from orchestrator import (
     axis,
     digits,
     load_sweep,
+    local_run,
     make_plan,
     product,
     union,
@@ -31,7 +33,7 @@ from orchestrator.spec.settings import settings_default
 from orchestrator.spec.trial import NetworkSpec
 from orchestrator.store.code import code_in_use, code_of, own_files
 from orchestrator.store.store import record_digest
-from orchestrator.training.execute import execute
+from orchestrator.training.execute import execute, needs_of
 
 NETWORK = """
 from torch import nn
@@ -218,6 +220,47 @@ def resnet8_class():
     from methods.networks.resnet import ResNet
 
     return ResNet
+
+
+class Needing(Method):
+    """Needs whatever its setting says."""
+
+    name = "needing"
+    uses = frozenset({"seed"})
+
+    inner: Method | None = axis(None)
+
+    def needs(self, trial):
+        return {"inner": trial.replace(method=self.inner)} if self.inner else {}
+
+    def train(self, run):
+        pass
+
+
+def test_a_result_that_came_meanwhile_of_another_class_is_nobodys(store):
+    """Two drivers planned while the store was empty."""
+    execute(Trial(method=Count(), seed=0), store)
+    outcome = execute(Trial(method=OtherCount(), seed=0), store)
+    assert outcome.kind == "failed"
+    assert "the store's result" in outcome.reason
+    assert "here the name means twins:Count" in outcome.reason
+
+
+def test_a_notebook_is_given_no_need_of_another_class(store):
+    execute(Trial(method=Count(), seed=0), store)
+    trial = Trial(method=Needing(inner=OtherCount()), seed=0)
+    with pytest.raises(MethodError, match="here the name means twins:Count"):
+        local_run(trial, store=store.address)
+    with pytest.raises(PlanError, match=r"need 'inner' of(.|\n)*here the name means twins:Count"):
+        needs_of(trial, store)
+
+
+def test_needs_of_a_notebooks_classes_stay_out_of_a_store(store, monkeypatch):
+    monkeypatch.setattr(OtherCount, "__module__", "__main__")
+    trial = Trial(method=Needing(inner=OtherCount()), seed=0)
+    with pytest.raises(PlanError, match=r"cannot be kept(.|\n)*module beside the sweep"):
+        local_run(trial, store=store.address)
+    assert not list(store.finished())
 
 
 def test_a_method_of_a_notebook_is_refused(store, monkeypatch):
@@ -418,3 +461,27 @@ def test_a_sweep_gets_the_module_beside_it_or_an_error(tmp_path, monkeypatch, is
             assert load_sweep(files[1])[1].question == "two"
     finally:
         sys.modules.pop("numbers_of_lab", None)
+
+
+def test_so_do_the_modules_that_it_imports(tmp_path, monkeypatch):
+    """The network beside a sweep imports a module of its folder, not the other sweep's."""
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    files = []
+    for name in ("one", "two"):
+        folder = tmp_path / name
+        folder.mkdir()
+        (folder / "blocks_of_lab.py").write_text(f"NAME = {name!r}\n")
+        (folder / f"net_{name}.py").write_text("from blocks_of_lab import NAME\n")
+        files.append(folder / "asked.py")
+        files[-1].write_text(
+            "from orchestrator import Sweep, product\nfrom methods.fine_tune import FineTune\n"
+            f"from net_{name} import NAME\n"
+            "sweep = Sweep(question=NAME, cells=product(FineTune.grid()), expect=1)\n"
+        )
+    try:
+        load_sweep(files[0])
+        with pytest.raises(SweepError, match=r"one/blocks_of_lab.py was imported under that"):
+            load_sweep(files[1])
+    finally:
+        for name in ("blocks_of_lab", "net_one", "net_two"):
+            sys.modules.pop(name, None)

@@ -24,7 +24,9 @@ from orchestrator import (
     product,
     union,
 )
+from orchestrator.spec.registry import discover
 from orchestrator.spec.task import DataRecord
+from orchestrator.testing import smoke_trial
 
 base = digits.images(limit=60).named("base")
 other = pasted(digits).images(limit=60).named("other")  # 12 x 12, and other statistics
@@ -116,6 +118,35 @@ def test_other_numbers_of_channels_are_told(store):
     tasks = [digits.named("x").__class__(data=f"parquet/{n}").named(f"with{n}") for n in (2, 3)]
     told = problem(store, FineTune.grid(), tuple(tasks))
     assert "they differ in channels: with2 2, with3 3. Only grey ones can be given more" in told
+
+
+def test_features_that_one_head_reads_must_have_one_shape(store):
+    methods = CompatibleFeatures.grid(ingredients=[("rotation",)])
+    told = problem(store, methods, (base, other))
+    assert (
+        "features at 'stage1' differ in shape: 4x8x8 of resnet8(width=4) on base, "
+        "4x12x12 of resnet8(width=4) on other. One auxiliary head reads them all; .resized(...)"
+    ) in told
+    planned(store, methods, (base, like_base))
+    planned(store, CompatibleFeatures.grid(), (base, other))  # without such a head
+
+
+def test_features_of_different_networks_must_have_one_shape(store):
+    wider = {"ingredients": [("rotation",)], "other_networks": [(resnet8(width=8),)]}
+    told = problem(store, CompatibleFeatures.grid(**wider), (base, like_base))
+    assert "4x8x8 of resnet8(width=4) on base, 8x8x8 of resnet8(width=8) on other" in told
+
+
+@pytest.mark.parametrize("name", ["moved_classifier", "domain_adaptation", "cheaper_transfer"])
+def test_what_is_needed_must_have_features_of_one_shape_too(store, name):
+    """Before the first training, and not when the trial that needs it has had to wait for it."""
+    trial = smoke_trial(discover()[name], network=resnet8(width=4))
+    first, second, *rest = trial.tasks
+    mixed = (first, second.resized(12), *rest)
+    cells = product(trial.method.grid(**trial.method.changed_settings()), tasks=[mixed], seed=0)
+    sweep = Sweep(question="?", cells=product(cells, network=resnet8(width=4)), expect=1)
+    with pytest.raises(PlanError, match="differ in shape"):
+        make_plan("asked", sweep, store)
 
 
 def test_augmented_masks_are_told(store):

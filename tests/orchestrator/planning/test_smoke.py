@@ -26,6 +26,14 @@ class Chooser(Method):
         raise AssertionError
 
 
+class Taught(Chooser):
+    """Has another method as the default of a setting."""
+
+    name = "taught"
+
+    inner: FineTune = axis(FineTune(), smoke=FineTune(epochs=1))
+
+
 def smoke_of(*cells):
     grid = union(*cells)
     return smoke(Sweep(question="?", cells=grid, expect=len(grid)))
@@ -52,6 +60,19 @@ def test_a_number_below_its_smoke_value_is_not_made_larger():
     assert one(product(Chooser.grid(steps=3), seed=0))[0].steps == 3
     method, _ = one(product(Chooser.grid(inner=FineTune(epochs=0)), seed=0))
     assert method.inner.epochs == 0
+
+
+def test_a_method_that_is_a_default_is_made_small_and_told():
+    made = smoke_of(product(Taught.grid(), seed=0))
+    (cell,) = made.sweep.trials()
+    assert cell.trial.method.inner.epochs == 2
+    assert "fine_tune.epochs 30 -> 2" in made.smaller
+    assert "inner" not in cell.labels
+
+
+def test_but_not_where_the_sweep_varies_it():
+    two = [product(grid, seed=0) for grid in (Taught.grid(), Taught.grid(inner=FineTune(epochs=0)))]
+    assert [method.inner.epochs for method, _ in small(*two)] == [30, 0]
 
 
 def test_a_number_that_the_sweep_varies_stays():

@@ -22,7 +22,7 @@ from orchestrator import Sweep, Trial, digits, make_plan, product, resolve
 from orchestrator.cli.progress import TerminalDisplay
 from orchestrator.executors.site import Site
 from orchestrator.planning.kinds import kind_of, one_of_each
-from orchestrator.session import Check, check_stale
+from orchestrator.session.checking import StaleCheck, check_stale
 from orchestrator.store.code import Code, code_of
 from orchestrator.store.home import home
 from orchestrator.store.store import record_digest
@@ -197,7 +197,7 @@ def test_a_kind_of_which_some_results_would_come_out_otherwise(store, tmp_path, 
         assert "count(number=2) " in problem
         assert "comes out otherwise" in problem
     else:
-        assert (check, stale) == (Check(num_equal=1, problems=()), {})
+        assert (check, stale) == (StaleCheck(num_equal=1, problems=()), {})
 
 
 @pytest.mark.ray
@@ -210,7 +210,7 @@ def test_workers_run_one_of_a_kind_beside_the_store_and_the_rest_counts_as_done(
     check = check_stale(
         plan, home(tmp_path, store.address, "none"), Site(tmp_path), "ray", TerminalDisplay(console)
     )
-    assert check == Check(num_equal=1, problems=())
+    assert check == StaleCheck(num_equal=1, problems=())
     assert not make_plan("asked", sweep, store).stale
     assert list(store.entries("results")) == before
     assert not [*store.entries("checks"), *store.entries("runs"), *store.entries("probes")]

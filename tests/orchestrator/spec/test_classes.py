@@ -66,9 +66,17 @@ def test_what_is_imported_already_may_be_used(planted):
     assert class_at("plant:Thing", Method).__name__ == "Thing"
 
 
-def test_a_class_of_a_notebook_is_refused_with_the_way_out():
+@pytest.mark.parametrize("module", ["__main__", "__mp_main__", "orchestrator.cli.__main__"])
+def test_a_class_of_a_notebook_or_a_program_is_refused_with_the_way_out(module):
     with pytest.raises(PlanError, match=r"notebook or a script(.|\n)*module beside the sweep"):
-        class_at("__main__:Net", Network)
+        class_at(f"{module}:Net", Network)
+
+
+def test_a_script_that_ends_the_process_is_told(planted):
+    (planted / "deploy.py").write_text("raise SystemExit(3)\n")
+    allow_folder(planted)
+    with pytest.raises(PlanError, match="deploy:Thing cannot be imported: SystemExit: 3"):
+        class_at("deploy:Thing", Method)
 
 
 @pytest.mark.parametrize("path", ["methods.no_such:Thing", "methods.fine_tune:Thing"])

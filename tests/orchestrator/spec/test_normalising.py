@@ -10,6 +10,7 @@ import torch
 from methods.compatible_features import CompatibleFeatures
 from methods.feature_extraction import FeatureExtraction
 from methods.fine_tune import FineTune
+from methods.network_transplanting import NetworkTransplanting
 from methods.networks import projected, resnet8, torchvision_network
 from methods.packnet import PackNet
 from methods.piggyback import Piggyback
@@ -20,6 +21,7 @@ from orchestrator.data.batches import Feed, normaliser
 from orchestrator.spec.preparation import IMAGENET, Statistics
 from orchestrator.spec.registry import discover
 from orchestrator.spec.task import Task
+from orchestrator.testing import smoke_trial
 
 CPU = torch.device("cpu")
 base = digits.images(limit=60).named("base")
@@ -59,6 +61,19 @@ def test_without_a_base_a_task_is_normalised_by_its_own_statistics(store):
             assert task.normalised_by == task.statistics
     (alone,) = trial(store, FineTune(), other).tasks
     assert alone.normalised_by == alone.statistics
+
+
+def test_what_is_trained_together_and_from_scratch_has_no_base(store):
+    """Its networks are those of the method that trains them, wherever that was asked for."""
+    together = CompatibleFeatures(ingredients=("rotation",))
+    host, guest = (
+        other.binary(c, called="it").images(i, of=2).named(f"of{c}") for i, c in enumerate((0, 1))
+    )
+    one = trial(store, NetworkTransplanting(jointly=together), base, host, guest)
+    assert [task.normalised_by for task in one.tasks] == [task.statistics for task in one.tasks]
+    assert one.needs["host"].key == trial(store, together, host, guest).key
+    apart = trial(store, NetworkTransplanting(), base, host, guest)
+    assert apart.tasks[1].normalised_by == apart.tasks[0].statistics != apart.tasks[1].statistics
 
 
 def test_the_base_s_statistics_travel_through_a_chain_of_needs(store):
@@ -174,6 +189,28 @@ def test_every_method_that_needs_a_base_says_which_task_is_the_base_s():
     for name, method in discover().items():
         if method.__module__.startswith("methods.") and name not in without | measuring:
             assert method.base_role, name
+
+
+WITH_BASE = {name: cls for name, cls in discover().items() if cls.base_role}
+
+
+@pytest.mark.parametrize("name", WITH_BASE)
+def test_other_statistics_by_default_are_another_key_so_no_result_of_before_stands_for_them(
+    store, name
+):
+    """Hence no method that takes its base's statistics had to raise its revision for that."""
+    asked = smoke_trial(WITH_BASE[name], network=resnet8(width=4))
+    *first, last = asked.tasks
+    foreign = pasted(digits).resized(8).images(limit=60).named(last.name)
+    by_default, by_own = (
+        resolve(asked.replace(tasks=(*first, task)), store)
+        for task in (foreign, foreign.normalised("own"))
+    )
+    assert by_default.key != by_own.key
+    # Where base and target share a data set, their statistics are equal, and so are the keys.
+    same = resolve(asked, store)
+    owned = resolve(asked.replace(tasks=(*first, last.normalised("own"))), store)
+    assert same.key == owned.key
 
 
 def test_a_setting_that_a_method_has_no_longer_is_read_from_old_results(store):

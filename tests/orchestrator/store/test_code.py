@@ -13,7 +13,7 @@ import pytest
 from methods.networks import resnet8, small_vgg
 from methods.recombine import Recombine
 from orchestrator import Trial, digits
-from orchestrator.spec.classes import allow_folder
+from orchestrator.spec.classes import VARIABLE, allow_folder
 from orchestrator.spec.naming import class_paths
 from orchestrator.spec.registry import discover
 from orchestrator.store.code import MODULES_WITHOUT_BITS, code_behind, code_of
@@ -224,3 +224,91 @@ def test_a_module_beside_the_sweep_is_followed_to_another_one(tmp_path, monkeypa
     modules = set(code_behind(["beside_net:Net"]).modules)
     assert {"beside_net", "beside_blocks"} <= modules
     assert not any(name.startswith("numpy") for name in modules)
+
+
+@pytest.fixture
+def folder_on_path(tmp_path, monkeypatch):
+    """A folder in which Python looks for modules, and which is no sweep's; `write(file, text)`."""
+    folder = tmp_path / "on_path"
+    folder.mkdir()
+    monkeypatch.syspath_prepend(str(folder))
+    before = set(sys.modules)
+
+    def write(file: str, text: str) -> Path:
+        path = folder / file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        importlib.invalidate_caches()
+        return folder
+
+    yield write
+    for name in set(sys.modules) - before:
+        if name.partition(".")[0].startswith("masonry"):
+            del sys.modules[name]
+
+
+def test_another_package_of_ones_own_is_followed_wherever_python_looks(folder_on_path):
+    folder_on_path("masonry_layers/__init__.py", "")
+    folder_on_path("masonry_layers/blocks.py", "WIDTH = 3\n")
+    folder_on_path("masonry_net.py", "from masonry_layers.blocks import WIDTH\n")
+    assert "masonry_layers.blocks" in code_behind(["masonry_net:Net"]).modules
+
+
+def test_what_is_installed_is_not_followed_whatever_its_folder_is_called(folder_on_path):
+    folder_on_path("masonry_tools.py", "A = 1\n")
+    folder_on_path("masonry_net.py", "import masonry_tools\nimport colorsys\n")
+    folder_on_path("masonry_tools-1.0.dist-info/METADATA", "")
+    assert {"masonry_tools", "colorsys"}.isdisjoint(code_behind(["masonry_net:Net"]).modules)
+
+
+def test_the_code_is_the_same_whatever_a_process_trusts_to_load(folder_on_path, monkeypatch):
+    """A driver tells its workers to trust the packages of all its classes."""
+    folder_on_path("masonry_tools.py", "A = 1\n")
+    folder_on_path("masonry_tools-1.0.dist-info/METADATA", "")
+    folder_on_path("masonry_net.py", "import masonry_tools\n")
+    drivers = code_behind(["masonry_net:Net"])
+    monkeypatch.setenv(VARIABLE, "masonry_net,masonry_tools")
+    assert code_behind(["masonry_net:Net"]) == drivers
+
+
+@pytest.mark.parametrize(
+    ("init", "net", "module"),
+    [
+        (
+            "from .real import A",
+            "import masonry.other\ndef f():\n    return masonry.A",
+            "masonry.real",
+        ),
+        (
+            "try:\n    from .fast import A\nexcept ImportError:\n    from .slow import A",
+            "from masonry import A",
+            "masonry.slow",
+        ),
+        ("import torch\ntorch.set_num_threads(1)", "from masonry.real import A", "masonry"),
+        ("from .other import patch\nif patch:\n    patch.x = 1", "import masonry.real", "masonry"),
+    ],
+    ids=["of the package around", "of either place", "that acts", "that acts if"],
+)
+def test_packages_pass_names_on_and_may_do_more(folder_on_path, init, net, module):
+    folder_on_path("masonry/__init__.py", init)
+    for name in ("real", "other", "fast", "slow"):
+        folder_on_path(f"masonry/{name}.py", "A = 1\npatch = None\n")
+    folder_on_path("masonry_net.py", net)
+    assert module in code_behind(["masonry_net:Net"]).modules
+
+
+def test_a_package_that_only_passes_names_on_is_no_code(folder_on_path):
+    init = '"""Doc."""\nfrom .real import A\n__all__ = ["A"]\ndef __getattr__(name): ...\n'
+    folder_on_path("masonry/__init__.py", init)
+    folder_on_path("masonry/real.py", "A = 1\n")
+    folder_on_path("masonry_net.py", "from masonry import A\n")
+    assert "masonry" not in code_behind(["masonry_net:Net"]).modules
+
+
+def test_a_file_for_another_python_counts_as_it_is(folder_on_path):
+    folder_on_path("masonry_net.py", "try:\n    import masonry_new\nexcept SyntaxError: ...\n")
+    digests = []
+    for text in ("type X[ = new syntax", "type X[ = newer syntax"):
+        folder_on_path("masonry_new.py", text)
+        digests.append(code_behind(["masonry_net:Net"]).modules["masonry_new"])
+    assert digests[0] != digests[1]

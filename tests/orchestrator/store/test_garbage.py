@@ -15,7 +15,7 @@ from methods.networks import resnet8
 from orchestrator import Store, Sweep, digits, make_plan, product
 from orchestrator.cli.progress import TerminalDisplay
 from orchestrator.executors.site import Site
-from orchestrator.session import run_sweep
+from orchestrator.session.running import run_sweep
 from orchestrator.store.garbage import unneeded
 from orchestrator.store.heartbeat import alive, living
 from orchestrator.store.home import home

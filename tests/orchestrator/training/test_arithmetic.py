@@ -5,11 +5,16 @@ from __future__ import annotations
 import pytest
 import torch
 from sample_methods import Looped
+from torch.nn import functional as F
 
-from orchestrator import Store, Trial, digits, resolve
+from methods.fine_tune import FineTune
+from methods.networks import resnet8
+from orchestrator import Store, Trial, digits, resolve, sgd
 from orchestrator.testing import fingerprint
 from orchestrator.training.arithmetic import arithmetic
 from orchestrator.training.execute import execute
+from orchestrator.training.kernels import keep_off_faulty_kernels
+from orchestrator.training.local import local_run
 
 BACKENDS = {
     "matmul": torch.backends.cuda.matmul,
@@ -103,3 +108,61 @@ def test_what_a_trial_sets_is_not_the_next_ones():
         by_both()
         short_cuts_on_the_cpu()
     assert precisions() == before
+
+
+# ---------------------------------------------------------------------- faulty kernels
+
+STRIDED = torch.nn.Conv2d(4, 8, 1, stride=2)
+
+
+@pytest.fixture
+def without_avx512(monkeypatch):
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX2")
+
+
+@pytest.mark.parametrize(
+    ("layer", "is_on"),
+    [
+        (STRIDED, False),
+        (torch.nn.Conv2d(8, 8, 1, stride=2), True),
+        (torch.nn.Conv2d(4, 8, 1), True),
+        (torch.nn.Conv2d(4, 8, 3, stride=2), True),
+    ],
+    ids=["narrow and strided", "wide", "not strided", "of size 3"],
+)
+def test_onednn_is_off_for_what_it_computes_wrongly(without_avx512, layer, is_on):
+    with arithmetic(1, "fp32"):
+        keep_off_faulty_kernels([torch.nn.Sequential(layer)], torch.device("cpu"))
+        assert torch.backends.mkldnn.enabled == is_on
+    assert torch.backends.mkldnn.enabled
+
+
+def test_onednn_stays_on_where_it_computes_rightly(monkeypatch):
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX512")
+    with arithmetic(1, "fp32"):
+        keep_off_faulty_kernels([STRIDED], torch.device("cpu"))
+        assert torch.backends.mkldnn.enabled
+
+
+def test_a_fit_keeps_off_them(without_avx512, store):
+    """A ResNet that is 4 wide has them, and corrupted memory on such a CPU."""
+    seen = []
+
+    def watch():
+        seen.append(torch.backends.mkldnn.enabled)
+        return {}
+
+    task = digits.classes(0, 1).images(limit=20)
+    trial = Trial(method=FineTune(), network=resnet8(width=4), tasks=(task,), seed=0)
+    run = local_run(trial, store=store.address)
+    with arithmetic(1, "fp32"):
+        run.fit(
+            "train",
+            {"net": run.network("net")},
+            lambda nets, batch: F.cross_entropy(nets["net"](batch.x), batch.y),
+            run.tasks[0].train,
+            optimizer=sgd(0.1),
+            epochs=1,
+            watch=watch,
+        )
+    assert set(seen) == {False}

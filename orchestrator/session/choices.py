@@ -1,0 +1,45 @@
+"""What a run can be told, each choice by its name, for the command line and for notebooks."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import TypeVar
+
+from orchestrator.errors import InputError, nearest
+
+
+# Members of a str enum, not of a StrEnum: typer shows their values.
+class ExecutorName(str, Enum):  # noqa: UP042 - see above
+    """Where trials run."""
+
+    ray = "ray"
+    inline = "inline"
+
+
+class Stale(str, Enum):  # noqa: UP042 - see above
+    """What to do with results that other code made."""
+
+    keep = "keep"
+    check = "check"
+    rerun = "rerun"
+
+
+class Retry(str, Enum):  # noqa: UP042 - see above
+    """Outcomes that are results and can be tried again."""
+
+    diverged = "diverged"
+    infeasible = "infeasible"
+
+
+Choice = TypeVar("Choice", ExecutorName, Stale, Retry)
+
+
+def chosen(kind: type[Choice], name: Choice | str, argument: str) -> Choice:
+    """The choice that is called so. Raises InputError, which names the argument, for another."""
+    try:
+        return kind(name)
+    except ValueError:
+        names = [one.value for one in kind]
+        raise InputError(
+            f"{argument}={name!r} is no such choice. {nearest(str(name), names)}"
+        ) from None

@@ -1,0 +1,294 @@
+"""Two sides held against each other: two settings of a sweep, two trials, or two sweeps. What is
+paired with what, and when a difference may be told, is decided where claims are
+(`orchestrator.analysis.claims.pairing`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from orchestrator.analysis.averages import in_words, logged_values
+from orchestrator.analysis.claims import Higher
+from orchestrator.analysis.claims.pairing import Comparison, compare, pair
+from orchestrator.analysis.claims.sides import Side
+from orchestrator.analysis.estimates import Estimate
+from orchestrator.analysis.results import Results
+from orchestrator.errors import InputError, SweepError, nearest
+from orchestrator.parts.result import Result
+from orchestrator.planning.explain import Difference, differences
+from orchestrator.session.known import said
+from orchestrator.session.shown import as_html, as_text
+from orchestrator.spec.canonical import show
+from orchestrator.spec.claim import Entry, Labels
+from orchestrator.spec.claim_checks import check
+from orchestrator.spec.labels import short_names, value_key
+from orchestrator.spec.trial import Cell
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class Gap:
+    """What two sides differ by in one metric: the mean of each, and that of `second - first` over
+    pairs, with 95 % intervals.
+
+    `at` is the setting that is compared in two sweeps. `problems` say what is missing or does not
+    match: where there are any, the numbers are of what is there, and nothing follows from them.
+    `averaged_over` says what the means are over beside the pairs.
+    """
+
+    metric: str
+    first: Estimate
+    second: Estimate
+    difference: Estimate
+    problems: tuple[str, ...] = ()
+    averaged_over: str = ""
+    at: str = ""
+
+    @property
+    def n(self) -> int:
+        """How many pairs there are."""
+        return self.difference.n
+
+    @property
+    def is_beyond_chance(self) -> bool:
+        """Whether nothing is missing and the interval of the difference leaves out 0."""
+        low, high = self.difference.low, self.difference.high
+        return not self.problems and self.n > 1 and (low > 0 or high < 0)
+
+
+@dataclass(frozen=True, repr=False)
+class Contrast:
+    """Two sides by their names, a gap for each metric (and setting), for two trials also the fields
+    of their identities that differ, and `notes` on what could not be held against anything.
+    """
+
+    first: str
+    second: str
+    gaps: tuple[Gap, ...]
+    differs: tuple[Difference, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    def frame(self) -> pd.DataFrame:
+        """A row a gap: at, metric, first, second, difference, half_width_95, n, problems."""
+        import pandas as pd
+
+        rows = [
+            {
+                "at": gap.at,
+                "metric": gap.metric,
+                "first": gap.first.mean,
+                "second": gap.second.mean,
+                "difference": gap.difference.mean,
+                "half_width_95": gap.difference.half,
+                "n": gap.n,
+                "problems": "; ".join(gap.problems),
+            }
+            for gap in self.gaps
+        ]
+        return pd.DataFrame(rows)
+
+    def _table(self) -> tuple[list[str], list[list[str]]]:
+        rows = []
+        for gap in self.gaps:
+            estimates = (gap.first, gap.second, gap.difference)
+            mark = "*" if gap.is_beyond_chance else ""
+            rows.append([gap.at, gap.metric, *map(str, estimates), str(gap.n), mark])
+        heads = ["at", "metric", "first", "second", "second - first", "n", ""]
+        if not any(gap.at for gap in self.gaps):
+            heads, rows = heads[1:], [row[1:] for row in rows]
+        return heads, rows
+
+    def _lines(self) -> list[str]:
+        lines = [f"first: {self.first}", f"second: {self.second}"]
+        for one in self.differs:
+            lines.append(f"{one.field}: {_word(one.ours)} against {_word(one.theirs)}")
+        for gap in self.gaps:
+            named = f"{gap.at} {gap.metric}".strip()
+            lines += [f"{named}: {problem}" for problem in gap.problems]
+        for over in dict.fromkeys(gap.averaged_over for gap in self.gaps if gap.averaged_over):
+            lines.append(f"averaged over {over}")
+        lines += self.notes
+        if any(gap.is_beyond_chance for gap in self.gaps):
+            lines.append("* the 95 % interval of the difference leaves out 0")
+        return lines
+
+    def __repr__(self) -> str:
+        table = as_text(*self._table()) if self.gaps else []
+        return "\n".join([*table, *self._lines()])
+
+    def _repr_html_(self) -> str:
+        return as_html(self._lines(), *self._table())
+
+
+def _word(value: object) -> str:
+    return "-" if value is None else show(value)
+
+
+def _gap(metric: str, found: Comparison, at: str = "") -> Gap:
+    """The gap of two sides that were paired."""
+    return Gap(
+        metric=metric,
+        first=found.side(0),
+        second=found.side(1),
+        difference=found.difference(1, 0),
+        problems=found.problems,
+        averaged_over=found.averaged_over,
+        at=at,
+    )
+
+
+# ---------------------------------------------------------------------- two settings
+
+
+def of_settings(
+    results: Results, first: Labels, second: Labels, metric: str | Entry | None
+) -> Contrast:
+    """Two settings of a sweep, paired by seed, in one metric or in every headline metric that cells
+    of both have. Raises InputError for what the sweep does not have.
+    """
+    metrics = [metric] if metric is not None else _metrics_of_both(results, first, second)
+    for one in metrics:
+        _refuse_wrong(results, one, first, second)
+    gaps = [_gap(str(one), compare(results, one, (first, second))) for one in metrics]
+    return Contrast(said(first), said(second), tuple(gaps))
+
+
+def _metrics_of_both(results: Results, first: Labels, second: Labels) -> list[str | Entry]:
+    """The headline metrics that cells of both sides declare, else all headline metrics: then what
+    is wrong with the sides is told.
+    """
+    sides = [_metrics_of(_cells_named(results, labels)) for labels in (first, second)]
+    names = results.headline() or results.metrics()
+    return [name for name in names if all(name in side for side in sides)] or list(names)
+
+
+def _cells_named(results: Results, labels: Labels) -> Sequence[Cell]:
+    try:
+        return results.cells_like(labels)
+    except LookupError:  # a value that there is not; told with all else that is wrong
+        return ()
+
+
+def _metrics_of(cells: Sequence[Cell]) -> set[str]:
+    return {metric.name for cell in cells for metric in cell.trial.method.metrics}
+
+
+def _refuse_wrong(results: Results, metric: str | Entry, first: Labels, second: Labels) -> None:
+    """Raise InputError for whatever a claim about the same two sides would be refused for."""
+    claim = Higher(metric=metric, where=first, than=second)
+    try:
+        check([claim], results.plan.cells, results.plan.axes)
+    except SweepError as error:
+        reasons = [problem.removeprefix(f"{claim.title}: ") for problem in error.problems]
+        raise InputError(f"{said(first)} against {said(second)}:", reasons) from error
+
+
+# ---------------------------------------------------------------------- two trials
+
+
+def of_trials(first: Result, second: Result, metric: str | Entry | None) -> Contrast:
+    """Two trials, value by value: one pair, so that no difference has an interval."""
+    if isinstance(metric, Entry):
+        gaps = [_single(str(metric), _entry_of(first, metric), _entry_of(second, metric))]
+    else:
+        gaps = list(_gaps_of_trials(first, second, metric))
+    differs = differences(first.trial.identity, second.trial.identity)
+    names = [f"{one.trial.label} ({one.key[:12]})" for one in (first, second)]
+    return Contrast(names[0], names[1], tuple(gaps), tuple(differs))
+
+
+def _gaps_of_trials(first: Result, second: Result, metric: str | None) -> Iterator[Gap]:
+    """A gap for each metric and label that both have."""
+    names = [dict.fromkeys(entry["name"] for entry in one.metrics) for one in (first, second)]
+    known = [name for name in names[0] if name in names[1]]
+    if metric is not None and metric not in known:
+        raise InputError(f"the two trials share no metric {metric!r}. {nearest(metric, known)}")
+    for name in known if metric is None else [metric]:
+        values = [logged_values(one.trial, one, name) for one in (first, second)]
+        for label in values[0]:
+            if label in values[1]:
+                title = " ".join(filter(None, [name, in_words([label])]))
+                yield _single(title, values[0][label], values[1][label])
+
+
+def _entry_of(result: Result, entry: Entry) -> float:
+    """An entry of a matrix. Raises InputError where it has no such row or column."""
+    matrix = result.matrix(entry.matrix)
+    for name, known in ((entry.row, matrix.rows), (entry.column, matrix.columns)):
+        if name not in known:
+            raise InputError(f"{entry.matrix} has no {name!r}. {nearest(name, known)}")
+    return float(matrix.values[matrix.rows.index(entry.row), matrix.columns.index(entry.column)])
+
+
+def _single(metric: str, first: float, second: float) -> Gap:
+    """The gap of one pair."""
+    return Gap(metric, _one(first), _one(second), _one(second - first))
+
+
+def _one(value: float) -> Estimate:
+    return Estimate(value, math.nan, 1 if math.isfinite(value) else 0)
+
+
+# ---------------------------------------------------------------------- two sweeps
+
+
+def of_sweeps(
+    first: Results, second: Results, metric: str | Entry | None, names: tuple[str, str]
+) -> Contrast:
+    """Every setting that two sweeps share, or one sweep in two places, paired by seed. Settings
+    that only one has are in the notes.
+    """
+    axes = list(dict.fromkeys([*first.plan.axes, *second.plan.axes]))
+    axes = [axis for axis in axes if axis != "seed"]
+    sides = [_by_setting(results, axes) for results in (first, second)]
+    gaps: list[Gap] = []
+    for setting, cells in sides[0].items():
+        others = sides[1].get(setting)
+        if others is not None:
+            gaps += _gaps_at(first, second, metric, (cells, others))
+    return Contrast(*names, tuple(gaps), (), tuple(_alone(sides, names)))
+
+
+def _by_setting(results: Results, axes: Sequence[str]) -> dict[str, list[Cell]]:
+    """The cells of a sweep by the values that they have of some axes."""
+    found: dict[str, list[Cell]] = {}
+    for cell in results.plan.cells:
+        values = [value_key(cell.labels[axis]) if axis in cell.labels else "" for axis in axes]
+        found.setdefault(value_key(values), []).append(cell)
+    return found
+
+
+def _gaps_at(
+    first: Results,
+    second: Results,
+    metric: str | Entry | None,
+    cells: tuple[Sequence[Cell], Sequence[Cell]],
+) -> Iterator[Gap]:
+    """The gaps of one setting that both sweeps have."""
+    shared = _metrics_of(cells[0]) & _metrics_of(cells[1])
+    names = [name for name in first.headline() or first.metrics() if name in shared]
+    for one in names if metric is None else [metric]:
+        sides = [Side(first, one, {}, cells[0]), Side(second, one, {}, cells[1])]
+        yield _gap(str(one), pair(sides), _title(first, cells[0][0]))
+
+
+def _title(results: Results, cell: Cell) -> str:
+    """A setting in words."""
+    short = short_names(results.plan.axes)
+    values = {axis: results.values.of(cell, axis) for axis in results.plan.axes if axis != "seed"}
+    told = [f"{short[axis]}={one.text}" for axis, one in values.items() if one is not None]
+    return " ".join(told) or "all cells"
+
+
+def _alone(sides: Sequence[Mapping[str, Sequence[Cell]]], names: tuple[str, str]) -> Iterator[str]:
+    """How many settings only one of two sweeps has."""
+    for own, other, name in zip(sides, reversed(sides), names, strict=True):
+        num_alone = len(set(own) - set(other))
+        if num_alone:
+            noun = "setting is" if num_alone == 1 else "settings are"
+            yield f"{num_alone} {noun} in {name} only"

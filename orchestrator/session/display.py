@@ -1,0 +1,194 @@
+"""What people see of a run while it runs. The command line draws it in a terminal
+(`orchestrator.cli.progress`); notebooks and scripts get one line that moves.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from typing import Protocol, TextIO
+
+from orchestrator.executors.executor import Listener
+from orchestrator.planning import standing
+from orchestrator.planning.plan import Plan
+from orchestrator.planning.queue import Queue
+from orchestrator.spec.trial import Trial
+from orchestrator.spec.wording import duration
+from orchestrator.training.outcome import Outcome
+
+LINE, SEPARATOR = 80, " · "
+OFTEN = 0.2  # seconds between two states of the line that moves
+
+
+class Display(Protocol):
+    """Shows a run."""
+
+    def planned(self, plan: Plan) -> None:
+        """What is going to run, before it does."""
+        ...
+
+    def follow(self, queue: Queue, slots: int) -> contextlib.AbstractContextManager[Listener]:
+        """While trials run: a listener that hears of each that starts and ends."""
+        ...
+
+    def busy(self, doing: str) -> contextlib.AbstractContextManager[object]:
+        """While something else takes its time; `doing` says what."""
+        ...
+
+    def say(self, text: str, *, strongly: bool = False) -> None:
+        """A sentence in between."""
+        ...
+
+
+class Tally:
+    """Counts of a queue's trials by how they stand, and how fast it goes; a listener."""
+
+    def __init__(self, queue: Queue, slots: int) -> None:
+        self._queue, self._slots = queue, slots
+        self._began: dict[str, float] = {}
+        self._spent: dict[str, list[float]] = {}  # seconds of trials that ended now, by method
+        self._start = time.monotonic()
+        self._lock = threading.Lock()
+
+    def started(self, trial: Trial) -> None:
+        with self._lock:
+            self._began[trial.key] = time.monotonic()
+
+    def ended(self, outcome: Outcome) -> None:
+        with self._lock:
+            self._began.pop(outcome.key, None)
+            if outcome.is_result:
+                method = self._queue.trials[outcome.key].method.name
+                self._spent.setdefault(method, []).append(outcome.seconds)
+
+    def parts(self) -> list[tuple[str, str]]:
+        """The pieces of a line of 80 characters (more only where the counts alone take more), each
+        with the state of trials that it counts, or none: `2 of 4 done`, `1 failed`, `5 s left`.
+        """
+        counts = self._counts()
+        parts = [(f"{counts.pop('done', 0)} of {len(self._queue.trials)} done", "")]
+        parts += [(f"{count} {state}", state) for state, count in counts.items()]
+        length = sum(len(words) + len(SEPARATOR) for words, _ in parts)
+        for words in self._pace():
+            length += len(words) + len(SEPARATOR)
+            if length - len(SEPARATOR) <= LINE:
+                parts.append((words, ""))
+        return parts
+
+    def line(self) -> str:
+        """All of them, one behind the other."""
+        return SEPARATOR.join(words for words, _ in self.parts())
+
+    def seconds_left(self) -> float | None:
+        """Estimated from trials of the same method, finished now or before; None while nothing is
+        known of one of them.
+        """
+        now, queue = time.monotonic(), self._queue
+        total = 0.0
+        with self._lock:
+            for key, trial in queue.trials.items():
+                if key in queue.ended or key in queue.blocked:
+                    continue
+                spent = self._spent.get(trial.method.name)
+                # Seconds; of this run, else from earlier ones
+                cost = sum(spent) / len(spent) if spent else queue.plan.cost(trial)
+                if cost is None:
+                    return None
+                running_for = now - self._began[key] if key in self._began else 0.0
+                total += max(cost - running_for, 0.0)
+        # As if the work spread evenly: chains of needs make it an underestimate near the end.
+        return total / self._slots
+
+    def _counts(self) -> dict[str, int]:
+        """How many trials have ended how, or are blocked."""
+        queue = self._queue
+        states = [outcome.kind for outcome in list(queue.ended.values())]
+        return standing.count([*states, *("blocked" for _ in queue.blocked)])
+
+    def _pace(self) -> list[str]:
+        """What goes on: running, waiting, time left or taken, trials a minute."""
+        queue = self._queue
+        elapsed = time.monotonic() - self._start
+        if queue.is_finished:
+            times = [duration(elapsed)]
+        else:
+            left = self.seconds_left()
+            times = [f"{len(queue.running)} running", f"{queue.num_waiting} waiting"]
+            times += [] if left is None else [f"{duration(left)} left"]
+        rate = [f"{len(queue.ended) / elapsed * 60:.1f}/min"] if queue.ended else []
+        return times + rate
+
+
+class LineDisplay:
+    """One line that is written over as a run goes on, in a notebook or on a terminal; elsewhere
+    nothing, since what came of the run is in its summary.
+    """
+
+    def __init__(self, stream: TextIO | None = None) -> None:
+        self._given = stream
+
+    @property
+    def _stream(self) -> TextIO:
+        return self._given or sys.stderr  # asked for each time: a notebook puts its own there
+
+    def planned(self, plan: Plan) -> None:
+        pass
+
+    @contextlib.contextmanager
+    def follow(self, queue: Queue, slots: int) -> Iterator[Listener]:
+        line = _MovingLine(Tally(queue, slots), self._stream)
+        try:
+            yield line
+        finally:
+            line.end()
+
+    def busy(self, doing: str) -> contextlib.AbstractContextManager[object]:
+        return contextlib.nullcontext()
+
+    def say(self, text: str, *, strongly: bool = False) -> None:
+        if _moves(self._stream):
+            print(text, file=self._stream)
+
+
+class _MovingLine:
+    """The line of a tally; drawn when a trial starts or ends, a few times a second at most."""
+
+    def __init__(self, tally: Tally, stream: TextIO) -> None:
+        self._tally, self._stream = tally, stream
+        self._is_seen = _moves(stream)
+        self._drawn, self._length = 0.0, 0
+
+    def started(self, trial: Trial) -> None:
+        self._tally.started(trial)
+        self._draw_now_and_then()
+
+    def ended(self, outcome: Outcome) -> None:
+        self._tally.ended(outcome)
+        self._draw_now_and_then()
+
+    def end(self) -> None:
+        """The last state stays."""
+        self._draw("\n")
+
+    def _draw_now_and_then(self) -> None:
+        if time.monotonic() - self._drawn >= OFTEN:
+            self._draw("")
+
+    def _draw(self, end: str) -> None:
+        if not self._is_seen:
+            return
+        line = self._tally.line()
+        # Blanks over what is left of a longer line before it.
+        self._stream.write("\r" + line.ljust(self._length) + end)
+        self._stream.flush()
+        self._drawn, self._length = time.monotonic(), len(line)
+
+
+def _moves(stream: TextIO) -> bool:
+    """Whether a line on a stream can be written over: on a terminal, and in a notebook, whose
+    streams are no terminals.
+    """
+    return stream.isatty() or type(stream).__module__.startswith("ipykernel")

@@ -1,0 +1,93 @@
+"""MLflow follows the store: while trials run, and whenever it is to be brought level."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from orchestrator.analysis.results import Results
+from orchestrator.planning.plan import Plan
+from orchestrator.session.display import Display
+from orchestrator.store.home import Home
+from orchestrator.store.store import Store
+from orchestrator.tracking.manifest import manifest
+from orchestrator.tracking.writer import Writer
+
+
+@dataclass(frozen=True)
+class Tracked:
+    """How many runs were written to MLflow, of which plan, and why writing stopped early (empty: it
+    did not).
+    """
+
+    plan: Plan
+    num_written: int = 0
+    error: str = ""
+
+    @property
+    def is_level(self) -> bool:
+        """Whether MLflow has all that the store has."""
+        return not self.error
+
+
+def track(plan: Plan, home: Home, display: Display) -> Tracked:
+    """Bring MLflow level with the store."""
+    store = Store(home.store)
+    results = Results(plan, store)
+    tables = write_tables(results, home)
+    return finish_writer(start_writer(plan, store, home), results, tables, display)
+
+
+def write_tables(results: Results, home: Home) -> list[Path]:
+    """The sweep's tables as Parquet; none where nothing has a result."""
+    return results.write(home.tables(results.plan.name)) if results.by_key else []
+
+
+def start_writer(plan: Plan, store: Store, home: Home) -> Writer:
+    """The tracker's process, told of all that is done or has failed so far."""
+    assert home.tracking is not None
+    home.root.mkdir(parents=True, exist_ok=True)
+    described = manifest(plan, store, home.tracking, home.artifacts)
+    writer = Writer(described, home.root / "tracking.log")
+    for key in plan.trials:
+        if key in plan.outcomes:
+            writer.send({"finished": key})
+        elif key in plan.failures:
+            writer.send({"failed": key})
+    return writer
+
+
+def finish_writer(
+    writer: Writer, results: Results, tables: list[Path], display: Display
+) -> Tracked:
+    """Close the sweep's own run with tables, a figure and the report, and wait until MLflow is
+    level with the store.
+    """
+    # Late: they draw pictures, and a run without MLflow needs none.
+    from orchestrator.analysis.matrix_pictures import overview
+    from orchestrator.analysis.report import report
+    from orchestrator.analysis.summary import summary
+
+    plan = results.plan
+    with tempfile.TemporaryDirectory() as folder:
+        artifacts = [str(path) for path in tables]
+        figure = overview(results)
+        if figure is not None:
+            picture = Path(folder) / "overview.png"
+            picture.write_bytes(figure)
+            artifacts.append(str(picture))
+        if results.by_key:
+            page = Path(folder) / "report.html"
+            page.write_text(report(results, results.store, figure))
+            artifacts.append(str(page))
+        closing = {
+            "artifacts": artifacts,
+            "note": summary(results),
+            "counts": dict(plan.cell_counts),
+            "complete": plan.is_complete,
+            "ended": int(plan.span[1] * 1000) or None,
+        }
+        with display.busy("bringing MLflow level with the store"):
+            num_written, error = writer.finish({"summary": closing})
+    return Tracked(plan, num_written, error)

@@ -1,0 +1,128 @@
+"""What can be said of a sweep here: of which cells the data sets are known, and which cells some
+labels name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+from orchestrator.data.resolve import known_record
+from orchestrator.errors import InputError, MissingDataError, PlanError, nearest
+from orchestrator.planning.plan import Plan, make_plan
+from orchestrator.spec.claim import Labels, several
+from orchestrator.spec.labels import ABSENT, Axes, axes_by_name
+from orchestrator.spec.sweep import Sweep
+from orchestrator.spec.trial import Cell
+from orchestrator.store.store import Store
+
+
+@dataclass(frozen=True)
+class MissingData:
+    """A data set that neither the store nor this machine knows: why not, and how many cells are
+    about it.
+    """
+
+    name: str
+    reason: str
+    num_cells: int
+
+    def __str__(self) -> str:
+        cells = "1 cell is" if self.num_cells == 1 else f"{self.num_cells} cells are"
+        return (
+            f"{cells} about {self.name}, of which the store has no record, and it is not here: "
+            f"{self.reason}. Where it is, `spolia data add {self.name}` with this store records it"
+        )
+
+
+@dataclass(frozen=True)
+class Known:
+    """The plan of those cells whose data sets are known (None: of no cell), and what is missing."""
+
+    plan: Plan | None
+    missing: tuple[MissingData, ...] = ()
+
+
+def known_plan(name: str, sweep: Sweep, store: Store) -> Known:
+    """The plan of as much of a sweep as can be planned here. Raises PlanError for whatever keeps
+    cells from being planned, but for data that is not here.
+    """
+    try:
+        return Known(make_plan(name, sweep, store))
+    except PlanError:
+        # Looked into now, not before: as a rule nothing is missing.
+        cells = list(sweep.trials())
+        missing = _missing_data(cells, store)
+        if not missing:
+            raise
+    names = {one.name for one in missing}
+    kept = [cell.index for cell in cells if not names & set(_data_of(cell))]
+    return Known(make_plan(name, sweep.part(kept), store) if kept else None, missing)
+
+
+def _missing_data(cells: Sequence[Cell], store: Store) -> tuple[MissingData, ...]:
+    found = []
+    for name in dict.fromkeys(name for cell in cells for name in _data_of(cell)):
+        try:
+            known_record(name, store)
+        except MissingDataError as error:
+            count = sum(name in _data_of(cell) for cell in cells)
+            found.append(MissingData(name, str(error), count))
+    return tuple(found)
+
+
+def _data_of(cell: Cell) -> list[str]:
+    return [task.data for task in cell.trial.tasks]
+
+
+def part_like(sweep: Sweep, labels: Labels) -> Sweep:
+    """The cells of a sweep with these values of their axes. Raises InputError that lists axes and
+    values which the sweep does not have, or where no cell is left.
+    """
+    cells = list(sweep.trials())
+    axes = Axes(cells, list(dict.fromkeys(label for cell in cells for label in cell.labels)))
+    kept = [cell.index for cell in cells_like(cells, axes, labels)]
+    if not kept:
+        raise InputError(f"{said(labels)}: no cell has all of these at once")
+    return sweep.part(kept)
+
+
+def cells_like(cells: Sequence[Cell], axes: Axes, labels: Labels) -> list[Cell]:
+    """Those of some cells that have these values of their axes, each by its short or its full name;
+    a list means several values, "-" cells without the axis. Raises InputError that lists what there
+    is not.
+    """
+    names = axes_by_name(axes.names)
+    problems = [
+        f"the sweep has no axis {name!r}. {nearest(name, names)}"
+        for name in labels
+        if name not in names
+    ]
+    wanted: dict[str, Collection[str | None]] = {}
+    for name, value in labels.items():
+        if name in names:
+            try:
+                wanted[names[name]] = {_key(axes, names[name], one) for one in several(value)}
+            except LookupError as error:
+                problems.append(str(error.args[0]))
+    if problems:
+        raise InputError(f"{said(labels)} cannot be used:", problems)
+    return [cell for cell in cells if _is_like(cell, axes, wanted)]
+
+
+def _key(axes: Axes, axis: str, value: object) -> str | None:
+    is_absent = isinstance(value, str) and value == ABSENT
+    return None if is_absent else axes.find(axis, value).key
+
+
+def _is_like(cell: Cell, axes: Axes, wanted: Mapping[str, Collection[str | None]]) -> bool:
+    for axis, keys in wanted.items():
+        value = axes.of(cell, axis)
+        if (None if value is None else value.key) not in keys:
+            return False
+    return True
+
+
+def said(labels: Labels) -> str:
+    """`split='pool', seed=0`."""
+    return ", ".join(f"{name}={value!r}" for name, value in labels.items()) or "all cells"

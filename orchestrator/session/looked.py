@@ -1,0 +1,53 @@
+"""What is known of one trial: its result, how it failed, how far it is, what it printed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from orchestrator.spec.trial import Trial
+from orchestrator.store.store import Store
+
+
+@dataclass(frozen=True)
+class TrialLog:
+    """One trial as the store has it: the `record` of its result, how its last try failed, what it
+    has reached while it runs (each None where there is none), and what it printed.
+    """
+
+    key: str
+    record: Mapping[str, Any] | None
+    failure: Mapping[str, Any] | None
+    progress: Mapping[str, Any] | None
+    printed: str
+
+    @property
+    def label(self) -> str:
+        """Method, network, tasks, seed; empty while nothing but progress is known."""
+        stored = (self.record or self.failure or {}).get("trial")
+        return (
+            Trial.from_json(stored).label if stored else str((self.failure or {}).get("label", ""))
+        )
+
+    def __repr__(self) -> str:
+        lines = [f"{self.key}  {self.label}"]
+        if self.record is not None:
+            reason = f": {self.record['reason']}" if self.record["reason"] else ""
+            lines.append(f"{self.record['outcome']}{reason}")
+        if self.failure is not None:
+            lines += [f"failed: {self.failure['reason']}", str(self.failure["traceback"]).rstrip()]
+        if self.progress is not None:
+            epoch = f"epoch {self.progress['epoch']} of {self.progress['epochs']}"
+            lines.append(f"under way: {self.progress['stage']}, {epoch}")
+        return "\n".join([*lines, *filter(None, [self.printed.rstrip()])])
+
+
+def log_of(key: str, store: Store) -> TrialLog:
+    """What a store has of the one trial whose key begins so. Raises StoreError where there is no
+    such trial, or more than one.
+    """
+    full = store.resolve_key(key)
+    return TrialLog(
+        full, store.find(full), store.failure(full), store.progress(full), store.log(full)
+    )

@@ -1,0 +1,121 @@
+"""Where the things of a session lie, and how its trials run: from what is said, the environment and
+the site file, in this order.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from orchestrator.errors import InputError
+from orchestrator.executors.site import Site, SiteFile, find_site, read_site, unknown_methods
+from orchestrator.session.choices import ExecutorName
+from orchestrator.spec.classes import VARIABLE as PACKAGES
+from orchestrator.store.home import Home, home
+
+DEFAULT_HOME = "spolia-home"
+DATA = "SPOLIA_DATA"
+
+
+@dataclass(frozen=True)
+class Places:
+    """The home, what the site file says, and where that file is (None: there is none)."""
+
+    home: Home
+    site: SiteFile
+    file: Path | None
+
+    def within(self, root: Path) -> Places:
+        """The same machine with a home in another folder, in which nothing is tracked. Trials run
+        on this machine whatever the site says: its other nodes may not see that folder.
+        """
+        here = Home(root, str(root / "store"), None)
+        site = replace(self.site, address=None, device="auto", slots=None)
+        return replace(self, home=here, site=site)
+
+    def site_of_run(
+        self,
+        executor: ExecutorName,
+        *,
+        address: str | None = None,
+        slots: int | None = None,
+        checkpoint_every: float | None = None,
+    ) -> Site:
+        """Where and how trials run: what is said here goes before the site file. Raises InputError
+        for methods in the site file that do not exist, and for less than one slot.
+        """
+        from orchestrator.spec.registry import discover
+
+        file = self.site
+        problems = unknown_methods(file, discover()) if file.gpus or file.cpus else []
+        if problems:
+            raise InputError("the site file names methods that are not there:", problems)
+        if slots is not None and slots < 1:
+            raise InputError(f"slots={slots!r}: a run needs one at least")
+        cluster = address or file.address
+        if executor is ExecutorName.inline:
+            slots = 1
+        elif cluster:
+            slots = slots or file.slots  # None on a cluster: as many as it has CPUs
+        else:
+            slots = slots or file.slots or os.cpu_count() or 1
+        every = file.checkpoint_every if checkpoint_every is None else checkpoint_every
+        return Site(
+            scratch=self.home.scratch,
+            slots=slots,
+            checkpoint_every=every,
+            address=cluster,
+            device=file.device,
+            gpus=file.gpus,
+            cpus=file.cpus,
+        )
+
+
+def places(
+    *,
+    home_folder: str | Path | None = None,
+    store: str | Path | None = None,
+    tracking: str | None = None,
+    data: str | Path | None = None,
+    site_file: str | Path | None = None,
+) -> Places:
+    """The places that are named; where one is not, that of the variable SPOLIA_HOME, SPOLIA_STORE,
+    SPOLIA_TRACKING, SPOLIA_DATA or SPOLIA_SITE, else that of the site file, else the usual one.
+
+    The data folder and the packages that the site allows go to variables, which workers inherit.
+    Raises InputError for a wrong site file.
+    """
+    named_site = _said(site_file, "SPOLIA_SITE")
+    path = find_site(Path(named_site) if named_site else None)
+    site = read_site(path)
+    base = path.parent if path else Path()  # relative folders in a site file are beside it
+    _tell_workers(_said(data, DATA) or _relative_to(base, site.data), site)
+    root = _said(home_folder, "SPOLIA_HOME") or _relative_to(base, site.home) or DEFAULT_HOME
+    address = _said(store, "SPOLIA_STORE") or _relative_to(base, site.store)
+    tracked = _said(tracking, "SPOLIA_TRACKING") or site.tracking
+    return Places(home(Path(root), address, tracked), site, path)
+
+
+def _said(value: str | Path | None, variable: str) -> str | None:
+    """What is said here, else in the environment; None where it is not said."""
+    return (str(value) if value else os.environ.get(variable)) or None
+
+
+def _tell_workers(data: str | None, site: SiteFile) -> None:
+    """Variables, not arguments: they reach every process that this one starts, MLflow's writer,
+    too.
+    """
+    if data is not None:
+        is_address = "://" in data
+        os.environ[DATA] = data if is_address else str(Path(data).expanduser().absolute())
+    if site.packages:
+        listed = [*os.environ.get(PACKAGES, "").split(","), *site.packages]
+        os.environ[PACKAGES] = ",".join(dict.fromkeys(filter(None, listed)))
+
+
+def _relative_to(base: Path, folder: str | None) -> str | None:
+    """A folder of a site file from here; an address stays as it is."""
+    if folder is None or "://" in folder:
+        return folder
+    return str(base / Path(folder).expanduser())

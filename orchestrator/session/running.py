@@ -1,0 +1,201 @@
+"""Running a sweep from plan to tables: the executor drains the queue, the tracker's process writes
+MLflow meanwhile, and at the end the store is asked what is really done.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from orchestrator.analysis.results import Results
+from orchestrator.errors import StoreError
+from orchestrator.executors.by_name import executor
+from orchestrator.executors.executor import Executor, Listener
+from orchestrator.executors.site import Site
+from orchestrator.planning import standing
+from orchestrator.planning.explain import first_lines, unmet
+from orchestrator.planning.plan import Plan, make_plan
+from orchestrator.planning.queue import Queue
+from orchestrator.session.display import Display
+from orchestrator.session.following import Tracked, finish_writer, start_writer, write_tables
+from orchestrator.session.shown import as_html
+from orchestrator.spec.sweep import Sweep
+from orchestrator.spec.trial import Trial
+from orchestrator.store.home import Home
+from orchestrator.store.store import Store
+from orchestrator.tracking.writer import Writer
+from orchestrator.training.outcome import Outcome, failure_record
+
+SHOWN = 3  # failures that a summary names
+INTERRUPTED = "Interrupted. What is done is kept; the same command goes on from here."
+
+
+@dataclass(frozen=True, repr=False)
+class RunSummary:
+    """How a run of a sweep ended.
+
+    `results` are those of what was asked for, perhaps a part of the sweep, as it stands now.
+    `problems` are the trials that failed or were lost, `blocked` says of each trial that could not
+    start why. `num_tracked` counts the runs written to MLflow, `tracking_error` says why that
+    stopped early, or is empty. `is_interrupted` says that somebody stopped the run.
+    """
+
+    results: Results
+    num_executed: int
+    problems: tuple[Outcome, ...]
+    blocked: Mapping[str, str]
+    tables: list[Path]
+    num_tracked: int
+    tracking_error: str
+    is_interrupted: bool
+
+    @property
+    def plan(self) -> Plan:
+        """What was asked for, as it stands now."""
+        return self.results.plan
+
+    @property
+    def is_complete(self) -> bool:
+        """All that was asked for has ended: every cell has a result, of whatever outcome, and
+        MLflow has all of them.
+        """
+        return self.plan.is_complete and not self.tracking_error and not self.is_interrupted
+
+    def lines(self) -> list[str]:
+        """What came of the run, in words."""
+        plan = self.plan
+        lines = [
+            f"{plan.name}: {standing.of_total(plan.cell_counts, 'cells')}; "
+            f"{standing.of_total(plan.trial_counts, 'trials')}; {self.num_executed} run now"
+        ]
+        if self.is_interrupted:
+            lines.append(INTERRUPTED)
+        lines += [f"{one.kind}: {self._told(one)}" for one in self.problems[:SHOWN]]
+        if len(self.problems) > SHOWN:
+            lines.append(f"and {len(self.problems) - SHOWN} more that failed")
+        lines += first_lines([one for one in unmet(plan) if one.state not in ("failed", "lost")])
+        if self.tracking_error:
+            lines.append(f"MLflow is behind the store: {self.tracking_error}")
+        return lines
+
+    def _told(self, problem: Outcome) -> str:
+        reason = problem.reason.partition("\n")[0]
+        return f"{self.plan.trials[problem.key].label} ({problem.key[:12]}): {reason}"
+
+    def __repr__(self) -> str:
+        return "\n".join(self.lines())
+
+    def _repr_html_(self) -> str:
+        return as_html(self.lines())
+
+
+class TrialListener:
+    """Passes on what becomes of trials: to the display, to the tracker, and failures to the
+    store.
+    """
+
+    def __init__(
+        self, progress: Listener, writer: Writer | None, store: Store, trials: Mapping[str, Trial]
+    ) -> None:
+        self._progress, self._writer, self._store, self._trials = progress, writer, store, trials
+
+    def started(self, trial: Trial) -> None:
+        self._progress.started(trial)
+        if self._writer is not None:
+            self._writer.send({"started": trial.key})
+
+    def ended(self, outcome: Outcome) -> None:
+        self._progress.ended(outcome)
+        if not outcome.is_result:
+            self._record_failure(outcome)
+        if self._writer is not None:
+            self._writer.send({"finished" if outcome.is_result else "failed": outcome.key})
+
+    def _record_failure(self, outcome: Outcome) -> None:
+        """A worker records an exception itself; for a trial that was lost with its worker it is
+        done here.
+        """
+        with contextlib.suppress(StoreError):
+            recorded = self._store.failure(outcome.key)
+            if recorded is None or recorded.get("reason") != outcome.reason:
+                trial = self._trials[outcome.key]
+                self._store.put_failure(outcome.key, failure_record(trial, outcome))
+
+
+def run_sweep(
+    plan: Plan, sweep: Sweep, home: Home, site: Site, executor_name: str, display: Display
+) -> RunSummary:
+    """Run what a plan lacks, of `sweep` or of a part of it. What became of trials that failed is in
+    the summary; nothing is raised for them. Results that the plan calls outdated stay in the store
+    until others take their places.
+    """
+    store = Store(home.store)
+    runner = executor(executor_name)
+    queue = Queue(plan)
+    writer = _writer_of_whole(plan, sweep, store, home)
+    try:
+        is_interrupted = _drain(runner, queue, store, site, writer, display)
+    except BaseException:
+        if writer is not None:
+            # Nothing to close the sweep's own run with; what was sent gets written.
+            writer.finish(None)
+        raise
+    # Whatever the executor believes, the store knows. What was to be replaced and was not is not
+    # done.
+    plan_now = make_plan(plan.name, sweep, store, outdated=plan.outdated)
+    results = Results(plan_now, store)
+    tables = write_tables(results, home)
+    tracked = Tracked(plan_now)
+    if writer is not None:
+        tracked = finish_writer(writer, results, tables, display)
+    return RunSummary(
+        results=_of_part(results, plan),
+        num_executed=len(queue.of_kind("done", "diverged", "infeasible")),
+        problems=tuple(queue.of_kind("failed", "lost")),
+        blocked=queue.blocked,
+        tables=tables,
+        num_tracked=tracked.num_written,
+        tracking_error=tracked.error,
+        is_interrupted=is_interrupted,
+    )
+
+
+def _writer_of_whole(plan: Plan, sweep: Sweep, store: Store, home: Home) -> Writer | None:
+    """The tracker's process, or None where nothing is tracked. It is told of the whole sweep,
+    whatever part of it runs now: the axes in which its cells differ name the runs in MLflow.
+    """
+    if home.tracking is None:
+        return None
+    if plan.is_part:
+        plan = make_plan(plan.name, sweep, store, outdated=plan.outdated, known=plan.records)
+    return start_writer(plan, store, home)
+
+
+def _of_part(results: Results, plan: Plan) -> Results:
+    """The results of a plan's cells out of those of the whole sweep."""
+    if len(plan.cells) == len(results.plan.cells):
+        return results
+    now = replace(results.plan, cells=plan.cells, trials=plan.trials, claims=plan.claims)
+    return Results(now, results.store)
+
+
+def _drain(
+    runner: Executor,
+    queue: Queue,
+    store: Store,
+    site: Site,
+    writer: Writer | None,
+    display: Display,
+) -> bool:
+    """Run all trials of a queue; whether somebody interrupted that."""
+    if not queue.trials:
+        return False
+    try:
+        with display.follow(queue, site.slots or 1) as progress:
+            runner.run(queue, store, site, TrialListener(progress, writer, store, queue.trials))
+    except KeyboardInterrupt:
+        display.say(INTERRUPTED, strongly=True)
+        return True
+    return False

@@ -1,0 +1,358 @@
+"""A sweep and where its things lie: what the command line does, as one object."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from functools import cached_property, partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from orchestrator.errors import InputError
+from orchestrator.session.choices import ExecutorName, Retry, Stale, chosen
+from orchestrator.session.places import Places, places
+from orchestrator.spec.sweep import Sweep
+from orchestrator.spec.sweep_file import load_sweep
+from orchestrator.store.store import Store
+
+# What is imported for types only is imported again where it is used: much of it loads torch, which
+# takes seconds, and `spolia logs` needs none of it.
+if TYPE_CHECKING:
+    from orchestrator.analysis.results import Results
+    from orchestrator.parts.result import Result
+    from orchestrator.planning.explain import Explanation
+    from orchestrator.planning.plan import Plan
+    from orchestrator.session.contrast import Contrast
+    from orchestrator.session.display import Display
+    from orchestrator.session.following import Tracked
+    from orchestrator.session.known import Known
+    from orchestrator.session.looked import TrialLog
+    from orchestrator.session.running import RunSummary
+    from orchestrator.session.status import Status
+    from orchestrator.session.trials import TrialRow, Trials
+    from orchestrator.spec.claim import Entry, Labels
+    from orchestrator.store.home import Home
+
+
+class Session:
+    """A sweep, held against a store.
+
+    `sweep` is a sweep file or a `Sweep`, which then needs a `name`; without one, the session only
+    opens and looks up trials of the store. `home`, `store`, `tracking`, `data` and `site` are the
+    options of the command line that are called so, with the same defaults: variables such as
+    SPOLIA_HOME, then the site file, then a folder `spolia-home` here.
+
+    `only`, wherever it is asked for, chooses a part of the sweep: `"split=pool seed=0,1"`, or the
+    same as a mapping, `{"split": "pool", "seed": [0, 1]}`.
+
+    All but `run`, `report` and `track` only read. They need no right to write to the store, and no
+    image where it has records of the data sets.
+
+    Example:
+        >>> session = Session("sweeps/quickstart.py")  # doctest: +SKIP
+        >>> session.run(slots=2)  # doctest: +SKIP
+        >>> session.trials(where={"split": "pool"}).frame()  # doctest: +SKIP
+        >>> session.compare({"split": "stem"}, {"split": "pool"})  # doctest: +SKIP
+    """
+
+    def __init__(
+        self,
+        sweep: str | Path | Sweep | None = None,
+        *,
+        name: str | None = None,
+        home: str | Path | None = None,
+        store: str | Path | None = None,
+        tracking: str | None = None,
+        data: str | Path | None = None,
+        site: str | Path | None = None,
+    ) -> None:
+        self.places: Places = places(
+            home_folder=home, store=store, tracking=tracking, data=data, site_file=site
+        )
+        self.file: Path | None = None
+        if sweep is None or isinstance(sweep, Sweep):
+            self._sweep, self._name = sweep, name
+        else:
+            self.file = Path(sweep)
+            own_name, self._sweep = load_sweep(self.file)
+            self._name = name or own_name
+        if self._sweep is not None and not self._name:
+            raise InputError(
+                "a Sweep has no name, and tables and MLflow go by it: "
+                "write Session(sweep, name='my_sweep')"
+            )
+
+    def __repr__(self) -> str:
+        subject = f"{self.name}, {len(self.sweep.cells)} cells" if self._sweep else "no sweep"
+        return f"Session({subject}, store {self.store.name})"
+
+    @property
+    def sweep(self) -> Sweep:
+        """The whole sweep. Raises InputError for a session without one."""
+        if self._sweep is None:
+            raise InputError("this session has no sweep: write Session('sweeps/quickstart.py')")
+        return self._sweep
+
+    @property
+    def name(self) -> str:
+        """What the sweep is called: its file without `.py`, or what it was named here."""
+        return self._name or "no sweep"
+
+    @property
+    def where(self) -> str:
+        """The sweep and its store, in words."""
+        return f"{self.name} in {self.store.name}"
+
+    @property
+    def home(self) -> Home:
+        """Where store, MLflow database, tables and scratch lie."""
+        return self.places.home
+
+    @cached_property
+    def store(self) -> Store:
+        """The store; nothing is made by asking."""
+        return Store(self.home.store)
+
+    def part(self, only: str | Labels | None) -> Sweep:
+        """The sweep, or the part of it that `only` names."""
+        from orchestrator.planning import choose
+        from orchestrator.session.known import part_like
+
+        if not only:
+            return self.sweep
+        return (
+            choose.only(self.sweep, only) if isinstance(only, str) else part_like(self.sweep, only)
+        )
+
+    # ------------------------------------------------------------------ reading
+
+    def plan(self, only: str | Labels | None = None) -> Plan:
+        """What would run, what is shared, what is done; see `spolia plan`. Raises PlanError that
+        lists every reason why cells cannot run.
+        """
+        from orchestrator.planning.plan import make_plan
+
+        return make_plan(self.name, self.part(only), self.store)
+
+    def known(self, only: str | Labels | None = None) -> Known:
+        """The plan of those cells whose data sets are known here or to the store, and what is
+        missing. Raises PlanError for whatever else keeps cells from being planned.
+        """
+        from orchestrator.session.known import known_plan
+
+        return known_plan(self.name, self.part(only), self.store)
+
+    def status(self, only: str | Labels | None = None) -> Status:
+        """How many cells and trials stand how, by method; what is under way, what failed and why.
+        Shows itself as a table; `status().frame()` has it as one.
+        """
+        from orchestrator.session.known import known_plan
+        from orchestrator.session.status import status_of
+
+        part = self.part(only)
+        known = known_plan(self.name, part, self.store)
+        return status_of(self.name, len(part.cells), known, self.store)
+
+    def results(self, only: str | Labels | None = None) -> Results:
+        """Tables of every value, means over seeds, matrices, verdicts. Cells whose data is not
+        known here are left out with a warning; raises InputError where no other is left.
+        """
+        from orchestrator.analysis.results import Results
+
+        known = self.known(only)
+        missing = "; ".join(map(str, known.missing))
+        if known.plan is None:
+            raise InputError(f"{self.name}: {missing}")
+        if missing:
+            warnings.warn(f"{self.name}: these are left out: {missing}", stacklevel=2)
+        return Results(known.plan, self.store)
+
+    def trials(self, where: Labels | None = None) -> Trials:
+        """Every distinct trial, cells and the trainings that they need, with its key: those of the
+        cells with these values of their axes, and what they need. `role` (`cell` or `need`),
+        `method`, `state` and `key` choose among them.
+
+        Example: `session.trials(where={"split": "pool", "role": "need"}).frame()`.
+        """
+        from orchestrator.session.trials import trials_of
+
+        return trials_of(self.plan(), where or {})
+
+    def open(self, key: str | TrialRow) -> Result:
+        """The result of the one trial whose key begins so, or of a row of `trials`. Raises
+        StoreError where there is none.
+        """
+        from orchestrator.parts.result import Result
+
+        return Result.open(key if isinstance(key, str) else key.key, self.store)
+
+    def log(self, key: str | TrialRow) -> TrialLog:
+        """What is known of one trial: its result, how it failed, how far it is, what it printed."""
+        from orchestrator.session.looked import log_of
+
+        return log_of(key if isinstance(key, str) else key.key, self.store)
+
+    def explain(self, key: str, only: str | Labels | None = None) -> Explanation:
+        """Why a trial of the sweep stands as it does, and how it differs from the nearest result;
+        see `spolia plan --why`.
+        """
+        from orchestrator.planning.explain import explain
+
+        return explain(self.plan(only), self.store, key)
+
+    def compare(
+        self,
+        first: Labels | str | TrialRow | Session,
+        second: Labels | str | TrialRow | Session | None = None,
+        *,
+        metric: str | Entry | None = None,
+    ) -> Contrast:
+        """How much two sides differ, in one metric (or matrix entry), or in all headline metrics.
+
+        Two settings, `{"split": "stem"}` and `{"split": "pool"}`, are paired by seed as claims pair
+        them. Two keys are two trials, value by value. Two sessions, or one and this one, are
+        compared in every setting that both sweeps have, be it two sweeps or one in two homes.
+        """
+        from orchestrator.session import contrast
+
+        if isinstance(first, Session) and (second is None or isinstance(second, Session)):
+            sides = (self, first) if second is None else (first, second)
+            names = (sides[0].where, sides[1].where)
+            return contrast.of_sweeps(sides[0].results(), sides[1].results(), metric, names)
+        if isinstance(first, Mapping) and isinstance(second, Mapping):
+            return contrast.of_settings(self.results(), first, second, metric)
+        if isinstance(first, Session | Mapping) or isinstance(second, Session | Mapping | None):
+            raise InputError("compare(...) takes two settings, two keys, or one or two sessions")
+        return contrast.of_trials(self.open(first), self.open(second), metric)
+
+    # ------------------------------------------------------------------ writing
+
+    def run(
+        self,
+        only: str | Labels | None = None,
+        *,
+        executor: ExecutorName | str = ExecutorName.ray,
+        slots: int | None = None,
+        limit: int | None = None,
+        stale: Stale | str | None = None,
+        retry: Sequence[Retry | str] = (),
+        smoke: bool = False,
+        address: str | None = None,
+        checkpoint_every: float | None = None,
+        display: Display | None = None,
+    ) -> RunSummary:
+        """Run what the sweep lacks, and track it to MLflow; see `spolia run`. The same call again
+        goes on where it stopped. Raises nothing for trials that fail: they are in the summary.
+
+        Interrupted, it keeps what is done, and says so in the summary. With `smoke`, every method
+        runs at its smoke values on 256 images, in a store that goes away with the summary.
+        """
+        from orchestrator.session.display import LineDisplay
+        from orchestrator.session.running import run_sweep
+        from orchestrator.session.smoke import run_smoke
+
+        where = chosen(ExecutorName, executor, "executor")
+        display = display or LineDisplay()
+        if smoke:
+            return run_smoke(self.name, self.part(only), self.places, where, slots, display)
+        plan = self.prepare(
+            only,
+            executor=where,
+            slots=slots,
+            limit=limit,
+            stale=stale,
+            retry=retry,
+            address=address,
+            display=display,
+        )
+        site = self.places.site_of_run(
+            where, address=address, slots=slots, checkpoint_every=checkpoint_every
+        )
+        return run_sweep(plan, self.sweep, self.home, site, where.value, display)
+
+    def prepare(
+        self,
+        only: str | Labels | None = None,
+        *,
+        executor: ExecutorName | str = ExecutorName.ray,
+        slots: int | None = None,
+        limit: int | None = None,
+        stale: Stale | str | None = None,
+        retry: Sequence[Retry | str] = (),
+        address: str | None = None,
+        display: Display | None = None,
+    ) -> Plan:
+        """The plan of what `run` would run, with the store ready for it: made, claimed for this
+        sweep's name, and with stale results dealt with as `stale` says. Raises InputError where
+        these would be mixed with new ones.
+        """
+        from orchestrator.session.checking import settled, told_check
+        from orchestrator.session.display import LineDisplay
+
+        part = self.part(only)
+        display = display or LineDisplay()
+        where = chosen(ExecutorName, executor, "executor")
+        how = None if stale is None else chosen(Stale, stale, "stale")
+        again = [chosen(Retry, one, "retry").value for one in retry]
+        self.store.prepare()
+        if self.file is not None:
+            self.store.claim_sweep(self.name, self.file)
+        site = self.places.site_of_run(where, address=address, slots=slots)
+        make = partial(self._plan_to_run, part, limit, how is Stale.rerun, again, display)
+
+        def check(plan: Plan) -> Sequence[str]:
+            return told_check(plan, self.home, site, where.value, display)
+
+        return settled(make, how, check)
+
+    def _plan_to_run(
+        self,
+        part: Sweep,
+        limit: int | None,
+        rerun_stale: bool,
+        retry: Sequence[str],
+        display: Display,
+    ) -> Plan:
+        """The plan of what is asked for, shown."""
+        from orchestrator.planning import choose
+        from orchestrator.planning.plan import make_plan
+
+        make = partial(make_plan, self.name, store=self.store, rerun_stale=rerun_stale, retry=retry)
+        plan = make(part)
+        if limit is not None:
+            # Planned twice: which cells are the first without a result is known from the first
+            # plan.
+            plan = make(choose.limit(part, plan, limit), known=plan.records)
+        display.planned(plan)
+        return plan
+
+    def report(self, path: str | Path | None = None, *, results: Results | None = None) -> Path:
+        """Write one HTML page (default: `report.html` beside the sweep's tables), of `results`
+        where they have been read already; its path. Raises InputError, and writes nothing, where no
+        cell has a result yet.
+        """
+        from orchestrator.analysis.report import write
+        from orchestrator.planning.standing import of_total
+
+        told = results or self.results()
+        if not told.by_key:
+            counts = of_total(told.plan.cell_counts, "cells")
+            raise InputError(f"{self.name}: no cell has a result yet ({counts})")
+        target = Path(path) if path else self.home.tables(self.name) / "report.html"
+        try:
+            write(told, told.store, target)
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise InputError(f"{target} cannot be written: {reason}. Name another file") from error
+        return target
+
+    def track(self, *, display: Display | None = None) -> Tracked:
+        """Bring MLflow level with the store. Raises InputError where nothing is to be tracked."""
+        from orchestrator.session.display import LineDisplay
+        from orchestrator.session.following import track
+
+        if self.home.tracking is None:
+            raise InputError(
+                "--tracking none says to track nothing; name an MLflow address, or leave it out"
+            )
+        return track(self.plan(), self.home, display or LineDisplay())

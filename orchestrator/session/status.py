@@ -1,0 +1,192 @@
+"""How a sweep stands: counts by method, what is under way, what failed and why."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from orchestrator.planning import standing
+from orchestrator.planning.explain import Unmet, first_lines, unmet
+from orchestrator.planning.plan import Plan
+from orchestrator.session.known import Known, MissingData
+from orchestrator.session.shown import as_html, as_text
+from orchestrator.store.store import Store
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class UnderWay:
+    """A trial that runs: how far it is, when it `began` and when this was written (`time`), both in
+    seconds since 1970.
+    """
+
+    key: str
+    label: str
+    stage: str
+    epoch: int
+    epochs: int
+    began: float
+    time: float
+
+
+@dataclass(frozen=True)
+class Failed:
+    """A trial whose last try failed, or whose machine was `lost`, and why."""
+
+    key: str
+    label: str
+    state: str
+    full_reason: str
+
+    @property
+    def reason(self) -> str:
+        """The first line of it."""
+        return self.full_reason.partition("\n")[0]
+
+
+@dataclass(frozen=True)
+class MethodCounts:
+    """How many distinct trials of a method stand how, as cells or as needs of cells."""
+
+    role: str
+    method: str
+    counts: Mapping[str, int]
+
+
+@dataclass(frozen=True, repr=False)
+class Status:
+    """How a sweep, or a part of it, stands. `plan` is None where no data set of it is known here;
+    `missing` are those that are not. `num_cells` counts all cells, those that cannot be planned
+    here, too.
+    """
+
+    name: str
+    num_cells: int
+    plan: Plan | None
+    under_way: tuple[UnderWay, ...]
+    missing: tuple[MissingData, ...] = ()
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every cell has a result, of whatever outcome."""
+        return self.plan is not None and not self.missing and self.plan.is_complete
+
+    @property
+    def is_done(self) -> bool:
+        """Whether every cell is done: none diverged, is infeasible, or has no result."""
+        return self.plan is not None and not self.missing and self.plan.is_done
+
+    @property
+    def cell_counts(self) -> Mapping[str, int]:
+        """How many cells stand how, of those that can be planned here."""
+        return self.plan.cell_counts if self.plan else {}
+
+    @property
+    def trial_counts(self) -> Mapping[str, int]:
+        """How many distinct trials stand how, those that are needs only included."""
+        return self.plan.trial_counts if self.plan else {}
+
+    @cached_property
+    def failed(self) -> tuple[Failed, ...]:
+        """The trials that failed last time and have no result."""
+        if self.plan is None:
+            return ()
+        plan = self.plan
+        return tuple(
+            Failed(key, plan.trials[key].label, plan.standing(key), reason)
+            for key, reason in plan.failures.items()
+        )
+
+    @cached_property
+    def unmet(self) -> Sequence[Unmet]:
+        """Why cells that did not fail themselves are not done, each reason once."""
+        found = unmet(self.plan) if self.plan else []
+        return [one for one in found if one.state not in ("failed", "lost")]
+
+    @cached_property
+    def methods(self) -> tuple[MethodCounts, ...]:
+        """Counts by method: first of the trials that are cells, then of those that are needs."""
+        if self.plan is None:
+            return ()
+        plan, cell_keys = self.plan, self.plan.cell_keys
+        states: dict[str, dict[str, list[str]]] = {"cell": {}, "need": {}}  # by role and method
+        for key, trial in plan.trials.items():
+            by_method = states["cell" if key in cell_keys else "need"]
+            by_method.setdefault(trial.method.name, []).append(plan.standing(key))
+        return tuple(
+            MethodCounts(role, method, standing.count(found))
+            for role, by_method in states.items()
+            for method, found in by_method.items()
+        )
+
+    def frame(self) -> pd.DataFrame:
+        """A row a method: its role, its name, and how many of its trials stand how."""
+        import pandas as pd
+
+        rows = [{"role": m.role, "method": m.method, **self._counted(m)} for m in self.methods]
+        return pd.DataFrame(rows, columns=["role", "method", *self._states])
+
+    @property
+    def _states(self) -> list[str]:
+        """The states that occur, and done."""
+        return list(standing.count(["done", *self.trial_counts]))
+
+    def _counted(self, row: MethodCounts) -> dict[str, int]:
+        return {state: row.counts.get(state, 0) for state in self._states}
+
+    @property
+    def headline(self) -> str:
+        """`asked: 2 of 4 cells done, 2 open; 2 of 4 trials done, 2 open`."""
+        if self.plan is None:
+            return f"{self.name}: {self.num_cells} cells, none of which can be looked up here"
+        plan = self.plan
+        part = f" (a part: {len(plan.cells)} of {plan.num_whole} cells)" if plan.is_part else ""
+        cells = standing.of_total(self.cell_counts, "cells")
+        return f"{plan.name}{part}: {cells}; {standing.of_total(self.trial_counts, 'trials')}"
+
+    def _lines(self) -> list[str]:
+        """What is not done and why, what failed, what is under way, what is missing."""
+        lines = first_lines(self.unmet)
+        lines += [f"{one.state}: {one.label} ({one.key[:12]}): {one.reason}" for one in self.failed]
+        lines += [
+            f"under way: {one.label} ({one.key[:12]}): {one.stage}, "
+            f"epoch {one.epoch} of {one.epochs}"
+            for one in self.under_way
+        ]
+        return lines + [str(one) for one in self.missing]
+
+    def _table(self) -> tuple[list[str], list[list[str]]]:
+        rows = []
+        for one in self.methods:
+            numbers = [str(count or "") for count in self._counted(one).values()]
+            rows.append([one.role, one.method, *numbers])
+        return ["role", "method", *self._states], rows
+
+    def __repr__(self) -> str:
+        return "\n".join([self.headline, *as_text(*self._table()), *self._lines()])
+
+    def _repr_html_(self) -> str:
+        return as_html([self.headline, *self._lines()], *self._table())
+
+
+def status_of(name: str, num_cells: int, known: Known, store: Store) -> Status:
+    """The status of what is known of a sweep with so many cells."""
+    plan = known.plan
+    under_way = tuple(_under_way(plan, store)) if plan else ()
+    return Status(name, num_cells, plan, under_way, known.missing)
+
+
+def _under_way(plan: Plan, store: Store) -> list[UnderWay]:
+    """The trials that have left progress and have no result, in the order of the plan."""
+    running = store.under_way()
+    found = []
+    for trial in plan.todo:
+        now = store.progress(trial.key) if trial.key in running else None
+        if now is not None:
+            told = {name: now[name] for name in ("stage", "epoch", "epochs", "began", "time")}
+            found.append(UnderWay(key=trial.key, label=trial.label, **told))
+    return found

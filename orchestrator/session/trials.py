@@ -1,0 +1,225 @@
+"""The trials of a sweep, cells and the trainings that they need, each with its key."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, overload
+
+from orchestrator.errors import InputError, nearest
+from orchestrator.planning.explain import why_not_done
+from orchestrator.planning.plan import Plan
+from orchestrator.session.known import cells_like
+from orchestrator.session.shown import as_html, as_text
+from orchestrator.spec.canonical import SCALARS
+from orchestrator.spec.claim import Labels, several
+from orchestrator.spec.labels import AxisValue, axes_by_name, short_names
+from orchestrator.spec.trial import Cell, Trial
+from orchestrator.spec.wording import duration
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SHOWN = 60  # rows that are shown at once
+FIELDS = ("role", "method", "state", "key")
+"""What trials can be asked for by beside the axes, where no axis is called so."""
+
+
+@dataclass(frozen=True)
+class TrialRow:
+    """One distinct trial of a sweep.
+
+    `role` is `cell`, or `need` for a training that only others need. `axes` are the values of the
+    sweep's axes that all cells share which are this trial or need it: what a training does not
+    depend on is not there. `settings` are those of its method that are not at their defaults.
+    `state` is how it stands (`done`, `open`, `failed` ..., or `stale`), `seconds` how long it took
+    or is expected to take (None: nothing is known), `reason` why it is not done.
+    """
+
+    key: str
+    role: str
+    method: str
+    label: str
+    axes: Mapping[str, AxisValue]
+    settings: Mapping[str, object]
+    state: str
+    seconds: float | None
+    reason: str
+
+    @property
+    def values(self) -> dict[str, object]:
+        """The axes with their values: numbers, truth values and None as such, others by name."""
+        return {
+            axis: one.value if isinstance(one.value, SCALARS) else one.text
+            for axis, one in self.axes.items()
+        }
+
+
+class Trials(Sequence[TrialRow]):
+    """Rows of trials; `frame()` has them as a table. `session.open(trials[0].key)` opens a result,
+    as does `session.open(trials[0])`.
+    """
+
+    def __init__(self, rows: Sequence[TrialRow]) -> None:
+        self._rows = tuple(rows)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    @overload
+    def __getitem__(self, place: int) -> TrialRow: ...
+    @overload
+    def __getitem__(self, place: slice) -> Trials: ...
+    def __getitem__(self, place: int | slice) -> TrialRow | Trials:
+        return Trials(self._rows[place]) if isinstance(place, slice) else self._rows[place]
+
+    @property
+    def keys(self) -> list[str]:
+        """The keys of the trials."""
+        return [row.key for row in self._rows]
+
+    @property
+    def axes(self) -> list[str]:
+        """Names of all axes that any of the trials has a value of."""
+        return list(dict.fromkeys(axis for row in self._rows for axis in row.axes))
+
+    def frame(self) -> pd.DataFrame:
+        """A row a trial: role, key, method, a column an axis, state, seconds, label. An axis that
+        is called like one of these has `axis ` before its name.
+        """
+        import pandas as pd
+
+        rows = []
+        for row in self._rows:
+            values = row.values
+            rows.append(
+                {
+                    "role": row.role,
+                    "key": row.key,
+                    "method": row.method,
+                    **{_column(axis): values.get(axis) for axis in self.axes},
+                    "state": row.state,
+                    "seconds": row.seconds,
+                    "label": row.label,
+                }
+            )
+        columns = ["role", "key", "method", *map(_column, self.axes), "state", "seconds", "label"]
+        # The axis `method` says what the column says already.
+        return pd.DataFrame(rows, columns=list(dict.fromkeys(columns)))
+
+    def _table(self) -> tuple[list[str], list[list[str]]]:
+        axes = [axis for axis in self.axes if axis != "method"]
+        rows = []
+        for row in self._rows[:SHOWN]:
+            values = [row.axes[axis].text if axis in row.axes else "-" for axis in axes]
+            took = "" if row.seconds is None else duration(row.seconds)
+            rows.append([row.role, row.key[:12], row.method, *values, row.state, took])
+        return ["role", "key", "method", *axes, "state", "time"], rows
+
+    def _more(self) -> list[str]:
+        left_out = len(self) - SHOWN
+        return [f"and {left_out} more; frame() has all"] if left_out > 0 else []
+
+    def __repr__(self) -> str:
+        return "\n".join([*as_text(*self._table()), *self._more()])
+
+    def _repr_html_(self) -> str:
+        return as_html(self._more(), *self._table())
+
+
+def _column(axis: str) -> str:
+    taken = {"role", "key", "state", "seconds", "label"}
+    return f"axis {axis}" if axis in taken else axis
+
+
+def trials_of(plan: Plan, where: Labels) -> Trials:
+    """The trials of the cells that are as `where` says, and of what they need, cells first.
+
+    `where` names axes as claims do; `role`, `method`, `state` and `key` (a beginning) choose among
+    these trials, where no axis is called so. Raises InputError for what there is not.
+    """
+    names = axes_by_name(plan.axes)
+    by_field = {name: several(value) for name, value in where.items() if name not in names}
+    _refuse_unknown(by_field, names)
+    labels = {name: value for name, value in where.items() if name in names}
+    wanted = _with_needs(plan, cells_like(plan.cells, plan.values, labels))
+    shared, cell_keys, short = _shared_values(plan), plan.cell_keys, short_names(plan.axes)
+    rows = []
+    for key in filter(wanted.__contains__, plan.trials):
+        axes = {short[axis]: value for axis, value in shared[key].items()}
+        rows.append(_row(plan, plan.trials[key], "cell" if key in cell_keys else "need", axes))
+    chosen = [row for row in rows if _has(row, by_field)]
+    return Trials(sorted(chosen, key=lambda row: row.role))  # stable, and "cell" before "need"
+
+
+def _refuse_unknown(by_field: Mapping[str, Sequence[object]], names: Mapping[str, str]) -> None:
+    problems = [
+        f"the sweep has no axis {name!r}. {nearest(name, [*names, *FIELDS])}"
+        for name in by_field
+        if name not in FIELDS
+    ]
+    if problems:
+        raise InputError("trials(where=...) cannot be used as written:", problems)
+
+
+def _has(row: TrialRow, by_field: Mapping[str, Sequence[object]]) -> bool:
+    for name, wanted in by_field.items():
+        if name == "key":
+            if not any(row.key.startswith(str(start)) for start in wanted):
+                return False
+        elif getattr(row, name) not in wanted:
+            return False
+    return True
+
+
+def _with_needs(plan: Plan, cells: Sequence[Cell]) -> set[str]:
+    """Keys of the trials of some cells, and of all that these need."""
+    found = {cell.trial.key for cell in cells}
+    for key in reversed(list(plan.trials)):  # what needs a trial comes before it
+        if key in found:
+            found.update(need.key for need in plan.trials[key].needs.values())
+    return found
+
+
+def _shared_values(plan: Plan) -> dict[str, dict[str, AxisValue]]:
+    """By key the values of axes that are the same in all cells which are a trial or need it."""
+    axes = plan.values
+    found: dict[str, dict[str, AxisValue]] = {}
+    for cell in plan.cells:
+        values = {axis: axes.of(cell, axis) for axis in axes.names}
+        own = {axis: value for axis, value in values.items() if value is not None}
+        _meet(found, cell.trial.key, own)
+    for key in reversed(list(plan.trials)):  # as above
+        for need in plan.trials[key].needs.values():
+            _meet(found, need.key, found[key])
+    return found
+
+
+def _meet(
+    found: dict[str, dict[str, AxisValue]], key: str, values: Mapping[str, AxisValue]
+) -> None:
+    """Leave of a trial's values those that these cells have, too."""
+    known = found.get(key)
+    if known is None:
+        found[key] = dict(values)
+    else:
+        found[key] = {
+            axis: one
+            for axis, one in known.items()
+            if axis in values and values[axis].key == one.key
+        }
+
+
+def _row(plan: Plan, trial: Trial, role: str, axes: Mapping[str, AxisValue]) -> TrialRow:
+    is_told = plan.standing(trial.key) not in ("done", "open")
+    return TrialRow(
+        key=trial.key,
+        role=role,
+        method=trial.method.name,
+        label=trial.label,
+        axes=axes,
+        settings=trial.method.changed_settings(),
+        state=plan.state(trial.key),
+        seconds=plan.cost(trial),
+        reason=why_not_done(plan, trial) if is_told else "",
+    )
