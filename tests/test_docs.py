@@ -65,9 +65,21 @@ def test_the_notebook_cells_of_the_pages_work_after_the_quickstart(after_the_qui
     import torch
 
     names: dict = {}
-    exec(next(block for block in blocks(PAGES[0]) if "import Result" in block), names)
+    exec(next(block for block in blocks(PAGES[0]) if "import Session" in block), names)
     assert names["net"](torch.zeros(2, 1, 8, 8)).shape == (2, 8)
     names = {}
     for block in blocks(ROOT / "docs/joining.md"):
         exec(block, names)
     assert names["joined"](names["x"]).shape == (len(names["y"]), 8)
+
+
+def test_the_examples_of_the_page_on_sessions_work_one_after_the_other(tmp_path, monkeypatch):
+    import torch
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SPOLIA_TRACKING", "none")
+    names: dict = {}
+    for block in blocks(ROOT / "docs/session.md"):
+        exec(block, names)
+    assert names["net"](torch.zeros(2, 1, 8, 8)).shape == (2, 3)
+    assert names["session"].compare({"lr": 0.1}, {"lr": 0.01}).gaps[0].n == 2

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from orchestrator.analysis.groups import Column, Group
-from orchestrator.analysis.tables import label_text
+from orchestrator.store.records import label_text
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -79,9 +79,8 @@ class Results:
         self.plan, self.store = plan, store
         self.by_key: dict[str, Result] = {}
         for key in dict.fromkeys(cell.trial.key for cell in plan.cells):
-            record = store.find(key)
-            if record is not None:
-                self.by_key[key] = Result(store, record)
+            if key in plan.records:
+                self.by_key[key] = Result(store, plan.records[key])
         self.axes = short_names(plan.axes)
         self.values = plan.values
         self._entries: dict[tuple[str, str], Matrix] = {}
@@ -261,7 +260,7 @@ class Results:
         """One row a cell, metric and label: cell, key, outcome, the axes, metric, label, value. A
         label is written `task=a`.
         """
-        return self._tables.metrics(self.cells())
+        return self._tables.metrics(self.cells(), self.plan.records)
 
     def matrices_table(self) -> pa.Table:
         """One row a matrix entry: cell, key, outcome, the axes, matrix, row, column, value, count,
@@ -302,7 +301,7 @@ class Results:
         cells = self._selected(where).cells
         if long:
             finished = [(c, self.by_key[c.trial.key]) for c in cells if c.trial.key in self.by_key]
-            return typed_frame(self._tables.metrics(finished))
+            return typed_frame(self._tables.metrics(finished, self.plan.records))
         states = [self.plan.standing(cell.trial.key) for cell in cells]
         results = [self.by_key.get(cell.trial.key) for cell in cells]
         metrics = [[] if result is None else result.metrics for result in results]
@@ -353,7 +352,8 @@ class Results:
     def _needs_of(self, cells: Sequence[Cell]) -> tuple[pa.Table, list[Mapping[str, Any]]]:
         """The finished ones among all that cells need, as a table, and their records."""
         needs = {need.key: need for cell in cells for need in needs_first(cell.trial)}
-        records: list[Mapping[str, Any]] = [*self.store.find_all(needs)]
+        known = self.plan.records
+        records: list[Mapping[str, Any]] = [known[key] for key in needs if key in known]
         trials = [needs[record["key"]] for record in records]
         columns = {
             "key": [trial.key for trial in trials],

@@ -16,6 +16,7 @@ from orchestrator.parts.matrix import Matrix
 from orchestrator.parts.result import Result
 from orchestrator.spec.labels import Axes, AxisValue
 from orchestrator.spec.trial import Cell
+from orchestrator.store.records import Records
 
 # Labels that repeat from row to row are kept once, with a number in each row.
 LABEL = pa.dictionary(pa.int32(), pa.string())
@@ -34,6 +35,8 @@ MATRIX_COLUMNS = {
     "row_component": LABEL,
     "column_component": LABEL,
 }
+
+_NO_ROWS = pa.array([], pa.int64())
 
 ROW_GROUP = 1 << 17  # rows that are gathered before they are written
 
@@ -77,20 +80,15 @@ class Tables:
                 columns[name] = pa.array([_plain(one.get(name), kind) for one in values], kind)
         return pa.table(columns)
 
-    def metrics(self, finished: Iterable[tuple[Cell, Result]]) -> pa.Table:
-        """One row a cell, metric and label."""
+    def metrics(self, finished: Iterable[tuple[Cell, Result]], records: Records) -> pa.Table:
+        """One row a cell, metric and label; `records` are those of all these cells, and of others."""
         pairs = list(finished)
-        entries = [result.metrics for _, result in pairs]
+        ranges = [records.metric_rows[result.key] for _, result in pairs]
         table = self.cells([cell for cell, _ in pairs], [result.outcome for _, result in pairs])
-        table = table.take(np.repeat(np.arange(len(pairs)), [len(one) for one in entries]))
-        logged = [entry for one in entries for entry in one]
-        columns: dict[str, list[Any]] = {
-            "metric": [entry["name"] for entry in logged],
-            "label": [label_text(entry["labels"]) for entry in logged],
-            "value": [entry["value"] for entry in logged],
-        }
+        table = table.take(np.repeat(np.arange(len(pairs)), [len(rows) for rows in ranges]))
+        logged = records.metrics.take([row for rows in ranges for row in rows] or _NO_ROWS)
         for name, kind in METRIC_COLUMNS.items():
-            table = table.append_column(name, pa.array(columns[name], kind))
+            table = table.append_column(name, logged[name].cast(kind))
         return table
 
     def matrix_batches(self, finished: Iterable[tuple[Cell, Result]]) -> Iterator[pa.RecordBatch]:
@@ -132,11 +130,6 @@ def write_batches(path: Path, schema: pa.Schema, batches: Iterable[pa.RecordBatc
 def table_of(schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> pa.Table:
     """All batches in memory, as one table."""
     return _gathered(list(batches), schema)
-
-
-def label_text(labels: Mapping[str, str]) -> str:
-    """What a value is logged by, as a table has it: `task=a`."""
-    return ",".join(f"{name}={value}" for name, value in labels.items())
 
 
 def _gathered(batches: Sequence[pa.RecordBatch], schema: pa.Schema) -> pa.Table:

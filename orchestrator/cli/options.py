@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Annotated, get_type_hints
 import typer
 from rich.console import Console
 
-from orchestrator.session.places import DEFAULT_HOME
+
+from orchestrator.store.home import DEFAULT_HOME
 
 if TYPE_CHECKING:
     from orchestrator.session.session import Session
@@ -181,7 +182,7 @@ def with_places(*names: str) -> Callable[[Command], Command]:
 
 def print_json(value: object) -> None:
     """JSON as it is: no colours, no folding."""
-    typer.echo(json.dumps(value, indent=1))
+    typer.echo(json.dumps(value, indent=1, default=dict))  # a record is no dictionary itself
 
 
 def short(path: Path) -> str:

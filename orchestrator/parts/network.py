@@ -21,6 +21,7 @@ from orchestrator.spec.naming import former_paths
 from orchestrator.spec.trial import NetworkSpec
 
 Side = Literal["extractor", "head"]
+BUILT_FOR = ("channels", "classes")  # what a task decides of a network; all else is a setting
 
 
 class Blocks(nn.Sequential):
@@ -164,45 +165,34 @@ def network_spec(
     another network is annotated as `ClassPath`. Raises InputError for a setting that the class does
     not have, and for a network without stages or whose last stage is no linear layer.
     """
-    parameters = _settings_of(network, settings)
-    defaults = {
-        name: parameter.default
-        for name, parameter in parameters.items()
-        if parameter.default is not parameter.empty
-    }
-    with torch.device("meta"):
-        built = network(**settings, channels=3, classes=2)
-    if problems := problems_of_form(built):
-        raise InputError(f"{network.__name__} cannot be cut into extractor and head:", problems)
+    _check_class(network)
+    parameters = _setting_parameters(network)
+    if unknown := [name for name in settings if name not in parameters]:
+        raise InputError(
+            f"{network.__name__} has no setting {unknown[0]!r}. {nearest(unknown[0], parameters)}"
+        )
+    defaults = {name: p.default for name, p in parameters.items() if p.default is not p.empty}
     spec = NetworkSpec(
         name=network.__name__,
         path=f"{network.__module__}:{network.__qualname__}",
         settings=tuple({**defaults, **settings}.items()),
         defaults=tuple(defaults.items()),
-        splits=built.splits,
+        splits=_splits_of(network, settings),
         revision=revision,
         class_places=_class_places(network),
         trained_with=trained_with,
     )
-    inside = (class_at(path, Network) for path in spec.classes_in(spec.settings))
-    return replace(spec, moved_from=tuple(p for c in (network, *inside) for p in former_paths(c)))
+    return replace(spec, moved_from=_former_paths_of(network, spec))
 
 
-def _settings_of(
-    network: type[Network], settings: Mapping[str, Any]
-) -> dict[str, inspect.Parameter]:
-    """The arguments of a network's class that are its settings. Raises InputError where the class
-    cannot be used, or does not have the settings that are given.
+def _check_class(network: type[Network]) -> None:
+    """Raises InputError for what is no network's class, cannot be built for a task, or has former
+    paths that are none.
     """
     if not (inspect.isclass(network) and issubclass(network, Network)):
         raise InputError(f"network_spec: {network!r} is no subclass of orchestrator.Network")
-    parameters = dict(inspect.signature(network.__init__).parameters)
-    parameters.pop("self")
-    if unknown := [name for name in settings if name not in parameters]:
-        raise InputError(
-            f"{network.__name__} has no setting {unknown[0]!r}. {nearest(unknown[0], parameters)}"
-        )
-    if missing := [name for name in ("channels", "classes") if name not in parameters]:
+    parameters = inspect.signature(network.__init__).parameters
+    if missing := [name for name in BUILT_FOR if name not in parameters]:
         raise InputError(
             f"{network.__name__} takes no {' and no '.join(missing)}; "
             "a network is built for a task's images and classes"
@@ -213,7 +203,28 @@ def _settings_of(
             f"{network.__name__}.moved_from = {moved!r} is not a tuple of paths such as "
             f"('package.module:Class',)"
         )
-    return {name: p for name, p in parameters.items() if name not in ("channels", "classes")}
+
+
+def _setting_parameters(network: type[Network]) -> dict[str, inspect.Parameter]:
+    """The arguments of a network's class that are its settings, by name."""
+    parameters = dict(inspect.signature(network.__init__).parameters)
+    parameters.pop("self")
+    return {name: p for name, p in parameters.items() if name not in BUILT_FOR}
+
+
+def _splits_of(network: type[Network], settings: Mapping[str, Any]) -> tuple[str, ...]:
+    """The split points of a network of these settings. Raises InputError where it cannot be cut."""
+    with torch.device("meta"):  # its weights take no memory
+        built = network(**settings, channels=3, classes=2)
+    if problems := problems_of_form(built):
+        raise InputError(f"{network.__name__} cannot be cut into extractor and head:", problems)
+    return built.splits
+
+
+def _former_paths_of(network: type[Network], spec: NetworkSpec) -> tuple[str, ...]:
+    """Paths that the class had before, and those of the networks that this one is made of."""
+    inside = [class_at(path, Network) for path in spec.classes_in(spec.settings)]
+    return tuple(path for cls in (network, *inside) for path in former_paths(cls))
 
 
 def _class_places(network: type[Network]) -> tuple[str, ...]:

@@ -138,6 +138,12 @@ class Claim(metaclass=CheckedFields):
         """Axes that it speaks of without naming a value."""
         return ()
 
+    def paired(self, values: Mapping[str, Sequence[Any]]) -> Sequence[Sequence[Labels]]:
+        """Sides that are paired with each other; more than one such set where it compares twice.
+        `values` are those that each axis of `along` has in the cells that it names first.
+        """
+        return ()
+
     def out_of_reach(self, values: Mapping[str, Sequence[Any]]) -> Iterator[str]:
         """Why no results whatever would decide it, in words. `values` are those that each axis of
         `along` has in the cells that it speaks of first.
