@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Annotated, get_type_hints
 import typer
 from rich.console import Console
 
-
 from orchestrator.store.home import DEFAULT_HOME
 
 if TYPE_CHECKING:
