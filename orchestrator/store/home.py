@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
+
+from orchestrator.errors import StoreError
+
+_UNWRITABLE = "cannot be written. Choose another folder with --home"
 
 
 @dataclass(frozen=True)
@@ -29,6 +34,15 @@ class Home:
     def scratch(self) -> Path:
         """Where running trials leave their checkpoints."""
         return self.root / "scratch"
+
+    def prepare(self) -> None:
+        """Make the folder. Raises StoreError where it cannot be made or written."""
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StoreError(f"the home {self.root} {_UNWRITABLE}") from error
+        if not os.access(self.root, os.W_OK):
+            raise StoreError(f"the home {self.root} {_UNWRITABLE}")
 
     def tables(self, sweep: str) -> Path:
         """Where the tables of results of a sweep go."""

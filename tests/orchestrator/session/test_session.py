@@ -124,6 +124,14 @@ def test_a_run_that_is_interrupted_keeps_what_is_done(tmp_path, monkeypatch):
     assert session.run(executor="inline").num_executed == 9
 
 
+def test_a_home_that_cannot_be_written_is_told_before_anything_runs(tmp_path):
+    (tmp_path / "home").write_text("in the way")
+    session = Session(counting(), name="asked", home=tmp_path / "home", store=tmp_path / "store")
+    with pytest.raises(StoreError, match="home cannot be written"):
+        session.run(executor="inline")
+    assert not session.store.exists
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -214,6 +222,12 @@ def test_trials_are_cells_and_needs_with_keys_that_open(ran):
     assert (frame["state"] == "done").all()
     heads = "role key method number seed state time"
     assert repr(trials).splitlines()[0].split() == heads.split()
+
+
+def test_a_trial_without_a_result_says_how_it_stands(tmp_path):
+    session = session_in(tmp_path, counting())
+    with pytest.raises(StoreError, match=r"count\(.*has no result: it is open"):
+        session.open(session.trials()[0])
 
 
 def test_trials_are_chosen_by_axes_and_by_what_they_are(ran):
