@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from orchestrator import Method, Metric, Run, axis
+from orchestrator import MatrixSpec, Method, Metric, Run, axis
 
 
 class Simulated(Method):
@@ -17,3 +17,10 @@ class Simulated(Method):
 
     def train(self, run: Run) -> None:
         raise AssertionError("simulated results are not trained")
+
+
+class SimulatedMatrix(Simulated):
+    """The same, with a matrix."""
+
+    name = "simulated_matrix"
+    matrices = (MatrixSpec("scores", "extractor", "head", headline=True),)

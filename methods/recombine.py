@@ -39,8 +39,8 @@ class Recombine(NetworkMeasurement):
     name = "recombine"
     tasks = roles("tasks", at_least=1)
     metrics = (
-        Metric("compatibility", headline=True),  # by extractor
-        Metric("compatibility_by_head", headline=True),
+        Metric("compatibility", headline=True, chance=0.0),  # by extractor
+        Metric("compatibility_by_head", headline=True, chance=0.0),
         Metric("recombined_accuracy", headline=True),  # by extractor
         Metric("own_accuracy", headline=True),
         Metric("recombined_accuracy_by_head"),

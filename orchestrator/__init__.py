@@ -17,8 +17,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from orchestrator.analysis import claims
+    from orchestrator.analysis.best import BestSetting
+    from orchestrator.analysis.estimates import Estimate
+    from orchestrator.analysis.groups import Group
+    from orchestrator.analysis.mean_matrix import MeanMatrix
     from orchestrator.analysis.results import Results
+    from orchestrator.analysis.verdicts import Verdicts
     from orchestrator.data.batches import Batch, in_order
+    from orchestrator.data.labelled_images import images
     from orchestrator.data.resolve import resolve
     from orchestrator.data.sources import data_root
     from orchestrator.errors import (
@@ -35,6 +41,7 @@ if TYPE_CHECKING:
         nearest,
     )
     from orchestrator.parts.component import Part, PartWithBase
+    from orchestrator.parts.joining import join
     from orchestrator.parts.matrix import Matrix
     from orchestrator.parts.network import Blocks, Network, Piece, network_spec
     from orchestrator.parts.recombination import PairScores, Scores
@@ -77,6 +84,7 @@ if TYPE_CHECKING:
         sgd,
     )
     from orchestrator.training.run import Run
+    from orchestrator.training.scoring import accuracy
     from orchestrator.training.stopping import Best, Plateau, Reached
 
 __all__ = [
@@ -84,6 +92,7 @@ __all__ = [
     "Augmentation",
     "Batch",
     "Best",
+    "BestSetting",
     "Blocks",
     "ClassPath",
     "Component",
@@ -91,13 +100,16 @@ __all__ = [
     "Curve",
     "Data",
     "DataError",
+    "Estimate",
     "ExecutorError",
     "Grid",
+    "Group",
     "Infeasible",
     "InputError",
     "Kept",
     "Matrix",
     "MatrixSpec",
+    "MeanMatrix",
     "Method",
     "MethodError",
     "Metric",
@@ -129,6 +141,8 @@ __all__ = [
     "SweepError",
     "Task",
     "Trial",
+    "Verdicts",
+    "accuracy",
     "adam",
     "all_of",
     "augmentation_axis",
@@ -143,7 +157,9 @@ __all__ = [
     "digits",
     "drops",
     "image_folder",
+    "images",
     "in_order",
+    "join",
     "load_sweep",
     "local_run",
     "make_plan",
@@ -220,8 +236,16 @@ _DEFINED_IN = {
     "orchestrator.session.session": ("Session",),
     "orchestrator.parts.result": ("Component", "Result"),
     "orchestrator.parts.matrix": ("Matrix",),
+    "orchestrator.parts.joining": ("join",),
+    "orchestrator.training.scoring": ("accuracy",),
+    "orchestrator.data.labelled_images": ("images",),
     "orchestrator.planning.plan": ("Plan", "make_plan"),
     "orchestrator.analysis.results": ("Results",),
+    "orchestrator.analysis.groups": ("Group",),
+    "orchestrator.analysis.estimates": ("Estimate",),
+    "orchestrator.analysis.mean_matrix": ("MeanMatrix",),
+    "orchestrator.analysis.best": ("BestSetting",),
+    "orchestrator.analysis.verdicts": ("Verdicts",),
     "orchestrator.store.store": ("Store",),
     "orchestrator.training.local": ("local_run",),
     "orchestrator.data.resolve": ("resolve",),

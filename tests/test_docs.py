@@ -11,7 +11,9 @@ ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 PAGES = [page for page in PAGES if page.exists()]
 NAMES = [str(page.relative_to(ROOT)) for page in PAGES]
-OURS = re.compile(r"\b(?:orchestrator|methods|sweeps|tests|benchmarks|docs)/[\w./-]*\w(?:/|\b)")
+OURS = re.compile(
+    r"\b(?:orchestrator|methods|sweeps|tests|benchmarks|docs|examples)/[\w./-]*\w(?:/|\b)"
+)
 
 
 def prose(page: Path) -> str:
@@ -44,23 +46,31 @@ def test_the_readme_shows_the_quickstart_as_it_is():
     assert f"```python\n{sweep}```" in (ROOT / "README.md").read_text()
 
 
-def test_the_notebook_cell_of_the_readme_works_after_the_quickstart(spolia, tmp_path, monkeypatch):
-    """A part of the quickstart: what the cell needs is one trained network."""
-    import torch
+def blocks(page: Path) -> list[str]:
+    return re.findall(r"```python\n(.*?)```", page.read_text(), re.S)
 
-    cell = re.search(
-        r"```python\n(from orchestrator import Session.*?)```", PAGES[0].read_text(), re.S
-    )
-    assert cell
+
+@pytest.fixture
+def after_the_quickstart(spolia, tmp_path):
+    """A part of the quickstart has run in the current folder: one training and its matrix."""
     (tmp_path / "sweeps").mkdir()
     sweep = (ROOT / "sweeps/quickstart.py").read_text().replace("epochs=30", "epochs=1")
     (tmp_path / "sweeps/quickstart.py").write_text(sweep)
     common = ("--executor", "inline", "--tracking", "none", "--only", "ingredients=none split=stem")
     code, _, problem = spolia("run", "sweeps/quickstart.py", "--limit", "1", *common)
     assert code == 0, problem
+
+
+def test_the_notebook_cells_of_the_pages_work_after_the_quickstart(after_the_quickstart):
+    import torch
+
     names: dict = {}
-    exec(cell.group(1), names)
+    exec(next(block for block in blocks(PAGES[0]) if "import Session" in block), names)
     assert names["net"](torch.zeros(2, 1, 8, 8)).shape == (2, 8)
+    names = {}
+    for block in blocks(ROOT / "docs/joining.md"):
+        exec(block, names)
+    assert names["joined"](names["x"]).shape == (len(names["y"]), 8)
 
 
 def test_the_examples_of_the_page_on_sessions_work_one_after_the_other(tmp_path, monkeypatch):
@@ -69,7 +79,7 @@ def test_the_examples_of_the_page_on_sessions_work_one_after_the_other(tmp_path,
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("SPOLIA_TRACKING", "none")
     names: dict = {}
-    for block in re.findall(r"```python\n(.*?)```", (ROOT / "docs/session.md").read_text(), re.S):
+    for block in blocks(ROOT / "docs/session.md"):
         exec(block, names)
     assert names["net"](torch.zeros(2, 1, 8, 8)).shape == (2, 3)
     assert names["session"].compare({"lr": 0.1}, {"lr": 0.01}).gaps[0].n == 2

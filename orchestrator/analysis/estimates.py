@@ -6,8 +6,10 @@ import math
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
+from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)
@@ -68,13 +70,46 @@ def estimate(values: Sequence[float], rounding: float = 0.0) -> Estimate:
     """Mean and 95 % interval of values from distinct trials; values that are not finite are left
     out and not counted. `rounding` is how far each of them may be off.
     """
-    from scipy import stats
-
     data = np.array([v for v in values if np.isfinite(v)])
     n = len(data)
     if n == 0:
         return Estimate(float("nan"), float("nan"), 0)
     if n == 1:
         return Estimate(float(data.mean()), float("nan"), 1, rounding)
-    half = stats.t.ppf(0.975, n - 1) * data.std(ddof=1) / n**0.5
+    half = _student(n) * data.std(ddof=1) / n**0.5
     return Estimate(float(data.mean()), float(half), n, rounding)
+
+
+@dataclass(frozen=True)
+class Estimates:
+    """Means, half-widths and numbers of values of many places at once; all of one shape."""
+
+    mean: NDArray[np.float64]
+    half: NDArray[np.float64]
+    n: NDArray[np.int64]
+
+
+def estimates(stacked: NDArray[np.float64]) -> Estimates:
+    """`estimate` at every place of [trials, *shape], to the same bits: the values of a place lie
+    beside each other and are summed in the same order.
+    """
+    shape = stacked.shape[1:]
+    by_place = np.ascontiguousarray(stacked.reshape(len(stacked), -1).T)  # [places, trials]
+    is_finite = np.isfinite(by_place)
+    counts = is_finite.sum(axis=1)
+    mean, half = np.full(len(counts), np.nan), np.full(len(counts), np.nan)
+    for n in np.unique(counts[counts > 0]):
+        here = counts == n
+        data = by_place[here][is_finite[here]].reshape(-1, n)  # [places with n values, n]
+        mean[here] = data.mean(axis=1)
+        if n > 1:
+            half[here] = _student(int(n)) * data.std(axis=1, ddof=1) / n**0.5
+    return Estimates(mean.reshape(shape), half.reshape(shape), counts.reshape(shape))
+
+
+@lru_cache(maxsize=256)
+def _student(n: int) -> float:
+    """How many standard errors the 95 % interval of a mean of n values reaches to each side."""
+    from scipy import special  # `scipy.stats` calls the same function and takes a second to import
+
+    return float(special.stdtrit(n - 1, 0.975))

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from orchestrator.analysis.averages import (
+    NOBODY,
     LoggedBy,
     are_shared,
     by_place,
@@ -20,15 +21,18 @@ from orchestrator.analysis.averages import (
     mean_of_labels,
 )
 from orchestrator.analysis.estimates import Estimate, estimate
-from orchestrator.parts.matrix import Matrix, Values
+from orchestrator.analysis.mean_matrix import MeanMatrix, mean_of
+from orchestrator.parts.matrix import Matrix
 from orchestrator.parts.result import Result
 from orchestrator.planning import standing
 from orchestrator.spec.labels import AxisValue
+from orchestrator.spec.shown import html_table
 from orchestrator.spec.trial import Trial
 
 # Axes whose values say what they are without the axis's name before them.
 NAMED_BY_VALUE = ("method", "network", "tasks")
 
+KEPT_ENTRIES = 10_000  # of a mean matrix that stays in memory
 LABELS_SAID = 3  # labels of a mean that are named; of more their number is
 
 
@@ -38,12 +42,14 @@ class Column:
     `label` where the rows of the sweep do not share their labels.
 
     `over` says in words what the mean of each trial is over, and is empty where it is a single
-    value.
+    value. A label `is_named` where somebody asked for it: then the value of a first task counts,
+    whatever the metric is declared to be of.
     """
 
     metric: str
     label: LoggedBy | None = None
     over: str = ""
+    is_named: bool = False
 
     @property
     def title(self) -> str:
@@ -51,7 +57,7 @@ class Column:
         return " ".join([self.metric, *filter(None, [in_words([self.label or ()])])])
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Group:
     """Cells that differ in seed only: their labels as people read them, how each of their distinct
     trials stands (by key), the results of those that are done, how many distinct needs stand behind
@@ -111,7 +117,10 @@ class Group:
         """What each trial has in a column, by key. A trial without one of the labels that others
         have, or with a value there that is not a number, has no mean.
         """
-        logged = {result.key: self._logged(result, column.metric) for result in self.results}
+        named: dict[str, list[str]] = {}
+        if column.is_named:
+            named = {axis: [value] for axis, value in column.label or ()}
+        logged = {result.key: self._logged(result, column.metric, named) for result in self.results}
         every = set(self.labels_of(column.metric))
         found = {}
         for key, values in logged.items():
@@ -127,9 +136,11 @@ class Group:
         words = found.text(digits)
         return f"{words} (n={found.n})" if 0 < found.n < self.n else words
 
-    def labels_of(self, name: str) -> list[LoggedBy]:
-        """What a metric's values are logged by, in any of the trials that are done."""
-        logged = [self._logged(result, name) for result in self.results]
+    def labels_of(self, name: str, named: Mapping[str, Sequence[str]] = NOBODY) -> list[LoggedBy]:
+        """What a metric's values are logged by, in any of the trials that are done; of those with
+        the labels `named` only.
+        """
+        logged = [self._logged(result, name, named) for result in self.results]
         return list(dict.fromkeys(label for values in logged for label in values))
 
     def places_of(self, name: str) -> frozenset[LoggedBy]:
@@ -139,36 +150,56 @@ class Group:
         trial = next(iter(self.trials.values()))
         return frozenset(by_place(trial, label) for label in self.labels_of(name))
 
-    def _logged(self, result: Result, name: str) -> dict[LoggedBy, float]:
-        return logged_values(self.trials[result.key], result, name)
+    def _logged(
+        self, result: Result, name: str, named: Mapping[str, Sequence[str]] = NOBODY
+    ) -> dict[LoggedBy, float]:
+        return logged_values(self.trials[result.key], result, name, named)
 
-    def matrix(self, name: str) -> tuple[Matrix, Matrix] | None:
-        """Entrywise mean and half-width of the 95 % interval over trials; None where no trial
-        measured it or their rows or columns differ.
+    def matrix(self, name: str) -> MeanMatrix | None:
+        """Entrywise mean and 95 % interval over trials; None where no trial measured it or their
+        rows or columns differ.
         """
-        measured = [
-            result.matrix(name)
-            for result in self.results
-            if any(entry["name"] == name for entry in result.record["matrices"])
-        ]
-        if not measured:
-            return None
-        first = measured[0]
-        if any((m.rows, m.columns) != (first.rows, first.columns) for m in measured):
-            return None
-        means, halves = np.empty(first.values.shape), np.empty(first.values.shape)
-        for place in np.ndindex(first.values.shape):
-            entry = estimate([float(m.values[place]) for m in measured])
-            means[place], halves[place] = entry.mean, entry.half
-        count = np.sum([m.count for m in measured], axis=0)
-        notes = {place: note for m in measured for place, note in m.notes.items()}
+        if name in self._matrices:
+            return self._matrices[name]
+        found = mean_of(self.matrices(name), self.setting)
+        if found is None or found.values.size <= KEPT_ENTRIES:
+            self._matrices[name] = found
+        return found
 
-        def as_matrix(values: Values) -> Matrix:
-            return Matrix(
-                name, first.axes, first.rows, first.columns, values, count, first.chance, notes
-            )
+    def matrices(self, name: str) -> list[Matrix]:
+        """The matrix as each trial measured it that is done and did."""
+        measured = [result for result in self.results if has_matrix(result, name)]
+        return [result.matrix(name) for result in measured]
 
-        return as_matrix(means), as_matrix(halves)
+    @cached_property
+    def _matrices(self) -> dict[str, MeanMatrix | None]:
+        """Means that were asked for, by name; no large ones, since a sweep may have a thousand."""
+        return {}
+
+    @property
+    def setting(self) -> dict[str, str]:
+        """The axes that the cells have, with their values as people read them."""
+        return {axis: value.text for axis, value in self.values.items()}
+
+    @property
+    def title(self) -> str:
+        """The same in one line."""
+        return " ".join(f"{axis}={text}" for axis, text in self.setting.items()) or "all cells"
+
+    def __repr__(self) -> str:
+        missing = f", {self.missing}" if self.missing else ""
+        return f"<Group {self.title}: {self.n} of {self.num_planned} trials done{missing}>"
+
+    def _repr_html_(self) -> str:
+        rows = [*self.setting.items(), ("n", self.n), ("planned", self.num_planned)]
+        names = dict.fromkeys(entry["name"] for result in self.results for entry in result.metrics)
+        rows += [(name, self.text(Column(name))) for name in names]
+        return html_table((), rows, caption=f"{self.title}{self.missing and f': {self.missing}'}")
+
+
+def has_matrix(result: Result, name: str) -> bool:
+    """Whether a trial measured a matrix of this name; nothing of it is read."""
+    return any(entry["name"] == name for entry in result.record["matrices"])
 
 
 @dataclass(frozen=True)

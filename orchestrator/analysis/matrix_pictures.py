@@ -12,8 +12,8 @@ import numpy as np
 
 from orchestrator.analysis.figures import heat_map
 from orchestrator.analysis.groups import NAMED_BY_VALUE, Group
+from orchestrator.analysis.mean_matrix import MeanMatrix
 from orchestrator.analysis.results import Results
-from orchestrator.parts.matrix import Matrix
 
 PANELS = 36  # matrices in one picture; more cannot be read
 
@@ -24,14 +24,32 @@ ENTRIES = 900
 
 @dataclass(frozen=True)
 class Panel:
-    """One group's matrix: a heading that tells it from the others, means and half-widths of 95 %
-    intervals, and the group's labels.
+    """One group's matrix: a heading that tells it from the others, and the group's labels. Its
+    means are made when they are asked for: a sweep may have more large ones than fit into memory.
     """
 
     heading: str
-    mean: Matrix
-    half: Matrix
     labels: Mapping[str, Any]
+    group: Group
+    name: str
+
+    @property
+    def mean(self) -> MeanMatrix:
+        """Means with half-widths of 95 % intervals."""
+        found = self.group.matrix(self.name)
+        assert found is not None, "a panel is made of a matrix that is there"
+        return found
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """A group that has the matrix, how many entries that has, and whether rows or columns are
+    called what the group's tasks are.
+    """
+
+    group: Group
+    size: int
+    names_tasks: bool
 
 
 def panels(results: Results, name: str) -> list[Panel]:
@@ -39,16 +57,18 @@ def panels(results: Results, name: str) -> list[Panel]:
     most = math.inf if name == results.headline_matrix() else ENTRIES
     measured = []
     for group in results.groups():
-        matrices = group.matrix(name)
+        matrix = group.matrix(name)
         # A single number is no picture.
-        if matrices is not None and 1 < matrices[0].values.size <= most:
-            measured.append((group, *matrices))
-    measured.sort(key=lambda entry: -entry[1].values.size)
-    groups = [group for group, _, _ in measured]
+        if matrix is not None and 1 < matrix.values.size <= most:
+            tasks = set(str(group.labels.get("tasks", "")).split(" + ")[1:])
+            names_tasks = bool(tasks & {*matrix.rows, *matrix.columns})
+            measured.append(_Measured(group, matrix.values.size, names_tasks))
+    measured.sort(key=lambda one: -one.size)
+    groups = [one.group for one in measured]
     found = []
-    for group, mean, half in measured:
-        heading = _heading(group, _varying(group, groups), mean) or name
-        found.append(Panel(heading, mean, half, group.labels))
+    for one in measured:
+        heading = _heading(one, _varying(one.group, groups)) or name
+        found.append(Panel(heading, one.group.labels, one.group, name))
     return found
 
 
@@ -65,8 +85,9 @@ def overview(results: Results, name: str | None = None) -> bytes | None:
     varying = _varying(drawn[0], drawn)
     num_last = len({panel.labels[varying[-1]] for panel in drawn}) if varying else 1
     columns = num_last if 1 < num_last <= 6 else 4
-    pictures = [(panel.heading, panel.mean, panel.half.values) for panel in drawn]
-    return heat_map(pictures, name.replace("_", " "), columns)
+    pictures = [(panel.heading, panel.mean) for panel in drawn]
+    with_halves = [(heading, mean, mean.half) for heading, mean in pictures]
+    return heat_map(with_halves, name.replace("_", " "), columns)
 
 
 def unscored(results: Results, name: str | None = None) -> list[str]:
@@ -78,12 +99,13 @@ def unscored(results: Results, name: str | None = None) -> list[str]:
         return []
     lines = []
     for panel in panels(results, name):
-        empty = [(int(i), int(j)) for i, j in np.argwhere(np.isnan(panel.mean.values))]
+        mean = panel.mean
+        empty = np.argwhere(np.isnan(mean.values)).tolist()
         if not empty:
             continue
-        reasons = Counter(panel.mean.notes.get(entry, "not measured") for entry in empty)
+        reasons = Counter(mean.notes.get((i, j), "not measured") for i, j in empty)
         counted = "; ".join(f"{why} ({count})" for why, count in reasons.most_common())
-        total = panel.mean.values.size
+        total = mean.values.size
         lines.append(f"{panel.heading}: {len(empty)} of {total} entries have no value: {counted}")
     return lines
 
@@ -112,14 +134,14 @@ def _varying(member: Group | Panel, members: Sequence[Group | Panel]) -> list[st
     return varying
 
 
-def _heading(group: Group, varying: Sequence[str], matrix: Matrix) -> str:
+def _heading(measured: _Measured, varying: Sequence[str]) -> str:
     """What tells this group from the others, less the tasks where rows or columns are their
     names.
     """
-    labels = {axis: str(group.labels[axis]) for axis in varying if group.labels[axis] != "-"}
-    task_names = set(labels.get("tasks", "").split(" + ")[1:])
-    if task_names & {*matrix.rows, *matrix.columns}:
-        del labels["tasks"]
+    all_labels = measured.group.labels
+    labels = {axis: str(all_labels[axis]) for axis in varying if all_labels[axis] != "-"}
+    if measured.names_tasks:
+        labels.pop("tasks", None)
     return " · ".join(
         value if axis in NAMED_BY_VALUE else f"{axis}={value}" for axis, value in labels.items()
     )

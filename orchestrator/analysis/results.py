@@ -4,35 +4,54 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
+from html import escape
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from orchestrator.analysis.along import draw, lines_along
+from orchestrator.analysis.best import BestSetting, best_of
+from orchestrator.analysis.frames import (
+    curve_names,
+    curves_frame,
+    means_frame,
+    typed_frame,
+    with_metrics,
+)
 from orchestrator.analysis.groups import Column, Group, Section, columns_of
+from orchestrator.analysis.mean_matrix import MeanMatrix
+from orchestrator.analysis.selection import (
+    Selection,
+    check_metric,
+    columns_like,
+    is_like,
+    keys_of,
+    one_axis,
+    one_column,
+    one_group,
+    select,
+)
+from orchestrator.analysis.tables import Tables, table_of, write_batches
+from orchestrator.analysis.verdicts import Verdicts
+from orchestrator.errors import InputError, nearest
 from orchestrator.parts.matrix import Matrix
 from orchestrator.parts.result import Result
+from orchestrator.planning import standing
 from orchestrator.planning.plan import Plan
-from orchestrator.spec.claim import Entry, Labels, several
+from orchestrator.spec.claim import Entry, Labels, verdicts
+from orchestrator.spec.declarations import Metric
 from orchestrator.spec.labels import ABSENT, AxisValue, axes_by_name, short_names
-from orchestrator.spec.trial import Cell, Trial
+from orchestrator.spec.shown import counted, html_table
+from orchestrator.spec.trial import Cell, Trial, needs_first
 from orchestrator.store.store import Store
 
-# The columns of the two tables; the axes of the sweep stand after those of the cell.
-CELL_COLUMNS = {"cell": pa.int64(), "key": pa.string(), "outcome": pa.string()}
-METRIC_COLUMNS = {"metric": pa.string(), "label": pa.string(), "value": pa.float64()}
-MATRIX_COLUMNS = {
-    "matrix": pa.string(),
-    "row": pa.string(),
-    "column": pa.string(),
-    "value": pa.float64(),
-    "count": pa.int64(),
-    "chance": pa.float64(),
-    "note": pa.string(),
-    "row_component": pa.string(),
-    "column_component": pa.string(),
-}
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+KEPT_ENTRIES = 16_000_000  # of matrices in memory, 24 bytes each
 
 
 class Results:
@@ -41,28 +60,31 @@ class Results:
     `plan` is the sweep held against the store, `by_key` has the result of every finished trial,
     and `axes` maps each axis of the sweep to its name in tables.
 
-    In a notebook:
+    In a notebook (docs/notebooks.md tells all of it):
 
         from orchestrator import Results, Store, load_sweep, make_plan
 
-        store = Store("runs/store")
+        store = Store("spolia-home/store")
         name, sweep = load_sweep("sweeps/quickstart.py")
         results = Results(make_plan(name, sweep, store), store)
-        frame = results.metrics_table().to_pandas()
-        for group in results.groups():
-            print(group.labels, group.metric("compatibility"))
+        results.frame()                                   # pandas: a row a cell
+        results.best("compatibility")
+        results.plot("compatibility", along="split")
+        results.matrix(where={"ingredients": "common", "split": "pool"}).plot()
+
+    `where` names cells as claims do, by the values of their axes; see `Labels`.
     """
 
     def __init__(self, plan: Plan, store: Store) -> None:
         self.plan, self.store = plan, store
         self.by_key: dict[str, Result] = {}
         for key in dict.fromkeys(cell.trial.key for cell in plan.cells):
-            record = store.find(key)
-            if record is not None:
-                self.by_key[key] = Result(store, record)
+            if key in plan.records:
+                self.by_key[key] = Result(store, plan.records[key])
         self.axes = short_names(plan.axes)
         self.values = plan.values
         self._entries: dict[tuple[str, str], Matrix] = {}
+        self._num_entries = 0
         self._columns: dict[str, list[Column]] = {}
 
     def wanted(self, labels: Labels) -> dict[str, list[str | None]]:
@@ -70,24 +92,16 @@ class Results:
         cells without the axis. Names that are no axes are passed over.
         """
         names = axes_by_name(self.plan.axes)
-        found: dict[str, list[str | None]] = {}
-        for name, value in labels.items():
-            if name in names:
-                axis = names[name]
-                found[axis] = [
-                    None if one == ABSENT else self.values.find(axis, one).key
-                    for one in several(value)
-                ]
-        return found
+        return {
+            names[name]: keys_of(self.values, names[name], value)
+            for name, value in labels.items()
+            if name in names
+        }
 
     def cells_like(self, labels: Labels) -> list[Cell]:
         """All cells of the sweep, finished or not, with these values of their axes."""
         wanted = self.wanted(labels)
-        return [
-            cell
-            for cell in self.plan.cells
-            if all(self.key_of(cell, axis) in keys for axis, keys in wanted.items())
-        ]
+        return [cell for cell in self.plan.cells if is_like(self.values, cell, wanted)]
 
     def key_of(self, cell: Cell, axis: str) -> str | None:
         """What identifies an axis's value in a cell, or None where the cell has no such axis."""
@@ -108,15 +122,25 @@ class Results:
         result = self.by_key[key]
         if not any(one["name"] == entry.matrix for one in result.record["matrices"]):
             return float("nan")
-        place = (key, entry.matrix)
-        if place not in self._entries:
-            self._entries[place] = result.matrix(entry.matrix)
-        matrix = self._entries[place]
+        matrix = self._matrix(key, entry.matrix)
         if entry.row not in matrix.rows or entry.column not in matrix.columns:
             return float("nan")
         return float(
             matrix.values[matrix.rows.index(entry.row), matrix.columns.index(entry.column)]
         )
+
+    def _matrix(self, key: str, name: str) -> Matrix:
+        """A matrix of a finished trial. The last ones are kept, up to so many entries: claims ask
+        for one entry after the other, and a sweep may have a thousand large ones.
+        """
+        place = (key, name)
+        if place not in self._entries:
+            found = self._entries[place] = self.by_key[key].matrix(name)
+            self._num_entries += found.values.size
+            while self._num_entries > KEPT_ENTRIES and len(self._entries) > 1:
+                oldest = self._entries.pop(next(iter(self._entries)))
+                self._num_entries -= oldest.values.size
+        return self._entries[place]
 
     def cells(self) -> Iterator[tuple[Cell, Result]]:
         """Every finished cell with its result, in the sweep's order."""
@@ -124,21 +148,30 @@ class Results:
             if cell.trial.key in self.by_key:
                 yield cell, self.by_key[cell.trial.key]
 
-    def groups(self) -> list[Group]:
-        """Cells that differ in seed only, put together, in the sweep's order, finished or not.
+    def groups(self, where: Labels | None = None) -> list[Group]:
+        """Cells that differ in seed only, put together, in the sweep's order, finished or not; of
+        those that `where` names.
 
         `[g.metric("accuracy") for g in results.groups()]` gives a mean with its interval for every
         setting of the sweep.
         """
-        return self._groups
+        if not where:
+            return self._groups
+        return self._grouped(self._selected(where).cells)
+
+    def _selected(self, where: Labels | None) -> Selection:
+        return select(self.values, self.plan.cells, where)
 
     @cached_property
     def _groups(self) -> list[Group]:
+        return self._grouped(self.plan.cells)
+
+    def _grouped(self, cells: Sequence[Cell]) -> list[Group]:
         axes = [axis for axis in self.plan.axes if axis != "seed"]
         # By the keys of a group's values its trials, each once: n counts distinct trials.
         members: dict[tuple[str | None, ...], dict[str, Trial]] = {}
         values: dict[tuple[str | None, ...], dict[str, AxisValue | None]] = {}
-        for cell in self.plan.cells:
+        for cell in cells:
             own = {self.axes[axis]: self.values.of(cell, axis) for axis in axes}
             keys = tuple(None if value is None else value.key for value in own.values())
             members.setdefault(keys, {})[cell.trial.key] = cell.trial
@@ -214,102 +247,232 @@ class Results:
                     return matrix.name
         return None
 
-    def metrics_table(self) -> pa.Table:
-        """One row a cell, metric and label: cell, key, outcome, the axes, metric, label, value.
+    def matrix_names(self) -> list[str]:
+        """Names of all matrices that the sweep's methods declare."""
+        declared = [one.name for cell in self.plan.cells for one in cell.trial.method.matrices]
+        return list(dict.fromkeys(declared))
 
-        `results.metrics_table().to_pandas()` is a data frame; a label is written `task=a`.
+    @cached_property
+    def _tables(self) -> Tables:
+        return Tables(self.values, self.axes)
+
+    def metrics_table(self) -> pa.Table:
+        """One row a cell, metric and label: cell, key, outcome, the axes, metric, label, value. A
+        label is written `task=a`.
         """
-        rows = []
-        for cell, result in self.cells():
-            cell_columns = self._cell_columns(cell, result)
-            for entry in result.metrics:
-                rows.append(
-                    {
-                        **cell_columns,
-                        "metric": entry["name"],
-                        "label": _label(entry["labels"]),
-                        "value": entry["value"],
-                    }
-                )
-        return self._table(rows, METRIC_COLUMNS)
+        return self._tables.metrics(self.cells(), self.plan.records)
 
     def matrices_table(self) -> pa.Table:
         """One row a matrix entry: cell, key, outcome, the axes, matrix, row, column, value, count,
-        chance, note, row_component, column_component.
+        chance, note, row_component, column_component. All of it is in memory then; `write` takes
+        one matrix after the other.
 
         The components are written `<key>/network?task=a`: what `Result.open(key)` finds. They are
         empty where rows and columns are no stored components.
         """
-        rows = []
-        for cell, result in self.cells():
-            cell_columns = self._cell_columns(cell, result)
-            for entry in result.record["matrices"]:
-                matrix = result.matrix(entry["name"])
-                rows += [{**cell_columns, **columns} for columns in _entries(matrix)]
-        return self._table(rows, MATRIX_COLUMNS)
+        tables = self._tables
+        return table_of(tables.matrix_schema, tables.matrix_batches(self.cells()))
 
     def write(self, folder: Path) -> list[Path]:
         """Both tables as Parquet in a folder; each appears whole or not at all. Returns their
         paths.
         """
         folder.mkdir(parents=True, exist_ok=True)
-        paths = []
-        for name, table in (("metrics", self.metrics_table()), ("matrices", self.matrices_table())):
-            path = folder / f"{name}.parquet"
-            temporary = path.with_suffix(".part")
-            pq.write_table(table, temporary)
-            temporary.replace(path)
-            paths.append(path)
+        paths = [folder / "metrics.parquet", folder / "matrices.parquet"]
+        metrics, matrices = (path.with_suffix(".part") for path in paths)
+        pq.write_table(self.metrics_table(), metrics)
+        metrics.replace(paths[0])
+        tables = self._tables
+        write_batches(matrices, tables.matrix_schema, tables.matrix_batches(self.cells()))
+        matrices.replace(paths[1])
         return paths
 
-    def _cell_columns(self, cell: Cell, result: Result) -> dict[str, Any]:
-        """What every row of a cell begins with."""
-        axes = {}
-        for axis in self.plan.axes:
-            value = self.values.of(cell, axis)
-            plain = self._column_type(axis) != pa.string()
-            axes[self.axes[axis]] = None if value is None else value.value if plain else value.text
-        return {"cell": cell.index, "key": result.key, "outcome": result.outcome, **axes}
+    # ------------------------------------------------------------------ for notebooks
 
-    def _column_type(self, axis: str) -> pa.DataType:
-        """Numbers are columns of numbers, so that they sort as such; anything else is text."""
-        kinds = {type(value.value) for value in self.values.values(axis)}
-        if kinds == {bool}:
-            return pa.bool_()
-        if kinds == {int}:
-            return pa.int64()
-        return pa.float64() if kinds and kinds <= {int, float} else pa.string()
+    def frame(self, where: Labels | None = None, *, long: bool = False) -> pd.DataFrame:
+        """A data frame with a row for each cell, finished or not: cell, key, outcome (or how it
+        stands: failed, blocked, open), the axes, and a column for each metric, `accuracy`, or
+        `accuracy[task=a]` where it is logged by something.
 
-    def _table(self, rows: list[dict[str, Any]], columns: Mapping[str, pa.DataType]) -> pa.Table:
-        axes = {self.axes[axis]: self._column_type(axis) for axis in self.plan.axes}
-        schema = pa.schema({**CELL_COLUMNS, **axes, **columns})
-        return pa.Table.from_pylist(rows, schema=schema)
+        `long` gives a row for each cell, metric and label instead, with metric, label and value,
+        for finished cells only. What a trial that diverged had logged is there as well: keep rows
+        whose outcome is `done` before you average.
+        """
+        cells = self._selected(where).cells
+        if long:
+            finished = [(c, self.by_key[c.trial.key]) for c in cells if c.trial.key in self.by_key]
+            return typed_frame(self._tables.metrics(finished, self.plan.records))
+        states = [self.plan.standing(cell.trial.key) for cell in cells]
+        results = [self.by_key.get(cell.trial.key) for cell in cells]
+        metrics = [[] if result is None else result.metrics for result in results]
+        return with_metrics(self._tables.cells(cells, states), metrics)
+
+    def means(
+        self, metrics: Sequence[str] | None = None, where: Labels | None = None
+    ) -> pd.DataFrame:
+        """A data frame with a row for each setting: the axes; n, the number of its trials that are
+        done, of how many planned, what is missing (`1 diverged`), and how many distinct needs stand
+        behind it; for each metric (default: all) `accuracy`, `accuracy_half` (half-width of the
+        95 % interval over seeds) and `accuracy_n`. A metric whose labels not all settings share is
+        there by label, as `accuracy[task=a]`.
+        """
+        names = self.metrics() if metrics is None else list(metrics)
+        for name in names:
+            check_metric(name, self.metrics())
+        selected = self._selected(where)
+        groups = self._grouped(selected.cells)
+        columns = [one for n in names for one in columns_like(n, groups, selected.logged_by)]
+        settings = self._tables.settings([group.values for group in groups])
+        return means_frame(settings, groups, columns)
+
+    def curves(
+        self, name: str | None = None, where: Labels | None = None, *, needs: bool = False
+    ) -> pd.DataFrame:
+        """A data frame with a row for each point of the curves of finished cells: cell, key,
+        outcome, the axes, stage, name, epoch (from 1), value, and seconds since the trial began.
+        `name` is one curve, `val_accuracy`, or with its stage, `train/val_accuracy`.
+
+        With `needs`, the curves of the trials that these cells need instead, each once however many
+        need it: key, outcome, trial, method, seed, and then the same.
+        """
+        cells = self._selected(where).cells
+        rows, records = self._needs_of(cells) if needs else self._rows_of(cells)
+        known = curve_names(records)
+        if name is not None and not any(name in (one, one.rpartition("/")[2]) for one in known):
+            raise InputError(f"there is no curve {name!r}. {nearest(name, known)}")
+        return curves_frame(rows, records, name)
+
+    def _rows_of(self, cells: Sequence[Cell]) -> tuple[pa.Table, list[Mapping[str, Any]]]:
+        """The finished ones among cells, as a table, and their records."""
+        finished = [cell for cell in cells if cell.trial.key in self.by_key]
+        results = [self.by_key[cell.trial.key] for cell in finished]
+        rows = self._tables.cells(finished, [result.outcome for result in results])
+        return rows, [result.record for result in results]
+
+    def _needs_of(self, cells: Sequence[Cell]) -> tuple[pa.Table, list[Mapping[str, Any]]]:
+        """The finished ones among all that cells need, as a table, and their records."""
+        needs = {need.key: need for cell in cells for need in needs_first(cell.trial)}
+        known = self.plan.records
+        records: list[Mapping[str, Any]] = [known[key] for key in needs if key in known]
+        trials = [needs[record["key"]] for record in records]
+        columns = {
+            "key": [trial.key for trial in trials],
+            "outcome": [record["outcome"] for record in records],
+            "trial": [trial.label for trial in trials],
+            "method": [trial.method.name for trial in trials],
+            "seed": pa.array([trial.seed for trial in trials], pa.int64()),
+        }
+        return pa.table(columns), records
+
+    def matrix(self, name: str | None = None, where: Labels | None = None) -> MeanMatrix:
+        """A matrix (default: the headline one) of one setting, the mean over its seeds that are
+        done, with intervals.
+
+        Raises InputError where `where` leaves several settings, since the mean goes over seeds
+        only, and where no seed has the matrix.
+        """
+        names = self.matrix_names()
+        name = name or self.headline_matrix() or next(iter(names), None)
+        if name is None or name not in names:
+            raise InputError(f"the sweep has no matrix {name!r}. {nearest(str(name), names)}")
+        group = one_group(self.groups(where))
+        found = group.matrix(name)
+        if found is None:
+            why = "none of its trials has it"
+            if group.matrices(name):
+                why = "the rows or columns of its trials differ"
+            elif group.missing:
+                why = f"of its {counted(group.num_planned, 'trial')}, {group.missing}"
+            raise InputError(f"there is no mean of the matrix {name!r} for {group.title}: {why}")
+        return found
+
+    def best(
+        self, metric: str, where: Labels | None = None, *, highest: bool | None = None
+    ) -> BestSetting:
+        """The setting with the best mean of a metric over seeds, and whether the interval of the
+        next best overlaps. `highest` says which end is the best one (default: as the methods
+        declare it).
+
+        Raises InputError for a metric whose labels not all settings share, until `where` names one,
+        `where={"task": "a"}`.
+        """
+        check_metric(metric, self.metrics())
+        selected = self._selected(where)
+        groups = self._grouped(selected.cells)
+        column = one_column(metric, groups, selected.logged_by)
+        if highest is None:
+            highest = self._is_higher_better(metric)
+        return best_of(column, groups, highest=highest)
+
+    def _is_higher_better(self, metric: str) -> bool:
+        ways = {one.higher_is_better for one in self._declared(metric)}
+        if len(ways) > 1:
+            raise InputError(
+                f"the methods of the sweep disagree whether a higher {metric} is better; say "
+                "highest=True or highest=False"
+            )
+        return ways.pop()
+
+    def _declared(self, metric: str) -> list[Metric]:
+        """What the sweep's methods declare of a metric, each declaration once."""
+        declared = [one for cell in self.plan.cells for one in cell.trial.method.metrics]
+        return list(dict.fromkeys(one for one in declared if one.name == metric))
+
+    def plot(
+        self,
+        metric: str,
+        *,
+        along: str,
+        where: Labels | None = None,
+        chance: float | None = None,
+    ) -> Figure:
+        """A metric along an axis: a line with a band of 95 % intervals for each setting of the
+        other axes. Settings without that axis are level, dashed lines. `chance` is what guessing
+        scores (default: as the methods declare it), a dotted line.
+        """
+        check_metric(metric, self.metrics())
+        axis = one_axis(self.values, along)
+        selected = self._selected(where)
+        groups = self._grouped(selected.cells)
+        columns = columns_like(metric, groups, selected.logged_by)
+        lines = lines_along(self.axes[axis], self.values.values(axis), groups, columns)
+        if not lines:
+            raise InputError(f"no cell has a value of {metric} yet")
+        if chance is None:
+            known = {one.chance for one in self._declared(metric)}
+            chance = known.pop() if len(known) == 1 else None
+        return draw(lines, self.axes[axis], self.values.values(axis), metric, chance)
+
+    def verdicts(self) -> Verdicts:
+        """The verdict on each claim of the sweep; none of a part of it."""
+        return self._verdicts
+
+    @cached_property
+    def _verdicts(self) -> Verdicts:
+        return Verdicts(verdicts(self.plan.claims, self), self.plan.num_claims)
+
+    def __repr__(self) -> str:
+        counts = standing.of_total(self.plan.cell_counts, "cells")
+        names = ", ".join(self.metrics()) or "none"
+        return f"<Results of {self.plan.name}: {counts}; metrics: {names}>"
+
+    def _repr_html_(self) -> str:
+        caption = f"{self.plan.name}: {standing.of_total(self.plan.cell_counts, 'cells')}"
+        parts = [f"<p>{escape(caption)}</p>"]
+        for section in self.sections():
+            heads = [*section.axes, *(c.title for c in section.columns), *section.counting_heads]
+            rows = [
+                [
+                    *(group.labels[axis] for axis in section.axes),
+                    *(group.text(column) for column in section.columns),
+                    *section.counting(group),
+                ]
+                for group in section.groups
+            ]
+            parts.append(html_table(heads, rows, caption=section.title))
+        return "\n".join(parts)
 
 
 def _axes_of(group: Group) -> list[str]:
     """The axes that a group's cells have; others of the sweep are a dash in its tables."""
     return [axis for axis, value in group.labels.items() if value != "-"]
-
-
-def _entries(matrix: Matrix) -> Iterator[dict[str, Any]]:
-    """Every entry of a matrix, row by row."""
-    for i, row in enumerate(matrix.rows):
-        for j, column in enumerate(matrix.columns):
-            row_component = column_component = ""
-            if matrix.components:
-                row_component, column_component = matrix.components[0][i], matrix.components[1][j]
-            yield {
-                "matrix": matrix.name,
-                "row": row,
-                "column": column,
-                "value": matrix.values[i, j],
-                "count": int(matrix.count[i, j]),
-                "chance": matrix.chance[i, j],
-                "note": matrix.notes.get((i, j), ""),
-                "row_component": row_component,
-                "column_component": column_component,
-            }
-
-
-def _label(labels: Mapping[str, str]) -> str:
-    return ",".join(f"{name}={value}" for name, value in labels.items())

@@ -11,6 +11,7 @@ diverged (`accepts_diverged`), its own cell counts, not the need.
 
 from __future__ import annotations
 
+import io
 import signal
 import sys
 from collections.abc import Callable
@@ -43,10 +44,20 @@ for panel, commands in PANELS.items():
 app.add_typer(stores.data_app, name="data", rich_help_panel="Tools")
 
 
+def show_what_can_be_shown(*streams: Any) -> None:
+    """Let streams write a question mark for a letter that their encoding does not have: nobody's
+    run ends for a line on the screen. Streams of another kind, and None, stay as they are.
+    """
+    for stream in streams:
+        if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+            stream.reconfigure(errors="replace")
+
+
 def main() -> None:
     """The command's entry: errors as messages, not tracebacks."""
     # A preempted driver stops like an interrupted one.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    show_what_can_be_shown(sys.stdout, sys.stderr)
     try:
         # Click's own mode would print other errors than ours and choose the status itself.
         sys.exit(app(standalone_mode=False) or 0)

@@ -181,7 +181,7 @@ def with_places(*names: str) -> Callable[[Command], Command]:
 
 def print_json(value: object) -> None:
     """JSON as it is: no colours, no folding."""
-    typer.echo(json.dumps(value, indent=1))
+    typer.echo(json.dumps(value, indent=1, default=dict))  # a record is no dictionary itself
 
 
 def short(path: Path) -> str:

@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pyarrow import fs
 
@@ -172,7 +171,7 @@ class ParquetReader:
         for path in [path for paths in self.parts.values() for path in paths]:
             for chunk in self._file(path).read([self.label])[self.label].chunks:
                 plain = chunk.dictionary_decode() if _is_encoded(chunk) else chunk
-                seen.update(pc.unique(plain).drop_null().to_pylist())
+                seen.update(plain.unique().drop_null().to_pylist())
         if _is_text(self._label_type):
             return frozenset(seen)
         whole = [_whole(label) for label in seen]

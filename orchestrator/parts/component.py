@@ -65,7 +65,8 @@ class Part(nn.Module):
         if len(inspect.signature(self.forward).parameters) != 2:
             raise MethodError(
                 f"{type(self).__name__} does not say how it is joined with "
-                f"{type(other).__name__}: define joined(other)"
+                f"{type(other).__name__}: define joined(other). Two networks are joined at a split "
+                "point: join(a, b, split=...)"
             )
         return PartWithBase(self, other)
 

@@ -7,19 +7,25 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from orchestrator.errors import MethodError
+from orchestrator.errors import InputError, MethodError, nearest
+from orchestrator.parts.matrix_shown import heat_map, in_html, in_words
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
 
 Values = NDArray[np.float64]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Matrix:
     """`values[i, j]` is the score of row i with column j; NaN where the pair has none.
 
@@ -39,6 +45,22 @@ class Matrix:
     notes: Mapping[tuple[int, int], str] = field(default_factory=dict)
     components: tuple[tuple[str, ...], tuple[str, ...]] | None = None
 
+    def pair(self, row: str, column: str) -> tuple[str, str]:
+        """References of the components that a row and a column stand for, as `join` takes them:
+        `join(*matrix.pair("a", "b"), split="pool")`. Raises InputError for labels that the matrix
+        does not have, and where a row or a column stands for no stored component.
+        """
+        references = []
+        sides = (self.rows, self.columns), self.components or ((), ())
+        for label, labels, components in zip((row, column), *sides, strict=True):
+            if label not in labels:
+                raise InputError(f"matrix {self.name} has no {label!r}. {nearest(label, labels)}")
+            found = components[labels.index(label)] if components else ""
+            if not found:
+                raise InputError(f"{label!r} of matrix {self.name} stands for no stored component")
+            references.append(found)
+        return references[0], references[1]
+
     def to_parquet(self) -> bytes:
         """Columns row, column, value, count, chance; note where any entry has one; row_component
         and column_component where they are components. Rows vary slowest. What rows and columns are
@@ -51,7 +73,10 @@ class Matrix:
             "chance": self.chance.ravel(),
         }
         if self.notes:
-            columns["note"] = [self.notes.get(place, "") for place in np.ndindex(self.values.shape)]
+            notes = np.full(self.values.shape, "", dtype=object)
+            for place, note in self.notes.items():
+                notes[place] = note
+            columns["note"] = notes.ravel()
         if self.components:
             columns["row_component"] = self._along_rows(self.components[0])
             columns["column_component"] = self._along_columns(self.components[1])
@@ -71,19 +96,18 @@ class Matrix:
     @staticmethod
     def from_parquet(content: bytes) -> Matrix:
         """The matrix that `to_parquet` wrote."""
-        table = pq.read_table(io.BytesIO(content))
+        table = pq.ParquetFile(pa.BufferReader(content)).read(use_threads=False)
         metadata = {k.decode(): v.decode() for k, v in (table.schema.metadata or {}).items()}
-        rows = tuple(dict.fromkeys(table["row"].to_pylist()))  # each label once, in order
-        columns = tuple(dict.fromkeys(table["column"].to_pylist()))
-        shape = (len(rows), len(columns))
-        notes = {}
-        if "note" in table.column_names:
-            by_place = zip(np.ndindex(shape), table["note"].to_pylist(), strict=True)
-            notes = {place: note for place, note in by_place if note}
+        # Rows vary slowest: a row is a run of equal labels, and the first run has every column.
+        rows = tuple(pc.run_end_encode(_plain(table["row"])).values.to_pylist())
+        num_columns = len(table) // max(len(rows), 1)
+        columns = tuple(_plain(table["column"].slice(0, num_columns)).to_pylist())
+        shape = (len(rows), num_columns)
         components: Any = None
         if "row_component" in table.column_names:
-            of_rows = table["row_component"].to_pylist()[:: len(columns)]  # one entry of each row
-            of_columns = table["column_component"].to_pylist()[: len(columns)]
+            first_of_rows = np.arange(len(rows)) * num_columns
+            of_rows = _plain(table["row_component"].take(first_of_rows)).to_pylist()
+            of_columns = _plain(table["column_component"].slice(0, num_columns)).to_pylist()
             components = (tuple(of_rows), tuple(of_columns))
         return Matrix(
             name=metadata["matrix"],
@@ -93,9 +117,46 @@ class Matrix:
             values=table["value"].to_numpy().reshape(shape),
             count=table["count"].to_numpy().reshape(shape),
             chance=table["chance"].to_numpy().reshape(shape),
-            notes=notes,
+            notes=_notes_in(table, num_columns),
             components=components,
         )
+
+    @staticmethod
+    def size_of(content: bytes) -> int:
+        """How many entries the matrix that `to_parquet` wrote has; nothing else of it is read."""
+        return int(pq.read_metadata(io.BytesIO(content)).num_rows)
+
+    def frame(self) -> pd.DataFrame:
+        """The values as a data frame: rows and columns by their labels."""
+        import pandas as pd
+
+        rows, columns = pd.Index(self.rows, name=self.axes[0]), pd.Index(self.columns)
+        return pd.DataFrame(self.values, rows, columns.rename(self.axes[1]))
+
+    def plot(self) -> Figure:
+        """The values as a heat map."""
+        return heat_map([("", self, None)], self.name.replace("_", " "))
+
+    def __repr__(self) -> str:
+        return f"<Matrix {in_words(self)}>"
+
+    def _repr_html_(self) -> str:
+        return in_html(self, in_words(self))
+
+
+def _plain(labels: pa.ChunkedArray) -> pa.Array:
+    """Labels as one array of strings."""
+    return pa.concat_arrays([pa.array([], pa.string()), *labels.cast(pa.string()).chunks])
+
+
+def _notes_in(table: pa.Table, num_columns: int) -> dict[tuple[int, int], str]:
+    """The notes of a table of entries, by (row, column)."""
+    if "note" not in table.column_names:
+        return {}
+    notes = _plain(table["note"])
+    places = np.flatnonzero(pc.not_equal(notes, "").to_numpy(zero_copy_only=False))
+    by_place = zip(places.tolist(), notes.take(places).to_pylist(), strict=True)
+    return {divmod(place, num_columns): note for place, note in by_place}
 
 
 def make_matrix(

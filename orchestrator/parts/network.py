@@ -14,13 +14,14 @@ from typing import Any, Literal, cast, get_args, get_type_hints
 import torch
 from torch import Tensor, nn
 
-from orchestrator.errors import InputError, nearest
+from orchestrator.errors import InputError, MethodError, nearest
 from orchestrator.parts.component import Part
 from orchestrator.spec.classes import ClassPath, class_at, is_class_path
 from orchestrator.spec.naming import former_paths
 from orchestrator.spec.trial import NetworkSpec
 
 Side = Literal["extractor", "head"]
+BUILT_FOR = ("channels", "classes")  # what a task decides of a network; all else is a setting
 
 
 class Blocks(nn.Sequential):
@@ -33,11 +34,18 @@ class Network(Part):
 
     A subclass builds its stages in `__init__` and hands them to `set_stages`. A stage of type
     `Blocks` also offers a split point behind each block: `stage2.block1`. Nothing may bypass a
-    split point.
+    split point. A network shows itself in a line; `print(*net.children())` shows all its layers.
     """
 
     stage_names: tuple[str, ...] = ()
     """Names of the stages in order; `set_stages` writes them."""
+
+    def __repr__(self) -> str:
+        settings = ", ".join(f"{name}={value!r}" for name, value in self.config.items())
+        return (
+            f"{type(self).__name__}({settings}): {num_weights(self):,} weights, "
+            f"split points {', '.join(self.splits) or 'none'}"
+        )
 
     def set_stages(self, stages: Mapping[str, nn.Module]) -> None:
         """Register the stages in order. Split point names come from the stages' names."""
@@ -157,45 +165,34 @@ def network_spec(
     another network is annotated as `ClassPath`. Raises InputError for a setting that the class does
     not have, and for a network without stages or whose last stage is no linear layer.
     """
-    parameters = _settings_of(network, settings)
-    defaults = {
-        name: parameter.default
-        for name, parameter in parameters.items()
-        if parameter.default is not parameter.empty
-    }
-    with torch.device("meta"):
-        built = network(**settings, channels=3, classes=2)
-    if problems := problems_of_form(built):
-        raise InputError(f"{network.__name__} cannot be cut into extractor and head:", problems)
+    _check_class(network)
+    parameters = _setting_parameters(network)
+    if unknown := [name for name in settings if name not in parameters]:
+        raise InputError(
+            f"{network.__name__} has no setting {unknown[0]!r}. {nearest(unknown[0], parameters)}"
+        )
+    defaults = {name: p.default for name, p in parameters.items() if p.default is not p.empty}
     spec = NetworkSpec(
         name=network.__name__,
         path=f"{network.__module__}:{network.__qualname__}",
         settings=tuple({**defaults, **settings}.items()),
         defaults=tuple(defaults.items()),
-        splits=built.splits,
+        splits=_splits_of(network, settings),
         revision=revision,
         class_places=_class_places(network),
         trained_with=trained_with,
     )
-    inside = (class_at(path, Network) for path in spec.classes_in(spec.settings))
-    return replace(spec, moved_from=tuple(p for c in (network, *inside) for p in former_paths(c)))
+    return replace(spec, moved_from=_former_paths_of(network, spec))
 
 
-def _settings_of(
-    network: type[Network], settings: Mapping[str, Any]
-) -> dict[str, inspect.Parameter]:
-    """The arguments of a network's class that are its settings. Raises InputError where the class
-    cannot be used, or does not have the settings that are given.
+def _check_class(network: type[Network]) -> None:
+    """Raises InputError for what is no network's class, cannot be built for a task, or has former
+    paths that are none.
     """
     if not (inspect.isclass(network) and issubclass(network, Network)):
         raise InputError(f"network_spec: {network!r} is no subclass of orchestrator.Network")
-    parameters = dict(inspect.signature(network.__init__).parameters)
-    parameters.pop("self")
-    if unknown := [name for name in settings if name not in parameters]:
-        raise InputError(
-            f"{network.__name__} has no setting {unknown[0]!r}. {nearest(unknown[0], parameters)}"
-        )
-    if missing := [name for name in ("channels", "classes") if name not in parameters]:
+    parameters = inspect.signature(network.__init__).parameters
+    if missing := [name for name in BUILT_FOR if name not in parameters]:
         raise InputError(
             f"{network.__name__} takes no {' and no '.join(missing)}; "
             "a network is built for a task's images and classes"
@@ -206,7 +203,28 @@ def _settings_of(
             f"{network.__name__}.moved_from = {moved!r} is not a tuple of paths such as "
             f"('package.module:Class',)"
         )
-    return {name: p for name, p in parameters.items() if name not in ("channels", "classes")}
+
+
+def _setting_parameters(network: type[Network]) -> dict[str, inspect.Parameter]:
+    """The arguments of a network's class that are its settings, by name."""
+    parameters = dict(inspect.signature(network.__init__).parameters)
+    parameters.pop("self")
+    return {name: p for name, p in parameters.items() if name not in BUILT_FOR}
+
+
+def _splits_of(network: type[Network], settings: Mapping[str, Any]) -> tuple[str, ...]:
+    """The split points of a network of these settings. Raises InputError where it cannot be cut."""
+    with torch.device("meta"):  # its weights take no memory
+        built = network(**settings, channels=3, classes=2)
+    if problems := problems_of_form(built):
+        raise InputError(f"{network.__name__} cannot be cut into extractor and head:", problems)
+    return built.splits
+
+
+def _former_paths_of(network: type[Network], spec: NetworkSpec) -> tuple[str, ...]:
+    """Paths that the class had before, and those of the networks that this one is made of."""
+    inside = [class_at(path, Network) for path in spec.classes_in(spec.settings)]
+    return tuple(path for cls in (network, *inside) for path in former_paths(cls))
 
 
 def _class_places(network: type[Network]) -> tuple[str, ...]:
@@ -280,7 +298,28 @@ class Piece(Part):
         return cast(Tensor, self.layers(x))
 
     def joined(self, other: Part) -> nn.Module:
-        """A head behind the extractor of another network, cut at this head's own split point."""
-        if self.config["side"] == "head" and isinstance(other, Network):
-            return nn.Sequential(other.extractor(self.config["split"]), self)
-        return super().joined(other)
+        """This side of a network with the other side of another one: with a piece of it, or with
+        the whole, which is then cut at this piece's own split point. See `join`.
+        """
+        side, split = self.config["side"], self.config["split"]
+        if isinstance(other, Network):
+            other = other.extractor(split) if side == "head" else other.head(split)
+        if not isinstance(other, Piece):
+            return super().joined(other)
+        if other.config["side"] == side:
+            raise MethodError(
+                f"two {side}s make no network; join(a, b, split={split!r}) takes the extractor of "
+                "a and the head of b"
+            )
+        return nn.Sequential(other, self) if side == "head" else nn.Sequential(self, other)
+
+    def __repr__(self) -> str:
+        side, split = self.config["side"], self.config["split"]
+        name = self.config["network"]["path"].rpartition(":")[2]
+        where = "up to" if side == "extractor" else "behind"
+        return f"{side} of {name} {where} {split!r}: {num_weights(self):,} weights"
+
+
+def num_weights(module: nn.Module) -> int:
+    """How many numbers a module's parameters hold."""
+    return sum(parameter.numel() for parameter in module.parameters())

@@ -78,27 +78,39 @@ def _problems(
     settings: str, declared: tuple[str, ...], splits: tuple[str, ...], image: Shape
 ) -> tuple[str, ...]:
     """`declared` are the paths of the class and of those that its settings name."""
+    threads = torch.get_num_threads()
+    # Two images are no work for several, which would spin while they wait for each other.
+    torch.set_num_threads(1)
+    try:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            return _problems_when_built(settings, declared, splits, image)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _problems_when_built(
+    settings: str, declared: tuple[str, ...], splits: tuple[str, ...], image: Shape
+) -> tuple[str, ...]:
     path = declared[0]
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        try:
-            with noted_loads() as loaded:
-                cls = class_at(path, Network)
-                # Through JSON, as the settings reach a worker.
-                network = cls(**json.loads(settings), channels=image[0], classes=2)
-        except PlanError as error:
-            return (str(error),)
-        except Exception as error:  # the author's own code: whatever it raises
-            return (f"{path} cannot be built: {type(error).__name__}: {error}",)
-        if unseen := _unseen(loaded, declared):
-            return tuple(f"{path} is made of {other}, {_UNSEEN}" for other in unseen)
-        if problems := problems_of_form(network):
-            return tuple(problems)
-        if missing := [split for split in splits if split not in network.splits]:
-            cuts = ", ".join(network.splits)
-            return (f"{path} has no split point {missing[0]!r}; it can be cut at {cuts}",)
-        _leave_no_constant(network)
-        return _problems_of_images(network, image)
+    try:
+        with noted_loads() as loaded:
+            cls = class_at(path, Network)
+            # Through JSON, as the settings reach a worker.
+            network = cls(**json.loads(settings), channels=image[0], classes=2)
+    except PlanError as error:
+        return (str(error),)
+    except Exception as error:  # the author's own code: whatever it raises
+        return (f"{path} cannot be built: {type(error).__name__}: {error}",)
+    if unseen := _unseen(loaded, declared):
+        return tuple(f"{path} is made of {other}, {_UNSEEN}" for other in unseen)
+    if problems := problems_of_form(network):
+        return tuple(problems)
+    if missing := [split for split in splits if split not in network.splits]:
+        cuts = ", ".join(network.splits)
+        return (f"{path} has no split point {missing[0]!r}; it can be cut at {cuts}",)
+    _leave_no_constant(network)
+    return _problems_of_images(network, image)
 
 
 _UNSEEN = (

@@ -5,24 +5,61 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from torch import nn
 
-from orchestrator.errors import CorruptError, MethodError, StoreError, nearest
+from orchestrator.errors import CorruptError, InputError, MethodError, StoreError, nearest
 from orchestrator.parts.component import ComponentRecord, Part, rebuild
 from orchestrator.parts.matrix import Matrix
-from orchestrator.spec.task import Task
+from orchestrator.spec.task import Task, Tasks
 from orchestrator.spec.trial import Trial
+from orchestrator.store.home import default_store
 from orchestrator.store.store import Store
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Component:
     """A kept piece: where it comes from, its labels, and its module on demand."""
 
     result: Result
     record: ComponentRecord
+
+    @staticmethod
+    def open(reference: str, store: Store | str | Path | None = None, **labels: str) -> Component:
+        """The component that a reference names, `<key>/network?task=a` as a matrix has it, in a
+        store or at its folder or address; see `Result.open`. The key may be shortened, and labels
+        may be given by name: `Component.open("8c1f20/network", task="a")`.
+
+        Raises StoreError where the trial has no result, InputError where that is no component of
+        it.
+        """
+        key, _, named = reference.partition("/")
+        result = Result.open(key, store)
+        components = result.every_component()
+        wanted = [c for c in components if named in (c.reference.partition("/")[2], c.record.name)]
+        found = [c for c in wanted if labels.items() <= dict(c.record.labels).items()]
+        if len(found) == 1:
+            return found[0]
+        short = [_short(c.reference) for c in found or components]
+        with_labels = "".join(f", {name}={value!r}" for name, value in labels.items())
+        if found:
+            raise InputError(f"{reference!r}{with_labels} names several: {', '.join(short)}")
+        raise InputError(
+            f"{result.key[:12]} ({result.outcome}) kept no component {reference!r}{with_labels}. "
+            f"{nearest(reference, short)}"
+        )
+
+    def __repr__(self) -> str:
+        kind = self.record.path.rpartition(":")[2]
+        needs = (
+            f", needs {_short(self.record.requires['component'])}" if self.record.requires else ""
+        )
+        return (
+            f"Component({_short(self.reference)!r}): {kind} of {self.result.trial.method.name}, "
+            f"seed {self.result.trial.seed}{needs}"
+        )
 
     def module(self) -> Part:
         """The part, rebuilt with its weights; eval mode, on the CPU, a fresh copy each time. Raises
@@ -89,6 +126,12 @@ class Component:
         return f"{self.result.key}/{self.record.name}" + (f"?{labels}" if labels else "")
 
 
+def _short(reference: str) -> str:
+    """A reference with as much of its key as people read; it still opens the component."""
+    key, _, rest = reference.partition("/")
+    return f"{key[:12]}/{rest}"
+
+
 class Result:
     """A trial's record with its components and matrices at hand."""
 
@@ -96,11 +139,12 @@ class Result:
         self.store, self.record = store, record
 
     @staticmethod
-    def open(key: str, store: Store | str = "spolia-home/store") -> Result:
-        """The result of the one trial whose key begins so, in a store or at its folder or address.
-        Raises StoreError where there is none.
+    def open(key: str, store: Store | str | Path | None = None) -> Result:
+        """The result of the one trial whose key begins so, in a store or at its folder or address;
+        without one, where SPOLIA_STORE or SPOLIA_HOME says, or in `spolia-home/store` here. Raises
+        StoreError where there is none.
         """
-        opened = store if isinstance(store, Store) else Store(store)
+        opened = store if isinstance(store, Store) else Store(store or default_store())
         full = opened.resolve_key(key)
         record = opened.find(full)
         if record is None:
@@ -108,6 +152,17 @@ class Result:
                 f"{full[:12]} has no result yet; `spolia logs {full[:12]}` says what is known of it"
             )
         return Result(opened, record)
+
+    def __repr__(self) -> str:
+        kept = [c.record.title for c in self.every_component()]
+        found = [
+            f"{len(self.metrics)} metrics",
+            f"kept {', '.join(kept)}" if kept else "",
+            f"matrices {', '.join(self.matrix_names)}" if self.matrix_names else "",
+        ]
+        return f"Result({self.key[:12]!r}, {self.outcome}): {self.trial.label}; " + "; ".join(
+            filter(None, found)
+        )
 
     @property
     def key(self) -> str:
@@ -121,6 +176,11 @@ class Result:
     @cached_property
     def trial(self) -> Trial:
         return Trial.from_json(self.record["trial"])
+
+    @cached_property
+    def tasks(self) -> Tasks:
+        """The trial's tasks: by position, by role, by name, as in `result.tasks["b"]`."""
+        return Tasks(self.trial.tasks, self.trial.method.tasks.names)
 
     @property
     def metrics(self) -> list[dict[str, Any]]:
@@ -159,6 +219,11 @@ class Result:
     def module(self, name: str, **labels: str) -> Part:
         """The module of one component; see `Component.module`."""
         return self.component(name, **labels).module()
+
+    @property
+    def matrix_names(self) -> list[str]:
+        """Names of the measured matrices, in the order they were measured."""
+        return [str(m["name"]) for m in self.record["matrices"]]
 
     def matrix(self, name: str) -> Matrix:
         """A measured matrix. Raises MethodError where there is none of the name."""

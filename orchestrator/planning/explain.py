@@ -59,15 +59,15 @@ def explain(plan: Plan, store: Store, start: str) -> Explanation:
     return Explanation(
         trial=trial,
         state=state_in_words(plan, trial),
-        modules=_changed_modules(trial, store),
+        modules=_changed_modules(plan, trial),
         nearest=nearest,
         differences=tuple(differing),
     )
 
 
-def _changed_modules(trial: Trial, store: Store) -> tuple[str, ...]:
+def _changed_modules(plan: Plan, trial: Trial) -> tuple[str, ...]:
     """Modules whose code has changed since a trial's result was made; none without a result."""
-    record = store.find(trial.key)
+    record = plan.records.get(trial.key)
     if record is None:
         return ()
     return tuple(code_of(trial).differences(record["provenance"]["modules"]))

@@ -16,7 +16,10 @@ from orchestrator.spec.trial import Trial
 from orchestrator.store.code import code_of, listed
 from orchestrator.store.content import content_digest
 from orchestrator.store.meaning import marks_of_another
-from orchestrator.store.store import Store, record_digest
+from orchestrator.store.records import Record, Records
+from orchestrator.store.store import Store
+
+NOTHING = Records()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,8 +32,10 @@ class History:
     `failures` are the last exceptions of trials without a result; those that went away with their
     machine are `lost`. `reasons` say why results are not `done`. `seconds` is how long every known
     result took, and `span` when the first of them began and the last ended, in seconds since 1970.
+    `records` are those of all results, outdated or not.
     """
 
+    records: Records
     outcomes: Mapping[str, str]
     failures: Mapping[str, str]
     lost: frozenset[str]
@@ -49,34 +54,38 @@ def history_of(
     rerun_stale: bool = False,
     retry: Collection[str] = (),
     outdated: Mapping[str, str] = MappingProxyType({}),
+    known: Records = NOTHING,
 ) -> History:
-    """The history of trials that are given by key, needs first.
+    """The history of trials that are given by key, needs first. Records that are `known` are not
+    read again.
 
     With `rerun_stale`, stale results are outdated; so are results whose outcome is among `retry`,
     and records whose digest is the one that `outdated` names for their key. Raises PlanError
     that lists every result that is of another thing than its key means today: made with a default
     that has changed since, or by a class of the same name from another module.
     """
-    judge = _Judge(trials, store)
+    records = _own_records(trials, store, known)
+    judge = _Judge(trials, store, records)
     outcomes: dict[str, str] = {}
     replaced: dict[str, str] = {}
     reasons: dict[str, str] = {}
     seconds: dict[str, float] = {}
     spans: list[tuple[float, float]] = []
     # Records come in the order of the trials, so a result is judged after those that it rests on.
-    for record in _own_records(trials, store):
-        key, outcome, timings = record["key"], record["outcome"], record["timings"]
+    for key, record in records.items():
+        outcome, timings = record["outcome"], record["timings"]
         seconds[key] = timings["seconds"]
         spans.append((timings["began"], timings["ended"]))
         rests_on_outdated = any(need.key in replaced for need in trials[key].needs.values())
         is_asked_for = (judge.is_stale(record) and rerun_stale) or outcome in retry
-        was_outdated = key in outdated and outdated[key] == record_digest(record)
+        was_outdated = key in outdated and outdated[key] == record.digest
         if is_asked_for or was_outdated or rests_on_outdated:
-            replaced[key] = record_digest(record)
+            replaced[key] = record.digest
         else:
             outcomes[key], reasons[key] = outcome, record["reason"]
     failures = _failures(trials, outcomes, store)
     return History(
+        records=records,
         outcomes=outcomes,
         failures={key: str(failure.get("reason", "")) for key, failure in failures.items()},
         lost=frozenset(key for key, failure in failures.items() if failure.get("kind") == "lost"),
@@ -95,14 +104,13 @@ def _span(spans: Sequence[tuple[float, float]]) -> tuple[float, float]:
     return first, max((ended for _, ended in spans), default=0.0)
 
 
-def _own_records(trials: Mapping[str, Trial], store: Store) -> list[dict[str, Any]]:
-    """The records of the trials that are finished. Raises PlanError that lists every one that is of
-    another thing than its key means today.
+def _own_records(trials: Mapping[str, Trial], store: Store, known: Records) -> Records:
+    """The records of the trials that are finished, in the order of the trials. Raises PlanError
+    that lists every one that is of another thing than its key means today.
     """
-    records = list(store.find_all(trials))
-    others = [
-        mark for record in records for mark in marks_of_another(trials[record["key"]], record)
-    ]
+    new = store.records(key for key in trials if key not in known)
+    records = Records((new.get(key) or known[key]) for key in trials if key in new or key in known)
+    others = [mark for key in records for mark in marks_of_another(trials[key], records[key])]
     if others:
         raise PlanError("the store has results under keys that now mean something else:", others)
     return records
@@ -126,22 +134,20 @@ class _Judge:
     `stale`, by key; `kinds` are those of results that were made with other code.
     """
 
-    def __init__(self, trials: Mapping[str, Trial], store: Store) -> None:
+    def __init__(self, trials: Mapping[str, Trial], store: Store, records: Records) -> None:
         self.stale: dict[str, str] = {}
         self.kinds: dict[str, Kind] = {}
-        self._trials, self._store = trials, store
-        self._contents: dict[str, str] = {}  # what each result says now, by key
+        self._trials, self._store, self._records = trials, store, records
+        self._contents: dict[str, str] = {}  # what each result that is a need says now, by key
 
-    def is_stale(self, record: Mapping[str, Any]) -> bool:
+    def is_stale(self, record: Record) -> bool:
         """Whether a result might come out otherwise; the reason is noted."""
-        key = record["key"]
-        self._contents[key] = content_digest(record)
         reason = self._other_code(record) or self._other_needs(record)
         if reason is not None:
-            self.stale[key] = reason
+            self.stale[record["key"]] = reason
         return reason is not None
 
-    def _other_code(self, record: Mapping[str, Any]) -> str | None:
+    def _other_code(self, record: Record) -> str | None:
         trial = self._trials[record["key"]]
         code = code_of(trial)
         kind = kind_of(trial, record, code)
@@ -155,13 +161,18 @@ class _Judge:
         """Read where something was made with other code, and not before."""
         return KnownEqual(self._store.equals())
 
-    def _other_needs(self, record: Mapping[str, Any]) -> str | None:
+    def _other_needs(self, record: Record) -> str | None:
         for name, need in record["needs"].items():
             key, content_then = need["key"], need["content"]
             if key in self.stale:
                 if "need" in self.stale[key]:  # a reason that is itself about a need
                     return f"something that its need {name!r} needs is stale"
                 return f"its need {name!r} was {self.stale[key]}"
-            if self._contents.get(key, content_then) != content_then:
+            if key in self._records and self._content_now(key) != content_then:
                 return f"made from another result of its need {name!r}"
         return None
+
+    def _content_now(self, key: str) -> str:
+        if key not in self._contents:
+            self._contents[key] = content_digest(self._records[key])
+        return self._contents[key]

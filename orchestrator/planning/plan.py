@@ -7,7 +7,7 @@ from __future__ import annotations
 import inspect
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from statistics import fmean
 from types import MappingProxyType
@@ -15,22 +15,24 @@ from types import MappingProxyType
 from orchestrator.errors import PlanError, SpoliaError
 from orchestrator.planning import standing
 from orchestrator.planning.checks import Checks
-from orchestrator.planning.history import history_of
+from orchestrator.planning.history import NOTHING, history_of
 from orchestrator.planning.kinds import Kind
 from orchestrator.planning.preparation_notes import notes_of
 from orchestrator.spec.claim import Claim
 from orchestrator.spec.grid import Dropped
 from orchestrator.spec.labels import Axes
+from orchestrator.spec.shown import html_table
 from orchestrator.spec.sweep import Sweep
 from orchestrator.spec.task import Task
 from orchestrator.spec.trial import Cell, Trial, needs_first
+from orchestrator.store.records import Records
 from orchestrator.store.store import Store
 
 BY_ITSELF = ("done", "open", "failed", "lost")
 """Standings that are no matter of a need."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Plan:
     """A sweep's cells, every distinct trial behind them, and what the store knows of each trial."""
 
@@ -75,6 +77,37 @@ class Plan:
     """What a user should know of the data sets before training on them."""
     span: tuple[float, float]
     """When the first of the known results began and the last ended, in seconds since 1970."""
+    records: Records = field(repr=False)
+    """The records of all results, by key, as they were read for this plan; outdated ones, too."""
+
+    def __repr__(self) -> str:
+        return f"<Plan of {self._in_words}>"
+
+    def _repr_html_(self) -> str:
+        cell_keys = self.cell_keys
+        rows: list[tuple[str, str, int, str]] = []
+        for title, is_cell in (("trials", True), ("needs", False)):
+            keys: dict[str, list[str]] = {}  # by method
+            for key, trial in self.trials.items():
+                if (key in cell_keys) == is_cell:
+                    keys.setdefault(trial.method.name, []).append(key)
+            for method, those in keys.items():
+                counts = standing.count(map(self.standing, those))
+                rows.append((title, method, len(those), standing.in_words(counts)))
+        return html_table(("", "method", "number", "standing"), rows, caption=self._in_words)
+
+    @property
+    def _in_words(self) -> str:
+        """`quickstart: 36 of 36 cells done; 72 of 72 trials done; 0 to run`."""
+        part = f" (a part: {len(self.cells)} of {self.num_whole} cells)" if self.is_part else ""
+        words = [
+            f"{self.name}{part}: {standing.of_total(self.cell_counts, 'cells')}",
+            standing.of_total(self.trial_counts, "trials"),
+            f"{len(self.todo)} to run",
+            *([f"{len(self.stale)} stale"] if self.stale else []),
+            *(f"{d.count} cells left out: {d.reason}" for d in self.dropped),
+        ]
+        return "; ".join(words)
 
     @property
     def is_part(self) -> bool:
@@ -217,8 +250,10 @@ def make_plan(
     rerun_stale: bool = False,
     retry: Collection[str] = (),
     outdated: Mapping[str, str] = MappingProxyType({}),
+    known: Records = NOTHING,
 ) -> Plan:
-    """Plan a sweep against a store.
+    """Plan a sweep against a store, whose records are read once; those that are `known`, because
+    another plan read them just before (`plan.records`), are not read again.
 
     With `rerun_stale`, results that are stale do not count; nor do those whose outcome is among
     `retry`, nor the records that `outdated` names by key and digest, as an earlier plan did, as
@@ -227,7 +262,9 @@ def make_plan(
     """
     checks = Checks(store)
     cells, trials = _cells_and_trials(name, sweep, checks)
-    history = history_of(trials, store, rerun_stale=rerun_stale, retry=retry, outdated=outdated)
+    history = history_of(
+        trials, store, rerun_stale=rerun_stale, retry=retry, outdated=outdated, known=known
+    )
     num_whole = len((sweep.part_of or sweep).cells)
     return Plan(
         name=name,
@@ -250,6 +287,7 @@ def make_plan(
         notes=notes_of(trials.values(), checks.image),
         warnings=checks.warnings,
         span=history.span,
+        records=history.records,
     )
 
 

@@ -20,7 +20,7 @@ from orchestrator.store.code import code_of
 from orchestrator.store.content import content_digest
 from orchestrator.store.heartbeat import alive
 from orchestrator.store.home import Home
-from orchestrator.store.store import Store, record_digest
+from orchestrator.store.store import Store
 from orchestrator.training.outcome import Outcome
 
 REASONS = 5  # that are told of stale results
@@ -95,7 +95,7 @@ def check_stale(
     chosen = one_of_each(plan.kinds, plan.seconds)
     with alive(store) as run:
         layer = f"checks/{run}"
-        queue = Queue(_once_more(plan, list(chosen), store))
+        queue = Queue(_once_more(plan, list(chosen)))
         try:
             with display.follow(queue, site.slots or 1) as progress:
                 executor(executor_name).run(queue, store.layer(layer), site, progress)
@@ -110,11 +110,11 @@ def check_stale(
     return StaleCheck(len(chosen) - len(found), found)
 
 
-def _once_more(plan: Plan, keys: Sequence[str], store: Store) -> Plan:
+def _once_more(plan: Plan, keys: Sequence[str]) -> Plan:
     """A plan that runs these trials again and nothing else."""
     cells = [Cell(i, {}, plan.trials[key]) for i, key in enumerate(keys)]
     outcomes = {key: outcome for key, outcome in plan.outcomes.items() if key not in keys}
-    outdated = {record["key"]: record_digest(record) for record in store.find_all(keys)}
+    outdated = {key: plan.records[key].digest for key in keys if key in plan.records}
     return replace(plan, cells=tuple(cells), outcomes=outcomes, outdated=outdated)
 
 

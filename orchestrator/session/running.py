@@ -169,7 +169,7 @@ def _writer_of_whole(plan: Plan, sweep: Sweep, store: Store, home: Home) -> Writ
     if home.tracking is None:
         return None
     if plan.is_part:
-        plan = make_plan(plan.name, sweep, store, outdated=plan.outdated)
+        plan = make_plan(plan.name, sweep, store, outdated=plan.outdated, known=plan.records)
     return start_writer(plan, store, home)
 
 

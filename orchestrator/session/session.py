@@ -332,7 +332,7 @@ class Session:
         if limit is not None:
             # Planned twice: which cells are the first without a result is known from the first
             # plan.
-            plan = make(choose.limit(part, plan, limit))
+            plan = make(choose.limit(part, plan, limit), known=plan.records)
         display.planned(plan)
         return plan
 

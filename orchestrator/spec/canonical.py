@@ -7,12 +7,14 @@ and networks. `1` and `1.0` are one value where a float is declared; NaN and inf
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import math
 import numbers
 import types
 import typing
+from collections.abc import Mapping
 from typing import Any, Literal, Union, get_args, get_origin
 
 SCALARS = (bool, int, float, str, type(None))
@@ -175,6 +177,28 @@ def to_json(value: Any) -> Any:
     if is_method_type(type(value)) or is_network_type(type(value)):
         return value.to_json()
     raise TypeError(f"{value!r} has no canonical form")
+
+
+def is_same(one: Any, other: Any) -> bool:
+    """Whether two settings are one. `1` and `1.0` are, `1` and `True` are not, though Python has
+    all of them equal: `norm=True` and `norm=1` may be two networks.
+    """
+    return bool(one == other) and _truths_in(one) == _truths_in(other)
+
+
+def _truths_in(value: Any) -> Any:
+    """Where in a setting there are truth values; the same for settings that are equal and differ in
+    none of them.
+    """
+    if isinstance(value, Mapping):
+        return {name: _truths_in(inner) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_truths_in(inner) for inner in value]
+    if isinstance(value, frozenset):
+        return sum(isinstance(inner, bool) for inner in value)
+    if dataclasses.is_dataclass(value):  # a method or a network
+        return [_truths_in(getattr(value, field.name)) for field in dataclasses.fields(value)]
+    return isinstance(value, bool)
 
 
 def show(value: Any) -> str:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from orchestrator.errors import InputError
 from orchestrator.spec.claim_fields import CheckedFields, line_outside, title_of
 from orchestrator.spec.labels import ABSENT
+from orchestrator.spec.shown import html_table
 
 if TYPE_CHECKING:
     from orchestrator.analysis.results import Results
@@ -52,7 +53,7 @@ def entry(matrix: str, *, row: str, column: str) -> Entry:
     return Entry(matrix, row, column)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Verdict:
     """What became of a claim.
 
@@ -70,6 +71,19 @@ class Verdict:
     p: float | None = None
     num_tested: int = 0
     after_holm: str = UNDECIDED
+
+    @property
+    def words(self) -> str:
+        """The verdict, and whether Holm's correction leaves it."""
+        return self.verdict if self.after_holm == self.verdict else f"{self.verdict} (alone)"
+
+    def __repr__(self) -> str:
+        paper = f"{self.paper}: " if self.paper else ""
+        return f"<Verdict {paper}{self.claim}: {self.words}; {self.evidence}; n={self.n}>"
+
+    def _repr_html_(self) -> str:
+        rows = [("claim", self.claim), ("verdict", self.words), ("evidence", self.evidence)]
+        return html_table((), [*rows, ("n", self.n)], caption=self.paper)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,6 +136,12 @@ class Claim(metaclass=CheckedFields):
     @property
     def along(self) -> Sequence[str]:
         """Axes that it speaks of without naming a value."""
+        return ()
+
+    def paired(self, values: Mapping[str, Sequence[Any]]) -> Sequence[Sequence[Labels]]:
+        """Sides that are paired with each other; more than one such set where it compares twice.
+        `values` are those that each axis of `along` has in the cells that it names first.
+        """
         return ()
 
     def out_of_reach(self, values: Mapping[str, Sequence[Any]]) -> Iterator[str]:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
-from typing import Any
 
 from orchestrator.errors import SweepError, nearest
 from orchestrator.spec.claim import Claim, Entry, Labels, is_absent, several
-from orchestrator.spec.labels import Axes, axes_by_name, label_of
+from orchestrator.spec.labels import Axes, AxisValue, axes_by_name, label_of
 from orchestrator.spec.task import Task
 from orchestrator.spec.trial import Cell
 
@@ -30,6 +29,7 @@ def check(claims: Sequence[Claim], cells: Sequence[Cell], axes: Sequence[str]) -
                 *_wrong_values(claim, sweep),
             ]
             found = found or [*_wrong_sides(claim, sweep), *_out_of_reach(claim, sweep)]
+            found = found or list(_unlike_sides(claim, sweep))
             problems += [f"{claim.title}: {problem}" for problem in found]
         else:
             problems.append(
@@ -65,10 +65,18 @@ class _Sweep:
         }
         return [cell for cell in self.cells if self._is_like(cell, wanted)]
 
-    def along(self, axis: str, cells: Sequence[Cell]) -> list[Any]:
+    def along(self, axis: str, cells: Sequence[Cell]) -> list[AxisValue]:
         """The values that an axis has in some cells."""
         found = (self.values.of(cell, self.names[axis]) for cell in cells)
-        return list({one.key: one.value for one in found if one is not None}.values())
+        return list({one.key: one for one in found if one is not None}.values())
+
+    def of_axis(self, axis: str, cells: Sequence[Cell]) -> dict[str, str]:
+        """What some cells have of an axis, texts by keys; nothing where a cell has it and its
+        trial draws nothing from it, as a seed may be.
+        """
+        if axis == "seed" and any(cell.trial.seed is None for cell in cells):
+            return {}
+        return {one.key: one.text for one in self.along(axis, cells)}
 
     def _is_like(self, cell: Cell, wanted: Mapping[str, set[str | None]]) -> bool:
         for axis, keys in wanted.items():
@@ -139,8 +147,43 @@ def _wrong_sides(claim: Claim, sweep: _Sweep) -> Iterator[str]:
 
 def _out_of_reach(claim: Claim, sweep: _Sweep) -> Iterator[str]:
     """What the claim says of the values of its axes: too few of them, say."""
+    values = {axis: [one.value for one in found] for axis, found in _along(claim, sweep).items()}
+    yield from claim.out_of_reach(values)
+
+
+def _along(claim: Claim, sweep: _Sweep) -> dict[str, list[AxisValue]]:
+    """The values of the axes that a claim speaks of, in the cells that it names first."""
     cells = sweep.like(claim.named[0]) if claim.named else sweep.cells
-    yield from claim.out_of_reach({axis: sweep.along(axis, cells) for axis in claim.along})
+    return {axis: sweep.along(axis, cells) for axis in claim.along}
+
+
+def _unlike_sides(claim: Claim, sweep: _Sweep) -> Iterator[str]:
+    """Sides that are paired, and have other values of an axis that none of them names: the claim
+    would be undecided when all has been run.
+    """
+    for sides in claim.paired(_along(claim, sweep)):
+        named = {sweep.names[name] for side in sides for name in side if name in sweep.names}
+        chosen = {sweep.names[axis] for axis in claim.along}
+        cells = [sweep.like(side) for side in sides]
+        for axis in sweep.values.names:
+            if axis not in named | chosen:
+                yield from _unlike_along(axis, sides, [sweep.of_axis(axis, one) for one in cells])
+
+
+def _unlike_along(
+    axis: str, sides: Sequence[Labels], found: Sequence[Mapping[str, str]]
+) -> Iterator[str]:
+    """What sides have of an axis, where all have it and not the same of it."""
+    if not all(found):
+        return
+    for side, other in zip(sides, found, strict=True):
+        if set(other) != set(found[0]):
+            values, others = (" or ".join(one.values()) for one in (found[0], other))
+            yield (
+                f"{axis} is {values} at {_said(sides[0])} and {others} at {_said(side)}; "
+                "name it if that is meant"
+            )
+            return
 
 
 def _declares(cell: Cell, metric: str | Entry) -> bool:
@@ -164,8 +207,16 @@ def _unknown_tasks(
         name = label_of(one)
         if name not in known:
             yield f"no task of {metric} is called {name!r}. {nearest(name, known)}"
-        elif isinstance(one, Task) and one not in tasks:
+        elif isinstance(one, Task) and one not in [*tasks, *_tasks_as_written(cells)]:
             yield f"the task that is called {name!r} in these cells is another one"
+
+
+def _tasks_as_written(cells: Sequence[Cell]) -> Iterator[Task]:
+    """The tasks of some cells before their trial's seed draws from them."""
+    for written in {
+        id(one): one for one in (cell.labels.get("tasks", ()) for cell in cells)
+    }.values():
+        yield from (written,) if isinstance(written, Task) else written
 
 
 def _what_it_is(labels: Labels, sweep: _Sweep) -> tuple[set[int], dict[str, set[str]]]:
@@ -179,4 +230,5 @@ def _what_it_is(labels: Labels, sweep: _Sweep) -> tuple[set[int], dict[str, set[
 
 
 def _said(labels: Labels) -> str:
-    return ", ".join(f"{axis}={value!r}" for axis, value in labels.items()) or "all cells"
+    values = {a: v.text if isinstance(v, AxisValue) else repr(v) for a, v in labels.items()}
+    return ", ".join(f"{axis}={text}" for axis, text in values.items()) or "all cells"

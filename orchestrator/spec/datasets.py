@@ -94,7 +94,7 @@ def image_folder(
     another file moves hardly any.
 
     `reduced` lets JPEG files be decoded at a half, a quarter or an eighth of their size, as long as
-    that is at least `size`: several times faster for photographs, with slightly other pixels.
+    that is at least `size`: two to four times faster for photographs, with slightly other pixels.
     """
     return Task(data=_name("folder", path, {}, size, reduced=reduced, test=test))
 

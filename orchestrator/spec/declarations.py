@@ -32,6 +32,7 @@ class Metric:
     optional: bool = False
     timing: bool = False
     of_targets: bool = False
+    chance: float | None = None
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from orchestrator.errors import InputError, nearest
+from orchestrator.spec.canonical import show
+from orchestrator.spec.shown import counted, html_table
 
 # Values of a point that are no settings of its method.
 RESERVED = ("method", "network", "tasks", "seed", "numerics")
+
+VALUES_SHOWN = 8  # of an axis, where a grid shows itself
 
 
 @dataclass(frozen=True)
@@ -76,7 +80,7 @@ class Dropped:
     count: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Grid:
     """An ordered set of points. Combine grids with `product`, `zipped` and `union`; filter with
     `where`. `problems` are what is wrong with it, `dropped` what was left out.
@@ -88,6 +92,36 @@ class Grid:
 
     def __len__(self) -> int:
         return len(self.points)
+
+    @property
+    def _axes(self) -> dict[str, list[str]]:
+        """The values of each label as people read them, in the order of the points."""
+        texts: dict[int, str] = {}  # by the identity of a value: points share their values
+        found: dict[str, dict[str, None]] = {}
+        for point in self.points:
+            for label, value in point.labels.items():
+                text = texts.setdefault(id(value), "") or show(value)
+                texts[id(value)] = text
+                found.setdefault(label, {})[text] = None
+        return {label: list(values) for label, values in found.items()}
+
+    @property
+    def _remarks(self) -> list[str]:
+        remarks = [f"{d.count:,} left out: {d.reason}" for d in self.dropped]
+        return remarks + ([counted(len(self.problems), "problem")] if self.problems else [])
+
+    def __repr__(self) -> str:
+        axes = [f"{axis} ({len(values)})" for axis, values in self._axes.items()]
+        points = counted(len(self), "point")
+        return f"<Grid of {'; '.join([f'{points}: ' + ', '.join(axes), *self._remarks])}>"
+
+    def _repr_html_(self) -> str:
+        rows = [
+            (axis, len(values), ", ".join(values[:VALUES_SHOWN]))
+            for axis, values in self._axes.items()
+        ]
+        caption = "; ".join([counted(len(self), "point"), *self._remarks])
+        return html_table(("axis", "values", ""), rows, caption=caption)
 
     def where(self, keep: Callable[[Any], bool], *, reason: str) -> Grid:
         """The points for which `keep(point)` holds; `spolia plan` shows the reason and how many

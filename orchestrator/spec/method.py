@@ -18,6 +18,7 @@ from orchestrator.errors import InputError, MethodError, nearest
 from orchestrator.spec.canonical import (
     coerce,
     is_network_type,
+    is_same,
     show,
     to_json,
     unsupported,
@@ -186,7 +187,8 @@ class Method(ABC, _Settings):
     def changed_settings(self) -> dict[str, Any]:
         """The values that are not at their defaults, by name."""
         cls = type(self)
-        return {k: v for k, v in self.settings().items() if v != settings_default(cls, k)}
+        settings = self.settings().items()
+        return {k: v for k, v in settings if not is_same(v, settings_default(cls, k))}
 
     def identity(self) -> dict[str, Any]:
         """What enters a key: name, revision, and the settings that are not at their defaults."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from html import escape
 from typing import Any
 
 from orchestrator.errors import InputError, SweepError, nearest
@@ -13,11 +14,12 @@ from orchestrator.spec.grid import RESERVED, Grid, Point
 from orchestrator.spec.labels import value_key
 from orchestrator.spec.method import Method
 from orchestrator.spec.settings import settings_of
+from orchestrator.spec.shown import counted
 from orchestrator.spec.task import Task
 from orchestrator.spec.trial import Cell, NetworkSpec, Trial
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Sweep:
     """One question and the cells that answer it. Checked when it is made; raises SweepError that
     lists all mistakes at once.
@@ -64,6 +66,14 @@ class Sweep:
         # that its claims name.
         if self.claims != () and self.part_of is None:
             check(self.claims, list(self.trials()), self.axes)
+
+    def __repr__(self) -> str:
+        first = " ".join((self.question or "").strip().partition("\n")[0].split())
+        claims = f", {counted(len(self.claims), 'claim')}" if self.claims else ""
+        return f"<Sweep of {counted(len(self.cells), 'cell')}{claims}: {first}>"
+
+    def _repr_html_(self) -> str:
+        return f"<p>{escape(repr(self)[1:-1])}</p>\n{self.cells._repr_html_()}"
 
     def trials(self) -> Iterator[Cell]:
         """Each cell with its trial, tasks not yet resolved."""

@@ -701,7 +701,7 @@ def relabel(task: Task, names: Sequence[str]) -> tuple[int, ...]:
 
 class Tasks(Sequence[Task]):
     """The tasks of a trial: by position (`tasks[0]`), by role (`tasks.target`), by name
-    (`tasks.by_name["a"]`).
+    (`tasks["a"]`). Raises InputError for a name that none has.
     """
 
     def __init__(self, tasks: Sequence[Task], roles: Sequence[str]) -> None:
@@ -710,7 +710,11 @@ class Tasks(Sequence[Task]):
         self.by_name: Mapping[str, Task] = {t.name: t for t in self._tasks}
 
     def __getitem__(self, index: Any) -> Any:
-        return self._tasks[index]
+        if not isinstance(index, str):
+            return self._tasks[index]
+        if index not in self.by_name:
+            raise InputError(f"there is no task {index!r}. {nearest(index, self.by_name)}")
+        return self.by_name[index]
 
     def __len__(self) -> int:
         return len(self._tasks)

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from weakref import WeakValueDictionary
 
 from orchestrator.errors import InputError, MethodError, PlanError, nearest
-from orchestrator.spec.canonical import canonical_json, digest
+from orchestrator.spec.canonical import canonical_json, digest, is_same
 from orchestrator.spec.classes import class_at
 from orchestrator.spec.method import Method, canonical_method
 from orchestrator.spec.normalising import problems_of_normalisation, with_statistics
@@ -68,7 +68,7 @@ class NetworkSpec:
     @property
     def label(self) -> str:
         """Name and changed settings, for people: `resnet8(width=8)`."""
-        changed = ", ".join(f"{k}={v}" for k, v in self.settings if (k, v) not in self.defaults)
+        changed = ", ".join(f"{k}={v}" for k, v in self._changed().items())
         return f"{self.name}({changed})" if changed else self.name
 
     def identity(self) -> dict[str, Any]:
@@ -76,7 +76,16 @@ class NetworkSpec:
         return {
             "network": self.name,
             "revision": self.revision,
-            "settings": {k: v for k, v in self.settings if (k, v) not in self.defaults},
+            "settings": self._changed(),
+        }
+
+    def _changed(self) -> dict[str, Any]:
+        """The settings that are not at their defaults."""
+        defaults = dict(self.defaults)
+        return {
+            name: value
+            for name, value in self.settings
+            if name not in defaults or not is_same(value, defaults[name])
         }
 
     def classes_in(self, settings: Iterable[tuple[str, Any]]) -> tuple[str, ...]:

@@ -6,25 +6,16 @@ plans, hands out, shows or tracks is not among the modules, so that work on it m
 
 from __future__ import annotations
 
-import ast
-import hashlib
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from pathlib import Path
-from typing import Any
 
 from orchestrator.spec.canonical import digest
 from orchestrator.spec.classes import is_of_a_distribution
 from orchestrator.spec.naming import class_paths
 from orchestrator.spec.trial import Trial
-from orchestrator.store.imports import (
-    imported_modules,
-    is_installed,
-    packages_that_act,
-    source_file,
-    stamp,
-)
+from orchestrator.store.imports import Imports, is_installed, source_file
+from orchestrator.store.source import keep_read, source_of
 
 ENGINE = "orchestrator.training.execute"  # what it imports, directly or not, runs a trial
 NAMED = 3  # modules that a message names
@@ -96,17 +87,20 @@ def code_behind(paths: Iterable[str]) -> Code:
     # Depth first through imports; `found` is also what keeps a circle from going on for ever.
     waiting = [ENGINE, *(path.partition(":")[0] for path in paths)]
     found: dict[str, str] = {}
+    imports = Imports()
     while waiting:
         name = waiting.pop()
         if name in found or is_without_bits(name):
             continue
-        file = source_file(name)
+        file = imports.file(name)
         if file is None:  # built in, an extension, or a namespace: nothing of it can be read
             continue
-        # By time and size: an unchanged file is parsed once.
-        read = _read(file, *stamp(file), name)
-        found[name] = read.digest
-        waiting += [*read.imports, *packages_that_act(name)]
+        source = source_of(file)
+        found[name] = source.digest
+        # What leading dots are counted from.
+        package = name if file.name == "__init__.py" else name.rpartition(".")[0]
+        waiting += [*imports.of(source, package or name), *imports.packages_that_act(name)]
+    keep_read()
     return Code(dict(sorted(found.items())))
 
 
@@ -137,65 +131,3 @@ def is_without_bits(module: str) -> bool:
     top, _, rest = module.partition(".")
     in_room = top == "orchestrator" and rest.partition(".")[0] in ROOMS_WITHOUT_BITS
     return in_room or module in MODULES_WITHOUT_BITS
-
-
-# ---------------------------------------------------------------------- one file
-
-
-@dataclass(frozen=True)
-class _Source:
-    """What is read off one file: the digest of its code, and the modules that it imports."""
-
-    digest: str
-    imports: tuple[str, ...]
-
-
-@lru_cache(maxsize=2048)
-def _read(file: Path, changed: int, size: int, module: str) -> _Source:
-    content = file.read_bytes()
-    try:
-        tree = ast.parse(content)
-    # Written for another Python, and imported where that one runs: here it only counts as it is.
-    except (SyntaxError, ValueError):
-        return _Source(hashlib.sha256(content).hexdigest()[:16], ())
-    # What leading dots are counted from.
-    package = module if file.name == "__init__.py" else module.rpartition(".")[0]
-    sha = hashlib.sha256()
-    for piece in _canonical(tree):
-        sha.update(piece.encode(errors="surrogatepass") + b"\0")
-    return _Source(sha.hexdigest()[:16], tuple(sorted(imported_modules(tree, package or module))))
-
-
-def _canonical(node: Any) -> Iterator[str]:
-    """The syntax tree in pieces of text, without docstrings, positions and what is empty: the same
-    for all versions of Python, where fields come and go.
-    """
-    if isinstance(node, ast.AST):
-        yield type(node).__name__
-        for name, value in ast.iter_fields(node):
-            # Load or store follows from where a node stands; `kind` is the `u` of a string.
-            if value is None or value == [] or name in ("ctx", "kind", "type_comment"):
-                continue
-            yield name
-            yield from _canonical(_what_counts(node, name, value))
-    elif isinstance(node, list):
-        yield f"[{len(node)}"  # the length: or the end of one list could be the start of the next
-        for inner in node:
-            yield from _canonical(inner)
-    else:
-        yield f"{type(node).__name__} {node!r}"
-
-
-def _what_counts(node: ast.AST, name: str, value: Any) -> Any:
-    """The value of a field without what computes nothing: strings that stand by themselves in a
-    body, and the empty strings that some versions of Python put into f-strings.
-    """
-    if name == "body" and isinstance(value, list):
-        return [one for one in value if not (isinstance(one, ast.Expr) and _is_text(one.value))]
-    if name == "values" and isinstance(node, ast.JoinedStr):
-        return [one for one in value if not (_is_text(one) and not one.value)]
-    return value
-
-
-def _is_text(node: ast.AST) -> bool:
-    return isinstance(node, ast.Constant) and isinstance(node.value, str)

@@ -60,3 +60,11 @@ def home(root: Path, store: str | None, tracking: str | None) -> Home:
         store = str(Path(store).expanduser().absolute())
     tracking = tracking or f"sqlite:///{root / 'mlflow.db'}"
     return Home(root, store, None if tracking == "none" else tracking)
+
+
+def default_store() -> str:
+    """Where a store is looked for when nobody says: SPOLIA_STORE, or the folder `store` in the home
+    that SPOLIA_HOME names, or in `spolia-home` here.
+    """
+    folder = Path(os.environ.get("SPOLIA_HOME") or "spolia-home")
+    return os.environ.get("SPOLIA_STORE") or str(folder / "store")

@@ -25,7 +25,7 @@ import hashlib
 import json
 import shutil
 import uuid
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -46,6 +46,7 @@ from orchestrator.store.files import (
     layered,
     split_layer,
 )
+from orchestrator.store.records import Record, Records, body_of, record_in
 
 FORMAT = 2
 READERS = 16  # requests to an object store at once
@@ -136,33 +137,33 @@ class Store:
         step, and the old one is put aside. Any other record stands.
         """
         path = _result_path(record["key"])
-        # A record carries its own digest: blobs have theirs in
-        # their names, this name is the trial's.
-        content = canonical_json({"sha256": digest(record), "record": record}).encode()
+        content = body_of(record)
         old = self._files.read(path) if replaces else None
         if old is None:
             return self._files.publish(path, content)
-        standing = _intact_record(_parsed(old))
         # Somebody has replaced it already.
-        if standing is None or record_digest(standing) != replaces:
+        if _digest_in(old) != replaces:
             return False
         # First put aside, then replaced: killed in between, both stand.
-        self._files.publish(f"retired/{record['key']}-{replaces[:12]}.json", old)
+        self._files.publish(_retired_path(record["key"], replaces), old)
         return self._files.publish(path, content, replace=True)
 
-    def find(self, key: str) -> dict[str, Any] | None:
+    def find(self, key: str) -> Record | None:
         """The record of a finished trial, or None where there is none. Raises CorruptError where it
         is torn or altered, StoreError where the store is of another format.
         """
         return self._find(key)
 
-    def _find(self, key: str, *, as_listed: bool = False) -> dict[str, Any] | None:
+    def _find(self, key: str, *, as_listed: bool = False) -> Record | None:
         self._check_format()
         path = _result_path(key)
-        body = self._json(path, as_listed=as_listed)
+        body = self._files.read(path, as_listed=as_listed)
         if body is None:
             return None
-        record = _intact_record(body)
+        try:
+            record = record_in(body)
+        except ValueError as error:
+            raise self._no_json(path, error) from error
         if record is None or record.get("key") != key:
             raise CorruptError(
                 f"{self.name}/{path} is not the record that was written. "
@@ -170,9 +171,19 @@ class Store:
             )
         return record
 
-    def find_all(self, keys: Iterable[str]) -> Iterator[dict[str, Any]]:
-        """The records of those of the trials that are finished, in the order given."""
-        wanted = list(keys)
+    def records(self, keys: Iterable[str]) -> Records:
+        """The records of those of the trials that are finished, read once, in the order given.
+        Their curves stay in the store until they are asked for.
+        """
+        return Records(self.find_all(keys))
+
+    def find_all(self, keys: Iterable[str]) -> Iterator[Record]:
+        """The same, one after another."""
+        for record in self._found(list(keys)):
+            # Curves are most of a record, and few commands look at them.
+            yield record.without_curves(partial(self._curves, record["key"], record.digest))
+
+    def _found(self, wanted: Sequence[str]) -> Iterator[Record]:
         if self.is_local or len(wanted) <= FEW:
             yield from filter(None, map(self.find, wanted))
             return
@@ -183,6 +194,21 @@ class Store:
         with ThreadPoolExecutor(READERS) as pool:
             as_listed = partial(self._find, as_listed=True)
             yield from filter(None, pool.map(as_listed, [k for k in wanted if k in finished]))
+
+    def _curves(self, key: str, digest: str) -> Any:
+        """The curves of the record of a trial that has this digest, whether or not another one has
+        taken its place since.
+        """
+        # Whatever a listing showed: the digest says whether it is the one.
+        for path in (_result_path(key), _retired_path(key, digest)):
+            body = self._files.read(path, as_listed=True)
+            if body is not None and _digest_in(body) == digest:
+                record = record_in(body)
+                assert record is not None, "its digest was just found"
+                return record["curves"]
+        raise CorruptError(
+            f"{self.name}/{_result_path(key)} has been removed or altered since it was read"
+        )
 
     def finished(self) -> Iterator[str]:
         """Keys of all finished trials."""
@@ -378,33 +404,34 @@ class Store:
         try:
             return json.loads(content)
         except ValueError as error:
-            raise CorruptError(
-                f"{self.name}/{path} is not JSON ({error}). Remove that file and run again"
-            ) from error
+            raise self._no_json(path, error) from error
+
+    def _no_json(self, path: str, error: ValueError) -> CorruptError:
+        return CorruptError(
+            f"{self.name}/{path} is not JSON ({error}). Remove that file and run again"
+        )
 
 
 def record_digest(record: Mapping[str, Any]) -> str:
     """SHA-256 of a whole record, by which one result of a trial is told from another."""
-    return digest(record)
+    return record.digest if isinstance(record, Record) else digest(record)
 
 
-def _parsed(content: bytes) -> Any:
+def _digest_in(body: bytes) -> str | None:
+    """The digest of the record in the body of a result, or None where that is torn or altered."""
     try:
-        return json.loads(content)
+        record = record_in(body)
     except ValueError:
         return None
-
-
-def _intact_record(body: Any) -> dict[str, Any] | None:
-    """The record in the body of a result, or None where it does not hash to what was written."""
-    if not isinstance(body, dict):
-        return None
-    record = body.get("record")
-    return record if isinstance(record, dict) and body.get("sha256") == digest(record) else None
+    return None if record is None else record.digest
 
 
 def _result_path(key: str) -> str:
     return f"results/{key[:2]}/{key}/result.json"
+
+
+def _retired_path(key: str, digest: str) -> str:
+    return f"retired/{key}-{digest[:12]}.json"
 
 
 def _blob_path(name: str) -> str:

@@ -26,7 +26,6 @@ from mlflow.entities import LoggedModelInput, LoggedModelOutput, Metric, Param, 
 from mlflow.exceptions import MlflowException
 
 from orchestrator.errors import SpoliaError
-from orchestrator.spec.canonical import digest
 from orchestrator.spec.task import Task
 from orchestrator.store.store import Store
 from orchestrator.tracking.finished_run import (
@@ -220,11 +219,10 @@ class Tracker:
             self.followed.pop(key, None)
             if record is None:
                 continue
-            record_digest = digest(record)
             for entry in self.entries.get(key, []):
-                if self._is_written(entry["id"], record, record_digest):
+                if self._is_written(entry["id"], record, record.digest):
                     continue
-                run = finished_run(entry, record, self.store, self.sweep_tags, record_digest)
+                run = finished_run(entry, record, self.store, self.sweep_tags, record.digest)
                 if self._goes_together(entry["id"], record):
                     together.append((entry["id"], run))
                     # Two cells with the same labels and trial are one run.

@@ -56,3 +56,8 @@ def _on_cpu() -> tuple[Any, ...]:
     """The same on a CPU."""
     mkldnn: Any = torch.backends.mkldnn
     return mkldnn.matmul, mkldnn.conv, mkldnn.rnn
+
+
+def default_device() -> str:
+    """The GPU if there is one."""
+    return "cuda" if torch.cuda.is_available() else "cpu"

@@ -25,7 +25,7 @@ from orchestrator.spec.trial import Trial, needs_first
 from orchestrator.store.code import code_of
 from orchestrator.store.meaning import marks_of_another
 from orchestrator.store.store import Store, record_digest
-from orchestrator.training.arithmetic import arithmetic
+from orchestrator.training.arithmetic import arithmetic, default_device
 from orchestrator.training.checkpoints import Checkpoints
 from orchestrator.training.observation import LONGEST_LOG, PeakMemory, Reporter, printed
 from orchestrator.training.outcome import Outcome, failure_record
@@ -169,11 +169,6 @@ def _leave_traces(trial: Trial, store: Store, outcome: Outcome, log: str) -> Non
             store.put_failure(trial.key, failure_record(trial, outcome))
         if log.strip():
             store.put_log(trial.key, log[-LONGEST_LOG:])
-
-
-def default_device() -> str:
-    """The GPU if there is one."""
-    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def run_with_needs(trial: Trial, store: Store, *, device: str | None = None) -> None:

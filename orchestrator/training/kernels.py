@@ -33,5 +33,6 @@ def _has_avx512() -> bool:
 
 
 def _is_faulty(layer: nn.Module) -> bool:
-    is_narrow = isinstance(layer, nn.Conv2d) and layer.in_channels < NARROW
-    return is_narrow and set(layer.kernel_size) == {1} and set(layer.stride) != {1}
+    if not isinstance(layer, nn.Conv2d) or layer.in_channels >= NARROW:
+        return False
+    return set(layer.kernel_size) == {1} and set(layer.stride) != {1}

@@ -10,10 +10,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal, NoReturn
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from orchestrator.data import sources
-from orchestrator.data.batches import Batch, Feed, in_order, relabelled, tensors
+from orchestrator.data.batches import Batch, Feed, in_order, tensors
 from orchestrator.errors import Infeasible, MethodError, nearest
 from orchestrator.parts.component import ComponentRecord, Part, state_bytes
 from orchestrator.parts.matrix import Matrix, make_matrix
@@ -24,7 +24,7 @@ from orchestrator.spec.canonical import derive
 from orchestrator.spec.classes import class_at
 from orchestrator.spec.declarations import Kept, MatrixSpec, Metric
 from orchestrator.spec.draws import Noise
-from orchestrator.spec.task import Data, Task, Tasks, relabel
+from orchestrator.spec.task import Data, Task, Tasks
 from orchestrator.spec.trial import NetworkSpec, Trial
 from orchestrator.training.checkpoints import Checkpoints
 from orchestrator.training.evaluation import Evaluation, Watch
@@ -34,6 +34,7 @@ from orchestrator.training.kernels import keep_off_faulty_kernels
 from orchestrator.training.learner import Learner, Loss, Nets
 from orchestrator.training.optimisers import OptimizerOf, Schedule, constant
 from orchestrator.training.own_loop import OwnLoop
+from orchestrator.training.scoring import outputs_for, share_correct
 from orchestrator.training.stage import CurvePoint, Fit, Moment, OnEpoch, Stage
 from orchestrator.training.stopping import Best, Until
 
@@ -270,7 +271,6 @@ class Run:
         loop = self._inside_own_loop("run.curve(...)")
         loop.curve({name: float(value) for name, value in values.items()})
 
-    @torch.no_grad()
     def accuracy(
         self,
         net: nn.Module,
@@ -288,23 +288,10 @@ class Run:
                 f"stage {self._stage.name!r}: the test part is not measured during a fit; "
                 "watch task.validation_part"
             )
-        # Each module's own: parts of a net may be in eval mode on purpose.
-        modes = {module: module.training for module in net.modules()}
-        net.to(self.device).eval()
-        table: Tensor | None = None  # [classes of the images]: the output that stands for each
-        if outputs_of is not None:
-            table = torch.tensor(relabel(data.task, outputs_of.class_names), device=self.device)
+        net.to(self.device)
+        table = None if outputs_of is None else outputs_for(data.task, outputs_of, self.device)
         outputs = None if among is None else torch.tensor(list(among), device=self.device)
-        hits = total = 0
-        for x, y in in_order(data, self.device):
-            logits = net(x)  # [B, outputs], with masks [B, outputs, H, W]
-            label = y if table is None else relabelled(table, y)
-            guess = logits.argmax(1) if outputs is None else outputs[logits[:, outputs].argmax(1)]
-            hits += int((guess == label).sum())
-            total += int((label >= 0).sum())  # below 0: a class that is none of the outputs
-        for module, training in modes.items():
-            module.training = training
-        return hits / total if total else float("nan")
+        return share_correct(net, in_order(data, self.device), table=table, among=outputs)
 
     def recombine(
         self, extractors: Sequence[nn.Module], heads: Sequence[nn.Module], tasks: Sequence[Task]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
@@ -44,7 +45,15 @@ def _named_twice(first: str, labels: Labels, second: str, others: Labels) -> Ite
 
 
 @dataclass(frozen=True, kw_only=True)
-class TwoSides(Claim):
+class OfSides(Claim):
+    """A claim whose sides are the cells that it names."""
+
+    def paired(self, values: Mapping[str, Sequence[Any]]) -> Sequence[Sequence[Labels]]:
+        return (self.named,)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TwoSides(OfSides):
     """A claim that holds cells as `where` says against cells as `than` says."""
 
     where: Labels
@@ -213,7 +222,7 @@ class Within(Claim):
 
 
 @dataclass(frozen=True, kw_only=True)
-class GainHigher(Claim):
+class GainHigher(OfSides):
     """What `metric` gains from cells as `without` says to cells as `gain` says is higher where they
     are also as `where` says than as `than` says.
     """
@@ -260,7 +269,7 @@ class GainHigher(Claim):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Recovered(Claim):
+class Recovered(OfSides):
     """Of the distance of `metric` from `floor` to `ceiling`, cells as `where` says cover more than
     the share `above`. `at` adds to all three.
 
@@ -301,7 +310,7 @@ class Recovered(Claim):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Keeps(Claim):
+class Keeps(OfSides):
     """Cells as `where` says keep at least the share `share` of the `metric` that cells as `of` says
     have.
     """
@@ -327,7 +336,7 @@ class Keeps(Claim):
 
 
 @dataclass(frozen=True, kw_only=True)
-class AboveAll(Claim):
+class AboveAll(OfSides):
     """`metric` is higher where cells are as `where` says than at each of several others: the sum of
     parts against every part.
     """

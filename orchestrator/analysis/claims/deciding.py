@@ -16,6 +16,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from orchestrator.analysis.distributions import student_below, student_quantile
 from orchestrator.analysis.estimates import Estimate, rounding_of
 from orchestrator.spec.claim import NOT_REPRODUCED, REPRODUCED, UNDECIDED
 
@@ -92,16 +93,14 @@ def p_below(found: Estimate, bar: float) -> float:
     Values without any spread are certain, unless there are two of them only; those that only
     rounding tells from the bar are at the bar.
     """
-    from scipy import stats
-
     if math.isinf(bar):
         return 0.0 if bar > 0 else 1.0
     if found.n < 2 or not math.isfinite(found.mean):
         return 1.0
-    error = found.half / stats.t.ppf(0.975, found.n - 1)  # standard error of the mean
+    error = found.half / student_quantile(found.n - 1)  # standard error of the mean
     if error <= found.rounding:
         return certainly_below(found.mean - bar, found.rounding + rounding_of(bar), found.n - 1)
-    return float(stats.t.cdf((found.mean - bar) / error, found.n - 1))
+    return student_below((found.mean - bar) / error, found.n - 1)
 
 
 def certainly_below(distance: float, rounding: float, freedom: int) -> float:
@@ -168,13 +167,13 @@ def ranks(values: Array, rounding: float = 0.0) -> Array:
     """Ranks within each row, ties shared; [rows, values]. Neighbours are tied where only rounding
     tells them apart.
     """
-    from scipy import stats
-
     order = values.argsort(axis=1)
     steps = np.diff(np.take_along_axis(values, order, axis=1), axis=1) > rounding
     places = np.zeros(values.shape)
     np.put_along_axis(places, order[:, 1:], steps.cumsum(axis=1), axis=1)
-    return np.asarray(stats.rankdata(places, axis=1), dtype=np.float64)
+    others, own = places[:, None, :], places[:, :, None]
+    below, ties = (others < own).sum(axis=2), (others == own).sum(axis=2)
+    return np.asarray(below + (ties + 1) / 2, dtype=np.float64)
 
 
 def correlations(first: Array, second: Array) -> Array:

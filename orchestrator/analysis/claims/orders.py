@@ -22,6 +22,7 @@ from orchestrator.analysis.claims.deciding import (
     permutation_p,
     shuffled_rows,
 )
+from orchestrator.analysis.distributions import normal_below
 from orchestrator.spec.claim import REPRODUCED
 
 MOST_VALUES = 12  # of which all orders are counted; longer series are shuffled, at the bar 0 only
@@ -60,13 +61,11 @@ def fisher_test(rho: float, num_values: int, bar: float) -> Decision:
     """The same of one series by Fisher's z with the variance of Bonett and Wright (2000): for
     values that are normally distributed rather than as `order_test` has it.
     """
-    from scipy import stats
-
     if abs(rho) > 1 - 1e-9:  # infinitely far away; the orders say how far that is
         return Decision(float(rho < 0), float(rho > 0))
     error = np.sqrt((1 + rho**2 / 2) / (num_values - 3))
     distance = (np.arctanh(rho) - np.arctanh(bar)) / error
-    return Decision(float(stats.norm.sf(distance)), float(stats.norm.cdf(distance)))
+    return Decision(normal_below(-distance), normal_below(distance))
 
 
 def _steps(ranks: Array) -> Steps:

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -26,6 +25,7 @@ from orchestrator.analysis.claims.orders import MOST_VALUES, can_show, fisher_te
 from orchestrator.analysis.claims.pairing import Comparison, compare, of_same_seeds
 from orchestrator.analysis.claims.verdict import verdict_of
 from orchestrator.analysis.claims.wording import at, number
+from orchestrator.analysis.distributions import range_above, range_quantile
 from orchestrator.analysis.estimates import estimate, figures, rounding_of
 from orchestrator.analysis.results import Results
 from orchestrator.spec.canonical import show
@@ -48,6 +48,9 @@ class AlongAxis(Claim):
     def out_of_reach(self, values: Mapping[str, Sequence[Any]]) -> Iterator[str]:
         yield from _too_few_values(self.axis, values[self.axis], self.fewest)
 
+    def paired(self, values: Mapping[str, Sequence[Any]]) -> Sequence[Sequence[Labels]]:
+        return (_at_each(values[self.axis], self.axis, self.where),)
+
     @property
     def named(self) -> Sequence[Labels]:
         return (self.where,)
@@ -64,8 +67,13 @@ class AlongAxis(Claim):
 
     def compare(self, results: Results, values: Sequence[AxisValue]) -> Comparison:
         """The cells at each of these values, paired by seed; all cells where there is none."""
-        sides: list[Labels] = [{**self.where, self.axis: value} for value in values]
+        sides = _at_each(values, self.axis, self.where)
         return compare(results, self.metric, sides or [self.where])
+
+
+def _at_each(values: Sequence[Any], axis: str, labels: Labels) -> list[Labels]:
+    """The labels at each of some values of an axis: the sides of a claim along it."""
+    return [{**labels, axis: value} for value in values]
 
 
 def _too_few_values(axis: str, values: Sequence[Any], fewest: int) -> Iterator[str]:
@@ -197,6 +205,9 @@ class Related(Claim):
         yield from _too_few_values(self.axis, values[self.axis], self.fewest)
         yield from _too_many_values(self.axis, values[self.axis], self.rho)
 
+    def paired(self, values: Mapping[str, Sequence[Any]]) -> Sequence[Sequence[Labels]]:
+        return [_at_each(values[self.axis], self.axis, side) for side in self.named]
+
     @property
     def measured(self) -> Sequence[str | Entry]:
         return (self.metric, self.other)
@@ -226,8 +237,8 @@ class Related(Claim):
         full = axes_by_name(results.plan.axes)[self.axis]
         found = [results.values.of(cell, full) for cell in results.cells_like(self.where)]
         values = list({value.key: value for value in found if value is not None}.values())
-        sides: list[Labels] = [{**self.where, self.axis: value} for value in values]
-        others: list[Labels] = [{**self.at, self.axis: value} for value in values]
+        sides = _at_each(values, self.axis, self.where)
+        others = _at_each(values, self.axis, self.at)
         first, second = of_same_seeds(
             compare(results, self.metric, sides or [self.where]),
             compare(results, self.other, others or [self.at]),
@@ -330,20 +341,10 @@ class Spread(AlongAxis):
         return verdict_of(self, statement, evidence, comparison, decision)
 
 
-@lru_cache(maxsize=256)
-def _critical_range(num_values: int, freedom: int) -> float:
-    """The studentised range that is exceeded in 2.5 % of cases; a tenth of a second to find."""
-    from scipy import stats
-
-    return float(stats.studentized_range.ppf(0.975, num_values, freedom))
-
-
 def _range_test(values: Any, spread: float, bar: float) -> tuple[Decision, float]:
     """Tukey's test of the largest difference against a bar, and the half-width of its simultaneous
     interval. values: [values of the axis, seeds], seeds are blocks.
     """
-    from scipy import stats
-
     num_values, num_seeds = values.shape
     freedom = (num_values - 1) * (num_seeds - 1)
     residuals = values - values.mean(axis=0) - values.mean(axis=1, keepdims=True) + values.mean()
@@ -351,8 +352,8 @@ def _range_test(values: Any, spread: float, bar: float) -> tuple[Decision, float
     rounding = rounding_of(*values.flat, bar)
     if error <= rounding:
         return certainly_beyond(spread - bar, rounding, freedom), 0.0
-    critical = _critical_range(num_values, freedom)
-    p = float(stats.studentized_range.sf(abs(spread - bar) / error, num_values, freedom))
+    critical = range_quantile(num_values, freedom)
+    p = range_above(abs(spread - bar) / error, num_values, freedom)
     return Decision(p if spread > bar else 1.0, p if spread < bar else 1.0), critical * error
 
 

@@ -9,7 +9,7 @@ import random
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from drawn import Drawn, DrawnOnce, DrawnOnTasks, Peaked, executed, given
+from drawn import Drawn, DrawnOnce, DrawnOnTasks, Peaked, drawn_results, executed, given
 from sample_methods import After, Count, Faulty, Tabled
 
 from methods.networks import resnet8
@@ -100,7 +100,8 @@ def test_sides_that_cover_other_settings_are_not_compared(store):
         seed=range(3),
     )
     fixed = claims.Higher(metric="score", where=HIGH | {"rate": 1.0}, than=LOW | {"rate": 1.0})
-    unfixed, at_one_rate = given(store, cells, [HIGHER, fixed], clear)
+    results = drawn_results(store, cells, clear)
+    unfixed, at_one_rate = HIGHER.decide(results), fixed.decide(results)
     assert (unfixed.verdict, at_one_rate.verdict) == ("undecided", "reproduced")
     assert "rate is not the same on all sides: 1 or 2 against 1" in unfixed.evidence
 

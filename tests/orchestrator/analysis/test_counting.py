@@ -200,7 +200,7 @@ def test_trials_that_share_a_need_are_shown_with_it(store):
 def test_a_part_shows_its_own_rows_and_says_that_it_is_one(spolia, sweep_file):
     file = sweep_file(
         "product(Count.grid(number=[1, 2]), seed=range(3)), "
-        "claims=[claims.DependsOn(metric='total', axis='number')]",
+        "claims=[claims.Varies(metric='total', axis='number')]",
         6,
         before="from orchestrator import claims",
     )

@@ -9,6 +9,7 @@ from rich.console import Console
 from sample_methods import Count
 
 from orchestrator import Sweep, make_plan, product
+from orchestrator.cli import show_what_can_be_shown
 from orchestrator.cli.progress import Progress
 from orchestrator.planning.queue import Queue
 from orchestrator.spec.wording import duration
@@ -66,3 +67,11 @@ def test_nothing_is_estimated_before_anything_is_known(store):
 )
 def test_durations_read_as_people_say_them(seconds, text):
     assert duration(seconds) == text
+
+
+def test_a_stream_that_lacks_a_letter_shows_a_question_mark_and_ends_nothing():
+    stream = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    show_what_can_be_shown(stream, None, io.StringIO())
+    Console(file=stream, width=40).print("2 of 2 done · 0.5 ±0.1")
+    stream.flush()
+    assert stream.buffer.getvalue() == b"2 of 2 done ? 0.5 ?0.1\n"

@@ -10,7 +10,7 @@ import inspect
 import typing
 
 import pytest
-from drawn import Drawn, DrawnOnTasks
+from drawn import Drawn, DrawnOnce, DrawnOnTasks
 from sample_methods import Count, Tabled
 
 from orchestrator import InputError, Sweep, SweepError, claims, digits, product, union
@@ -252,6 +252,44 @@ def test_an_axis_with_too_few_or_too_many_values_to_decide_a_claim_is_told(
     assert told_of(cells, kind, axis="level", **where, **fields) == [problem]
     enough = {"where": {"level": [float(level) for level in range(5)]}}
     assert told_of(cells, kind, axis="level", **enough, **fields) == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields", "sides"),
+    [
+        ("Higher", {"where": {"level": 1}, "than": {"level": 0}}, ("level=1", "level=0")),
+        ("Keeps", {"where": {"level": 1}, "of": {"level": 0}, "share": 1}, ("level=1", "level=0")),
+        ("Unchanged", {"axis": "level"}, ("level=0", "level=1")),
+    ],
+)
+def test_sides_with_other_values_of_an_axis_that_they_do_not_name_are_told(kind, fields, sides):
+    """The claim would stay undecided when all has been run."""
+    cells = union(
+        product(Drawn.grid(level=[0.0], rate=[1.0]), seed=range(3)),
+        product(Drawn.grid(level=[1.0], rate=[1.0, 2.0]), seed=range(2)),
+    )
+    rates = {"level=0": "1", "level=1": "1 or 2"}
+    seeds = {"level=0": "0 or 1 or 2", "level=1": "0 or 1"}
+    first, second = sides
+    assert told_of(cells, kind, **fields) == [
+        f"{axis} is {values[first]} at {first} and {values[second]} at {second}; "
+        "name it if that is meant"
+        for axis, values in (("rate", rates), ("seed", seeds))
+    ]
+    alike = product(Drawn.grid(level=[0.0, 1.0], rate=[1.0, 2.0]), seed=range(2))
+    assert told_of(alike, kind, **fields) == []
+
+
+def test_a_side_that_draws_nothing_from_the_seed_may_have_one_cell():
+    cells = union(product(Drawn.grid(level=1.0), seed=range(3)), product(DrawnOnce.grid(), seed=0))
+    sides = {"where": {"method": "drawn"}, "than": {"method": "drawn_once"}}
+    assert told_of(cells, "Higher", **sides) == []
+
+
+def test_a_task_that_is_drawn_by_the_seed_may_be_named():
+    task = digits.classes(0, 1).images(limit=20).drawn().named("ones")
+    cells = product(DrawnOnTasks.grid(), tasks=task, seed=range(2))
+    assert told_of(cells, where={"task": task}) == []
 
 
 def test_a_ranking_is_along_numbers_alone():

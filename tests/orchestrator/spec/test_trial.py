@@ -100,6 +100,51 @@ def test_every_setting_is_in_the_key(name):
     assert trial(**{name: ALL[name]}).key != trial().key
 
 
+@pytest.mark.parametrize(
+    ("default", "written"), [(True, 1), (0, False), ([True, 2], [1, 2]), ({"a": 1}, {"a": True})]
+)
+def test_a_number_of_a_network_is_no_truth_value(default, written):
+    """Python has them equal, and a network may tell `norm=True` from `norm=1`."""
+    defaults = (("norm", default),)
+    networks = [
+        NetworkSpec(name="x", path="m:X", settings=(("norm", value),), defaults=defaults)
+        for value in (default, written)
+    ]
+    assert [network.identity()["settings"] for network in networks] == [{}, {"norm": written}]
+    assert networks[0].label != networks[1].label
+
+
+class Truths(Method):
+    """Tells truth values from numbers."""
+
+    name = "truths"
+    uses = frozenset({"seed"})
+
+    norm: bool | int = axis(True)
+    several: tuple[bool | int, ...] = axis((True, 0))
+    inner: Method | None = axis(None)
+
+    def train(self, run):
+        pass
+
+
+def test_nor_is_one_of_a_method():
+    written = ({"norm": 1}, {"several": (1, 0)}, {"several": (True, False)})
+    methods = [Truths(), *(Truths(**settings) for settings in written)]
+    assert len({Trial(method=method, seed=0).key for method in methods}) == 4
+    around = [Truths(inner=method) for method in methods]
+    assert len({Trial(method=method, seed=0).key for method in around}) == 4
+    assert Truths(norm=1).label == "truths(norm=1)"
+
+
+def test_a_whole_number_of_a_network_is_one_number_however_it_is_written():
+    specs = [
+        NetworkSpec(name="x", path="m:X", settings=(("a", value),), defaults=(("a", 4),))
+        for value in (4, 4.0)
+    ]
+    assert specs[0].identity() == specs[1].identity()
+
+
 def test_the_path_of_a_network_and_its_defaults_are_not_in_the_key():
     moved = replace(
         NETWORK,

@@ -16,7 +16,6 @@ from orchestrator import Trial, digits
 from orchestrator.spec.classes import VARIABLE, allow_folder
 from orchestrator.spec.naming import class_paths
 from orchestrator.spec.registry import discover
-from orchestrator.store import code
 from orchestrator.store.code import MODULES_WITHOUT_BITS, code_behind, code_of
 from orchestrator.store.store import Store
 from orchestrator.testing import smoke_trial
@@ -268,7 +267,6 @@ def test_the_code_is_the_same_whatever_a_process_trusts_to_load(folder_on_path, 
     folder_on_path("masonry_tools-1.0.dist-info/METADATA", "")
     folder_on_path("masonry_net.py", "import masonry_tools\n")
     drivers = code_behind(["masonry_net:Net"])
-    code._read.cache_clear()
     monkeypatch.setenv(VARIABLE, "masonry_net,masonry_tools")
     assert code_behind(["masonry_net:Net"]) == drivers
 

@@ -1,0 +1,122 @@
+"""A sweep's results as pandas data frames: cells, means over seeds, curves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+from orchestrator.analysis.groups import Column, Group
+from orchestrator.store.records import label_text
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MetricEntry = Mapping[str, Any]
+"""One value of a metric as a record has it: name, value, labels."""
+
+
+def typed_frame(table: pa.Table) -> pd.DataFrame:
+    """A table as a data frame in which whole numbers stay whole and truth values true or false,
+    where rows have none, too.
+    """
+    import pandas as pd
+
+    columns = {}
+    for name in table.column_names:
+        column = table[name]
+        plain = column.to_pandas()
+        if column.null_count and pa.types.is_integer(column.type):
+            plain = pd.Series(column.to_pylist(), dtype="Int64")
+        elif column.null_count and pa.types.is_boolean(column.type):
+            plain = pd.Series(column.to_pylist(), dtype="boolean")
+        columns[name] = plain
+    return pd.DataFrame(columns)
+
+
+def with_metrics(cells: pa.Table, metrics: Sequence[Sequence[MetricEntry]]) -> pd.DataFrame:
+    """A row a cell, beside its columns one for each metric and label: `accuracy`, or
+    `accuracy[task=a]`. NaN where a cell has no such value.
+    """
+    frame = typed_frame(cells)
+    columns: dict[str, Any] = {}
+    for place, entries in enumerate(metrics):
+        for entry in entries:
+            name = column_name(entry["name"], label_text(entry["labels"]), frame.columns)
+            if name not in columns:
+                columns[name] = np.full(len(frame), np.nan)
+            if entry["value"] is not None:
+                columns[name][place] = entry["value"]
+    return frame.assign(**columns)
+
+
+def column_name(metric: str, label: str, taken: Iterable[str]) -> str:
+    """`accuracy`, `accuracy[task=a]`; `threshold[]` for a metric that is called what an axis is."""
+    if label or metric in taken:
+        return f"{metric}[{label}]"
+    return metric
+
+
+def means_frame(
+    settings: pa.Table, groups: Sequence[Group], columns: Sequence[Column]
+) -> pd.DataFrame:
+    """A row a setting: axes, n, planned, missing, needs; for each metric its mean, and behind it
+    `_half` and `_n` of the same name.
+    """
+    frame = typed_frame(settings)
+    frame["n"] = [group.n for group in groups]
+    frame["planned"] = [group.num_planned for group in groups]
+    frame["missing"] = [group.missing for group in groups]
+    frame["needs"] = [group.num_needs for group in groups]
+    found: dict[str, Any] = {}
+    for column in columns:
+        values = [group.value(column) for group in groups]
+        if not any(value.n for value in values):
+            continue
+        name = column_name(column.metric, label_text(dict(column.label or ())), frame.columns)
+        found[name] = [value.mean for value in values]
+        found[f"{name}_half"] = [value.half for value in values]
+        found[f"{name}_n"] = [value.n for value in values]
+    return frame.assign(**found)
+
+
+def curves_frame(
+    rows: pa.Table, records: Sequence[Mapping[str, Any]], wanted: str | None
+) -> pd.DataFrame:
+    """A row a point of a curve, behind the columns of the row that it belongs to: stage, name,
+    epoch, value, seconds since the trial began. `wanted` is a curve's name, with or without its
+    stage.
+    """
+    import pandas as pd
+
+    points: dict[str, list[Any]] = {
+        name: [] for name in ("stage", "name", "epoch", "value", "seconds")
+    }
+    places = []
+    for place, record in enumerate(records):
+        for stage, name, epoch, value, seconds in _points(record):
+            if wanted in (None, name, f"{stage}/{name}"):
+                places.append(place)
+                for column, one in zip(
+                    points.values(), (stage, name, epoch, value, seconds), strict=True
+                ):
+                    column.append(one)
+    frame = typed_frame(rows).take(np.array(places, dtype=np.int64)).reset_index(drop=True)
+    types = {"stage": str, "name": str, "epoch": "int64", "value": float, "seconds": float}
+    return frame.assign(
+        **{name: pd.Series(values, dtype=types[name]) for name, values in points.items()}
+    )
+
+
+def curve_names(records: Iterable[Mapping[str, Any]]) -> list[str]:
+    """The curves of some records, each with its stage."""
+    return list(dict.fromkeys(point[0] for record in records for point in record["curves"]))
+
+
+def _points(record: Mapping[str, Any]) -> Iterator[tuple[str, str, int, float, float]]:
+    began = record["timings"]["began"]
+    for full_name, epoch, value, time in record["curves"]:
+        stage, _, name = full_name.rpartition("/")
+        yield stage, name, epoch, float("nan") if value is None else value, time - began
