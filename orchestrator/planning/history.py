@@ -70,12 +70,9 @@ def history_of(
     replaced: dict[str, str] = {}
     reasons: dict[str, str] = {}
     seconds: dict[str, float] = {}
-    spans: list[tuple[float, float]] = []
     # Records come in the order of the trials, so a result is judged after those that it rests on.
     for key, record in records.items():
-        outcome, timings = record["outcome"], record["timings"]
-        seconds[key] = timings["seconds"]
-        spans.append((timings["began"], timings["ended"]))
+        outcome, seconds[key] = record["outcome"], record["timings"]["seconds"]
         rests_on_outdated = any(need.key in replaced for need in trials[key].needs.values())
         is_asked_for = (judge.is_stale(record) and rerun_stale) or outcome in retry
         was_outdated = key in outdated and outdated[key] == record.digest
@@ -94,14 +91,14 @@ def history_of(
         stale={key: why for key, why in judge.stale.items() if key in outcomes},
         kinds={key: kind for key, kind in judge.kinds.items() if key in outcomes},
         outdated=replaced,
-        span=_span(spans),
+        span=_span([record["timings"] for record in records.values()]),
     )
 
 
-def _span(spans: Sequence[tuple[float, float]]) -> tuple[float, float]:
+def _span(timings: Sequence[Mapping[str, Any]]) -> tuple[float, float]:
     """From when the first began to when the last ended; zeros where there is none."""
-    first = min((began for began, _ in spans), default=0.0)
-    return first, max((ended for _, ended in spans), default=0.0)
+    first = min((one["began"] for one in timings), default=0.0)
+    return first, max((one["ended"] for one in timings), default=0.0)
 
 
 def _own_records(trials: Mapping[str, Trial], store: Store, known: Records) -> Records:

@@ -7,7 +7,7 @@ import io
 from pathlib import Path
 
 import pytest
-from sample_methods import Count, Faulty
+from sample_methods import Count, Faulty, Named
 
 from methods.compatible_features import CompatibleFeatures
 from methods.networks import resnet8
@@ -195,7 +195,7 @@ def test_the_status_counts_by_method_and_state(ran, tmp_path):
         "cell  count   6",
         "need  count   6",
     ]
-    assert "<td style='text-align: left'>count</td>" in session.status()._repr_html_()
+    assert "<td>count</td>" in session.status()._repr_html_()
 
 
 def test_the_status_shows_what_is_under_way(tmp_path):
@@ -222,6 +222,13 @@ def test_trials_are_cells_and_needs_with_keys_that_open(ran):
     assert (frame["state"] == "done").all()
     heads = "role key method number seed state time"
     assert repr(trials).splitlines()[0].split() == heads.split()
+
+
+def test_labels_in_a_notebook_are_shown_as_they_are(tmp_path):
+    cells = product(Named.grid(called=["<b>", "&"]), seed=[0])
+    trials = session_in(tmp_path, Sweep(cells=cells, expect=2)).trials()
+    assert "<td>&lt;b&gt;</td>" in trials._repr_html_()
+    assert "<b>" in repr(trials)
 
 
 def test_a_trial_without_a_result_says_how_it_stands(tmp_path):
