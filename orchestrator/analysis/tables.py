@@ -81,7 +81,9 @@ class Tables:
         return pa.table(columns)
 
     def metrics(self, finished: Iterable[tuple[Cell, Result]], records: Records) -> pa.Table:
-        """One row a cell, metric and label; `records` are those of all these cells, and of others."""
+        """One row a cell, metric and label; `records` are those of all these cells, and of
+        others.
+        """
         pairs = list(finished)
         ranges = [records.metric_rows[result.key] for _, result in pairs]
         table = self.cells([cell for cell, _ in pairs], [result.outcome for _, result in pairs])
