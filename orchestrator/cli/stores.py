@@ -47,7 +47,7 @@ def logs(where: Where, key: Key, as_json: AsJson = False) -> None:
     log = where.session().log(key)
     # Late: they load what prints plans and results, too.
     from orchestrator.cli.json_values import log_view
-    from orchestrator.cli.tables import print_log
+    from orchestrator.cli.plans import print_log
 
     if as_json:
         print_json(log_view(log))

@@ -6,7 +6,13 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+<<<<<<< HEAD
 DEFAULT_HOME = "spolia-home"  # a folder in the current one
+=======
+from orchestrator.errors import StoreError
+
+_UNWRITABLE = "cannot be written. Choose another folder with --home"
+>>>>>>> 259614bac2ffe5456851a25bb0003c13821d00d9
 
 
 @dataclass(frozen=True)
@@ -32,6 +38,15 @@ class Home:
     def scratch(self) -> Path:
         """Where running trials leave their checkpoints."""
         return self.root / "scratch"
+
+    def prepare(self) -> None:
+        """Make the folder. Raises StoreError where it cannot be made or written."""
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StoreError(f"the home {self.root} {_UNWRITABLE}") from error
+        if not os.access(self.root, os.W_OK):
+            raise StoreError(f"the home {self.root} {_UNWRITABLE}")
 
     def tables(self, sweep: str) -> Path:
         """Where the tables of results of a sweep go."""
