@@ -69,16 +69,9 @@ def history_of(
     outcomes: dict[str, str] = {}
     replaced: dict[str, str] = {}
     reasons: dict[str, str] = {}
-<<<<<<< HEAD
     # Records come in the order of the trials, so a result is judged after those that it rests on.
     for key, record in records.items():
         outcome = record["outcome"]
-=======
-    seconds: dict[str, float] = {}
-    # Records come in the order of the trials, so a result is judged after those that it rests on.
-    for key, record in records.items():
-        outcome, seconds[key] = record["outcome"], record["timings"]["seconds"]
->>>>>>> 259614bac2ffe5456851a25bb0003c13821d00d9
         rests_on_outdated = any(need.key in replaced for need in trials[key].needs.values())
         is_asked_for = (judge.is_stale(record) and rerun_stale) or outcome in retry
         was_outdated = key in outdated and outdated[key] == record.digest
@@ -97,7 +90,6 @@ def history_of(
         stale={key: why for key, why in judge.stale.items() if key in outcomes},
         kinds={key: kind for key, kind in judge.kinds.items() if key in outcomes},
         outdated=replaced,
-<<<<<<< HEAD
         span=_span(records),
     )
 
@@ -107,16 +99,6 @@ def _span(records: Records) -> tuple[float, float]:
     timings = [record["timings"] for record in records.values()]
     first = min((times["began"] for times in timings), default=0.0)
     return first, max((times["ended"] for times in timings), default=0.0)
-=======
-        span=_span([record["timings"] for record in records.values()]),
-    )
-
-
-def _span(timings: Sequence[Mapping[str, Any]]) -> tuple[float, float]:
-    """From when the first began to when the last ended; zeros where there is none."""
-    first = min((one["began"] for one in timings), default=0.0)
-    return first, max((one["ended"] for one in timings), default=0.0)
->>>>>>> 259614bac2ffe5456851a25bb0003c13821d00d9
 
 
 def _own_records(trials: Mapping[str, Trial], store: Store, known: Records) -> Records:

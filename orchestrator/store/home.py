@@ -6,13 +6,10 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-<<<<<<< HEAD
-DEFAULT_HOME = "spolia-home"  # a folder in the current one
-=======
 from orchestrator.errors import StoreError
 
+DEFAULT_HOME = "spolia-home"  # a folder in the current one
 _UNWRITABLE = "cannot be written. Choose another folder with --home"
->>>>>>> 259614bac2ffe5456851a25bb0003c13821d00d9
 
 
 @dataclass(frozen=True)
