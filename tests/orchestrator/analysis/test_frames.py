@@ -23,6 +23,7 @@ from orchestrator import (
     union,
 )
 from orchestrator.analysis.estimates import estimate
+from orchestrator.store.records import Records
 from orchestrator.training.execute import execute
 
 BASE, TARGET = (digits.classes(*pair).named(name) for name, pair in (("a", (0, 1)), ("b", (2, 3))))
@@ -125,11 +126,11 @@ def test_curves_are_a_long_frame_by_stage_name_and_epoch(store):
         results.curves("los")
 
 
-def test_curves_of_needs_are_there_once_however_many_cells_need_them(store, monkeypatch):
+def test_curves_of_needs_are_there_once_however_many_cells_need_them(store):
     results = executed(store, product(Count.grid(depth=1, fan=2), seed=range(2)))
     key = next(iter(results.plan.cells[0].trial.needs.values())).key
-    record = {**results.plan.records[key], "curves": [["train/loss", 1, 0.5, 0.0]]}
-    monkeypatch.setattr(results, "plan", replace(results.plan, records={key: record}))
+    need = results.plan.records[key].without_curves(lambda: [["train/loss", 1, 0.5, 0.0]])
+    results.plan = replace(results.plan, records=Records([need]))
     frame = results.curves(needs=True)
     assert frame[["key", "method", "stage", "name", "value"]].to_numpy().tolist() == [
         [key, "count", "train", "loss", 0.5]
