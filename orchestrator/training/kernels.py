@@ -11,9 +11,7 @@ from torch import nn
 
 
 @contextlib.contextmanager
-def keeping_off_faulty_kernels(
-    modules: Iterable[nn.Module], device: torch.device
-) -> Iterator[None]:
+def without_faulty_kernels(modules: Iterable[nn.Module], device: torch.device) -> Iterator[None]:
     """Training of these modules without oneDNN, where it would write beyond its memory.
 
     Up to oneDNN 3.13 (torch 2.15) at least, the backward pass of a convolution of size 1 with a

@@ -13,7 +13,7 @@ from orchestrator import Store, Trial, digits, resolve, sgd
 from orchestrator.testing import fingerprint
 from orchestrator.training.arithmetic import arithmetic
 from orchestrator.training.execute import execute
-from orchestrator.training.kernels import keeping_off_faulty_kernels
+from orchestrator.training.kernels import without_faulty_kernels
 from orchestrator.training.local import local_run
 
 BACKENDS = {
@@ -129,7 +129,7 @@ CPU = torch.device("cpu")
 )
 def test_onednn_is_off_for_what_it_computes_wrongly(monkeypatch, capability, layer, is_on):
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
-    with keeping_off_faulty_kernels([torch.nn.Sequential(layer)], CPU):
+    with without_faulty_kernels([torch.nn.Sequential(layer)], CPU):
         assert torch.backends.mkldnn.enabled == is_on
     assert torch.backends.mkldnn.enabled
 
