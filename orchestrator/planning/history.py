@@ -74,8 +74,7 @@ def history_of(
         outcome = record["outcome"]
         rests_on_outdated = any(need.key in replaced for need in trials[key].needs.values())
         is_asked_for = (judge.is_stale(record) and rerun_stale) or outcome in retry
-        was_outdated = key in outdated and outdated[key] == record.digest
-        if is_asked_for or was_outdated or rests_on_outdated:
+        if is_asked_for or outdated.get(key) == record.digest or rests_on_outdated:
             replaced[key] = record.digest
         else:
             outcomes[key], reasons[key] = outcome, record["reason"]
