@@ -62,11 +62,9 @@ class Results:
 
     In a notebook (docs/notebooks.md tells all of it):
 
-        from orchestrator import Results, Store, load_sweep, make_plan
+        from orchestrator import Session
 
-        store = Store("spolia-home/store")
-        name, sweep = load_sweep("sweeps/quickstart.py")
-        results = Results(make_plan(name, sweep, store), store)
+        results = Session("sweeps/quickstart.py").results()
         results.frame()                                   # pandas: a row a cell
         results.best("compatibility")
         results.plot("compatibility", along="split")
