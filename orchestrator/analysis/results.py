@@ -258,7 +258,7 @@ class Results:
         """One row a cell, metric and label: cell, key, outcome, the axes, metric, label, value. A
         label is written `task=a`.
         """
-        return self._tables.metrics(self.cells(), self.plan.records)
+        return self._tables.metrics(self.cells())
 
     def matrices_table(self) -> pa.Table:
         """One row a matrix entry: cell, key, outcome, the axes, matrix, row, column, value, count,
@@ -299,7 +299,7 @@ class Results:
         cells = self._selected(where).cells
         if long:
             finished = [(c, self.by_key[c.trial.key]) for c in cells if c.trial.key in self.by_key]
-            return typed_frame(self._tables.metrics(finished, self.plan.records))
+            return typed_frame(self._tables.metrics(finished))
         states = [self.plan.standing(cell.trial.key) for cell in cells]
         results = [self.by_key.get(cell.trial.key) for cell in cells]
         metrics = [[] if result is None else result.metrics for result in results]

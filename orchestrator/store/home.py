@@ -8,6 +8,7 @@ from pathlib import Path
 
 from orchestrator.errors import StoreError
 
+DEFAULT_HOME = "spolia-home"  # a folder in the current one
 _UNWRITABLE = "cannot be written. Choose another folder with --home"
 
 
@@ -66,5 +67,5 @@ def default_store() -> str:
     """Where a store is looked for when nobody says: SPOLIA_STORE, or the folder `store` in the home
     that SPOLIA_HOME names, or in `spolia-home` here.
     """
-    folder = Path(os.environ.get("SPOLIA_HOME") or "spolia-home")
+    folder = Path(os.environ.get("SPOLIA_HOME") or DEFAULT_HOME)
     return os.environ.get("SPOLIA_STORE") or str(folder / "store")
