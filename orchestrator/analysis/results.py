@@ -61,6 +61,8 @@ class Results:
 
     In a notebook (docs/notebooks.md tells all of it):
 
+        from orchestrator import Session
+
         results = Session("sweeps/quickstart.py").results()
         results.frame()                                   # pandas: a row a cell
         results.best("compatibility")
