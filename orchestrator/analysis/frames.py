@@ -9,10 +9,19 @@ import numpy as np
 import pyarrow as pa
 
 from orchestrator.analysis.groups import Column, Group
+from orchestrator.errors import InputError, nearest
 from orchestrator.store.records import label_text
 
 if TYPE_CHECKING:
     import pandas as pd
+
+CURVE_COLUMNS = {
+    "stage": "str",
+    "name": "str",
+    "epoch": "int64",
+    "value": "float64",
+    "seconds": "float64",
+}
 
 MetricEntry = Mapping[str, Any]
 """One value of a metric as a record has it: name, value, labels."""
@@ -87,32 +96,26 @@ def curves_frame(
 ) -> pd.DataFrame:
     """A row a point of a curve, behind the columns of the row that it belongs to: stage, name,
     epoch, value, seconds since the trial began. `wanted` is a curve's name, with or without its
-    stage.
+    stage; raises InputError where no record has it.
     """
     import pandas as pd
 
-    points: dict[str, list[Any]] = {
-        name: [] for name in ("stage", "name", "epoch", "value", "seconds")
-    }
+    points: dict[str, list[Any]] = {name: [] for name in CURVE_COLUMNS}
     places = []
+    known: dict[str, None] = {}
     for place, record in enumerate(records):
-        for stage, name, epoch, value, seconds in _points(record):
-            if wanted in (None, name, f"{stage}/{name}"):
+        for point in _points(record):
+            full_name = f"{point[0]}/{point[1]}"
+            known[full_name] = None
+            if wanted in (None, point[1], full_name):
                 places.append(place)
-                for column, one in zip(
-                    points.values(), (stage, name, epoch, value, seconds), strict=True
-                ):
+                for column, one in zip(points.values(), point, strict=True):
                     column.append(one)
+    if wanted is not None and not places:
+        raise InputError(f"there is no curve {wanted!r}. {nearest(wanted, known)}")
     frame = typed_frame(rows).take(np.array(places, dtype=np.int64)).reset_index(drop=True)
-    types = {"stage": str, "name": str, "epoch": "int64", "value": float, "seconds": float}
-    return frame.assign(
-        **{name: pd.Series(values, dtype=types[name]) for name, values in points.items()}
-    )
-
-
-def curve_names(records: Iterable[Mapping[str, Any]]) -> list[str]:
-    """The curves of some records, each with its stage."""
-    return list(dict.fromkeys(point[0] for record in records for point in record["curves"]))
+    columns = {name: pd.Series(points[name], dtype=kind) for name, kind in CURVE_COLUMNS.items()}
+    return frame.assign(**columns)
 
 
 def _points(record: Mapping[str, Any]) -> Iterator[tuple[str, str, int, float, float]]:

@@ -171,6 +171,14 @@ class Group:
         measured = [result for result in self.results if has_matrix(result, name)]
         return [result.matrix(name) for result in measured]
 
+    def matrix_size(self, name: str) -> int:
+        """How many entries the first trial's matrix has; 0 where none measured it."""
+        for result in self.results:
+            for entry in result.record["matrices"]:
+                if entry["name"] == name:
+                    return Matrix.size_of(result.store.blob(entry["blob"]))
+        return 0
+
     @cached_property
     def _matrices(self) -> dict[str, MeanMatrix | None]:
         """Means that were asked for, by name; no large ones, since a sweep may have a thousand."""

@@ -57,17 +57,23 @@ def panels(results: Results, name: str) -> list[Panel]:
     most = math.inf if name == results.headline_matrix() else ENTRIES
     measured = []
     for group in results.groups():
+        # A single number is no picture; what is too large for one is not even averaged.
+        if not 1 < group.matrix_size(name) <= most:
+            continue
         matrix = group.matrix(name)
-        # A single number is no picture.
-        if matrix is not None and 1 < matrix.values.size <= most:
+        if matrix is not None:
             tasks = set(str(group.labels.get("tasks", "")).split(" + ")[1:])
             names_tasks = bool(tasks & {*matrix.rows, *matrix.columns})
             measured.append(_Measured(group, matrix.values.size, names_tasks))
     measured.sort(key=lambda one: -one.size)
     groups = [one.group for one in measured]
+    varying: dict[Any, list[str]] = {}  # by method
     found = []
     for one in measured:
-        heading = _heading(one, _varying(one.group, groups)) or name
+        method = one.group.labels.get("method")
+        if method not in varying:
+            varying[method] = _varying(one.group, groups)
+        heading = _heading(one, varying[method]) or name
         found.append(Panel(heading, one.group.labels, one.group, name))
     return found
 

@@ -14,7 +14,6 @@ import pyarrow.parquet as pq
 from orchestrator.analysis.along import draw, lines_along
 from orchestrator.analysis.best import BestSetting, best_of
 from orchestrator.analysis.frames import (
-    curve_names,
     curves_frame,
     means_frame,
     typed_frame,
@@ -62,11 +61,9 @@ class Results:
 
     In a notebook (docs/notebooks.md tells all of it):
 
-        from orchestrator import Results, Store, load_sweep, make_plan
+        from orchestrator import Session
 
-        store = Store("spolia-home/store")
-        name, sweep = load_sweep("sweeps/quickstart.py")
-        results = Results(make_plan(name, sweep, store), store)
+        results = Session("sweeps/quickstart.py").results()
         results.frame()                                   # pandas: a row a cell
         results.best("compatibility")
         results.plot("compatibility", along="split")
@@ -260,7 +257,7 @@ class Results:
         """One row a cell, metric and label: cell, key, outcome, the axes, metric, label, value. A
         label is written `task=a`.
         """
-        return self._tables.metrics(self.cells(), self.plan.records)
+        return self._tables.metrics(self.cells())
 
     def matrices_table(self) -> pa.Table:
         """One row a matrix entry: cell, key, outcome, the axes, matrix, row, column, value, count,
@@ -301,7 +298,7 @@ class Results:
         cells = self._selected(where).cells
         if long:
             finished = [(c, self.by_key[c.trial.key]) for c in cells if c.trial.key in self.by_key]
-            return typed_frame(self._tables.metrics(finished, self.plan.records))
+            return typed_frame(self._tables.metrics(finished))
         states = [self.plan.standing(cell.trial.key) for cell in cells]
         results = [self.by_key.get(cell.trial.key) for cell in cells]
         metrics = [[] if result is None else result.metrics for result in results]
@@ -337,19 +334,16 @@ class Results:
         """
         cells = self._selected(where).cells
         rows, records = self._needs_of(cells) if needs else self._rows_of(cells)
-        known = curve_names(records)
-        if name is not None and not any(name in (one, one.rpartition("/")[2]) for one in known):
-            raise InputError(f"there is no curve {name!r}. {nearest(name, known)}")
         return curves_frame(rows, records, name)
 
-    def _rows_of(self, cells: Sequence[Cell]) -> tuple[pa.Table, list[Mapping[str, Any]]]:
+    def _rows_of(self, cells: Sequence[Cell]) -> tuple[pa.Table, Sequence[Mapping[str, Any]]]:
         """The finished ones among cells, as a table, and their records."""
         finished = [cell for cell in cells if cell.trial.key in self.by_key]
         results = [self.by_key[cell.trial.key] for cell in finished]
         rows = self._tables.cells(finished, [result.outcome for result in results])
         return rows, [result.record for result in results]
 
-    def _needs_of(self, cells: Sequence[Cell]) -> tuple[pa.Table, list[Mapping[str, Any]]]:
+    def _needs_of(self, cells: Sequence[Cell]) -> tuple[pa.Table, Sequence[Mapping[str, Any]]]:
         """The finished ones among all that cells need, as a table, and their records."""
         needs = {need.key: need for cell in cells for need in needs_first(cell.trial)}
         known = self.plan.records

@@ -16,7 +16,7 @@ from orchestrator.parts.matrix import Matrix
 from orchestrator.parts.result import Result
 from orchestrator.spec.labels import Axes, AxisValue
 from orchestrator.spec.trial import Cell
-from orchestrator.store.records import Records
+from orchestrator.store.records import metrics_of
 
 # Labels that repeat from row to row are kept once, with a number in each row.
 LABEL = pa.dictionary(pa.int32(), pa.string())
@@ -35,8 +35,6 @@ MATRIX_COLUMNS = {
     "row_component": LABEL,
     "column_component": LABEL,
 }
-
-_NO_ROWS = pa.array([], pa.int64())
 
 ROW_GROUP = 1 << 17  # rows that are gathered before they are written
 
@@ -80,13 +78,13 @@ class Tables:
                 columns[name] = pa.array([_plain(one.get(name), kind) for one in values], kind)
         return pa.table(columns)
 
-    def metrics(self, finished: Iterable[tuple[Cell, Result]], records: Records) -> pa.Table:
-        """One row a cell, metric and label; `records` are those of all these cells, and of others."""
+    def metrics(self, finished: Iterable[tuple[Cell, Result]]) -> pa.Table:
+        """One row a cell, metric and label."""
         pairs = list(finished)
-        ranges = [records.metric_rows[result.key] for _, result in pairs]
         table = self.cells([cell for cell, _ in pairs], [result.outcome for _, result in pairs])
-        table = table.take(np.repeat(np.arange(len(pairs)), [len(rows) for rows in ranges]))
-        logged = records.metrics.take([row for rows in ranges for row in rows] or _NO_ROWS)
+        num_logged = [len(result.record["metrics"]) for _, result in pairs]
+        table = table.take(np.repeat(np.arange(len(pairs)), num_logged))
+        logged = metrics_of(result.record for _, result in pairs)
         for name, kind in METRIC_COLUMNS.items():
             table = table.append_column(name, logged[name].cast(kind))
         return table

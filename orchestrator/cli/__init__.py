@@ -44,7 +44,7 @@ for panel, commands in PANELS.items():
 app.add_typer(stores.data_app, name="data", rich_help_panel="Tools")
 
 
-def show_what_can_be_shown(*streams: Any) -> None:
+def show_what_can_be_shown(*streams: object) -> None:
     """Let streams write a question mark for a letter that their encoding does not have: nobody's
     run ends for a line on the screen. Streams of another kind, and None, stay as they are.
     """

@@ -6,11 +6,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping, Sequence
+from typing import TYPE_CHECKING
 
-from orchestrator.analysis.claims import verdicts
-from orchestrator.analysis.estimates import Estimate
-from orchestrator.analysis.groups import Column, Group
-from orchestrator.analysis.results import Results
 from orchestrator.planning.explain import why_not_done
 from orchestrator.planning.plan import Plan
 from orchestrator.session.looked import TrialLog
@@ -18,6 +15,11 @@ from orchestrator.session.status import Status
 from orchestrator.spec.canonical import SCALARS
 from orchestrator.spec.labels import AxisValue, short_names
 from orchestrator.spec.trial import Trial
+
+if TYPE_CHECKING:
+    from orchestrator.analysis.estimates import Estimate
+    from orchestrator.analysis.groups import Column, Group
+    from orchestrator.analysis.results import Results
 
 
 def plan_view(plan: Plan) -> dict[str, object]:
@@ -132,6 +134,9 @@ def results_view(results: Results) -> dict[str, object]:
     """Means with intervals over seeds, one entry a setting, and the verdicts on claims; a part of a
     sweep has none, whatever claims the whole has.
     """
+    # Late: plans and statuses do without.
+    from orchestrator.analysis.claims import verdicts
+
     columns = [column for name in results.metrics() for column in results.columns(name)]
     return {
         "sweep": results.plan.name,

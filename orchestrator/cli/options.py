@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, get_type_hints
 import typer
 from rich.console import Console
 
-from orchestrator.session.places import DEFAULT_HOME
+from orchestrator.store.home import DEFAULT_HOME
 
 if TYPE_CHECKING:
     from orchestrator.session.session import Session

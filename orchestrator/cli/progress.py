@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from orchestrator.cli.options import STYLES
-from orchestrator.cli.tables import print_plan
+from orchestrator.cli.plans import print_plan
 from orchestrator.planning.plan import Plan
 from orchestrator.planning.queue import Queue
 from orchestrator.session.display import SEPARATOR, Tally

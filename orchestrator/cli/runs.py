@@ -186,7 +186,7 @@ def _debug(session: Session, plan: Plan, key: str) -> None:
 
 def _print_problems(summary: RunSummary) -> None:
     """Failures by reason, what is blocked, and which cells ended otherwise than done."""
-    from orchestrator.cli.tables import print_standing
+    from orchestrator.cli.plans import print_standing
 
     by_reason: dict[tuple[str, str], list[Outcome]] = {}
     for outcome in summary.problems:

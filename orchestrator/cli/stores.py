@@ -47,7 +47,7 @@ def logs(where: Where, key: Key, as_json: AsJson = False) -> None:
     log = where.session().log(key)
     # Late: they load what prints plans and results, too.
     from orchestrator.cli.json_values import log_view
-    from orchestrator.cli.tables import print_log
+    from orchestrator.cli.plans import print_log
 
     if as_json:
         print_json(log_view(log))
@@ -126,10 +126,11 @@ def data_add(
 
 def _data_names(given: str) -> list[str]:
     """The data sets that an argument means: all of a sweep file's, or the one of this name."""
+    from orchestrator.spec.datasets import as_written
     from orchestrator.spec.sweep_file import load_sweep
 
     if not given.endswith(".py"):
-        return [given]
+        return [as_written(given)]
     _, sweep = load_sweep(given)
     return list(dict.fromkeys(task.data for cell in sweep.trials() for task in cell.trial.tasks))
 

@@ -48,7 +48,7 @@ def plan(
     session = where.session(sweep)
     # Late, as all that follows: these load torch, and a wrong sweep file is told without it.
     from orchestrator.cli.json_values import plan_view
-    from orchestrator.cli.tables import print_explanation, print_plan
+    from orchestrator.cli.plans import print_explanation, print_plan
 
     if why is not None:
         print_explanation(console, session.explain(why, only))
@@ -64,7 +64,7 @@ def status(where: Where, sweep: SweepFile, only: Only = None, as_json: AsJson = 
     but some diverged or is infeasible.
     """
     from orchestrator.cli.json_values import status_view
-    from orchestrator.cli.tables import print_status
+    from orchestrator.cli.plans import print_status
 
     found = where.session(sweep).status(only)
     if as_json:

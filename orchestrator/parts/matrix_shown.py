@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 Values = NDArray[np.float64]
 
 MOST_WRITTEN = 144  # entries of a matrix whose values are written into its heat map
-LABELLED = 48  # rows or columns that are all named at the side of a heat map
+FEW = 4  # matrices beside each other that are drawn at full size, however many entries they have
+LABELLED, LABELLED_OF_MANY = 48, 24  # rows or columns that are all named at the side of a heat map
+NAMED = 12  # of those of a matrix that has more of them
 SHOWN = 12  # rows and columns of an HTML table
 
 
@@ -87,7 +89,8 @@ def heat_map(
     columns = min(columns, len(matrices))
     rows = -(-len(matrices) // columns)
     low, high = _colour_range([matrix for _, matrix, _ in matrices])
-    width, height = _panel_size([matrix for _, matrix, _ in matrices])
+    is_few = len(matrices) <= FEW
+    width, height = _panel_size([matrix for _, matrix, _ in matrices], is_few)
     title_height = 0.4 if title else 0
     figure = new_figure(width * columns + 0.9, (height + 0.35) * rows + title_height)
     axes = figure.subplots(rows, columns, squeeze=False)
@@ -95,7 +98,7 @@ def heat_map(
     for axis, (heading, matrix, halves) in zip(axes.flat, matrices, strict=False):
         image = axis.imshow(matrix.values, vmin=low, vmax=high, cmap="viridis")
         axis.set_title(textwrap.fill(heading, int(11 * width)), fontsize=9)
-        _label_axes(axis, matrix)
+        _label_axes(axis, matrix, LABELLED if is_few else LABELLED_OF_MANY)
         if matrix.values.size <= MOST_WRITTEN:
             _write_values(axis, matrix.values, halves, low + 0.6 * (high - low))
     for unused in axes.flat[len(matrices) :]:
@@ -114,29 +117,30 @@ def _colour_range(matrices: Sequence[Labelled]) -> tuple[float, float]:
     return float(finite.min()), float(finite.max())
 
 
-def _panel_size(matrices: Sequence[Labelled]) -> tuple[float, float]:
-    """Width and height in inches at which the largest of the matrices can be read."""
+def _panel_size(matrices: Sequence[Labelled], is_few: bool) -> tuple[float, float]:
+    """Width and height in inches at which the largest of the matrices can be read. Where values are
+    not written into it, many matrices are smaller, or their picture had forty million pixels.
+    """
     num_rows = max(len(matrix.rows) for matrix in matrices)
     num_columns = max(len(matrix.columns) for matrix in matrices)
-    width, height = np.clip([0.55 * num_columns + 1.3, 0.55 * num_rows + 1.3], 2.2, 9)
+    most = 9.0 if is_few or num_rows * num_columns <= MOST_WRITTEN else 4.0
+    width, height = np.clip([0.55 * num_columns + 1.3, 0.55 * num_rows + 1.3], 2.2, most)
     return float(width), float(height)
 
 
-def _label_axes(axis: Any, matrix: Labelled) -> None:
-    """Labels at the sides; of very many evenly spaced ones, since a text takes a millisecond and
-    none of them could be read.
+def _label_axes(axis: Any, matrix: Labelled, most: int) -> None:
+    """Labels at the sides; of more than `most` a few, evenly spaced, since a text takes a
+    millisecond and none of them could be read.
     """
-    rows, columns = (_evenly(len(labels)) for labels in (matrix.rows, matrix.columns))
+    num_rows, num_columns = matrix.values.shape
+    rows = range(0, num_rows, 1 if num_rows <= most else -(-num_rows // NAMED))
+    columns = range(0, num_columns, 1 if num_columns <= most else -(-num_columns // NAMED))
     longest = max(map(len, matrix.columns))
     rotation = 90 if longest > 3 else 0
     axis.set_xticks(columns, [matrix.columns[j] for j in columns], fontsize=8, rotation=rotation)
     axis.set_yticks(rows, [matrix.rows[i] for i in rows], fontsize=8)
     axis.set_xlabel(matrix.axes[1], fontsize=8)
     axis.set_ylabel(matrix.axes[0], fontsize=8)
-
-
-def _evenly(count: int) -> range:
-    return range(0, count, -(-count // LABELLED))
 
 
 def _write_values(axis: Any, values: Values, halves: Values | None, bright: float) -> None:

@@ -172,8 +172,8 @@ def _problems_of_augmentation(trial: Trial) -> Iterator[str]:
 
 
 def _size(image: Shape) -> str:
-    """Width by height, as sizes are told."""
-    return f"{image[2]}x{image[1]}"
+    """Height by width, as in the records of data sets."""
+    return f"{image[1]}x{image[2]}"
 
 
 def _clash(named: Named, before: Named) -> str:

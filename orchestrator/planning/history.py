@@ -4,7 +4,7 @@ stale.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from types import MappingProxyType
@@ -69,17 +69,12 @@ def history_of(
     outcomes: dict[str, str] = {}
     replaced: dict[str, str] = {}
     reasons: dict[str, str] = {}
-    seconds: dict[str, float] = {}
-    spans: list[tuple[float, float]] = []
     # Records come in the order of the trials, so a result is judged after those that it rests on.
     for key, record in records.items():
-        outcome, timings = record["outcome"], record["timings"]
-        seconds[key] = timings["seconds"]
-        spans.append((timings["began"], timings["ended"]))
+        outcome = record["outcome"]
         rests_on_outdated = any(need.key in replaced for need in trials[key].needs.values())
         is_asked_for = (judge.is_stale(record) and rerun_stale) or outcome in retry
-        was_outdated = key in outdated and outdated[key] == record.digest
-        if is_asked_for or was_outdated or rests_on_outdated:
+        if is_asked_for or outdated.get(key) == record.digest or rests_on_outdated:
             replaced[key] = record.digest
         else:
             outcomes[key], reasons[key] = outcome, record["reason"]
@@ -90,18 +85,19 @@ def history_of(
         failures={key: str(failure.get("reason", "")) for key, failure in failures.items()},
         lost=frozenset(key for key, failure in failures.items() if failure.get("kind") == "lost"),
         reasons={key: reason for key, reason in reasons.items() if outcomes[key] != "done"},
-        seconds=seconds,
+        seconds={key: record["timings"]["seconds"] for key, record in records.items()},
         stale={key: why for key, why in judge.stale.items() if key in outcomes},
         kinds={key: kind for key, kind in judge.kinds.items() if key in outcomes},
         outdated=replaced,
-        span=_span(spans),
+        span=_span(records),
     )
 
 
-def _span(spans: Sequence[tuple[float, float]]) -> tuple[float, float]:
+def _span(records: Records) -> tuple[float, float]:
     """From when the first began to when the last ended; zeros where there is none."""
-    first = min((began for began, _ in spans), default=0.0)
-    return first, max((ended for _, ended in spans), default=0.0)
+    timings = [record["timings"] for record in records.values()]
+    first = min((times["began"] for times in timings), default=0.0)
+    return first, max((times["ended"] for times in timings), default=0.0)
 
 
 def _own_records(trials: Mapping[str, Trial], store: Store, known: Records) -> Records:

@@ -77,7 +77,7 @@ def _notes_of_sizes(trials: list[Trial], image: Callable[[Task], Shape]) -> Iter
                 continue
             mend = f".resized({height})" if height == width else "the same .resized(...) for both"
             told[
-                f"{task.name}: images of {other_width}x{other_height} on a base of {width}x{height}"
+                f"{task.name}: images of {other_height}x{other_width} on a base of {height}x{width}"
                 f" ({base.name}), which its network takes, pooling over what there is; "
                 f"{mend} makes them equal"
             ] = None

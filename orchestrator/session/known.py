@@ -4,14 +4,15 @@ labels name.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from orchestrator.analysis.selection import is_like, keys_of
 from orchestrator.data.resolve import known_record
 from orchestrator.errors import InputError, MissingDataError, PlanError, nearest
 from orchestrator.planning.plan import Plan, make_plan
-from orchestrator.spec.claim import Labels, several
-from orchestrator.spec.labels import ABSENT, Axes, axes_by_name
+from orchestrator.spec.claim import Labels
+from orchestrator.spec.labels import Axes, axes_by_name
 from orchestrator.spec.sweep import Sweep
 from orchestrator.spec.trial import Cell
 from orchestrator.store.store import Store
@@ -98,29 +99,16 @@ def cells_like(cells: Sequence[Cell], axes: Axes, labels: Labels) -> list[Cell]:
         for name in labels
         if name not in names
     ]
-    wanted: dict[str, Collection[str | None]] = {}
+    wanted: dict[str, list[str | None]] = {}
     for name, value in labels.items():
         if name in names:
             try:
-                wanted[names[name]] = {_key(axes, names[name], one) for one in several(value)}
+                wanted[names[name]] = keys_of(axes, names[name], value)
             except LookupError as error:
                 problems.append(str(error.args[0]))
     if problems:
         raise InputError(f"{said(labels)} cannot be used:", problems)
-    return [cell for cell in cells if _is_like(cell, axes, wanted)]
-
-
-def _key(axes: Axes, axis: str, value: object) -> str | None:
-    is_absent = isinstance(value, str) and value == ABSENT
-    return None if is_absent else axes.find(axis, value).key
-
-
-def _is_like(cell: Cell, axes: Axes, wanted: Mapping[str, Collection[str | None]]) -> bool:
-    for axis, keys in wanted.items():
-        value = axes.of(cell, axis)
-        if (None if value is None else value.key) not in keys:
-            return False
-    return True
+    return [cell for cell in cells if is_like(axes, cell, wanted)]
 
 
 def said(labels: Labels) -> str:

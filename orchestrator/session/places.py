@@ -12,9 +12,8 @@ from orchestrator.errors import InputError
 from orchestrator.executors.site import Site, SiteFile, find_site, read_site, unknown_methods
 from orchestrator.session.choices import ExecutorName
 from orchestrator.spec.classes import VARIABLE as PACKAGES
-from orchestrator.store.home import Home, home
+from orchestrator.store.home import DEFAULT_HOME, Home, home
 
-DEFAULT_HOME = "spolia-home"
 DATA = "SPOLIA_DATA"
 
 

@@ -8,7 +8,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from orchestrator.errors import InputError
+from orchestrator.errors import InputError, StoreError
 from orchestrator.session.choices import ExecutorName, Retry, Stale, chosen
 from orchestrator.session.places import Places, places
 from orchestrator.spec.sweep import Sweep
@@ -159,13 +159,17 @@ class Session:
         """
         from orchestrator.analysis.results import Results
 
+        return Results(self._plan_of_known(only), self.store)
+
+    def _plan_of_known(self, only: str | Labels | None) -> Plan:
+        """The plan of the cells whose data is known, with a warning of what is left out."""
         known = self.known(only)
         missing = "; ".join(map(str, known.missing))
         if known.plan is None:
             raise InputError(f"{self.name}: {missing}")
         if missing:
-            warnings.warn(f"{self.name}: these are left out: {missing}", stacklevel=2)
-        return Results(known.plan, self.store)
+            warnings.warn(f"{self.name}: these are left out: {missing}", stacklevel=3)
+        return known.plan
 
     def trials(self, where: Labels | None = None) -> Trials:
         """Every distinct trial, cells and the trainings that they need, with its key: those of the
@@ -176,7 +180,7 @@ class Session:
         """
         from orchestrator.session.trials import trials_of
 
-        return trials_of(self.plan(), where or {})
+        return trials_of(self._plan_of_known(None), where or {})
 
     def open(self, key: str | TrialRow) -> Result:
         """The result of the one trial whose key begins so, or of a row of `trials`. Raises
@@ -184,7 +188,12 @@ class Session:
         """
         from orchestrator.parts.result import Result
 
-        return Result.open(key if isinstance(key, str) else key.key, self.store)
+        if isinstance(key, str):
+            return Result.open(key, self.store)
+        record = self.store.find(key.key)
+        if record is None:
+            raise StoreError(f"{key.label} ({key.key[:12]}) has no result: it is {key.state}")
+        return Result(self.store, record)
 
     def log(self, key: str | TrialRow) -> TrialLog:
         """What is known of one trial: its result, how it failed, how far it is, what it printed."""
@@ -294,6 +303,7 @@ class Session:
         where = chosen(ExecutorName, executor, "executor")
         how = None if stale is None else chosen(Stale, stale, "stale")
         again = [chosen(Retry, one, "retry").value for one in retry]
+        self.home.prepare()
         self.store.prepare()
         if self.file is not None:
             self.store.claim_sweep(self.name, self.file)
@@ -355,4 +365,5 @@ class Session:
             raise InputError(
                 "--tracking none says to track nothing; name an MLflow address, or leave it out"
             )
+        self.home.prepare()
         return track(self.plan(), self.home, display or LineDisplay())

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from html import escape
 
+from orchestrator.spec.shown import html_table
+
 GAP = "  "  # between two columns
 
 
@@ -22,16 +24,8 @@ def as_text(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
 def as_html(
     lines: Iterable[str], heads: Sequence[str] = (), rows: Iterable[Sequence[str]] = ()
 ) -> str:
-    """Lines of text, and a table below them where it has heads. Labels and reasons are their
+    """A table, where it has heads, and lines of text below it. Labels and reasons are their
     authors' and no HTML, whatever they look like.
     """
-    parts = [f"<div>{escape(line)}</div>" for line in lines]
-    if heads:
-        head = "".join(f"<th style='text-align: left'>{escape(one)}</th>" for one in heads)
-        body = "".join(f"<tr>{_cells(row)}</tr>" for row in rows)
-        parts.append(f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>")
-    return "".join(parts)
-
-
-def _cells(row: Sequence[str]) -> str:
-    return "".join(f"<td style='text-align: left'>{escape(one)}</td>" for one in row)
+    table = [html_table(heads, rows)] if heads else []
+    return "".join([*table, *(f"<div>{escape(line)}</div>" for line in lines)])

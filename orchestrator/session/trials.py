@@ -20,7 +20,7 @@ from orchestrator.spec.wording import duration
 if TYPE_CHECKING:
     import pandas as pd
 
-SHOWN = 60  # rows that are shown at once
+SHOWN = 60  # rows that a shell shows at once
 FIELDS = ("role", "method", "state", "key")
 """What trials can be asked for by beside the axes, where no axis is called so."""
 
@@ -110,21 +110,20 @@ class Trials(Sequence[TrialRow]):
     def _table(self) -> tuple[list[str], list[list[str]]]:
         axes = [axis for axis in self.axes if axis != "method"]
         rows = []
-        for row in self._rows[:SHOWN]:
+        for row in self._rows:
             values = [row.axes[axis].text if axis in row.axes else "-" for axis in axes]
             took = "" if row.seconds is None else duration(row.seconds)
             rows.append([row.role, row.key[:12], row.method, *values, row.state, took])
         return ["role", "key", "method", *axes, "state", "time"], rows
 
-    def _more(self) -> list[str]:
-        left_out = len(self) - SHOWN
-        return [f"and {left_out} more; frame() has all"] if left_out > 0 else []
-
     def __repr__(self) -> str:
-        return "\n".join([*as_text(*self._table()), *self._more()])
+        shown = as_text(*self[:SHOWN]._table())
+        left_out = len(self) - SHOWN
+        more = [f"and {left_out} more; frame() has all"] if left_out > 0 else []
+        return "\n".join(shown + more)
 
     def _repr_html_(self) -> str:
-        return as_html(self._more(), *self._table())
+        return as_html((), *self._table())
 
 
 def _column(axis: str) -> str:

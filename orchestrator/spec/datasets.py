@@ -19,7 +19,13 @@ TORCHVISION_SETS = (
     "STL10",
     "USPS",
 )
-KINDS = ("digits", "torchvision", "parquet", "folder", "pasted")
+OPTIONS: Mapping[str, tuple[str, ...]] = {  # of each kind's names
+    "digits": (),
+    "torchvision": (),
+    "parquet": ("image", "label", "mask", "crop", "size", "reduced", "test"),
+    "folder": ("size", "reduced", "test"),
+    "pasted": ("canvas",),
+}
 
 digits = Task(data="digits")
 """scikit-learn's digits: 1,797 grey images of 8x8 pixels in 10 classes, part of the package. The
@@ -94,7 +100,7 @@ def image_folder(
     another file moves hardly any.
 
     `reduced` lets JPEG files be decoded at a half, a quarter or an eighth of their size, as long as
-    that is at least `size`: two to four times faster for photographs, with slightly other pixels.
+    that is at least `size`: faster for photographs, with slightly other pixels.
     """
     return Task(data=_name("folder", path, {}, size, reduced=reduced, test=test))
 
@@ -213,7 +219,7 @@ def parse(name: str) -> Source:
     """The parts of a data set's name. Raises DataError for a name that no reader knows."""
     kind, _, rest = name.partition("/")
     path, _, query = rest.partition("?")
-    is_known = kind in KINDS
+    is_known = kind in OPTIONS
     if kind == "torchvision":
         is_known = path in TORCHVISION_SETS
     elif kind in ("parquet", "folder"):
@@ -227,4 +233,26 @@ def parse(name: str) -> Source:
     source = Source(kind, path, dict(parse_qsl(query)))
     if kind == "pasted":
         parse(source.objects)
+        return source
+    for option in source.options:
+        if option not in OPTIONS[kind] and not (kind == "parquet" and option.startswith("where.")):
+            raise DataError(f"{name}: no option {option!r}. {nearest(option, OPTIONS[kind])}")
     return source
+
+
+def as_written(name: str) -> str:
+    """A data set's name as a sweep has it, from one that a person typed: options in order, special
+    characters quoted, numbers in one form. Raises DataError for a name that no reader knows.
+    """
+    source = parse(name)
+    options = dict(source.options)
+    try:
+        if source.test is not None:
+            options["test"] = repr(source.test)
+        if source.size is not None:
+            options["size"] = str(source.size)
+    except ValueError as error:
+        raise DataError(f"{name}: {error}") from error
+    query = urlencode(sorted(options.items()))
+    top = f"{source.kind}/{source.path}" if source.path else source.kind
+    return f"{top}?{query}" if query else top

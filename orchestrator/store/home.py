@@ -6,6 +6,11 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from orchestrator.errors import StoreError
+
+DEFAULT_HOME = "spolia-home"  # a folder in the current one
+_UNWRITABLE = "cannot be written. Choose another folder with --home"
+
 
 @dataclass(frozen=True)
 class Home:
@@ -31,6 +36,15 @@ class Home:
         """Where running trials leave their checkpoints."""
         return self.root / "scratch"
 
+    def prepare(self) -> None:
+        """Make the folder. Raises StoreError where it cannot be made or written."""
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StoreError(f"the home {self.root} {_UNWRITABLE}") from error
+        if not os.access(self.root, os.W_OK):
+            raise StoreError(f"the home {self.root} {_UNWRITABLE}")
+
     def tables(self, sweep: str) -> Path:
         """Where the tables of results of a sweep go."""
         return self.root / "tables" / sweep
@@ -53,5 +67,5 @@ def default_store() -> str:
     """Where a store is looked for when nobody says: SPOLIA_STORE, or the folder `store` in the home
     that SPOLIA_HOME names, or in `spolia-home` here.
     """
-    folder = Path(os.environ.get("SPOLIA_HOME") or "spolia-home")
+    folder = Path(os.environ.get("SPOLIA_HOME") or DEFAULT_HOME)
     return os.environ.get("SPOLIA_STORE") or str(folder / "store")

@@ -92,33 +92,28 @@ class Records(Mapping[str, Record]):
 
     @cached_property
     def metrics(self) -> pa.Table:
-        """One row a trial, metric and label: `key`, `outcome`, `metric`, `label` (`task=a`),
-        `value` (null where it was not finite), and whether it is a `timing`. The rows of a trial
-        are `metric_rows[key]`.
-        """
-        import pyarrow as pa
+        """One row a trial, metric and label; see `metrics_of`."""
+        return metrics_of(self.values())
 
-        logged = [(record, entry) for record in self.values() for entry in record["metrics"]]
-        text = pa.dictionary(pa.int32(), pa.string())
-        return pa.table(
-            {
-                "key": pa.array([record["key"] for record, _ in logged], text),
-                "outcome": pa.array([record["outcome"] for record, _ in logged], text),
-                "metric": pa.array([entry["name"] for _, entry in logged], text),
-                "label": pa.array([label_text(entry["labels"]) for _, entry in logged], text),
-                "value": pa.array([entry["value"] for _, entry in logged], pa.float64()),
-                "timing": pa.array([bool(entry.get("timing")) for _, entry in logged]),
-            }
-        )
 
-    @cached_property
-    def metric_rows(self) -> Mapping[str, range]:
-        """Which rows of `metrics` are those of a trial, by its key."""
-        rows, end = {}, 0
-        for key, record in self.items():
-            start, end = end, end + len(record["metrics"])
-            rows[key] = range(start, end)
-        return rows
+def metrics_of(records: Iterable[Mapping[str, Any]]) -> pa.Table:
+    """One row a record, metric and label: `key`, `outcome`, `metric`, `label` (`task=a`), `value`
+    (null where it was not finite), and whether it is a `timing`.
+    """
+    import pyarrow as pa
+
+    logged = [(record, entry) for record in records for entry in record["metrics"]]
+    text = pa.dictionary(pa.int32(), pa.string())
+    return pa.table(
+        {
+            "key": pa.array([record["key"] for record, _ in logged], text),
+            "outcome": pa.array([record["outcome"] for record, _ in logged], text),
+            "metric": pa.array([entry["name"] for _, entry in logged], text),
+            "label": pa.array([label_text(entry["labels"]) for _, entry in logged], text),
+            "value": pa.array([entry["value"] for _, entry in logged], pa.float64()),
+            "timing": pa.array([bool(entry.get("timing")) for _, entry in logged], pa.bool_()),
+        }
+    )
 
 
 def _share_modules(record: Record, shared: dict[str, Any]) -> None:

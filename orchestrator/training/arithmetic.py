@@ -22,8 +22,6 @@ def arithmetic(threads: int, numerics: str) -> Iterator[None]:
     threads_before = torch.get_num_threads()
     cudnn = torch.backends.cudnn
     flags_before = cudnn.deterministic, cudnn.benchmark
-    mkldnn: Any = torch.backends.mkldnn
-    has_mkldnn = mkldnn.enabled  # a trial may switch it off: `orchestrator.training.kernels`
     precisions_before = [backend.fp32_precision for backend in (*_on_gpu(), *_on_cpu())]
     torch.set_num_threads(threads)
     # `benchmark` would choose algorithms by time, and so by what else the machine does.
@@ -39,7 +37,6 @@ def arithmetic(threads: int, numerics: str) -> Iterator[None]:
     finally:
         torch.set_num_threads(threads_before)
         cudnn.deterministic, cudnn.benchmark = flags_before
-        mkldnn.enabled = has_mkldnn
         backends = (*_on_gpu(), *_on_cpu())
         for backend, precision in zip(backends, precisions_before, strict=True):
             backend.fp32_precision = precision

@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from orchestrator.errors import MethodError
 from orchestrator.parts.component import state_digest
 from orchestrator.training.capture import refuse_captured
-from orchestrator.training.kernels import keep_off_faulty_kernels
 from orchestrator.training.optimisers import OptimizerOf, Parameters, Schedule, all_of
 
 Nets = Mapping[str, nn.Module]
@@ -50,7 +49,6 @@ class Learner:
         for net in self._all_nets.values():
             # Convolutions are faster so, and every fit the same: another layout rounds differently.
             net.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        keep_off_faulty_kernels(self._all_nets.values(), device)
         self._freeze()
         self.parameters = _trainable(self.nets)
         self.optimizers = all_of(optimizer(self.parameters), self.parameters, stage)

@@ -30,7 +30,7 @@ from orchestrator.training.checkpoints import Checkpoints
 from orchestrator.training.evaluation import Evaluation, Watch
 from orchestrator.training.feeds import Feeds, FitData, Span, refuse_test_part
 from orchestrator.training.fit import fit
-from orchestrator.training.kernels import keep_off_faulty_kernels
+from orchestrator.training.kernels import without_faulty_kernels
 from orchestrator.training.learner import Learner, Loss, Nets
 from orchestrator.training.optimisers import OptimizerOf, Schedule, constant
 from orchestrator.training.own_loop import OwnLoop
@@ -190,7 +190,9 @@ class Run:
                 numerics=self.trial.numerics,
                 device=self.device,
             )
-            self.fits[stage] = fit(entered, feeds, learner, evaluation)
+            all_nets = [*nets.values(), *(frozen or {}).values()]
+            with without_faulty_kernels(all_nets, self.device):
+                self.fits[stage] = fit(entered, feeds, learner, evaluation)
         return self.fits[stage]
 
     @contextlib.contextmanager
@@ -235,8 +237,7 @@ class Run:
         leave values by `run.curve`.
         """
         modules = [part for part in state.values() if isinstance(part, nn.Module)]
-        keep_off_faulty_kernels(modules, self.device)
-        with self._entered(stage) as entered:
+        with self._entered(stage) as entered, without_faulty_kernels(modules, self.device):
             loop = self._own_loop = OwnLoop(entered, count, state)
             try:
                 yield from loop

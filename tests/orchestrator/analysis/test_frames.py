@@ -5,6 +5,7 @@ is told where a name, a value or a choice is missing.
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 from drawn import Drawn, DrawnOfTargets, drawn_results
@@ -22,6 +23,7 @@ from orchestrator import (
     union,
 )
 from orchestrator.analysis.estimates import estimate
+from orchestrator.store.records import Records
 from orchestrator.training.execute import execute
 
 BASE, TARGET = (digits.classes(*pair).named(name) for name, pair in (("a", (0, 1)), ("b", (2, 3))))
@@ -127,8 +129,8 @@ def test_curves_are_a_long_frame_by_stage_name_and_epoch(store):
 def test_curves_of_needs_are_there_once_however_many_cells_need_them(store):
     results = executed(store, product(Count.grid(depth=1, fan=2), seed=range(2)))
     key = next(iter(results.plan.cells[0].trial.needs.values())).key
-    (need,) = results.store.find_all([key])
-    results.store.find_all = lambda keys: [{**need, "curves": [["train/loss", 1, 0.5, 0.0]]}]
+    need = results.plan.records[key].without_curves(lambda: [["train/loss", 1, 0.5, 0.0]])
+    results.plan = replace(results.plan, records=Records([need]))
     frame = results.curves(needs=True)
     assert frame[["key", "method", "stage", "name", "value"]].to_numpy().tolist() == [
         [key, "count", "train", "loss", 0.5]

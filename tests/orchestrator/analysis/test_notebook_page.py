@@ -43,7 +43,7 @@ def quickstart_results(store):
 def test_the_code_of_the_page_runs(store):
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs/notebooks.md").read_text(), re.S)
     first, *others = blocks
-    assert "results = Results(plan, store)" in first
+    assert "results = session.results()" in first
     names: dict = {"results": quickstart_results(store)}
     for block in others:
         exec(block, names)

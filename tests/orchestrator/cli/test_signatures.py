@@ -37,7 +37,6 @@ def test_every_signature_is_typed_and_none_by_any(path):
         for name, annotation in annotations(function).items():
             where = f"{function.name}({name}) in line {function.lineno}"
             assert annotation is not None, f"{where} has no type"
-            assert "Any" not in ast.unparse(annotation).replace(".", " ").split("["), where
             named = {node.id for node in ast.walk(annotation) if isinstance(node, ast.Name)}
             assert "Any" not in named, where
 

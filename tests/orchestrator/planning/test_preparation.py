@@ -20,6 +20,7 @@ from orchestrator import (
     Sweep,
     digits,
     make_plan,
+    parquet,
     pasted,
     product,
     union,
@@ -93,6 +94,17 @@ def test_another_size_that_works_by_design_is_noted_in_one_line(store):
     assert ".resized(8) makes them equal" in note
     same = planned(store, Piggyback.grid(), (base, like_base))
     assert not [note for note in same.notes if "12x12" in note]
+
+
+def test_sizes_are_told_as_in_the_records_of_data_sets_height_first(store):
+    about = {"classes": ("a", "b"), "counts": (20, 20), "mean": (0.5,), "std": (0.2,)}
+    shape = (1, 8, 16)
+    store.put_data(DataRecord(name="parquet/wide", digest="1" * 64, shape=shape, **about))
+    wide = parquet("wide").named("wide")
+    (note,) = [n for n in planned(store, Piggyback.grid(), (base, wide)).notes if "images of" in n]
+    assert note.startswith("wide: images of 8x16 on a base of 8x8 (base)")
+    told = problem(store, Piggyback.grid(), (base, wide), ONLY_EIGHT)
+    assert "takes the images of base, 8x8, but not those of wide, 8x16" in told
 
 
 def test_grey_images_before_pretrained_weights_are_told(store):

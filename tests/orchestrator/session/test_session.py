@@ -7,7 +7,7 @@ import io
 from pathlib import Path
 
 import pytest
-from sample_methods import Count, Faulty
+from sample_methods import Count, Faulty, Named
 
 from methods.compatible_features import CompatibleFeatures
 from methods.networks import resnet8
@@ -124,6 +124,14 @@ def test_a_run_that_is_interrupted_keeps_what_is_done(tmp_path, monkeypatch):
     assert session.run(executor="inline").num_executed == 9
 
 
+def test_a_home_that_cannot_be_written_is_told_before_anything_runs(tmp_path):
+    (tmp_path / "home").write_text("in the way")
+    session = Session(counting(), name="asked", home=tmp_path / "home", store=tmp_path / "store")
+    with pytest.raises(StoreError, match="home cannot be written"):
+        session.run(executor="inline")
+    assert not session.store.exists
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -187,7 +195,7 @@ def test_the_status_counts_by_method_and_state(ran, tmp_path):
         "cell  count   6",
         "need  count   6",
     ]
-    assert "<td style='text-align: left'>count</td>" in session.status()._repr_html_()
+    assert "<td>count</td>" in session.status()._repr_html_()
 
 
 def test_the_status_shows_what_is_under_way(tmp_path):
@@ -214,6 +222,19 @@ def test_trials_are_cells_and_needs_with_keys_that_open(ran):
     assert (frame["state"] == "done").all()
     heads = "role key method number seed state time"
     assert repr(trials).splitlines()[0].split() == heads.split()
+
+
+def test_labels_in_a_notebook_are_shown_as_they_are(tmp_path):
+    cells = product(Named.grid(called=["<b>", "&"]), seed=[0])
+    trials = session_in(tmp_path, Sweep(cells=cells, expect=2)).trials()
+    assert "<td>&lt;b&gt;</td>" in trials._repr_html_()
+    assert "<b>" in repr(trials)
+
+
+def test_a_trial_without_a_result_says_how_it_stands(tmp_path):
+    session = session_in(tmp_path, counting())
+    with pytest.raises(StoreError, match=r"count\(.*has no result: it is open"):
+        session.open(session.trials()[0])
 
 
 def test_trials_are_chosen_by_axes_and_by_what_they_are(ran):

@@ -40,10 +40,17 @@ def never_parsed(monkeypatch):
 
 def test_imports_and_what_is_taken_from_them():
     read = parsed(TEXT)
-    assert read.imports == (Import("a.b", "nets", ("vgg",)),)
+    assert read.imports == (Import("a.b", "nets"),)
+    assert read.taken == {"nets": ("vgg",)}
     assert read.froms == (From(1, "c", (("d", "e"),), True),)
-    statement, name = read.passed_on["e"]
-    assert (statement.origin("top.inner"), name) == ("top.inner.c", "d")
+    assert read.froms[0].origin("top.inner") == "top.inner.c"
+    assert not read.acts
+    assert parsed(TEXT + b"nets.setup()\n").acts
+
+
+def test_a_file_for_another_python_counts_as_it_is():
+    assert parsed(b"print 1").imports == ()
+    assert parsed(b"print 1").digest != parsed(b"print 2").digest
 
 
 def test_what_one_process_read_another_one_need_not(cache, never_parsed):
@@ -51,12 +58,7 @@ def test_what_one_process_read_another_one_need_not(cache, never_parsed):
     keep_read()
     forget()
     never_parsed()
-    assert read_source(TEXT) == first == parsed_before(first)
-
-
-def parsed_before(read):
-    """The same through JSON, as it is in the cache."""
-    return source.Source.from_json(read.to_json())
+    assert read_source(TEXT) == first
 
 
 def test_other_bytes_are_another_file(cache, never_parsed):

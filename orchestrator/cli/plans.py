@@ -1,0 +1,202 @@
+"""What the command line prints of plans, statuses and single trials, at 80 columns."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Mapping
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from orchestrator.cli.data_sets import print_warnings
+from orchestrator.cli.options import STYLES
+from orchestrator.planning import standing
+from orchestrator.planning.explain import Explanation, unmet
+from orchestrator.planning.plan import Plan
+from orchestrator.session.looked import TrialLog
+from orchestrator.session.status import Status
+from orchestrator.spec.wording import duration
+
+
+def print_plan(console: Console, plan: Plan) -> None:
+    """Cells, distinct trials, sharing, what is done and what is left."""
+    first = " ".join(plan.question.split("\n\n")[0].split())
+    console.print(Text.assemble((plan.name, "bold"), f"  {first}"))
+    table = Table.grid(padding=(0, 2))
+    dropped = "".join(f"; {d.count} left out: {d.reason}" for d in plan.dropped)
+    table.add_row("cells", str(len(plan.cells)), "as written" + dropped)
+    _add_trials(table, plan)
+    _add_state(table, plan)
+    console.print(table, highlight=False)
+    for note in plan.notes:
+        console.print(Text(f"note: {note}"))
+    print_warnings(console, plan.warnings)
+    failed = [trial for trial in plan.todo if trial.key in plan.failures]
+    for trial in failed[:3]:
+        words = f"  {plan.standing(trial.key)}: {trial.label}: {plan.reason(trial.key)}"
+        console.print(Text(words, style="red"))
+
+
+def _add_trials(table: Table, plan: Plan) -> None:
+    """A row for each method of the cells' trials and of what they need, with how it is shared."""
+    cell_keys = plan.cell_keys
+    of_cells = [trial for key, trial in plan.trials.items() if key in cell_keys]
+    needs = [trial for key, trial in plan.trials.items() if key not in cell_keys]
+    for title, trials in (("trials", of_cells), ("needs", needs)):
+        for method, count in Counter(trial.method.name for trial in trials).items():
+            uses = sum(plan.users[t.key] for t in trials if t.method.name == method)
+            sharing = ""
+            if uses > count:
+                sharing = f", used {uses} times (shared {uses / count:.1f}x)"
+            table.add_row(title, str(count), f"{method}{sharing}")
+
+
+def _add_state(table: Table, plan: Plan) -> None:
+    """How trials stand, what is stale, left to run, and saved by sharing."""
+    counts = {"done": 0, **plan.trial_counts}
+    for state, number in counts.items():
+        if state != "open":  # it is to run
+            style = STYLES[state] if number else ""
+            table.add_row(state, Text(str(number), style=style), _when_tried_again(state))
+    if plan.stale:
+        reasons = Counter(plan.stale.values()).most_common(3)
+        listed = "; ".join(f"{count} {why}" for why, count in reasons)
+        table.add_row("stale", str(len(plan.stale)), listed)
+    table.add_row("to run", str(len(plan.todo)), _cost(plan))
+    unshared = plan.unshared()
+    saved = unshared - len(plan.trials)
+    if saved:
+        table.add_row("saved", str(saved), f"trials by sharing: {unshared} without it")
+
+
+def _when_tried_again(state: str) -> str:
+    """What the next run makes of trials that stand so."""
+    if state in ("diverged", "infeasible"):
+        return f"a result, kept (--retry {state} runs it again)"
+    if state in ("failed", "lost"):
+        return "last time, to run again"
+    return "by a need that is not done" if state == "blocked" else ""
+
+
+def print_standing(console: Console, plan: Plan, most: int | None = None) -> None:
+    """How many cells and trials stand how, and why cells that did not fail themselves are not done:
+    which need, or what; `most` reasons of them.
+    """
+    part = f" (a part: {len(plan.cells)} of {plan.num_whole} cells)" if plan.is_part else ""
+    cells, trials = _counts(plan.cell_counts, "cells"), _counts(plan.trial_counts, "trials")
+    console.print(Text.assemble(f"{plan.name}{part}: ", cells, "; ", trials))
+    reasons = [found for found in unmet(plan) if found.state not in ("failed", "lost")]
+    for found in reasons[:most]:
+        console.print(Text(f"  {found.line}", style=STYLES[found.state]))
+    if most is not None and len(reasons) > most:
+        console.print(f"  and {len(reasons) - most} more; `spolia status` lists them")
+
+
+def _counts(counts: Mapping[str, int], noun: str) -> Text:
+    """`standing.of_total` in colours."""
+    total, *others = standing.of_total(counts, noun).split(", ")
+    parts = [Text(total), *(Text(words, style=STYLES[words.split()[1]]) for words in others)]
+    return Text(", ").join(parts)
+
+
+def print_explanation(console: Console, explanation: Explanation) -> None:
+    """One trial, its state, and what differs from the nearest result."""
+    trial, num_differences = explanation.trial, len(explanation.differences)
+    console.print(Text.assemble((trial.key[:12], "bold"), f"  {trial.label}"))
+    console.print(Text(explanation.state))
+    if explanation.modules:
+        console.print("\nCode that has changed since its result was made:")
+        for module in explanation.modules:
+            console.print(Text(f"  {module}"))
+        console.print()
+    if explanation.nearest is None:
+        console.print(f"The store has no result of another {trial.method.name}.")
+        return
+    console.print(
+        f"\nNearest result {explanation.nearest[:12]} differs in {num_differences} fields:"
+    )
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for column in ("field", "this trial", "that result"):
+        table.add_column(column, overflow="fold")
+    for difference in explanation.differences:
+        values = (difference.field, difference.ours, difference.theirs)
+        words = ["-" if value is None else str(value)[:200] for value in values]
+        table.add_row(*(Text(word) for word in words))
+    console.print(table)
+
+
+def print_status(console: Console, status: Status) -> None:
+    """Counts, why cells are not done, every trial that failed, every trial under way."""
+    if status.plan is None:
+        console.print(Text(status.headline))
+    else:
+        print_standing(console, status.plan)
+    for one in status.failed:
+        console.print(Text(f"  {one.state}: {one.label}\n    {one.reason}", style="red"))
+        console.print(f"    spolia logs {one.key[:12]}")
+    for trial in status.under_way:
+        epoch = f"epoch {trial.epoch} of {trial.epochs}"
+        console.print(Text(f"  under way: {trial.label}\n    {trial.stage}: {epoch}"))
+    for missing in status.missing:
+        console.print(Text(f"  {missing}", style="yellow"))
+
+
+def print_log(console: Console, log: TrialLog) -> None:
+    """What is known of one trial."""
+    console.print(Text.assemble((log.key, "bold")), soft_wrap=True)
+    console.print(Text(log.label))
+    if log.record is not None:
+        _print_record(console, log)
+    if log.failure is not None:
+        when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(log.failure["time"]))
+        console.print(
+            Text(f"\nfailed on {when}: {log.failure['reason']}", style="bold red"), soft_wrap=True
+        )
+        console.print(Text(str(log.failure["traceback"]).rstrip(), style="red"), soft_wrap=True)
+    if log.printed.strip():
+        console.print(Text("\nprinted", style="bold"))
+        console.print(Text(log.printed.rstrip()), soft_wrap=True)
+    if log.progress is not None:
+        seen = time.strftime("%H:%M:%S", time.localtime(log.progress["time"]))
+        epoch = f"epoch {log.progress['epoch']} of {log.progress['epochs']}"
+        console.print(f"under way: {log.progress['stage']}, {epoch} (seen at {seen})")
+
+
+def _print_record(console: Console, log: TrialLog) -> None:
+    record = log.record
+    assert record is not None
+    timings, memory, about = record["timings"], record.get("memory", {}), record["provenance"]
+    table = Table.grid(padding=(0, 2))
+    reason = f": {record['reason']}" if record["reason"] else ""
+    table.add_row("outcome", Text(record["outcome"] + reason))
+    began = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(timings["began"]))
+    lasted = duration(timings["seconds"])
+    table.add_row("ran", f"{began}, {lasted}, on {about['host']} ({about['device']})")
+    for stage, fit in timings["fits"].items():
+        rate = f", {fit['images'] / fit['seconds']:,.0f} images/s" if fit["seconds"] else ""
+        steps = f"{duration(fit['seconds'])}, {fit['steps']} steps{rate}"
+        table.add_row("fit", Text(f"{stage}: {steps}"))
+    peaks = ", ".join(f"{what} {size / 2**20:,.0f} MiB" for what, size in memory.items())
+    table.add_row("peak memory", peaks or "not known")
+    packages = [name for name in ("spolia", "python", "torch", "torchvision") if name in about]
+    table.add_row("versions", ", ".join(f"{name} {about[name]}" for name in packages))
+    for metric in record["metrics"]:
+        name = " ".join([metric["name"], *metric["labels"].values()])
+        value = "not finite" if metric["value"] is None else f"{metric['value']:.6g}"
+        table.add_row("metric", Text(f"{name} = {value}"))
+    for component in record["components"]:
+        table.add_row("kept", Text(" ".join([component["name"], *component["labels"].values()])))
+    console.print(table)
+
+
+def _cost(plan: Plan) -> str:
+    costs = [plan.cost(t) for t in plan.todo]
+    known = [c for c in costs if c is not None]
+    if not costs:
+        return "nothing"
+    if not known:
+        return "no timings yet"
+    rest = f" and {len(costs) - len(known)} of unknown cost" if len(known) < len(costs) else ""
+    return f"about {duration(sum(known))} of compute{rest}"
