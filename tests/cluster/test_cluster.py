@@ -26,7 +26,7 @@ ROOT = SAMPLES.parents[1]
 
 class Heard:
     def __init__(self):
-        self.ends = []
+        self.ends, self.notes = [], []
 
     def started(self, trial):
         pass
@@ -35,7 +35,7 @@ class Heard:
         self.ends.append(outcome)
 
     def noted(self, text):
-        pass
+        self.notes.append(text)
 
 
 def drain(sweep, store, tmp_path, slots=3):
@@ -93,6 +93,35 @@ def test_a_node_that_dies_takes_no_trial_with_it(raylets, store, tmp_path):
     assert make_plan("asked", sweep, store).is_complete
     # What the dead node had begun was begun again elsewhere.
     assert sum(executed(folder).values()) >= 12
+
+
+@pytest.mark.faults
+def test_a_node_that_joins_late_with_other_code_costs_no_trial(
+    raylets, store, tmp_path, monkeypatch
+):
+    other, folder = tmp_path / "other", tmp_path / "notes"
+    shutil.copytree(SAMPLES, other)
+    with open(other / "sample_methods.py", "a") as file:
+        file.write("\nANOTHER_VERSION = True\n")
+    folder.mkdir()
+    monkeypatch.chdir(tmp_path)  # Ray's workers look into the driver's folder first
+    cluster, _ = raylets(1)
+    path = os.pathsep.join([str(other), os.environ["PYTHONPATH"]])
+    cells = product(Count.grid(folder=str(folder), nap=1.0), seed=range(20))
+
+    def join_late():
+        while not any(folder.iterdir()):
+            time.sleep(0.1)
+        cluster.add_node(num_cpus=1, env_vars={"PYTHONPATH": path})
+
+    threading.Thread(target=join_late, daemon=True).start()
+    sweep = Sweep(question="?", cells=cells, expect=20)
+    _, queue, heard = drain(sweep, store, tmp_path, slots=2)
+    assert Counter(o.kind for o in heard.ends) == {"done": 20}
+    assert set(executed(folder).values()) == {1}
+    (why,) = queue.unfit.values()
+    assert "has other code than the driver: sample_methods" in why
+    assert [note[:21] for note in heard.notes] == ["no more work goes to "]
 
 
 def test_auto_without_a_cluster_is_an_error_at_once(no_ray, store, tmp_path):

@@ -108,6 +108,8 @@ class Faulty(Method):
 
     def train(self, run: Run) -> None:
         note(self.folder, f"faulty-{self.how}")
+        if self.how == "gpu":
+            raise torch.AcceleratorError("CUDA error: device-side assert triggered")
         net = run.network("net")
 
         def loss(nets: Any, batch: Any) -> torch.Tensor:

@@ -190,6 +190,29 @@ def test_ray_retries_a_lost_worker_and_then_says_so(local_ray, store, tmp_path, 
     assert {o.key: o.kind for o in heard.ends}[plan.cells[0].trial.key] == kind
     assert Counter(o.kind for o in heard.ends)["done"] == (3 if kind == "done" else 2)
     assert len(list(folder.iterdir())) == tries
+    if kind == "lost":
+        (lost,) = [o for o in heard.ends if o.kind == kind]
+        assert lost.reason.startswith("its worker went away 3 times: ")
+
+
+@pytest.mark.ray
+@pytest.mark.faults
+def test_a_gpu_that_stops_working_ends_the_process_and_not_the_others(local_ray, store, tmp_path):
+    """As torch tells it; the trial is tried in a second process before it is blamed."""
+    folder = tmp_path / "notes"
+    folder.mkdir()
+    cells = union(
+        product(Faulty.grid(how="gpu", folder=str(folder)), network=resnet8(), tasks=TASK, seed=0),
+        product(Count.grid(folder=str(folder)), seed=range(4)),
+    )
+    plan = make_plan("asked", Sweep(question="?", cells=cells, expect=5), store)
+    queue, heard = Queue(plan), Heard()
+    executor("ray").run(queue, store, Site(tmp_path / "scratch", 1), heard)
+    assert Counter(o.kind for o in heard.ends) == {"done": 4, "failed": 1}
+    (failed,) = [o for o in heard.ends if o.kind == "failed"]
+    assert failed.reason == "AcceleratorError: CUDA error: device-side assert triggered"
+    assert queue.unfit == {}
+    assert sum(f.name.startswith("faulty-gpu") for f in folder.iterdir()) == 2
 
 
 @pytest.mark.ray
