@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
@@ -96,6 +95,8 @@ class Matrix:
     @staticmethod
     def from_parquet(content: bytes) -> Matrix:
         """The matrix that `to_parquet` wrote."""
+        import pyarrow.compute as pc  # a tenth of a second, which planning does not need
+
         table = pq.ParquetFile(pa.BufferReader(content)).read(use_threads=False)
         metadata = {k.decode(): v.decode() for k, v in (table.schema.metadata or {}).items()}
         # Rows vary slowest: a row is a run of equal labels, and the first run has every column.
@@ -153,6 +154,8 @@ def _notes_in(table: pa.Table, num_columns: int) -> dict[tuple[int, int], str]:
     """The notes of a table of entries, by (row, column)."""
     if "note" not in table.column_names:
         return {}
+    import pyarrow.compute as pc  # as above
+
     notes = _plain(table["note"])
     places = np.flatnonzero(pc.not_equal(notes, "").to_numpy(zero_copy_only=False))
     by_place = zip(places.tolist(), notes.take(places).to_pylist(), strict=True)

@@ -4,8 +4,9 @@ that cannot be loaded or built, that is not cut as it says, that goes round its 
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from functools import lru_cache
 from typing import cast
 
@@ -53,10 +54,26 @@ def features_shape(spec: NetworkSpec, split: str, image: Shape) -> tuple[int, ..
 
 @lru_cache(maxsize=256)
 def _features_shape(settings: str, path: str, split: str, image: Shape) -> tuple[int, ...]:
-    with torch.random.fork_rng(devices=[]):
+    with _aside(), torch.no_grad():
         cls = class_at(path, Network)
-        network = cls(**json.loads(settings), channels=image[0], classes=2)
-        return network.shape(split, image)
+        network = cls(**json.loads(settings), channels=image[0], classes=2).eval()
+        # Not `network.shape`: the meta device brings torch's compiler, which takes longer to import
+        # than one image takes to compute.
+        return tuple(network.extractor(split)(torch.zeros(1, *image)).shape[1:])
+
+
+@contextlib.contextmanager
+def _aside() -> Iterator[None]:
+    """Leaves the random numbers of the process alone, and computes on one thread: an image or two
+    are no work for several, which would spin while they wait for each other.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with torch.random.fork_rng(devices=[]):
+            yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def fails_on_size(problems: Collection[str]) -> bool:
@@ -78,15 +95,9 @@ def _problems(
     settings: str, declared: tuple[str, ...], splits: tuple[str, ...], image: Shape
 ) -> tuple[str, ...]:
     """`declared` are the paths of the class and of those that its settings name."""
-    threads = torch.get_num_threads()
-    # Two images are no work for several, which would spin while they wait for each other.
-    torch.set_num_threads(1)
-    try:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)
-            return _problems_when_built(settings, declared, splits, image)
-    finally:
-        torch.set_num_threads(threads)
+    with _aside():
+        torch.manual_seed(0)
+        return _problems_when_built(settings, declared, splits, image)
 
 
 def _problems_when_built(

@@ -5,7 +5,7 @@ followed to the module that defines it.
 from __future__ import annotations
 
 import importlib.util
-import sys
+import sysconfig
 from functools import lru_cache
 from importlib.machinery import ModuleSpec
 from pathlib import Path
@@ -14,6 +14,8 @@ from orchestrator.spec.classes import OURS, is_of_a_distribution
 from orchestrator.store.source import Import, Source, names_given, source_of
 
 INSTALLED = {"site-packages", "dist-packages"}  # folders of packages that were installed
+# Not by the names of its modules: somebody's own `statistics.py` may hide the standard one.
+STANDARD = {Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "platstdlib")}
 
 
 class Imports:
@@ -110,8 +112,6 @@ def is_installed(top: str) -> bool:
     """Whether a top-level package or module came with Python or was installed: it changes with its
     version and is nobody's to edit. What cannot be found counts as installed.
     """
-    if top in sys.stdlib_module_names:
-        return True
     spec = _spec_of(top)
     if spec is None or spec.origin in (None, "built-in", "frozen"):
         places = list(spec.submodule_search_locations or ()) if spec is not None else []
@@ -126,7 +126,10 @@ def _holds_installed(folder: Path) -> bool:
     """Whether a folder is one that packages are installed in, whatever it is called: installers
     leave what they know of a package beside it.
     """
-    return bool(INSTALLED & {*folder.parts}) or any(folder.glob("*.dist-info"))
+    home = folder.resolve()
+    comes_with_python = bool(STANDARD & {home, *home.parents})
+    is_called_so = bool(INSTALLED & {*folder.parts})
+    return comes_with_python or is_called_so or any(folder.glob("*.dist-info"))
 
 
 def source_file(module: str) -> Path | None:

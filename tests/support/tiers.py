@@ -34,8 +34,9 @@ OUTSIDE = {
     "os.forkpty": "starts a process",
     "sqlite3.connect": "opens a database",
 }
-# Called by ctypes where a library is imported; git once a process, for the commit in a record.
-LOOKED_UP = ("ldconfig", "gcc", "cc", "ld", "uname", "git")
+# Called by ctypes where a library is imported, by matplotlib where it looks for fonts the first
+# time; git once a process, for the commit in a record.
+LOOKED_UP = ("ldconfig", "gcc", "cc", "ld", "uname", "git", "fc-list")
 FOLDER = pytest.StashKey[Path]()  # where workers leave their groups
 
 

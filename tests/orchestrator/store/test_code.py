@@ -254,6 +254,14 @@ def test_another_package_of_ones_own_is_followed_wherever_python_looks(folder_on
     assert "masonry_layers.blocks" in code_behind(["masonry_net:Net"]).modules
 
 
+def test_a_module_of_ones_own_that_hides_one_of_pythons_is_followed(folder_on_path):
+    folder_on_path("tabnanny.py", "WIDTH = 3\n")
+    folder_on_path("masonry_net.py", "import tabnanny\nimport statistics\nimport sys\n")
+    modules = set(code_behind(["masonry_net:Net"]).modules)
+    assert "tabnanny" in modules
+    assert {"statistics", "sys"}.isdisjoint(modules)
+
+
 def test_what_is_installed_is_not_followed_whatever_its_folder_is_called(folder_on_path):
     folder_on_path("masonry_tools.py", "A = 1\n")
     folder_on_path("masonry_net.py", "import masonry_tools\nimport colorsys\n")
