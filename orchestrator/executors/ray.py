@@ -12,9 +12,12 @@ import json
 import logging
 import os
 import shlex
+import signal
 import socket
 import sys
 import tempfile
+import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -64,6 +67,8 @@ from orchestrator.training.execute import finished_by_others
 
 # Workers need them as the driver has them.
 VARIABLES = ("SPOLIA_DATA", "SPOLIA_CACHE", "TORCH_HOME", FOLDERS)
+LOOK_EVERY = 5.0  # seconds between two looks at whether anything runs
+WAIT_UNTOLD = 60.0  # seconds for which nothing may run before people are told
 ANSWER_WITHIN = 60.0  # seconds for every node to answer the handshake
 CONNECT_WITHIN = 5.0  # seconds for a cluster's address to accept a connection
 # How the lines begin in which Ray says why a worker went away.
@@ -82,7 +87,7 @@ class RayTune:
             return
         classes = sorted({path for trial in queue.trials.values() for path in class_paths(trial)})
         # The probe stays while we run: workers that a cluster starts later look for it, too.
-        with _connected(site), alive(store) as probe:
+        with _connected(site, _cpus_for_slots(queue, site)), alive(store) as probe:
             _check_nodes(store, site, classes, probe)
             _fit(queue, store, site, listener, probe)
         check_that_it_ended(queue)
@@ -93,25 +98,51 @@ class RayTune:
             return [driver, *_greetings_of_nodes(store, classes, probe)]
 
 
+def _cpus_for_slots(queue: Queue, site: Site) -> float:
+    """CPUs that a private Ray counts, so that `slots` trials of the largest shape run at once. That
+    may be more than there are: how many run at once is what was asked for.
+    """
+    num_cpus = os.cpu_count() or 1
+    largest = max(min(site.resources(trial).cpus, num_cpus) for trial in queue.trials.values())
+    return (site.slots or num_cpus) * max(largest, 1)
+
+
 @contextlib.contextmanager
-def _connected(site: Site) -> Iterator[None]:
+def _connected(site: Site, cpus: float = 0) -> Iterator[None]:
     """A Ray to work on: the one this process is connected to already, the cluster of the site, or a
-    private one on this machine.
+    private one on this machine, with so many CPUs (0: one a slot).
     """
     if ray.is_initialized():
         yield
         return
-    if site.address:
-        join(site.address)
-    else:
-        start_local(site.slots or os.cpu_count() or 1)
+    with _signals_as_before():
+        if site.address:
+            join(site.address)
+        else:
+            start_local(cpus or site.slots or os.cpu_count() or 1)
     try:
         yield
     finally:
         ray.shutdown()
 
 
-def start_local(cpus: int) -> None:
+@contextlib.contextmanager
+def _signals_as_before() -> Iterator[None]:
+    """Ray sets a handler of its own for SIGTERM, which aborts. A preempted driver is to stop like
+    an interrupted one.
+    """
+    # Only the main thread may set handlers, and only there Ray does.
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    handler = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, handler)
+
+
+def start_local(cpus: float) -> None:
     """A private Ray on this machine. Raises ExecutorError where it cannot be started."""
     try:
         ray.init(
@@ -227,7 +258,7 @@ def _fit(queue: Queue, store: Store, site: Site, listener: Listener, probe: str)
     """Let Ray Tune run the whole queue. Raises ExecutorError where Tune itself gives up."""
     shapes = _shapes(site)
     queue = queue.shaped(shapes, _ids_of_nodes)
-    slots = site.slots or max(1, int(shapes.cpus))
+    slots = _slots(site)
     # Put into Ray's object store once, not sent with every lot.
     worker = tune.with_parameters(LotRunner, assignment=_assignment(queue, store, site, probe))
     lots = LotSearcher(queue, listener, store, slots, shapes)
@@ -260,15 +291,41 @@ def _fit(queue: Queue, store: Store, site: Site, listener: Listener, probe: str)
 
 
 def _shapes(site: Site) -> Shapes:
-    """The shapes of workers on the cluster that we are connected to."""
-    total = ray.cluster_resources()
-    shapes = Shapes(site, total.get("CPU", 1.0), total.get("GPU", 0.0))
-    if site.device == "gpu" and not site.address and not shapes.gpus:
+    """The shapes of workers on the cluster that we are connected to. Raises ExecutorError for what
+    no node of it can hold.
+    """
+    # A trial needs one node: the sum over nodes says nothing.
+    nodes = [node["Resources"] for node in _nodes_alive()]
+    cpus = max((node.get("CPU", 0.0) for node in nodes), default=0.0)
+    gpus = max((node.get("GPU", 0.0) for node in nodes), default=0.0)
+    if site.device == "gpu" and not site.address and not gpus:
         raise ExecutorError(
             'the site says device = "gpu" and there is none on this machine; '
             'name a cluster (address), or say device = "auto"'
         )
-    return shapes
+    # Nodes that start when they are asked for may be larger than those that are there.
+    if cpus and site.device != "gpu":
+        too_large = [f"{name} = {share:g}" for name, share in site.cpus.items() if share > cpus]
+        if too_large:
+            raise ExecutorError(
+                f"[cpus] {', '.join(too_large)}: no node has as many; the largest has {cpus:g}"
+            )
+    return Shapes(site, cpus or 1.0, gpus)
+
+
+def _slots(site: Site) -> int:
+    """How many trials run at once: what the site says, else one a CPU. Raises ExecutorError where
+    neither says it: a cluster that starts its nodes when they are asked for has none yet.
+    """
+    if site.slots:
+        return site.slots
+    num_cpus = int(ray.cluster_resources().get("CPU", 0))
+    if not num_cpus:
+        raise ExecutorError(
+            "the cluster has no CPUs yet, so nothing says how many trials to run at once: "
+            "name it (slots = 16 in spolia.toml, or --slots 16)"
+        )
+    return num_cpus
 
 
 def _assignment(queue: Queue, store: Store, site: Site, probe: str) -> Assignment:
@@ -356,6 +413,10 @@ class LotSearcher(Searcher):  # type: ignore[misc]  # Ray has no types
             self._listener.started(trial)
         return {"keys": ",".join(t.key for t in lot), "unfit": ",".join(sorted(self._queue.unfit))}
 
+    def note(self, text: str) -> None:
+        """Tell people what they would else wait for in vain."""
+        self._listener.noted(text)
+
     def on_error(self, trial_id: str, error: Exception | None) -> None:
         """Why a lot is going to be complete with an error."""
         if error is not None:
@@ -428,13 +489,30 @@ class NothingToChoose(FIFOScheduler):  # type: ignore[misc]  # Ray has no types
     def __init__(self, lots: LotSearcher) -> None:
         super().__init__()
         self._lots = lots
+        self._looked = self._runs = time.monotonic()
 
     def __getstate__(self) -> dict[str, Any]:
         """Tune pickles its scheduler, too."""
         return {}
 
     def choose_trial_to_run(self, tune_controller: Any, **kwargs: Any) -> None:
-        return None
+        # Asked again and again while Tune waits, so here is where one can see that it waits.
+        if time.monotonic() - self._looked >= LOOK_EVERY:
+            self._looked = time.monotonic()
+            self._say_what_it_waits_for(tune_controller)
+
+    def _say_what_it_waits_for(self, tune_controller: Any) -> None:
+        """Once, where nothing runs and nothing has started for a minute."""
+        live = tune_controller.get_live_trials()
+        if not live or any(trial.status == trial.RUNNING for trial in live):
+            self._runs = time.monotonic()
+        elif time.monotonic() - self._runs >= WAIT_UNTOLD:
+            self._runs = float("inf")
+            bundles = live[0].placement_group_factory.bundles
+            self._lots.note(
+                f"nothing has started for {WAIT_UNTOLD:g} s: {len(live)} lots of trials wait for a "
+                f"node with {_in_words(bundles[0])}; there are {_nodes_in_words()}"
+            )
 
     def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
         self._lots.on_error(trial.trial_id, trial.get_pickled_error() or trial.get_error())
@@ -475,6 +553,20 @@ class LotRunner(tune.Trainable):  # type: ignore[misc]  # Ray has no types
 
     def load_checkpoint(self, checkpoint: Any) -> None:
         """Trials keep checkpoints of their own."""
+
+
+def _in_words(resources: Mapping[str, float]) -> str:
+    """`2 CPUs and 1 GPUs`."""
+    return " and ".join(
+        f"{resources[name]:g} {name}s" for name in ("CPU", "GPU") if name in resources
+    )
+
+
+def _nodes_in_words() -> str:
+    """The nodes there are, with what they have and what of it nobody has taken."""
+    nodes = [_in_words(node["Resources"]) or "no CPU" for node in _nodes_alive()]
+    free = _in_words(ray.available_resources()) or "nothing"
+    return f"{len(nodes)} nodes ({'; '.join(nodes)}), {free} of it free"
 
 
 def _what_ray_says(error: Exception | None) -> tuple[str, bool]:

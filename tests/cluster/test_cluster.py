@@ -124,6 +124,42 @@ def test_a_node_that_joins_late_with_other_code_costs_no_trial(
     assert [note[:21] for note in heard.notes] == ["no more work goes to "]
 
 
+def test_what_no_node_can_hold_is_an_error_before_anything_starts(raylets, store, tmp_path):
+    raylets(2)
+    cells = product(Count.grid(), seed=0)
+    plan = make_plan("asked", Sweep(question="?", cells=cells, expect=1), store)
+    site = Site(tmp_path / "scratch", 2, cpus={"default": 2})
+    heard = Heard()
+    with pytest.raises(
+        ExecutorError, match=r"\[cpus\] default = 2: no node has as many; the largest has 1"
+    ):
+        executor("ray").run(Queue(plan), store, site, heard)
+    assert heard.ends == []
+
+
+def test_what_waits_for_a_node_says_so(raylets, store, tmp_path, monkeypatch):
+    """Of a cluster that starts nodes when they are asked for, whatever it has now."""
+    from orchestrator.executors import ray as executor_module
+
+    monkeypatch.setattr(executor_module, "WAIT_UNTOLD", 1.0)
+    monkeypatch.setattr(executor_module, "LOOK_EVERY", 0.1)
+    cluster, _ = raylets(1)
+    cells = product(Count.grid(), seed=range(2))
+    plan = make_plan("asked", Sweep(question="?", cells=cells, expect=2), store)
+    heard = Heard()
+
+    def noted(text):
+        heard.notes.append(text)
+        cluster.add_node(num_cpus=2)
+
+    heard.noted = noted
+    site = Site(tmp_path / "scratch", 2, device="gpu", address=cluster.address, cpus={"default": 2})
+    executor("ray").run(Queue(plan), store, site, heard)
+    assert [o.kind for o in heard.ends] == ["done", "done"]
+    (note,) = heard.notes
+    assert "wait for a node with 2 CPUs; there are 1 nodes (1 CPUs)" in note
+
+
 def test_auto_without_a_cluster_is_an_error_at_once(no_ray, store, tmp_path):
     plan = make_plan(
         "asked", Sweep(question="?", cells=product(Count.grid(), seed=0), expect=1), store
