@@ -154,13 +154,13 @@ def _pixels(values: Values) -> bytes:
 
     stops = np.array(_VIRIDIS, dtype=float)  # [9, 3]
     places = np.linspace(0, 1, len(stops))
+    # `interp` takes no NaN; those places are painted grey below.
     known = np.nan_to_num(values)
+    # [rows, columns, 3]
     mixed = np.stack([np.interp(known, places, channel) for channel in stops.T], axis=-1)
     mixed[np.isnan(values)] = 0xEE
     buffer = io.BytesIO()
-    Image.fromarray(np.rint(mixed).astype(np.uint8)).save(
-        buffer, format="PNG"
-    )  # [rows, columns, 3]
+    Image.fromarray(np.rint(mixed).astype(np.uint8)).save(buffer, format="PNG")
     return buffer.getvalue()
 
 

@@ -24,6 +24,7 @@ def report(results: Results, store: Store, figure: bytes | None) -> str:
     """The page; `figure` is the overview of matrices as a PNG (see
     `orchestrator.analysis.matrix_pictures`).
     """
+    # Loaded late: commands that write no page do without it.
     from jinja2 import Environment
 
     source = Path(__file__).with_name("report.html.j2").read_text()
@@ -76,6 +77,7 @@ def machine_use(results: Results) -> str:
     end.
     """
     plan = results.plan
+    # All times are seconds; outdated results took theirs, too, and are in both.
     compute, (began, ended) = sum(plan.seconds.values()), plan.span
     if not plan.seconds or ended <= began:
         return "Nothing has run yet."

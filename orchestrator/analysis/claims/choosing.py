@@ -42,12 +42,13 @@ def choose(results: Results, metric: str, labels: Labels, over: Sequence[str]) -
     at: dict[str, list[str]] = {}  # by what was chosen, in words, where
     for setting, candidates in cells.items():
         sides = [Side(results, metric, labels, one) for one in candidates.values()]
+        # Candidates are held to what sides are: the same seeds for all, and nothing missing.
         comparison = pair(sides, apart=chosen_axes)
         problems += comparison.problems
         if not comparison.seeds:
             continue
         means = comparison.values.mean(axis=1)  # [candidates]
-        number = int(means.argmax())
+        number = int(means.argmax())  # the first of equals
         best += list(candidates.values())[number]
         words = _chosen(results, list(candidates), number)
         at.setdefault(words, []).append(said(results, _varying(setting, list(cells))))
@@ -69,6 +70,7 @@ def _chosen(results: Results, candidates: Sequence[Setting], number: int) -> str
     edges = []
     for axis, key in varying:
         tried = {dict(candidate)[axis] for candidate in candidates}
+        # The edge of what was tried here, which may be less than the axis has in the sweep.
         values = [value for value in results.values.values(axis) if value.key in tried]
         if _is_at_the_edge(key, values):
             edges.append(results.axes[axis])
@@ -76,6 +78,7 @@ def _chosen(results: Results, candidates: Sequence[Setting], number: int) -> str
 
 
 def _is_at_the_edge(key: str, tried: Sequence[AxisValue]) -> bool:
+    # Other values have no order, and a single number is no range to be at the edge of.
     numbers = {value.key: value.value for value in tried if _is_number(value.value)}
     extremes = (min(numbers.values()), max(numbers.values())) if len(numbers) > 1 else ()
     return key in numbers and numbers[key] in extremes
