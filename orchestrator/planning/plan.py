@@ -136,14 +136,17 @@ class Plan:
     @cached_property
     def _blocked(self) -> frozenset[str]:
         """Keys of trials that wait for a need which will not do as it stands."""
+        # The usual case: nothing ended badly, so nothing waits in vain.
         if not self.failures and not self.reasons:
             return frozenset()
         blocked: set[str] = set()
         for key, trial in self.trials.items():  # needs first
+            # What ended by itself stands as it ended, whatever its needs have come to since.
             if key in self.outcomes or key in self.failures:
                 continue
             usable = standing.usable_states(trial.method)
             for need in trial.needs.values():
+                # A need that is open may still do; failed and blocked ones have no outcome either.
                 state = self.outcomes.get(need.key, "open")
                 is_missing = need.key in self.failures or need.key in blocked
                 if is_missing or state not in {*usable, "open"}:
@@ -166,12 +169,14 @@ class Plan:
         done, or ended so by itself.
         """
         names: list[str] = []
+        # Down to where it began, along the first need at each step that will not do.
         while self.standing(trial.key) not in BY_ITSELF:
             needs = trial.needs.items()
             unmet = [
                 name for name, need in needs if self.standing(need.key) not in ("done", "open")
             ]
             if not unmet:
+                # It ended so with needs that were all right: here it began.
                 break
             names.append(unmet[0])
             trial = trial.needs[unmet[0]]
@@ -202,6 +207,7 @@ class Plan:
         waiting = [cell.trial for cell in self.cells]
         while waiting:
             trial = waiting.pop()
+            # Goes no further than results: what a finished trial needed is not made again.
             if trial.key not in wanted and trial.key not in self.outcomes:
                 wanted.add(trial.key)
                 waiting += trial.needs.values()
@@ -228,6 +234,7 @@ class Plan:
     @cached_property
     def _mean_seconds(self) -> Mapping[str, float]:
         """Mean seconds of the finished trials, by method."""
+        # Outdated results count as well: what they took is the best guess at what replaces them.
         by_method: dict[str, list[float]] = {}
         for key, seconds in self.seconds.items():
             if key in self.trials:
@@ -282,6 +289,7 @@ def make_plan(
         stale=history.stale,
         kinds=history.kinds,
         outdated=history.outdated,
+        # Verdicts on a part could not be told from those on the sweep.
         claims=() if len(cells) < num_whole else tuple(sweep.claims),
         num_claims=len(sweep.claims),
         notes=notes_of(trials.values(), checks.image),
@@ -307,9 +315,11 @@ def _cells_and_trials(
                 if task not in resolved:
                     resolved[task] = checks.resolved(task)
             trial = replace(cell.trial, tasks=tuple(resolved[task] for task in cell.trial.tasks))
+            # With tasks resolved, since a key has the digest of the data in it.
             walk.visit(trial)
             cells.append(replace(cell, trial=trial))
         except SpoliaError as error:
+            # Counted, not raised: all faults are told, one of a thousand cells but once.
             problems.update(getattr(error, "problems", ()) or (str(error),))
     if problems:
         total = len(sweep.cells)
@@ -337,6 +347,7 @@ class _Walk:
         for need in needs_first(trial, lambda need: id(need) not in self._visited, self._check):
             self.trials.setdefault(need.key, need)
             self._visited[id(need)] = need
+        # Of trials with one key the first stands for all, in every table.
         self.trials.setdefault(trial.key, trial)
 
     def _check(self, trial: Trial, above: Sequence[Trial]) -> None:

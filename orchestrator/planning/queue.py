@@ -166,6 +166,7 @@ class Queue:
     def put_back(self, key: str) -> None:
         """A trial that was handed out did not run; it will be handed out again, by itself."""
         self.running.discard(key)
+        # It may be what its worker died of, and must not take others with it a second time.
         self._alone.add(key)
         self._offer(key)
 
@@ -178,6 +179,7 @@ class Queue:
         total, count = self._spent.get(method, (0.0, 0))
         self._spent[method] = (total + outcome.seconds, count + 1)
         for user in self._users.get(outcome.key, []):
+            # However it ended: whether the outcome will do is asked once all needs have ended.
             self._num_pending[user] -= 1
             self._offer(user)
 
