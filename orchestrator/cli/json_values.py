@@ -37,6 +37,7 @@ def plan_view(plan: Plan) -> dict[str, object]:
         "trial_counts": dict(plan.trial_counts),
         "to_run": len(plan.todo),
         "unshared": plan.unshared(),
+        # Of the trials whose cost is known; it is too little by all others.
         "seconds": sum(cost for cost in costs if cost is not None),
         "trials": [_trial_view(plan, trial, cell_keys) for trial in plan.trials.values()],
     }
@@ -94,6 +95,7 @@ def _cell_views(plan: Plan) -> list[dict[str, object]]:
             "key": c.trial.key,
             "state": plan.state(c.trial.key),
             **_why_view(plan, c.trial),
+            # Beside the fields above: short names of axes are never called as these are.
             **_typed({names[a]: plan.values.of(c, a) for a in plan.axes}),
         }
         for c in plan.cells

@@ -52,6 +52,8 @@ class FolderReader:
         named = sorted(there & {"train", "test", *VALIDATION})
         spare = [name for name in VALIDATION if name in there]
         if "train" not in there:
+            # A folder `test` or `val` here says that these are parts, and `train` is called
+            # otherwise: taken for classes, they would be trained on.
             if self._fraction is None or named:
                 besides = f" (it has {_some(sorted(there))})" if there else ""
                 raise MissingDataError(f"{self.root} has no folder 'train'{besides}; {LAYOUTS}")
@@ -64,6 +66,8 @@ class FolderReader:
                 )
         elif "test" in there:
             parts["test"] = self.root / "test"
+        # Told, because whoever has a validation part may expect it to be held out and not tested
+        # on.
         elif spare:
             parts["test"] = self.root / spare[0]
             self.warnings.append(f"there is no test part: {spare.pop(0)}/ is used as one")
@@ -101,6 +105,7 @@ class FolderReader:
             raise DataError(
                 f"{self._folders['train']} has no folder of a class with images; {LAYOUTS}"
             )
+        # Labels are numbered by the classes to train on, so such an image would have none.
         if extra := sorted(name for name in test if test[name] and name not in classes):
             raise DataError(
                 f"{self._folders['test']} has the class {extra[0]!r}, which is not in train: "
@@ -121,8 +126,12 @@ class FolderReader:
         for name in self.classes:
             paths = images[name]
             wanted = num_tested(len(paths), fraction)
+            # Of class and file name, not of the path: the same set in another folder is split
+            # alike.
             hashes = {p: hashlib.sha256(f"{name}/{p.name}".encode()).digest() for p in paths}
             chosen = set(sorted(paths, key=hashes.__getitem__)[:wanted])
+            # Both in the order of their names, in which a folder with parts of its own is read,
+            # too.
             parts["test"][name] = [path for path in paths if path in chosen]
             parts["train"][name] = [path for path in paths if path not in chosen]
         return parts
@@ -149,6 +158,7 @@ class FolderReader:
                 try:
                     yield Encoded(path.read_bytes(), label, place)
                 except OSError as error:
+                    # Told with the record and not raised: who decodes lists all bad images at once.
                     problem = f"the file cannot be read: {error.strerror}"
                     yield Encoded(b"", label, place, problem=problem)
 

@@ -57,6 +57,7 @@ def known_plan(name: str, sweep: Sweep, store: Store) -> Known:
         if not missing:
             raise
     names = {one.name for one in missing}
+    # One unknown data set is enough: without its digest the cell's trial has no key.
     kept = [cell.index for cell in cells if not names & set(_data_of(cell))]
     return Known(make_plan(name, sweep.part(kept), store) if kept else None, missing)
 
@@ -81,6 +82,7 @@ def part_like(sweep: Sweep, labels: Labels) -> Sweep:
     values which the sweep does not have, or where no cell is left.
     """
     cells = list(sweep.trials())
+    # All labels, not only the axes that vary: who names a constant setting means what is true.
     axes = Axes(cells, list(dict.fromkeys(label for cell in cells for label in cell.labels)))
     kept = [cell.index for cell in cells_like(cells, axes, labels)]
     if not kept:

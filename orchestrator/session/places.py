@@ -47,12 +47,14 @@ class Places:
         from orchestrator.spec.registry import discover
 
         file = self.site
+        # Finding methods imports them all, so only where the file names some.
         problems = unknown_methods(file, discover()) if file.gpus or file.cpus else []
         if problems:
             raise InputError("the site file names methods that are not there:", problems)
         if slots is not None and slots < 1:
             raise InputError(f"slots={slots!r}: a run needs one at least")
         cluster = address or file.address
+        # One process runs one trial at a time, whatever number is said.
         if executor is ExecutorName.inline:
             slots = 1
         elif cluster:
@@ -98,6 +100,7 @@ def places(
 
 def _said(value: str | Path | None, variable: str) -> str | None:
     """What is said here, else in the environment; None where it is not said."""
+    # A variable that is set to nothing says nothing, as in a shell script that leaves one blank.
     return (str(value) if value else os.environ.get(variable)) or None
 
 
@@ -106,9 +109,12 @@ def _tell_workers(data: str | None, site: SiteFile) -> None:
     too.
     """
     if data is not None:
+        # An absolute path: workers may start in another folder.
         is_address = "://" in data
         os.environ[DATA] = data if is_address else str(Path(data).expanduser().absolute())
     if site.packages:
+        # Added, not replaced: what the user's variable allows stays allowed. Each once, since a
+        # notebook may come here many times.
         listed = [*os.environ.get(PACKAGES, "").split(","), *site.packages]
         os.environ[PACKAGES] = ",".join(dict.fromkeys(filter(None, listed)))
 

@@ -108,6 +108,7 @@ class TrialListener:
 
     def ended(self, outcome: Outcome) -> None:
         self._progress.ended(outcome)
+        # Before the tracker hears of it, which reads the failure from the store.
         if not outcome.is_result:
             self._record_failure(outcome)
         if self._writer is not None:
@@ -117,8 +118,11 @@ class TrialListener:
         """A worker records an exception itself; for a trial that was lost with its worker it is
         done here.
         """
+        # A store that does not answer now must not end the run of all other trials.
         with contextlib.suppress(StoreError):
             recorded = self._store.failure(outcome.key)
+            # The same reason is the worker's own record, with its traceback; another is of an
+            # earlier try.
             if recorded is None or recorded.get("reason") != outcome.reason:
                 trial = self._trials[outcome.key]
                 self._store.put_failure(outcome.key, failure_record(trial, outcome))
@@ -146,6 +150,8 @@ def run_sweep(
     # done.
     plan_now = make_plan(plan.name, sweep, store, outdated=plan.outdated)
     results = Results(plan_now, store)
+    # Tables and MLflow's note are of the whole sweep, whatever part ran; the summary is of the
+    # part.
     tables = write_tables(results, home)
     tracked = Tracked(plan_now)
     if writer is not None:
@@ -175,6 +181,7 @@ def _writer_of_whole(plan: Plan, sweep: Sweep, store: Store, home: Home) -> Writ
 
 def _of_part(results: Results, plan: Plan) -> Results:
     """The results of a plan's cells out of those of the whole sweep."""
+    # A plan has cells of the sweep only, so as many are all of them.
     if len(plan.cells) == len(results.plan.cells):
         return results
     now = replace(results.plan, cells=plan.cells, trials=plan.trials, claims=plan.claims)
@@ -190,6 +197,7 @@ def _drain(
     display: Display,
 ) -> bool:
     """Run all trials of a queue; whether somebody interrupted that."""
+    # Nothing to run starts no Ray.
     if not queue.trials:
         return False
     try:

@@ -190,6 +190,7 @@ class Session:
 
         if isinstance(key, str):
             return Result.open(key, self.store)
+        # A row knows its whole key, so the store's keys need not be listed to complete it.
         record = self.store.find(key.key)
         if record is None:
             raise StoreError(f"{key.label} ({key.key[:12]}) has no result: it is {key.state}")
@@ -224,6 +225,7 @@ class Session:
         """
         from orchestrator.session import contrast
 
+        # One session is held against this one, which then is the first side.
         if isinstance(first, Session) and (second is None or isinstance(second, Session)):
             sides = (self, first) if second is None else (first, second)
             names = (sides[0].where, sides[1].where)
@@ -305,8 +307,11 @@ class Session:
         again = [chosen(Retry, one, "retry").value for one in retry]
         self.home.prepare()
         self.store.prepare()
+        # A sweep without a file is claimed by nobody: in a notebook it is made anew and changes as
+        # one goes.
         if self.file is not None:
             self.store.claim_sweep(self.name, self.file)
+        # What cannot work is told before the plan is made, which may take long.
         site = self.places.site_of_run(where, address=address, slots=slots)
         make = partial(self._plan_to_run, part, limit, how is Stale.rerun, again, display)
 

@@ -105,6 +105,7 @@ class Status:
     def unmet(self) -> Sequence[Unmet]:
         """Why cells that did not fail themselves are not done, each reason once."""
         found = unmet(self.plan) if self.plan else []
+        # Those that failed are told in full by `failed`.
         return [one for one in found if one.state not in ("failed", "lost")]
 
     @cached_property
@@ -133,6 +134,7 @@ class Status:
     @property
     def _states(self) -> list[str]:
         """The states that occur, and done."""
+        # In the order that all tables have; `done` always, so that 0 of them is seen.
         return list(standing.count(["done", *self.trial_counts]))
 
     def _counted(self, row: MethodCounts) -> dict[str, int]:
@@ -182,6 +184,7 @@ def status_of(name: str, num_cells: int, known: Known, store: Store) -> Status:
 
 def _under_way(plan: Plan, store: Store) -> list[UnderWay]:
     """The trials that have left progress and have no result, in the order of the plan."""
+    # One listing, and then only the files that are there: on an object store each is a request.
     running = store.under_way()
     found = []
     for trial in plan.todo:

@@ -127,6 +127,7 @@ class Trials(Sequence[TrialRow]):
 
 
 def _column(axis: str) -> str:
+    # `method` is not among them: an axis of that name is the column of that name.
     taken = {"role", "key", "state", "seconds", "label"}
     return f"axis {axis}" if axis in taken else axis
 
@@ -210,6 +211,7 @@ def _meet(
 
 
 def _row(plan: Plan, trial: Trial, role: str, axes: Mapping[str, AxisValue]) -> TrialRow:
+    # Nothing is wrong with what is done, nor with what is merely still to run.
     is_told = plan.standing(trial.key) not in ("done", "open")
     return TrialRow(
         key=trial.key,
