@@ -31,6 +31,7 @@ from orchestrator.analysis.results import Results
 from orchestrator.spec.canonical import show
 from orchestrator.spec.claim import Claim, Entry, Labels, Verdict
 from orchestrator.spec.claim_fields import limited
+from orchestrator.spec.declarations import is_number
 from orchestrator.spec.labels import AxisValue, axes_by_name
 
 
@@ -120,7 +121,7 @@ class Ranked(AlongAxis):
     rho: float = limited(0.0, at_least=0, below=1)
 
     def out_of_reach(self, values: Mapping[str, Sequence[Any]]) -> Iterator[str]:
-        others = [show(value) for value in values[self.axis] if not _is_number(value)]
+        others = [show(value) for value in values[self.axis] if not is_number(value)]
         if others:
             listed = ", ".join(others)
             yield f"{self.axis} is not always a number: {listed}; where= may leave that out"
@@ -131,7 +132,7 @@ class Ranked(AlongAxis):
         statement = (
             f"{self.metric} {self.how} with {self.axis}{_beyond(self.rho)}{at(results, self.where)}"
         )
-        numbers = [value for value in self.values(results) if _is_number(value.value)]
+        numbers = [value for value in self.values(results) if is_number(value.value)]
         numbers.sort(key=lambda value: float(value.value))
         comparison = self.compare(results, numbers)
         num_seeds = len(comparison.seeds)
@@ -180,10 +181,6 @@ def _limits(num_series: int, num_values: int, bar: float) -> str:
     if can_show(num_series, num_values, bar):
         return ""
     return f" (no result on {num_values} values with n = {num_series} could show the bar)"
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -401,9 +398,6 @@ def _variation(values: Any, bar: float) -> tuple[float, Decision]:
     """The standard deviation that an axis brings, estimated from [values, seeds] with seeds as
     blocks, and whether it is above a bar.
     """
-    # Loaded here, since it takes as long as half of torch.
-    from scipy import stats
-
     num_values, num_seeds = values.shape
     # [values, seeds]: what neither the place on the axis nor the seed explains.
     residuals = values - values.mean(axis=0) - values.mean(axis=1, keepdims=True) + values.mean()
@@ -414,6 +408,9 @@ def _variation(values: Any, bar: float) -> tuple[float, Decision]:
     deviation = float(np.sqrt(max(0.0, (axis - noise) / num_seeds)))
     if not bar:
         return deviation, Decision(p_holds=spread_p(values.T))
+    # Loaded here, since it takes as long as half of torch.
+    from scipy import stats
+
     # Mean square of the axis, in units of the noise, if the deviation were the bar: noncentral F.
     at_bar = num_seeds * (num_values - 1) * bar**2
     if at_bar > 1e6 * noise:  # no noise to speak of
