@@ -12,7 +12,8 @@ import numpy as np
 from orchestrator.analysis.averages import in_words
 from orchestrator.analysis.estimates import Estimate
 from orchestrator.analysis.groups import NAMED_BY_VALUE, Column, Group
-from orchestrator.parts.matrix_shown import new_figure, without_formulas
+from orchestrator.parts.matrix_display import new_figure, without_formulas
+from orchestrator.spec.canonical import is_number
 from orchestrator.spec.labels import ABSENT, AxisValue
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ def lines_along(
 
 def places(ticks: Sequence[AxisValue]) -> list[float]:
     """Where the values of an axis stand: numbers at themselves, anything else one after another."""
-    if all(_is_number(tick.value) for tick in ticks):
+    if all(is_number(tick.value) for tick in ticks):
         return [float(tick.value) for tick in ticks]
     return [float(number) for number in range(len(ticks))]
 
@@ -80,7 +81,7 @@ def draw(
         _draw_line(plot, line, colours(number % 20))
     if chance is not None:
         plot.axhline(chance, color="black", linestyle=":", linewidth=1, label=f"chance {chance:g}")
-    if not all(_is_number(tick.value) for tick in ticks):
+    if not all(is_number(tick.value) for tick in ticks):
         plot.set_xticks(range(len(ticks)), [tick.text for tick in ticks])
     plot.set_xlabel(axis)
     plot.set_ylabel(metric.replace("_", " "))
@@ -113,7 +114,3 @@ def _name(group: Group, left_out: set[str], column: Column) -> str:
     if column.label:
         labels.append(in_words([column.label]))
     return ", ".join(labels) or column.metric
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)

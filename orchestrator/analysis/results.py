@@ -41,8 +41,8 @@ from orchestrator.planning import standing
 from orchestrator.planning.plan import Plan
 from orchestrator.spec.claim import Entry, Labels, verdicts
 from orchestrator.spec.declarations import Metric
+from orchestrator.spec.formatting import counted, html_table
 from orchestrator.spec.labels import ABSENT, AxisValue, axes_by_name, short_names
-from orchestrator.spec.shown import counted, html_table
 from orchestrator.spec.trial import Cell, Trial, needs_first
 from orchestrator.store.store import Store
 

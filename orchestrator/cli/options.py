@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 FAILED, BAD_INPUT, ENDED_OTHERWISE, INTERRUPTED = 1, 2, 3, 130
 
-# Colours of how cells and trials stand (`orchestrator.planning.standing.STATES`).
+# Colours of how cells and trials stand (`orchestrator.planning.standing.STANDINGS`).
 STYLES = {
     "done": "green",
     "diverged": "yellow",

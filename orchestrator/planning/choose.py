@@ -9,7 +9,7 @@ from typing import Any
 
 from orchestrator.errors import InputError, nearest
 from orchestrator.planning.plan import Plan
-from orchestrator.spec.canonical import show
+from orchestrator.spec.canonical import is_number, show
 from orchestrator.spec.grid import Grid, Point
 from orchestrator.spec.labels import Axes, axes_by_name
 from orchestrator.spec.method import Method
@@ -234,7 +234,7 @@ class _Shrink:
                 continue
             value = small[field.name]
             written = settings.get(field.name, settings_default(method, field.name))
-            if _is_number(value) and _is_number(written) and written > value:
+            if is_number(value) and is_number(written) and written > value:
                 numbers[field.name] = value
                 told = f"{method.name}.{field.name} {show(written)} -> {show(value)}"
                 self.smaller[told] = None
@@ -246,10 +246,6 @@ def _holds_methods(value: Any) -> bool:
     return any(isinstance(v, Method) for v in values)
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
 def _label_now(label: str, old: Any, values: Mapping[str, Any]) -> Any:
     """What a label such as `of.epochs` shows once the values of its point were made small."""
     name, *inner = label.split(".")
@@ -257,5 +253,5 @@ def _label_now(label: str, old: Any, values: Mapping[str, Any]) -> Any:
     for setting in inner:
         value = value[0] if isinstance(value, tuple) and len(value) == 1 else value
         value = getattr(value, setting, None)
-    is_shown = _is_number(old) or _holds_methods(old)
+    is_shown = is_number(old) or _holds_methods(old)
     return value if is_shown and value is not None else old

@@ -19,8 +19,8 @@ from orchestrator.analysis.results import Results
 from orchestrator.errors import InputError, SweepError, nearest
 from orchestrator.parts.result import Result
 from orchestrator.planning.explain import Difference, differences
-from orchestrator.session.known import said
-from orchestrator.session.shown import as_html, as_text
+from orchestrator.session.cells import said
+from orchestrator.session.formatting import as_html, as_text
 from orchestrator.spec.canonical import show
 from orchestrator.spec.claim import Entry, Labels
 from orchestrator.spec.claim_checks import check

@@ -9,6 +9,7 @@ from orchestrator.analysis.claims.pairing import pair
 from orchestrator.analysis.claims.places import Setting, said, setting_of
 from orchestrator.analysis.claims.sides import Side, first_of
 from orchestrator.analysis.results import Results
+from orchestrator.spec.canonical import is_number
 from orchestrator.spec.claim import Labels
 from orchestrator.spec.labels import AxisValue, axes_by_name
 from orchestrator.spec.trial import Cell
@@ -76,7 +77,7 @@ def _chosen(results: Results, candidates: Sequence[Setting], number: int) -> str
 
 
 def _is_at_the_edge(key: str, tried: Sequence[AxisValue]) -> bool:
-    numbers = {value.key: value.value for value in tried if _is_number(value.value)}
+    numbers = {value.key: value.value for value in tried if is_number(value.value)}
     extremes = (min(numbers.values()), max(numbers.values())) if len(numbers) > 1 else ()
     return key in numbers and numbers[key] in extremes
 
@@ -86,7 +87,3 @@ def _told(at: dict[str, list[str]]) -> str:
     if len(at) < 2:
         return next(iter(at), "nothing")
     return "; ".join(f"{words} at {first_of(places)}" for words, places in at.items())
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)

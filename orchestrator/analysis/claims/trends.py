@@ -28,7 +28,7 @@ from orchestrator.analysis.claims.wording import at, number
 from orchestrator.analysis.distributions import range_above, range_quantile
 from orchestrator.analysis.estimates import estimate, figures, rounding_of
 from orchestrator.analysis.results import Results
-from orchestrator.spec.canonical import show
+from orchestrator.spec.canonical import is_number, show
 from orchestrator.spec.claim import Claim, Entry, Labels, Verdict
 from orchestrator.spec.claim_fields import limited
 from orchestrator.spec.labels import AxisValue, axes_by_name
@@ -119,7 +119,7 @@ class Ranked(AlongAxis):
     rho: float = limited(0.0, at_least=0, below=1)
 
     def out_of_reach(self, values: Mapping[str, Sequence[Any]]) -> Iterator[str]:
-        others = [show(value) for value in values[self.axis] if not _is_number(value)]
+        others = [show(value) for value in values[self.axis] if not is_number(value)]
         if others:
             listed = ", ".join(others)
             yield f"{self.axis} is not always a number: {listed}; where= may leave that out"
@@ -130,7 +130,7 @@ class Ranked(AlongAxis):
         statement = (
             f"{self.metric} {self.how} with {self.axis}{_beyond(self.rho)}{at(results, self.where)}"
         )
-        numbers = [value for value in self.values(results) if _is_number(value.value)]
+        numbers = [value for value in self.values(results) if is_number(value.value)]
         numbers.sort(key=lambda value: float(value.value))
         comparison = self.compare(results, numbers)
         num_seeds = len(comparison.seeds)
@@ -175,10 +175,6 @@ def _limits(num_series: int, num_values: int, bar: float) -> str:
     if can_show(num_series, num_values, bar):
         return ""
     return f" (no result on {num_values} values with n = {num_series} could show the bar)"
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 @dataclass(frozen=True, kw_only=True)

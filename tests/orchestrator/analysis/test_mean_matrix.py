@@ -15,7 +15,7 @@ from orchestrator.analysis.figures import matrix_svg
 from orchestrator.analysis.mean_matrix import mean_of
 from orchestrator.analysis.results import Results
 from orchestrator.parts.matrix import Matrix, make_matrix
-from orchestrator.parts.matrix_shown import heat_map
+from orchestrator.parts.matrix_display import heat_map
 
 
 class Crossed(Drawn):

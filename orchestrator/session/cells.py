@@ -37,19 +37,19 @@ class MissingData:
 
 
 @dataclass(frozen=True)
-class Known:
+class KnownCells:
     """The plan of those cells whose data sets are known (None: of no cell), and what is missing."""
 
     plan: Plan | None
     missing: tuple[MissingData, ...] = ()
 
 
-def known_plan(name: str, sweep: Sweep, store: Store) -> Known:
+def known_cells(name: str, sweep: Sweep, store: Store) -> KnownCells:
     """The plan of as much of a sweep as can be planned here. Raises PlanError for whatever keeps
     cells from being planned, but for data that is not here.
     """
     try:
-        return Known(make_plan(name, sweep, store))
+        return KnownCells(make_plan(name, sweep, store))
     except PlanError:
         # Looked into now, not before: as a rule nothing is missing.
         cells = list(sweep.trials())
@@ -58,7 +58,7 @@ def known_plan(name: str, sweep: Sweep, store: Store) -> Known:
             raise
     names = {one.name for one in missing}
     kept = [cell.index for cell in cells if not names & set(_data_of(cell))]
-    return Known(make_plan(name, sweep.part(kept), store) if kept else None, missing)
+    return KnownCells(make_plan(name, sweep.part(kept), store) if kept else None, missing)
 
 
 def _missing_data(cells: Sequence[Cell], store: Store) -> tuple[MissingData, ...]:
