@@ -209,7 +209,7 @@ def test_matrices_are_written_one_after_the_other(store, tmp_path, monkeypatch):
         {**row, "value": pytest.approx(row["value"], nan_ok=True)}
         for row in results.matrices_table().to_pylist()
     ]
-    assert not list(tmp_path.glob("*.part"))
+    assert not list(tmp_path.glob(".*"))
 
 
 def test_tables_of_no_matrices_have_their_columns(store, tmp_path):
