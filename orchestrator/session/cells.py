@@ -84,7 +84,7 @@ def part_like(sweep: Sweep, labels: Labels) -> Sweep:
     axes = Axes(cells, list(dict.fromkeys(label for cell in cells for label in cell.labels)))
     kept = [cell.index for cell in cells_like(cells, axes, labels)]
     if not kept:
-        raise InputError(f"{said(labels)}: no cell has all of these at once")
+        raise InputError(f"{labels_in_words(labels)}: no cell has all of these at once")
     return sweep.part(kept)
 
 
@@ -107,10 +107,10 @@ def cells_like(cells: Sequence[Cell], axes: Axes, labels: Labels) -> list[Cell]:
             except LookupError as error:
                 problems.append(str(error.args[0]))
     if problems:
-        raise InputError(f"{said(labels)} cannot be used:", problems)
+        raise InputError(f"{labels_in_words(labels)} cannot be used:", problems)
     return [cell for cell in cells if is_like(axes, cell, wanted)]
 
 
-def said(labels: Labels) -> str:
+def labels_in_words(labels: Labels) -> str:
     """`split='pool', seed=0`."""
     return ", ".join(f"{name}={value!r}" for name, value in labels.items()) or "all cells"
