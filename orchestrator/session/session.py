@@ -295,7 +295,7 @@ class Session:
         sweep's name, and with stale results dealt with as `stale` says. Raises InputError where
         these would be mixed with new ones.
         """
-        from orchestrator.session.checking import settled, told_check
+        from orchestrator.session.checking import check_stale_and_say, settle_stale
         from orchestrator.session.display import LineDisplay
 
         part = self.part(only)
@@ -311,9 +311,9 @@ class Session:
         make = partial(self._plan_to_run, part, limit, how is Stale.rerun, again, display)
 
         def check(plan: Plan) -> Sequence[str]:
-            return told_check(plan, self.home, site, where.value, display)
+            return check_stale_and_say(plan, self.home, site, where.value, display)
 
-        return settled(make, how, check)
+        return settle_stale(make, how, check)
 
     def _plan_to_run(
         self,
