@@ -12,8 +12,8 @@ import numpy as np
 from orchestrator.analysis.averages import in_words
 from orchestrator.analysis.estimates import Estimate
 from orchestrator.analysis.groups import NAMED_BY_VALUE, Column, Group
-from orchestrator.parts.matrix_shown import new_figure, without_formulas
-from orchestrator.spec.declarations import is_number
+from orchestrator.parts.matrix_display import new_figure, without_formulas
+from orchestrator.spec.canonical import is_number
 from orchestrator.spec.labels import ABSENT, AxisValue
 
 if TYPE_CHECKING:

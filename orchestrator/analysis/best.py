@@ -11,7 +11,7 @@ from orchestrator.analysis.estimates import Estimate
 from orchestrator.analysis.groups import Column, Group
 from orchestrator.analysis.selection import setting_of
 from orchestrator.errors import InputError
-from orchestrator.spec.shown import html_table
+from orchestrator.spec.formatting import html_table
 
 
 @dataclass(frozen=True, repr=False)

@@ -25,8 +25,8 @@ from orchestrator.analysis.mean_matrix import MeanMatrix, mean_of
 from orchestrator.parts.matrix import Matrix
 from orchestrator.parts.result import Result
 from orchestrator.planning import standing
+from orchestrator.spec.formatting import html_table
 from orchestrator.spec.labels import AxisValue
-from orchestrator.spec.shown import html_table
 from orchestrator.spec.trial import Trial
 
 # Axes whose values say what they are without the axis's name before them.

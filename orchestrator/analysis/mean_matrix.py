@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from orchestrator.analysis.estimates import Estimate, estimates
 from orchestrator.errors import InputError, nearest
 from orchestrator.parts.matrix import Matrix, Values
-from orchestrator.parts.matrix_shown import chance_in_words, heat_map, in_html, in_words
+from orchestrator.parts.matrix_display import chance_in_words, heat_map, in_html, in_words
 
 if TYPE_CHECKING:
     import pandas as pd

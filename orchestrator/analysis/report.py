@@ -17,6 +17,7 @@ from orchestrator.analysis.results import Results
 from orchestrator.planning import standing
 from orchestrator.planning.explain import first_lines, unmet
 from orchestrator.spec.wording import duration
+from orchestrator.store.files import appears_whole
 from orchestrator.store.store import Store
 
 
@@ -98,6 +99,6 @@ def _when(seconds: float) -> str:
 def write(results: Results, store: Store, path: Path) -> None:
     """Write the page; it appears whole."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".part")  # somebody may be looking at the page that is there
-    temporary.write_text(report(results, store, overview(results)))
-    temporary.replace(path)
+    page = report(results, store, overview(results))
+    with appears_whole(path) as temporary:  # somebody may be looking at the page that is there
+        temporary.write_text(page)

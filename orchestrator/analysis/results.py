@@ -41,9 +41,10 @@ from orchestrator.planning import standing
 from orchestrator.planning.plan import Plan
 from orchestrator.spec.claim import Entry, Labels, verdicts
 from orchestrator.spec.declarations import Metric
+from orchestrator.spec.formatting import counted, html_table
 from orchestrator.spec.labels import ABSENT, AxisValue, axes_by_name, short_names
-from orchestrator.spec.shown import counted, html_table
 from orchestrator.spec.trial import Cell, Trial, needs_first
+from orchestrator.store.files import appears_whole
 from orchestrator.store.store import Store
 
 if TYPE_CHECKING:
@@ -285,14 +286,13 @@ class Results:
         paths.
         """
         folder.mkdir(parents=True, exist_ok=True)
-        paths = [folder / "metrics.parquet", folder / "matrices.parquet"]
-        metrics, matrices = (path.with_suffix(".part") for path in paths)
-        pq.write_table(self.metrics_table(), metrics)
-        metrics.replace(paths[0])
+        metrics, matrices = folder / "metrics.parquet", folder / "matrices.parquet"
+        with appears_whole(metrics) as temporary:
+            pq.write_table(self.metrics_table(), temporary)
         tables = self._tables
-        write_batches(matrices, tables.matrix_schema, tables.matrix_batches(self.cells()))
-        matrices.replace(paths[1])
-        return paths
+        with appears_whole(matrices) as temporary:
+            write_batches(temporary, tables.matrix_schema, tables.matrix_batches(self.cells()))
+        return [metrics, matrices]
 
     # ------------------------------------------------------------------ for notebooks
 

@@ -14,6 +14,7 @@ from orchestrator.spec.claim import Labels, is_absent, several
 from orchestrator.spec.labels import ABSENT, Axes, axes_by_name
 from orchestrator.spec.task import Task
 from orchestrator.spec.trial import Cell
+from orchestrator.spec.wording import first_few
 
 Keys = Mapping[str, Sequence[str | None]]
 """Keys of values by the full name of their axis; None stands for cells without the axis."""
@@ -146,7 +147,7 @@ def one_group(groups: Sequence[Group]) -> Group:
     values = {
         axis: list(dict.fromkeys(str(group.labels[axis]) for group in groups)) for axis in differing
     }
-    listed = [f"{axis}: {_some(texts)}" for axis, texts in values.items()]
+    listed = [f"{axis}: {first_few(texts, SHOWN)}" for axis, texts in values.items()]
     # An example that picks one group: a value for every axis in which they differ.
     example = {axis: texts[0] for axis, texts in values.items()}
     raise InputError(
@@ -154,11 +155,6 @@ def one_group(groups: Sequence[Group]) -> Group:
         f"each of these axes, as in where={example!r}:",
         listed,
     )
-
-
-def _some(texts: Sequence[str]) -> str:
-    more = f" and {len(texts) - SHOWN} more" if len(texts) > SHOWN else ""
-    return ", ".join(texts[:SHOWN]) + more
 
 
 def _as_label(value: object) -> str:

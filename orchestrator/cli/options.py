@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 # Exit statuses; what they promise is told in `orchestrator.cli`. 130 is a shell's own for Ctrl-C.
 FAILED, BAD_INPUT, ENDED_OTHERWISE, INTERRUPTED = 1, 2, 3, 130
 
-# Colours of how cells and trials stand (`orchestrator.planning.standing.STATES`).
+# Colours of how cells and trials stand (`orchestrator.planning.standing.STANDINGS`).
 STYLES = {
     "done": "green",
     "diverged": "yellow",

@@ -15,8 +15,8 @@ from orchestrator.cli.options import STYLES
 from orchestrator.planning import standing
 from orchestrator.planning.explain import Explanation, unmet
 from orchestrator.planning.plan import Plan
-from orchestrator.session.looked import TrialLog
 from orchestrator.session.status import Status
+from orchestrator.session.trial_log import TrialLog
 from orchestrator.spec.wording import duration
 
 

@@ -25,7 +25,7 @@ from orchestrator.cli.options import (
 
 if TYPE_CHECKING:
     from orchestrator.analysis.results import Results
-    from orchestrator.session.known import MissingData
+    from orchestrator.session.cells import MissingData
     from orchestrator.session.session import Session
 
 
@@ -142,7 +142,7 @@ def _found_results(session: Session, only: str | None) -> tuple[Results, Sequenc
     # message names the store.
     if not session.store.exists:
         _stop(f"{session.name}: nothing has run yet that would be in {session.store.name}")
-    known = session.known(only)
+    known = session.known_cells(only)
     for one in known.missing:
         errors.print(Text(f"left out: {one}", style="yellow"), soft_wrap=True)
     if known.plan is None:

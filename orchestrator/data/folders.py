@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from typing import Any
 from orchestrator.data.readers import Encoded, file_stamp
 from orchestrator.errors import DataError, MissingDataError
 from orchestrator.spec.datasets import Source
+from orchestrator.spec.wording import first_few
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".gif", ".tif", ".tiff", ".ppm", ".pgm")
 VALIDATION = ("validation", "valid", "val")  # what a part is called that is neither
@@ -55,7 +56,7 @@ class FolderReader:
             # A folder `test` or `val` here says that these are parts, and `train` is called
             # otherwise: taken for classes, they would be trained on.
             if self._fraction is None or named:
-                besides = f" (it has {_some(sorted(there))})" if there else ""
+                besides = f" (it has {first_few(sorted(there))})" if there else ""
                 raise MissingDataError(f"{self.root} has no folder 'train'{besides}; {LAYOUTS}")
             return {"train": self.root}
         parts = {"train": self.root / "train"}
@@ -82,7 +83,9 @@ class FolderReader:
         stray = [path.name for path in folder.iterdir() if _is_image(path.name) and path.is_file()]
         if stray:
             place = folder.relative_to(self.root.parent)
-            self.warnings.append(f"{place}/: {_some(sorted(stray))} not read: in no class's folder")
+            self.warnings.append(
+                f"{place}/: {first_few(sorted(stray))} not read: in no class's folder"
+            )
         for name in _visible_folders(folder):
             with os.scandir(folder / name) as entries:  # of a million files none is looked at
                 inner = [entry for entry in entries if not entry.name.startswith(".")]
@@ -92,9 +95,11 @@ class FolderReader:
             listed[name] = [folder / name / file for file in files if _is_image(file)]
             place = (folder / name).relative_to(self.root)
             if others:
-                self.warnings.append(f"{place}/: {_some(others)} not read: no image by the name")
+                self.warnings.append(
+                    f"{place}/: {first_few(others)} not read: no image by the name"
+                )
             if deeper:
-                self.warnings.append(f"{place}/: what lies deeper is not read: {_some(deeper)}")
+                self.warnings.append(f"{place}/: what lies deeper is not read: {first_few(deeper)}")
         return listed
 
     def _classes(self) -> list[str]:
@@ -113,7 +118,7 @@ class FolderReader:
             )
         empty = [name for name in sorted(train) if not train[name]]
         if empty:
-            self.warnings.append(f"no class, since without images: {_some(empty)}")
+            self.warnings.append(f"no class, since without images: {first_few(empty)}")
         return classes
 
     def _split(
@@ -188,9 +193,3 @@ def _visible_folders(folder: Path) -> list[str]:
         for path in folder.iterdir()
         if path.is_dir() and not path.name.startswith(".") and path.name not in NO_CLASSES
     )
-
-
-def _some(names: Sequence[str], most: int = 3) -> str:
-    """The first of some names, and how many more there are."""
-    shown = ", ".join(names[:most])
-    return f"{shown} and {len(names) - most} more" if len(names) > most else shown

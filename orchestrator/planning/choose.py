@@ -9,8 +9,7 @@ from typing import Any
 
 from orchestrator.errors import InputError, nearest
 from orchestrator.planning.plan import Plan
-from orchestrator.spec.canonical import show
-from orchestrator.spec.declarations import is_number
+from orchestrator.spec.canonical import is_number, show
 from orchestrator.spec.grid import Grid, Point
 from orchestrator.spec.labels import Axes, axes_by_name
 from orchestrator.spec.method import Method

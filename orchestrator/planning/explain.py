@@ -75,7 +75,7 @@ def _changed_modules(plan: Plan, trial: Trial) -> tuple[str, ...]:
 
 def state_in_words(plan: Plan, trial: Trial) -> str:
     """The state of a trial of a plan, with the reason for it."""
-    state = plan.state(trial.key)
+    state = plan.standing_or_stale(trial.key)
     # Before `done`, which a stale result is as well.
     if state == "stale":
         return f"done, but stale: {plan.stale[trial.key]}"

@@ -19,9 +19,9 @@ from orchestrator.planning.history import NOTHING, history_of
 from orchestrator.planning.kinds import Kind
 from orchestrator.planning.preparation_notes import notes_of
 from orchestrator.spec.claim import Claim
+from orchestrator.spec.formatting import html_table
 from orchestrator.spec.grid import Dropped
 from orchestrator.spec.labels import Axes
-from orchestrator.spec.shown import html_table
 from orchestrator.spec.sweep import Sweep
 from orchestrator.spec.task import Task
 from orchestrator.spec.trial import Cell, Trial, needs_first
@@ -119,13 +119,15 @@ class Plan:
         """The values of the axes, typed and told apart."""
         return Axes(self.cells, self.axes)
 
-    def state(self, key: str) -> str:
-        """The standing of a trial, or `stale` where its result might come out otherwise today."""
+    def standing_or_stale(self, key: str) -> str:
+        """The standing of a trial, or `stale` where its result might come out otherwise today; what
+        tables and `--json` call its state.
+        """
         return "stale" if key in self.stale else self.standing(key)
 
     def standing(self, key: str) -> str:
-        """How a trial stands, one of `orchestrator.planning.standing.STATES`; a stale result stands
-        as it ended.
+        """How a trial stands, one of `orchestrator.planning.standing.STANDINGS`; a stale result
+        stands as it ended.
         """
         if key in self.outcomes:
             return self.outcomes[key]

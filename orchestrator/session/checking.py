@@ -26,7 +26,7 @@ from orchestrator.training.outcome import Outcome
 REASONS = 5  # that are told of stale results
 
 
-def settled(
+def settle_stale(
     make: Callable[[], Plan], stale: Stale | None, check: Callable[[Plan], Sequence[str]]
 ) -> Plan:
     """The plan that `make` makes, once stale results have been dealt with as `stale` says; `check`
@@ -62,7 +62,7 @@ def _refuse_stale(plan: Plan, problems: Sequence[str] = ()) -> None:
     )
 
 
-def told_check(
+def check_stale_and_say(
     plan: Plan, home: Home, site: Site, executor_name: str, display: Display
 ) -> Sequence[str]:
     """`check_stale`, with what it does and finds on the display; what was found of the kinds that

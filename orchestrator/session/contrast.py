@@ -19,8 +19,8 @@ from orchestrator.analysis.results import Results
 from orchestrator.errors import InputError, SweepError, nearest
 from orchestrator.parts.result import Result
 from orchestrator.planning.explain import Difference, differences
-from orchestrator.session.known import said
-from orchestrator.session.shown import as_html, as_text
+from orchestrator.session.cells import labels_in_words
+from orchestrator.session.formatting import as_html, as_text
 from orchestrator.spec.canonical import show
 from orchestrator.spec.claim import Entry, Labels
 from orchestrator.spec.claim_checks import check
@@ -156,7 +156,7 @@ def of_settings(
     for one in metrics:
         _refuse_wrong(results, one, first, second)
     gaps = [_gap(str(one), compare(results, one, (first, second))) for one in metrics]
-    return Contrast(said(first), said(second), tuple(gaps))
+    return Contrast(labels_in_words(first), labels_in_words(second), tuple(gaps))
 
 
 def _metrics_of_both(results: Results, first: Labels, second: Labels) -> list[str | Entry]:
@@ -188,7 +188,9 @@ def _refuse_wrong(results: Results, metric: str | Entry, first: Labels, second: 
         check([claim], results.plan.cells, results.plan.axes)
     except SweepError as error:
         reasons = [problem.removeprefix(f"{claim.title}: ") for problem in error.problems]
-        raise InputError(f"{said(first)} against {said(second)}:", reasons) from error
+        raise InputError(
+            f"{labels_in_words(first)} against {labels_in_words(second)}:", reasons
+        ) from error
 
 
 # ---------------------------------------------------------------------- two trials

@@ -87,18 +87,18 @@ def places(
     The data folder and the packages that the site allows go to variables, which workers inherit.
     Raises InputError for a wrong site file.
     """
-    named_site = _said(site_file, "SPOLIA_SITE")
+    named_site = _given(site_file, "SPOLIA_SITE")
     path = find_site(Path(named_site) if named_site else None)
     site = read_site(path)
     base = path.parent if path else Path()  # relative folders in a site file are beside it
-    _tell_workers(_said(data, DATA) or _relative_to(base, site.data), site)
-    root = _said(home_folder, "SPOLIA_HOME") or _relative_to(base, site.home) or DEFAULT_HOME
-    address = _said(store, "SPOLIA_STORE") or _relative_to(base, site.store)
-    tracked = _said(tracking, "SPOLIA_TRACKING") or site.tracking
+    _tell_workers(_given(data, DATA) or _relative_to(base, site.data), site)
+    root = _given(home_folder, "SPOLIA_HOME") or _relative_to(base, site.home) or DEFAULT_HOME
+    address = _given(store, "SPOLIA_STORE") or _relative_to(base, site.store)
+    tracked = _given(tracking, "SPOLIA_TRACKING") or site.tracking
     return Places(home(Path(root), address, tracked), site, path)
 
 
-def _said(value: str | Path | None, variable: str) -> str | None:
+def _given(value: str | Path | None, variable: str) -> str | None:
     """What is said here, else in the environment; None where it is not said."""
     # A variable that is set to nothing says nothing, as in a shell script that leaves one blank.
     return (str(value) if value else os.environ.get(variable)) or None

@@ -20,7 +20,7 @@ from orchestrator.planning.plan import Plan, make_plan
 from orchestrator.planning.queue import Queue
 from orchestrator.session.display import Display
 from orchestrator.session.following import Tracked, finish_writer, start_writer, write_tables
-from orchestrator.session.shown import as_html
+from orchestrator.session.formatting import as_html
 from orchestrator.spec.sweep import Sweep
 from orchestrator.spec.trial import Trial
 from orchestrator.store.home import Home

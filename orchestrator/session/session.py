@@ -22,13 +22,13 @@ if TYPE_CHECKING:
     from orchestrator.parts.result import Result
     from orchestrator.planning.explain import Explanation
     from orchestrator.planning.plan import Plan
+    from orchestrator.session.cells import KnownCells
     from orchestrator.session.contrast import Contrast
     from orchestrator.session.display import Display
     from orchestrator.session.following import Tracked
-    from orchestrator.session.known import Known
-    from orchestrator.session.looked import TrialLog
     from orchestrator.session.running import RunSummary
     from orchestrator.session.status import Status
+    from orchestrator.session.trial_log import TrialLog
     from orchestrator.session.trials import TrialRow, Trials
     from orchestrator.spec.claim import Entry, Labels
     from orchestrator.store.home import Home
@@ -116,7 +116,7 @@ class Session:
     def part(self, only: str | Labels | None) -> Sweep:
         """The sweep, or the part of it that `only` names."""
         from orchestrator.planning import choose
-        from orchestrator.session.known import part_like
+        from orchestrator.session.cells import part_like
 
         if not only:
             return self.sweep
@@ -134,23 +134,23 @@ class Session:
 
         return make_plan(self.name, self.part(only), self.store)
 
-    def known(self, only: str | Labels | None = None) -> Known:
+    def known_cells(self, only: str | Labels | None = None) -> KnownCells:
         """The plan of those cells whose data sets are known here or to the store, and what is
         missing. Raises PlanError for whatever else keeps cells from being planned.
         """
-        from orchestrator.session.known import known_plan
+        from orchestrator.session.cells import known_cells
 
-        return known_plan(self.name, self.part(only), self.store)
+        return known_cells(self.name, self.part(only), self.store)
 
     def status(self, only: str | Labels | None = None) -> Status:
         """How many cells and trials stand how, by method; what is under way, what failed and why.
         Shows itself as a table; `status().frame()` has it as one.
         """
-        from orchestrator.session.known import known_plan
+        from orchestrator.session.cells import known_cells
         from orchestrator.session.status import status_of
 
         part = self.part(only)
-        known = known_plan(self.name, part, self.store)
+        known = known_cells(self.name, part, self.store)
         return status_of(self.name, len(part.cells), known, self.store)
 
     def results(self, only: str | Labels | None = None) -> Results:
@@ -163,7 +163,7 @@ class Session:
 
     def _plan_of_known(self, only: str | Labels | None) -> Plan:
         """The plan of the cells whose data is known, with a warning of what is left out."""
-        known = self.known(only)
+        known = self.known_cells(only)
         missing = "; ".join(map(str, known.missing))
         if known.plan is None:
             raise InputError(f"{self.name}: {missing}")
@@ -198,7 +198,7 @@ class Session:
 
     def log(self, key: str | TrialRow) -> TrialLog:
         """What is known of one trial: its result, how it failed, how far it is, what it printed."""
-        from orchestrator.session.looked import log_of
+        from orchestrator.session.trial_log import log_of
 
         return log_of(key if isinstance(key, str) else key.key, self.store)
 
@@ -297,7 +297,7 @@ class Session:
         sweep's name, and with stale results dealt with as `stale` says. Raises InputError where
         these would be mixed with new ones.
         """
-        from orchestrator.session.checking import settled, told_check
+        from orchestrator.session.checking import check_stale_and_say, settle_stale
         from orchestrator.session.display import LineDisplay
 
         part = self.part(only)
@@ -316,9 +316,9 @@ class Session:
         make = partial(self._plan_to_run, part, limit, how is Stale.rerun, again, display)
 
         def check(plan: Plan) -> Sequence[str]:
-            return told_check(plan, self.home, site, where.value, display)
+            return check_stale_and_say(plan, self.home, site, where.value, display)
 
-        return settled(make, how, check)
+        return settle_stale(make, how, check)
 
     def _plan_to_run(
         self,

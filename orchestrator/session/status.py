@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from orchestrator.planning import standing
 from orchestrator.planning.explain import Unmet, first_lines, unmet
 from orchestrator.planning.plan import Plan
-from orchestrator.session.known import Known, MissingData
-from orchestrator.session.shown import as_html, as_text
+from orchestrator.session.cells import KnownCells, MissingData
+from orchestrator.session.formatting import as_html, as_text
 from orchestrator.store.store import Store
 
 if TYPE_CHECKING:
@@ -175,7 +175,7 @@ class Status:
         return as_html([self.headline, *self._lines()], *self._table())
 
 
-def status_of(name: str, num_cells: int, known: Known, store: Store) -> Status:
+def status_of(name: str, num_cells: int, known: KnownCells, store: Store) -> Status:
     """The status of what is known of a sweep with so many cells."""
     plan = known.plan
     under_way = tuple(_under_way(plan, store)) if plan else ()

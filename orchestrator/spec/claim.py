@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from orchestrator.errors import InputError
 from orchestrator.spec.claim_fields import CheckedFields, line_outside, title_of
+from orchestrator.spec.formatting import html_table
 from orchestrator.spec.labels import ABSENT
-from orchestrator.spec.shown import html_table
 
 if TYPE_CHECKING:
     from orchestrator.analysis.results import Results

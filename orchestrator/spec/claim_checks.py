@@ -141,17 +141,18 @@ def _wrong_sides(claim: Claim, sweep: _Sweep) -> Iterator[str]:
         cells = sweep.like(labels)
         without = [cell.trial.method.name for cell in cells if not _declares(cell, metric)]
         if not cells:
-            yield f"no cell of the sweep is so: {_said(labels)}"
+            yield f"no cell of the sweep is so: {_in_words(labels)}"
         elif without:
             methods = ", ".join(dict.fromkeys(without))
-            yield f"{methods} has no {metric}, which it is about at {_said(labels)}"
+            yield f"{methods} has no {metric}, which it is about at {_in_words(labels)}"
         else:
             yield from _unknown_tasks(labels, metric, cells, sweep)
     # Written differently, two sides may still be one: by a short and a full name, or in another
     # order.
     for first, second in combinations(claim.apart, 2):
         if _what_it_is(first, sweep) == _what_it_is(second, sweep):
-            yield f"{_said(first)} and {_said(second)} are the same cells: a side against itself"
+            sides = f"{_in_words(first)} and {_in_words(second)}"
+            yield f"{sides} are the same cells: a side against itself"
 
 
 def _out_of_reach(claim: Claim, sweep: _Sweep) -> Iterator[str]:
@@ -191,7 +192,7 @@ def _unlike_along(
         if set(other) != set(found[0]):
             values, others = (" or ".join(one.values()) for one in (found[0], other))
             yield (
-                f"{axis} is {values} at {_said(sides[0])} and {others} at {_said(side)}; "
+                f"{axis} is {values} at {_in_words(sides[0])} and {others} at {_in_words(side)}; "
                 "name it if that is meant"
             )
             return
@@ -244,6 +245,6 @@ def _what_it_is(labels: Labels, sweep: _Sweep) -> tuple[set[int], dict[str, set[
     return {cell.index for cell in sweep.like(labels)}, logged_by
 
 
-def _said(labels: Labels) -> str:
+def _in_words(labels: Labels) -> str:
     values = {a: v.text if isinstance(v, AxisValue) else repr(v) for a, v in labels.items()}
     return ", ".join(f"{axis}={text}" for axis, text in values.items()) or "all cells"

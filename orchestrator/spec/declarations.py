@@ -156,14 +156,9 @@ def is_gpu_share(value: object) -> bool:
     return is_finite_number(value) and (0 <= value < 1 or is_cpu_count(value))
 
 
-def is_number(value: object) -> TypeGuard[int | float]:
-    """Whether a value is a number. A truth value is none, though Python counts it as one."""
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
 def is_finite_number(value: object) -> TypeGuard[int | float]:
     """Whether a value is a number that can be counted with: no truth value, no NaN, no infinity."""
-    if not is_number(value):
+    if isinstance(value, bool) or not isinstance(value, int | float):
         return False
     try:
         return math.isfinite(value)

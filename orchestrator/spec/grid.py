@@ -15,7 +15,7 @@ from typing import Any
 
 from orchestrator.errors import InputError, nearest
 from orchestrator.spec.canonical import show
-from orchestrator.spec.shown import counted, html_table
+from orchestrator.spec.formatting import counted, html_table
 
 # Values of a point that are no settings of its method.
 RESERVED = ("method", "network", "tasks", "seed", "numerics")

@@ -10,11 +10,11 @@ from typing import Any
 from orchestrator.errors import InputError, SweepError, nearest
 from orchestrator.spec.claim import Claim
 from orchestrator.spec.claim_checks import check
+from orchestrator.spec.formatting import counted
 from orchestrator.spec.grid import RESERVED, Grid, Point
 from orchestrator.spec.labels import value_key
 from orchestrator.spec.method import Method
 from orchestrator.spec.settings import settings_of
-from orchestrator.spec.shown import counted
 from orchestrator.spec.task import Task
 from orchestrator.spec.trial import Cell, NetworkSpec, Trial
 

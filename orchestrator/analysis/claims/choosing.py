@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from orchestrator.analysis.claims.pairing import pair
-from orchestrator.analysis.claims.places import Setting, said, setting_of
+from orchestrator.analysis.claims.places import Setting, setting_in_words, setting_of
 from orchestrator.analysis.claims.sides import Side, first_of
 from orchestrator.analysis.results import Results
+from orchestrator.spec.canonical import is_number
 from orchestrator.spec.claim import Labels
-from orchestrator.spec.declarations import is_number
 from orchestrator.spec.labels import AxisValue, axes_by_name
 from orchestrator.spec.trial import Cell
 
@@ -52,7 +52,7 @@ def choose(results: Results, metric: str, labels: Labels, over: Sequence[str]) -
         number = int(means.argmax())  # the first of equals
         best += list(candidates.values())[number]
         words = _chosen(results, list(candidates), number)
-        at.setdefault(words, []).append(said(results, _varying(setting, list(cells))))
+        at.setdefault(words, []).append(setting_in_words(results, _varying(setting, list(cells))))
     return Choice(tuple(best), _told(at), tuple(dict.fromkeys(problems)))
 
 
@@ -67,7 +67,7 @@ def _chosen(results: Results, candidates: Sequence[Setting], number: int) -> str
     numbers that were tried.
     """
     varying = _varying(candidates[number], candidates)
-    words = said(results, varying) or "one setting"
+    words = setting_in_words(results, varying) or "one setting"
     edges = []
     for axis, key in varying:
         tried = {dict(candidate)[axis] for candidate in candidates}

@@ -35,7 +35,7 @@ def _unbalanced(aligned: Aligned) -> list[str]:
     # Each axis has the same values on all sides here; combinations of them may still differ.
     everywhere = set(aligned.common)
     for number, held in enumerate(aligned.held, start=1):
-        alone = [aligned.said(*place) for place in held if place not in everywhere]
+        alone = [aligned.in_words(*place) for place in held if place not in everywhere]
         if alone:
             found.append(
                 f"side {number} covers settings that another side does not: {first_of(alone)}"
@@ -97,8 +97,8 @@ def _first_uneven(
             # In one of the two and not the other; the least by name, as sets have no order.
             lacking = min(settings[fullest] ^ found, key=str)
             has, lacks = (place, fullest) if lacking in found else (fullest, place)
-            where = f"at {aligned.said(*has)}, not at {aligned.said(*lacks)}"
-            yield f"{what}: {aligned.said(None, lacking)} is {where}"
+            where = f"at {aligned.in_words(*has)}, not at {aligned.in_words(*lacks)}"
+            yield f"{what}: {aligned.in_words(None, lacking)} is {where}"
             return
 
 
@@ -121,7 +121,7 @@ def _lost_labels(aligned: Aligned) -> Iterator[str]:
                 # Cells without any value are told by `Side.missing`.
                 if one.values and lost:
                     words = in_words(sorted(labels[place.setting][label] for label in lost))
-                    where = aligned.said(*place)
+                    where = aligned.in_words(*place)
                     yield f"{side.metric} for {words or 'nothing'} has no value at {where}"
 
 

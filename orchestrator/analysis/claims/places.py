@@ -95,9 +95,9 @@ class Aligned:
     def setting(self, cell: Cell, axes: Sequence[str]) -> Setting:
         return setting_of(self.results, cell, axes)
 
-    def said(self, seed: int | None, setting: Setting) -> str:
+    def in_words(self, seed: int | None, setting: Setting) -> str:
         """`split=pool seed=0`."""
-        words = [said(self.results, setting), "" if seed is None else f"seed={seed}"]
+        words = [setting_in_words(self.results, setting), "" if seed is None else f"seed={seed}"]
         return " ".join(filter(None, words)) or "all else"
 
 
@@ -106,7 +106,7 @@ def setting_of(results: Results, cell: Cell, axes: Sequence[str]) -> Setting:
     return tuple((axis, results.key_of(cell, axis) or ABSENT) for axis in axes)
 
 
-def said(results: Results, setting: Setting) -> str:
+def setting_in_words(results: Results, setting: Setting) -> str:
     """`split=pool lr=0.1`, without axes that are absent."""
     words = []
     for axis, key in setting:

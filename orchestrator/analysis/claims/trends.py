@@ -28,10 +28,9 @@ from orchestrator.analysis.claims.wording import at, number
 from orchestrator.analysis.distributions import range_above, range_quantile
 from orchestrator.analysis.estimates import estimate, figures, rounding_of
 from orchestrator.analysis.results import Results
-from orchestrator.spec.canonical import show
+from orchestrator.spec.canonical import is_number, show
 from orchestrator.spec.claim import Claim, Entry, Labels, Verdict
 from orchestrator.spec.claim_fields import limited
-from orchestrator.spec.declarations import is_number
 from orchestrator.spec.labels import AxisValue, axes_by_name
 
 
