@@ -12,7 +12,8 @@ import numpy as np
 from orchestrator.analysis.averages import in_words
 from orchestrator.analysis.estimates import Estimate
 from orchestrator.analysis.groups import NAMED_BY_VALUE, Column, Group
-from orchestrator.parts.matrix_shown import new_figure, without_formulas
+from orchestrator.parts.matrix_display import new_figure, without_formulas
+from orchestrator.spec.canonical import is_number
 from orchestrator.spec.labels import ABSENT, AxisValue
 
 if TYPE_CHECKING:
@@ -36,9 +37,11 @@ def lines_along(
 ) -> list[AlongLine]:
     """The lines of a plot along `axis`, whose values are `ticks`."""
     place_of = dict(zip([tick.key for tick in ticks], places(ticks), strict=True))
+    # What all lines have in common is in no name.
     constant = {
         other for other in groups[0].labels if len({str(g.labels[other]) for g in groups}) == 1
     }
+    # By name and whether it is level: cells with and without the axis may be called alike.
     by_name: dict[tuple[str, bool], dict[float, Estimate]] = {}
     for column in columns:
         for group in groups:
@@ -47,7 +50,7 @@ def lines_along(
                 continue
             name = _name(group, constant | {axis}, column)
             at = group.values.get(axis)
-            place = math.nan if at is None else place_of[at.key]
+            place = math.nan if at is None else place_of[at.key]  # a level line stands nowhere
             by_name.setdefault((name, at is None), {})[place] = value
     found = []
     for (name, is_level), values in by_name.items():
@@ -58,7 +61,8 @@ def lines_along(
 
 def places(ticks: Sequence[AxisValue]) -> list[float]:
     """Where the values of an axis stand: numbers at themselves, anything else one after another."""
-    if all(_is_number(tick.value) for tick in ticks):
+    # All or none: beside one value that is no number, the others have no scale in common.
+    if all(is_number(tick.value) for tick in ticks):
         return [float(tick.value) for tick in ticks]
     return [float(number) for number in range(len(ticks))]
 
@@ -73,6 +77,7 @@ def draw(
     """The lines with a band of 95 % intervals each, and a dotted line where guessing is."""
     from matplotlib import colormaps
 
+    # In inches; up to 14 lines, the legend fits beside a plot of the usual height.
     figure = new_figure(9, 4.6 + 0.12 * max(0, len(lines) - 14))
     plot = figure.subplots()
     colours = colormaps["tab10" if len(lines) <= 10 else "tab20"]
@@ -80,7 +85,7 @@ def draw(
         _draw_line(plot, line, colours(number % 20))
     if chance is not None:
         plot.axhline(chance, color="black", linestyle=":", linewidth=1, label=f"chance {chance:g}")
-    if not all(_is_number(tick.value) for tick in ticks):
+    if not all(is_number(tick.value) for tick in ticks):
         plot.set_xticks(range(len(ticks)), [tick.text for tick in ticks])
     plot.set_xlabel(axis)
     plot.set_ylabel(metric.replace("_", " "))
@@ -91,6 +96,7 @@ def draw(
 
 def _draw_line(plot: Any, line: AlongLine, colour: Any) -> None:
     means = np.array([value.mean for value in line.values])
+    # A mean of one seed has no interval: its band has no width.
     halves = np.nan_to_num([value.half for value in line.values])
     if line.is_level:
         plot.axhline(means[0], color=colour, linestyle="--", linewidth=1.2, label=line.name)
@@ -113,7 +119,3 @@ def _name(group: Group, left_out: set[str], column: Column) -> str:
     if column.label:
         labels.append(in_words([column.label]))
     return ", ".join(labels) or column.metric
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -31,6 +31,7 @@ def logged_values(
     too, where it is named. A value without such a label is not by task at all, and is returned.
     """
     declared = _declared(trial, metric)
+    # A trial of one task has no other target, whatever its metric is declared to be of.
     left_out = None
     if declared is not None and declared.of_targets and len(trial.tasks) > 1:
         left_out = trial.tasks[0].name
@@ -41,7 +42,9 @@ def logged_values(
             continue
         if left_out is not None and labels.get("task") == left_out and "task" not in named:
             continue
+        # JSON has no NaN: a record has null for what was not a finite number.
         number = math.nan if entry["value"] is None else float(entry["value"])
+        # Sorted: the order in which a method names its labels makes no other label.
         values[tuple(sorted(labels.items()))] = number if math.isfinite(number) else math.nan
     return values
 
@@ -50,6 +53,7 @@ def mean_of_labels(values: Mapping[LoggedBy, float]) -> float:
     """One trial's mean over all that its metric is logged by; NaN where one of the values is none,
     because a mean over the others would be a mean of something else.
     """
+    # An exact sum: the order in which values were logged must not move a bit of it.
     return math.fsum(values.values()) / len(values) if values else math.nan
 
 
@@ -60,6 +64,7 @@ def by_place(trial: Trial, label: LoggedBy) -> LoggedBy:
     names = [task.name for task in trial.tasks]
     placed = []
     for axis, value in label:
+        # A `task` that is none of the trial's own has no place, and keeps its name.
         is_task = axis == "task" and value in names
         placed.append((axis, f"#{names.index(value) - len(names)}" if is_task else value))
     return tuple(placed)
@@ -71,8 +76,10 @@ def are_shared(labels: Collection[frozenset[LoggedBy]]) -> bool:
     """
     distinct = set(labels)
     labelled = distinct - {frozenset([()])}
+    # Here no trial logs a single value without a label.
     if len(labelled) == len(distinct):
         return len(distinct) <= 1
+    # Beside such a value, one label is the same thing; two would be a mean over parts of it.
     return len(labelled) <= 1 and all(len(one) == 1 for one in labelled)
 
 

@@ -11,7 +11,7 @@ from orchestrator.analysis.estimates import Estimate
 from orchestrator.analysis.groups import Column, Group
 from orchestrator.analysis.selection import setting_of
 from orchestrator.errors import InputError
-from orchestrator.spec.shown import html_table
+from orchestrator.spec.formatting import html_table
 
 
 @dataclass(frozen=True, repr=False)
@@ -38,8 +38,10 @@ class BestSetting:
     @property
     def overlaps(self) -> bool | None:
         other = self.next_value
+        # One seed has no interval, and an unknown overlap is neither of the two.
         if other is None or math.isnan(self.value.half) or math.isnan(other.half):
             return None
+        # No test: means may differ clearly where their intervals overlap a little.
         return self.value.low <= other.high and other.low <= self.value.high
 
     def __repr__(self) -> str:
@@ -76,9 +78,11 @@ def best_of(column: Column, groups: Sequence[Group], *, highest: bool) -> BestSe
     none has a value.
     """
     found = [(group, group.value(column)) for group in groups]
+    # One seed is enough to be ranked; n stands beside every mean.
     ranked = [(group, value) for group, value in found if value.n]
     if not ranked:
         raise InputError(f"no setting has a value of {column.title} yet")
+    # The sort is stable, so that of equals the first in the sweep comes first.
     ranked.sort(key=lambda one: -one[1].mean if highest else one[1].mean)
     best, value = ranked[0]
     second, next_value = ranked[1] if len(ranked) > 1 else (None, None)

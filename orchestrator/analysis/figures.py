@@ -11,16 +11,16 @@ from xml.sax.saxutils import escape
 
 import numpy as np
 
-from orchestrator.parts import matrix_shown
+from orchestrator.parts import matrix_display
 from orchestrator.parts.matrix import Matrix, Values
-from orchestrator.parts.matrix_shown import Labelled, as_png, new_figure
+from orchestrator.parts.matrix_display import Labelled, as_png, new_figure
 
 
 def heat_map(
     matrices: Sequence[tuple[str, Labelled, Values | None]], title: str = "", columns: int = 4
 ) -> bytes:
-    """A PNG of one or several matrices; see `orchestrator.parts.matrix_shown.heat_map`."""
-    return as_png(matrix_shown.heat_map(matrices, title, columns))
+    """A PNG of one or several matrices; see `orchestrator.parts.matrix_display.heat_map`."""
+    return as_png(matrix_display.heat_map(matrices, title, columns))
 
 
 BARS = 12  # points of a line that each show an error bar
@@ -154,13 +154,13 @@ def _pixels(values: Values) -> bytes:
 
     stops = np.array(_VIRIDIS, dtype=float)  # [9, 3]
     places = np.linspace(0, 1, len(stops))
+    # `interp` takes no NaN; those places are painted grey below.
     known = np.nan_to_num(values)
+    # [rows, columns, 3]
     mixed = np.stack([np.interp(known, places, channel) for channel in stops.T], axis=-1)
     mixed[np.isnan(values)] = 0xEE
     buffer = io.BytesIO()
-    Image.fromarray(np.rint(mixed).astype(np.uint8)).save(
-        buffer, format="PNG"
-    )  # [rows, columns, 3]
+    Image.fromarray(np.rint(mixed).astype(np.uint8)).save(buffer, format="PNG")
     return buffer.getvalue()
 
 

@@ -36,6 +36,7 @@ def typed_frame(table: pa.Table) -> pd.DataFrame:
     columns = {}
     for name in table.column_names:
         column = table[name]
+        # With a gap in it, pandas would make floats of whole numbers, and objects of truth values.
         plain = column.to_pandas()
         if column.null_count and pa.types.is_integer(column.type):
             plain = pd.Series(column.to_pylist(), dtype="Int64")
@@ -50,6 +51,7 @@ def with_metrics(cells: pa.Table, metrics: Sequence[Sequence[MetricEntry]]) -> p
     `accuracy[task=a]`. NaN where a cell has no such value.
     """
     frame = typed_frame(cells)
+    # By name, [cells]; added at once, since a frame that grows by single columns is slow.
     columns: dict[str, Any] = {}
     for place, entries in enumerate(metrics):
         for entry in entries:
@@ -82,6 +84,7 @@ def means_frame(
     found: dict[str, Any] = {}
     for column in columns:
         values = [group.value(column) for group in groups]
+        # A metric that none of these settings has would be three columns of nothing.
         if not any(value.n for value in values):
             continue
         name = column_name(column.metric, label_text(dict(column.label or ())), frame.columns)
@@ -101,7 +104,7 @@ def curves_frame(
     import pandas as pd
 
     points: dict[str, list[Any]] = {name: [] for name in CURVE_COLUMNS}
-    places = []
+    places = []  # of every point the row that it stands behind
     known: dict[str, None] = {}
     for place, record in enumerate(records):
         for point in _points(record):
@@ -113,6 +116,7 @@ def curves_frame(
                     column.append(one)
     if wanted is not None and not places:
         raise InputError(f"there is no curve {wanted!r}. {nearest(wanted, known)}")
+    # Types are said: without any point, numpy and pandas would guess others.
     frame = typed_frame(rows).take(np.array(places, dtype=np.int64)).reset_index(drop=True)
     columns = {name: pd.Series(points[name], dtype=kind) for name, kind in CURVE_COLUMNS.items()}
     return frame.assign(**columns)

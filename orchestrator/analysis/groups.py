@@ -25,8 +25,8 @@ from orchestrator.analysis.mean_matrix import MeanMatrix, mean_of
 from orchestrator.parts.matrix import Matrix
 from orchestrator.parts.result import Result
 from orchestrator.planning import standing
+from orchestrator.spec.formatting import html_table
 from orchestrator.spec.labels import AxisValue
-from orchestrator.spec.shown import html_table
 from orchestrator.spec.trial import Trial
 
 # Axes whose values say what they are without the axis's name before them.
@@ -121,6 +121,7 @@ class Group:
         if column.is_named:
             named = {axis: [value] for axis, value in column.label or ()}
         logged = {result.key: self._logged(result, column.metric, named) for result in self.results}
+        # A mean over fewer labels than other seeds have would be a mean of something else.
         every = set(self.labels_of(column.metric))
         found = {}
         for key, values in logged.items():
@@ -128,6 +129,7 @@ class Group:
                 found[key] = values.get(column.label, np.nan)
             elif set(values) == every:
                 found[key] = mean_of_labels(values)
+        # Not NaN but left out, so that n counts what is in the mean.
         return {key: value for key, value in found.items() if np.isfinite(value)}
 
     def text(self, column: Column, digits: int = 3) -> str:
@@ -147,6 +149,7 @@ class Group:
         """The same with tasks by their place from the last, so that rows about other tasks may have
         the same labels.
         """
+        # The trials differ in seed only: the tasks of one are those of all.
         trial = next(iter(self.trials.values()))
         return frozenset(by_place(trial, label) for label in self.labels_of(name))
 
@@ -162,6 +165,7 @@ class Group:
         if name in self._matrices:
             return self._matrices[name]
         found = mean_of(self.matrices(name), self.setting)
+        # None is an answer as well, and took as long to find.
         if found is None or found.values.size <= KEPT_ENTRIES:
             self._matrices[name] = found
         return found
@@ -272,7 +276,9 @@ def columns_of(name: str, groups: Sequence[Group]) -> list[Column]:
     """The columns of a metric over all rows of a sweep: one, where no mean goes over labels that
     other rows do not share; else one a label.
     """
+    # Rows without results yet must not split the columns of a sweep that is half done.
     with_values = [group for group in groups if group.labels_of(name)]
+    # Tasks count by place, so that rows about different targets may share a column.
     if are_shared({group.places_of(name) for group in with_values}):
         return [Column(name, None, _over(name, with_values))]
     labels = dict.fromkeys(label for group in with_values for label in group.labels_of(name))
@@ -281,10 +287,13 @@ def columns_of(name: str, groups: Sequence[Group]) -> list[Column]:
 
 def _over(name: str, groups: Sequence[Group]) -> str:
     """What a mean is over, in words: the labels where all rows have the same few, else how many."""
+    # The fullest row stands for all: others may lack labels as long as trials are missing.
     most = max((group.labels_of(name) for group in groups), key=len, default=[])
+    # A single value is no mean, whatever it is logged by.
     if len(most) < 2:
         return ""
     axes = ", ".join(dict.fromkeys(axis for label in most for axis, _ in label))
+    # Rows that share places may still call their tasks differently: then a number is true of all.
     are_same = all(set(group.labels_of(name)) == set(most) for group in groups)
     if len(most) > LABELS_SAID or not are_same:
         return f"{len(most)} values by {axes}"

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from orchestrator.analysis.estimates import Estimate, estimates
 from orchestrator.errors import InputError, nearest
 from orchestrator.parts.matrix import Matrix, Values
-from orchestrator.parts.matrix_shown import chance_in_words, heat_map, in_html, in_words
+from orchestrator.parts.matrix_display import chance_in_words, heat_map, in_html, in_words
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -49,12 +49,14 @@ class MeanMatrix:
 
     def _place(self, place: tuple[str, str]) -> tuple[int, int]:
         found, problems = [], []
+        # A text of two characters would pass for two labels.
         if not isinstance(place, tuple) or len(place) != 2:
             raise InputError(f"an entry is named by its row and its column, got {place!r}")
         for axis, label, known in zip(self.axes, place, (self.rows, self.columns), strict=True):
             if label in known:
                 found.append(known.index(label))
             else:
+                # Both labels are looked at before anything is raised.
                 problems.append(f"{axis} {label!r}: {nearest(str(label), known)}")
         if problems:
             raise InputError(f"matrix {self.name!r} has no entry {place!r}:", problems)
@@ -122,7 +124,8 @@ def mean_of(matrices: Sequence[Matrix], setting: Mapping[str, str]) -> MeanMatri
         return None
     first = matrices[0]
     found = estimates(np.stack([m.values for m in matrices]))  # [trials, rows, columns]
-    chances = np.stack([m.chance for m in matrices])
+    chances = np.stack([m.chance for m in matrices])  # [trials, rows, columns]
+    # Where all trials have the same chance it is kept to the bit, which a mean might not do.
     is_one = all(np.array_equal(chances[0], chance, equal_nan=True) for chance in chances)
     return MeanMatrix(
         name=first.name,
@@ -132,8 +135,9 @@ def mean_of(matrices: Sequence[Matrix], setting: Mapping[str, str]) -> MeanMatri
         values=found.mean,
         half=found.half,
         n=found.n,
-        count=np.sum([m.count for m in matrices], axis=0),
+        count=np.sum([m.count for m in matrices], axis=0),  # images, of all trials together
         chance=chances[0] if is_one else estimates(chances).mean,
+        # Of an entry that some trials have a value of, the note tells why others have none.
         notes={place: note for m in matrices for place, note in m.notes.items()},
         setting=dict(setting),
     )

@@ -47,6 +47,7 @@ def series(results: Results) -> Iterator[tuple[Plot, list[Line]]]:
 
 def _lines(results: Results, plot: Plot, x: Column, y: Column) -> Iterator[Line]:
     """The lines of a plot for one column of each of its metrics."""
+    # Names leave out what is the same in all that is drawn, not in all that the sweep has.
     drawn = [group for group in results.groups() if group.value(x).n and group.value(y).n]
     constant = _constant(drawn)
     # By the name of a line, and the value of `along`, the groups that stand there together.
@@ -55,6 +56,7 @@ def _lines(results: Results, plot: Plot, x: Column, y: Column) -> Iterator[Line]
         name = _line_name(group, constant, left_out=(plot.along, *plot.over))
         by_value = by_line.setdefault(name, {})
         by_value.setdefault(_value_along(group.labels, plot.along), []).append(group)
+    # Both metrics may be by the same label, which is said once.
     label = in_words([tuple(dict.fromkeys((*(y.label or ()), *(x.label or ()))))])
     for name, by_value in by_line.items():
         points = [_point(many, x, y) for many in by_value.values()]
@@ -69,6 +71,7 @@ def _columns_beside(results: Results, plot: Plot, y: Column) -> list[Column]:
     not share is none of them.
     """
     columns = results.columns(plot.against)
+    # Includes two means: both columns have no label then.
     same = [column for column in columns if column.label == y.label]
     if same:
         return same
@@ -86,6 +89,7 @@ def curves(results: Results) -> Iterator[tuple[Curve, list[Line]]]:
     """
     groups = results.groups()
     for curve in _declared(results, Curve):
+        # Means before names, since a name depends on which groups have something to draw.
         by_group = [(group, _mean_curve(group, curve)) for group in groups]
         drawn = [(group, points) for group, points in by_group if points]
         constant = _constant([group for group, _ in drawn])
@@ -128,12 +132,14 @@ def _point(groups: Sequence[Group], x: Column, y: Column) -> Point:
     interval over seeds. A seed that one of the groups lacks, in either column, is in neither mean,
     so that all seeds are means over the same groups. Groups of the same trials are one.
     """
+    # Settings that make no difference to what is run would weigh their trials twice.
     distinct = list({frozenset(group.trials): group for group in groups}.values())
     xs = [group.by_seed(x) for group in distinct]
-    ys = [group.by_seed(y) for group in distinct]
+    ys = [group.by_seed(y) for group in distinct]  # by group, then by seed
     full = [seed for seed in ys[0] if all(seed in one for one in (*xs, *ys))]
     if not full:
         return np.nan, np.nan, np.nan
+    # Groups are averaged within a seed; the interval is over seeds alone.
     mean = estimate([float(np.mean([one[seed] for one in ys])) for seed in full])
     return _as_point(float(np.mean([one[seed] for one in xs for seed in full])), mean)
 
@@ -147,6 +153,7 @@ def _mean_curve(group: Group, curve: Curve) -> list[Point]:
         for name, epoch, value, _ in result.record["curves"]:
             if name == curve.name and value is not None:
                 by_epoch.setdefault(epoch, []).append(value)
+    # A beginning without a curve behind it is no curve.
     if by_epoch and curve.begins:
         by_epoch[0] = list(group.by_seed(Column(curve.begins)).values())
     means = {epoch: estimate(values) for epoch, values in sorted(by_epoch.items())}

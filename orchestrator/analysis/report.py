@@ -17,6 +17,7 @@ from orchestrator.analysis.results import Results
 from orchestrator.planning import standing
 from orchestrator.planning.explain import first_lines, unmet
 from orchestrator.spec.wording import duration
+from orchestrator.store.files import appears_whole
 from orchestrator.store.store import Store
 
 
@@ -24,6 +25,7 @@ def report(results: Results, store: Store, figure: bytes | None) -> str:
     """The page; `figure` is the overview of matrices as a PNG (see
     `orchestrator.analysis.matrix_pictures`).
     """
+    # Loaded late: commands that write no page do without it.
     from jinja2 import Environment
 
     source = Path(__file__).with_name("report.html.j2").read_text()
@@ -76,6 +78,7 @@ def machine_use(results: Results) -> str:
     end.
     """
     plan = results.plan
+    # All times are seconds; outdated results took theirs, too, and are in both.
     compute, (began, ended) = sum(plan.seconds.values()), plan.span
     if not plan.seconds or ended <= began:
         return "Nothing has run yet."
@@ -96,6 +99,6 @@ def _when(seconds: float) -> str:
 def write(results: Results, store: Store, path: Path) -> None:
     """Write the page; it appears whole."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".part")  # somebody may be looking at the page that is there
-    temporary.write_text(report(results, store, overview(results)))
-    temporary.replace(path)
+    page = report(results, store, overview(results))
+    with appears_whole(path) as temporary:  # somebody may be looking at the page that is there
+        temporary.write_text(page)

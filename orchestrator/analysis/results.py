@@ -41,9 +41,10 @@ from orchestrator.planning import standing
 from orchestrator.planning.plan import Plan
 from orchestrator.spec.claim import Entry, Labels, verdicts
 from orchestrator.spec.declarations import Metric
+from orchestrator.spec.formatting import counted, html_table
 from orchestrator.spec.labels import ABSENT, AxisValue, axes_by_name, short_names
-from orchestrator.spec.shown import counted, html_table
 from orchestrator.spec.trial import Cell, Trial, needs_first
+from orchestrator.store.files import appears_whole
 from orchestrator.store.store import Store
 
 if TYPE_CHECKING:
@@ -75,12 +76,13 @@ class Results:
     def __init__(self, plan: Plan, store: Store) -> None:
         self.plan, self.store = plan, store
         self.by_key: dict[str, Result] = {}
+        # The plan has read every record: only curves, matrices and components are still opened.
         for key in dict.fromkeys(cell.trial.key for cell in plan.cells):
             if key in plan.records:
                 self.by_key[key] = Result(store, plan.records[key])
         self.axes = short_names(plan.axes)
         self.values = plan.values
-        self._entries: dict[tuple[str, str], Matrix] = {}
+        self._entries: dict[tuple[str, str], Matrix] = {}  # by key and name, oldest first
         self._num_entries = 0
         self._columns: dict[str, list[Column]] = {}
 
@@ -117,6 +119,7 @@ class Results:
     def matrix_entry(self, key: str, entry: Entry) -> float:
         """One entry of a matrix of a finished trial; NaN where it has none."""
         result = self.by_key[key]
+        # The record says so: no file is opened for a matrix that is not there.
         if not any(one["name"] == entry.matrix for one in result.record["matrices"]):
             return float("nan")
         matrix = self._matrix(key, entry.matrix)
@@ -134,6 +137,7 @@ class Results:
         if place not in self._entries:
             found = self._entries[place] = self.by_key[key].matrix(name)
             self._num_entries += found.values.size
+            # What was just read stays, however large: the next claim asks for it again.
             while self._num_entries > KEPT_ENTRIES and len(self._entries) > 1:
                 oldest = self._entries.pop(next(iter(self._entries)))
                 self._num_entries -= oldest.values.size
@@ -170,6 +174,7 @@ class Results:
         values: dict[tuple[str | None, ...], dict[str, AxisValue | None]] = {}
         for cell in cells:
             own = {self.axes[axis]: self.values.of(cell, axis) for axis in axes}
+            # By keys: two values may read alike, and cells without the axis (None) are a group.
             keys = tuple(None if value is None else value.key for value in own.values())
             members.setdefault(keys, {})[cell.trial.key] = cell.trial
             values.setdefault(keys, own)
@@ -178,9 +183,11 @@ class Results:
     def _group(self, values: Mapping[str, AxisValue | None], trials: Mapping[str, Trial]) -> Group:
         labels = {axis: ABSENT if value is None else value.text for axis, value in values.items()}
         states = {key: self.plan.standing(key) for key in trials}
+        # Outdated results are in the store as well, but their trials do not stand as done.
         results = [
             self.by_key[key] for key in trials if states[key] == "done" and key in self.by_key
         ]
+        # Of these results only: what else was needed stands behind no mean.
         needs = {need["key"] for r in results for need in r.record["needs"].values()}
         there = {axis: value for axis, value in values.items() if value is not None}
         return Group(labels, trials, states, tuple(results), len(needs), there)
@@ -189,6 +196,7 @@ class Results:
         """The columns in which tables show a metric: one where no row averages over labels that
         another does not share, else one a label.
         """
+        # Over all groups, whatever is shown: rows are compared across tables.
         if metric not in self._columns:
             self._columns[metric] = columns_of(metric, self.groups())
         return self._columns[metric]
@@ -199,6 +207,7 @@ class Results:
         """
         members: dict[tuple[str, ...], list[Group]] = {}
         for group in self.groups():
+            # Methods have metrics of their own: each is a section, even with the same axes.
             key = (*_axes_of(group), str(group.labels.get("method", "")))
             members.setdefault(key, []).append(group)
         if len(members) == 1:
@@ -222,7 +231,9 @@ class Results:
     def _headline_of(self, groups: Sequence[Group]) -> tuple[Column, ...]:
         """The headline columns that these groups have values in, or all where they have none."""
         columns = [column for name in self.headline() for column in self.columns(name)]
+        # Without this, a section would have columns of dashes for the metrics of other methods.
         measured = [column for column in columns if any(g.value(column).n for g in groups)]
+        # Before anything has run there are no values at all, and the heads say what is to come.
         return tuple(measured or columns)
 
     def headline(self) -> list[str]:
@@ -275,14 +286,13 @@ class Results:
         paths.
         """
         folder.mkdir(parents=True, exist_ok=True)
-        paths = [folder / "metrics.parquet", folder / "matrices.parquet"]
-        metrics, matrices = (path.with_suffix(".part") for path in paths)
-        pq.write_table(self.metrics_table(), metrics)
-        metrics.replace(paths[0])
+        metrics, matrices = folder / "metrics.parquet", folder / "matrices.parquet"
+        with appears_whole(metrics) as temporary:
+            pq.write_table(self.metrics_table(), temporary)
         tables = self._tables
-        write_batches(matrices, tables.matrix_schema, tables.matrix_batches(self.cells()))
-        matrices.replace(paths[1])
-        return paths
+        with appears_whole(matrices) as temporary:
+            write_batches(temporary, tables.matrix_schema, tables.matrix_batches(self.cells()))
+        return [metrics, matrices]
 
     # ------------------------------------------------------------------ for notebooks
 
@@ -318,6 +328,7 @@ class Results:
             check_metric(name, self.metrics())
         selected = self._selected(where)
         groups = self._grouped(selected.cells)
+        # What `where` leaves out has no say in whether these groups share their labels.
         columns = [one for n in names for one in columns_like(n, groups, selected.logged_by)]
         settings = self._tables.settings([group.values for group in groups])
         return means_frame(settings, groups, columns)
@@ -354,6 +365,7 @@ class Results:
             "outcome": [record["outcome"] for record in records],
             "trial": [trial.label for trial in trials],
             "method": [trial.method.name for trial in trials],
+            # Typed, since a column of None alone would have no type.
             "seed": pa.array([trial.seed for trial in trials], pa.int64()),
         }
         return pa.table(columns), records
@@ -405,6 +417,7 @@ class Results:
                 f"the methods of the sweep disagree whether a higher {metric} is better; say "
                 "highest=True or highest=False"
             )
+        # There is one: `check_metric` has found a method that declares it.
         return ways.pop()
 
     def _declared(self, metric: str) -> list[Metric]:
@@ -433,6 +446,7 @@ class Results:
         if not lines:
             raise InputError(f"no cell has a value of {metric} yet")
         if chance is None:
+            # Where methods differ in what guessing scores, no one line would be true of all.
             known = {one.chance for one in self._declared(metric)}
             chance = known.pop() if len(known) == 1 else None
         return draw(lines, self.axes[axis], self.values.values(axis), metric, chance)
@@ -443,6 +457,7 @@ class Results:
 
     @cached_property
     def _verdicts(self) -> Verdicts:
+        # Kept, since some claims are tested by ten thousand shuffles.
         return Verdicts(verdicts(self.plan.claims, self), self.plan.num_claims)
 
     def __repr__(self) -> str:
@@ -469,4 +484,5 @@ class Results:
 
 def _axes_of(group: Group) -> list[str]:
     """The axes that a group's cells have; others of the sweep are a dash in its tables."""
+    # A value that is itself a dash reads `'-'` with its quotes, so the bare one is never a value.
     return [axis for axis, value in group.labels.items() if value != "-"]

@@ -14,6 +14,7 @@ from orchestrator.spec.claim import Labels, is_absent, several
 from orchestrator.spec.labels import ABSENT, Axes, axes_by_name
 from orchestrator.spec.task import Task
 from orchestrator.spec.trial import Cell
+from orchestrator.spec.wording import first_few
 
 Keys = Mapping[str, Sequence[str | None]]
 """Keys of values by the full name of their axis; None stands for cells without the axis."""
@@ -49,12 +50,14 @@ def select(axes: Axes, cells: Sequence[Cell], where: Labels | None) -> Selection
         elif name in known_labels:
             logged_by[name] = [_as_label(one) for one in several(value)]
         else:
+            # Short names first: tables show them.
             short = [one for one in names if one not in axes.names] or list(axes.names)
             valid = dict.fromkeys([*short, *axes.names, *sorted(known_labels)])
             problems.append(f"there is no axis {name!r}. {nearest(str(name), valid)}")
     if problems:
         raise InputError("where=... names cells that the sweep does not have:", problems)
     chosen = tuple(cell for cell in cells if is_like(axes, cell, wanted))
+    # Each value exists, but no cell of the grid has them together.
     if not chosen:
         raise InputError(f"no cell of the sweep has all of where={dict(where or {})!r}")
     return Selection(chosen, logged_by)
@@ -70,6 +73,7 @@ def keys_of(axes: Axes, axis: str, value: object) -> list[str | None]:
 def is_like(axes: Axes, cell: Cell, wanted: Keys) -> bool:
     """Whether a cell has one of the wanted values on each axis."""
     for axis, keys in wanted.items():
+        # By keys, as everywhere: 1 is not True, and texts may be shared.
         value = axes.of(cell, axis)
         if (None if value is None else value.key) not in keys:
             return False
@@ -106,6 +110,7 @@ def columns_like(
     labels: dict[LoggedBy, None] = {}
     for group in groups:
         labels |= dict.fromkeys(group.labels_of(metric, named))
+    # Values that have no such label pass `labels_of`; here they are not what was asked for.
     found = [label for label in labels if set(named) <= {name for name, _ in label}]
     if not found:
         every = in_words(dict.fromkeys(one for g in groups for one in g.labels_of(metric)))
@@ -121,6 +126,7 @@ def one_column(
     found = columns_like(metric, groups, logged_by)
     if len(found) == 1:
         return found[0]
+    # The example can be pasted: it names a label that is there.
     first = dict(found[0].label or ())
     listed = in_words([column.label or () for column in found])
     raise InputError(
@@ -141,18 +147,14 @@ def one_group(groups: Sequence[Group]) -> Group:
     values = {
         axis: list(dict.fromkeys(str(group.labels[axis]) for group in groups)) for axis in differing
     }
-    listed = [f"{axis}: {_some(texts)}" for axis, texts in values.items()]
+    listed = [f"{axis}: {first_few(texts, SHOWN)}" for axis, texts in values.items()]
+    # An example that picks one group: a value for every axis in which they differ.
     example = {axis: texts[0] for axis, texts in values.items()}
     raise InputError(
         f"{len(groups)} settings are like that, and a mean goes over seeds only. Choose a value of "
         f"each of these axes, as in where={example!r}:",
         listed,
     )
-
-
-def _some(texts: Sequence[str]) -> str:
-    more = f" and {len(texts) - SHOWN} more" if len(texts) > SHOWN else ""
-    return ", ".join(texts[:SHOWN]) + more
 
 
 def _as_label(value: object) -> str:

@@ -17,6 +17,7 @@ def summary(results: Results) -> str:
     counts = standing.of_total(plan.cell_counts, "cells")
     lines = [plan.question, "", f"{counts}; {standing.of_total(plan.trial_counts, 'trials')}."]
     lines += [f"- {line}" for line in first_lines(unmet(plan))]
+    # With nothing finished, tables would be dashes and every verdict undecided.
     if not results.by_key:
         return "\n".join(lines)
     for section in results.sections():

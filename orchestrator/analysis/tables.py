@@ -46,6 +46,7 @@ class Tables:
 
     def __init__(self, axes: Axes, names: Mapping[str, str]) -> None:
         self._axes, self._names = axes, names
+        # By all values of an axis, so that tables of some of the cells have the same types.
         self._types = {axis: _column_type(axes, axis) for axis in axes.names}
 
     @property
@@ -58,6 +59,7 @@ class Tables:
     def matrix_schema(self) -> pa.Schema:
         """The columns of `matrix_batches`."""
         text = pa.string()
+        # A cell's texts are the same in every one of its rows, thousands of times: see LABEL.
         kinds = {one.name: LABEL if one.type == text else one.type for one in self.cell_schema}
         return pa.schema({**kinds, **MATRIX_COLUMNS})
 
@@ -82,6 +84,7 @@ class Tables:
         """One row a cell, metric and label."""
         pairs = list(finished)
         table = self.cells([cell for cell, _ in pairs], [result.outcome for _, result in pairs])
+        # A row a cell is written once, then repeated in Arrow; `metrics_of` has the same order.
         num_logged = [len(result.record["metrics"]) for _, result in pairs]
         table = table.take(np.repeat(np.arange(len(pairs)), num_logged))
         logged = metrics_of(result.record for _, result in pairs)
@@ -113,6 +116,7 @@ class Tables:
 def write_batches(path: Path, schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> None:
     """Write batches as Parquet, a few at a time."""
     with pq.ParquetWriter(path, schema) as writer:
+        # A row group a matrix would be thousands of tiny ones; a single one may not fit in memory.
         waiting: list[pa.RecordBatch] = []
         num_rows = 0
         for batch in batches:
@@ -131,11 +135,13 @@ def table_of(schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> pa.Table:
 
 
 def _gathered(batches: Sequence[pa.RecordBatch], schema: pa.Schema) -> pa.Table:
+    # Every batch numbers its labels for itself; in one table they have the same numbers.
     return pa.Table.from_batches(batches, schema).unify_dictionaries()
 
 
 def _column_type(axes: Axes, axis: str) -> pa.DataType:
     """Numbers are columns of numbers, so that they sort as such; anything else is text."""
+    # The exact type: a truth value is an `int` to isinstance, and would sort among numbers.
     kinds = {type(value.value) for value in axes.values(axis)}
     if kinds == {bool}:
         return pa.bool_()
@@ -171,13 +177,15 @@ def _entries(matrix: Matrix) -> list[pa.Array]:
     """The columns of MATRIX_COLUMNS; rows of the matrix vary slowest."""
     num_rows, num_columns = matrix.values.shape
     size = matrix.values.size
-    down = np.repeat(np.arange(num_rows, dtype=np.int32), num_columns)
-    across = np.tile(np.arange(num_columns, dtype=np.int32), num_rows)
+    down = np.repeat(np.arange(num_rows, dtype=np.int32), num_columns)  # [rows * columns]
+    across = np.tile(np.arange(num_columns, dtype=np.int32), num_rows)  # [rows * columns]
+    # Number 0 is the empty note, which most entries have.
     texts = list(dict.fromkeys(["", *matrix.notes.values()]))
     number_of = {text: number for number, text in enumerate(texts)}
     notes = np.zeros((num_rows, num_columns), np.int32)
     for place, note in matrix.notes.items():
         notes[place] = number_of[note]
+    # Matrices without components have the columns, too: all batches share one schema.
     none = _repeated("", LABEL, size)
     components = matrix.components
     return [

@@ -7,7 +7,7 @@ from dataclasses import fields
 from typing import TYPE_CHECKING, overload
 
 from orchestrator.spec.claim import NOT_REPRODUCED, REPRODUCED, UNDECIDED, Verdict
-from orchestrator.spec.shown import counted, html_table
+from orchestrator.spec.formatting import counted, html_table
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -40,6 +40,7 @@ def print_data_set(console: Console, record: DataRecord) -> None:
     """A data set with its classes, and what its files hold."""
     print_data_line(console, record)
     table = Table.grid(padding=(0, 2))
+    # Records of older versions do not say what the files hold.
     if record.modes:
         table.add_row("  mode", _listed(record.modes))
         table.add_row("  size", _listed(record.sizes))

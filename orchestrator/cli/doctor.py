@@ -50,6 +50,7 @@ def examine(places: Places, address: str | None) -> Iterator[Check]:
 def _versions(node: Greeting) -> Iterator[Check]:
     """Versions of packages, and the files that they are imported from."""
     for name, version in node.versions.items():
+        # No version is older than an empty one, so other packages pass as they are.
         oldest = OLDEST.get(name, ())
         is_installed = version != "not installed"
         is_too_old = is_installed and _first_two(version) < oldest
@@ -95,6 +96,8 @@ def _methods(site: SiteFile) -> Iterator[Check]:
 
 def _store(address: str) -> Check:
     try:
+        # This is what a run begins with: it makes the store where there is none, and leaves and
+        # takes a file.
         Store(address).prepare()
     except SpoliaError as error:
         return Check("store", False, str(error))
@@ -144,6 +147,7 @@ def _cluster(address: str, home: Home, site: SiteFile) -> Iterator[Check]:
     """Every node of a Ray cluster, and the shapes of workers on it."""
     try:
         paths = [f"{method.__module__}:{method.__qualname__}" for method in discover().values()]
+        # The very handshake of a run, so that what is fine here is fine there.
         driver, *nodes = executor("ray").greetings(
             Store(home.store), Site(home.scratch, address=address), paths
         )
@@ -165,6 +169,8 @@ def _worker_shapes(site: SiteFile, nodes: Sequence[Greeting]) -> Check:
     """How many different workers the site's shares ask for: each change of shape restarts one."""
     num_cpus = sum(node.cpus for node in nodes)
     num_gpus = sum(len(node.gpus) for node in nodes)
+    # All pairs, though a method has one share of each: an upper bound. A method that is not named
+    # has a whole GPU and one CPU.
     num_shapes = len({*site.gpus.values(), 1.0}) * len({*site.cpus.values(), 1})
     return Check(
         "worker shapes",

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from orchestrator.planning.explain import why_not_done
 from orchestrator.planning.plan import Plan
-from orchestrator.session.looked import TrialLog
 from orchestrator.session.status import Status
+from orchestrator.session.trial_log import TrialLog
 from orchestrator.spec.canonical import SCALARS
 from orchestrator.spec.labels import AxisValue, short_names
 from orchestrator.spec.trial import Trial
@@ -37,6 +37,7 @@ def plan_view(plan: Plan) -> dict[str, object]:
         "trial_counts": dict(plan.trial_counts),
         "to_run": len(plan.todo),
         "unshared": plan.unshared(),
+        # Of the trials whose cost is known; it is too little by all others.
         "seconds": sum(cost for cost in costs if cost is not None),
         "trials": [_trial_view(plan, trial, cell_keys) for trial in plan.trials.values()],
     }
@@ -48,7 +49,7 @@ def _trial_view(plan: Plan, trial: Trial, cell_keys: Collection[str]) -> dict[st
         "label": trial.label,
         "method": trial.method.name,
         "role": "cell" if trial.key in cell_keys else "need",
-        "state": plan.state(trial.key),
+        "state": plan.standing_or_stale(trial.key),
         "used": plan.users[trial.key],
         "needs": {name: need.key for name, need in trial.needs.items()},
         "seconds": plan.cost(trial),
@@ -92,8 +93,9 @@ def _cell_views(plan: Plan) -> list[dict[str, object]]:
         {
             "cell": c.index,
             "key": c.trial.key,
-            "state": plan.state(c.trial.key),
+            "state": plan.standing_or_stale(c.trial.key),
             **_why_view(plan, c.trial),
+            # Beside the fields above: short names of axes are never called as these are.
             **_typed({names[a]: plan.values.of(c, a) for a in plan.axes}),
         }
         for c in plan.cells

@@ -19,9 +19,10 @@ from orchestrator.store.home import DEFAULT_HOME
 if TYPE_CHECKING:
     from orchestrator.session.session import Session
 
+# Exit statuses; what they promise is told in `orchestrator.cli`. 130 is a shell's own for Ctrl-C.
 FAILED, BAD_INPUT, ENDED_OTHERWISE, INTERRUPTED = 1, 2, 3, 130
 
-# Colours of how cells and trials stand (`orchestrator.planning.standing.STATES`).
+# Colours of how cells and trials stand (`orchestrator.planning.standing.STANDINGS`).
 STYLES = {
     "done": "green",
     "diverged": "yellow",
@@ -157,6 +158,7 @@ def with_places(*names: str) -> Callable[[Command], Command]:
     ]
 
     def give(command: Command) -> Command:
+        # Annotations are text in these modules, and typer would look for the names in this one.
         signature = inspect.signature(command, eval_str=True)
         own = [one for name, one in signature.parameters.items() if name != "where"]
 

@@ -15,13 +15,14 @@ from orchestrator.cli.options import STYLES
 from orchestrator.planning import standing
 from orchestrator.planning.explain import Explanation, unmet
 from orchestrator.planning.plan import Plan
-from orchestrator.session.looked import TrialLog
 from orchestrator.session.status import Status
+from orchestrator.session.trial_log import TrialLog
 from orchestrator.spec.wording import duration
 
 
 def print_plan(console: Console, plan: Plan) -> None:
     """Cells, distinct trials, sharing, what is done and what is left."""
+    # Its first paragraph, on one line: what follows is for the report.
     first = " ".join(plan.question.split("\n\n")[0].split())
     console.print(Text.assemble((plan.name, "bold"), f"  {first}"))
     table = Table.grid(padding=(0, 2))
@@ -55,6 +56,7 @@ def _add_trials(table: Table, plan: Plan) -> None:
 
 def _add_state(table: Table, plan: Plan) -> None:
     """How trials stand, what is stale, left to run, and saved by sharing."""
+    # Also where nothing is done: the line that everybody looks for is always there.
     counts = {"done": 0, **plan.trial_counts}
     for state, number in counts.items():
         if state != "open":  # it is to run
@@ -96,6 +98,8 @@ def print_standing(console: Console, plan: Plan, most: int | None = None) -> Non
 
 def _counts(counts: Mapping[str, int], noun: str) -> Text:
     """`standing.of_total` in colours."""
+    # The words are taken apart again, so that the colours change nothing of what is said everywhere
+    # else. The second word of each is its state.
     total, *others = standing.of_total(counts, noun).split(", ")
     parts = [Text(total), *(Text(words, style=STYLES[words.split()[1]]) for words in others)]
     return Text(", ").join(parts)
@@ -167,6 +171,7 @@ def print_log(console: Console, log: TrialLog) -> None:
 def _print_record(console: Console, log: TrialLog) -> None:
     record = log.record
     assert record is not None
+    # Records of before do not say how much memory was used.
     timings, memory, about = record["timings"], record.get("memory", {}), record["provenance"]
     table = Table.grid(padding=(0, 2))
     reason = f": {record['reason']}" if record["reason"] else ""

@@ -128,6 +128,7 @@ class Progress:
     def _render(self) -> Table:
         queue = self._queue
         table = Table.grid(padding=(0, 1))
+        # What is blocked will not run, so the bar comes to its end without it.
         share = len(queue.ended) + len(queue.blocked)
         table.add_row(ProgressBar(total=max(1, len(queue.trials)), completed=share, width=30))
         table.add_row(self.text())

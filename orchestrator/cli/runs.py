@@ -154,6 +154,8 @@ def _print_summary(summary: RunSummary) -> None:
 
 
 def _exit_unless_complete(summary: RunSummary) -> None:
+    # In this order: what was interrupted is not complete either, and what is not complete is not
+    # done.
     if summary.is_interrupted:
         raise typer.Exit(INTERRUPTED)
     if not summary.is_complete:
@@ -170,6 +172,7 @@ def _debug(session: Session, plan: Plan, key: str) -> None:
     from orchestrator.planning.explain import explain
     from orchestrator.training.execute import execute, run_with_needs
 
+    # For its search only: the key may be shortened, and has to be one of the plan's.
     trial = explain(plan, session.store, key).trial
     console.print(f"Running {trial.label} under the debugger.")
     run_with_needs(trial, session.store)
@@ -227,6 +230,7 @@ def _print_addresses(summary: RunSummary, home: Home) -> None:
         return
     news = f"{summary.num_tracked} runs written now" if summary.num_tracked else "up to date"
     console.print(f"MLflow ({news})")
+    # A database has no page until a server is started on it.
     if home.tracking.startswith("sqlite:"):
         console.print("  " + mlflow_command(home.tracking), soft_wrap=True)
         console.print("  then open http://127.0.0.1:5000")
@@ -236,6 +240,7 @@ def _print_addresses(summary: RunSummary, home: Home) -> None:
 
 def mlflow_command(tracking: str) -> str:
     """The command that opens the MLflow UI on a database, ready to paste."""
+    # The environment that this runs in may not be the one on the shell's path.
     beside_python = Path(sys.executable).with_name("mlflow")
     program = short(beside_python) if beside_python.exists() else "mlflow"
     return shlex.join([program, "ui", "--backend-store-uri", tracking])

@@ -202,6 +202,7 @@ def data_gc(
         return
     gone = []
     for generation in chosen:
+        # What a process has begun to use since it was listed is not removed, and not counted.
         if not remove or discard(generation.folder):
             gone.append(generation)
             line = f"  {readable_size(generation.size):>9}  {generation.use:10}  {generation.name}"

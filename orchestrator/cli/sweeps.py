@@ -25,7 +25,7 @@ from orchestrator.cli.options import (
 
 if TYPE_CHECKING:
     from orchestrator.analysis.results import Results
-    from orchestrator.session.known import MissingData
+    from orchestrator.session.cells import MissingData
     from orchestrator.session.session import Session
 
 
@@ -125,6 +125,7 @@ def report(
     the machines. Exit status 1, and no page, where nothing has a result yet.
     """
     session = where.session(sweep)
+    # Read here and handed on, so that records are read once.
     found, _ = _found_results(session, None)
     console.print(short(session.report(out, results=found)), soft_wrap=True)
 
@@ -137,9 +138,11 @@ def _found_results(session: Session, only: str | None) -> tuple[Results, Sequenc
     from orchestrator.planning.standing import of_total
 
     session.part(only)  # what is wrong with it is told first
+    # Reading makes no store, so a mistyped --home looks like a sweep that nobody has run: the
+    # message names the store.
     if not session.store.exists:
         _stop(f"{session.name}: nothing has run yet that would be in {session.store.name}")
-    known = session.known(only)
+    known = session.known_cells(only)
     for one in known.missing:
         errors.print(Text(f"left out: {one}", style="yellow"), soft_wrap=True)
     if known.plan is None:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from typing import Any
 from orchestrator.data.readers import Encoded, file_stamp
 from orchestrator.errors import DataError, MissingDataError
 from orchestrator.spec.datasets import Source
+from orchestrator.spec.wording import first_few
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".gif", ".tif", ".tiff", ".ppm", ".pgm")
 VALIDATION = ("validation", "valid", "val")  # what a part is called that is neither
@@ -52,8 +53,10 @@ class FolderReader:
         named = sorted(there & {"train", "test", *VALIDATION})
         spare = [name for name in VALIDATION if name in there]
         if "train" not in there:
+            # A folder `test` or `val` here says that these are parts, and `train` is called
+            # otherwise: taken for classes, they would be trained on.
             if self._fraction is None or named:
-                besides = f" (it has {_some(sorted(there))})" if there else ""
+                besides = f" (it has {first_few(sorted(there))})" if there else ""
                 raise MissingDataError(f"{self.root} has no folder 'train'{besides}; {LAYOUTS}")
             return {"train": self.root}
         parts = {"train": self.root / "train"}
@@ -64,6 +67,8 @@ class FolderReader:
                 )
         elif "test" in there:
             parts["test"] = self.root / "test"
+        # Told, because whoever has a validation part may expect it to be held out and not tested
+        # on.
         elif spare:
             parts["test"] = self.root / spare[0]
             self.warnings.append(f"there is no test part: {spare.pop(0)}/ is used as one")
@@ -78,7 +83,9 @@ class FolderReader:
         stray = [path.name for path in folder.iterdir() if _is_image(path.name) and path.is_file()]
         if stray:
             place = folder.relative_to(self.root.parent)
-            self.warnings.append(f"{place}/: {_some(sorted(stray))} not read: in no class's folder")
+            self.warnings.append(
+                f"{place}/: {first_few(sorted(stray))} not read: in no class's folder"
+            )
         for name in _visible_folders(folder):
             with os.scandir(folder / name) as entries:  # of a million files none is looked at
                 inner = [entry for entry in entries if not entry.name.startswith(".")]
@@ -88,9 +95,11 @@ class FolderReader:
             listed[name] = [folder / name / file for file in files if _is_image(file)]
             place = (folder / name).relative_to(self.root)
             if others:
-                self.warnings.append(f"{place}/: {_some(others)} not read: no image by the name")
+                self.warnings.append(
+                    f"{place}/: {first_few(others)} not read: no image by the name"
+                )
             if deeper:
-                self.warnings.append(f"{place}/: what lies deeper is not read: {_some(deeper)}")
+                self.warnings.append(f"{place}/: what lies deeper is not read: {first_few(deeper)}")
         return listed
 
     def _classes(self) -> list[str]:
@@ -101,6 +110,7 @@ class FolderReader:
             raise DataError(
                 f"{self._folders['train']} has no folder of a class with images; {LAYOUTS}"
             )
+        # Labels are numbered by the classes to train on, so such an image would have none.
         if extra := sorted(name for name in test if test[name] and name not in classes):
             raise DataError(
                 f"{self._folders['test']} has the class {extra[0]!r}, which is not in train: "
@@ -108,7 +118,7 @@ class FolderReader:
             )
         empty = [name for name in sorted(train) if not train[name]]
         if empty:
-            self.warnings.append(f"no class, since without images: {_some(empty)}")
+            self.warnings.append(f"no class, since without images: {first_few(empty)}")
         return classes
 
     def _split(
@@ -121,8 +131,12 @@ class FolderReader:
         for name in self.classes:
             paths = images[name]
             wanted = num_tested(len(paths), fraction)
+            # Of class and file name, not of the path: the same set in another folder is split
+            # alike.
             hashes = {p: hashlib.sha256(f"{name}/{p.name}".encode()).digest() for p in paths}
             chosen = set(sorted(paths, key=hashes.__getitem__)[:wanted])
+            # Both in the order of their names, in which a folder with parts of its own is read,
+            # too.
             parts["test"][name] = [path for path in paths if path in chosen]
             parts["train"][name] = [path for path in paths if path not in chosen]
         return parts
@@ -149,6 +163,7 @@ class FolderReader:
                 try:
                     yield Encoded(path.read_bytes(), label, place)
                 except OSError as error:
+                    # Told with the record and not raised: who decodes lists all bad images at once.
                     problem = f"the file cannot be read: {error.strerror}"
                     yield Encoded(b"", label, place, problem=problem)
 
@@ -178,9 +193,3 @@ def _visible_folders(folder: Path) -> list[str]:
         for path in folder.iterdir()
         if path.is_dir() and not path.name.startswith(".") and path.name not in NO_CLASSES
     )
-
-
-def _some(names: Sequence[str], most: int = 3) -> str:
-    """The first of some names, and how many more there are."""
-    shown = ", ".join(names[:most])
-    return f"{shown} and {len(names) - most} more" if len(names) > most else shown

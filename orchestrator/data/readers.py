@@ -103,8 +103,11 @@ def digits_arrays() -> tuple[tuple[Pixels, Labels], tuple[Pixels, Labels], tuple
     from sklearn.datasets import load_digits
 
     bunch: Any = load_digits()
+    # [1797, 8, 8] with 0 to 16 becomes [1797, 1, 8, 8] with 0 to 255.
     x = np.round(bunch.images * (255 / 16)).astype(np.uint8)[:, None]
     y = bunch.target.astype(np.int64)
+    # RandomState's stream is frozen for good, unlike that of numpy's newer generators. Sorted, each
+    # part keeps the order of the set.
     order = np.random.RandomState(0).permutation(len(y))
     train, test = np.sort(order[:1200]), np.sort(order[1200:])
     return (x[train], y[train]), (x[test], y[test]), tuple(str(d) for d in range(10))
@@ -152,6 +155,8 @@ def torchvision_arrays(
         try:
             data: Any = cls(str(folder), download=False, **choice)
         except (RuntimeError, OSError, EOFError, ValueError) as error:
+            # `status` and `results` go on without a set that is not here, but not with one that is
+            # broken.
             kind = DataError if torchvision_files(name, root) else MissingDataError
             raise kind(f"torchvision/{name} cannot be read from {root}: {error}") from error
         labels = data.labels if has_splits else data.targets
@@ -163,6 +168,7 @@ def torchvision_arrays(
 def _pixels(data: Any) -> Pixels:
     """Any of torchvision's layouts as [N, C, H, W] uint8."""
     x = np.asarray(data)
+    # [N, H, W] of grey sets, [N, H, W, 3] of CIFAR; SVHN and STL10 are [N, 3, H, W] already.
     if x.ndim == 3:
         x = x[:, None]
     elif x.shape[-1] == 3:
@@ -181,6 +187,7 @@ def _unpacked(name: str, root: Path, scratch: Path) -> Path:
         return below if below.is_dir() and not (root / name).exists() else root
     packed = sorted(raw.glob("*-ubyte.gz"))
     if all((raw / path.stem).exists() for path in packed):
+        # torchvision wants the folder above `NAME/raw`.
         return raw.parent.parent
     target = scratch / name / "raw"
     target.mkdir(parents=True)

@@ -83,8 +83,10 @@ class Site:
         default, else the method's own hint. A method that asks for no GPU gets none.
         """
         hint, name = trial.method.resources(trial), trial.method.name
+        # From the particular to the general; the site knows its machines better than a method does.
         cpus = self.cpus.get(name, self.cpus.get("default", hint.cpus))
         gpus = self.gpus.get(name, self.gpus.get("default", hint.gpus))
+        # A site's default share is meant for methods that use a GPU, not for every measurement.
         uses_gpu = hint.gpus and self.device != "cpu"
         return Resources(cpus=int(cpus), gpus=gpus if uses_gpu else 0.0)
 
@@ -119,6 +121,7 @@ def find_site(named: Path | None) -> Path | None:
             raise InputError(f"there is no site file {str(named)!r}")
         return named
     current = Path.cwd()
+    # The nearest wins whole; files further up add nothing to it.
     candidates = [folder / FILE for folder in (current, *current.parents)]
     return next((path for path in candidates if path.is_file()), None)
 
@@ -155,6 +158,7 @@ def _problem_with(key: str, value: Any) -> str | None:
         is_list = isinstance(value, list) and all(_is_package(name) for name in value)
         return None if is_list else 'expected names of packages: ["my_lab"]'
     if key in ("slots", "hold_back_after"):
+        # `true` is an int to Python; `is_finite_number` refuses it.
         is_count = is_finite_number(value) and isinstance(value, int) and value >= 1
         return None if is_count else "expected a whole number from 1"
     if key == "checkpoint_every":
@@ -176,6 +180,7 @@ def _problem_with_shares(key: str, value: Any) -> str | None:
 
 
 def _is_package(name: Any) -> bool:
+    # No dots: what is trusted is a whole package.
     return isinstance(name, str) and name.isidentifier()
 
 

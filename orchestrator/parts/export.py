@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import io
-import os
 from pathlib import Path
 
 import torch
 
 from orchestrator.errors import InputError, nearest
 from orchestrator.parts.result import Component, Result
+from orchestrator.store.files import appears_whole
 from orchestrator.store.store import Store
 
 
@@ -66,11 +66,8 @@ def export(component: Component, store: Store) -> bytes:
 
 def write(content: bytes, path: Path) -> None:
     """The file appears whole or not at all. Raises InputError where it cannot be written."""
-    # Beside it: a rename works within one file system only.
-    temporary = path.with_name(path.name + ".part")
     try:
-        temporary.write_bytes(content)
-        os.replace(temporary, path)
+        with appears_whole(path) as temporary:
+            temporary.write_bytes(content)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         raise InputError(f"{path} cannot be written: {error.strerror}") from error

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from orchestrator.errors import InputError, MethodError, nearest
-from orchestrator.parts.matrix_shown import heat_map, in_html, in_words
+from orchestrator.parts.matrix_display import heat_map, in_html, in_words
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -38,6 +38,7 @@ class Component:
         key, _, named = reference.partition("/")
         result = Result.open(key, store)
         components = result.every_component()
+        # A reference with its labels names one component, a bare name all that were kept under it.
         wanted = [c for c in components if named in (c.reference.partition("/")[2], c.record.name)]
         found = [c for c in wanted if labels.items() <= dict(c.record.labels).items()]
         if len(found) == 1:
@@ -65,6 +66,7 @@ class Component:
         """The part, rebuilt with its weights; eval mode, on the CPU, a fresh copy each time. Raises
         CorruptError where the component it requires changed.
         """
+        # Only to be sure that it is there: weights for a base that is gone are of no use.
         self.required()
         weights = self.result.store.blob(self.record.blob)  # verified by its name, the SHA-256
         return rebuild(self.record.path, self.record.config, weights)
@@ -112,6 +114,7 @@ class Component:
     def task(self) -> Task:
         """The task whose name the label `task` holds."""
         name = self.record.labels.get("task", "")
+        # By the label, not by place: a trial may keep components of some of its tasks only.
         tasks = {task.name: task for task in self.result.trial.tasks}
         if name not in tasks:
             raise MethodError(
@@ -190,6 +193,7 @@ class Result:
     def metric(self, name: str, **labels: str) -> float:
         """One metric's value. Raises MethodError where there is none."""
         for entry in self.metrics:
+            # All labels, not some: a metric logged by task has no single value without one.
             if entry["name"] == name and entry["labels"] == labels:
                 return float("nan") if entry["value"] is None else float(entry["value"])
         names = {entry["name"] for entry in self.metrics}

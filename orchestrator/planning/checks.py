@@ -32,6 +32,7 @@ class Checks:
         self._store = store
         self._records: dict[str, DataRecord] = {}
         self._met: dict[tuple[str, str], Named] = {}  # by kind and name
+        # Registered methods hold their names, even where no trial is of them.
         for name, path in registered().items():
             self._met["method", name] = Named("method", name, (path,))
 
@@ -49,6 +50,8 @@ class Checks:
 
     def problems(self, trial: Trial) -> list[str]:
         """Why a trial whose tasks are resolved cannot run, or must not."""
+        # In steps, each only where those before found nothing: later ones would fail on what is
+        # wrong, or tell it a second time. Building networks takes longest and comes last.
         problems = trial.problems()
         if problems:
             return problems
@@ -75,6 +78,7 @@ class Checks:
     def _problems_of_names(self, trial: Trial) -> Iterator[str]:
         """Names that stand for another class here than where they were met before."""
         for named in names_in(trial):
+            # Over all trials of the plan: the two that clash need not be in one trial.
             before = self._met.setdefault((named.kind, named.name), named)
             if before != named:
                 yield _clash(named, before)
@@ -91,9 +95,11 @@ class Checks:
                 f"{trial.network.label} begins with weights that were trained on three channels, "
                 f"and images of {', '.join(grey)} are grey; write .rgb() behind them"
             )
+        # Weights that were trained on three channels have been dealt with above.
         if trial.method.mixes_channels or trained or len(set(channels.values())) < 2:
             return
         others = [name for name in channels if name not in grey]
+        # What .rgb() mends is told with the mend.
         if grey and {channels[name] for name in others} == {3}:
             yield (
                 f"{trial.method.name}: images of {', '.join(grey)} are grey, those of "
@@ -113,6 +119,7 @@ class Checks:
             if trial.tasks:
                 yield from self._problems_of_network(network, trial.tasks)
             else:
+                # Any image will do to see whether it can be built and cut.
                 yield from problems_of_network(network, WITHOUT_TASKS)
 
     def _problems_of_network(self, network: NetworkSpec, tasks: Sequence[Task]) -> Iterator[str]:
@@ -136,6 +143,7 @@ class Checks:
             yield from problems
             if fails_on_size(problems):
                 mend = f".resized({image[1]}) behind {task.name}"
+                # .resized(n) makes squares; images that are none have to change on both sides.
                 if image[1] != image[2]:
                     mend = f"the same .resized(...) behind {first.name} and {task.name}"
                 yield (
@@ -146,6 +154,7 @@ class Checks:
     def _problems_of_features(self, trial: Trial) -> Iterator[str]:
         """Features that should have one shape, because something reads them all, and have not."""
         for wanted in trial.method.same_features(trial):
+            # By what people call it, the shape at the split, without the images' own axis.
             shapes = {
                 f"{network.label} on {task.name}": features_shape(
                     network, wanted.split, self.image(task)

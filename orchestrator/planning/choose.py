@@ -9,7 +9,7 @@ from typing import Any
 
 from orchestrator.errors import InputError, nearest
 from orchestrator.planning.plan import Plan
-from orchestrator.spec.canonical import show
+from orchestrator.spec.canonical import is_number, show
 from orchestrator.spec.grid import Grid, Point
 from orchestrator.spec.labels import Axes, axes_by_name
 from orchestrator.spec.method import Method
@@ -18,7 +18,7 @@ from orchestrator.spec.sweep import Sweep
 from orchestrator.spec.task import Task
 from orchestrator.spec.trial import Cell
 
-SMOKE_IMAGES = 256
+SMOKE_IMAGES = 256  # a task, at most
 
 
 def only(sweep: Sweep, text: str) -> Sweep:
@@ -28,6 +28,7 @@ def only(sweep: Sweep, text: str) -> Sweep:
     Raises InputError for an axis or a value that the sweep does not have, or where no cell is left.
     """
     cells = list(sweep.trials())
+    # All labels, not only the axes that vary: `seed=0` may be said of a sweep with one seed.
     axes = Axes(cells, list(dict.fromkeys(label for cell in cells for label in cell.labels)))
     wanted = _wanted_keys(text, axes)
     kept = [cell.index for cell in cells if _is_wanted(cell, axes, wanted)]
@@ -60,7 +61,7 @@ def _wanted_keys(text: str, axes: Axes) -> dict[str, set[str]]:
             except LookupError as error:
                 problems.append(str(error.args[0]))
             else:
-                wanted.setdefault(names[name], set()).update(keys)
+                wanted.setdefault(names[name], set()).update(keys)  # `seed=0 seed=1` is `seed=0,1`
     if problems:
         raise InputError(f"--only {text!r} cannot be used:", problems)
     return wanted
@@ -92,6 +93,7 @@ def limit(sweep: Sweep, plan: Plan, count: int) -> Sweep:
     """The first `count` cells that have no result yet. Where all have one, the first cell: a sweep
     is never empty.
     """
+    # What failed has no result either, and is tried again.
     unfinished = [i for i, cell in enumerate(plan.cells) if cell.trial.key not in plan.outcomes]
     return sweep.part(unfinished[:count] or [0])
 
@@ -124,11 +126,14 @@ def smoke(sweep: Sweep) -> Smoke:
         if "seed" in point.values and point.values["seed"] != seeds[0]:
             continue
         values = {name: shrink.value(value) for name, value in point.values.items()}
+        # Both look at the point as written, not at what has just been made small.
         values |= shrink.unwritten(point.values["method"], point.values)
         values |= shrink.numbers(point.values["method"], point.values)
         labels = {label: _label_now(label, old, values) for label, old in point.labels.items()}
         made = replace(point, values=values, labels=labels)
+        # As text: values may be unhashable, and of kinds that have no order among each other.
         small.setdefault(repr(sorted(values.items(), key=repr)), made)
+    # Without claims: one seed of a training that was cut short decides nothing.
     made_small = Sweep(
         cells=Grid(tuple(small.values())),
         expect=len(small),
@@ -153,6 +158,7 @@ def _what_it_is_about(points: Sequence[Point]) -> set[Setting]:
             _add(values_of.setdefault(setting, []), value)
         for label, value in point.labels.items():
             _add(axes.setdefault(label, []), value)
+    # Made small, these would be one value, and the sweep would no longer show what it varies.
     about = {setting for setting, values in values_of.items() if len(values) > 1}
     for values in axes.values():
         methods = [method for value in values for method in _methods_in(value)]
@@ -220,6 +226,7 @@ class _Shrink:
         }
         whole = {name: value for name, value in defaults.items() if _holds_methods(value)}
         small = {name: self.value(value) for name, value in whole.items()}
+        # What does not become smaller stays unwritten: a point names no more than it has to.
         return {name: value for name, value in small.items() if value != whole[name]}
 
     def numbers(self, method: type[Method], settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -234,7 +241,8 @@ class _Shrink:
                 continue
             value = small[field.name]
             written = settings.get(field.name, settings_default(method, field.name))
-            if _is_number(value) and _is_number(written) and written > value:
+            # A smoke value never makes a run longer than it was written.
+            if is_number(value) and is_number(written) and written > value:
                 numbers[field.name] = value
                 told = f"{method.name}.{field.name} {show(written)} -> {show(value)}"
                 self.smaller[told] = None
@@ -246,16 +254,13 @@ def _holds_methods(value: Any) -> bool:
     return any(isinstance(v, Method) for v in values)
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
 def _label_now(label: str, old: Any, values: Mapping[str, Any]) -> Any:
     """What a label such as `of.epochs` shows once the values of its point were made small."""
     name, *inner = label.split(".")
     value = values.get(name)
     for setting in inner:
+        # A method in a tuple by itself is looked into: labels are written as if it stood alone.
         value = value[0] if isinstance(value, tuple) and len(value) == 1 else value
         value = getattr(value, setting, None)
-    is_shown = _is_number(old) or _holds_methods(old)
+    is_shown = is_number(old) or _holds_methods(old)
     return value if is_shown and value is not None else old

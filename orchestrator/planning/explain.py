@@ -75,7 +75,8 @@ def _changed_modules(plan: Plan, trial: Trial) -> tuple[str, ...]:
 
 def state_in_words(plan: Plan, trial: Trial) -> str:
     """The state of a trial of a plan, with the reason for it."""
-    state = plan.state(trial.key)
+    state = plan.standing_or_stale(trial.key)
+    # Before `done`, which a stale result is as well.
     if state == "stale":
         return f"done, but stale: {plan.stale[trial.key]}"
     if state in ("failed", "lost"):
@@ -143,6 +144,7 @@ def nearest_record(trial: Trial, store: Store) -> tuple[str | None, list[Differe
     """
     nearest: str | None = None
     fewest: list[Difference] = []
+    # Reads the whole store; nobody asks this of more than one trial at a time.
     for record in store.find_all(list(store.finished())):
         if record["identity"]["method"] != trial.method.name or record["key"] == trial.key:
             continue
@@ -155,8 +157,9 @@ def nearest_record(trial: Trial, store: Store) -> tuple[str | None, list[Differe
 def differences(ours: Any, theirs: Any, field: str = "") -> Iterator[Difference]:
     """The fields in which two identities differ, leaf by leaf."""
     if isinstance(ours, Mapping) and isinstance(theirs, Mapping):
-        for name in dict.fromkeys([*ours, *theirs]):
+        for name in dict.fromkeys([*ours, *theirs]):  # in the order of ours
             yield from differences(ours.get(name), theirs.get(name), f"{field}.{name}".lstrip("."))
+    # Lists of other lengths differ as a whole: their places do not stand for each other.
     elif isinstance(ours, list) and isinstance(theirs, list) and len(ours) == len(theirs):
         for i, (our_value, their_value) in enumerate(zip(ours, theirs, strict=True)):
             yield from differences(our_value, their_value, f"{field}[{i}]")

@@ -73,7 +73,9 @@ def history_of(
     for key, record in records.items():
         outcome = record["outcome"]
         rests_on_outdated = any(need.key in replaced for need in trials[key].needs.values())
+        # The judge is asked first, and always: it notes what is stale for those that rest on it.
         is_asked_for = (judge.is_stale(record) and rerun_stale) or outcome in retry
+        # By digest: where somebody has replaced the record since, this is done already.
         if is_asked_for or outdated.get(key) == record.digest or rests_on_outdated:
             replaced[key] = record.digest
         else:
@@ -86,6 +88,7 @@ def history_of(
         lost=frozenset(key for key, failure in failures.items() if failure.get("kind") == "lost"),
         reasons={key: reason for key, reason in reasons.items() if outcomes[key] != "done"},
         seconds={key: record["timings"]["seconds"] for key, record in records.items()},
+        # What is to be made again is no longer stale but open.
         stale={key: why for key, why in judge.stale.items() if key in outcomes},
         kinds={key: kind for key, kind in judge.kinds.items() if key in outcomes},
         outdated=replaced,
@@ -116,7 +119,7 @@ def _failures(
     trials: Mapping[str, Trial], outcomes: Mapping[str, str], store: Store
 ) -> dict[str, dict[str, Any]]:
     """How trials without a result failed when they were last tried."""
-    failed = store.failures()
+    failed = store.failures()  # one listing instead of a look-up a trial
     failures = {}
     for key in trials:
         if key in failed and key not in outcomes:
@@ -160,10 +163,13 @@ class _Judge:
     def _other_needs(self, record: Record) -> str | None:
         for name, need in record["needs"].items():
             key, content_then = need["key"], need["content"]
+            # The first reason will do; it passes down from need to user.
             if key in self.stale:
                 if "need" in self.stale[key]:  # a reason that is itself about a need
                     return f"something that its need {name!r} needs is stale"
                 return f"its need {name!r} was {self.stale[key]}"
+            # By what the need found, not by when: made again to the same bits, it leaves its users
+            # as they are. A need that is gone from the store cannot differ.
             if key in self._records and self._content_now(key) != content_then:
                 return f"made from another result of its need {name!r}"
         return None

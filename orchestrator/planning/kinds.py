@@ -47,6 +47,8 @@ def kind_of(trial: Trial, record: Mapping[str, Any], code: Code) -> Kind | None:
     made_by = record["provenance"]
     if made_by["code"] == code.digest:  # not stale by its code
         return None
+    # Neither settings nor seed: every trial would be a kind of its own, and a check would run the
+    # whole sweep again. An edit that shows in other settings only is not seen.
     return Kind(
         method=trial.method.name,
         network=trial.network.name if trial.network else "",

@@ -19,9 +19,9 @@ from orchestrator.planning.history import NOTHING, history_of
 from orchestrator.planning.kinds import Kind
 from orchestrator.planning.preparation_notes import notes_of
 from orchestrator.spec.claim import Claim
+from orchestrator.spec.formatting import html_table
 from orchestrator.spec.grid import Dropped
 from orchestrator.spec.labels import Axes
-from orchestrator.spec.shown import html_table
 from orchestrator.spec.sweep import Sweep
 from orchestrator.spec.task import Task
 from orchestrator.spec.trial import Cell, Trial, needs_first
@@ -119,13 +119,15 @@ class Plan:
         """The values of the axes, typed and told apart."""
         return Axes(self.cells, self.axes)
 
-    def state(self, key: str) -> str:
-        """The standing of a trial, or `stale` where its result might come out otherwise today."""
+    def standing_or_stale(self, key: str) -> str:
+        """The standing of a trial, or `stale` where its result might come out otherwise today; what
+        tables and `--json` call its state.
+        """
         return "stale" if key in self.stale else self.standing(key)
 
     def standing(self, key: str) -> str:
-        """How a trial stands, one of `orchestrator.planning.standing.STATES`; a stale result stands
-        as it ended.
+        """How a trial stands, one of `orchestrator.planning.standing.STANDINGS`; a stale result
+        stands as it ended.
         """
         if key in self.outcomes:
             return self.outcomes[key]
@@ -136,14 +138,17 @@ class Plan:
     @cached_property
     def _blocked(self) -> frozenset[str]:
         """Keys of trials that wait for a need which will not do as it stands."""
+        # The usual case: nothing ended badly, so nothing waits in vain.
         if not self.failures and not self.reasons:
             return frozenset()
         blocked: set[str] = set()
         for key, trial in self.trials.items():  # needs first
+            # What ended by itself stands as it ended, whatever its needs have come to since.
             if key in self.outcomes or key in self.failures:
                 continue
             usable = standing.usable_states(trial.method)
             for need in trial.needs.values():
+                # A need that is open may still do; failed and blocked ones have no outcome either.
                 state = self.outcomes.get(need.key, "open")
                 is_missing = need.key in self.failures or need.key in blocked
                 if is_missing or state not in {*usable, "open"}:
@@ -166,12 +171,14 @@ class Plan:
         done, or ended so by itself.
         """
         names: list[str] = []
+        # Down to where it began, along the first need at each step that will not do.
         while self.standing(trial.key) not in BY_ITSELF:
             needs = trial.needs.items()
             unmet = [
                 name for name, need in needs if self.standing(need.key) not in ("done", "open")
             ]
             if not unmet:
+                # It ended so with needs that were all right: here it began.
                 break
             names.append(unmet[0])
             trial = trial.needs[unmet[0]]
@@ -202,6 +209,7 @@ class Plan:
         waiting = [cell.trial for cell in self.cells]
         while waiting:
             trial = waiting.pop()
+            # Goes no further than results: what a finished trial needed is not made again.
             if trial.key not in wanted and trial.key not in self.outcomes:
                 wanted.add(trial.key)
                 waiting += trial.needs.values()
@@ -228,6 +236,7 @@ class Plan:
     @cached_property
     def _mean_seconds(self) -> Mapping[str, float]:
         """Mean seconds of the finished trials, by method."""
+        # Outdated results count as well: what they took is the best guess at what replaces them.
         by_method: dict[str, list[float]] = {}
         for key, seconds in self.seconds.items():
             if key in self.trials:
@@ -282,6 +291,7 @@ def make_plan(
         stale=history.stale,
         kinds=history.kinds,
         outdated=history.outdated,
+        # Verdicts on a part could not be told from those on the sweep.
         claims=() if len(cells) < num_whole else tuple(sweep.claims),
         num_claims=len(sweep.claims),
         notes=notes_of(trials.values(), checks.image),
@@ -307,9 +317,11 @@ def _cells_and_trials(
                 if task not in resolved:
                     resolved[task] = checks.resolved(task)
             trial = replace(cell.trial, tasks=tuple(resolved[task] for task in cell.trial.tasks))
+            # With tasks resolved, since a key has the digest of the data in it.
             walk.visit(trial)
             cells.append(replace(cell, trial=trial))
         except SpoliaError as error:
+            # Counted, not raised: all faults are told, one of a thousand cells but once.
             problems.update(getattr(error, "problems", ()) or (str(error),))
     if problems:
         total = len(sweep.cells)
@@ -337,6 +349,7 @@ class _Walk:
         for need in needs_first(trial, lambda need: id(need) not in self._visited, self._check):
             self.trials.setdefault(need.key, need)
             self._visited[id(need)] = need
+        # Of trials with one key the first stands for all, in every table.
         self.trials.setdefault(trial.key, trial)
 
     def _check(self, trial: Trial, above: Sequence[Trial]) -> None:

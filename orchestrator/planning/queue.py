@@ -212,6 +212,7 @@ class Queue:
         """
         self.running.discard(key)
         if alone:
+            # It may be what its worker died of, and must not take others with it a second time.
             self._alone.add(key)
         self._offer(key)
 
@@ -249,6 +250,7 @@ class Queue:
             kind = _kind(self.trials[outcome.key])
             self._longest[kind] = max(outcome.seconds, self._longest.get(kind, 0.0))
         for user in self._users.get(outcome.key, []):
+            # However it ended: whether the outcome will do is asked once all needs have ended.
             self._num_pending[user] -= 1
             self._offer(user)
         return outcome

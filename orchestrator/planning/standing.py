@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from orchestrator.spec.method import Method
 from orchestrator.training.outcome import FINAL
 
-STATES = (*FINAL, "failed", "lost", "blocked", "open")
+STANDINGS = (*FINAL, "failed", "lost", "blocked", "open")
 """`done`, `diverged` and `infeasible` are results. `failed` raised an exception and `lost` went
 away with its machine: the next run tries them again. `blocked` waits for a need that ended in one
 of these ways; `open` is anything else that has no result yet.
@@ -16,9 +16,9 @@ of these ways; `open` is anything else that has no result yet.
 
 
 def count(states: Iterable[str]) -> dict[str, int]:
-    """How many there are of each state that occurs, in the order of `STATES`."""
+    """How many there are of each standing that occurs, in the order of `STANDINGS`."""
     counted = Counter(states)
-    return {state: counted[state] for state in STATES if counted[state]}
+    return {state: counted[state] for state in STANDINGS if counted[state]}
 
 
 def in_words(counts: Mapping[str, int], *, without: Iterable[str] = ()) -> str:

@@ -26,7 +26,7 @@ from orchestrator.training.outcome import Outcome
 REASONS = 5  # that are told of stale results
 
 
-def settled(
+def settle_stale(
     make: Callable[[], Plan], stale: Stale | None, check: Callable[[Plan], Sequence[str]]
 ) -> Plan:
     """The plan that `make` makes, once stale results have been dealt with as `stale` says; `check`
@@ -37,6 +37,7 @@ def settled(
     problems: Sequence[str] = ()
     if stale is Stale.check and plan.kinds:
         problems = check(plan)
+        # Planned anew: what the check found equal is not stale any more.
         plan = make()
     if stale is not Stale.keep:
         _refuse_stale(plan, problems)
@@ -51,6 +52,8 @@ def _refuse_stale(plan: Plan, problems: Sequence[str] = ()) -> None:
         return
     ways = "Say --stale keep, or --stale rerun"
     if not problems and plan.kinds:
+        # Without kinds, results are stale only because what they need has changed, which no check
+        # could settle.
         ways = "Say --stale check to run one of each kind again, --stale keep, or --stale rerun"
     reasons = problems or list(dict.fromkeys(plan.stale.values()))
     raise InputError(
@@ -59,7 +62,7 @@ def _refuse_stale(plan: Plan, problems: Sequence[str] = ()) -> None:
     )
 
 
-def told_check(
+def check_stale_and_say(
     plan: Plan, home: Home, site: Site, executor_name: str, display: Display
 ) -> Sequence[str]:
     """`check_stale`, with what it does and finds on the display; what was found of the kinds that
@@ -94,6 +97,7 @@ def check_stale(
     store = Store(home.store)
     chosen = one_of_each(plan.kinds, plan.seconds)
     with alive(store) as run:
+        # Named by a run that is alive, so that `gc` leaves it alone until the check has ended.
         layer = f"checks/{run}"
         queue = Queue(_once_more(plan, list(chosen)))
         try:
@@ -113,6 +117,8 @@ def check_stale(
 def _once_more(plan: Plan, keys: Sequence[str]) -> Plan:
     """A plan that runs these trials again and nothing else."""
     cells = [Cell(i, {}, plan.trials[key]) for i, key in enumerate(keys)]
+    # Without an outcome a trial is to run; as outdated, the record that is there is not taken for
+    # its result. What it needs keeps its outcome, and is read as it is.
     outcomes = {key: outcome for key, outcome in plan.outcomes.items() if key not in keys}
     outdated = {key: plan.records[key].digest for key in keys if key in plan.records}
     return replace(plan, cells=tuple(cells), outcomes=outcomes, outdated=outdated)
@@ -126,6 +132,7 @@ def _compare(
     if record is None or again is None:
         reason = outcome.reason.splitlines()[0] if outcome and outcome.reason else "it did not run"
         return f"{kind.label}: not checked; {trial.label}: {reason}"
+    # What was found, to the bit, and not times or hosts.
     if content_digest(record) == content_digest(again):
         store.put_equal(kind.equal_to(code_of(trial).digest))
         return ""

@@ -19,8 +19,8 @@ from orchestrator.analysis.results import Results
 from orchestrator.errors import InputError, SweepError, nearest
 from orchestrator.parts.result import Result
 from orchestrator.planning.explain import Difference, differences
-from orchestrator.session.known import said
-from orchestrator.session.shown import as_html, as_text
+from orchestrator.session.cells import labels_in_words
+from orchestrator.session.formatting import as_html, as_text
 from orchestrator.spec.canonical import show
 from orchestrator.spec.claim import Entry, Labels
 from orchestrator.spec.claim_checks import check
@@ -99,6 +99,7 @@ class Contrast:
             mark = "*" if gap.is_beyond_chance else ""
             rows.append([gap.at, gap.metric, *map(str, estimates), str(gap.n), mark])
         heads = ["at", "metric", "first", "second", "second - first", "n", ""]
+        # Only two sweeps are compared in several settings.
         if not any(gap.at for gap in self.gaps):
             heads, rows = heads[1:], [row[1:] for row in rows]
         return heads, rows
@@ -155,7 +156,7 @@ def of_settings(
     for one in metrics:
         _refuse_wrong(results, one, first, second)
     gaps = [_gap(str(one), compare(results, one, (first, second))) for one in metrics]
-    return Contrast(said(first), said(second), tuple(gaps))
+    return Contrast(labels_in_words(first), labels_in_words(second), tuple(gaps))
 
 
 def _metrics_of_both(results: Results, first: Labels, second: Labels) -> list[str | Entry]:
@@ -180,12 +181,16 @@ def _metrics_of(cells: Sequence[Cell]) -> set[str]:
 
 def _refuse_wrong(results: Results, metric: str | Entry, first: Labels, second: Labels) -> None:
     """Raise InputError for whatever a claim about the same two sides would be refused for."""
+    # A claim that nobody makes, for its checks: whoever compares here is told what a sweep file
+    # would be told.
     claim = Higher(metric=metric, where=first, than=second)
     try:
         check([claim], results.plan.cells, results.plan.axes)
     except SweepError as error:
         reasons = [problem.removeprefix(f"{claim.title}: ") for problem in error.problems]
-        raise InputError(f"{said(first)} against {said(second)}:", reasons) from error
+        raise InputError(
+            f"{labels_in_words(first)} against {labels_in_words(second)}:", reasons
+        ) from error
 
 
 # ---------------------------------------------------------------------- two trials
@@ -231,6 +236,7 @@ def _single(metric: str, first: float, second: float) -> Gap:
 
 
 def _one(value: float) -> Estimate:
+    # A half-width of NaN: a single value has no interval. One that is not finite counts as none.
     return Estimate(value, math.nan, 1 if math.isfinite(value) else 0)
 
 
@@ -244,6 +250,7 @@ def of_sweeps(
     that only one has are in the notes.
     """
     axes = list(dict.fromkeys([*first.plan.axes, *second.plan.axes]))
+    # Seeds are what pairs are made of, so they tell no settings apart.
     axes = [axis for axis in axes if axis != "seed"]
     sides = [_by_setting(results, axes) for results in (first, second)]
     gaps: list[Gap] = []
@@ -258,6 +265,8 @@ def _by_setting(results: Results, axes: Sequence[str]) -> dict[str, list[Cell]]:
     """The cells of a sweep by the values that they have of some axes."""
     found: dict[str, list[Cell]] = {}
     for cell in results.plan.cells:
+        # By keys, not by texts: a text is told apart within its own sweep only. The empty key,
+        # which no value has, stands for cells without the axis.
         values = [value_key(cell.labels[axis]) if axis in cell.labels else "" for axis in axes]
         found.setdefault(value_key(values), []).append(cell)
     return found
@@ -273,6 +282,7 @@ def _gaps_at(
     shared = _metrics_of(cells[0]) & _metrics_of(cells[1])
     names = [name for name in first.headline() or first.metrics() if name in shared]
     for one in names if metric is None else [metric]:
+        # No labels: the cells are chosen already, each from a sweep of its own.
         sides = [Side(first, one, {}, cells[0]), Side(second, one, {}, cells[1])]
         yield _gap(str(one), pair(sides), _title(first, cells[0][0]))
 

@@ -51,6 +51,7 @@ class Tally:
         self._began: dict[str, float] = {}
         self._spent: dict[str, list[float]] = {}  # seconds of trials that ended now, by method
         self._start = time.monotonic()
+        # Trials start and end in the executor's thread, and a terminal draws in one of its own.
         self._lock = threading.Lock()
 
     def started(self, trial: Trial) -> None:
@@ -74,6 +75,7 @@ class Tally:
         length = sum(len(words) + len(SEPARATOR) for words, _ in parts)
         for words in self._pace():
             length += len(words) + len(SEPARATOR)
+            # Counts are never left out; of the pace whatever still fits.
             if length - len(SEPARATOR) <= LINE:
                 parts.append((words, ""))
         return parts
@@ -98,6 +100,7 @@ class Tally:
                 if cost is None:
                     return None
                 running_for = now - self._began[key] if key in self._began else 0.0
+                # One that takes longer than expected is taken to end any moment.
                 total += max(cost - running_for, 0.0)
         # As if the work spread evenly: chains of needs make it an underestimate near the end.
         return total / self._slots
@@ -105,6 +108,7 @@ class Tally:
     def _counts(self) -> dict[str, int]:
         """How many trials have ended how, or are blocked."""
         queue = self._queue
+        # A copy: the executor may add to it while this is drawn.
         states = [outcome.kind for outcome in list(queue.ended.values())]
         return standing.count([*states, *("blocked" for _ in queue.blocked)])
 

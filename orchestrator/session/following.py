@@ -51,6 +51,8 @@ def start_writer(plan: Plan, store: Store, home: Home) -> Writer:
     described = manifest(plan, store, home.tracking, home.artifacts)
     writer = Writer(described, home.root / "tracking.log")
     for key in plan.trials:
+        # What earlier runs left, too: the tracker may have been away then, and skips what MLflow
+        # has.
         if key in plan.outcomes:
             writer.send({"finished": key})
         elif key in plan.failures:
@@ -70,6 +72,7 @@ def finish_writer(
     from orchestrator.analysis.summary import summary
 
     plan = results.plan
+    # The folder is there until `finish` returns: the tracker's process reads the files from it.
     with tempfile.TemporaryDirectory() as folder:
         artifacts = [str(path) for path in tables]
         figure = overview(results)
@@ -86,6 +89,7 @@ def finish_writer(
             "note": summary(results),
             "counts": dict(plan.cell_counts),
             "complete": plan.is_complete,
+            # MLflow counts milliseconds since 1970; 0 where nothing has a result.
             "ended": int(plan.span[1] * 1000) or None,
         }
         with display.busy("bringing MLflow level with the store"):

@@ -47,12 +47,14 @@ class Places:
         from orchestrator.spec.registry import discover
 
         file = self.site
+        # Finding methods imports them all, so only where the file names some.
         problems = unknown_methods(file, discover()) if file.gpus or file.cpus else []
         if problems:
             raise InputError("the site file names methods that are not there:", problems)
         if slots is not None and slots < 1:
             raise InputError(f"slots={slots!r}: a run needs one at least")
         cluster = address or file.address
+        # One process runs one trial at a time, whatever number is said.
         if executor is ExecutorName.inline:
             slots = 1
         elif cluster:
@@ -86,19 +88,20 @@ def places(
     The data folder and the packages that the site allows go to variables, which workers inherit.
     Raises InputError for a wrong site file.
     """
-    named_site = _said(site_file, "SPOLIA_SITE")
+    named_site = _given(site_file, "SPOLIA_SITE")
     path = find_site(Path(named_site) if named_site else None)
     site = read_site(path)
     base = path.parent if path else Path()  # relative folders in a site file are beside it
-    _tell_workers(_said(data, DATA) or _relative_to(base, site.data), site)
-    root = _said(home_folder, "SPOLIA_HOME") or _relative_to(base, site.home) or DEFAULT_HOME
-    address = _said(store, "SPOLIA_STORE") or _relative_to(base, site.store)
-    tracked = _said(tracking, "SPOLIA_TRACKING") or site.tracking
+    _tell_workers(_given(data, DATA) or _relative_to(base, site.data), site)
+    root = _given(home_folder, "SPOLIA_HOME") or _relative_to(base, site.home) or DEFAULT_HOME
+    address = _given(store, "SPOLIA_STORE") or _relative_to(base, site.store)
+    tracked = _given(tracking, "SPOLIA_TRACKING") or site.tracking
     return Places(home(Path(root), address, tracked), site, path)
 
 
-def _said(value: str | Path | None, variable: str) -> str | None:
+def _given(value: str | Path | None, variable: str) -> str | None:
     """What is said here, else in the environment; None where it is not said."""
+    # A variable that is set to nothing says nothing, as in a shell script that leaves one blank.
     return (str(value) if value else os.environ.get(variable)) or None
 
 
@@ -107,9 +110,12 @@ def _tell_workers(data: str | None, site: SiteFile) -> None:
     too.
     """
     if data is not None:
+        # An absolute path: workers may start in another folder.
         is_address = "://" in data
         os.environ[DATA] = data if is_address else str(Path(data).expanduser().absolute())
     if site.packages:
+        # Added, not replaced: what the user's variable allows stays allowed. Each once, since a
+        # notebook may come here many times.
         listed = [*os.environ.get(PACKAGES, "").split(","), *site.packages]
         os.environ[PACKAGES] = ",".join(dict.fromkeys(filter(None, listed)))
 

@@ -21,7 +21,7 @@ from orchestrator.planning.queue import Queue
 from orchestrator.planning.tries import Tries
 from orchestrator.session.display import Display
 from orchestrator.session.following import Tracked, finish_writer, start_writer, write_tables
-from orchestrator.session.shown import as_html
+from orchestrator.session.formatting import as_html
 from orchestrator.spec.sweep import Sweep
 from orchestrator.spec.trial import Trial
 from orchestrator.store.home import Home
@@ -109,6 +109,7 @@ class TrialListener:
 
     def ended(self, outcome: Outcome) -> None:
         self._progress.ended(outcome)
+        # Before the tracker hears of it, which reads the failure from the store.
         if not outcome.is_result:
             self._record_failure(outcome)
         if self._writer is not None:
@@ -121,8 +122,11 @@ class TrialListener:
         """A worker records an exception itself; for a trial that was lost with its worker it is
         done here.
         """
+        # A store that does not answer now must not end the run of all other trials.
         with contextlib.suppress(StoreError):
             recorded = self._store.failure(outcome.key)
+            # The same reason is the worker's own record, with its traceback; another is of an
+            # earlier try.
             if recorded is None or recorded.get("reason") != outcome.reason:
                 trial = self._trials[outcome.key]
                 self._store.put_failure(outcome.key, failure_record(trial, outcome))
@@ -150,6 +154,8 @@ def run_sweep(
     # done.
     plan_now = make_plan(plan.name, sweep, store, outdated=plan.outdated)
     results = Results(plan_now, store)
+    # Tables and MLflow's note are of the whole sweep, whatever part ran; the summary is of the
+    # part.
     tables = write_tables(results, home)
     tracked = Tracked(plan_now)
     if writer is not None:
@@ -179,6 +185,7 @@ def _writer_of_whole(plan: Plan, sweep: Sweep, store: Store, home: Home) -> Writ
 
 def _of_part(results: Results, plan: Plan) -> Results:
     """The results of a plan's cells out of those of the whole sweep."""
+    # A plan has cells of the sweep only, so as many are all of them.
     if len(plan.cells) == len(results.plan.cells):
         return results
     now = replace(results.plan, cells=plan.cells, trials=plan.trials, claims=plan.claims)
@@ -194,6 +201,7 @@ def _drain(
     display: Display,
 ) -> bool:
     """Run all trials of a queue; whether somebody interrupted that."""
+    # Nothing to run starts no Ray.
     if not queue.trials:
         return False
     try:

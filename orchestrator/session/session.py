@@ -22,13 +22,13 @@ if TYPE_CHECKING:
     from orchestrator.parts.result import Result
     from orchestrator.planning.explain import Explanation
     from orchestrator.planning.plan import Plan
+    from orchestrator.session.cells import KnownCells
     from orchestrator.session.contrast import Contrast
     from orchestrator.session.display import Display
     from orchestrator.session.following import Tracked
-    from orchestrator.session.known import Known
-    from orchestrator.session.looked import TrialLog
     from orchestrator.session.running import RunSummary
     from orchestrator.session.status import Status
+    from orchestrator.session.trial_log import TrialLog
     from orchestrator.session.trials import TrialRow, Trials
     from orchestrator.spec.claim import Entry, Labels
     from orchestrator.store.home import Home
@@ -116,7 +116,7 @@ class Session:
     def part(self, only: str | Labels | None) -> Sweep:
         """The sweep, or the part of it that `only` names."""
         from orchestrator.planning import choose
-        from orchestrator.session.known import part_like
+        from orchestrator.session.cells import part_like
 
         if not only:
             return self.sweep
@@ -134,23 +134,23 @@ class Session:
 
         return make_plan(self.name, self.part(only), self.store)
 
-    def known(self, only: str | Labels | None = None) -> Known:
+    def known_cells(self, only: str | Labels | None = None) -> KnownCells:
         """The plan of those cells whose data sets are known here or to the store, and what is
         missing. Raises PlanError for whatever else keeps cells from being planned.
         """
-        from orchestrator.session.known import known_plan
+        from orchestrator.session.cells import known_cells
 
-        return known_plan(self.name, self.part(only), self.store)
+        return known_cells(self.name, self.part(only), self.store)
 
     def status(self, only: str | Labels | None = None) -> Status:
         """How many cells and trials stand how, by method; what is under way, what failed and why.
         Shows itself as a table; `status().frame()` has it as one.
         """
-        from orchestrator.session.known import known_plan
+        from orchestrator.session.cells import known_cells
         from orchestrator.session.status import status_of
 
         part = self.part(only)
-        known = known_plan(self.name, part, self.store)
+        known = known_cells(self.name, part, self.store)
         return status_of(self.name, len(part.cells), known, self.store)
 
     def results(self, only: str | Labels | None = None) -> Results:
@@ -163,7 +163,7 @@ class Session:
 
     def _plan_of_known(self, only: str | Labels | None) -> Plan:
         """The plan of the cells whose data is known, with a warning of what is left out."""
-        known = self.known(only)
+        known = self.known_cells(only)
         missing = "; ".join(map(str, known.missing))
         if known.plan is None:
             raise InputError(f"{self.name}: {missing}")
@@ -190,6 +190,7 @@ class Session:
 
         if isinstance(key, str):
             return Result.open(key, self.store)
+        # A row knows its whole key, so the store's keys need not be listed to complete it.
         record = self.store.find(key.key)
         if record is None:
             raise StoreError(f"{key.label} ({key.key[:12]}) has no result: it is {key.state}")
@@ -197,7 +198,7 @@ class Session:
 
     def log(self, key: str | TrialRow) -> TrialLog:
         """What is known of one trial: its result, how it failed, how far it is, what it printed."""
-        from orchestrator.session.looked import log_of
+        from orchestrator.session.trial_log import log_of
 
         return log_of(key if isinstance(key, str) else key.key, self.store)
 
@@ -224,6 +225,7 @@ class Session:
         """
         from orchestrator.session import contrast
 
+        # One session is held against this one, which then is the first side.
         if isinstance(first, Session) and (second is None or isinstance(second, Session)):
             sides = (self, first) if second is None else (first, second)
             names = (sides[0].where, sides[1].where)
@@ -295,7 +297,7 @@ class Session:
         sweep's name, and with stale results dealt with as `stale` says. Raises InputError where
         these would be mixed with new ones.
         """
-        from orchestrator.session.checking import settled, told_check
+        from orchestrator.session.checking import check_stale_and_say, settle_stale
         from orchestrator.session.display import LineDisplay
 
         part = self.part(only)
@@ -305,15 +307,18 @@ class Session:
         again = [chosen(Retry, one, "retry").value for one in retry]
         self.home.prepare()
         self.store.prepare()
+        # A sweep without a file is claimed by nobody: in a notebook it is made anew and changes as
+        # one goes.
         if self.file is not None:
             self.store.claim_sweep(self.name, self.file)
+        # What cannot work is told before the plan is made, which may take long.
         site = self.places.site_of_run(where, address=address, slots=slots)
         make = partial(self._plan_to_run, part, limit, how is Stale.rerun, again, display)
 
         def check(plan: Plan) -> Sequence[str]:
-            return told_check(plan, self.home, site, where.value, display)
+            return check_stale_and_say(plan, self.home, site, where.value, display)
 
-        return settled(make, how, check)
+        return settle_stale(make, how, check)
 
     def _plan_to_run(
         self,

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from orchestrator.planning import standing
 from orchestrator.planning.explain import Unmet, first_lines, unmet
 from orchestrator.planning.plan import Plan
-from orchestrator.session.known import Known, MissingData
-from orchestrator.session.shown import as_html, as_text
+from orchestrator.session.cells import KnownCells, MissingData
+from orchestrator.session.formatting import as_html, as_text
 from orchestrator.store.store import Store
 
 if TYPE_CHECKING:
@@ -105,6 +105,7 @@ class Status:
     def unmet(self) -> Sequence[Unmet]:
         """Why cells that did not fail themselves are not done, each reason once."""
         found = unmet(self.plan) if self.plan else []
+        # Those that failed are told in full by `failed`.
         return [one for one in found if one.state not in ("failed", "lost")]
 
     @cached_property
@@ -133,6 +134,7 @@ class Status:
     @property
     def _states(self) -> list[str]:
         """The states that occur, and done."""
+        # In the order that all tables have; `done` always, so that 0 of them is seen.
         return list(standing.count(["done", *self.trial_counts]))
 
     def _counted(self, row: MethodCounts) -> dict[str, int]:
@@ -173,7 +175,7 @@ class Status:
         return as_html([self.headline, *self._lines()], *self._table())
 
 
-def status_of(name: str, num_cells: int, known: Known, store: Store) -> Status:
+def status_of(name: str, num_cells: int, known: KnownCells, store: Store) -> Status:
     """The status of what is known of a sweep with so many cells."""
     plan = known.plan
     under_way = tuple(_under_way(plan, store)) if plan else ()
@@ -182,6 +184,7 @@ def status_of(name: str, num_cells: int, known: Known, store: Store) -> Status:
 
 def _under_way(plan: Plan, store: Store) -> list[UnderWay]:
     """The trials that have left progress and have no result, in the order of the plan."""
+    # One listing, and then only the files that are there: on an object store each is a request.
     running = store.under_way()
     found = []
     for trial in plan.todo:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, overload
 from orchestrator.errors import InputError, nearest
 from orchestrator.planning.explain import why_not_done
 from orchestrator.planning.plan import Plan
-from orchestrator.session.known import cells_like
-from orchestrator.session.shown import as_html, as_text
+from orchestrator.session.cells import cells_like
+from orchestrator.session.formatting import as_html, as_text
 from orchestrator.spec.canonical import SCALARS
 from orchestrator.spec.claim import Labels, several
 from orchestrator.spec.labels import AxisValue, axes_by_name, short_names
@@ -127,6 +127,7 @@ class Trials(Sequence[TrialRow]):
 
 
 def _column(axis: str) -> str:
+    # `method` is not among them: an axis of that name is the column of that name.
     taken = {"role", "key", "state", "seconds", "label"}
     return f"axis {axis}" if axis in taken else axis
 
@@ -210,6 +211,7 @@ def _meet(
 
 
 def _row(plan: Plan, trial: Trial, role: str, axes: Mapping[str, AxisValue]) -> TrialRow:
+    # Nothing is wrong with what is done, nor with what is merely still to run.
     is_told = plan.standing(trial.key) not in ("done", "open")
     return TrialRow(
         key=trial.key,
@@ -218,7 +220,7 @@ def _row(plan: Plan, trial: Trial, role: str, axes: Mapping[str, AxisValue]) -> 
         label=trial.label,
         axes=axes,
         settings=trial.method.changed_settings(),
-        state=plan.state(trial.key),
+        state=plan.standing_or_stale(trial.key),
         seconds=plan.cost(trial),
         reason=why_not_done(plan, trial) if is_told else "",
     )

@@ -179,6 +179,11 @@ def to_json(value: Any) -> Any:
     raise TypeError(f"{value!r} has no canonical form")
 
 
+def is_number(value: object) -> bool:
+    """Whether a value is an int or a float; a truth value is neither, though Python has it so."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
 def is_same(one: Any, other: Any) -> bool:
     """Whether two settings are one. `1` and `1.0` are, `1` and `True` are not, though Python has
     all of them equal: `norm=True` and `norm=1` may be two networks.

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from orchestrator.errors import InputError
 from orchestrator.spec.claim_fields import CheckedFields, line_outside, title_of
+from orchestrator.spec.formatting import html_table
 from orchestrator.spec.labels import ABSENT
-from orchestrator.spec.shown import html_table
 
 if TYPE_CHECKING:
     from orchestrator.analysis.results import Results
@@ -99,6 +99,7 @@ class Claim(metaclass=CheckedFields):
     paper: str = ""
 
     def __post_init__(self) -> None:
+        # Beside the fields, not one of them: the same claim on another line is the same claim.
         object.__setattr__(self, "_line", line_outside())
         conflicts = list(self._conflicts())
         if conflicts:
@@ -157,11 +158,13 @@ class Claim(metaclass=CheckedFields):
 
 def is_absent(value: Any) -> bool:
     """Whether a value of a claim means cells without the axis."""
+    # The type first: values of axes may be of any type, and some compare in ways of their own.
     return isinstance(value, str) and value == ABSENT
 
 
 def several(value: Any) -> list[Any]:
     """One value or a list of values as a list."""
+    # A tuple is one value, as it is in a grid: a pair of tasks, say.
     return list(value) if isinstance(value, list) else [value]
 
 
@@ -177,9 +180,14 @@ def after_holm(found: Sequence[Verdict], level: float = 0.025) -> list[Verdict]:
     against `level` / (m - 1), and so on; from the first that is above its bar on, nothing is left.
     Verdicts that no test stands behind stay as they are.
     """
+    # `level` is one-sided: a claim may be decided either way, each at the 2.5 % that an interval of
+    # 95 % leaves on one side.
     tested = sorted((v.p, number) for number, v in enumerate(found) if v.p is not None)
+    # By the number of the claim, since the order of p is not the order in which they were written.
     stands = {number: v.verdict for number, v in enumerate(found) if v.p is None}
     for rank, (p, number) in enumerate(tested):
+        # The first that fails ends it: a larger p is not looked at, even below the wider bar that
+        # it would have.
         if p >= level / (len(tested) - rank):
             break
         stands[number] = found[number].verdict

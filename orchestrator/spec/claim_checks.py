@@ -28,6 +28,8 @@ def check(claims: Sequence[Claim], cells: Sequence[Cell], axes: Sequence[str]) -
                 *_unknown_axes(claim, sweep),
                 *_wrong_values(claim, sweep),
             ]
+            # Step by step: sides can be looked up only where all axes and values exist, and values
+            # be compared only where sides have cells.
             found = found or [*_wrong_sides(claim, sweep), *_out_of_reach(claim, sweep)]
             found = found or list(_unlike_sides(claim, sweep))
             problems += [f"{claim.title}: {problem}" for problem in found]
@@ -46,6 +48,7 @@ class _Sweep:
         self.cells = cells
         self.names = axes_by_name(axes)
         self.values = Axes(cells, axes)
+        # By identity: cells share few methods, and to hash one is to hash all its settings.
         methods = {id(cell.trial.method): cell.trial.method for cell in cells}.values()
         self.metrics: dict[str, tuple[str, ...]] = {}  # what each is logged by
         for method in methods:
@@ -63,6 +66,7 @@ class _Sweep:
             for name, value in labels.items()
             if name in self.names
         }
+        # A name that is no axis (`task`, say) chooses among values of a metric, not among cells.
         return [cell for cell in self.cells if self._is_like(cell, wanted)]
 
     def along(self, axis: str, cells: Sequence[Cell]) -> list[AxisValue]:
@@ -81,6 +85,7 @@ class _Sweep:
     def _is_like(self, cell: Cell, wanted: Mapping[str, set[str | None]]) -> bool:
         for axis, keys in wanted.items():
             value = self.values.of(cell, axis)
+            # None among the keys stands for cells without the axis.
             if (None if value is None else value.key) not in keys:
                 return False
         return True
@@ -102,6 +107,7 @@ def _unknown_axes(claim: Claim, sweep: _Sweep) -> Iterator[str]:
     for axis in claim.along:
         if axis not in sweep.names:
             yield f"the sweep has no axis {axis!r}. {nearest(axis, sweep.names)}"
+        # One seed is one pair; along the seed, there would be nothing left to pair.
         elif sweep.names[axis] == "seed":
             yield "it cannot be about the axis 'seed': values are paired by seed"
     logged_by = [
@@ -120,6 +126,7 @@ def _wrong_values(claim: Claim, sweep: _Sweep) -> Iterator[str]:
     """Values that an axis never has, in words, each once."""
     for labels in claim.named:
         for axis, value in labels.items():
+            # What is no axis is what a metric is logged by; its values are known once it has been.
             for one in several(value) if axis in sweep.names else ():
                 try:
                     if not is_absent(one):
@@ -134,15 +141,18 @@ def _wrong_sides(claim: Claim, sweep: _Sweep) -> Iterator[str]:
         cells = sweep.like(labels)
         without = [cell.trial.method.name for cell in cells if not _declares(cell, metric)]
         if not cells:
-            yield f"no cell of the sweep is so: {_said(labels)}"
+            yield f"no cell of the sweep is so: {_in_words(labels)}"
         elif without:
             methods = ", ".join(dict.fromkeys(without))
-            yield f"{methods} has no {metric}, which it is about at {_said(labels)}"
+            yield f"{methods} has no {metric}, which it is about at {_in_words(labels)}"
         else:
             yield from _unknown_tasks(labels, metric, cells, sweep)
+    # Written differently, two sides may still be one: by a short and a full name, or in another
+    # order.
     for first, second in combinations(claim.apart, 2):
         if _what_it_is(first, sweep) == _what_it_is(second, sweep):
-            yield f"{_said(first)} and {_said(second)} are the same cells: a side against itself"
+            sides = f"{_in_words(first)} and {_in_words(second)}"
+            yield f"{sides} are the same cells: a side against itself"
 
 
 def _out_of_reach(claim: Claim, sweep: _Sweep) -> Iterator[str]:
@@ -164,6 +174,8 @@ def _unlike_sides(claim: Claim, sweep: _Sweep) -> Iterator[str]:
     for sides in claim.paired(_along(claim, sweep)):
         named = {sweep.names[name] for side in sides for name in side if name in sweep.names}
         chosen = {sweep.names[axis] for axis in claim.along}
+        # An axis that a side names may differ, for that is what is compared; so may one that the
+        # claim goes along.
         cells = [sweep.like(side) for side in sides]
         for axis in sweep.values.names:
             if axis not in named | chosen:
@@ -180,7 +192,7 @@ def _unlike_along(
         if set(other) != set(found[0]):
             values, others = (" or ".join(one.values()) for one in (found[0], other))
             yield (
-                f"{axis} is {values} at {_said(sides[0])} and {others} at {_said(side)}; "
+                f"{axis} is {values} at {_in_words(sides[0])} and {others} at {_in_words(side)}; "
                 "name it if that is meant"
             )
             return
@@ -207,6 +219,8 @@ def _unknown_tasks(
         name = label_of(one)
         if name not in known:
             yield f"no task of {metric} is called {name!r}. {nearest(name, known)}"
+        # A task of a trial has the trial's seed where it is drawn, so it is no longer equal to the
+        # one that was written. Either form counts.
         elif isinstance(one, Task) and one not in [*tasks, *_tasks_as_written(cells)]:
             yield f"the task that is called {name!r} in these cells is another one"
 
@@ -221,6 +235,8 @@ def _tasks_as_written(cells: Sequence[Cell]) -> Iterator[Task]:
 
 def _what_it_is(labels: Labels, sweep: _Sweep) -> tuple[set[int], dict[str, set[str]]]:
     """The cells that labels name, and what the metric is to be logged by there."""
+    # Two sides may be the same cells and still two things: the accuracy of one task against that of
+    # another, from the same trials.
     logged_by = {
         name: {label_of(one) for one in several(value)}
         for name, value in labels.items()
@@ -229,6 +245,6 @@ def _what_it_is(labels: Labels, sweep: _Sweep) -> tuple[set[int], dict[str, set[
     return {cell.index for cell in sweep.like(labels)}, logged_by
 
 
-def _said(labels: Labels) -> str:
+def _in_words(labels: Labels) -> str:
     values = {a: v.text if isinstance(v, AxisValue) else repr(v) for a, v in labels.items()}
     return ", ".join(f"{axis}={text}" for axis, text in values.items()) or "all cells"

@@ -41,6 +41,8 @@ class CheckedFields(ABCMeta):
     raises InputError that names the claim, its line, and all that is wrong.
     """
 
+    # Here and not in `__post_init__`: the `__init__` that a dataclass writes ends at the first
+    # unknown or missing name, with Python's TypeError, before any field could be checked.
     def __call__(cls, *unnamed: Any, **given: Any) -> Any:
         problems = [f"{value!r}: write which field that is" for value in unnamed]
         values = {}
@@ -75,6 +77,7 @@ def _types(cls: type) -> Mapping[str, Any]:
 
 def _checked(value: Any, kind: Any, field: dataclasses.Field[Any]) -> Any:
     """A value as one of its declared type; ValueError says what was expected."""
+    # The two forms of `Labels`, one side or several, are no types that a setting could have.
     if kind == Mapping[str, Any]:
         return _checked_labels(value)
     if kind == tuple[Mapping[str, Any], ...]:
@@ -84,6 +87,8 @@ def _checked(value: Any, kind: Any, field: dataclasses.Field[Any]) -> Any:
     if get_origin(kind) is Literal and isinstance(value, str) and value not in get_args(kind):
         raise ValueError(f"it cannot be {value!r}. {nearest(value, get_args(kind))}")
     kinds = get_args(kind) or (kind,)
+    # A metric is a name or an `Entry`: what has a class of its own has checked itself when it was
+    # made.
     classes = [one for one in kinds if isinstance(one, type) and dataclasses.is_dataclass(one)]
     if any(isinstance(value, one) for one in classes):
         return value
@@ -94,6 +99,7 @@ def _checked(value: Any, kind: Any, field: dataclasses.Field[Any]) -> Any:
     if unsupported(known):  # a field of somebody's own kind of claim: theirs to check
         return value
     value = coerce(value, known)
+    # An empty text is a value only where it is the default, and then means that nothing is said.
     if known is str and field.default != "" and not value:
         raise ValueError("expected a name, got ''")
     _check_limits(value, field.metadata.get("limits", {}))
@@ -133,6 +139,7 @@ def _of_label(name: Any, value: Any) -> Iterator[str]:
     for one in value if isinstance(value, list) else [value]:
         try:
             value_key(one)
+        # What has no canonical JSON can be the value of no axis.
         except (TypeError, ValueError, RecursionError):
             yield f"{name} cannot be {one!r} (several values are a list)"
 
@@ -151,12 +158,16 @@ def line_outside() -> int:
     """
     first = 0
     lines: dict[str, int] = {}  # of the first caller in each file
+    # From the inside out. The first caller that is not ours may be a helper in another file than
+    # the sweep's, so the search goes on.
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
         name = str(frame.f_globals.get("__name__", ""))
         if name.partition(".")[0] not in ("orchestrator", "dataclasses"):
             line = lines.setdefault(frame.f_code.co_filename, frame.f_lineno)
             first = first or line
+            # Not `__main__`: that is the program which imports the sweep, or a notebook, where the
+            # first caller is the line that was meant.
             if frame.f_code.co_name == "<module>" and name != "__main__":
                 return line
         frame = frame.f_back

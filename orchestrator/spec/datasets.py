@@ -75,12 +75,15 @@ def parquet(
     columns = {"image": image, "label": label}
     if not all((image, label, mask is None or mask)):
         raise DataError(f"parquet: {path!r}: a column of no name cannot be meant")
+    # Usual names stay out, as all defaults do: the name of a data set is what its record is found
+    # by, and there should be one way to write it.
     options = {name: column for name, column in columns.items() if column != name}
     options |= {f"where.{column}": str(value) for column, value in (where or {}).items()}
     if mask is not None:
         options["mask"] = mask
     if crop is not None:
         options["crop"] = crop if isinstance(crop, str) else ",".join(crop)
+        # For its error: the sweep is told now, not the machine that reads the images.
         Box.parse(options["crop"])
     if reduced and (crop is not None or mask is not None):
         raise DataError(
@@ -113,11 +116,14 @@ def pasted(objects: Task, *, seed: int = 0) -> Task:
     the objects'; `.foreground()` makes the masks the labels.
     """
     name, _, query = objects.data.partition("?")
+    # Only the name of the set goes on; what had been taken from it would be lost without a word.
     if objects != Task(data=objects.data) or name.startswith("pasted/"):
         raise DataError(
             f"pasted() takes a whole set, such as pasted(digits).classes(0, 1), "
             f"not {objects.data} with something taken from it"
         )
+    # A name has one query, so the seed of the canvases goes among the options of the set that is
+    # pasted; `Source.objects` takes it out again.
     options = dict(parse_qsl(query)) | {"canvas": str(seed)}
     return Task(data=f"pasted/{name}?{urlencode(sorted(options.items()))}")
 
@@ -132,6 +138,7 @@ def _name(
     test: float | None,
 ) -> str:
     """A data set's name: `kind/path?option=value&...`, options in alphabetical order."""
+    # What follows the first '?' is taken for options.
     if not path.strip("/") or "?" in path:
         raise DataError(f"{kind}: {path!r} is not a folder or an address")
     if size is not None and size < 1:
@@ -143,6 +150,7 @@ def _name(
     more = {
         "size": None if size is None else str(size),
         "reduced": "1" if reduced else None,
+        # As a float, so that all ways to write a number give one name.
         "test": None if test is None else repr(float(test)),
     }
     options = {**options, **{name: value for name, value in more.items() if value is not None}}
@@ -231,6 +239,7 @@ def parse(name: str) -> Source:
             f"folder/FOLDER"
         )
     source = Source(kind, path, dict(parse_qsl(query)))
+    # The options are those of the inner set, beside `canvas`, which `objects` leaves out.
     if kind == "pasted":
         parse(source.objects)
         return source
@@ -248,6 +257,7 @@ def as_written(name: str) -> str:
     options = dict(source.options)
     try:
         if source.test is not None:
+            # A person may type .25 or 064; a sweep has 0.25 and 64.
             options["test"] = repr(source.test)
         if source.size is not None:
             options["size"] = str(source.size)

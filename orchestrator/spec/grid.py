@@ -15,7 +15,7 @@ from typing import Any
 
 from orchestrator.errors import InputError, nearest
 from orchestrator.spec.canonical import show
-from orchestrator.spec.shown import counted, html_table
+from orchestrator.spec.formatting import counted, html_table
 
 # Values of a point that are no settings of its method.
 RESERVED = ("method", "network", "tasks", "seed", "numerics")
@@ -138,6 +138,8 @@ class Grid:
             # Collected, as all problems of a grid: a sweep tells them together.
             except AttributeError as error:
                 problems.append(f"where(reason={reason!r}): {error}")
+        # A point that has no such name counts as left out, but then the grid has a problem and is
+        # not used.
         left_out = len(self.points) - len(kept)
         dropped = (*self.dropped, Dropped(reason, left_out)) if left_out else self.dropped
         return Grid(tuple(kept), tuple(problems), dropped)
@@ -242,6 +244,7 @@ def _dropped_by(parts: Sequence[Grid]) -> tuple[Dropped, ...]:
 
 def _is_same(value: Any, other: Any) -> bool:
     """Whether two values are one: 1 and 1.0 are, 1 and True are not."""
+    # Values are compared one by one, and not by hash, because some have none.
     return isinstance(value, bool) == isinstance(other, bool) and bool(value == other)
 
 

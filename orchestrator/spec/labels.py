@@ -80,6 +80,8 @@ class Axes:
         for key in _possible_keys(wanted):
             if key in values:
                 return values[key]
+        # No value is so; a value may be called so. The text that tables show counts before a name
+        # that several values may have.
         called = [v for v in values.values() if v.text == wanted or _is_called(v, wanted)]
         exact = [v for v in called if v.text == wanted] or called
         if len(exact) == 1:
@@ -121,6 +123,7 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {str(name): _plain(v) for name, v in value.items()}
     if hasattr(value, "to_json"):
+        # With the type: a task and a network could agree in all that they say of themselves.
         return {type(value).__name__: _plain(value.to_json())}
     if isinstance(value, type):
         return f"{value.__module__}:{value.__qualname__}"
@@ -199,6 +202,7 @@ def _distinct_texts(values: Sequence[Any]) -> list[str]:
     type behind where these are, too, and a number where even that does not help.
     """
     texts = [_text(value) for value in values]
+    # Only texts that are still alike grow: what is clear already stays short.
     for longer in (longer_text, _full_text):
         counts = Counter(texts)
         for i, value in enumerate(values):
@@ -230,6 +234,7 @@ def short_names(axes: Sequence[str]) -> dict[str, str]:
     for axis, last in zip(axes, last_parts, strict=True):
         is_clear = last_parts.count(last) == 1 and last not in COLUMNS
         name = last if is_clear else axis
+        # Not once but until it is free: an axis may itself be called `setting.value`.
         while name in COLUMNS or (name != axis and name in axes):
             name = f"setting.{name}"
         names[axis] = name

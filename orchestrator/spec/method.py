@@ -57,6 +57,7 @@ class _Settings:
                 f"{cls.__module__}.{cls.__qualname__}: "
                 f"a setting's default must be a number, a string or a tuple: {error}"
             ) from error
+        # Its own name, not an inherited one: two classes of one name would have one key.
         if not cls.__dict__.get("name"):
             return  # a base of methods, not one itself
         problems = list(_class_problems(cls))
@@ -192,6 +193,7 @@ class Method(ABC, _Settings):
 
     def identity(self) -> dict[str, Any]:
         """What enters a key: name, revision, and the settings that are not at their defaults."""
+        # Kept in the object's dictionary, beside its fields: it enters neither equality nor JSON.
         identity: dict[str, Any] | None = self.__dict__.get("_identity")
         if identity is None:
             identity = {
@@ -248,6 +250,8 @@ def canonical_method(method: Method) -> Method:
     """
     canonical: Method | None = method.__dict__.get("_canonical")
     if canonical is None:
+        # The outer method before the inner ones: it may read a setting of an inner method that the
+        # inner one's canonical form forgets (the split of an independent training).
         canonical = method.canonical()
         settings = canonical.settings()
         inner = {name: _canonical_value(value) for name, value in settings.items()}
@@ -285,6 +289,7 @@ def _class_problems(cls: Any) -> Iterator[str]:
     if unknown:
         yield f"uses names {sorted(unknown)}; it may name network, tasks and seed"
     yield from _declaration_problems(cls)
+    # ABC would say so, too, but only when somebody makes one.
     if cls.train is Method.train:
         yield "train is missing"
     yield from _settings_problems(cls)
@@ -300,9 +305,12 @@ def _declaration_problems(cls: Any) -> Iterator[str]:
     }
     for attribute, kinds in kinds_of.items():
         declared = getattr(cls, attribute)
+        # A tuple: a list would be shared by all that derive from the class, and could be appended
+        # to. A lone declaration without its comma is caught here as well.
         if not isinstance(declared, tuple) or not all(isinstance(d, kinds) for d in declared):
             names = " or ".join(kind.__name__ for kind in kinds)
             yield f"{attribute} is not a tuple of {names}(...)"
+        # A metric may be plotted against several others.
         elif attribute != "plots" and len({d.name for d in declared}) < len(declared):
             yield f"{attribute} declares a name twice"
 
@@ -315,6 +323,8 @@ def _settings_problems(cls: Any) -> Iterator[str]:
         yield f"a setting's annotation cannot be resolved: {error}"
         return
     for field in dataclasses.fields(cls):
+        # A setting `seed` could not be told from the trial's, and one called `check` would hide a
+        # method.
         if field.name in RESERVED or hasattr(Method, field.name):
             yield f"setting {field.name!r}: the name is taken"
         if field.default is MISSING:
@@ -324,6 +334,7 @@ def _settings_problems(cls: Any) -> Iterator[str]:
         if reason is not None:
             yield f"setting {field.name!r}: {reason}"
             continue
+        # Smoke values and those worth trying are used late or never; a wrong one shows here.
         for role, value in _declared_values(field):
             try:
                 coerce(value, kinds[field.name])

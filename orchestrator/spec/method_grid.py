@@ -38,6 +38,7 @@ def _setting_axis(cls: Any, name: str, value: Any, kind: Any) -> Grid:
     points, problems = [], list(written.problems)
     for point in written.points:
         try:
+            # The label is the checked value, too: 1 and 1.0 are one value of an axis of floats.
             checked = coerce(_as_several(point.values[name], kind), kind)
         except ValueError as error:
             problems.append(f"{cls.name}.{name}: {error}")
@@ -71,6 +72,7 @@ def _method_axis(name: str, grid: Grid, kind: Any) -> Grid:
     for point in grid.points:
         values = dict(point.values)
         method = values.pop("method", None)
+        # Network, tasks and seed of a method inside a setting are those of the outer trial.
         if method is None or set(values) & set(RESERVED):
             problems.append(f"{name}: a grid given as a setting holds one method's settings only")
             continue
@@ -79,6 +81,8 @@ def _method_axis(name: str, grid: Grid, kind: Any) -> Grid:
         except InputError as error:
             problems += error.problems or [error.summary]
             continue
+        # The method itself is no label where its settings are: those tell the points apart, as in
+        # an axis `of.split`.
         inner = {f"{name}.{label}": v for label, v in point.labels.items() if label != "method"}
         points.append(Point({name: _as_several(built, kind)}, inner or {name: built}))
     return Grid(tuple(points), tuple(problems), grid.dropped)

@@ -47,6 +47,7 @@ def settings_of(cls: type) -> dict[str, Any]:
 def settings_default(cls: type, name: str) -> Any:
     """The default of a setting, as a value of its declared type."""
     if (cls, name) not in _DEFAULTS:
+        # A default may be written as another type than declared: 1 for a float, a tuple for a set.
         declared = {field.name: field.default for field in dataclasses.fields(cls)}
         _DEFAULTS[cls, name] = coerce(declared[name], settings_of(cls)[name])
     return _DEFAULTS[cls, name]

@@ -10,11 +10,11 @@ from typing import Any
 from orchestrator.errors import InputError, SweepError, nearest
 from orchestrator.spec.claim import Claim
 from orchestrator.spec.claim_checks import check
+from orchestrator.spec.formatting import counted
 from orchestrator.spec.grid import RESERVED, Grid, Point
 from orchestrator.spec.labels import value_key
 from orchestrator.spec.method import Method
 from orchestrator.spec.settings import settings_of
-from orchestrator.spec.shown import counted
 from orchestrator.spec.task import Task
 from orchestrator.spec.trial import Cell, NetworkSpec, Trial
 
@@ -56,6 +56,7 @@ class Sweep:
             left_out = "".join(f" ({d.count} left out: {d.reason})" for d in self.cells.dropped)
             raise SweepError(f"the grid is empty: no cell is left{left_out}")
         num_cells = len(self.cells)
+        # After the filters: a `where` that catches too much, or nothing, shows in this number.
         if self.expect != num_cells:
             raise SweepError(
                 f"the grid has {num_cells} cells but the sweep says expect={self.expect}. "
@@ -170,6 +171,8 @@ def _problems_of_settings(method: type[Method], settings: Mapping[str, Any]) -> 
 def _problems_of_the_rest(values: Mapping[str, Any]) -> Iterator[str]:
     """A network, a seed or a task that is something else."""
     network, seed, tasks = (values.get(name) for name in ("network", "seed", "tasks"))
+    # What is missing is no matter of a point: whether the method needs it is asked when it is
+    # planned.
     if network is not None and not isinstance(network, NetworkSpec):
         yield f"network: expected a network such as resnet8(), got {network!r}"
     if seed is not None and (isinstance(seed, bool) or not isinstance(seed, int) or seed < 0):

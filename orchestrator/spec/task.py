@@ -73,6 +73,7 @@ class DataRecord:
     def to_json(self) -> dict[str, Any]:
         """The record as plain JSON; of what older versions did not know, only what is known."""
         values = vars(self)
+        # What is not known stays out, so that a record of an older version is written as it was.
         later = ("class_counts", "modes", "sizes", "mask_names", "warnings")
         return _with_lists({name: v for name, v in values.items() if v or name not in later})
 
@@ -97,16 +98,16 @@ class Task:
 
     data: str
     digest: str = ""
-    wanted: tuple[int | str, ...] | None = None
-    share: tuple[int, int] = (0, 1)
+    wanted: tuple[int | str, ...] | None = None  # names once resolved; places where drawn
+    share: tuple[int, int] = (0, 1)  # which one, of how many
     limit: int | None = None
-    held_out: float = 0.1
+    held_out: float = 0.1  # a fraction of what share and limit leave
     positive: tuple[int | str, ...] | None = None
     called: str = ""
     masks: bool = False
     objects: tuple[int | str, ...] | None = None
     each_pixel: bool = False
-    shift: tuple[str, float] | None = None
+    shift: tuple[str, float] | None = None  # kind and amount
     size: int | None = None
     coloured: bool = False
     label: str = ""
@@ -155,6 +156,8 @@ class Task:
 
     def _check_masks(self, verb: str, objects: Sequence[int | str]) -> None:
         """Raise InputError where the data set cannot have such masks."""
+        # Only the name of the data set is read here, never the data: a sweep is written where the
+        # images may not be.
         kind, _, rest = self.data.partition("/")
         options = dict(parse_qsl(rest.partition("?")[2]))
         if kind != "pasted" and "mask" not in options:
@@ -219,6 +222,8 @@ class Task:
         if by not in NORMALISATIONS:
             hint = nearest(str(by), NORMALISATIONS)
             raise InputError(f"{self.data}.normalised(): no normalisation {by!r}. {hint}")
+        # A task out of a trial may carry the statistics of that trial's base; asked anew, they are
+        # decided anew.
         return replace(self, normalisation=by, base_statistics=None)
 
     @property
@@ -260,6 +265,7 @@ class Task:
 
     def of_seed(self, seed: int | None) -> Task:
         """The task in a trial of this seed: another one only where it is `drawn`."""
+        # A trial whose method uses no seed has none, and its tasks keep what they were drawn with.
         if not self.drawing or seed is None or seed == self.seed:
             return self
         return replace(self, seed=seed)
@@ -271,6 +277,7 @@ class Task:
         """
         tested = replace(self, share=(0, 1), limit=None, held_out=0.0, label="")
         if self.drawing == "classes":
+            # Here the seed says which classes there are, and so which test images.
             return tested
         return replace(tested, drawing="", seed=None)
 
@@ -299,6 +306,7 @@ class Task:
         path, _, options = self.data.partition("?")
         parts = [_plain(path.rsplit("/", 1)[-1]).strip("_").lower() or "data"]
         if options:
+            # Too long for a name; four digits of a digest tell sets with other options apart.
             parts.append(digest(options)[:4])
         if self.wanted is not None:
             parts.append(_joined(self.wanted))
@@ -328,6 +336,8 @@ class Task:
         """
         if self.drawing == "classes":
             self._check_places()
+        # Of drawn classes only the range of the numbers is checked here; their names come with a
+        # seed.
         places_only = self.drawing == "classes"
         wanted: tuple[str, ...] = record.classes
         if self.wanted is not None:
@@ -340,8 +350,12 @@ class Task:
                 f"{self.data}.binary(): {', '.join(positive)} must be some of the classes kept "
                 f"and not all: {', '.join(wanted)}"
             )
+        # The record's statistics are per channel of the files; of grey images made colour, one
+        # holds for each of three.
         own = Statistics(record.mean, record.std).over(self.image(record)[0])
         objects = self._objects(record.mask_names)
+        # The name stays the one of the task as written: names of classes in the place of numbers
+        # would change it, and with it the key and the random streams.
         resolved = replace(
             self, digest=record.digest, label=self.name, statistics=own, objects=objects
         )
@@ -365,6 +379,8 @@ class Task:
         """Names of the classes at these places of the seed's own order of all classes."""
         if self.seed is None:
             raise InputError(f"the classes of {self.name} are drawn by a trial's seed")
+        # A lot for each class by its name, not a shuffle: all tasks of one data set agree on the
+        # order, so the place that two of them share is the same class in both.
         lots = {name: derive("classes", self.digest, self.seed, name) for name in self.all_classes}
         order = sorted(lots, key=lots.__getitem__)
         return tuple(order[int(place)] for place in places)
@@ -394,7 +410,10 @@ class Task:
         """Classes given by name or index, by name; with `places_only` a number is never a name.
         Raises DataError where the data lacks one, or where a number may be two.
         """
+        # A number is a name where all classes are called by numbers, and an index where none is.
+        # Where some are, it may be either, which is refused unless both are the same class.
         numbered = {} if places_only else _by_number(names)
+        # Two spellings of one number ('7' and '007') leave fewer here than there are names.
         all_numbered = len(numbered) == len(names)
         found, missing, ambiguous = [], [], []
         for wanted in classes:
@@ -499,6 +518,7 @@ class Task:
             "share": list(self.share),
             "limit": self.limit,
             "held_out": self.held_out,
+            # Streams of random numbers go by the name, so another name is another training.
             "name": self.name,
             **{name: value for name, value in later.items() if value is not None},
         }
@@ -508,6 +528,8 @@ class Task:
         whatever they were asked for as, else the numbers.
         """
         by = self.normalised_by
+        # A base on the same data gives the same numbers, and a trial that asks for its own is the
+        # very same trial.
         if self.normalisation in ("", "own") or (by is not None and by == self.statistics):
             return None
         return self.normalisation if by is None else by.to_json()
@@ -517,6 +539,7 @@ class Task:
         normalisation or to masks with classes is in it only where there is something to say.
         """
         values = {field.name: getattr(self, field.name) for field in fields(self)}
+        # Fields that came later: without them a task reads as it does in the records of before.
         if self.objects is None and not self.each_pixel:
             del values["objects"], values["each_pixel"]
         if not self.drawing:
@@ -574,11 +597,11 @@ class Data:
     task: Task
     part: Part
     draws: tuple[tuple[str, Draw], ...] = ()
-    labels: tuple[tuple[str, tuple[int, ...]], ...] = ()
+    labels: tuple[tuple[str, tuple[int, ...]], ...] = ()  # by name: a new label for each label
     augmentation: Augmentation = "none"
     order: str = ""
     because: str = ""
-    chosen: tuple[int, int] | None = None
+    chosen: tuple[int, int] | None = None  # of `few`: how many, and its seed
 
     def few(self, count: int, *, seed: int | None) -> Data:
         """Only `count` of the images, equally many of each label as far as they go, drawn by the
@@ -599,6 +622,8 @@ class Data:
         label c, or `IGNORED` to leave the image out of a cross entropy. `labelled(common=(0, 1))`
         gives `batch.common`, int64, [batch]. Raises InputError where the length is wrong.
         """
+        # Checked when it is declared: a table that is too short would fail as an index in the
+        # middle of a fit, and one too long not at all.
         num_classes = self.task.num_classes
         for name, mapping in labels.items():
             if len(mapping) != num_classes:
@@ -651,6 +676,7 @@ def _plain(text: str) -> str:
 def _joined(classes: Sequence[int | str]) -> str:
     """Classes as part of a name; where they are many, their number and a digest."""
     names = [str(wanted) for wanted in classes]
+    # The name of a task is part of file names and of MLflow's, which have their limits.
     joined = ".".join(_plain(name) for name in names)
     return joined if len(joined) <= 24 else f"{len(names)}classes-{digest(names)[:4]}"
 
@@ -659,6 +685,7 @@ def _by_number(names: Sequence[str]) -> dict[int, str]:
     """Of these names those that are numbers, by number: '7', and '007' where no other is 7."""
     found: dict[int, str] = {}
     for name in names:
+        # `isdecimal`, not `isdigit`, which says yes to '²', and int() does not take that.
         if name.isdecimal() and int(name) not in found:
             found[int(name)] = name
     return found
@@ -706,6 +733,7 @@ class Tasks(Sequence[Task]):
 
     def __init__(self, tasks: Sequence[Task], roles: Sequence[str]) -> None:
         self._tasks = tuple(tasks)
+        # Not strict: optional roles may be left unfilled, and tasks beyond the last role have none.
         self._roles = dict(zip(roles, self._tasks, strict=False))
         self.by_name: Mapping[str, Task] = {t.name: t for t in self._tasks}
 
@@ -723,6 +751,8 @@ class Tasks(Sequence[Task]):
         return iter(self._tasks)
 
     def __getattr__(self, role: str) -> Task:
+        # Not `self._roles`: copying and unpickling ask for attributes before there is one, and that
+        # would ask here again without end.
         roles: dict[str, Task] = self.__dict__.get("_roles", {})
         if role in roles:
             return roles[role]

@@ -98,11 +98,13 @@ class NetworkSpec:
             for name in place.split("."):
                 value = value.get(name) if isinstance(value, Mapping) else None
             values = value if isinstance(value, list | tuple) else [value]
+            # An optional inner network is None, and names no class.
             found += [path for path in values if isinstance(path, str)]
         return tuple(found)
 
     def to_json(self) -> dict[str, Any]:
         """The network as plain JSON: for records, and to build it in another process."""
+        # Left out where it says nothing, as in the records of before.
         trained = {"trained_with": self.trained_with} if self.trained_with else {}
         return {
             **trained,
@@ -139,6 +141,8 @@ class Trial:
     numerics: str = "fp32"
 
     def __post_init__(self) -> None:
+        # In this order: what a base decides depends on the canonical method (`base_place` may be a
+        # matter of settings).
         method = canonical_method(self.method)
         object.__setattr__(self, "method", method)
         # Before the seed may go blank: what it draws is part of the tasks.
@@ -197,6 +201,7 @@ class Trial:
             "tasks": [task.identity() for task in self.tasks],
             "seed": self.seed,
             "numerics": self.numerics,
+            # Keys, not needs: a change anywhere below reaches every key above it.
             "needs": {name: need.key for name, need in self.needs.items()},
         }
 
@@ -248,6 +253,8 @@ class Trial:
             hint = nearest(str(self.numerics), NUMERICS)
             yield f"numerics: no class of arithmetic {self.numerics!r}. {hint}"
         try:
+            # As a worker will load it: a class of a notebook or of the sweep file cannot be
+            # imported there.
             _method_class(method.path)
         except PlanError as error:
             yield str(error)
@@ -343,6 +350,7 @@ def needs_first(
             if above:
                 given[id(done)] = done
                 yield done
+        # The trial itself may be another object than the equal need, which has been made one.
         elif id(need) in on_the_way or _are_one(need, trial):
             loop = [*above[above.index(need) :], need]
             names = " -> ".join(one.method.name for one in loop)
@@ -367,6 +375,7 @@ def method_from_json(value: Mapping[str, Any]) -> Method:
     settings = {name: _decoded(setting) for name, setting in value["settings"].items()}
     known = settings_of(cls)
     for name, default in cls.former_settings.items():
+        # At its former default it changes nothing, and the record is read as if it had never been.
         if name not in known and settings.pop(name, default) != default:
             raise PlanError(f"{cls.name} has no setting {name!r} any more, and it was in use")
     return cls(**settings)
@@ -379,5 +388,6 @@ def _method_class(path: str) -> type[Method]:
 def _decoded(value: Any) -> Any:
     """A setting's value from plain JSON; lists become tuples."""
     if isinstance(value, Mapping):
+        # Settings hold two kinds of mappings, and only networks have split points.
         return NetworkSpec.from_json(value) if "splits" in value else method_from_json(value)
     return tuple(_decoded(v) for v in value) if isinstance(value, list) else value

@@ -1,6 +1,8 @@
-"""Numbers in words that people read."""
+"""Numbers and lists in words that people read."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 
 def duration(seconds: float) -> str:
@@ -15,3 +17,9 @@ def duration(seconds: float) -> str:
     if minutes < 60:
         return f"{minutes} min {rest:02d} s"
     return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def first_few(texts: Sequence[str], most: int = 3) -> str:
+    """The first of some texts, and how many more there are: `a, b, c and 4 more`."""
+    shown = ", ".join(texts[:most])
+    return f"{shown} and {len(texts) - most} more" if len(texts) > most else shown

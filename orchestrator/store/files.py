@@ -423,6 +423,20 @@ def _public(address: str) -> str:
     return scheme + separator + rest.rpartition("@")[2]
 
 
+@contextlib.contextmanager
+def appears_whole(path: Path) -> Iterator[Path]:
+    """A file beside `path` to be written, which takes its name at the end. Where that fails the
+    file goes away, and `path` stays as it was. For what people look at; a store publishes.
+    """
+    # Beside it: a rename works within one file system only.
+    temporary = path.with_name(f".{path.name[:40]}.{uuid.uuid4().hex}")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
 def _first_line(error: BaseException) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0][:300]
 

@@ -6,6 +6,9 @@ class TestMyMethod(MethodContract):
     @pytest.fixture
     def trial(self):
         return smoke_trial(MyMethod, network=my_network())
+
+Imports the rooms up to `training`, and pytest. Promise: a method that passes can be killed at any
+statement and resumed to the same bits, and leaves exactly what it declares.
 """
 
 from orchestrator.testing.contract import MethodContract, fingerprint, smoke_trial

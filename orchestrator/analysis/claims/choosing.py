@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from orchestrator.analysis.claims.pairing import pair
-from orchestrator.analysis.claims.places import Setting, said, setting_of
+from orchestrator.analysis.claims.places import Setting, setting_in_words, setting_of
 from orchestrator.analysis.claims.sides import Side, first_of
 from orchestrator.analysis.results import Results
+from orchestrator.spec.canonical import is_number
 from orchestrator.spec.claim import Labels
 from orchestrator.spec.labels import AxisValue, axes_by_name
 from orchestrator.spec.trial import Cell
@@ -42,15 +43,16 @@ def choose(results: Results, metric: str, labels: Labels, over: Sequence[str]) -
     at: dict[str, list[str]] = {}  # by what was chosen, in words, where
     for setting, candidates in cells.items():
         sides = [Side(results, metric, labels, one) for one in candidates.values()]
+        # Candidates are held to what sides are: the same seeds for all, and nothing missing.
         comparison = pair(sides, apart=chosen_axes)
         problems += comparison.problems
         if not comparison.seeds:
             continue
         means = comparison.values.mean(axis=1)  # [candidates]
-        number = int(means.argmax())
+        number = int(means.argmax())  # the first of equals
         best += list(candidates.values())[number]
         words = _chosen(results, list(candidates), number)
-        at.setdefault(words, []).append(said(results, _varying(setting, list(cells))))
+        at.setdefault(words, []).append(setting_in_words(results, _varying(setting, list(cells))))
     return Choice(tuple(best), _told(at), tuple(dict.fromkeys(problems)))
 
 
@@ -65,10 +67,11 @@ def _chosen(results: Results, candidates: Sequence[Setting], number: int) -> str
     numbers that were tried.
     """
     varying = _varying(candidates[number], candidates)
-    words = said(results, varying) or "one setting"
+    words = setting_in_words(results, varying) or "one setting"
     edges = []
     for axis, key in varying:
         tried = {dict(candidate)[axis] for candidate in candidates}
+        # The edge of what was tried here, which may be less than the axis has in the sweep.
         values = [value for value in results.values.values(axis) if value.key in tried]
         if _is_at_the_edge(key, values):
             edges.append(results.axes[axis])
@@ -76,7 +79,8 @@ def _chosen(results: Results, candidates: Sequence[Setting], number: int) -> str
 
 
 def _is_at_the_edge(key: str, tried: Sequence[AxisValue]) -> bool:
-    numbers = {value.key: value.value for value in tried if _is_number(value.value)}
+    # Other values have no order, and a single number is no range to be at the edge of.
+    numbers = {value.key: value.value for value in tried if is_number(value.value)}
     extremes = (min(numbers.values()), max(numbers.values())) if len(numbers) > 1 else ()
     return key in numbers and numbers[key] in extremes
 
@@ -86,7 +90,3 @@ def _told(at: dict[str, list[str]]) -> str:
     if len(at) < 2:
         return next(iter(at), "nothing")
     return "; ".join(f"{words} at {first_of(places)}" for words, places in at.items())
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)

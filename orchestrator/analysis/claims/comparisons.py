@@ -117,13 +117,16 @@ class Higher(TwoSides):
         """The two sides, each at its best where that is asked for, and what was chosen."""
         if not self.choose:
             return compare(results, self.metric, self.named), ""
+        # Each side chooses for itself, as somebody who tunes both methods would.
         choices = [choose(results, self.choose, side, self.over) for side in self.named]
         sides = [
             Side(results, self.metric, labels, choice.cells)
             for labels, choice in zip(self.named, choices, strict=True)
         ]
         names = axes_by_name(results.plan.axes)
+        # The two sides may have come to different values; that is what was asked for.
         comparison = pair(sides, apart=[names[axis] for axis in self.over])
+        # Whatever makes a choice doubtful makes the claim undecided.
         problems = [*choices[0].problems, *choices[1].problems, *comparison.problems]
         comparison = replace(comparison, problems=tuple(dict.fromkeys(problems)))
         return comparison, f" ({choices[0].words} against {choices[1].words})"
@@ -180,6 +183,8 @@ class NoWorse(TwoSides):
             f"{common}{self.metric} at {first} is at most {number(self.by)} "
             f"below that at {second}, and surely not {number(self.never)}"
         )
+        # Only `never` is tested. A true difference of just -`by` is allowed, and no number of seeds
+        # would show that it is not below: so the mean as found has to clear it.
         is_close = found.mean >= -self.by - found.rounding
         holds = p_above(found, -self.never) if is_close else 1.0
         decision = Decision(holds, p_below(found, -self.by))
@@ -215,6 +220,7 @@ class Within(Claim):
         if self.below is not None:
             bars.append(f"less than {number(self.below)}")
         statement = f"{self.metric} is {' and '.join(bars)}{at(results, self.where)}"
+        # A bar that nobody asked for is passed for certain.
         lower = -math.inf if self.above is None else self.above
         upper = math.inf if self.below is None else self.below
         decision = between(found, lower, upper)
@@ -240,6 +246,7 @@ class GainHigher(OfSides):
 
     @property
     def named(self) -> Sequence[Labels]:
+        # In the order in which `decide` takes the sides apart.
         return (
             {**self.where, **self.gain},
             {**self.where, **self.without},
@@ -251,6 +258,7 @@ class GainHigher(OfSides):
         comparison = compare(results, self.metric, self.named)
         with_here, without_here, with_there, without_there = comparison.values  # [seeds] each
         here, there = with_here - without_here, with_there - without_there
+        # Within a seed first: what it does to all sides, or to both gains, cancels.
         found = comparison.estimate(here - there)
         gains = f"gains {comparison.estimate(here)} and {comparison.estimate(there)}"
         evidence = f"difference {found}; {gains}"
@@ -301,9 +309,11 @@ class Recovered(OfSides):
             f"{prefix(results, self.at)}{side} recovers more than {number(self.above)} "
             f"of the {self.metric} from {low} to {high}"
         )
+        # A share of a gap that may be 0 could be anything. Without seeds it ends here, too.
         if above(gap, 0).verdict != REPRODUCED:
             evidence = f"there is no gap to recover: {gap}"
             return verdict_of(self, statement, evidence, comparison, UNSHOWN)
+        # A ratio of means: in a mean of ratios, the seed with the smallest gap would rule.
         share = float(np.mean(where - floor)) / gap.mean
         evidence = f"share {share:.3f} of {gap}; beyond the bar {beyond}"
         return verdict_of(self, statement, evidence, comparison, above(beyond, 0))
@@ -326,6 +336,7 @@ class Keeps(OfSides):
     def decide(self, results: Results) -> Verdict:
         comparison = compare(results, self.metric, self.named)
         kept, full = comparison.values  # [seeds] each
+        # Linear in the values, for the same reason as in `Recovered`: no ratio is tested.
         beyond = comparison.estimate(kept - self.share * full)
         first, second, common = contrast(results, self.where, self.of)
         statement = (
@@ -350,6 +361,7 @@ class AboveAll(OfSides):
 
     def decide(self, results: Results) -> Verdict:
         comparison = compare(results, self.metric, self.named)
+        # By part, the differences to it; side 0 is `where`.
         found = [comparison.difference(0, place + 1) for place in range(len(self.than))]
         common = shared(results, self.where, *self.than)
         first, *others = (text(results, only_in(labels, common)) for labels in self.named)

@@ -62,6 +62,7 @@ def above(found: Estimate, bar: float) -> Decision:
 
 def between(found: Estimate, lower: float, upper: float) -> Decision:
     """The mean is between two bars: above the one and below the other; it fails beyond either."""
+    # Two one-sided tests: both bars have to be passed, so each is tested at the full level.
     holds = max(p_above(found, lower), p_below(found, upper))
     fails = min(p_below(found, lower), p_above(found, upper))
     return Decision(holds, fails)
@@ -69,6 +70,8 @@ def between(found: Estimate, lower: float, upper: float) -> Decision:
 
 def every(decisions: Sequence[Decision]) -> Decision:
     """All of several decisions hold; it fails where one of them fails (Bonferroni over them)."""
+    # That all hold is shown where the least clear does, without a correction; that one fails
+    # could come by chance in any of them.
     fails = min(1.0, len(decisions) * min(decision.p_fails for decision in decisions))
     return Decision(max(decision.p_holds for decision in decisions), fails)
 
@@ -84,6 +87,7 @@ def both(first: Decision, second: Decision) -> Decision:
 
 def p_above(found: Estimate, bar: float) -> float:
     """One-sided p of a mean above a bar."""
+    # Mirrored, and not 1 - p: where nothing is shown, both are 1.
     return p_below(Estimate(-found.mean, found.half, found.n, found.rounding), -bar)
 
 
@@ -93,6 +97,7 @@ def p_below(found: Estimate, bar: float) -> float:
     Values without any spread are certain, unless there are two of them only; those that only
     rounding tells from the bar are at the bar.
     """
+    # Before seeds are counted: a bar that is not there is passed by whatever comes.
     if math.isinf(bar):
         return 0.0 if bar > 0 else 1.0
     if found.n < 2 or not math.isfinite(found.mean):
@@ -133,9 +138,11 @@ def _places(num_seeds: int, length: int) -> NDArray[np.intp]:
     """
     num_ways = math.factorial(length) ** num_seeds
     if num_ways <= SHUFFLES:
-        orders = _orders(length)
+        orders = _orders(length)  # [length!, length]
+        # [ways, seeds]: which of the orders each seed has in each of the ways.
         chosen = np.array(list(itertools.product(range(len(orders)), repeat=num_seeds)))
         return np.asarray(orders[chosen], dtype=np.intp)
+    # What sorts noise is an order, and every order is equally likely.
     drawn = np.random.default_rng(0).random((SHUFFLES, num_seeds, length)).argsort(axis=2)
     as_found = np.broadcast_to(np.arange(length), (1, num_seeds, length))
     return np.concatenate([as_found, drawn])  # what was found is one of the ways
@@ -168,10 +175,12 @@ def ranks(values: Array, rounding: float = 0.0) -> Array:
     tells them apart.
     """
     order = values.argsort(axis=1)
+    # Where a row goes up by more than rounding, [rows, values - 1]; a chain of smaller steps is
+    # one tie, however long.
     steps = np.diff(np.take_along_axis(values, order, axis=1), axis=1) > rounding
     places = np.zeros(values.shape)
     np.put_along_axis(places, order[:, 1:], steps.cumsum(axis=1), axis=1)
-    others, own = places[:, None, :], places[:, :, None]
+    others, own = places[:, None, :], places[:, :, None]  # [rows, values, values]
     below, ties = (others < own).sum(axis=2), (others == own).sum(axis=2)
     return np.asarray(below + (ties + 1) / 2, dtype=np.float64)
 

@@ -12,6 +12,7 @@ from orchestrator.analysis.claims.sides import Measured, Side, first_of
 def mismatches(aligned: Aligned) -> list[str]:
     """All that is missing or does not match, each once; empty where the sides may be compared."""
     found = [problem for side in aligned.sides for problem in side.missing()]
+    # Seeds are looked at on one side for all, which takes sides that are balanced.
     found += _unbalanced(aligned) or _uneven_seeds(aligned)
     found += _uneven(aligned)
     found += _lost_labels(aligned)
@@ -24,15 +25,17 @@ def _unbalanced(aligned: Aligned) -> list[str]:
     """Settings or seeds that one side has and another has not: the axes whose values differ, or,
     where these are the same, combinations of them.
     """
+    # `Side.missing` tells of an empty side; every setting of the others would be another line.
     if not all(side.cells for side in aligned.sides):
         return []
     apart = list(_axes_apart(aligned))
     if apart:
         return apart
     found = []
+    # Each axis has the same values on all sides here; combinations of them may still differ.
     everywhere = set(aligned.common)
     for number, held in enumerate(aligned.held, start=1):
-        alone = [aligned.said(*place) for place in held if place not in everywhere]
+        alone = [aligned.in_words(*place) for place in held if place not in everywhere]
         if alone:
             found.append(
                 f"side {number} covers settings that another side does not: {first_of(alone)}"
@@ -91,10 +94,11 @@ def _first_uneven(
         return
     for place, found in settings.items():
         if found != settings[fullest]:
+            # In one of the two and not the other; the least by name, as sets have no order.
             lacking = min(settings[fullest] ^ found, key=str)
             has, lacks = (place, fullest) if lacking in found else (fullest, place)
-            where = f"at {aligned.said(*has)}, not at {aligned.said(*lacks)}"
-            yield f"{what}: {aligned.said(None, lacking)} is {where}"
+            where = f"at {aligned.in_words(*has)}, not at {aligned.in_words(*lacks)}"
+            yield f"{what}: {aligned.in_words(None, lacking)} is {where}"
             return
 
 
@@ -106,6 +110,7 @@ def _lost_labels(aligned: Aligned) -> Iterator[str]:
         yield from _never_logged(side)
         labels: dict[Setting, dict[LoggedBy, LoggedBy]] = {}  # as they are, by place of the task
         for place, cells in held.items():
+            # What any seed of a setting has logged, all of them should have.
             known = labels.setdefault(place.setting, {})
             for one in cells:
                 for label in one.values:
@@ -113,9 +118,10 @@ def _lost_labels(aligned: Aligned) -> Iterator[str]:
         for place, cells in held.items():
             for one in cells:
                 lost = set(labels[place.setting]) - {one.placed(label) for label in one.values}
+                # Cells without any value are told by `Side.missing`.
                 if one.values and lost:
                     words = in_words(sorted(labels[place.setting][label] for label in lost))
-                    where = aligned.said(*place)
+                    where = aligned.in_words(*place)
                     yield f"{side.metric} for {words or 'nothing'} has no value at {where}"
 
 
@@ -125,6 +131,7 @@ def _never_logged(side: Side) -> Iterator[str]:
         labels = [dict(label) for one in side.cells for label in one.values]
         used = {label[name] for label in labels if name in label}
         never = [one for one in wanted if one not in used]
+        # A metric that is by no such label at all loses nothing where a side names one.
         if used and never:
             yield f"no cell has {side.metric} for {name}={' or '.join(never)}"
 
@@ -135,6 +142,7 @@ def _other_labels(aligned: Aligned) -> Iterator[str]:
     against itself: what is logged by other labels in one setting than in another has no mean over
     both. Labels that all sides name are what they are about.
     """
+    # What only some sides name stays in: there the labels have to match.
     named = set.intersection(*({*side.logged_by} for side in aligned.sides))
     metric = aligned.sides[0].metric
     if len(aligned.sides) == 1:
@@ -157,6 +165,7 @@ def _labels_apart(many: Sequence[Sequence[Measured]], named: set[str]) -> str | 
     groups = [_with_values(cells) for cells in many]
     if not all(groups):
         return None
+    # Either way of calling tasks will do, as long as it is one for all.
     as_called = [_labels_of(cells, named, by_place=False) for cells in groups]
     placed = [_labels_of(cells, named, by_place=True) for cells in groups]
     if are_shared(as_called) or are_shared(placed):
@@ -186,6 +195,7 @@ def _same_trials(aligned: Aligned) -> Iterator[str]:
     known: list[tuple[object, dict[Place, frozenset[str]]]] = []
     for side, held in zip(aligned.sides, aligned.held, strict=True):
         trials = {place: trials_of(cells) for place, cells in held.items()}
+        # Other labels of the same trials are other values: accuracies on two tasks, say.
         if trials and (side.logged_by, trials) in known:
             earlier = known.index((side.logged_by, trials))
             yield f"sides {earlier + 1} and {len(known) + 1} are the same trials"

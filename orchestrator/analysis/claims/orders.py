@@ -85,6 +85,7 @@ def _law(pairs: Pairs, bar: float) -> tuple[Array, int] | None:
         return None
     likely, lowest = np.ones(1), 0
     for counts, low in each:
+        # Series are independent, so that the law of their sum is the convolution of theirs.
         likely = np.convolve(likely, _tilted(counts, low, strength))
         lowest += low
     return likely, lowest
@@ -127,6 +128,7 @@ def _strength(each: Sequence[tuple[Array, int]], wanted: float, unit: float) -> 
 
     if beyond(STRONGEST) < 0:
         return None
+    # The expectation rises with the strength, and bars are not below 0: one root, in here.
     return float(optimize.brentq(beyond, 0.0, STRONGEST)) / unit
 
 
@@ -134,6 +136,7 @@ def _tilted(counts: Array, lowest: int, strength: float) -> Array:
     """Probabilities of the sums of one series, [sums]."""
     sums = np.arange(lowest, lowest + len(counts))
     exponent = np.where(counts > 0, strength * sums, -np.inf)
+    # The largest is 1: exp() of a strength near STRONGEST would be infinite.
     weights = counts * np.exp(exponent - exponent.max())
     return np.asarray(weights / weights.sum(), dtype=np.float64)
 

@@ -55,6 +55,7 @@ class Comparison:
         """Whether there are two seeds, and all sides differ in them by the same. Of a metric of few
         values that comes by chance too often to be certainty.
         """
+        # Three seeds that agree to the bit do not do so by chance: see `certainly_below`.
         if len(self.seeds) != 2:
             return False
         apart = self.values[:, 0] - self.values[:, 1]  # [sides]
@@ -90,12 +91,14 @@ def pair(sides: Sequence[Side], *, apart: Iterable[str] = ()) -> Comparison:
     by_seed: dict[int | None, list[list[float]]] = {}  # [places of a seed, sides]
     for place in _distinct_places(aligned):
         by_seed.setdefault(place.seed, []).append(means[place])
+    # A seed that lacks one setting on one side is no value of the same mean: it is out whole.
     missing = {place.seed for held in aligned.held for place in held if place not in means}
     values = {}
     for seed, of_places in by_seed.items():
         of_sides = [math.fsum(column) / len(column) for column in zip(*of_places, strict=True)]
         if seed not in missing and all(map(math.isfinite, of_sides)):
             values[seed] = of_sides
+    # [seeds, sides]; the shape is said, since without a seed there would be no sides either.
     array = np.array(list(values.values()), dtype=np.float64).reshape(len(values), len(sides))
     return Comparison(
         tuple(values),
@@ -136,6 +139,7 @@ def _distinct_places(aligned: Aligned) -> Iterator[Place]:
     """
     seen = set()
     for place in aligned.common:
+        # With the seed: a trial that draws nothing from it stands once for each seed, not for one.
         trials = (place.seed, *(trials_of(held[place]) for held in aligned.held))
         if trials not in seen:
             seen.add(trials)
@@ -170,6 +174,7 @@ def _values_of_axes(aligned: Aligned, number: int) -> dict[str, int]:
     """
     counts = {}
     for axis in [*aligned.shared, *aligned.own]:
+        # Cells without the axis are one value of it: they are in the mean like the others.
         keys = {aligned.results.key_of(one.cell, axis) for one in aligned.sides[number].cells}
         counts[aligned.results.axes[axis]] = len(keys)
     return counts
@@ -196,10 +201,12 @@ def _series(aligned: Aligned) -> Iterator[tuple[float, ...]]:
     for place in dict.fromkeys(place for held in aligned.held for place in held):
         having = [held for held in aligned.held if place in held]
         called = [_by_label(held, place, by_place=False) for held in having]
+        # Sides about other tasks have other names: then the target stands against the target.
         if any(set(one) != set(called[0]) for one in called):
             called = [_by_label(held, place, by_place=True) for held in having]
         for label in dict.fromkeys(label for one in called for label in one):
             sides = [one[label] for one in called if label in one]
+            # What one side has alone is held against nothing.
             if len(sides) > 1:
                 yield tuple(value for by_trial in sides for value in by_trial.values())
 

@@ -44,6 +44,7 @@ class Aligned:
         """Axes on which the sides are asked to differ."""
         named = {axis for side in self.sides for axis in side.wanted}
         first = self.sides[0].wanted
+        # A side that does not name an axis takes all its values: it differs from one that does.
         return frozenset(
             axis
             for axis in named
@@ -57,6 +58,7 @@ class Aligned:
         """
         without = {"seed"} | self.compared | self.apart
         axes = [axis for axis in self.results.plan.axes if axis not in without]
+        # An axis that one side's cells lack (a setting of another method) cannot match on both.
         return [axis for axis in axes if all(side.has(axis) for side in self.sides)]
 
     @cached_property
@@ -79,6 +81,7 @@ class Aligned:
             for one in side.cells:
                 setting = self.setting(one.cell, self.shared)
                 seed = one.cell.trial.seed
+                # Where no trial at all draws from a seed, there is one place, without any.
                 for own_seed in (seeds or [None]) if seed is None else [seed]:
                     held.setdefault(Place(own_seed, setting), []).append(one)
             found.append(held)
@@ -92,9 +95,9 @@ class Aligned:
     def setting(self, cell: Cell, axes: Sequence[str]) -> Setting:
         return setting_of(self.results, cell, axes)
 
-    def said(self, seed: int | None, setting: Setting) -> str:
+    def in_words(self, seed: int | None, setting: Setting) -> str:
         """`split=pool seed=0`."""
-        words = [said(self.results, setting), "" if seed is None else f"seed={seed}"]
+        words = [setting_in_words(self.results, setting), "" if seed is None else f"seed={seed}"]
         return " ".join(filter(None, words)) or "all else"
 
 
@@ -103,7 +106,7 @@ def setting_of(results: Results, cell: Cell, axes: Sequence[str]) -> Setting:
     return tuple((axis, results.key_of(cell, axis) or ABSENT) for axis in axes)
 
 
-def said(results: Results, setting: Setting) -> str:
+def setting_in_words(results: Results, setting: Setting) -> str:
     """`split=pool lr=0.1`, without axes that are absent."""
     words = []
     for axis, key in setting:
@@ -117,6 +120,7 @@ def mean_of(cells: Sequence[Measured]) -> float:
     cell twice, and several settings may be one trial. NaN where one has no value.
     """
     by_trial = {one.cell.trial.key: one.mean for one in cells}
+    # NaN goes through the sum: a mean over the others would be of something else.
     return math.fsum(by_trial.values()) / len(by_trial)
 
 

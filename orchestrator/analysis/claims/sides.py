@@ -63,7 +63,9 @@ class Side:
     ) -> None:
         self.results, self.metric = results, metric
         names = axes_by_name(results.plan.axes)
+        # Sets, since sides are held against each other by them: [1, 2] asks for what [2, 1] does.
         self.wanted = {axis: set(keys) for axis, keys in results.wanted(labels).items()}
+        # Checked with the sweep: a name that is no axis is what the metric is logged by.
         self.logged_by = {
             name: [label_of(one) for one in several(value)]
             for name, value in labels.items()
@@ -91,6 +93,7 @@ class Side:
         by_label: dict[str, list[str]] = {}  # by what is not a number, the cells
         for one in self.cells:
             for label, value in one.values.items():
+                # Cells without any value are told above; these have a part of them.
                 if one.has_values and math.isnan(value):
                     by_label.setdefault(in_words([label]), []).append(self.results.title(one.cell))
         for words, titles in by_label.items():
@@ -104,6 +107,7 @@ class Side:
         if result.outcome != "done":
             return Measured(cell, {}, result.outcome)
         if isinstance(self.metric, Entry):
+            # An entry is a single value, by no label.
             found = Measured(cell, {(): self.results.matrix_entry(key, self.metric)})
         else:
             values = logged_values(cell.trial, result, self.metric, self.logged_by)
@@ -114,6 +118,7 @@ class Side:
         """Why a trial that is done has no value here: a label, a row or a column that it lacks."""
         result = self.results.by_key[key]
         if isinstance(self.metric, Entry):
+            # From the outside in: the matrix, its row or column, what the method noted there.
             if any(one["name"] == self.metric.matrix for one in result.record["matrices"]):
                 matrix = result.matrix(self.metric.matrix)
                 for what, name, known in (

@@ -28,7 +28,7 @@ from orchestrator.analysis.claims.wording import at, number
 from orchestrator.analysis.distributions import range_above, range_quantile
 from orchestrator.analysis.estimates import estimate, figures, rounding_of
 from orchestrator.analysis.results import Results
-from orchestrator.spec.canonical import show
+from orchestrator.spec.canonical import is_number, show
 from orchestrator.spec.claim import Claim, Entry, Labels, Verdict
 from orchestrator.spec.claim_fields import limited
 from orchestrator.spec.labels import AxisValue, axes_by_name
@@ -68,6 +68,7 @@ class AlongAxis(Claim):
     def compare(self, results: Results, values: Sequence[AxisValue]) -> Comparison:
         """The cells at each of these values, paired by seed; all cells where there is none."""
         sides = _at_each(values, self.axis, self.where)
+        # Without a value there would be no side to say what is missing.
         return compare(results, self.metric, sides or [self.where])
 
 
@@ -119,7 +120,7 @@ class Ranked(AlongAxis):
     rho: float = limited(0.0, at_least=0, below=1)
 
     def out_of_reach(self, values: Mapping[str, Sequence[Any]]) -> Iterator[str]:
-        others = [show(value) for value in values[self.axis] if not _is_number(value)]
+        others = [show(value) for value in values[self.axis] if not is_number(value)]
         if others:
             listed = ", ".join(others)
             yield f"{self.axis} is not always a number: {listed}; where= may leave that out"
@@ -130,7 +131,7 @@ class Ranked(AlongAxis):
         statement = (
             f"{self.metric} {self.how} with {self.axis}{_beyond(self.rho)}{at(results, self.where)}"
         )
-        numbers = [value for value in self.values(results) if _is_number(value.value)]
+        numbers = [value for value in self.values(results) if is_number(value.value)]
         numbers.sort(key=lambda value: float(value.value))
         comparison = self.compare(results, numbers)
         num_seeds = len(comparison.seeds)
@@ -142,12 +143,16 @@ class Ranked(AlongAxis):
         axis = ranks(np.tile(sign * np.arange(len(numbers)), (num_seeds, 1)))  # [seeds, values]
         rho = correlations(measured, axis)  # [seeds], positive as the claim has it
         means = _means(numbers, comparison)
+        # Left out, such seeds would leave a mean over those that have an order to agree on.
         if np.isnan(rho).any():
             evidence = f"{self.metric} is constant in {int(np.isnan(rho).sum())} seeds; {means}"
             return verdict_of(self, statement, evidence, comparison, UNSHOWN)
+        # Student's t takes equal correlations for certainty; the law of orders knows how few values
+        # a correlation of three or four numbers can take.
         by_order = order_test(measured, axis, self.rho)
         decision = both(by_order, _over_seeds(rho, self.rho))
         limits = _limits(num_seeds, len(numbers), self.rho)
+        # As measured: negative where it falls.
         evidence = f"rho {estimate(list(sign * rho))}{limits}; {means}"
         return verdict_of(self, statement, evidence, comparison, decision)
 
@@ -175,10 +180,6 @@ def _limits(num_series: int, num_values: int, bar: float) -> str:
     if can_show(num_series, num_values, bar):
         return ""
     return f" (no result on {num_values} values with n = {num_series} could show the bar)"
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -239,10 +240,12 @@ class Related(Claim):
         values = list({value.key: value for value in found if value is not None}.values())
         sides = _at_each(values, self.axis, self.where)
         others = _at_each(values, self.axis, self.at)
+        # Means over different seeds would go together, or not, for reasons of these seeds.
         first, second = of_same_seeds(
             compare(results, self.metric, sides or [self.where]),
             compare(results, self.other, others or [self.at]),
         )
+        # For the verdict, which looks at problems and seeds; the test takes the values of both.
         comparison = Comparison(
             first.seeds,
             first.values,
@@ -282,6 +285,7 @@ def _related(metric: Any, other: Any, bar: float) -> tuple[float, Decision]:
     if np.isnan(rho):
         return rho, UNSHOWN
     by_order = order_test(first, second, bar)
+    # At the bar 0 the law of orders is the permutation test, and needs no second one.
     return rho, both(by_order, fisher_test(rho, metric.size, bar)) if bar else by_order
 
 
@@ -347,12 +351,14 @@ def _range_test(values: Any, spread: float, bar: float) -> tuple[Decision, float
     """
     num_values, num_seeds = values.shape
     freedom = (num_values - 1) * (num_seeds - 1)
+    # [values, seeds]: what neither the place on the axis nor the seed explains.
     residuals = values - values.mean(axis=0) - values.mean(axis=1, keepdims=True) + values.mean()
     error = float(np.sqrt((residuals**2).sum() / freedom / num_seeds))
     rounding = rounding_of(*values.flat, bar)
     if error <= rounding:
         return certainly_beyond(spread - bar, rounding, freedom), 0.0
     critical = range_quantile(num_values, freedom)
+    # One distance serves both ways; which of them it speaks for is seen from its sign.
     p = range_above(abs(spread - bar) / error, num_values, freedom)
     return Decision(p if spread > bar else 1.0, p if spread < bar else 1.0), critical * error
 
@@ -377,6 +383,7 @@ class Varies(AlongAxis):
         if len(values) < self.fewest or num_seeds < 2:
             evidence = _too_few(len(values), self.axis, num_seeds)
             return verdict_of(self, statement, evidence, comparison, UNSHOWN)
+        # Within each seed: that seeds differ from each other says nothing of the axis.
         if np.ptp(comparison.values, axis=0).max() <= comparison.rounding:
             evidence = f"all {len(values)} values of every seed are equal"
             decision = observed(holds=False, fails=True)
@@ -390,16 +397,19 @@ def _variation(values: Any, bar: float) -> tuple[float, Decision]:
     """The standard deviation that an axis brings, estimated from [values, seeds] with seeds as
     blocks, and whether it is above a bar.
     """
-    from scipy import stats
-
     num_values, num_seeds = values.shape
+    # [values, seeds]: what neither the place on the axis nor the seed explains.
     residuals = values - values.mean(axis=0) - values.mean(axis=1, keepdims=True) + values.mean()
     freedom = (num_values - 1) * (num_seeds - 1)
     noise = float((residuals**2).sum()) / freedom  # mean square of what is left
     axis = num_seeds * float(values.mean(axis=1).var(ddof=1))  # mean square of the axis
+    # The axis's mean square is expected to be noise + num_seeds * variance; by chance it is less.
     deviation = float(np.sqrt(max(0.0, (axis - noise) / num_seeds)))
     if not bar:
         return deviation, Decision(p_holds=spread_p(values.T))
+    # Loaded here, since it takes as long as half of torch.
+    from scipy import stats
+
     # Mean square of the axis, in units of the noise, if the deviation were the bar: noncentral F.
     at_bar = num_seeds * (num_values - 1) * bar**2
     if at_bar > 1e6 * noise:  # no noise to speak of
@@ -419,6 +429,7 @@ class Unchanged(AlongAxis):
     def decide(self, results: Results) -> Verdict:
         statement = f"{self.metric} is the same whatever {self.axis} is{at(results, self.where)}"
         values = self.values(results)
+        # Values are held against each other one by one, and nothing is averaged.
         comparison = replace(self.compare(results, values), averaged_over="")
         num_differing = sum(len(set(one)) > 1 for one in comparison.series)
         evidence = f"{num_differing} of {len(comparison.series)} differ"

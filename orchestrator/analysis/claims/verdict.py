@@ -31,6 +31,7 @@ def verdict_of(
         words.append(f"averaged over {comparison.averaged_over}")
     words += _first_of(comparison.problems)
     if not is_seen and not (comparison.is_complete and count):
+        # Without a p, too: it takes no part in the correction over all claims.
         decision = UNSHOWN
     if decision.p == 1.0 and comparison.is_too_regular:  # as certain as two seeds can be
         words.append("two seeds that agree show nothing")

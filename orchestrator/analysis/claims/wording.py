@@ -34,6 +34,7 @@ def shared(results: Results, first: Labels, *others: Labels) -> Labels:
 
     def meant(labels: Labels, name: str) -> Any:
         wanted = results.wanted({name: labels[name]})
+        # Labels of metrics are no axes and have no keys; their texts are what is logged.
         return list(wanted.values()) or [label_of(one) for one in several(labels[name])]
 
     return {
@@ -59,6 +60,7 @@ def contrast(results: Results, first: Labels, second: Labels) -> tuple[str, str,
 
 def _side(results: Results, labels: Labels) -> str:
     without = [f"no {axis}" for axis, value in labels.items() if is_absent(value)]
+    # That cells lack an axis is worth a word only where nothing else tells the side.
     return text(results, labels) or " and ".join(without) or "all cells"
 
 

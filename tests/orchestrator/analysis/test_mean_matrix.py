@@ -15,7 +15,7 @@ from orchestrator.analysis.figures import matrix_svg
 from orchestrator.analysis.mean_matrix import mean_of
 from orchestrator.analysis.results import Results
 from orchestrator.parts.matrix import Matrix, make_matrix
-from orchestrator.parts.matrix_shown import heat_map
+from orchestrator.parts.matrix_display import heat_map
 
 
 class Crossed(Drawn):
@@ -209,7 +209,7 @@ def test_matrices_are_written_one_after_the_other(store, tmp_path, monkeypatch):
         {**row, "value": pytest.approx(row["value"], nan_ok=True)}
         for row in results.matrices_table().to_pylist()
     ]
-    assert not list(tmp_path.glob("*.part"))
+    assert not list(tmp_path.glob(".*"))
 
 
 def test_tables_of_no_matrices_have_their_columns(store, tmp_path):

@@ -96,16 +96,16 @@ def test_a_trial_is_open_then_done_or_failed_and_stale_once_its_code_differs(sto
     )
     plan = planned(cells, store)
     keys = [cell.trial.key for cell in plan.cells]
-    assert [plan.state(key) for key in keys] == ["open", "open"]
+    assert [plan.standing_or_stale(key) for key in keys] == ["open", "open"]
     for trial in plan.todo:
         execute(trial, store)
     plan = planned(cells, store)
-    assert [plan.state(key) for key in keys] == ["done", "failed"]
+    assert [plan.standing_or_stale(key) for key in keys] == ["done", "failed"]
     assert state_in_words(plan, plan.trials[keys[0]]) == "done: its result is in the store"
     other = Code({"sample_methods": "0" * 16})
     monkeypatch.setattr("orchestrator.planning.history.code_of", lambda trial: other)
     plan = planned(cells, store)
-    assert [plan.state(key) for key in keys] == ["stale", "failed"]
+    assert [plan.standing_or_stale(key) for key in keys] == ["stale", "failed"]
     state = state_in_words(plan, plan.trials[keys[0]])
     assert state.startswith("done, but stale: made with other code: ")
     assert state.endswith(" more")  # all of its modules differ, three are named

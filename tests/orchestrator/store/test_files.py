@@ -27,7 +27,7 @@ from orchestrator import (
 from orchestrator.executors.by_name import executor
 from orchestrator.executors.site import Site
 from orchestrator.planning.queue import Queue
-from orchestrator.store.files import files_at
+from orchestrator.store.files import appears_whole, files_at
 from orchestrator.store.garbage import unneeded
 from orchestrator.store.store import record_digest
 from orchestrator.training.execute import execute, run_with_needs
@@ -50,6 +50,16 @@ class Deaf:
 def bucket(s3, monkeypatch, tmp_path):
     monkeypatch.setenv("SPOLIA_CACHE", str(tmp_path / "cache"))
     return Store(s3)
+
+
+def test_a_file_that_is_written_anew_appears_whole_or_stays_as_it_was(tmp_path):
+    page = tmp_path / "page.html"
+    with appears_whole(page) as temporary:
+        temporary.write_text("first")
+        assert not page.exists()
+    with pytest.raises(TypeError), appears_whole(page) as temporary:
+        temporary.write_text("half of the second") + None
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["first"]
 
 
 def test_a_result_on_s3_is_found_as_it_was_committed(bucket):

@@ -547,14 +547,15 @@ def test_several_optimisers_step_together_each_on_its_own_parameters(run):
     optimizers = two(Parameters({f"net.{n}": p for n, p in by_hand.named_parameters()}))
     by_hand.to(memory_format=torch.channels_last).train()
     feed = Feed(run.tasks[0].train, name="data", seed=run.seed, stage="train", device=CPU)
-    for epoch in range(2):
-        for batch in feed.epoch(epoch, done.steps // 2, 16):
-            for optimizer, rate in zip(optimizers, (0.05, 1e-3), strict=True):
-                optimizer.param_groups[0]["lr"] = rate * (0.1 if epoch else 1.0)
-                optimizer.zero_grad()
-            own({"net": by_hand}, batch).backward()
-            for optimizer in optimizers:
-                optimizer.step()
+    with without_faulty_kernels([by_hand], CPU):
+        for epoch in range(2):
+            for batch in feed.epoch(epoch, done.steps // 2, 16):
+                for optimizer, rate in zip(optimizers, (0.05, 1e-3), strict=True):
+                    optimizer.param_groups[0]["lr"] = rate * (0.1 if epoch else 1.0)
+                    optimizer.zero_grad()
+                own({"net": by_hand}, batch).backward()
+                for optimizer in optimizers:
+                    optimizer.step()
     assert all(
         torch.equal(a, b)
         for a, b in zip(fitted.state_dict().values(), by_hand.state_dict().values(), strict=True)

@@ -7,7 +7,7 @@ from drawn import Drawn, drawn_results
 from sample_methods import Count
 
 from orchestrator import Sweep, product
-from orchestrator.spec.shown import ROWS, html_table
+from orchestrator.spec.formatting import ROWS, html_table
 
 
 def test_texts_of_a_table_are_shown_as_they_are():

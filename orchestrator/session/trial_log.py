@@ -48,6 +48,8 @@ def log_of(key: str, store: Store) -> TrialLog:
     such trial, or more than one.
     """
     full = store.resolve_key(key)
+    # None rules out another: a trial that is run again may have an old result, a failure and
+    # progress.
     return TrialLog(
         full, store.find(full), store.failure(full), store.progress(full), store.log(full)
     )

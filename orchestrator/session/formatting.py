@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from html import escape
 
-from orchestrator.spec.shown import html_table
+from orchestrator.spec.formatting import html_table
 
 GAP = "  "  # between two columns
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from orchestrator.spec.shown import html_table, number
+from orchestrator.spec.formatting import html_table, number
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -37,19 +37,19 @@ class MissingData:
 
 
 @dataclass(frozen=True)
-class Known:
+class KnownCells:
     """The plan of those cells whose data sets are known (None: of no cell), and what is missing."""
 
     plan: Plan | None
     missing: tuple[MissingData, ...] = ()
 
 
-def known_plan(name: str, sweep: Sweep, store: Store) -> Known:
+def known_cells(name: str, sweep: Sweep, store: Store) -> KnownCells:
     """The plan of as much of a sweep as can be planned here. Raises PlanError for whatever keeps
     cells from being planned, but for data that is not here.
     """
     try:
-        return Known(make_plan(name, sweep, store))
+        return KnownCells(make_plan(name, sweep, store))
     except PlanError:
         # Looked into now, not before: as a rule nothing is missing.
         cells = list(sweep.trials())
@@ -57,8 +57,9 @@ def known_plan(name: str, sweep: Sweep, store: Store) -> Known:
         if not missing:
             raise
     names = {one.name for one in missing}
+    # One unknown data set is enough: without its digest the cell's trial has no key.
     kept = [cell.index for cell in cells if not names & set(_data_of(cell))]
-    return Known(make_plan(name, sweep.part(kept), store) if kept else None, missing)
+    return KnownCells(make_plan(name, sweep.part(kept), store) if kept else None, missing)
 
 
 def _missing_data(cells: Sequence[Cell], store: Store) -> tuple[MissingData, ...]:
@@ -81,10 +82,11 @@ def part_like(sweep: Sweep, labels: Labels) -> Sweep:
     values which the sweep does not have, or where no cell is left.
     """
     cells = list(sweep.trials())
+    # All labels, not only the axes that vary: who names a constant setting means what is true.
     axes = Axes(cells, list(dict.fromkeys(label for cell in cells for label in cell.labels)))
     kept = [cell.index for cell in cells_like(cells, axes, labels)]
     if not kept:
-        raise InputError(f"{said(labels)}: no cell has all of these at once")
+        raise InputError(f"{labels_in_words(labels)}: no cell has all of these at once")
     return sweep.part(kept)
 
 
@@ -107,10 +109,10 @@ def cells_like(cells: Sequence[Cell], axes: Axes, labels: Labels) -> list[Cell]:
             except LookupError as error:
                 problems.append(str(error.args[0]))
     if problems:
-        raise InputError(f"{said(labels)} cannot be used:", problems)
+        raise InputError(f"{labels_in_words(labels)} cannot be used:", problems)
     return [cell for cell in cells if is_like(axes, cell, wanted)]
 
 
-def said(labels: Labels) -> str:
+def labels_in_words(labels: Labels) -> str:
     """`split='pool', seed=0`."""
     return ", ".join(f"{name}={value!r}" for name, value in labels.items()) or "all cells"
