@@ -35,6 +35,7 @@ from orchestrator import (
 from orchestrator.data.augmenting import draw_changes
 from orchestrator.data.batches import Feed
 from orchestrator.errors import Diverged
+from orchestrator.training.kernels import without_faulty_kernels
 
 CPU = torch.device("cpu")
 
