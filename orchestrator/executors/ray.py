@@ -11,14 +11,15 @@ import contextlib
 import json
 import logging
 import os
+import pickle
 import shlex
 import signal
 import socket
 import sys
 import tempfile
 import threading
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 # Read by Ray when it is imported: no loggers that block the driver, no change of folder, no
@@ -67,8 +68,6 @@ from orchestrator.training.execute import finished_by_others
 
 # Workers need them as the driver has them.
 VARIABLES = ("SPOLIA_DATA", "SPOLIA_CACHE", "TORCH_HOME", FOLDERS)
-LOOK_EVERY = 5.0  # seconds between two looks at whether anything runs
-WAIT_UNTOLD = 60.0  # seconds for which nothing may run before people are told
 ANSWER_WITHIN = 60.0  # seconds for every node to answer the handshake
 CONNECT_WITHIN = 5.0  # seconds for a cluster's address to accept a connection
 # How the lines begin in which Ray says why a worker went away.
@@ -413,10 +412,6 @@ class LotSearcher(Searcher):  # type: ignore[misc]  # Ray has no types
             self._listener.started(trial)
         return {"keys": ",".join(t.key for t in lot), "unfit": ",".join(sorted(self._queue.unfit))}
 
-    def note(self, text: str) -> None:
-        """Tell people what they would else wait for in vain."""
-        self._listener.noted(text)
-
     def on_error(self, trial_id: str, error: Exception | None) -> None:
         """Why a lot is going to be complete with an error."""
         if error is not None:
@@ -489,33 +484,16 @@ class NothingToChoose(FIFOScheduler):  # type: ignore[misc]  # Ray has no types
     def __init__(self, lots: LotSearcher) -> None:
         super().__init__()
         self._lots = lots
-        self._looked = self._runs = time.monotonic()
 
     def __getstate__(self) -> dict[str, Any]:
         """Tune pickles its scheduler, too."""
         return {}
 
     def choose_trial_to_run(self, tune_controller: Any, **kwargs: Any) -> None:
-        # Asked again and again while Tune waits, so here is where one can see that it waits.
-        if time.monotonic() - self._looked >= LOOK_EVERY:
-            self._looked = time.monotonic()
-            self._say_what_it_waits_for(tune_controller)
-
-    def _say_what_it_waits_for(self, tune_controller: Any) -> None:
-        """Once, where nothing runs and nothing has started for a minute."""
-        live = tune_controller.get_live_trials()
-        if not live or any(trial.status == trial.RUNNING for trial in live):
-            self._runs = time.monotonic()
-        elif time.monotonic() - self._runs >= WAIT_UNTOLD:
-            self._runs = float("inf")
-            bundles = live[0].placement_group_factory.bundles
-            self._lots.note(
-                f"nothing has started for {WAIT_UNTOLD:g} s: {len(live)} lots of trials wait for a "
-                f"node with {_in_words(bundles[0])}; there are {_nodes_in_words()}"
-            )
+        return None
 
     def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
-        self._lots.on_error(trial.trial_id, trial.get_pickled_error() or trial.get_error())
+        self._lots.on_error(trial.trial_id, _error_of(trial))
 
 
 class WorkerIsUnfit(Exception):  # noqa: N818 - a report
@@ -555,18 +533,16 @@ class LotRunner(tune.Trainable):  # type: ignore[misc]  # Ray has no types
         """Trials keep checkpoints of their own."""
 
 
-def _in_words(resources: Mapping[str, float]) -> str:
-    """`2 CPUs and 1 GPUs`."""
-    return " and ".join(
-        f"{resources[name]:g} {name}s" for name in ("CPU", "GPU") if name in resources
-    )
-
-
-def _nodes_in_words() -> str:
-    """The nodes there are, with what they have and what of it nobody has taken."""
-    nodes = [_in_words(node["Resources"]) or "no CPU" for node in _nodes_alive()]
-    free = _in_words(ray.available_resources()) or "nothing"
-    return f"{len(nodes)} nodes ({'; '.join(nodes)}), {free} of it free"
+def _error_of(trial: Any) -> Exception | None:
+    """Why a lot of Tune's ended, or None. Tune writes it beside the lot's state on this machine;
+    where it looks for it itself, on shared storage, it arrives later.
+    """
+    try:
+        content = Path(trial.pickled_error_file).read_bytes()
+    except (OSError, TypeError):
+        return trial.get_error()  # type: ignore[no-any-return]
+    error = pickle.loads(content)
+    return error if isinstance(error, Exception) else None
 
 
 def _what_ray_says(error: Exception | None) -> tuple[str, bool]:

@@ -12,9 +12,9 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from sample_methods import Count
+from sample_methods import Count, Waits
 
-from orchestrator import ExecutorError, Store, Sweep, make_plan, product
+from orchestrator import ExecutorError, Store, Sweep, make_plan, product, union
 from orchestrator.executors.by_name import executor
 from orchestrator.executors.site import Site
 from orchestrator.planning.queue import Queue
@@ -107,17 +107,27 @@ def test_a_node_that_joins_late_with_other_code_costs_no_trial(
     monkeypatch.chdir(tmp_path)  # Ray's workers look into the driver's folder first
     cluster, _ = raylets(1)
     path = os.pathsep.join([str(other), os.environ["PYTHONPATH"]])
-    cells = product(Count.grid(folder=str(folder), nap=1.0), seed=range(20))
+    # Of the node that is there from the beginning, until the late one has had its say.
+    go = tmp_path / "go"
+    cells = union(
+        product(Waits.grid(file=str(go)), seed=0),
+        product(Count.grid(folder=str(folder)), seed=range(3)),
+    )
+    heard, late = Heard(), []
 
-    def join_late():
-        while not any(folder.iterdir()):
-            time.sleep(0.1)
-        cluster.add_node(num_cpus=1, env_vars={"PYTHONPATH": path})
+    def started(trial):
+        if trial.method.name == "waits" and not late:
+            late.append(cluster.add_node(num_cpus=1, env_vars={"PYTHONPATH": path}))
 
-    threading.Thread(target=join_late, daemon=True).start()
-    sweep = Sweep(question="?", cells=cells, expect=20)
-    _, queue, heard = drain(sweep, store, tmp_path, slots=2)
-    assert Counter(o.kind for o in heard.ends) == {"done": 20}
+    def noted(text):
+        heard.notes.append(text)
+        go.touch()
+
+    heard.started, heard.noted = started, noted
+    plan = make_plan("asked", Sweep(question="?", cells=cells, expect=4), store)
+    queue = Queue(plan)
+    executor("ray").run(queue, store, Site(tmp_path / "scratch", 2), heard)
+    assert Counter(o.kind for o in heard.ends) == {"done": 4}
     assert set(executed(folder).values()) == {1}
     (why,) = queue.unfit.values()
     assert "has other code than the driver: sample_methods" in why
@@ -135,29 +145,6 @@ def test_what_no_node_can_hold_is_an_error_before_anything_starts(raylets, store
     ):
         executor("ray").run(Queue(plan), store, site, heard)
     assert heard.ends == []
-
-
-def test_what_waits_for_a_node_says_so(raylets, store, tmp_path, monkeypatch):
-    """Of a cluster that starts nodes when they are asked for, whatever it has now."""
-    from orchestrator.executors import ray as executor_module
-
-    monkeypatch.setattr(executor_module, "WAIT_UNTOLD", 1.0)
-    monkeypatch.setattr(executor_module, "LOOK_EVERY", 0.1)
-    cluster, _ = raylets(1)
-    cells = product(Count.grid(), seed=range(2))
-    plan = make_plan("asked", Sweep(question="?", cells=cells, expect=2), store)
-    heard = Heard()
-
-    def noted(text):
-        heard.notes.append(text)
-        cluster.add_node(num_cpus=2)
-
-    heard.noted = noted
-    site = Site(tmp_path / "scratch", 2, device="gpu", address=cluster.address, cpus={"default": 2})
-    executor("ray").run(Queue(plan), store, site, heard)
-    assert [o.kind for o in heard.ends] == ["done", "done"]
-    (note,) = heard.notes
-    assert "wait for a node with 2 CPUs; there are 1 nodes (1 CPUs)" in note
 
 
 def test_auto_without_a_cluster_is_an_error_at_once(no_ray, store, tmp_path):

@@ -68,6 +68,21 @@ class Count(Method):
         run.log(total=self.number + sum(n.metric("total") for n in run.needs.values()))
 
 
+class Waits(Method):
+    """Waits until there is a file."""
+
+    name = "waits"
+    uses = frozenset({"seed"})
+    metrics = (Metric("total", headline=True),)
+
+    file: str = axis("")
+
+    def train(self, run: Run) -> None:
+        while not Path(self.file).exists():
+            time.sleep(0.05)
+        run.log(total=1.0)
+
+
 class Named(Method):
     """Logs its number, and prints what it is called."""
 
