@@ -84,6 +84,11 @@ def spolia(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], 
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "80")
+    # `--data` sets it for the process, which is this one here: afterwards it is as before.
+    before = os.environ.get("SPOLIA_DATA")
+    monkeypatch.setenv("SPOLIA_DATA", before or "")
+    if before is None:
+        monkeypatch.delenv("SPOLIA_DATA")
 
     def call(*arguments: str) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["spolia", *map(str, arguments)])

@@ -152,6 +152,9 @@ def title_of(kind: str, paper: str, line: int) -> str:
     return f"claim {' in '.join(known)}"
 
 
+PROGRAMS = ("__main__", "__channelexec__")  # names of modules that are no files of a user's
+
+
 def line_outside() -> int:
     """The line in which a claim is written: of the first caller that is not ours. Where a file is
     being imported, such as a sweep, in that file: a function elsewhere may make its claims.
@@ -167,8 +170,8 @@ def line_outside() -> int:
             line = lines.setdefault(frame.f_code.co_filename, frame.f_lineno)
             first = first or line
             # Not `__main__`: that is the program which imports the sweep, or a notebook, where the
-            # first caller is the line that was meant.
-            if frame.f_code.co_name == "<module>" and name != "__main__":
+            # first caller is the line that was meant. Nor what execnet runs in another process.
+            if frame.f_code.co_name == "<module>" and name not in PROGRAMS:
                 return line
         frame = frame.f_back
     return first

@@ -34,8 +34,8 @@ def planted(store, change):
     """A result in the store, as somebody else might have written it."""
     trial = Trial(method=Count(), seed=0)
     execute(trial, store)
-    record = store.find(trial.key)
-    outdated = record_digest(record)
+    found = store.find(trial.key)
+    outdated, record = record_digest(found), dict(found)
     change(record)
     assert store.commit(record, replaces=outdated)
     return Result.open(trial.key, store)

@@ -33,6 +33,8 @@ REASONS = {
     "orchestrator.spec.registry": "finds methods by name; a trial has its class",
     "orchestrator.spec.sweep": "what it makes is in the trial, and so in the key",
     "orchestrator.spec.wording": "numbers as people read them",
+    "orchestrator.training.attempts": "says what came of a try at a trial",
+    "orchestrator.training.faults": "says whose fault an exception is, once it has ended a trial",
     "orchestrator.training.local": "calls what workers call",
     "orchestrator.training.observation": "watches: prints, curves so far, memory",
     "orchestrator.training.outcome": "says how a trial ended, once it has",

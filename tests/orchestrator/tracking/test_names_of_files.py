@@ -13,7 +13,7 @@ from orchestrator.training.execute import execute
 def test_a_matrix_with_the_name_of_a_path_is_one_file_in_its_folder(store, tmp_path):
     trial = Trial(method=Tabled(), seed=0)
     execute(trial, store)
-    record = store.find(trial.key)
+    record = dict(store.find(trial.key))
     names = ["../../../outside", "/tmp/outside", "..", "a/b"]
     record["matrices"] = [{**record["matrices"][0], "name": name} for name in names]
     files = _files(record, store, "a/b")
