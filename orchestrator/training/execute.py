@@ -7,7 +7,10 @@ from __future__ import annotations
 import contextlib
 import time
 import traceback
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import tenacity
 import torch
@@ -120,19 +123,10 @@ def _train_and_commit(
             )
             ending = _train(run)
         seconds = checkpoints.spent
-        # Hours of training are not given up for a store that is away for minutes.
-        for try_ in _patiently(seconds):
-            with try_:
-                record = trial_record(
-                    run,
-                    store,
-                    ending,
-                    began=checkpoints.began,
-                    seconds=seconds,
-                    memory=memory.read(),
-                )
-                # Blobs first, the record last: what it names is there.
-                is_first = store.commit(record, replaces=replaces)
+        make_record = partial(
+            trial_record, run, store, ending, began=checkpoints.began, seconds=seconds
+        )
+        is_first = _commit(store, lambda: make_record(memory=memory.read()), seconds, replaces)
     finally:
         reporter.close()
     store.forget_failure(trial.key)
@@ -141,6 +135,19 @@ def _train_and_commit(
     # Somebody else was faster while we trained: theirs stands, and is what is told.
     found = None if is_first else finished_by_others(trial, store, replaces)
     return found or Outcome(trial.key, ending.outcome, seconds, ending.reason)
+
+
+def _commit(
+    store: Store, make_record: Callable[[], dict[str, Any]], seconds: float, replaces: str
+) -> bool:
+    """Commit the record of a trial that trained for so many seconds; whether it is the first."""
+    is_first = False
+    # Hours of training are not given up for a store that is away for minutes.
+    for try_ in _patiently(seconds):
+        with try_:
+            # Blobs first, the record last: what it names is there.
+            is_first = store.commit(make_record(), replaces=replaces)
+    return is_first
 
 
 def _patiently(seconds: float) -> tenacity.Retrying:
