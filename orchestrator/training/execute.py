@@ -84,16 +84,21 @@ def execute(
         except Exception as error:
             if raise_errors:
                 raise
-            outcome = Outcome(
-                trial.key,
-                "failed",
-                seconds=time.time() - began,
-                reason=f"{type(error).__name__}: {error}",
-                traceback=traceback.format_exc(),
-                fault=fault_of(error),
-            )
+            outcome = _failed(trial, error, time.time() - began)
     _leave_traces(trial, store, outcome, "".join(lines))
     return outcome
+
+
+def _failed(trial: Trial, error: Exception, seconds: float) -> Outcome:
+    """The outcome of a trial that ended with the exception that is being handled."""
+    return Outcome(
+        trial.key,
+        "failed",
+        seconds=seconds,
+        reason=f"{type(error).__name__}: {error}",
+        traceback=traceback.format_exc(),
+        fault=fault_of(error),
+    )
 
 
 def _train_and_commit(
