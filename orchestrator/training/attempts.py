@@ -20,8 +20,8 @@ class Worker:
 
 
 @dataclass(frozen=True)
-class Finished:
-    """The trial has a result, of whatever outcome."""
+class Ended:
+    """The trial has come to an end, as `outcome` says: base of the two ways to."""
 
     outcome: Outcome
     worker: Worker = Worker()
@@ -31,16 +31,12 @@ class Finished:
         return self.outcome.key
 
 
-@dataclass(frozen=True)
-class Broken:
-    """The trial's own code raised an exception; `outcome` has it."""
+class Finished(Ended):
+    """It has a result, of whatever outcome."""
 
-    outcome: Outcome
-    worker: Worker = Worker()
 
-    @property
-    def key(self) -> str:
-        return self.outcome.key
+class Broken(Ended):
+    """Its own code raised an exception; `outcome` has it."""
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,7 @@ from __future__ import annotations
 import contextlib
 import time
 import traceback
-from collections.abc import Callable
-from functools import partial
 from pathlib import Path
-from typing import Any
 
 import tenacity
 import torch
@@ -127,11 +124,7 @@ def _train_and_commit(
                 on_epoch=reporter,
             )
             ending = _train(run)
-        seconds = checkpoints.spent
-        make_record = partial(
-            trial_record, run, store, ending, began=checkpoints.began, seconds=seconds
-        )
-        is_first = _commit(store, lambda: make_record(memory=memory.read()), seconds, replaces)
+        is_first, seconds = _commit(run, store, ending, checkpoints, memory, replaces)
     finally:
         reporter.close()
     store.forget_failure(trial.key)
@@ -143,16 +136,25 @@ def _train_and_commit(
 
 
 def _commit(
-    store: Store, make_record: Callable[[], dict[str, Any]], seconds: float, replaces: str
-) -> bool:
-    """Commit the record of a trial that trained for so many seconds; whether it is the first."""
-    is_first = False
+    run: Run,
+    store: Store,
+    ending: Ending,
+    checkpoints: Checkpoints,
+    memory: PeakMemory,
+    replaces: str,
+) -> tuple[bool, float]:
+    """Commit the record of a trial: whether it is the first of its key, and the seconds that the
+    trial took. What passes while the store is away counts for nothing.
+    """
+    is_first, began, seconds = False, checkpoints.began, checkpoints.spent
+    peak = memory.read()
     # Hours of training are not given up for a store that is away for minutes.
     for try_ in _patiently(seconds):
         with try_:
             # Blobs first, the record last: what it names is there.
-            is_first = store.commit(make_record(), replaces=replaces)
-    return is_first
+            record = trial_record(run, store, ending, began=began, seconds=seconds, memory=peak)
+            is_first = store.commit(record, replaces=replaces)
+    return is_first, seconds
 
 
 def _patiently(seconds: float) -> tenacity.Retrying:
