@@ -71,7 +71,9 @@ def _imported(path: Path) -> ModuleType:
             spec.loader.exec_module(module)
     except SyntaxError as error:
         text = (error.text or "").strip()
-        raise SweepError(f"{path}, line {error.lineno}: {error.msg}\n    {text}") from error
+        # Of some errors Python knows no line: of a zero byte, say.
+        place = f"{path}, line {error.lineno}" if error.lineno else str(path)
+        raise SweepError(f"{place}: {error.msg}" + (f"\n    {text}" if text else "")) from error
     except InputError as error:
         raise SweepError(f"{_where(error, path)}: {error.summary}", error.problems) from error
     except Exception as error:
