@@ -103,8 +103,9 @@ def main() -> int:
     doubled = sum(case.doubled for case in cases)
     running = sum(case.left_running for case in cases)
     wrong = sum(bool(case.defects) for case in cases)
+    num_cases = sum(case.count for case in cases)
     print(
-        f"FAULTS: {len(cases)} cases, {lost} lost, {doubled} doubled, {running} left running, "
+        f"FAULTS: {num_cases} cases, {lost} lost, {doubled} doubled, {running} left running, "
         f"{wrong} otherwise wrong (bar 0, 0, 0, 0)"
     )
     return 1 if lost or doubled or running or wrong or not cases else 0

@@ -23,6 +23,7 @@ class Case:
     doubled: int = 0
     left_running: int = 0
     defects: list[str] = field(default_factory=list)
+    count: int = 1  # disturbances
 
     @property
     def is_clean(self) -> bool:
@@ -40,6 +41,9 @@ class Ledger:
 
     def __contains__(self, name: str) -> bool:
         return any(case.name == name for case in self.cases)
+
+    def __getitem__(self, name: str) -> Case:
+        return next(case for case in self.cases if case.name == name)
 
     def __iter__(self) -> Iterator[Case]:
         return iter(self.cases)
@@ -62,7 +66,7 @@ class Ledger:
             ends = Counter(case.after for case in cases)
             told = ", ".join(f"{count} {after}" for after, count in ends.most_common())
             lines.append(
-                f"{kind:34} {len(cases):5} {sum(c.lost for c in cases):5} "
+                f"{kind:34} {sum(c.count for c in cases):5} {sum(c.lost for c in cases):5} "
                 f"{sum(c.doubled for c in cases):7} {sum(c.left_running for c in cases):7} "
                 f"{sum(bool(c.defects) for c in cases):5}  {told}"
             )
