@@ -319,10 +319,30 @@ class Tracker:
         # Lineage: whose models this run was made from. None, where they are another sweep's.
         for need in record["needs"].values():
             inputs += [LoggedModelInput(m) for m in self.models.get(need["key"], {}).values()]
-        if outputs:
-            self.client.log_outputs(run_id, models=outputs)
-        if inputs:
-            self.client.log_inputs(run_id, models=inputs)
+        self._link_models(run_id, outputs, inputs)
+
+    def _link_models(
+        self,
+        run_id: str,
+        outputs: Sequence[LoggedModelOutput],
+        inputs: Sequence[LoggedModelInput],
+    ) -> None:
+        """Link a run to models, those that it is not linked to: MLflow refuses a link that is
+        there, which a writer that died after it had made it leaves behind.
+        """
+        if not outputs and not inputs:
+            return
+        run = self.client.get_run(run_id)
+        have = {
+            *(one.model_id for one in run.outputs.model_outputs or []),
+            *(one.model_id for one in run.inputs.model_inputs or []),
+        }
+        new_outputs = [one for one in outputs if one.model_id not in have]
+        new_inputs = [one for one in inputs if one.model_id not in have]
+        if new_outputs:
+            self.client.log_outputs(run_id, models=new_outputs)
+        if new_inputs:
+            self.client.log_inputs(run_id, models=new_inputs)
 
     def _write_model(
         self,

@@ -277,6 +277,28 @@ def test_younger_twins_and_half_written_runs_are_put_right(spolia, sweep_file, t
     assert dump(address, tmp_path) == before
 
 
+def test_a_run_whose_models_were_linked_before_its_writer_died_is_completed(
+    spolia, sweep_file, tmp_path
+):
+    cells = (
+        "product(Adopting.grid(), network=resnet8(width=4), "
+        "tasks=digits.classes(0, 1).images(limit=40).named('t'), seed=0)"
+    )
+    file, home = sweep_file(cells), tmp_path / "home"
+    address = f"sqlite:///{home / 'mlflow.db'}"
+    assert spolia("run", file, "--home", home, "--executor", "inline")[0] == 0
+    whole, client = dump(address, tmp_path), client_of(address)
+    (experiment,) = [e for e in client.search_experiments() if e.name == "asked"]
+    for run in client.search_runs([experiment.experiment_id]):
+        # What a run lacks whose writer was killed after its models were linked.
+        if "spolia.written" in run.data.tags:
+            client.delete_tag(run.info.run_id, "spolia.written")
+            client.update_run(run.info.run_id, status="RUNNING")
+    code, out, err = spolia("track", file, "--home", home)
+    assert (code, "2 runs written now" in out) == (0, True), out + err
+    assert dump(address, tmp_path) == whole
+
+
 def test_curves_of_a_running_trial_are_seen_while_it_runs_and_are_the_same_afterwards(
     store, tmp_path, sweep_file, fresh_database
 ):
