@@ -8,7 +8,8 @@ import pytest
 from sample_methods import Count, Greedy
 
 from orchestrator import InputError, Resources, Trial
-from orchestrator.executors.site import Shapes, Site, find_site, read_site
+from orchestrator.executors.site import Shapes, Site, read_site
+from orchestrator.store.home import find_site
 
 
 def write(folder, text):
