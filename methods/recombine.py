@@ -95,9 +95,11 @@ def measure_protocol(
     unnormalised: dict[tuple[int, int], str] = {}
     for i, j in np.argwhere(no_scale).tolist():
         unnormalised[i, j] = "the head's own network guesses on these images"
-    known = {"count": scores.count, "chance": scores.chance}
-    networks.measure(run, f"accuracy_{name}", scores.accuracy, reasons, **known)
+    count, why = scores.count, {**unnormalised, **reasons}
     networks.measure(
-        run, f"normalised_{name}", scores.normalised, {**unnormalised, **reasons}, **known
+        run, f"accuracy_{name}", scores.accuracy, reasons, count=count, chance=scores.chance
     )
-    networks.measure(run, f"restricted_{name}", scores.restricted, reasons, **known)
+    # On this scale guessing is 0, whatever the number of classes.
+    networks.measure(run, f"normalised_{name}", scores.normalised, why, count=count, chance=0.0)
+    # Guessing among the common classes scores more than `scores.chance`: none is recorded.
+    networks.measure(run, f"restricted_{name}", scores.restricted, reasons, count=count)

@@ -141,6 +141,8 @@ class MovedClassifier(Method):
         when it is moved. All heads are for one task, so this is measured by head.
         """
         accuracy, kept = scores.by_head.accuracy, scores.by_head.normalised
+        # What is kept is 0 for a head that guesses.
+        chances = {"accuracy": scores.by_head.chance, "kept": 0.0}
         for name, values in (("accuracy", accuracy), ("kept", kept)):
             run.matrix(
                 name,
@@ -148,7 +150,7 @@ class MovedClassifier(Method):
                 columns=names,
                 values=values,
                 count=scores.by_head.count,
-                chance=scores.by_head.chance,
+                chance=chances[name],
                 notes=scores.unjoined,
             )
         # All but a head on the extractor that it learned on

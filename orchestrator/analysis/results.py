@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from orchestrator.analysis.along import draw, lines_along
 from orchestrator.analysis.best import BestSetting, best_of
@@ -32,7 +31,13 @@ from orchestrator.analysis.selection import (
     one_group,
     select,
 )
-from orchestrator.analysis.tables import Tables, table_of, write_batches
+from orchestrator.analysis.tables import (
+    Tables,
+    has_stamp,
+    table_of,
+    write_batches,
+    write_table,
+)
 from orchestrator.analysis.verdicts import Verdicts
 from orchestrator.errors import InputError, nearest
 from orchestrator.parts.matrix import Matrix
@@ -282,16 +287,19 @@ class Results:
         return table_of(tables.matrix_schema, tables.matrix_batches(self.cells()))
 
     def write(self, folder: Path) -> list[Path]:
-        """Both tables as Parquet in a folder; each appears whole or not at all. Returns their
-        paths.
+        """Both tables as Parquet in a folder; each appears whole or not at all, and stays as it is
+        where it was made of the same results. Returns their paths.
         """
         folder.mkdir(parents=True, exist_ok=True)
         metrics, matrices = folder / "metrics.parquet", folder / "matrices.parquet"
-        with appears_whole(metrics) as temporary:
-            pq.write_table(self.metrics_table(), temporary)
-        tables = self._tables
-        with appears_whole(matrices) as temporary:
-            write_batches(temporary, tables.matrix_schema, tables.matrix_batches(self.cells()))
+        stamp = self._tables.stamp(self.cells())
+        if not has_stamp(metrics, stamp):
+            with appears_whole(metrics) as temporary:
+                write_table(temporary, self.metrics_table(), stamp)
+        if not has_stamp(matrices, stamp):
+            schema, batches = self._tables.matrix_schema, self._tables.matrix_batches(self.cells())
+            with appears_whole(matrices) as temporary:
+                write_batches(temporary, schema, batches, stamp)
         return [metrics, matrices]
 
     # ------------------------------------------------------------------ for notebooks

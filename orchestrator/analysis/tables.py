@@ -14,9 +14,12 @@ import pyarrow.parquet as pq
 
 from orchestrator.parts.matrix import Matrix
 from orchestrator.parts.result import Result
+from orchestrator.spec.canonical import digest
 from orchestrator.spec.labels import Axes, AxisValue
 from orchestrator.spec.trial import Cell
+from orchestrator.store import records
 from orchestrator.store.records import metrics_of
+from orchestrator.store.source import source_of
 
 # Labels that repeat from row to row are kept once, with a number in each row.
 LABEL = pa.dictionary(pa.int32(), pa.string())
@@ -35,6 +38,8 @@ MATRIX_COLUMNS = {
     "row_component": LABEL,
     "column_component": LABEL,
 }
+
+STAMP = b"spolia.made_of"  # in the metadata of the files
 
 ROW_GROUP = 1 << 17  # rows that are gathered before they are written
 
@@ -105,6 +110,17 @@ class Tables:
                 of_cell = [_repeated(row[name], schema.field(name).type, size) for name in row]
                 yield pa.RecordBatch.from_arrays([*of_cell, *_entries(matrix)], schema=schema)
 
+    def stamp(self, finished: Iterable[tuple[Cell, Result]]) -> str:
+        """SHA-256 of all that the tables of these cells are made of, matrices by their own, and of
+        the code that makes them.
+        """
+        made_of = [
+            [self._row(cell, result.outcome), result.metrics, result.record["matrices"]]
+            for cell, result in finished
+        ]
+        makers = [source_of(Path(str(file))).digest for file in (__file__, records.__file__)]
+        return digest([str(self.cell_schema), makers, made_of])
+
     def _row(self, cell: Cell, outcome: str) -> dict[str, Any]:
         """What every row of a cell begins with."""
         row = {"cell": cell.index, "key": cell.trial.key, "outcome": outcome}
@@ -113,9 +129,25 @@ class Tables:
         return row
 
 
-def write_batches(path: Path, schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> None:
+def has_stamp(path: Path, stamp: str) -> bool:
+    """Whether there is a Parquet file that was made of the same, so that it need not be written."""
+    try:
+        found = pq.read_schema(path).metadata or {}
+    except (OSError, pa.ArrowException):  # there is none, or something else lies there
+        return False
+    return bool(found.get(STAMP) == stamp.encode())
+
+
+def write_table(path: Path, table: pa.Table, stamp: str) -> None:
+    """Write a table as Parquet."""
+    pq.write_table(table.replace_schema_metadata({STAMP: stamp.encode()}), path)
+
+
+def write_batches(
+    path: Path, schema: pa.Schema, batches: Iterable[pa.RecordBatch], stamp: str
+) -> None:
     """Write batches as Parquet, a few at a time."""
-    with pq.ParquetWriter(path, schema) as writer:
+    with pq.ParquetWriter(path, schema.with_metadata({STAMP: stamp.encode()})) as writer:
         # A row group a matrix would be thousands of tiny ones; a single one may not fit in memory.
         waiting: list[pa.RecordBatch] = []
         num_rows = 0

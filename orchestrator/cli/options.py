@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import atexit
 import functools
 import gc
 import inspect
 import json
 import math
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -190,12 +192,24 @@ def short_lived(command: Command) -> Command:
     @functools.wraps(command)
     def called(*given: object, **named: object) -> None:
         gc.disable()
+        atexit.unregister(leave_memory)  # once, however many commands one process is asked for
+        atexit.register(leave_memory)
         try:
             command(*given, **named)
         finally:
             gc.enable()  # who calls this in a process that goes on has it back
 
     return called
+
+
+def leave_memory() -> None:
+    """Let Python end without going through its memory once more: the process takes it along, and
+    all of torch takes more than half a second.
+    """
+    # Triton's bindings would complain of what is left. Commands that only read do not load it,
+    # unless a method of theirs does.
+    if "triton" not in sys.modules:
+        gc.freeze()
 
 
 def print_json(value: object) -> None:

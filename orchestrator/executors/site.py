@@ -23,7 +23,6 @@ part of a sweep, never part of a key.
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -40,8 +39,8 @@ from orchestrator.spec.declarations import (
     is_gpu_share,
 )
 from orchestrator.spec.trial import Trial
+from orchestrator.store.home import read_toml
 
-FILE = "spolia.toml"
 DEVICES = ("auto", "cpu", "gpu")
 
 
@@ -98,30 +97,13 @@ class Site:
         return next((name for name in (trial.method.name, "default") if name in table), "")
 
 
-def find_site(named: Path | None) -> Path | None:
-    """The file named, or the nearest spolia.toml from the current folder upwards, or None. Raises
-    InputError where the named one is not there.
-    """
-    if named is not None:
-        if not named.is_file():
-            raise InputError(f"there is no site file {str(named)!r}")
-        return named
-    current = Path.cwd()
-    # The nearest wins whole; files further up add nothing to it.
-    candidates = [folder / FILE for folder in (current, *current.parents)]
-    return next((path for path in candidates if path.is_file()), None)
-
-
 def read_site(path: Path | None) -> SiteFile:
     """A site file, checked; an empty one where there is none. Raises InputError that lists
     everything wrong with it.
     """
     if path is None:
         return SiteFile()
-    try:
-        content = tomllib.loads(path.read_text())
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise InputError(f"{path} cannot be read: {error}") from error
+    content = read_toml(path)
     # The fields are the keys, so neither is written twice.
     known = {f.name: f for f in fields(SiteFile)}
     problems = [

@@ -95,29 +95,25 @@ class Matrix:
     @staticmethod
     def from_parquet(content: bytes) -> Matrix:
         """The matrix that `to_parquet` wrote."""
-        import pyarrow.compute as pc  # a tenth of a second, which planning does not need
-
-        table = pq.ParquetFile(pa.BufferReader(content)).read(use_threads=False)
+        file = pq.ParquetFile(pa.BufferReader(content), read_dictionary=["row", "column"])
+        table = file.read(use_threads=False).combine_chunks()
         metadata = {k.decode(): v.decode() for k, v in (table.schema.metadata or {}).items()}
         # Rows vary slowest: a row is a run of equal labels, and the first run has every column.
-        rows = tuple(pc.run_end_encode(_plain(table["row"])).values.to_pylist())
-        num_columns = len(table) // max(len(rows), 1)
-        columns = tuple(_plain(table["column"].slice(0, num_columns)).to_pylist())
+        of_row = _row_numbers(table)
+        num_columns = int((of_row == of_row[:1]).sum())
+        rows, columns = _labels(table, "row", "column", num_columns)
         shape = (len(rows), num_columns)
-        components: Any = None
+        components = None
         if "row_component" in table.column_names:
-            first_of_rows = np.arange(len(rows)) * num_columns
-            of_rows = _plain(table["row_component"].take(first_of_rows)).to_pylist()
-            of_columns = _plain(table["column_component"].slice(0, num_columns)).to_pylist()
-            components = (tuple(of_rows), tuple(of_columns))
+            components = _labels(table, "row_component", "column_component", num_columns)
         return Matrix(
             name=metadata["matrix"],
             axes=(metadata["rows"], metadata["columns"]),
             rows=rows,
             columns=columns,
-            values=table["value"].to_numpy().reshape(shape),
-            count=table["count"].to_numpy().reshape(shape),
-            chance=table["chance"].to_numpy().reshape(shape),
+            values=_numbers(table["value"]).reshape(shape),
+            count=_numbers(table["count"]).reshape(shape),
+            chance=_numbers(table["chance"]).reshape(shape),
             notes=_notes_in(table, num_columns),
             components=components,
         )
@@ -145,21 +141,32 @@ class Matrix:
         return in_html(self, in_words(self))
 
 
-def _plain(labels: pa.ChunkedArray) -> pa.Array:
-    """Labels as one array of strings."""
-    return pa.concat_arrays([pa.array([], pa.string()), *labels.cast(pa.string()).chunks])
+def _numbers(column: pa.ChunkedArray) -> NDArray[Any]:
+    """The numbers of a column without nulls, in place."""
+    # Not `to_numpy`, which imports pandas, and that takes longer than to read 500 matrices.
+    return np.from_dlpack(column.chunk(0)) if len(column) else np.zeros(0)
+
+
+def _row_numbers(table: pa.Table) -> NDArray[Any]:
+    """Of every entry a number for its row, [rows * columns]."""
+    return np.from_dlpack(table["row"].chunk(0).indices) if len(table) else np.zeros(0)
+
+
+def _labels(
+    table: pa.Table, of_rows: str, of_columns: str, num_columns: int
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The labels of rows, each where it begins, and those of columns, which the first row has."""
+    down = range(0, len(table), num_columns or 1)
+    rows = tuple(table[of_rows][place].as_py() for place in down)
+    return rows, tuple(table[of_columns].slice(0, num_columns).to_pylist())
 
 
 def _notes_in(table: pa.Table, num_columns: int) -> dict[tuple[int, int], str]:
     """The notes of a table of entries, by (row, column)."""
     if "note" not in table.column_names:
         return {}
-    import pyarrow.compute as pc  # as above
-
-    notes = _plain(table["note"])
-    places = np.flatnonzero(pc.not_equal(notes, "").to_numpy(zero_copy_only=False))
-    by_place = zip(places.tolist(), notes.take(places).to_pylist(), strict=True)
-    return {divmod(place, num_columns): note for place, note in by_place}
+    notes = enumerate(table["note"].to_pylist())
+    return {divmod(place, num_columns): note for place, note in notes if note}
 
 
 def make_matrix(

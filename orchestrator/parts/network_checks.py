@@ -77,9 +77,9 @@ def _aside() -> Iterator[None]:
 
 
 def _draw_from(seed: int) -> None:
-    """Begin the random numbers anew: those of the CPU, which `_aside` puts back. `torch.manual_seed`
-    would begin those of every device, and notes for each where it was called, which takes longer
-    than a small network.
+    """Begin the random numbers of the CPU anew, which `_aside` puts back. `torch.manual_seed` would
+    begin those of every device, and notes for each where it was called, which takes longer than a
+    small network.
     """
     torch.default_generator.manual_seed(seed)
 

@@ -9,10 +9,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from orchestrator.errors import InputError
-from orchestrator.executors.site import Site, SiteFile, find_site, read_site, unknown_methods
+from orchestrator.executors.site import Site, SiteFile, read_site, unknown_methods
 from orchestrator.session.choices import ExecutorName
 from orchestrator.spec.classes import VARIABLE as PACKAGES
-from orchestrator.store.home import DEFAULT_HOME, Home, home
+from orchestrator.store.home import DEFAULT_HOME, Home, find_site, home, relative_to
 
 DATA = "SPOLIA_DATA"
 
@@ -92,9 +92,9 @@ def places(
     path = find_site(Path(named_site) if named_site else None)
     site = read_site(path)
     base = path.parent if path else Path()  # relative folders in a site file are beside it
-    _tell_workers(_given(data, DATA) or _relative_to(base, site.data), site)
-    root = _given(home_folder, "SPOLIA_HOME") or _relative_to(base, site.home) or DEFAULT_HOME
-    address = _given(store, "SPOLIA_STORE") or _relative_to(base, site.store)
+    _tell_workers(_given(data, DATA) or relative_to(base, site.data), site)
+    root = _given(home_folder, "SPOLIA_HOME") or relative_to(base, site.home) or DEFAULT_HOME
+    address = _given(store, "SPOLIA_STORE") or relative_to(base, site.store)
     tracked = _given(tracking, "SPOLIA_TRACKING") or site.tracking
     return Places(home(Path(root), address, tracked), site, path)
 
@@ -118,10 +118,3 @@ def _tell_workers(data: str | None, site: SiteFile) -> None:
         # notebook may come here many times.
         listed = [*os.environ.get(PACKAGES, "").split(","), *site.packages]
         os.environ[PACKAGES] = ",".join(dict.fromkeys(filter(None, listed)))
-
-
-def _relative_to(base: Path, folder: str | None) -> str | None:
-    """A folder of a site file from here; an address stays as it is."""
-    if folder is None or "://" in folder:
-        return folder
-    return str(base / Path(folder).expanduser())

@@ -307,9 +307,11 @@ class Session:
         again = [chosen(Retry, one, "retry").value for one in retry]
         self.home.prepare()
         self.store.prepare()
-        # A sweep without a file is claimed by nobody: in a notebook it is made anew and changes as
-        # one goes.
-        if self.file is not None:
+        # A sweep without a file claims no name: in a notebook it is made anew and changes as one
+        # goes. But it takes none from a file.
+        if self.file is None:
+            self.store.refuse_claimed(self.name)
+        else:
             self.store.claim_sweep(self.name, self.file)
         # What cannot work is told before the plan is made, which may take long.
         site = self.places.site_of_run(where, address=address, slots=slots)

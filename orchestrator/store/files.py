@@ -189,12 +189,20 @@ class Folder:
 
     def entries(self, folder: str) -> Iterator[Entry]:
         _refuse_outside(folder)
-        for parent, _, names in os.walk(self.root / folder):
+        for parent, _, names in os.walk(self.root / folder, onerror=_unless_gone):
             for name in names:
                 path = str((Path(parent) / name).relative_to(self.root))
                 entry = self.entry(path)
                 if entry is not None:  # else removed since it was listed
                     yield entry
+
+
+def _unless_gone(error: OSError) -> None:
+    """Raise StoreError for a folder that is there and cannot be listed: it would look empty, and
+    what it holds like something that nobody has made yet.
+    """
+    if not isinstance(error, FileNotFoundError | NotADirectoryError):
+        raise StoreError(f"{error.filename} cannot be read: {error}") from error
 
 
 class Bucket:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import tomllib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from orchestrator.errors import StoreError
+from orchestrator.errors import InputError, StoreError
 
 DEFAULT_HOME = "spolia-home"  # a folder in the current one
+SITE_FILE = "spolia.toml"  # here or above
 _UNWRITABLE = "cannot be written. Choose another folder with --home"
 
 
@@ -64,8 +67,43 @@ def home(root: Path, store: str | None, tracking: str | None) -> Home:
 
 
 def default_store() -> str:
-    """Where a store is looked for when nobody says: SPOLIA_STORE, or the folder `store` in the home
-    that SPOLIA_HOME names, or in `spolia-home` here.
+    """Where a store is looked for when nobody says: where SPOLIA_STORE says, else the site file,
+    else the folder `store` in the home that SPOLIA_HOME or the site file names, or in `spolia-home`
+    here. Raises InputError for a site file that cannot be read.
     """
-    folder = Path(os.environ.get("SPOLIA_HOME") or DEFAULT_HOME)
-    return os.environ.get("SPOLIA_STORE") or str(folder / "store")
+    named = os.environ.get("SPOLIA_SITE")
+    file = find_site(Path(named) if named else None)
+    said = read_toml(file) if file else {}
+    base = file.parent if file else Path()
+    root = os.environ.get("SPOLIA_HOME") or relative_to(base, said.get("home")) or DEFAULT_HOME
+    store = os.environ.get("SPOLIA_STORE") or relative_to(base, said.get("store"))
+    return home(Path(root), store, None).store
+
+
+def find_site(named: Path | None) -> Path | None:
+    """The file named, or the nearest spolia.toml from the current folder upwards, or None. Raises
+    InputError where the named one is not there.
+    """
+    if named is not None:
+        if not named.is_file():
+            raise InputError(f"there is no site file {str(named)!r}")
+        return named
+    current = Path.cwd()
+    # The nearest wins whole; files further up add nothing to it.
+    candidates = [folder / SITE_FILE for folder in (current, *current.parents)]
+    return next((path for path in candidates if path.is_file()), None)
+
+
+def read_toml(file: Path) -> dict[str, Any]:
+    """What a site file says, not looked at yet. Raises InputError where it cannot be read."""
+    try:
+        return tomllib.loads(file.read_text())
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise InputError(f"{file} cannot be read: {error}") from error
+
+
+def relative_to(base: Path, folder: str | None) -> str | None:
+    """A folder of a site file from here; an address stays as it is."""
+    if folder is None or "://" in folder:
+        return folder
+    return str(base / Path(folder).expanduser())

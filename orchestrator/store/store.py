@@ -350,6 +350,19 @@ class Store:
             )
         self._files.publish(path, json.dumps({"file": str(claiming)}).encode(), replace=True)
 
+    def refuse_claimed(self, name: str) -> None:
+        """Raise InputError where a sweep file that is still there has this name, which a sweep
+        without a file is about to use.
+        """
+        claim = self._json(f"sweeps/{name}.json")
+        owner = Path(claim["file"]) if isinstance(claim, dict) else None
+        if owner is not None and owner.is_file():
+            raise InputError(
+                f"a sweep file is called {name!r}: {owner}. Open that file, "
+                f"Session({str(owner)!r}), or give this sweep another name: results and MLflow "
+                "runs go by it"
+            )
+
     def data(self, name: str) -> DataRecord | None:
         """The record of a data set seen before, or None."""
         record = self._json(_data_path(name))

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from drawn import drawn_results
 from sample_methods import Count
@@ -185,3 +188,36 @@ def test_components_that_do_not_fit_the_matrix_are_refused():
             values=[[1, 2]],
             components=(["k"], ["k"]),
         )
+
+
+def test_tables_that_say_what_they_would_say_again_stay(store, tmp_path):
+    cells = product(Count.grid(number=[1, 2]), seed=0)
+    found = results(cells, store)
+    metrics, matrices = found.write(tmp_path)
+    assert pq.read_table(metrics).num_rows == found.metrics_table().num_rows
+    written = [metrics.stat().st_ino, matrices.stat().st_ino]
+    assert [one.stat().st_ino for one in found.write(tmp_path)] == written
+    # What cannot be read is written again, and so are tables of other results.
+    matrices.write_bytes(b"not a table")
+    assert pq.read_table(found.write(tmp_path)[1]).num_rows == found.matrices_table().num_rows
+    results(product(Count.grid(number=[1, 2, 3]), seed=0), store).write(tmp_path)
+    assert set(pq.read_table(metrics)["number"].to_pylist()) == {1, 2, 3}
+
+
+@pytest.mark.process
+def test_reading_matrices_needs_no_pandas():
+    """Its import takes longer than to read 500 matrices."""
+    program = (
+        "import sys\n"
+        "from orchestrator.parts.matrix import Matrix\n"
+        "Matrix.from_parquet(sys.stdin.buffer.read())\n"
+        "print('pandas' in sys.modules)"
+    )
+    made = make_matrix("m", axes=("r", "c"), rows="ab", columns="cd", values=np.eye(2))
+    ran = subprocess.run(
+        [sys.executable, "-c", program],
+        input=made.to_parquet(),
+        capture_output=True,
+        check=False,
+    )
+    assert ran.stdout.split() == [b"False"], ran.stderr

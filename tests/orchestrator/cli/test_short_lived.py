@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from orchestrator.cli import main, sweeps
+from orchestrator.cli import sweeps
 from orchestrator.cli.options import short_lived
 
 
@@ -20,9 +20,9 @@ def test_a_short_lived_command_collects_no_garbage_and_leaves_it_on_for_others()
 
 def test_garbage_is_collected_again_behind_a_command_that_fails():
     def fails():
-        raise ValueError
+        raise ValueError("no")
 
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match="no"):
         short_lived(fails)()
     assert gc.isenabled()
 
@@ -36,10 +36,16 @@ def test_commands_that_only_read_are_short_lived(command, monkeypatch, tmp_path)
     assert seen == [False]
 
 
-def test_a_process_that_ends_looks_for_no_garbage(monkeypatch):
-    registered = []
+@pytest.mark.parametrize(("loaded", "times"), [({}, 1), ({"triton": None}, 0)])
+def test_a_process_that_ends_goes_through_no_memory_unless_triton_counts_it(
+    monkeypatch, loaded, times
+):
+    registered, frozen = [], []
     monkeypatch.setattr(atexit, "register", registered.append)
-    monkeypatch.setattr(sys, "argv", ["spolia", "--help"])
-    with pytest.raises(SystemExit):
-        main()
-    assert registered == [gc.freeze]
+    monkeypatch.setattr(gc, "freeze", lambda: frozen.append(1))
+    short_lived(lambda: None)()
+    monkeypatch.delitem(sys.modules, "triton", raising=False)
+    for name, module in loaded.items():
+        monkeypatch.setitem(sys.modules, name, module)
+    registered[0]()
+    assert (len(registered), len(frozen)) == (1, times)

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from orchestrator import InputError, Resources
-from orchestrator.executors.site import find_site, read_site
+from orchestrator.executors.site import read_site
+from orchestrator.store.home import find_site
 
 
 def write(folder, text):

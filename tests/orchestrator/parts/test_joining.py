@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -81,6 +82,14 @@ def test_the_number_is_the_entry_of_the_matrix(measured, row, column):
 def test_entries_differ_so_that_a_wrong_pair_would_show(measured):
     values = measured[0].matrix("accuracy_by_head").values
     assert len(set(values.ravel().tolist())) == 4
+
+
+def test_guessing_is_zero_on_the_normalised_scale_and_unknown_among_common_classes(measured):
+    result, _ = measured
+    for protocol in ("by_extractor", "by_head"):
+        assert (result.matrix(f"accuracy_{protocol}").chance > 0).all()
+        assert (result.matrix(f"normalised_{protocol}").chance == 0).all()
+        assert np.isnan(result.matrix(f"restricted_{protocol}").chance).all()
 
 
 def test_networks_components_and_references_are_joined_alike(measured):

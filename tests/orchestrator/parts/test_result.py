@@ -70,6 +70,18 @@ def test_without_a_store_it_is_that_of_the_home(result, monkeypatch, tmp_path):
     assert Component.open(reference).reference == reference
 
 
+@pytest.mark.parametrize("key", ["store", "home"])
+def test_without_a_store_the_site_file_says_where(result, monkeypatch, tmp_path, key):
+    monkeypatch.delenv("SPOLIA_STORE", raising=False)
+    monkeypatch.delenv("SPOLIA_HOME", raising=False)
+    place = result.store.address.removesuffix("/store" if key == "home" else "")
+    (tmp_path / "there").symlink_to(place)
+    (tmp_path / "spolia.toml").write_text(f'{key} = "there"')
+    (tmp_path / "deeper").mkdir()
+    monkeypatch.chdir(tmp_path / "deeper")  # relative to the file, wherever one is
+    assert Result.open(result.key).key == result.key
+
+
 def test_tasks_are_had_by_name_position_and_role(result):
     tasks = result.tasks
     assert tasks["b"] is tasks[1] is tasks.by_name["b"]

@@ -49,6 +49,17 @@ def test_a_sweep_without_a_file_needs_a_name():
         Session(counting())
 
 
+def test_a_sweep_without_a_file_takes_no_name_from_a_file(sweep_file, tmp_path):
+    file = sweep_file("product(Count.grid(), seed=0)")
+    from_file = Session(file, home=tmp_path / "home", tracking="none")
+    from_file.prepare(executor="inline", display=LineDisplay(io.StringIO()))
+    by_hand = session_in(tmp_path, counting())
+    with pytest.raises(InputError, match=r"a sweep file is called 'asked': .*asked\.py"):
+        by_hand.prepare(executor="inline", display=LineDisplay(io.StringIO()))
+    file.unlink()
+    assert by_hand.prepare(executor="inline", display=LineDisplay(io.StringIO())).todo
+
+
 def test_a_session_without_a_sweep_opens_results_and_plans_nothing(ran):
     session, _ = ran
     store_only = Session(store=session.store.address)

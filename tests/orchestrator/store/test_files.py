@@ -217,3 +217,16 @@ def test_a_trial_that_somebody_else_finished_meanwhile_is_not_run_again(store):
     (trial,) = plan.todo
     execute(trial, store)
     assert execute(trial, store).seconds == store.find(trial.key)["timings"]["seconds"] > 0
+
+
+def test_a_folder_that_cannot_be_listed_is_not_an_empty_one(tmp_path, monkeypatch):
+    files = files_at(tmp_path)
+    files.publish("results/a.json", b"1")
+
+    def refuses(path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    assert list(files.entries("nowhere")) == []
+    monkeypatch.setattr("os.scandir", refuses)
+    with pytest.raises(StoreError, match=r"results cannot be read: .*Permission denied"):
+        list(files.entries("results"))
