@@ -4,12 +4,15 @@ Ray.
 
 from __future__ import annotations
 
+import math
 import os
 import platform
 from collections.abc import Sequence
+from dataclasses import replace
 
 from orchestrator.executors.executor import Listener, check_that_it_ended
 from orchestrator.executors.handshake import Greeting, greet
+from orchestrator.executors.placement import Nodes, place_all, this_machine
 from orchestrator.executors.site import Site
 from orchestrator.planning.queue import Queue
 from orchestrator.store.heartbeat import alive
@@ -26,6 +29,9 @@ class Inline:
     def run(self, queue: Queue, store: Store, site: Site, listener: Listener) -> None:
         here = Worker(platform.node(), f"this process, {os.getpid()}")
         queue = queue.shaped(lambda trial: None, lambda: [here.node])
+        # One trial at a time has all CPUs, whatever the site would set aside for it.
+        nodes = Nodes((replace(this_machine(), cpus=math.inf),))
+        placements = place_all(queue.trials.values(), site, nodes)
         with alive(store):  # so that `gc` leaves alone what this run uses
             while (trial := queue.take()) is not None:
                 listener.started(trial)
@@ -34,7 +40,7 @@ class Inline:
                     store,
                     replaces=queue.plan.outdated.get(trial.key, ""),
                     scratch=site.scratch,
-                    device=site.run_on,
+                    device=placements[trial.key].device,
                     checkpoint_every=site.checkpoint_every,
                 )
                 attempt = attempt_of(outcome, here)

@@ -19,6 +19,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,7 @@ os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 
 import ray
+import yaml  # type: ignore[import-untyped]  # comes with Ray
 from ray import tune
 from ray.exceptions import OutOfMemoryError, RayError
 from ray.tune.error import TuneError
@@ -45,7 +47,15 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from orchestrator.errors import ExecutorError
 from orchestrator.executors.executor import Listener, check_that_it_ended
 from orchestrator.executors.handshake import Greeting, disagreements, greet, versions
-from orchestrator.executors.site import Shapes, Site
+from orchestrator.executors.placement import (
+    Node,
+    Nodes,
+    Placement,
+    cpus_for_slots,
+    place_all,
+    this_machine,
+)
+from orchestrator.executors.site import Site
 from orchestrator.executors.worker import Assignment, TrialRunner
 from orchestrator.planning.queue import Queue
 from orchestrator.spec.classes import FOLDERS, packages_of
@@ -69,6 +79,8 @@ from orchestrator.training.execute import finished_by_others
 # Workers need them as the driver has them.
 VARIABLES = ("SPOLIA_DATA", "SPOLIA_CACHE", "TORCH_HOME", FOLDERS)
 ANSWER_WITHIN = 60.0  # seconds for every node to answer the handshake
+BOOTSTRAP = Path("~/ray_bootstrap_config.yaml")  # on the head of a cluster that `ray up` started
+KINDS = ("CPU", "GPU")  # of a node's resources
 CONNECT_WITHIN = 5.0  # seconds for a cluster's address to accept a connection
 # How the lines begin in which Ray says why a worker went away.
 SAYS_WHY = ("the actor died", "the actor is dead", "worker unexpectedly", "the node")
@@ -98,12 +110,13 @@ class RayTune:
 
 
 def _cpus_for_slots(queue: Queue, site: Site) -> float:
-    """CPUs that a private Ray counts, so that `slots` trials of the largest shape run at once. That
-    may be more than there are: how many run at once is what was asked for.
+    """CPUs that a private Ray counts; 0 where we are going to work on another. Raises
+    ExecutorError for what this machine cannot hold.
     """
-    num_cpus = os.cpu_count() or 1
-    largest = max(min(site.resources(trial).cpus, num_cpus) for trial in queue.trials.values())
-    return (site.slots or num_cpus) * max(largest, 1)
+    if site.address or ray.is_initialized():
+        return 0
+    placements = place_all(queue.trials.values(), site, Nodes((this_machine(),)))
+    return cpus_for_slots(placements.values(), site.slots or os.cpu_count() or 1)
 
 
 @contextlib.contextmanager
@@ -230,8 +243,11 @@ def _greetings_of_nodes(store: Store, classes: Sequence[str], probe: str) -> lis
     pending = []
     for node in _nodes_alive():
         on_node = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-        # No CPU is asked for: a cluster that is busy still answers.
-        remote = ray.remote(num_cpus=0, scheduling_strategy=on_node, max_retries=0)(greet)
+        # No CPU is asked for: a cluster that is busy still answers. One call a process: this one
+        # has looked at all GPUs, and a worker made of it would go on seeing them.
+        remote = ray.remote(num_cpus=0, scheduling_strategy=on_node, max_retries=0, max_calls=1)(
+            greet
+        )
         answer = remote.remote(store.address, probe, list(classes), _variables(classes))
         pending.append((node, answer))
     greetings = []
@@ -255,16 +271,17 @@ def _variables(paths: Iterable[str]) -> dict[str, str]:
 
 def _fit(queue: Queue, store: Store, site: Site, listener: Listener, probe: str) -> None:
     """Let Ray Tune run the whole queue. Raises ExecutorError where Tune itself gives up."""
-    shapes = _shapes(site)
-    queue = queue.shaped(shapes, _ids_of_nodes)
+    placements = place_all(queue.trials.values(), site, _nodes(site))
+    queue = queue.shaped(lambda trial: placements[trial.key], _ids_of_nodes)
     slots = _slots(site)
     # Put into Ray's object store once, not sent with every lot.
-    worker = tune.with_parameters(LotRunner, assignment=_assignment(queue, store, site, probe))
-    lots = LotSearcher(queue, listener, store, slots, shapes)
+    assignment = _assignment(queue, store, site, probe, placements)
+    worker = tune.with_parameters(LotRunner, assignment=assignment)
+    lots = LotSearcher(queue, listener, store, slots, placements)
     with _tune_folder(store, probe) as folder:
         logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
         tuner = tune.Tuner(
-            tune.with_resources(worker, _resources_of_lots(queue, shapes)),
+            tune.with_resources(worker, _resources_of_lots(placements)),
             tune_config=tune.TuneConfig(
                 search_alg=lots,
                 scheduler=NothingToChoose(lots),
@@ -289,27 +306,37 @@ def _fit(queue: Queue, store: Store, site: Site, listener: Listener, probe: str)
             raise ExecutorError(f"Ray Tune gave up: {last_line}") from error
 
 
-def _shapes(site: Site) -> Shapes:
-    """The shapes of workers on the cluster that we are connected to. Raises ExecutorError for what
-    no node of it can hold.
+def _nodes(site: Site) -> Nodes:
+    """The nodes of the Ray that we are connected to, and the kinds that it starts when asked."""
+    there = [
+        Node(node["NodeManagerHostname"], *(node["Resources"].get(kind, 0.0) for kind in KINDS))
+        for node in _nodes_alive()
+    ]
+    if len(there) == 1 and not site.address:
+        # A Ray of our own counts as many CPUs as its slots need, which may be more than there are.
+        (node,) = there
+        return Nodes((replace(node, cpus=min(node.cpus, os.cpu_count() or 1)),))
+    types = node_types() if site.address else []
+    # A cluster that starts its nodes when they are asked for: what they have, nobody has said.
+    is_unknown = not types and (site.device == "gpu" or not any(node.cpus for node in there))
+    return Nodes((*there, *types), may_grow=bool(site.address) and is_unknown)
+
+
+def node_types() -> list[Node]:
+    """The kinds of machines that a cluster starts when it is asked, where it says so: as its
+    provider has told Ray, or in what `ray up` leaves on the head, which the autoscaler reads, too.
     """
-    # A trial needs one node: the sum over nodes says nothing.
-    nodes = [node["Resources"] for node in _nodes_alive()]
-    cpus = max((node.get("CPU", 0.0) for node in nodes), default=0.0)
-    gpus = max((node.get("GPU", 0.0) for node in nodes), default=0.0)
-    if site.device == "gpu" and not site.address and not gpus:
-        raise ExecutorError(
-            'the site says device = "gpu" and there is none on this machine; '
-            'name a cluster (address), or say device = "auto"'
-        )
-    # Nodes that start when they are asked for may be larger than those that are there.
-    if cpus and site.device != "gpu":
-        too_large = [f"{name} = {share:g}" for name, share in site.cpus.items() if share > cpus]
-        if too_large:
-            raise ExecutorError(
-                f"[cpus] {', '.join(too_large)}: no node has as many; the largest has {cpus:g}"
-            )
-    return Shapes(site, cpus or 1.0, gpus)
+    config = ray._private.state.state.get_cluster_config()
+    groups = [] if config is None else config.node_group_configs
+    told = [(group.name or "node", dict(group.resources), group.max_count) for group in groups]
+    if not told and BOOTSTRAP.expanduser().is_file():
+        types = yaml.safe_load(BOOTSTRAP.expanduser().read_text()).get("available_node_types", {})
+        told = [(n, t.get("resources", {}), t.get("max_workers", 0)) for n, t in types.items()]
+    return [
+        Node(f"{name}, a node type", *(float(resources.get(kind, 0)) for kind in KINDS))
+        for name, resources, count in told
+        if count  # none of the head's
+    ]
 
 
 def _slots(site: Site) -> int:
@@ -327,11 +354,14 @@ def _slots(site: Site) -> int:
     return num_cpus
 
 
-def _assignment(queue: Queue, store: Store, site: Site, probe: str) -> Assignment:
+def _assignment(
+    queue: Queue, store: Store, site: Site, probe: str, placements: Mapping[str, Placement]
+) -> Assignment:
     trials = queue.trials
     paths = {class_paths(trial) for trial in trials.values()}
     return Assignment(
         trials={key: json.dumps(trial.to_json()) for key, trial in trials.items()},
+        placements=placements,
         replaces={key: queue.plan.outdated[key] for key in trials if key in queue.plan.outdated},
         code={classes: dict(code_in_use(classes).modules) for classes in paths},
         versions=versions(),
@@ -339,18 +369,17 @@ def _assignment(queue: Queue, store: Store, site: Site, probe: str) -> Assignmen
         probe=probe,
         scratch=str(site.scratch.absolute()),
         checkpoint_every=site.checkpoint_every,
-        device=site.run_on,
         variables=_variables({path for t in trials.values() for path in class_paths(t)}),
     )
 
 
 def _resources_of_lots(
-    queue: Queue, shapes: Shapes
+    placements: Mapping[str, Placement],
 ) -> Callable[[Mapping[str, Any]], tune.PlacementGroupFactory]:
     """What Tune sets aside for a lot, given its config: the trials of a lot are of one shape."""
     # Plain values only: what the function below holds is unpickled on workers, before any of our
     # code could say what is missing there.
-    shape_of = {key: shapes(trial) for key, trial in queue.trials.items()}
+    shape_of = {key: (placed.cpus, placed.gpus) for key, placed in placements.items()}
 
     def resources(config: Mapping[str, Any]) -> tune.PlacementGroupFactory:
         first_key = config["keys"].partition(",")[0]
@@ -388,15 +417,20 @@ class LotSearcher(Searcher):  # type: ignore[misc]  # Ray has no types
     """
 
     def __init__(
-        self, queue: Queue, listener: Listener, store: Store, slots: int, shapes: Shapes
+        self,
+        queue: Queue,
+        listener: Listener,
+        store: Store,
+        slots: int,
+        placements: Mapping[str, Placement],
     ) -> None:
         # Tune insists on a metric; nothing is chosen by it.
         super().__init__(metric="seconds", mode="min")
         self._queue, self._listener, self._store = queue, listener, store
-        self._slots, self._shapes = slots, shapes
+        self._slots, self._placements = slots, placements
         self._live: dict[str, list[Trial]] = {}  # lots by Tune's own ids
         self._errors: dict[str, Exception] = {}  # of lots that ended with one
-        self._freed: tuple[float, float] | None = None  # shape of the worker that is free now
+        self._freed: Placement | None = None  # of the worker that is free now
 
     def __getstate__(self) -> dict[str, Any]:
         """Tune pickles its searcher for a restore that is never made; the queue stays here."""
@@ -423,7 +457,7 @@ class LotSearcher(Searcher):  # type: ignore[misc]  # Ray has no types
         lot = self._live.pop(trial_id, [])
         if not lot:
             return
-        self._freed = self._shapes(lot[0])
+        self._freed = self._placements[lot[0].key]
         why = self._errors.pop(trial_id, None)
         cause = getattr(why, "cause", why)
         if isinstance(cause, WorkerIsUnfit):
@@ -512,8 +546,10 @@ class LotRunner(tune.Trainable):  # type: ignore[misc]  # Ray has no types
     def setup(self, config: dict[str, Any], assignment: Assignment) -> None:
         node = ray.get_runtime_context().get_node_id()
         name = f"{socket.gethostname()}, process {os.getpid()}"
-        self._runner = TrialRunner(assignment, Worker(node, name))
         self._keys = config["keys"].split(",")
+        # Tune hands an actor on to lots of the same resources only.
+        placement = assignment.placements[self._keys[0]]
+        self._runner = TrialRunner(assignment, Worker(node, name), placement)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         self._keys = new_config["keys"].split(",")

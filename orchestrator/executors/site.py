@@ -82,34 +82,20 @@ class Site:
         """What to set aside for a trial: what the site says for its method, else the site's
         default, else the method's own hint. A method that asks for no GPU gets none.
         """
-        hint, name = trial.method.resources(trial), trial.method.name
-        # From the particular to the general; the site knows its machines better than a method does.
-        cpus = self.cpus.get(name, self.cpus.get("default", hint.cpus))
-        gpus = self.gpus.get(name, self.gpus.get("default", hint.gpus))
+        hint = trial.method.resources(trial)
+        # The site knows its machines better than a method does.
+        cpus = self.cpus.get(self.said_for("cpus", trial), hint.cpus)
+        gpus = self.gpus.get(self.said_for("gpus", trial), hint.gpus)
         # A site's default share is meant for methods that use a GPU, not for every measurement.
         uses_gpu = hint.gpus and self.device != "cpu"
         return Resources(cpus=int(cpus), gpus=gpus if uses_gpu else 0.0)
 
-    @property
-    def run_on(self) -> str | None:
-        """The device that trials are told to use; None leaves it to what the worker has."""
-        return "cpu" if self.device == "cpu" else None
-
-
-class Shapes:
-    """What to set aside for a trial on a cluster of this size: what the site says, limited to what
-    the cluster has, since more would wait for ever. Few shapes, so that workers stay warm."""
-
-    def __init__(self, site: Site, cpus: float, gpus: float) -> None:
-        self._site, self.cpus, self.gpus = site, cpus, gpus
-
-    def __call__(self, trial: Trial) -> tuple[float, float]:
-        """CPUs and GPUs."""
-        wanted = self._site.resources(trial)
-        if self._site.device == "gpu":
-            # A cluster that scales from zero has its GPUs only once they are asked for.
-            return float(wanted.cpus), float(wanted.gpus)
-        return min(wanted.cpus, self.cpus), min(wanted.gpus, self.gpus)
+    def said_for(self, kind: str, trial: Trial) -> str:
+        """The name under which the table `kind` (`cpus` or `gpus`) has a trial's method: its own,
+        or `default`; empty where the table says nothing, and the method's hint counts.
+        """
+        table: Mapping[str, float] = getattr(self, kind)
+        return next((name for name in (trial.method.name, "default") if name in table), "")
 
 
 def find_site(named: Path | None) -> Path | None:

@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
+
 from orchestrator.errors import SpoliaError
 from orchestrator.executors.handshake import (
     SAME_VERSION,
@@ -17,6 +19,7 @@ from orchestrator.executors.handshake import (
     problem_with_store,
     versions,
 )
+from orchestrator.executors.placement import HIDING, Placement
 from orchestrator.spec.naming import class_paths
 from orchestrator.spec.trial import Trial
 from orchestrator.store.code import code_of, listed
@@ -32,12 +35,13 @@ class Assignment:
     `trials` are trials as JSON by key, `replaces` the digests, by key, of records that their new
     results are to replace. `code` holds the driver's digests of modules, by name, for the classes
     that a trial names (`class_paths`), `versions` its versions of Python and packages. `store` is
-    an address, and `probe` names what the driver left in it for workers to see. `scratch`,
-    `checkpoint_every` (seconds) and `device` say how trials run; `variables` are set in the
-    worker's environment.
+    an address, and `probe` names what the driver left in it for workers to see. `placements` say by
+    key what is set aside for a trial, `scratch` and `checkpoint_every` (seconds) how it leaves
+    checkpoints; `variables` are set in the worker's environment.
     """
 
     trials: Mapping[str, str]
+    placements: Mapping[str, Placement]
     replaces: Mapping[str, str]
     code: Mapping[tuple[str, ...], Mapping[str, str]]
     versions: Mapping[str, str]
@@ -45,20 +49,24 @@ class Assignment:
     probe: str
     scratch: str
     checkpoint_every: float
-    device: str | None
     variables: Mapping[str, str]
 
 
 class TrialRunner:
-    """Runs trials of an assignment by key, one after another, on one `worker`.
+    """Runs trials of an assignment by key, one after another, on one `worker`, for which
+    `placement` was set aside: it takes trials of that placement only.
 
     What would keep this node from computing what the driver planned is looked for once, here:
     a node that joins late is asked all that the others were asked before work began.
     """
 
-    def __init__(self, assignment: Assignment, worker: Worker) -> None:
+    def __init__(self, assignment: Assignment, worker: Worker, placement: Placement) -> None:
         # Before the store and any class is opened: both go by them.
         os.environ.update(assignment.variables)
+        # Before CUDA is asked for anything, which settles what the process sees. Ray leaves all
+        # GPUs of a machine to a worker for which none was set aside.
+        if not placement.gpus:
+            os.environ.update(HIDING)
         self._assignment, self._worker = assignment, worker
         self._scratch = _usable_scratch(Path(assignment.scratch))
         self._unfit = self._problem_here()
@@ -86,12 +94,17 @@ class TrialRunner:
             return self._unfit_for(key, f"it cannot run this trial: {error}")
         if problem := self._other_code(trial, key):
             return self._unfit_for(key, f"it {problem}; {SAME_VERSION}")
+        placement = self._assignment.placements[key]
+        if placement.device == "cuda" and not torch.cuda.is_available():
+            visible = os.environ.get("CUDA_VISIBLE_DEVICES", "not set")
+            why = f"{placement.words} are set aside and torch sees no GPU"
+            return self._unfit_for(key, f"{why} (CUDA_VISIBLE_DEVICES: {visible})")
         outcome = execute(
             trial,
             self._store,
             replaces=self._assignment.replaces.get(key, ""),
             scratch=self._scratch,
-            device=self._assignment.device,
+            device=placement.device,
             checkpoint_every=self._assignment.checkpoint_every,
         )
         return attempt_of(outcome, self._worker)

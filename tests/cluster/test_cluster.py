@@ -141,7 +141,9 @@ def test_what_no_node_can_hold_is_an_error_before_anything_starts(raylets, store
     site = Site(tmp_path / "scratch", 2, cpus={"default": 2})
     heard = Heard()
     with pytest.raises(
-        ExecutorError, match=r"\[cpus\] default = 2: no node has as many; the largest has 1"
+        ExecutorError,
+        match=r"\[cpus\] default = 2, for count: no node that could run it has as many; "
+        r"the largest is \S+ \(1 CPU\)",
     ):
         executor("ray").run(Queue(plan), store, site, heard)
     assert heard.ends == []

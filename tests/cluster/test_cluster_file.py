@@ -17,7 +17,8 @@ import yaml
 
 from methods.fine_tune import FineTune
 from orchestrator import Trial
-from orchestrator.executors.site import Shapes, Site
+from orchestrator.executors.placement import Nodes, place
+from orchestrator.executors.site import Site
 
 pytestmark = pytest.mark.process
 ROOT = Path(__file__).resolve().parents[2]
@@ -239,8 +240,8 @@ def test_a_trial_makes_ray_start_a_gpu_node_from_zero_and_never_fits_on_the_head
         "ray.autoscaler._private.resource_demand_scheduler", reason="Ray moved its autoscaler"
     )
     site = Site(tmp_path, device="gpu", gpus={"default": 1.0})
-    cpus, gpus = Shapes(site, 0, 0)(Trial(method=FineTune()))
-    wishes = [{"CPU": cpus, "GPU": gpus}] * 3
+    placed = place(Trial(method=FineTune()), site, Nodes((), may_grow=True))
+    wishes = [{"CPU": placed.cpus, "GPU": placed.gpus}] * 3
     kinds, head = CONFIG["available_node_types"], CONFIG["head_node_type"]
     added, left = scheduler.get_nodes_for(
         kinds,
@@ -253,8 +254,8 @@ def test_a_trial_makes_ray_start_a_gpu_node_from_zero_and_never_fits_on_the_head
         ),
     )
     assert (dict(added), left) == ({"gpu": 3}, [])
-    on_head, _ = scheduler.get_bin_pack_residual([kinds[head]["resources"]], [{"CPU": cpus}])
-    assert on_head == [{"CPU": cpus}]
+    on_head, _ = scheduler.get_bin_pack_residual([kinds[head]["resources"]], [{"CPU": placed.cpus}])
+    assert on_head == [{"CPU": placed.cpus}]
 
 
 def test_no_port_is_open_to_strangers():

@@ -240,19 +240,6 @@ def test_two_slots_run_two_trials_at_once(local_ray, store, tmp_path):
     assert min(later - earlier for earlier, later in itertools.pairwise(begun)) < 2e9
 
 
-@pytest.mark.ray
-def test_slots_are_slots_whatever_a_trial_sets_aside(store, tmp_path):
-    from orchestrator.executors.ray import _cpus_for_slots
-
-    cells = product(Count.grid(), seed=range(2))
-    queue = Queue(make_plan("asked", Sweep(question="?", cells=cells, expect=2), store))
-    num_cpus = os.cpu_count() or 1
-    wide = {"default": num_cpus}
-    assert _cpus_for_slots(queue, Site(tmp_path, 3)) == 3
-    assert _cpus_for_slots(queue, Site(tmp_path, 3, cpus=wide)) == 3 * num_cpus
-    assert _cpus_for_slots(queue, Site(tmp_path, cpus=wide)) == num_cpus**2
-
-
 def test_an_unknown_executor_is_named():
     with pytest.raises(InputError, match=r"no executor is called 'rai'. Did you mean 'ray'\?"):
         executor("rai")

@@ -5,10 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from sample_methods import Count, Greedy
 
-from orchestrator import InputError, Resources, Trial
-from orchestrator.executors.site import Shapes, Site, find_site, read_site
+from orchestrator import InputError, Resources
+from orchestrator.executors.site import find_site, read_site
 
 
 def write(folder, text):
@@ -114,15 +113,6 @@ def test_folders_in_a_site_file_are_beside_it_and_the_command_line_goes_first(
     assert list((tmp_path / "kept/store/results").rglob("result.json"))
     assert spolia("run", file, "--executor", "inline", "--store", tmp_path / "other")[0] == 0
     assert list((tmp_path / "other/results").rglob("result.json"))
-
-
-def test_shares_by_method_and_no_more_than_there_is(tmp_path):
-    site = Site(tmp_path, gpus={"default": 0.5, "count": 0.25}, cpus={"greedy": 3})
-    assert Shapes(site, 8, 2)(Trial(method=Count(), seed=0)) == (1, 0.25)
-    assert Shapes(site, 8, 2)(Trial(method=Greedy(), seed=0)) == (3, 0.5)
-    assert Shapes(Site(tmp_path), 8, 2)(Trial(method=Greedy(), seed=0)) == (8, 2)
-    assert Shapes(Site(tmp_path, device="gpu"), 1, 0)(Trial(method=Greedy(), seed=0)) == (64, 8)
-    assert Shapes(Site(tmp_path, device="cpu"), 8, 2)(Trial(method=Greedy(), seed=0)) == (8, 0)
 
 
 @pytest.mark.parametrize("wrong", [float("inf"), float("nan"), -1])

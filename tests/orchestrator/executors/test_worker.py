@@ -8,6 +8,7 @@ import json
 import os
 
 import pytest
+import torch
 from rich.console import Console
 from sample_methods import After, Count
 
@@ -15,6 +16,7 @@ from methods.networks import resnet8
 from orchestrator import Store, StoreError, Sweep, digits, make_plan, product
 from orchestrator.cli.progress import Progress
 from orchestrator.executors.handshake import versions
+from orchestrator.executors.placement import Placement
 from orchestrator.executors.worker import Assignment, TrialRunner
 from orchestrator.planning.queue import Queue
 from orchestrator.spec.naming import class_paths
@@ -23,10 +25,12 @@ from orchestrator.training.attempts import Finished, Unfit, Worker
 from orchestrator.training.outcome import Outcome
 
 HERE = Worker("a node", "here, process 1")
+ON_CPU = Placement(cpus=1.0, gpus=0.0)
 
 
 @pytest.fixture
-def assignment(store, tmp_path):
+def assignment(store, tmp_path, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")  # a worker changes it
     plan = make_plan(
         "asked", Sweep(question="?", cells=product(Count.grid(), seed=0), expect=1), store
     )
@@ -40,15 +44,16 @@ def assignment(store, tmp_path):
         "probe": "here",
         "scratch": str(tmp_path / "scratch"),
         "checkpoint_every": 60.0,
-        "device": None,
+        "placements": {trial.key: ON_CPU},
         "variables": {},
         "versions": versions(),
     }
 
 
-def run(assignment):
+def run(assignment, placement=ON_CPU):
     (key,) = assignment["trials"]
-    return TrialRunner(Assignment(**assignment), HERE).run(key)
+    assigned = Assignment(**{**assignment, "placements": {key: placement}})
+    return TrialRunner(assigned, HERE, placement).run(key)
 
 
 def unfit(attempt):
@@ -86,11 +91,25 @@ def test_a_worker_that_joins_late_is_asked_for_its_versions(assignment, package)
     )
 
 
+def test_a_worker_for_which_no_gpu_was_set_aside_sees_none(assignment):
+    assert isinstance(run(assignment), Finished)
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == ""
+
+
+def test_a_worker_that_lacks_the_gpu_that_was_set_aside_computes_nothing_instead(
+    assignment, monkeypatch
+):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert unfit(run(assignment, Placement(1.0, 0.5))) == (
+        "1 CPU and 0.5 GPUs are set aside and torch sees no GPU (CUDA_VISIBLE_DEVICES: 0)"
+    )
+
+
 def test_a_lot_ends_where_its_worker_turns_out_unfit(assignment, tmp_path):
     (key,) = assignment["trials"]
     elsewhere = {**assignment, "store": str(tmp_path / "another")}
-    assert len(TrialRunner(Assignment(**elsewhere), HERE).run_lot([key, key, key])) == 1
-    assert len(TrialRunner(Assignment(**assignment), HERE).run_lot([key, key, key])) == 3
+    assert len(TrialRunner(Assignment(**elsewhere), HERE, ON_CPU).run_lot([key, key, key])) == 1
+    assert len(TrialRunner(Assignment(**assignment), HERE, ON_CPU).run_lot([key, key, key])) == 3
 
 
 def test_a_worker_that_joins_late_with_other_sources_runs_nothing(assignment):
