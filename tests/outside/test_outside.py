@@ -16,24 +16,9 @@ import venv
 from pathlib import Path
 
 import pytest
+from several_commands import SEVERAL
 
 PACKAGE = Path(__file__).parent / "package"
-# Commands one after another in one process, which imports torch once; prints of each the exit
-# status, the standard output and the standard error.
-SEVERAL = """
-import contextlib, io, json, sys
-from orchestrator import cli
-told = []
-for command in json.loads(sys.argv[1]):
-    sys.argv, code, out, err = ["spolia", *command], 0, io.StringIO(), io.StringIO()
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        try:
-            cli.main()
-        except SystemExit as ended:
-            code = ended.code or 0
-    told.append((code, out.getvalue(), err.getvalue()))
-print(json.dumps(told))
-"""
 pytestmark = [
     pytest.mark.ray,
     pytest.mark.mlflow,
