@@ -37,6 +37,7 @@ class TestContract(MethodContract):
             )
         return trial
 
+    @pytest.mark.slow  # notes every call
     def test_every_module_of_ours_that_it_executes_is_in_its_code(self, reference, tmp_path):
         """But for those whose reasons stand in `test_code.py`."""
         killing = Killing(reference, tmp_path)
