@@ -79,8 +79,7 @@ def _aside() -> Iterator[None]:
 def _draw_from(seed: int) -> None:
     """Begin the random numbers anew: those of the CPU, which `_aside` puts back. It is not
     `torch.manual_seed`, which begins those of every device, and notes for each where it was called:
-    that takes longer
-    than a small network.
+    that takes longer than a small network.
     """
     torch.default_generator.manual_seed(seed)
 
