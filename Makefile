@@ -23,9 +23,10 @@ $(VENV)/installed: pyproject.toml constraints.txt
 quickstart: install
 	@$(BIN)/spolia run sweeps/quickstart.py
 
+# The twenty slowest tests are printed; pytest's closing line, with the time of all, comes last.
 # ARGS goes to pytest: make test-fast ARGS="-k levelling"
 test-fast test test-all: install
-	@$(BIN)/python -m pytest --tier $(TIER) $(PARALLEL) $(ARGS)
+	@$(BIN)/python -m pytest --tier $(TIER) $(PARALLEL) --durations=20 $(ARGS)
 
 test-fast: TIER := fast
 test: TIER := full

@@ -135,7 +135,7 @@ def test_a_node_that_joins_late_with_other_code_costs_no_trial(
 
 
 def test_what_no_node_can_hold_is_an_error_before_anything_starts(raylets, store, tmp_path):
-    raylets(2)
+    raylets(1)
     cells = product(Count.grid(), seed=0)
     plan = make_plan("asked", Sweep(question="?", cells=cells, expect=1), store)
     site = Site(tmp_path / "scratch", 2, cpus={"default": 2})
@@ -185,7 +185,9 @@ def test_a_store_that_another_node_does_not_see_is_refused_before_work_starts(
     ("changed", "named"),
     [
         ("sample_methods.py", "sample_methods"),
-        ("orchestrator/training/fit.py", "orchestrator.training.fit"),
+        pytest.param(
+            "orchestrator/training/fit.py", "orchestrator.training.fit", marks=pytest.mark.long
+        ),
     ],
     ids=["method", "engine"],
 )

@@ -1,4 +1,4 @@
-"""Small versions of `benchmarks/faults.py`: nothing lost, doubled, left running, or told wrongly."""
+"""Small versions of `benchmarks/faults.py`: nothing lost, doubled, left running, told wrongly."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
 """Acceptance tests of Compatible Features on real digits.
 
 Items 1 to 4 of section 8.4 of its specification (item 6 is in test_recombination). Two tasks of
-nine digits, eight common, 600 disjoint images each, batch 64, seeds 0 and 1. `make test` trains for
-16 epochs (144 steps), and item 4 at the first and the last split point; `make test-all` for the 33
-of the specification's pilot, at all four.
+nine digits, eight common, 600 disjoint images each, batch 64. `make test` trains seed 0 for 16
+epochs (144 steps), for item 4 at the first split point, where it is hardest; `make test-all` seeds
+0 and 1 for the 33 of the specification's pilot, at all four.
 """
 
 from __future__ import annotations
@@ -23,14 +23,15 @@ from orchestrator.training.execute import execute, run_with_needs
 torch = pytest.importorskip("torch")
 
 SPLITS = ("stem", "stage1", "stage2", "stage3")
-SEEDS = (0, 1)
+SEEDS = {16: (0,), 33: (0, 1)}  # by epochs
 TASKS = (
     digits.classes(*range(9)).images(0, of=2).validation(0).named("a"),
     digits.classes(*range(8), 9).images(1, of=2).validation(0).named("b"),
 )
 NONE, ROTATION, COMMON, BOTH = (), ("rotation",), ("common",), ("rotation", "common")
 EPOCHS = [16, pytest.param(33, marks=pytest.mark.long)]
-PLACES = [(split, 16) for split in ("stem", "stage3")]
+PLACES = [("stem", 16)]  # where it is hardest
+PLACES += [pytest.param("stage3", 16, marks=pytest.mark.long)]
 PLACES += [pytest.param(split, 33, marks=pytest.mark.long) for split in SPLITS]
 
 
@@ -50,7 +51,7 @@ def measured(tmp_path_factory):
             epochs=epochs,
         )
         found = []
-        for seed in SEEDS:
+        for seed in SEEDS[epochs]:
             asked = Trial(
                 method=Recombine(of=(method,), split=split),
                 network=resnet8(),

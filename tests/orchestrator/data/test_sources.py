@@ -426,7 +426,11 @@ def test_the_short_way_to_a_batch_gives_the_bits_of_the_long_way(store, monkeypa
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "classes", "shape"),
-    [("cifar10", 10, (3, 32, 32)), ("omniglot", 242, (1, 35, 35)), ("pacs", 7, (3, 64, 64))],
+    [
+        pytest.param("cifar10", 10, (3, 32, 32), marks=pytest.mark.long),  # 60,000 images
+        ("omniglot", 242, (1, 35, 35)),
+        ("pacs", 7, (3, 64, 64)),
+    ],
 )
 def test_the_real_sets_are_read(shared_data, name, classes, shape):
     record = sources.load(f"parquet/{name}").record

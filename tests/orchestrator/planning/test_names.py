@@ -449,7 +449,7 @@ def test_a_sweep_gets_the_module_beside_it_or_an_error(tmp_path, monkeypatch, is
         )
     if not is_imported:
         files[0].write_text(
-            files[0].read_text().replace("from numbers_of_lab import", "NAME = 1 #")
+            files[0].read_text().replace("from numbers_of_lab import", "NAME = 'mine' #")
         )
     try:
         load_sweep(files[0])

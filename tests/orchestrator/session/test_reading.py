@@ -10,6 +10,7 @@ import sys
 
 import pytest
 from sample_methods import Count, Seedless
+from several_commands import SEVERAL
 
 from orchestrator import (
     InputError,
@@ -142,18 +143,21 @@ def test_commands_that_read_work_on_somebody_elses_store(locked, sweep_file, tmp
     key = next(iter(Store(locked / "store").finished()))
     before = files_of(Store(locked / "store"))
     (tmp_path / "mine").mkdir()
-    for words in COMMANDS:
-        named = [{"FILE": str(file), "KEY": key}.get(word, word) for word in words]
-        places = [] if words == ("methods",) else ["--home", str(locked)]
-        ran = without_rights(
-            [sys.executable, "-m", "orchestrator.cli", *named, *places], cwd=tmp_path / "mine"
-        )
-        assert ran.returncode == 0, (words, ran.stdout, ran.stderr)
-        assert ("No tables were written" in ran.stderr) == (words[0] == "results"), ran.stderr
+    home = ["--home", str(locked)]
+    asked = [
+        [{"FILE": str(file), "KEY": key}.get(word, word) for word in words]
+        + ([] if words == ("methods",) else home)
+        for words in COMMANDS
+    ]
+    asked.append(["run", str(file), *home, "--executor", "inline"])
+    ran = without_rights([sys.executable, "-c", SEVERAL, json.dumps(asked)], cwd=tmp_path / "mine")
+    assert ran.returncode == 0, ran.stderr
+    *read, (code, _, told) = json.loads(ran.stdout)
+    for words, (status, out, err) in zip(COMMANDS, read, strict=True):
+        assert status == 0, (words, out, err)
+        assert ("No tables were written" in err) == (words[0] == "results"), err
     assert files_of(Store(locked / "store")) == before
-    refused = [sys.executable, "-m", "orchestrator.cli", "run", str(file), "--home", str(locked)]
-    ran = without_rights([*refused, "--executor", "inline"], cwd=tmp_path / "mine")
-    assert (ran.returncode, "cannot be written" in ran.stderr) == (2, True), ran.stderr
+    assert (code, "cannot be written" in told) == (2, True), told
 
 
 # ---------------------------------------------------------------------- the data is elsewhere

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import importlib
 import sys
 import textwrap
@@ -15,11 +14,7 @@ from methods.recombine import Recombine
 from orchestrator import Trial, digits
 from orchestrator.spec.classes import VARIABLE, allow_folder
 from orchestrator.spec.naming import class_paths
-from orchestrator.spec.registry import discover
 from orchestrator.store.code import MODULES_WITHOUT_BITS, code_behind, code_of
-from orchestrator.store.store import Store
-from orchestrator.testing import smoke_trial
-from orchestrator.training.execute import execute, run_with_needs
 
 # Modules of ours that run while a trial runs and whose code its bits do not depend on.
 REASONS = {
@@ -62,39 +57,6 @@ def package(tmp_path, monkeypatch):
 
 def test_every_exception_has_its_reason():
     assert set(REASONS) == set(MODULES_WITHOUT_BITS)
-
-
-@pytest.mark.parametrize("method", discover().values(), ids=lambda method: method.name)
-def test_every_module_of_ours_that_a_trial_executes_is_in_its_code(method, tmp_path):
-    trial = smoke_trial(method, network=resnet8(width=4))
-    if method.name == "network_transplanting":  # its tasks are a category against a background
-        tasks = tuple(task.binary(0, called="category") for task in trial.tasks)
-        trial = trial.replace(tasks=tasks)
-    from orchestrator import resolve
-
-    store = Store(tmp_path / "store")
-    trial = resolve(trial, store)
-    run_with_needs(trial, store, device="cpu")
-    executed: set[str] = set()
-
-    def note(frame, event, argument):
-        # What dataclasses make (comparisons, say, with other tests' trials) stands in no file.
-        if event == "call" and frame.f_code.co_filename.endswith(".py"):
-            executed.add(str(frame.f_globals.get("__name__", "")))
-
-    before = sys.getprofile()
-    gc.collect()
-    gc.disable()  # nothing of earlier tests is to end, and run, meanwhile
-    sys.setprofile(note)
-    try:
-        outcome = execute(trial, store, device="cpu")
-    finally:
-        sys.setprofile(before)
-        gc.enable()
-    assert outcome.is_result, outcome.traceback
-    ours = {name for name in executed if name.partition(".")[0] in ("orchestrator", "methods")}
-    left_out = {name for name in ours if name.startswith("orchestrator.store.")} | set(REASONS)
-    assert ours - left_out <= set(code_of(trial).modules)
 
 
 def test_engine_data_network_and_what_a_method_imports_are_in_it():
