@@ -30,7 +30,13 @@ from orchestrator.training.arithmetic import arithmetic, default_device
 from orchestrator.training.checkpoints import Checkpoints
 from orchestrator.training.copies import Copies
 from orchestrator.training.faults import fault_of
-from orchestrator.training.observation import LONGEST_LOG, PeakMemory, Reporter, printed
+from orchestrator.training.observation import (
+    LONGEST_LOG,
+    PeakMemory,
+    Reporter,
+    leaving_log,
+    printed,
+)
 from orchestrator.training.outcome import Outcome, failure_record
 from orchestrator.training.record import Ending, trial_record
 from orchestrator.training.run import Run
@@ -68,7 +74,7 @@ def execute(
     keeping_log: contextlib.AbstractContextManager[list[str]] = printed()
     if raise_errors:
         keeping_log = contextlib.nullcontext([])
-    with keeping_log as lines:
+    with keeping_log as lines, leaving_log(lines, trial.key, store):
         try:
             outcome = _train_and_commit(
                 trial,

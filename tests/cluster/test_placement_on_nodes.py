@@ -78,7 +78,7 @@ def test_from_zero_nodes_those_are_started_that_a_trial_needs_and_meanwhile_it_s
     address, types = from_zero({"small": {"CPU": 1}, "fast": {"CPU": 1, "GPU": 1}})
     monkeypatch.setattr(executor_of_ray, "BOOTSTRAP", types)
     monkeypatch.setattr(executor_of_ray, "SAY_AFTER", 0.2)
-    monkeypatch.setenv("PRETENDED_GPUS", "")
+    monkeypatch.setenv("PRETENDED_GPUS", "started")
     found, (note, *_) = seen([({"gpus": 1.0}, range(1))], slots=1, address=address)
     assert (found["1-0"]["device"], found["1-0"]["visible"]) == ("cuda", "0")
     assert note.startswith("nothing has started for ")
