@@ -87,6 +87,8 @@ def from_zero(monkeypatch, tmp_path):
         kinds["head"] = {"resources": {"CPU": 0}, "node_config": {}, "max_workers": 0}
         provider = {"type": "fake_multinode", "gcs_address": f"{get_node_ip_address()}:{port}"}
         config = {"cluster_name": "pretended", "max_workers": 2, "provider": provider}
+        config |= {"upscaling_speed": 1.0, "idle_timeout_minutes": 5}
+        config |= {"file_mounts_sync_continuously": False}
         config |= {"available_node_types": kinds, "head_node_type": "head"}
         config |= {"auth": {}, "docker": {}, "file_mounts": {}} | {name: [] for name in LISTS}
         file = tmp_path / "pretended_cluster.yaml"
