@@ -180,7 +180,7 @@ class Group:
         for result in self.results:
             for entry in result.record["matrices"]:
                 if entry["name"] == name:
-                    return Matrix.size_of(result.store.blob(entry["blob"]))
+                    return Matrix.size_of(result.store.blob(entry["blob"], of=result.key))
         return 0
 
     @cached_property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import gc
 import inspect
 import json
 import math
@@ -179,6 +180,22 @@ def with_places(*names: str) -> Callable[[Command], Command]:
         return called
 
     return give
+
+
+def short_lived(command: Command) -> Command:
+    """A command that reads, shows and ends. Python looks for no garbage meanwhile: nearly all that
+    there is, modules of torch above all, lives until the end, and is gone through again and again.
+    """
+
+    @functools.wraps(command)
+    def called(*given: object, **named: object) -> None:
+        gc.disable()
+        try:
+            command(*given, **named)
+        finally:
+            gc.enable()  # who calls this in a process that goes on has it back
+
+    return called
 
 
 def print_json(value: object) -> None:

@@ -20,6 +20,7 @@ from orchestrator.cli.options import (
     errors,
     print_json,
     short,
+    short_lived,
     with_places,
 )
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 
 @with_places("home", "store", "data", "site")
+@short_lived
 def plan(
     where: Where,
     sweep: SweepFile,
@@ -59,6 +61,7 @@ def plan(
 
 
 @with_places("home", "store", "data", "site")
+@short_lived
 def status(where: Where, sweep: SweepFile, only: Only = None, as_json: AsJson = False) -> None:
     """Say how much of a sweep is done. Exit status 0 only when all of it is, 3 when all has ended
     but some diverged or is infeasible.
@@ -78,6 +81,7 @@ def status(where: Where, sweep: SweepFile, only: Only = None, as_json: AsJson = 
 
 
 @with_places("home", "store", "data", "site")
+@short_lived
 def results(where: Where, sweep: SweepFile, only: Only = None, as_json: AsJson = False) -> None:
     """Show the results of a sweep and write its tables as Parquet; of a part, show it only. Exit
     status 1, and nothing written, where nothing has a result yet.

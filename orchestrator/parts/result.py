@@ -68,7 +68,8 @@ class Component:
         """
         # Only to be sure that it is there: weights for a base that is gone are of no use.
         self.required()
-        weights = self.result.store.blob(self.record.blob)  # verified by its name, the SHA-256
+        # Verified by its name, the SHA-256.
+        weights = self.result.store.blob(self.record.blob, of=self.result.key)
         return rebuild(self.record.path, self.record.config, weights)
 
     def ready(self) -> nn.Module:
@@ -234,4 +235,4 @@ class Result:
         blobs = {m["name"]: m["blob"] for m in self.record["matrices"]}
         if name not in blobs:
             raise MethodError(f"{self.key[:12]} has no matrix {name!r}. {nearest(name, blobs)}")
-        return Matrix.from_parquet(self.store.blob(blobs[name]))
+        return Matrix.from_parquet(self.store.blob(blobs[name], of=self.key))

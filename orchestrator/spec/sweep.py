@@ -47,6 +47,8 @@ class Sweep:
         if not isinstance(self.cells, Grid):
             kind = type(self.cells).__name__
             raise SweepError(f"cells must be a grid made by product(...), got {kind}")
+        if not isinstance(self.question, str | None):
+            raise SweepError(f"question must be a text, got {self.question!r}")
         # Points of a grid with problems lack what these
         # concern; looking at them would tell it twice.
         problems = list(self.cells.problems) or _problems_of_points(self.cells.points)

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib.util
-import sys
 import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 
@@ -67,11 +64,14 @@ def _imported(path: Path) -> ModuleType:
         raise SweepError(f"{path} is not a Python file; a sweep file ends in .py")
     module = importlib.util.module_from_spec(spec)
     try:
-        with _no_bytecode():
-            spec.loader.exec_module(module)
+        # Not by the loader, which would leave a `__pycache__` beside the question.
+        source = path.read_bytes()
+        exec(compile(source, str(path.absolute()), "exec", dont_inherit=True), vars(module))
     except SyntaxError as error:
         text = (error.text or "").strip()
-        raise SweepError(f"{path}, line {error.lineno}: {error.msg}\n    {text}") from error
+        # Of some errors Python knows no line: of a zero byte, say.
+        place = f"{path}, line {error.lineno}" if error.lineno else str(path)
+        raise SweepError(f"{place}: {error.msg}" + (f"\n    {text}" if text else "")) from error
     except InputError as error:
         raise SweepError(f"{_where(error, path)}: {error.summary}", error.problems) from error
     except Exception as error:
@@ -121,17 +121,6 @@ def _imported_names(file: Path) -> set[str]:
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
             names.add(node.module.partition(".")[0])
     return names
-
-
-@contextmanager
-def _no_bytecode() -> Iterator[None]:
-    """Imports write no `__pycache__`: reading a question leaves nothing beside it."""
-    before = sys.dont_write_bytecode
-    sys.dont_write_bytecode = True
-    try:
-        yield
-    finally:
-        sys.dont_write_bytecode = before
 
 
 def _where(error: BaseException, path: Path) -> str:

@@ -169,7 +169,7 @@ class Store:
         if record is None or record.get("key") != key:
             raise CorruptError(
                 f"{self.name}/{path} is not the record that was written. "
-                "Remove that file and run again: the trial is trained anew"
+                "Remove that file and run again: the trial is trained anew where it is needed"
             )
         return record
 
@@ -263,18 +263,23 @@ class Store:
         """Whether there are bytes under a SHA-256; `blob` verifies them."""
         return self._files.entry(_blob_path(name)) is not None
 
-    def blob(self, name: str) -> bytes:
-        """The bytes under a SHA-256, verified. Raises CorruptError where they are missing or
-        altered.
+    def blob(self, name: str, *, of: str = "") -> bytes:
+        """The bytes under a SHA-256, verified; `of` is the key of the result that names them.
+        Raises CorruptError, which tells how to go on, where they are missing or altered.
         """
         path = _blob_path(name)
         content = self._files.read(path)
+        namer = f"{self.name}/{_result_path(of)}" if of else "the result that names it"
+        again = "and run again: the trial is trained anew where it is needed"
         if content is None:
-            raise CorruptError(f"{self.name}/{path} is missing though a result names it")
+            raise CorruptError(
+                f"{self.name}/{path} is missing though a result names it. Remove {namer} {again}"
+            )
         if hashlib.sha256(content).hexdigest() != name:
+            # The blob, too: what is there under a name is not written again.
             raise CorruptError(
                 f"{self.name}/{path} has been altered: its content does not hash to its name. "
-                "Remove it and the results that name it"
+                f"Remove it and {namer} {again}"
             )
         return content
 

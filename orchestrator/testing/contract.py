@@ -11,7 +11,8 @@ import inspect
 import linecache
 import shutil
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -29,7 +30,7 @@ from orchestrator.spec.trial import NetworkSpec, Trial
 from orchestrator.store.content import content
 from orchestrator.store.store import Store
 from orchestrator.training.execute import execute, run_with_needs
-from orchestrator.training.stage import Moment
+from orchestrator.training.stage import Moment, OnEpoch
 
 
 def smoke_trial(
@@ -65,22 +66,34 @@ class Killed(BaseException):
     """Stands for the end of the process; nothing in the product catches it."""
 
 
-@contextmanager
-def killed_at_line(method: Method, line: int | None) -> Iterator[list[int]]:
-    """Raise `Killed` when `train` is about to execute its `line`-th line, counted from 0.
+# A statement, by the line where it begins, and which execution of it: 1 is the first.
+Place = tuple[int, int]
 
-    Lines are counted as they are executed, so that a loop passes the same one many times. Without
-    a number nothing is killed. Yields the list of the lines passed so far.
+
+@contextmanager
+def killed_before(method: Method, places: Collection[Place]) -> Iterator[list[Place]]:
+    """Raise `Killed` when `train` is about to execute one of these statements.
+
+    Yields the list of the statements that were begun so far, the one before which it was killed
+    included.
     """
     # Only lines of `train` itself: what it calls is covered by the kills after epochs.
     code = inspect.unwrap(type(method).train).__code__
-    passed: list[int] = []
+    begins = statements_of(type(method))
+    passed: list[Place] = []
+    times: Counter[int] = Counter()
+    previous = None
 
     def local(frame: FrameType, event: str, arg: Any) -> Any:
-        if event == "line":
-            if len(passed) == line:
+        nonlocal previous
+        statement = begins.get(frame.f_lineno, frame.f_lineno)
+        # A statement of several lines is entered once.
+        if event == "line" and statement != previous:
+            previous = statement
+            times[statement] += 1
+            passed.append((statement, times[statement]))
+            if passed[-1] in places:
                 raise Killed
-            passed.append(frame.f_lineno)
         return local
 
     before = sys.gettrace()  # a debugger's, or that of a coverage tool
@@ -109,19 +122,10 @@ def statements_of(method: type[Method]) -> dict[int, int]:
     return begins
 
 
-def places_to_kill(passed: Sequence[int], begins: Mapping[int, int]) -> list[int]:
-    """Before the first and before the last execution of every statement.
-
-    `passed` are lines in the order in which they were executed; the answer are indices into it.
-    """
-    entered: dict[int, list[int]] = {}
-    previous = None
-    for index, line in enumerate(passed):
-        statement = begins.get(line, line)
-        if statement != previous:  # a statement of several lines is entered once
-            entered.setdefault(statement, []).append(index)
-        previous = statement
-    return sorted({index for indices in entered.values() for index in (indices[0], indices[-1])})
+def places_to_kill(passed: Sequence[Place]) -> list[Place]:
+    """Of the statements that were executed, the first and the last execution of each."""
+    last = dict(passed)
+    return [place for place in passed if place[1] in (1, last[place[0]])]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -130,7 +134,7 @@ class Reference:
 
     trial: Trial
     found: Mapping[str, Any]  # its fingerprint
-    passed: Sequence[int]  # the lines of `train`, as they were executed
+    passed: Sequence[Place]  # the statements of `train`, as they were executed
     epochs: Sequence[tuple[str, int]]  # stage and number of every epoch of its fits
     needs: Path  # a store in which its needs are done and it is not
 
@@ -153,7 +157,7 @@ def _reference(trial: Trial, folder: Path) -> Reference:
     def note(moment: Moment) -> None:
         epochs.append((moment.stage, moment.epoch))
 
-    with killed_at_line(resolved.method, None) as passed:
+    with killed_before(resolved.method, ()) as passed:
         outcome = execute(resolved, finished, device="cpu", on_epoch=note)
     assert outcome.is_result, outcome.traceback
     return Reference(
@@ -167,11 +171,75 @@ def _found(trial: Trial, store: Store) -> dict[str, Any]:
     return fingerprint(record)
 
 
+class Killing:
+    """A trial that is killed and started again, with its own store and scratch, until it ends."""
+
+    def __init__(self, reference: Reference, folder: Path) -> None:
+        self.reference = reference
+        self.trial = reference.trial
+        self.store = reference.fresh_store(folder / "store")
+        self.scratch = folder / "scratch"
+
+    def survives(self, on_epoch: OnEpoch | None = None) -> bool:
+        """Run it: whether it came to its end."""
+        try:
+            outcome = execute(
+                self.trial,
+                self.store,
+                scratch=self.scratch,
+                device="cpu",
+                checkpoint_every=0,
+                on_epoch=on_epoch,
+            )
+        except Killed:
+            assert self.store.find(self.trial.key) is None
+            return False
+        assert outcome.is_result, outcome.traceback
+        return True
+
+    def before_each(self, places: Collection[Place]) -> set[Place]:
+        """Kill it before each of these in turn; those that a run which goes on never came to."""
+        left = set(places)
+        ended = False
+        while not ended:
+            with killed_before(self.trial.method, left) as passed:
+                ended = self.survives()
+            if not ended:
+                left.remove(passed[-1])
+        return left
+
+    def after_each(self, epochs: Collection[tuple[str, int]]) -> None:
+        """Kill it after each of these epochs in turn."""
+        left = set(epochs)
+
+        def stop(moment: Moment) -> None:
+            if (epoch := (moment.stage, moment.epoch)) in left:
+                left.remove(epoch)
+                raise Killed
+
+        while not self.survives(stop):
+            pass
+        assert not left
+
+    @property
+    def found(self) -> dict[str, Any]:
+        return _found(self.trial, self.store)
+
+    def ends_as_if_never_stopped(self) -> bool:
+        return self.found == self.reference.found
+
+
 _REFERENCES: dict[tuple[type[Method], str], Reference] = {}
 
 
 class MethodContract:
-    """Inherit and give a fixture `trial` (see `smoke_trial`)."""
+    """Inherit and give a fixture `trial` (see `smoke_trial`).
+
+    With `one_by_one` the trial is run from its beginning for each kill: slow, and finds what shows
+    only where one process does all the rest.
+    """
+
+    one_by_one = False
 
     @pytest.fixture
     def reference(self, trial: Trial, tmp_path_factory: pytest.TempPathFactory) -> Reference:
@@ -195,8 +263,11 @@ class MethodContract:
             required = {d.name for d in compared if not d.optional}
             assert required <= names <= {d.name for d in declared}
 
-    def test_same_seed_same_bits(self, reference: Reference, trial: Trial, tmp_path: Path) -> None:
-        assert _reference(trial, tmp_path).found == reference.found
+    def test_same_seed_same_bits(self, reference: Reference, tmp_path: Path) -> None:
+        """Its needs are methods with a contract of their own, and are not run again."""
+        again = Killing(reference, tmp_path)
+        assert again.survives()
+        assert again.ends_as_if_never_stopped()
 
     def test_another_seed_is_another_trial(self, trial: Trial, tmp_path: Path) -> None:
         resolved = resolve(trial, Store(tmp_path))
@@ -206,42 +277,39 @@ class MethodContract:
     def test_killed_before_any_statement_it_ends_with_the_same_bits(
         self, reference: Reference, tmp_path: Path
     ) -> None:
-        """Before the first and the last execution of each: a loop over fits has a middle, too."""
-        trial = reference.trial
-        places = places_to_kill(reference.passed, statements_of(type(trial.method)))
+        """Before the first and the last execution of each: a loop over fits has a middle, too.
+
+        One trial is killed before each in turn. Where that goes wrong, the message names the place.
+        """
+        places = places_to_kill(reference.passed)
         assert places, "train has no statement"
-        for place in places:
-            store = reference.fresh_store(tmp_path / f"line{place}")
-            scratch = tmp_path / f"scratch{place}"
-            where = (
-                f"killed before line {reference.passed[place]} of {type(trial.method).__module__}"
-            )
-            with pytest.raises(Killed), killed_at_line(trial.method, place):
-                execute(trial, store, scratch=scratch, device="cpu", checkpoint_every=0)
-            assert store.find(trial.key) is None
-            outcome = execute(trial, store, scratch=scratch, device="cpu", checkpoint_every=0)
-            assert outcome.is_result, f"{where}\n{outcome.traceback}"
-            assert _found(trial, store) == reference.found, where
+        alone, is_equal = set(places), True
+        if not self.one_by_one:
+            killing = Killing(reference, tmp_path / "in-turn")
+            alone = killing.before_each(places)
+            is_equal = killing.ends_as_if_never_stopped()
+        module = type(reference.trial.method).__module__
+        for number, place in enumerate(places):
+            if place in alone or not is_equal:
+                killing = Killing(reference, tmp_path / f"alone{number}")
+                killing.before_each([place])
+                assert killing.found == reference.found, (
+                    f"killed before line {place[0]} of {module}"
+                )
+        assert is_equal, "killed before each statement in turn, it ends otherwise"
 
     def test_killed_after_any_epoch_it_ends_with_the_same_bits(
         self, reference: Reference, tmp_path: Path
     ) -> None:
-        trial = reference.trial
-        for number, last in enumerate(reference.epochs):
-            store = reference.fresh_store(tmp_path / f"epoch{number}")
-            scratch = tmp_path / f"epoch-scratch{number}"
-
-            # Bound now: the loop goes on before it is called.
-            def stop(moment: Moment, last: tuple[str, int] = last) -> None:
-                if (moment.stage, moment.epoch) == last:
-                    raise Killed
-
-            with pytest.raises(Killed):
-                execute(
-                    trial, store, scratch=scratch, device="cpu", checkpoint_every=0, on_epoch=stop
-                )
-            execute(trial, store, scratch=scratch, device="cpu", checkpoint_every=0)
-            assert _found(trial, store) == reference.found, f"killed in epoch {last}"
+        """After each in turn, and after the first alone: then all others run in one process."""
+        epochs = reference.epochs
+        rows = [epochs[:1], epochs][: len(epochs)]
+        if self.one_by_one:
+            rows = [[epoch] for epoch in epochs]
+        for number, row in enumerate(rows):
+            killing = Killing(reference, tmp_path / f"row{number}")
+            killing.after_each(row)
+            assert killing.found == reference.found, f"killed after {row}, stages and epochs"
 
     def test_every_axis_changes_the_key_or_canonical_resets_it(
         self, trial: Trial, tmp_path: Path

@@ -100,7 +100,7 @@ def _files(record: Mapping[str, Any], store: Store, headline: str | None) -> dic
     """Every matrix as Parquet, and the headline one as a picture, too."""
     files: dict[str, bytes] = {}
     for entry in record["matrices"]:
-        content = store.blob(entry["blob"])
+        content = store.blob(entry["blob"], of=record["key"])
         name = quote(entry["name"], safe=" ")  # one file in this folder, whatever a record says
         files[f"matrices/{name}.parquet"] = content
         if entry["name"] == headline:

@@ -365,7 +365,7 @@ class Tracker:
         assert data is not None  # planning wrote it before the trial had a key
         parts, model = folder / "parts", folder / "model"
         parts.mkdir()
-        weights = self.store.blob(component.blob)
+        weights = self.store.blob(component.blob, of=record["key"])
         pyfunc_model.write(parts, component, weights, data, task)
         versions = record["provenance"]
         requirements = [

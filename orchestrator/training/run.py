@@ -378,7 +378,7 @@ class Run:
                 record = component.record
                 if components.get(record.name) == tuple(record.labels):
                     # The very bytes: adopted components have the digests of those they come from.
-                    weights = need.store.blob(record.blob)
+                    weights = need.store.blob(record.blob, of=need.key)
                     self.kept[record.name, tuple(record.labels.items())] = (record, weights)
 
     def infeasible(self, reason: str) -> NoReturn:

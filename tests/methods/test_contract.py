@@ -33,6 +33,13 @@ class TestContract(MethodContract):
         return trial
 
 
+@pytest.mark.long
+class TestContractOneByOne(TestContract):
+    """The same with a run from the beginning for every kill."""
+
+    one_by_one = True
+
+
 def test_the_documents_show_this_very_example():
     shown = (Path(__file__).parents[2] / "docs/adding-a-method.md").read_text()
     assert f"```python\n{Path(distil.__file__).read_text()}```" in shown

@@ -245,6 +245,12 @@ def test_packages_of_the_site_file_may_be_loaded_from(spolia, sweep_file, tmp_pa
             "cells=[], expect=0)\n",
             "line 2: cells must be a grid made by product(...), got list",
         ),
+        (
+            "from orchestrator import Sweep, product\nsweep = Sweep(question=3, "
+            "cells=product(seed=[0]), expect=1)\n",
+            "line 2: question must be a text, got 3",
+        ),
+        ("x = 1\0\n", "bad.py: source code string cannot contain null bytes"),
     ],
 )
 def test_a_sweep_file_that_cannot_be_read_is_explained(spolia, tmp_path, text, message):

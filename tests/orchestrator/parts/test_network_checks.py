@@ -352,3 +352,10 @@ def test_network_spec_refuses_former_paths_that_are_none(monkeypatch):
     monkeypatch.setattr(Plain, "moved_from", "old:Plain", raising=False)
     with pytest.raises(InputError, match=r"Plain.moved_from = 'old:Plain' is not a tuple of paths"):
         network_spec(Plain)
+
+
+def test_checks_begin_the_random_numbers_of_no_other_device(monkeypatch):
+    monkeypatch.setattr(torch, "manual_seed", lambda seed: pytest.fail("of every device"))
+    before = torch.get_rng_state()
+    assert problems_of_network(resnet8(width=5), GREY) == ()
+    assert torch.equal(torch.get_rng_state(), before)

@@ -93,6 +93,9 @@ def test_blobs_are_named_by_content_and_verified(store):
         store.blob(name)
     with pytest.raises(CorruptError, match="missing"):
         store.blob("0" * 64)
+    # What to remove, so that a run can go on.
+    with pytest.raises(CorruptError, match=f"Remove it and .*results/ab/{KEY}/result.json and run"):
+        store.blob(name, of=KEY)
 
 
 def test_a_failure_is_kept_until_it_is_forgotten(store):
