@@ -54,6 +54,7 @@ def raylets():
             cluster.shutdown()
 
 
+HEAD = "ray.head.default"  # as the pretended cloud calls it
 # What Ray's autoscaler wants to be told beside provider and types of nodes.
 LISTS = ("initialization_commands", "setup_commands", "head_setup_commands", "rsync_exclude")
 LISTS += ("worker_setup_commands", "head_start_ray_commands", "worker_start_ray_commands")
@@ -84,12 +85,12 @@ def from_zero(monkeypatch, tmp_path):
         for name, resources in types.items():
             has = {"object_store_memory": 100 * 2**20, **resources}
             kinds[name] = {"resources": has, "node_config": {}, "max_workers": 2}
-        kinds["head"] = {"resources": {"CPU": 0}, "node_config": {}, "max_workers": 0}
+        kinds[HEAD] = {"resources": {"CPU": 0}, "node_config": {}, "max_workers": 0}
         provider = {"type": "fake_multinode", "gcs_address": f"{get_node_ip_address()}:{port}"}
         config = {"cluster_name": "pretended", "max_workers": 2, "provider": provider}
         config |= {"upscaling_speed": 1.0, "idle_timeout_minutes": 5}
         config |= {"file_mounts_sync_continuously": False}
-        config |= {"available_node_types": kinds, "head_node_type": "head"}
+        config |= {"available_node_types": kinds, "head_node_type": HEAD}
         config |= {"auth": {}, "docker": {}, "file_mounts": {}} | {name: [] for name in LISTS}
         file = tmp_path / "pretended_cluster.yaml"
         file.write_text(json.dumps(config))
