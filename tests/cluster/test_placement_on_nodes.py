@@ -75,10 +75,10 @@ def test_from_zero_nodes_those_are_started_that_a_trial_needs_and_meanwhile_it_s
     """By Ray's own autoscaler, and with nothing in the site file that says there are GPUs."""
     from orchestrator.executors import ray as executor_of_ray
 
+    monkeypatch.setenv("PRETENDED_GPUS", "started")  # of the autoscaler, and so of its nodes
     address, types = from_zero({"small": {"CPU": 1}, "fast": {"CPU": 1, "GPU": 1}})
     monkeypatch.setattr(executor_of_ray, "BOOTSTRAP", types)
     monkeypatch.setattr(executor_of_ray, "SAY_AFTER", 0.2)
-    monkeypatch.setenv("PRETENDED_GPUS", "started")
     found, (note, *_) = seen([({"gpus": 1.0}, range(1))], slots=1, address=address)
     assert (found["1-0"]["device"], found["1-0"]["visible"]) == ("cuda", "0")
     assert note.startswith("nothing has started for ")
