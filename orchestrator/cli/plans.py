@@ -16,7 +16,7 @@ from orchestrator.planning import standing
 from orchestrator.planning.explain import Explanation, unmet
 from orchestrator.planning.plan import Plan
 from orchestrator.session.status import Status
-from orchestrator.session.trial_log import TrialLog
+from orchestrator.session.trial_log import TrialLog, progress_in_words
 from orchestrator.spec.wording import duration
 
 
@@ -155,17 +155,17 @@ def print_log(console: Console, log: TrialLog) -> None:
         _print_record(console, log)
     if log.failure is not None:
         when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(log.failure["time"]))
-        console.print(
-            Text(f"\nfailed on {when}: {log.failure['reason']}", style="bold red"), soft_wrap=True
-        )
+        told = f"\n{log.failure.get('kind', 'failed')} on {when}: {log.failure['reason']}"
+        console.print(Text(told, style="bold red"), soft_wrap=True)
         console.print(Text(str(log.failure["traceback"]).rstrip(), style="red"), soft_wrap=True)
+        if reached := log.failure.get("progress"):
+            console.print(f"it had reached: {progress_in_words(reached)}")
     if log.printed.strip():
         console.print(Text("\nprinted", style="bold"))
         console.print(Text(log.printed.rstrip()), soft_wrap=True)
     if log.progress is not None:
         seen = time.strftime("%H:%M:%S", time.localtime(log.progress["time"]))
-        epoch = f"epoch {log.progress['epoch']} of {log.progress['epochs']}"
-        console.print(f"under way: {log.progress['stage']}, {epoch} (seen at {seen})")
+        console.print(f"under way: {progress_in_words(log.progress)} (seen at {seen})")
 
 
 def _print_record(console: Console, log: TrialLog) -> None:

@@ -18,6 +18,7 @@ import socket
 import sys
 import tempfile
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -52,10 +53,12 @@ from orchestrator.executors.placement import (
     Nodes,
     Placement,
     cpus_for_slots,
+    in_words,
     place_all,
     this_machine,
 )
 from orchestrator.executors.site import Site
+from orchestrator.executors.waiting import Look, telling_what_is_waited_for
 from orchestrator.executors.worker import Assignment, TrialRunner
 from orchestrator.planning.queue import Queue
 from orchestrator.spec.classes import FOLDERS, packages_of
@@ -80,6 +83,7 @@ from orchestrator.training.execute import finished_by_others
 VARIABLES = ("SPOLIA_DATA", "SPOLIA_CACHE", "TORCH_HOME", FOLDERS)
 ANSWER_WITHIN = 60.0  # seconds for every node to answer the handshake
 BOOTSTRAP = Path("~/ray_bootstrap_config.yaml")  # on the head of a cluster that `ray up` started
+SAY_AFTER = 60.0  # seconds in which nothing has started, until it is said what is waited for
 KINDS = ("CPU", "GPU")  # of a node's resources
 CONNECT_WITHIN = 5.0  # seconds for a cluster's address to accept a connection
 # How the lines begin in which Ray says why a worker went away.
@@ -300,7 +304,8 @@ def _fit(queue: Queue, store: Store, site: Site, listener: Listener, probe: str)
             ),
         )
         try:
-            tuner.fit()
+            with telling_what_is_waited_for(_look, listener.noted, SAY_AFTER):
+                tuner.fit()
         except TuneError as error:
             last_line = str(error).strip().splitlines()[-1]
             raise ExecutorError(f"Ray Tune gave up: {last_line}") from error
@@ -337,6 +342,36 @@ def node_types() -> list[Node]:
         for name, resources, count in told
         if count  # none of the head's
     ]
+
+
+def _look() -> Look | None:
+    """How things stand with what Tune has asked Ray for; None where Ray does not answer now."""
+    try:
+        # Tune asks for a placement group a lot; those of other drivers have other jobs' numbers.
+        job = ray.get_runtime_context().get_job_id()
+        groups = ray.util.placement_group_table().values()
+        free = ray._private.state.available_resources_per_node()
+        nodes = [node for node in _nodes_alive() if node["Resources"].get("CPU")]
+    except (RayError, RuntimeError, ConnectionError):
+        return None
+    ours = [group for group in groups if group["placement_group_id"].endswith(job)]
+    waiting = Counter(
+        in_words(*(group["bundles"][0].get(kind, 0.0) for kind in KINDS))
+        for group in ours
+        if group["state"] == "PENDING"
+    )
+    return Look(
+        waiting,
+        num_placed=sum(group["state"] == "CREATED" for group in ours),
+        free=[_free_in_words(node, free.get(node["NodeID"], {})) for node in nodes],
+    )
+
+
+def _free_in_words(node: Mapping[str, Any], free: Mapping[str, float]) -> str:
+    """`node-7 has 0 of 8 CPUs, 1 of 1 GPUs`"""
+    has = [(kind, node["Resources"][kind]) for kind in KINDS if node["Resources"].get(kind)]
+    parts = [f"{free.get(kind, 0.0):g} of {count:g} {kind}s" for kind, count in has]
+    return f"{node['NodeManagerHostname']} has {', '.join(parts)}"
 
 
 def _slots(site: Site) -> int:

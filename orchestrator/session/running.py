@@ -129,7 +129,10 @@ class TrialListener:
             # earlier try.
             if recorded is None or recorded.get("reason") != outcome.reason:
                 trial = self._trials[outcome.key]
-                self._store.put_failure(outcome.key, failure_record(trial, outcome))
+                # Left by a worker that could not clear it away; the trial is not under way.
+                progress = self._store.progress(outcome.key)
+                self._store.put_failure(outcome.key, failure_record(trial, outcome, progress))
+                self._store.put_progress(outcome.key, None)
 
 
 def run_sweep(

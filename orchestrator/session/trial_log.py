@@ -36,11 +36,18 @@ class TrialLog:
             reason = f": {self.record['reason']}" if self.record["reason"] else ""
             lines.append(f"{self.record['outcome']}{reason}")
         if self.failure is not None:
-            lines += [f"failed: {self.failure['reason']}", str(self.failure["traceback"]).rstrip()]
+            kind = self.failure.get("kind", "failed")
+            lines += [f"{kind}: {self.failure['reason']}", str(self.failure["traceback"]).rstrip()]
+            if reached := self.failure.get("progress"):
+                lines.append(f"it had reached: {progress_in_words(reached)}")
         if self.progress is not None:
-            epoch = f"epoch {self.progress['epoch']} of {self.progress['epochs']}"
-            lines.append(f"under way: {self.progress['stage']}, {epoch}")
-        return "\n".join([*lines, *filter(None, [self.printed.rstrip()])])
+            lines.append(f"under way: {progress_in_words(self.progress)}")
+        return "\n".join([*filter(None, lines), *filter(None, [self.printed.rstrip()])])
+
+
+def progress_in_words(progress: Mapping[str, Any]) -> str:
+    """`joint, epoch 3 of 10`"""
+    return f"{progress['stage']}, epoch {progress['epoch']} of {progress['epochs']}"
 
 
 def log_of(key: str, store: Store) -> TrialLog:

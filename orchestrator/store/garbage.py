@@ -12,7 +12,9 @@ from orchestrator.store.store import Store
 
 RETIRED = "retired"  # results that others have replaced
 OF_RUNS = ("runs", "probes", "tune", "checks")  # named after the run that uses them
-PROGRESS = "progress"  # left by trials that were killed; named after the trial
+# Left by trials that were killed; named after the trial.
+PROGRESS = "progress"
+CHECKPOINTS = "checkpoints"
 
 
 def unneeded(store: Store, *, before: float) -> Iterator[Entry]:
@@ -35,6 +37,11 @@ def unneeded(store: Store, *, before: float) -> Iterator[Entry]:
         candidates += [entry for entry in store.entries(folder) if _run_of(entry) not in runs]
     if not runs:
         candidates += store.entries(PROGRESS)
+    # Nobody goes on from those of a trial that has a result.
+    finished = set(store.finished()) if runs else set()
+    for entry in store.entries(CHECKPOINTS):
+        if not runs or entry.path.split("/")[1] in finished:
+            candidates.append(entry)
     for entry in candidates:
         if _is_older(entry, before):
             yield entry

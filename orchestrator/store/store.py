@@ -9,6 +9,7 @@ What it holds is true; everything else is rebuilt from it.
     failures/<key>.json              the last exception of a trial that has no result
     progress/<key>.json              curves of a trial under way
     logs/<key>.txt                   what a trial printed
+    checkpoints/<key>/<code>/        copies of the checkpoints of a long trial under way
     sweeps/<name>.json               which file a sweep's name belongs to
     data/<name>.json                 what planning has to know of a data set
     runs/<run>                       written every minute while a driver lives
@@ -21,6 +22,7 @@ stands.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import shutil
@@ -330,6 +332,25 @@ class Store:
     def log(self, key: str) -> str:
         """What a trial printed, or an empty string."""
         return (self._files.read(f"logs/{key}.txt") or b"").decode(errors="replace")
+
+    def put_checkpoint(self, key: str, code: str, name: str, content: bytes) -> None:
+        """Keep a copy of a checkpoint that some code wrote, in place of the one before."""
+        self._files.publish(f"checkpoints/{key}/{code}/{name}", content, replace=True)
+
+    def checkpoint(self, key: str, code: str, name: str) -> bytes | None:
+        """A copy of a checkpoint, or None where there is none."""
+        return self._files.read(f"checkpoints/{key}/{code}/{name}")
+
+    def checkpoints(self, key: str, code: str) -> list[str]:
+        """Names of the copies of a trial's checkpoints that this code wrote."""
+        paths = [entry.path for entry in self._files.entries(f"checkpoints/{key}/{code}")]
+        names = [path.rpartition("/")[2] for path in paths]
+        return [name for name in names if not name.startswith(".")]  # being written just now
+
+    def clear_checkpoints(self, key: str) -> None:
+        """Remove all copies of a trial's checkpoints, as far as that can be done."""
+        with contextlib.suppress(StoreError):
+            self.clear(f"checkpoints/{key}")
 
     def claim_sweep(self, name: str, file: Path) -> None:
         """Remember which file a sweep's name belongs to. Raises InputError where another sweep of

@@ -1,5 +1,5 @@
-"""Where a running trial leaves what it needs to go on after it was killed. Local, disposable, gone
-when the result is committed.
+"""Where a running trial leaves what it needs to go on after it was killed. Local, with copies in
+the store for long trials; disposable, and gone when the result is committed.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from typing import Any
 import torch
 
 from orchestrator.store.files import file_name
+from orchestrator.training import copies
+from orchestrator.training.copies import Copies
 
 TRIES = "tries.json"  # beside the states: when the first try began, and what all of them took
 
@@ -28,10 +30,17 @@ class Checkpoints:
     1970, and `spent` the seconds of all tries.
 
     Saving is by time: a state is written when `every` seconds have passed since the last, so short
-    trials write none.
+    trials write none. Of a trial that takes minutes `kept` has copies, too; where those are of a
+    longer training than what lies here, as after a move to another machine, they are fetched.
     """
 
-    def __init__(self, folder: Path | None, stamp: str = "", every: float = 60.0) -> None:
+    def __init__(
+        self,
+        folder: Path | None,
+        stamp: str = "",
+        every: float = 60.0,
+        kept: Copies | None = None,
+    ) -> None:
         self.folder, self.every = folder, every
         self._last = time.monotonic()
         self._has_warned = False
@@ -39,8 +48,11 @@ class Checkpoints:
         # Going on with other code would give a result that no code ever computed.
         if folder is not None and folder.is_dir() and _text(folder / "stamp") != stamp:
             shutil.rmtree(folder, ignore_errors=True)
+        self._copies = kept
+        self._uncopied: set[Path] | None = None  # states; None: all that there are
         self._try_began = time.time()
-        self.began, self._spent_before = _earlier_tries(folder) or (self._try_began, 0.0)
+        self.began, self._spent_before = self._earlier_tries() or (self._try_began, 0.0)
+        self._last_copied = self._last - self._spent_before
 
     @property
     def spent(self) -> float:
@@ -67,6 +79,7 @@ class Checkpoints:
             torch.save({"stage": stage, "state": state}, temporary)
             os.replace(temporary, path)  # a kill leaves the state before or this one, never half
             self._note_tries()
+            self._copy(path)
         except (OSError, RuntimeError) as error:
             with contextlib.suppress(OSError):
                 temporary.unlink()
@@ -83,6 +96,38 @@ class Checkpoints:
         temporary = self.folder / f"tries.{os.getpid()}.tmp"
         temporary.write_text(json.dumps({"began": self.began, "spent": self.spent}))
         os.replace(temporary, self.folder / TRIES)
+
+    def _copy(self, written: Path) -> None:
+        """Copy to the store what was written since the last copies, if those are old enough."""
+        assert self.folder is not None
+        if self._uncopied is not None:
+            self._uncopied.add(written)
+        if self._copies is None or time.monotonic() - self._last_copied < copies.EVERY:
+            return
+        self._last_copied = time.monotonic()
+        states = self.folder.glob("*.pt") if self._uncopied is None else self._uncopied
+        # The count of time last: it says that there are copies, and how far they are.
+        if problem := self._copies.put([*sorted(states), self.folder / TRIES]):
+            print(f"a copy of a checkpoint cannot be put into the store: {problem}")
+        else:
+            self._uncopied = set()
+
+    def _earlier_tries(self) -> tuple[float, float] | None:
+        """When the first try began (since 1970) and the seconds of all earlier ones, or None where
+        there was none. The checkpoints of the longer training are those that are here then.
+        """
+        if self.folder is None:
+            return None
+        here = _tries(_text(self.folder / TRIES))
+        if self._copies is None:
+            return here
+        theirs = _tries((self._copies.read(TRIES) or b"").decode(errors="replace"))
+        if theirs is None or (here is not None and here[1] >= theirs[1]):
+            return here
+        self._copies.fetch(self.folder)
+        with contextlib.suppress(OSError):  # without it they would be thrown away next time
+            (self.folder / "stamp").write_text(self._stamp)
+        return theirs
 
     def load(self, stage: str) -> dict[str, Any] | None:
         """The last state of a stage, or None. One that cannot be read, or that is another stage's,
@@ -105,19 +150,21 @@ class Checkpoints:
         """Throw everything away."""
         if self.folder is not None:
             shutil.rmtree(self.folder, ignore_errors=True)
+        if self._copies is not None:
+            self._copies.clear()
 
     def _path(self, stage: str) -> Path:
         assert self.folder is not None
         return self.folder / (file_name(stage) + ".pt")
 
 
-def _earlier_tries(folder: Path | None) -> tuple[float, float] | None:
-    """When the first try began (since 1970) and the seconds of all earlier ones, or None where
-    there was none. What cannot be read counts as none: nothing but times rests on it.
+def _tries(noted: str) -> tuple[float, float] | None:
+    """When the first try began and the seconds of all of them. What cannot be read counts as none:
+    nothing but times rests on it.
     """
     try:
-        noted = json.loads(_text(folder / TRIES)) if folder is not None else None
-        return (float(noted["began"]), float(noted["spent"])) if noted else None
+        tries = json.loads(noted)
+        return float(tries["began"]), float(tries["spent"])
     except (ValueError, TypeError, KeyError):
         return None
 

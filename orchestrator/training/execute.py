@@ -28,8 +28,15 @@ from orchestrator.store.meaning import marks_of_another
 from orchestrator.store.store import Store, record_digest
 from orchestrator.training.arithmetic import arithmetic, default_device
 from orchestrator.training.checkpoints import Checkpoints
+from orchestrator.training.copies import Copies
 from orchestrator.training.faults import fault_of
-from orchestrator.training.observation import LONGEST_LOG, PeakMemory, Reporter, printed
+from orchestrator.training.observation import (
+    LONGEST_LOG,
+    PeakMemory,
+    Reporter,
+    leaving_log,
+    printed,
+)
 from orchestrator.training.outcome import Outcome, failure_record
 from orchestrator.training.record import Ending, trial_record
 from orchestrator.training.run import Run
@@ -56,7 +63,8 @@ def execute(
     record that does not count as one; the new result takes its place when it is committed.
 
     Checkpoints lie in a folder of the trial's below `scratch`, one every `checkpoint_every`
-    seconds. `threads` are torch's for this trial (default: what the method asks for), so that a
+    seconds; of a trial that takes minutes, copies lie in the store, so that another machine can go
+    on. `threads` are torch's for this trial (default: what the method asks for), so that a
     laptop and a cluster compute the same bits. Exceptions of the method become the outcome `failed`
     (unless `raise_errors`, for a debugger); Ctrl-C and the like pass through. What the trial prints
     is kept.
@@ -66,13 +74,13 @@ def execute(
     keeping_log: contextlib.AbstractContextManager[list[str]] = printed()
     if raise_errors:
         keeping_log = contextlib.nullcontext([])
-    with keeping_log as lines:
+    with keeping_log as lines, leaving_log(lines, trial.key, store):
         try:
             outcome = _train_and_commit(
                 trial,
                 store,
                 replaces=replaces,
-                checkpoints=Checkpoints(folder, _stamp(trial), checkpoint_every),
+                checkpoints=_checkpoints(trial, store, folder, checkpoint_every),
                 device=device,
                 threads=threads,
                 on_epoch=on_epoch,
@@ -186,6 +194,11 @@ def finished_by_others(trial: Trial, store: Store, replaces: str) -> Outcome | N
     if others := list(marks_of_another(trial, record)):
         return Outcome(trial.key, "failed", reason="; ".join(others))
     return Outcome(trial.key, record["outcome"], record["timings"]["seconds"], record["reason"])
+
+
+def _checkpoints(trial: Trial, store: Store, folder: Path | None, every: float) -> Checkpoints:
+    stamp = _stamp(trial)
+    return Checkpoints(folder, stamp, every, Copies(store, trial.key, stamp))
 
 
 def _stamp(trial: Trial) -> str:

@@ -21,6 +21,7 @@ from orchestrator.training.stage import Moment, OnEpoch
 
 LONGEST_LOG = 200_000  # characters; the end is kept
 PROGRESS_EVERY = 10.0  # seconds between what a running trial leaves for others to see
+FIRST_LOG = 1.0  # seconds after which it leaves what it has printed by then
 
 
 class Reporter:
@@ -117,6 +118,34 @@ def printed() -> Iterator[list[str]]:
         contextlib.redirect_stderr(_Tee(sys.stderr, kept)),
     ):
         yield kept
+
+
+@contextlib.contextmanager
+def leaving_log(lines: list[str], key: str, store: Store) -> Iterator[None]:
+    """Leave in the store what a trial has printed, while it goes on printing to `lines`: of one
+    whose process is killed it is all that is left. A trial that is over in a moment leaves it to
+    whoever knows how it ended.
+    """
+    has_ended = threading.Event()
+    arguments = (lines, key, store, has_ended)
+    # In a thread: what is killed while it reads data or computes one long epoch has printed, too.
+    thread = threading.Thread(target=_keep_leaving, args=arguments, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        has_ended.set()
+        thread.join()
+
+
+def _keep_leaving(lines: list[str], key: str, store: Store, has_ended: threading.Event) -> None:
+    num_left, pause = 0, FIRST_LOG
+    while not has_ended.wait(pause):
+        pause = PROGRESS_EVERY
+        if len(lines) > num_left:
+            num_left = len(lines)
+            with contextlib.suppress(StoreError):
+                store.put_log(key, "".join(lines[:num_left])[-LONGEST_LOG:])
 
 
 class PeakMemory:

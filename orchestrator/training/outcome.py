@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -31,8 +32,12 @@ class Outcome:
         return self.kind in FINAL
 
 
-def failure_record(trial: Trial, outcome: Outcome) -> dict[str, Any]:
-    """What the store remembers of an attempt that left no result."""
+def failure_record(
+    trial: Trial, outcome: Outcome, progress: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """What the store remembers of an attempt that left no result, and what it had reached, where
+    that is known.
+    """
     return {
         "key": trial.key,
         "label": trial.label,
@@ -42,4 +47,5 @@ def failure_record(trial: Trial, outcome: Outcome) -> dict[str, Any]:
         "time": time.time(),
         "host": platform.node(),
         "trial": trial.to_json(),
+        "progress": progress,
     }

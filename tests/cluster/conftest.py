@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import json
+import os
+import signal
+import socket
+from pathlib import Path
 
 import pytest
 
@@ -47,3 +52,64 @@ def raylets():
     for cluster in made:
         with contextlib.suppress(Exception):  # a node that the test killed cannot be ended again
             cluster.shutdown()
+
+
+HEAD = "ray.head.default"  # as the pretended cloud calls it
+# What Ray's autoscaler wants to be told beside provider and types of nodes.
+LISTS = ("initialization_commands", "setup_commands", "head_setup_commands", "rsync_exclude")
+LISTS += ("worker_setup_commands", "head_start_ray_commands", "worker_start_ray_commands")
+LISTS += ("cluster_synced_files", "rsync_filter")
+
+
+@pytest.fixture
+def from_zero(monkeypatch, tmp_path):
+    """`from_zero(types)`: a cluster of a head without CPUs, where Ray's own autoscaler starts nodes
+    of these types (their resources, by name) as they are asked for, with its provider that only
+    pretends to be a cloud: raylets on this machine. Returns its address and the file that says so.
+    """
+    monkeypatch.setenv("RAY_FAKE_CLUSTER", "1")
+    monkeypatch.setenv("AUTOSCALER_UPDATE_INTERVAL_S", "1")
+    from orchestrator.executors import ray as executor  # sets Ray's variables before it imports Ray
+
+    executor.ray.shutdown()
+    made = []
+
+    def start(types):
+        from ray._private.services import get_node_ip_address
+        from ray.cluster_utils import Cluster
+
+        with socket.socket() as probe:
+            probe.bind(("", 0))
+            port = probe.getsockname()[1]
+        kinds = {}
+        for name, resources in types.items():
+            has = {"object_store_memory": 100 * 2**20, **resources}
+            kinds[name] = {"resources": has, "node_config": {}, "max_workers": 2}
+        kinds[HEAD] = {"resources": {"CPU": 0}, "node_config": {}, "max_workers": 0}
+        provider = {"type": "fake_multinode", "gcs_address": f"{get_node_ip_address()}:{port}"}
+        config = {"cluster_name": "pretended", "max_workers": 2, "provider": provider}
+        config |= {"upscaling_speed": 1.0, "idle_timeout_minutes": 5}
+        config |= {"file_mounts_sync_continuously": False}
+        config |= {"available_node_types": kinds, "head_node_type": HEAD}
+        config |= {"auth": {}, "docker": {}, "file_mounts": {}} | {name: [] for name in LISTS}
+        file = tmp_path / "pretended_cluster.yaml"
+        file.write_text(json.dumps(config))
+        head = {"num_cpus": 0, "include_dashboard": False, "gcs_server_port": port}
+        head["autoscaling_config"] = str(file)
+        made.append(Cluster(initialize_head=True, head_node_args=head))
+        return made[-1].address, file
+
+    yield start
+    executor.ray.shutdown()
+    for cluster in made:
+        session = cluster.head_node.get_session_dir_path()
+        cluster.shutdown()
+        _end_all_of(session)
+
+
+def _end_all_of(session):
+    """The pretended nodes belong to the autoscaler, and would outlive it for a minute."""
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if session in (process / "cmdline").read_text():
+                os.kill(int(process.name), signal.SIGKILL)

@@ -34,7 +34,7 @@ class Heard:
 
 @pytest.fixture
 def seen(store, tmp_path):
-    """`seen(cells, **said)`: what each trial saw, by its share and its seed."""
+    """`seen(grids, **said)`: what each trial saw, by its share and its seed, and what was noted."""
     folder = tmp_path / "seen"
     folder.mkdir()
 
@@ -44,7 +44,7 @@ def seen(store, tmp_path):
         queue, heard = Queue(make_plan("asked", sweep, store)), Heard()
         executor("ray").run(queue, store, Site(tmp_path / "scratch", **said), heard)
         assert {outcome.kind for outcome in heard.ends} == {"done"}
-        return {f.stem: json.loads(f.read_text()) for f in folder.iterdir()}
+        return {f.stem: json.loads(f.read_text()) for f in folder.iterdir()}, heard.notes
 
     return run
 
@@ -54,7 +54,7 @@ def test_workers_see_the_gpu_that_was_set_aside_for_them_and_no_other(raylets, s
     for name, num_gpus in (("a", 1), ("b", 2)):
         cluster.add_node(num_cpus=2, num_gpus=num_gpus, env_vars={"PRETENDED_GPUS": name})
     grids = [({"gpus": 0.5}, range(3)), ({"gpus": 1.0}, range(1)), ({"gpus": 0.0}, range(1))]
-    found = seen(grids, slots=5)
+    found, _ = seen(grids, slots=5)
     assert len(found) == 5
     on_cpu = found.pop("0-0")
     assert (on_cpu["device"], on_cpu["visible"]) == ("cpu", "")
@@ -67,3 +67,22 @@ def test_workers_see_the_gpu_that_was_set_aside_for_them_and_no_other(raylets, s
         is_same = (one["node"], one["visible"]) == (other["node"], other["visible"])
         if is_same and one["began"] < other["ended"] and other["began"] < one["ended"]:
             assert {name[:3], other_name[:3]} == {"0.5"}
+
+
+def test_from_zero_nodes_those_are_started_that_a_trial_needs_and_meanwhile_it_says_so(
+    from_zero, seen, monkeypatch
+):
+    """By Ray's own autoscaler, and with nothing in the site file that says there are GPUs."""
+    from orchestrator.executors import ray as executor_of_ray
+
+    monkeypatch.setenv("PRETENDED_GPUS", "started")  # of the autoscaler, and so of its nodes
+    address, types = from_zero({"small": {"CPU": 1}, "fast": {"CPU": 1, "GPU": 1}})
+    monkeypatch.setattr(executor_of_ray, "BOOTSTRAP", types)
+    monkeypatch.setattr(executor_of_ray, "SAY_AFTER", 0.2)
+    found, (note, *_) = seen([({"gpus": 1.0}, range(1))], slots=1, address=address)
+    assert (found["1-0"]["device"], found["1-0"]["visible"]) == ("cuda", "0")
+    assert note.startswith("nothing has started for ")
+    assert note.endswith(
+        "Waiting: 1 for 1 CPU and 1 GPU. Free: nothing, since no node is there that could run a "
+        "trial"
+    )

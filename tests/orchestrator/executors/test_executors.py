@@ -181,7 +181,7 @@ def test_ray_retries_a_lost_worker_and_then_says_so(local_ray, store, tmp_path, 
     folder = tmp_path / "notes"
     folder.mkdir()
     cells = union(
-        product(KillsItsWorker.grid(folder=str(folder), times=times), seed=0),
+        product(KillsItsWorker.grid(folder=str(folder), times=times, nap=2.0), seed=0),
         product(Count.grid(), seed=range(2)),
     )
     plan = make_plan("asked", Sweep(question="?", cells=cells, expect=3), store)
@@ -193,6 +193,7 @@ def test_ray_retries_a_lost_worker_and_then_says_so(local_ray, store, tmp_path, 
     if kind == "lost":
         (lost,) = [o for o in heard.ends if o.kind == kind]
         assert lost.reason.startswith("its worker went away 3 times: ")
+        assert store.log(lost.key) == "about to go\n"
 
 
 @pytest.mark.ray

@@ -71,6 +71,15 @@ def test_a_probe_that_somebody_removed_is_left_again_and_all_is_gone_at_the_end(
     assert not store.sees_probe(run)
 
 
+def test_copies_of_checkpoints_stay_while_a_run_lives_unless_their_trial_has_a_result(store):
+    store.commit({"key": KEY, "outcome": "done", "components": [], "matrices": []})
+    of_finished = put(store, f"checkpoints/{KEY}/code/train.pt")
+    of_open = put(store, f"checkpoints/{'cd' * 32}/code/train.pt")
+    with alive(store):
+        assert would_go(store) == {of_finished}
+    assert would_go(store) == {of_finished, of_open}
+
+
 def test_a_heartbeat_that_is_being_written_is_no_second_run(store):
     with alive(store) as run:
         beside = Path(store.address) / "runs" / f".{run}.0123"  # what a step of publishing leaves

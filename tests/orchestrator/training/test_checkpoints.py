@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import pytest
 import torch
@@ -13,6 +14,8 @@ from methods.networks import resnet8
 from orchestrator import (
     MethodError,
     Run,
+    Store,
+    StoreError,
     Sweep,
     Trial,
     digits,
@@ -22,6 +25,8 @@ from orchestrator import (
     sgd,
 )
 from orchestrator.store.code import Code, code_of
+from orchestrator.testing import fingerprint
+from orchestrator.training import copies
 from orchestrator.training.checkpoints import Checkpoints
 from orchestrator.training.execute import execute
 
@@ -216,6 +221,104 @@ def test_a_checkpoint_of_another_engine_or_network_is_not_continued(
 def test_a_checkpoint_of_another_torch_is_not_continued(store, tmp_path, stopped, monkeypatch):
     monkeypatch.setattr(torch, "__version__", "0.0")
     assert stages_resumed(stopped[0], store, tmp_path)[0] == [1, 2, 3]
+
+
+@pytest.fixture(params=["folder", pytest.param("s3", marks=pytest.mark.process)])
+def any_store(request, store):
+    if request.param == "folder":
+        return store
+    made = Store(request.getfixturevalue("s3"))
+    made.prepare()
+    return made
+
+
+class Gone(BaseException):
+    """As if the process were killed."""
+
+
+def killed_after(epoch):
+    def on_epoch(moment):
+        if moment.epoch == epoch + 1:
+            raise Gone
+
+    return on_epoch
+
+
+def trained_on(machine, trial, store, epochs):
+    """The machine's own scratch folder; numbers of the epochs that it trains are added."""
+    return execute(
+        trial,
+        store,
+        scratch=machine,
+        checkpoint_every=0,
+        on_epoch=lambda moment: epochs.append(moment.epoch),
+    )
+
+
+def test_a_long_trial_whose_machine_goes_away_goes_on_elsewhere(any_store, tmp_path, monkeypatch):
+    """Two scratch folders, one store; the second machine had the trial once before, for less."""
+    monkeypatch.setattr(copies, "EVERY", 0.0)
+    method = FineTune(epochs=4)
+    trial = resolve(resolved(any_store).replace(method=method), any_store)
+    here, there, epochs = tmp_path / "here", tmp_path / "there", []
+    for machine, until in ((there, 1), (here, 3)):
+        with pytest.raises(Gone):
+            execute(
+                trial,
+                any_store,
+                scratch=machine,
+                checkpoint_every=0,
+                on_epoch=killed_after(until),
+            )
+    shutil.rmtree(here)
+    began = Checkpoints(there / trial.key, (there / trial.key / "stamp").read_text()).began
+    assert trained_on(there, trial, any_store, epochs).kind == "done"
+    assert epochs == [4]
+    assert list(any_store.entries("checkpoints")) == []
+    record = any_store.find(trial.key)
+    assert record["timings"]["began"] == pytest.approx(began, abs=0.01)
+    undisturbed = Store(tmp_path / "undisturbed")
+    assert execute(trial, undisturbed).kind == "done"
+    assert fingerprint(record) == fingerprint(undisturbed.find(trial.key))
+
+
+def test_a_trial_shorter_than_that_leaves_no_copy(store, tmp_path, monkeypatch):
+    trial = resolved(store)
+    monkeypatch.setattr(Store, "put_checkpoint", lambda *a: pytest.fail("a copy was written"))
+    assert trained_on(tmp_path, trial, store, []).kind == "done"
+
+
+def test_copies_are_minutes_apart_and_of_all_that_was_written_since(store, tmp_path, monkeypatch):
+    monkeypatch.setattr(copies, "EVERY", 300.0)
+    now = [1000.0]
+    monkeypatch.setattr("orchestrator.training.checkpoints.time.monotonic", lambda: now[0])
+    put = []
+    monkeypatch.setattr(Store, "put_checkpoint", lambda self, *a: put.append(a[2]))
+    checkpoints = Checkpoints(tmp_path / "s", "code", 0, copies.Copies(store, "key", "code"))
+    for stage, seconds in (("a", 0), ("b", 200), ("b", 100), ("b", 100), ("b", 200)):
+        now[0] += seconds
+        checkpoints.save(stage, STATE)
+    assert put == ["a.pt", "b.pt", "tries.json", "b.pt", "tries.json"]
+
+
+def test_copies_of_other_code_are_not_seen(store, tmp_path, monkeypatch):
+    monkeypatch.setattr(copies, "EVERY", 0.0)
+    Checkpoints(tmp_path / "a", "code", 0, copies.Copies(store, "key", "code")).save("s", STATE)
+    for code, is_there in (("code", True), ("other", False)):
+        there = Checkpoints(tmp_path / code, code, 0, copies.Copies(store, "key", code))
+        assert (there.load("s") is not None) == is_there
+
+
+def test_a_store_that_takes_no_copy_costs_no_trial(store, tmp_path, monkeypatch, capsys):
+    def full(self, *arguments):
+        raise StoreError("no rights on the bucket")
+
+    monkeypatch.setattr(copies, "EVERY", 0.0)
+    monkeypatch.setattr(Store, "put_checkpoint", full)
+    assert trained_on(tmp_path, resolved(store), store, []).kind == "done"
+    assert (
+        "a copy of a checkpoint cannot be put into the store: no rights" in capsys.readouterr().out
+    )
 
 
 def test_seconds_of_a_resumed_trial_are_those_of_all_its_tries(store, tmp_path, stopped):

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import io
 import sys
+import time
 
 import pytest
 
-from orchestrator.training.observation import printed
+from orchestrator import Store
+from orchestrator.training import observation
+from orchestrator.training.observation import leaving_log, printed
 
 
 def ascii_console():
@@ -41,3 +44,22 @@ def test_what_the_console_cannot_write_is_shown_as_far_as_it_can(monkeypatch):
         print("größer")
     stream.flush()
     assert stream.buffer.getvalue() == b"gr??er\n"
+
+
+def test_what_a_trial_has_printed_is_left_while_it_goes_on(store, monkeypatch):
+    monkeypatch.setattr(observation, "FIRST_LOG", 0.01)
+    monkeypatch.setattr(observation, "PROGRESS_EVERY", 0.01)
+    lines = []
+    with leaving_log(lines, "key", store):
+        for word in ("one", "two"):
+            lines.append(word)
+            limit = time.monotonic() + 30
+            while not store.log("key").endswith(word) and time.monotonic() < limit:
+                time.sleep(0.01)
+    assert store.log("key") == "onetwo"
+
+
+def test_a_trial_that_is_over_in_a_moment_leaves_its_log_once(store, monkeypatch):
+    monkeypatch.setattr(Store, "put_log", lambda *a: pytest.fail("a log was left"))
+    with leaving_log(["said"], "key", store):
+        pass
