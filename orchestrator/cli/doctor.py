@@ -39,6 +39,7 @@ def examine(places: Places, address: str | None) -> Iterator[Check]:
     this_node = greet(home.store, "", [], {})
     yield from _versions(this_node)
     yield Check("GPUs", True, ", ".join(this_node.gpus) or "none: trials run on the CPU")
+    yield from _traps(site, len(this_node.gpus))
     yield from _methods(site)
     yield _store(home.store)
     yield _tracking(home.tracking)
@@ -79,6 +80,39 @@ def _torch_pair(node: Greeting) -> Check:
             "Install both from one release",
         )
     return Check("torch pair", True, f"torch {torch} with torchvision {vision}")
+
+
+def _traps(site: SiteFile, num_gpus: int) -> Iterator[Check]:
+    """What works, and wastes time or machines without a word; see docs/running-on-a-cluster.md."""
+    variables = os.environ
+    if "UV_RUN_RECURSION_DEPTH" in variables and _is_on("RAY_ENABLE_UV_RUN_RUNTIME_ENV"):
+        yield Check(
+            "launcher",
+            False,
+            "`uv run`: Ray would have every worker install an environment of its own. Start "
+            ".venv/bin/spolia, or set RAY_ENABLE_UV_RUN_RUNTIME_ENV=0",
+        )
+    waits_long = "RAY_SYMMETRIC_RUN_CLUSTER_WAIT_TIMEOUT" in variables
+    if int(variables.get("SLURM_NNODES", "1")) > 1 and not waits_long:
+        yield Check(
+            "Slurm",
+            False,
+            "nodes of `ray symmetric-run` wait only 30 s for each other: "
+            "set RAY_SYMMETRIC_RUN_CLUSTER_WAIT_TIMEOUT=600",
+        )
+    share = site.gpus.get("default", 1.0)
+    if site.slots and not site.address and site.slots * share < num_gpus:
+        yield Check(
+            "slots",
+            False,
+            f"{site.slots} trials at once with {share:g} of a GPU each leave some of {num_gpus} "
+            "GPUs idle: raise slots, or [gpus] default",
+        )
+
+
+def _is_on(variable: str) -> bool:
+    """Whether a switch of Ray's that is on by default was left on."""
+    return os.environ.get(variable, "1").lower() not in ("0", "false")
 
 
 def _methods(site: SiteFile) -> Iterator[Check]:

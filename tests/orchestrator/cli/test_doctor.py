@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+import pytest
+
 from orchestrator import MethodError
 from orchestrator.cli import doctor
 from orchestrator.executors.site import SiteFile
 from orchestrator.session.places import Places
 from orchestrator.store.home import home
+
+NOTHING = SiteFile()
+TRAPS = (
+    "UV_RUN_RECURSION_DEPTH",
+    "RAY_ENABLE_UV_RUN_RUNTIME_ENV",
+    "SLURM_NNODES",
+    "RAY_SYMMETRIC_RUN_CLUSTER_WAIT_TIMEOUT",
+)
 
 
 def test_methods_that_cannot_be_had_are_findings_of_a_cluster_too(monkeypatch, tmp_path):
@@ -19,3 +29,38 @@ def test_methods_that_cannot_be_had_are_findings_of_a_cluster_too(monkeypatch, t
     for subject in ("methods", "cluster"):
         assert not checks[subject].is_fine
         assert "not to be had" in checks[subject].finding
+
+
+@pytest.fixture
+def findings(monkeypatch, tmp_path):
+    """What the doctor finds amiss with a site and these variables, by subject."""
+
+    def examine(site=NOTHING, num_gpus=0, **variables):
+        for name in TRAPS:
+            monkeypatch.delenv(name, raising=False)
+        for name, value in variables.items():
+            monkeypatch.setenv(name, value)
+        return {c.subject: c.finding for c in doctor._traps(site, num_gpus) if not c.is_fine}
+
+    return examine
+
+
+def test_uv_run_is_no_launcher(findings):
+    assert "uv run" in findings(UV_RUN_RECURSION_DEPTH="1")["launcher"]
+    assert not findings(UV_RUN_RECURSION_DEPTH="1", RAY_ENABLE_UV_RUN_RUNTIME_ENV="0")
+    assert not findings()
+
+
+def test_nodes_of_a_slurm_job_are_told_to_wait_longer(findings):
+    assert "wait only 30 s" in findings(SLURM_NNODES="4")["Slurm"]
+    assert not findings(SLURM_NNODES="4", RAY_SYMMETRIC_RUN_CLUSTER_WAIT_TIMEOUT="600")
+    assert not findings(SLURM_NNODES="1")
+
+
+def test_slots_that_leave_gpus_idle_are_told(findings):
+    few = SiteFile(slots=8, gpus={"default": 0.25})
+    assert "idle" in findings(few, num_gpus=8)["slots"]
+    assert not findings(SiteFile(slots=32, gpus={"default": 0.25}), num_gpus=8)
+    assert not findings(SiteFile(slots=8), num_gpus=8)
+    # On a cluster this machine's GPUs say nothing.
+    assert not findings(SiteFile(slots=2, address="auto"), num_gpus=8)
