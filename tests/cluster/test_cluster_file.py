@@ -35,6 +35,7 @@ LISTS = (
 )
 LINES = [line for name in LISTS for line in CONFIG.get(name, ())]
 SEPARATORS = {"&&", "||", ";", "|", "&"}
+RUNNERS = {"nohup", "sudo", "systemd-run"}  # of the program behind them
 REDIRECTIONS = {">", ">>", ">&"}
 
 
@@ -61,7 +62,10 @@ def calls(name, line=None):
     """How a program is called, in all lines or in one: (variables set for it, arguments)."""
     found = []
     for command in (c for one in ([line] if line else LINES) for c in words_of(one)):
-        rest = [word for word in command if word != "nohup"]
+        rest = list(command)
+        is_run_by_systemd = "systemd-run" in rest
+        while rest and (rest[0] in RUNNERS or (is_run_by_systemd and rest[0].startswith("--"))):
+            rest.pop(0)  # and the options of whoever runs it
         variables = {}
         while rest and re.fullmatch(r"[A-Z_]+=.*", rest[0]):
             key, _, value = rest.pop(0).partition("=")
@@ -166,6 +170,17 @@ def test_the_tracking_server_has_its_options_and_is_reached_by_its_name(mlflow_c
     guide = (ROOT / "docs/running-on-a-cluster.md").read_text()
     assert f'tracking = "http://HEAD_NAME:{options["port"]}"' in guide
     assert options["artifacts_destination"].startswith("s3://REPLACE/")
+
+
+def test_the_tracking_server_is_started_again_and_there_is_one():
+    commands = CONFIG["head_start_ray_commands"]
+    (start,) = (one for one in commands if "mlflow server" in one)
+    (stop,) = (one for one in commands if "systemctl stop" in one)
+    (unit,) = re.findall(r"--unit=(\S+)", start)
+    assert "--property=Restart=always" in start.split()
+    # Before a second `ray up` starts it: a unit of the name would still be there.
+    assert stop == f"sudo systemctl stop {unit} || true"
+    assert commands.index(stop) < commands.index(start)
 
 
 def test_the_commands_of_its_comments_exist(ray_command):
