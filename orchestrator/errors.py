@@ -11,8 +11,8 @@
     |   `-- CorruptError           what was read is not what was written
     `-- ExecutorError              the executor cannot go on
 
-`Infeasible` and `Diverged` stand outside the tree: they end a trial with an outcome, and nobody
-has made a mistake.
+`Infeasible`, `Diverged` and `Abandoned` stand outside the tree: nobody has made a mistake. The
+first two end a trial with an outcome, the third ends the process that runs it.
 """
 
 from __future__ import annotations
@@ -74,6 +74,10 @@ class Infeasible(Exception):  # noqa: N818 - an outcome, not an error
 
 class Diverged(Exception):  # noqa: N818 - an outcome, not an error
     """Raised by the fit engine when a loss is no longer finite."""
+
+
+class Abandoned(BaseException):
+    """Raised at the end of an epoch whose driver is gone, once there is a checkpoint."""
 
 
 def nearest(name: str, valid: Iterable[str]) -> str:

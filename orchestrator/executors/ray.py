@@ -45,9 +45,10 @@ from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search import Searcher
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from orchestrator.errors import ExecutorError
+from orchestrator.errors import Abandoned, ExecutorError
 from orchestrator.executors.executor import Listener, check_that_it_ended
 from orchestrator.executors.handshake import Greeting, disagreements, greet, versions
+from orchestrator.executors.lifeline import lifeline
 from orchestrator.executors.placement import (
     Node,
     Nodes,
@@ -104,7 +105,8 @@ class RayTune:
         # The probe stays while we run: workers that a cluster starts later look for it, too.
         with _connected(site, _cpus_for_slots(queue, site)), alive(store) as probe:
             _check_nodes(store, site, classes, probe)
-            _fit(queue, store, site, listener, probe)
+            with lifeline(ray.util.get_node_ip_address()) as line:
+                _fit(queue, store, site, listener, probe, line)
         check_that_it_ended(queue)
 
     def greetings(self, store: Store, site: Site, classes: Sequence[str]) -> list[Greeting]:
@@ -273,13 +275,13 @@ def _variables(paths: Iterable[str]) -> dict[str, str]:
     return {**set_here, PACKAGES: packages_of(paths)}
 
 
-def _fit(queue: Queue, store: Store, site: Site, listener: Listener, probe: str) -> None:
+def _fit(queue: Queue, store: Store, site: Site, listener: Listener, probe: str, line: str) -> None:
     """Let Ray Tune run the whole queue. Raises ExecutorError where Tune itself gives up."""
     placements = place_all(queue.trials.values(), site, _nodes(site))
     queue = queue.shaped(lambda trial: placements[trial.key], _ids_of_nodes)
     slots = _slots(site)
     # Put into Ray's object store once, not sent with every lot.
-    assignment = _assignment(queue, store, site, probe, placements)
+    assignment = replace(_assignment(queue, store, site, probe, placements), lifeline=line)
     worker = tune.with_parameters(LotRunner, assignment=assignment)
     lots = LotSearcher(queue, listener, store, slots, placements)
     with _tune_folder(store, probe) as folder:
@@ -591,7 +593,11 @@ class LotRunner(tune.Trainable):  # type: ignore[misc]  # Ray has no types
         return True  # the same actor goes on: imports, CUDA and cached images stay warm
 
     def step(self) -> dict[str, Any]:
-        attempts = self._runner.run_lot(self._keys)
+        try:
+            attempts = self._runner.run_lot(self._keys)
+        except Abandoned:
+            # Nobody hears an error. Ray would let the process live until it asks for work.
+            os._exit(1)
         report = json.dumps([to_json(attempt) for attempt in attempts])
         if isinstance(attempts[-1], Unfit):
             raise WorkerIsUnfit(report)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from orchestrator.errors import SpoliaError
+from orchestrator.errors import Abandoned, SpoliaError
 from orchestrator.executors.handshake import (
     SAME_VERSION,
     other_versions,
@@ -19,6 +19,7 @@ from orchestrator.executors.handshake import (
     problem_with_store,
     versions,
 )
+from orchestrator.executors.lifeline import Lifeline
 from orchestrator.executors.placement import HIDING, Placement
 from orchestrator.spec.naming import class_paths
 from orchestrator.spec.trial import Trial
@@ -37,7 +38,8 @@ class Assignment:
     that a trial names (`class_paths`), `versions` its versions of Python and packages. `store` is
     an address, and `probe` names what the driver left in it for workers to see. `placements` say by
     key what is set aside for a trial, `scratch` and `checkpoint_every` (seconds) how it leaves
-    checkpoints; `variables` are set in the worker's environment.
+    checkpoints; `variables` are set in the worker's environment. `lifeline` is the address at which
+    the driver listens as long as it lives, or empty.
     """
 
     trials: Mapping[str, str]
@@ -50,6 +52,7 @@ class Assignment:
     scratch: str
     checkpoint_every: float
     variables: Mapping[str, str]
+    lifeline: str = ""
 
 
 class TrialRunner:
@@ -71,11 +74,16 @@ class TrialRunner:
         self._scratch = _usable_scratch(Path(assignment.scratch))
         self._unfit = self._problem_here()
         self._store = Store(assignment.store) if not self._unfit else None
+        self._lifeline = Lifeline(assignment.lifeline)
 
     def run_lot(self, keys: Sequence[str]) -> list[Attempt]:
-        """Run trials one after another, up to the first for which this worker turns out unfit."""
+        """Run trials one after another, up to the first for which this worker turns out unfit.
+        Raises Abandoned, at the end of an epoch or before a trial, where the driver is gone.
+        """
         attempts: list[Attempt] = []
         for key in keys:
+            if self._lifeline.is_cut:
+                raise Abandoned("the driver is gone")
             attempts.append(self.run(key))
             if isinstance(attempts[-1], Unfit):
                 break
@@ -106,6 +114,7 @@ class TrialRunner:
             scratch=self._scratch,
             device=placement.device,
             checkpoint_every=self._assignment.checkpoint_every,
+            is_abandoned=lambda: self._lifeline.is_cut,
         )
         return attempt_of(outcome, self._worker)
 

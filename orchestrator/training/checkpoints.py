@@ -10,6 +10,7 @@ import os
 import pickle
 import shutil
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,8 @@ class Checkpoints:
     Saving is by time: a state is written when `every` seconds have passed since the last, so short
     trials write none. Of a trial that takes minutes `kept` has copies, too; where those are of a
     longer training than what lies here, as after a move to another machine, they are fetched.
+
+    `is_abandoned` says whether nobody waits for the trial any more: then a state is due at once.
     """
 
     def __init__(
@@ -40,8 +43,9 @@ class Checkpoints:
         stamp: str = "",
         every: float = 60.0,
         kept: Copies | None = None,
+        is_abandoned: Callable[[], bool] = lambda: False,
     ) -> None:
-        self.folder, self.every = folder, every
+        self.folder, self.every, self.is_abandoned = folder, every, is_abandoned
         self._last = time.monotonic()
         self._has_warned = False
         self._stamp = stamp

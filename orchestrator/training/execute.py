@@ -7,6 +7,7 @@ from __future__ import annotations
 import contextlib
 import time
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 
 import tenacity
@@ -55,6 +56,7 @@ def execute(
     threads: int | None = None,
     checkpoint_every: float = 60.0,
     on_epoch: OnEpoch | None = None,
+    is_abandoned: Callable[[], bool] = lambda: False,
     raise_errors: bool = False,
 ) -> Outcome:
     """Run a trial whose needs are done, and commit its result.
@@ -67,7 +69,7 @@ def execute(
     on. `threads` are torch's for this trial (default: what the method asks for), so that a
     laptop and a cluster compute the same bits. Exceptions of the method become the outcome `failed`
     (unless `raise_errors`, for a debugger); Ctrl-C and the like pass through. What the trial prints
-    is kept.
+    is kept. Raises Abandoned, behind a checkpoint, at the end of an epoch where `is_abandoned`.
     """
     began = time.time()
     folder = scratch / trial.key if scratch else None
@@ -80,7 +82,7 @@ def execute(
                 trial,
                 store,
                 replaces=replaces,
-                checkpoints=_checkpoints(trial, store, folder, checkpoint_every),
+                checkpoints=_checkpoints(trial, store, folder, checkpoint_every, is_abandoned),
                 device=device,
                 threads=threads,
                 on_epoch=on_epoch,
@@ -196,9 +198,15 @@ def finished_by_others(trial: Trial, store: Store, replaces: str) -> Outcome | N
     return Outcome(trial.key, record["outcome"], record["timings"]["seconds"], record["reason"])
 
 
-def _checkpoints(trial: Trial, store: Store, folder: Path | None, every: float) -> Checkpoints:
+def _checkpoints(
+    trial: Trial,
+    store: Store,
+    folder: Path | None,
+    every: float,
+    is_abandoned: Callable[[], bool],
+) -> Checkpoints:
     stamp = _stamp(trial)
-    return Checkpoints(folder, stamp, every, Copies(store, trial.key, stamp))
+    return Checkpoints(folder, stamp, every, Copies(store, trial.key, stamp), is_abandoned)
 
 
 def _stamp(trial: Trial) -> str:

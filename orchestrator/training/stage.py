@@ -17,7 +17,7 @@ from typing import Any, NoReturn, Protocol
 
 import torch
 
-from orchestrator.errors import Diverged, MethodError
+from orchestrator.errors import Abandoned, Diverged, MethodError
 from orchestrator.spec.canonical import derive
 from orchestrator.training.checkpoints import Checkpoints
 
@@ -111,8 +111,11 @@ class Stage:
             # After the body: an exception in it leaves the epoch undone.
             self.epoch += 1
             self._on_epoch(self)
-            if self._checkpoints.due:
+            is_abandoned = self._checkpoints.is_abandoned()
+            if self._checkpoints.due or (is_abandoned and self._checkpoints.folder is not None):
                 self._checkpoints.save(self.name, self._state(parts))
+            if is_abandoned:
+                raise Abandoned(f"nobody waits for stage {self.name!r} any more")
 
     def stop(self) -> None:
         """Make the epoch under way the last."""
