@@ -163,6 +163,7 @@ def dump(address, folder):
     return {"runs": found, "models": sorted(map(repr, models.values()))}
 
 
+@pytest.mark.usefixtures("written_here")
 def test_the_short_way_and_the_client_write_the_same(spolia, sweep_file, tmp_path, fresh_database):
     for name in ("a.db", "b.db"):
         fresh_database(tmp_path / name)
@@ -204,6 +205,7 @@ def test_the_short_way_and_the_client_write_the_same(spolia, sweep_file, tmp_pat
     assert short == long
 
 
+@pytest.mark.usefixtures("written_here")
 def test_a_database_of_other_tables_is_written_through_the_client(tmp_path):
     import sqlite3
 
@@ -254,6 +256,7 @@ def test_a_deleted_database_is_made_anew_as_it_was(spolia, sweep_file, tmp_path)
     assert dump(f"sqlite:///{tmp_path}/new.db", tmp_path) == before
 
 
+@pytest.mark.usefixtures("written_here")
 def test_younger_twins_and_half_written_runs_are_put_right(spolia, sweep_file, tmp_path):
     file = sweep_file("product(Count.grid(), seed=range(2))", 2)
     home = ("--home", tmp_path / "home")
@@ -277,6 +280,7 @@ def test_younger_twins_and_half_written_runs_are_put_right(spolia, sweep_file, t
     assert dump(address, tmp_path) == before
 
 
+@pytest.mark.usefixtures("written_here")
 def test_a_run_whose_models_were_linked_before_its_writer_died_is_completed(
     spolia, sweep_file, tmp_path
 ):
@@ -384,6 +388,7 @@ def test_what_was_under_way_when_the_driver_ended_does_not_look_as_if_it_ran(
     }
 
 
+@pytest.mark.usefixtures("written_here")
 def test_a_run_says_which_code_and_versions_made_it(spolia, sweep_file, tmp_path):
     file = sweep_file("product(Count.grid(), seed=0)")
     spolia("run", file, "--home", tmp_path / "home", "--executor", "inline")
@@ -398,6 +403,7 @@ def test_a_run_says_which_code_and_versions_made_it(spolia, sweep_file, tmp_path
     } <= set(tags)
 
 
+@pytest.mark.usefixtures("written_here")
 def test_a_failed_trial_levelled_later_keeps_the_time_at_which_it_failed(
     spolia, sweep_file, tmp_path
 ):
@@ -417,6 +423,7 @@ def test_a_failed_trial_levelled_later_keeps_the_time_at_which_it_failed(
     assert (run[1], run[3][1]) == ("FAILED", int(store.failure(key)["time"] * 1000))
 
 
+@pytest.mark.usefixtures("written_here")
 def test_a_result_that_was_made_again_replaces_its_run_and_its_models(
     spolia, sweep_file, tmp_path, monkeypatch
 ):
