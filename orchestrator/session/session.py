@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Mapping, Sequence
 from functools import cached_property, partial
@@ -76,6 +77,11 @@ class Session:
             self.file = Path(sweep)
             own_name, self._sweep = load_sweep(self.file)
             self._name = name or own_name
+        if name is not None and not _is_name(name):
+            raise InputError(
+                f"name={name!r}: tables and MLflow go by it, so it has letters, digits, dots, "
+                "dashes and underscores, and begins with none of the signs"
+            )
         if self._sweep is not None and not self._name:
             raise InputError(
                 "a Sweep has no name, and tables and MLflow go by it: "
@@ -300,6 +306,8 @@ class Session:
         from orchestrator.session.checking import check_stale_and_say, settle_stale
         from orchestrator.session.display import LineDisplay
 
+        if limit is not None and limit < 1:
+            raise InputError(f"limit={limit!r}: how many cells to run at most, from 1")
         part = self.part(only)
         display = display or LineDisplay()
         where = chosen(ExecutorName, executor, "executor")
@@ -307,12 +315,7 @@ class Session:
         again = [chosen(Retry, one, "retry").value for one in retry]
         self.home.prepare()
         self.store.prepare()
-        # A sweep without a file claims no name: in a notebook it is made anew and changes as one
-        # goes. But it takes none from a file.
-        if self.file is None:
-            self.store.refuse_claimed(self.name)
-        else:
-            self.store.claim_sweep(self.name, self.file)
+        self._take_name()
         # What cannot work is told before the plan is made, which may take long.
         site = self.places.site_of_run(where, address=address, slots=slots)
         make = partial(self._plan_to_run, part, limit, how is Stale.rerun, again, display)
@@ -321,6 +324,15 @@ class Session:
             return check_stale_and_say(plan, self.home, site, where.value, display)
 
         return settle_stale(make, how, check)
+
+    def _take_name(self) -> None:
+        """Claim the name of a sweep file. A sweep without a file claims none: in a notebook it is
+        made anew and changes as one goes. But it takes none from a file: raises InputError.
+        """
+        if self.file is None:
+            self.store.refuse_claimed(self.name)
+        else:
+            self.store.claim_sweep(self.name, self.file)
 
     def _plan_to_run(
         self,
@@ -355,6 +367,8 @@ class Session:
         if not told.by_key:
             counts = of_total(told.plan.cell_counts, "cells")
             raise InputError(f"{self.name}: no cell has a result yet ({counts})")
+        if path is None and self.file is None:
+            self.store.refuse_claimed(self.name)  # the page there is that file's
         target = Path(path) if path else self.home.tables(self.name) / "report.html"
         try:
             write(told, told.store, target)
@@ -372,5 +386,12 @@ class Session:
             raise InputError(
                 "--tracking none says to track nothing; name an MLflow address, or leave it out"
             )
+        if self.file is None:
+            self.store.refuse_claimed(self.name)
         self.home.prepare()
         return track(self.plan(), self.home, display or LineDisplay())
+
+
+def _is_name(name: object) -> bool:
+    """Whether something can be what a sweep is called: one file's name, and readable."""
+    return isinstance(name, str) and re.fullmatch(r"\w[\w.-]*", name) is not None

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, overload
 from orchestrator.errors import InputError, nearest
 from orchestrator.planning.explain import why_not_done
 from orchestrator.planning.plan import Plan
+from orchestrator.planning.standing import STANDINGS
 from orchestrator.session.cells import cells_like
 from orchestrator.session.formatting import as_html, as_text
 from orchestrator.spec.canonical import SCALARS
@@ -141,6 +142,7 @@ def trials_of(plan: Plan, where: Labels) -> Trials:
     names = axes_by_name(plan.axes)
     by_field = {name: several(value) for name, value in where.items() if name not in names}
     _refuse_unknown(by_field, names)
+    _refuse_unknown_values(by_field, plan)
     labels = {name: value for name, value in where.items() if name in names}
     wanted = _with_needs(plan, cells_like(plan.cells, plan.values, labels))
     shared, cell_keys, short = _shared_values(plan), plan.cell_keys, short_names(plan.axes)
@@ -158,6 +160,27 @@ def _refuse_unknown(by_field: Mapping[str, Sequence[object]], names: Mapping[str
         for name in by_field
         if name not in FIELDS
     ]
+    if problems:
+        raise InputError("trials(where=...) cannot be used as written:", problems)
+
+
+def _refuse_unknown_values(by_field: Mapping[str, Sequence[object]], plan: Plan) -> None:
+    """Raise InputError for a role or state that no trial can have, or a method or key that none of
+    the sweep has: an empty answer to a misspelt question would pass for one.
+    """
+    valid = {
+        "role": ("cell", "need"),
+        "state": (*STANDINGS, "stale"),
+        "method": tuple(dict.fromkeys(one.method.name for one in plan.trials.values())),
+    }
+    problems = []
+    for name, wanted in by_field.items():
+        if name == "key":
+            unknown = [k for k in wanted if not any(key.startswith(str(k)) for key in plan.trials)]
+            problems += [f"no trial of the sweep has a key that begins {k!r}" for k in unknown]
+        else:
+            unknown = [value for value in wanted if value not in valid[name]]
+            problems += [f"{name} {v!r}: {nearest(str(v), valid[name])}" for v in unknown]
     if problems:
         raise InputError("trials(where=...) cannot be used as written:", problems)
 

@@ -60,6 +60,29 @@ def test_a_sweep_without_a_file_takes_no_name_from_a_file(sweep_file, tmp_path):
     assert by_hand.prepare(executor="inline", display=LineDisplay(io.StringIO())).todo
 
 
+def test_nothing_is_written_under_a_name_that_a_file_has(sweep_file, tmp_path):
+    file = sweep_file("product(Count.grid(number=[1.0, 2.0], depth=1), seed=range(3))", 6)
+    from_file = Session(file, home=tmp_path / "home", tracking="none")
+    from_file.run(executor="inline", display=LineDisplay(io.StringIO()))
+    by_hand = Session(counting(), name="asked", home=tmp_path / "home")
+    for write in (by_hand.report, by_hand.track):
+        with pytest.raises(InputError, match="a sweep file is called 'asked'"):
+            write()
+    assert by_hand.report(tmp_path / "mine.html").is_file()
+
+
+@pytest.mark.parametrize("name", ["../evil", "a/b", "", ".hidden", "two words", 3])
+def test_a_name_is_one_that_files_can_have(name):
+    with pytest.raises(InputError, match="name="):
+        Session(counting(), name=name)
+
+
+@pytest.mark.parametrize("limit", [0, -1])
+def test_a_limit_is_a_number_of_cells(tmp_path, limit):
+    with pytest.raises(InputError, match=f"limit={limit}"):
+        session_in(tmp_path, counting()).run(executor="inline", limit=limit)
+
+
 def test_a_session_without_a_sweep_opens_results_and_plans_nothing(ran):
     session, _ = ran
     store_only = Session(store=session.store.address)
@@ -256,6 +279,20 @@ def test_trials_are_chosen_by_axes_and_by_what_they_are(ran):
     assert len(session.trials({"state": "open"})) == 0
     with pytest.raises(InputError, match=r"no axis 'sed'\. Did you mean 'seed'"):
         session.trials({"sed": 0})
+
+
+@pytest.mark.parametrize(
+    ("where", "message"),
+    [
+        ({"role": "needs"}, "Did you mean 'need'"),
+        ({"state": "finished"}, "state 'finished'"),
+        ({"method": "nope"}, "Valid: 'count'"),
+        ({"key": "zzz"}, "no trial of the sweep has a key that begins 'zzz'"),
+    ],
+)
+def test_what_no_trial_can_be_is_told(ran, where, message):
+    with pytest.raises(InputError, match=message):
+        ran[0].trials(where=where)
 
 
 def test_a_training_has_the_axes_on_which_it_depends_and_no_others(tmp_path):
