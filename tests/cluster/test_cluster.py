@@ -12,6 +12,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from listeners import Heard
 from sample_methods import Count, Waits
 
 from orchestrator import ExecutorError, Store, Sweep, make_plan, product, union
@@ -22,20 +23,6 @@ from orchestrator.planning.queue import Queue
 pytestmark = [pytest.mark.ray, pytest.mark.cluster]
 SAMPLES = Path(__file__).resolve().parents[1] / "samples"
 ROOT = SAMPLES.parents[1]
-
-
-class Heard:
-    def __init__(self):
-        self.ends, self.notes = [], []
-
-    def started(self, trial):
-        pass
-
-    def ended(self, outcome):
-        self.ends.append(outcome)
-
-    def noted(self, text):
-        self.notes.append(text)
 
 
 def drain(sweep, store, tmp_path, slots=3):

@@ -8,6 +8,7 @@ import json
 from itertools import combinations
 
 import pytest
+from listeners import Heard
 from pretended_gpus import SeesGpus
 
 from orchestrator import Sweep, make_plan, product, union
@@ -16,20 +17,6 @@ from orchestrator.executors.site import Site
 from orchestrator.planning.queue import Queue
 
 pytestmark = [pytest.mark.ray, pytest.mark.cluster]
-
-
-class Heard:
-    def __init__(self):
-        self.ends, self.notes = [], []
-
-    def started(self, trial):
-        pass
-
-    def ended(self, outcome):
-        self.ends.append(outcome)
-
-    def noted(self, text):
-        self.notes.append(text)
 
 
 @pytest.fixture

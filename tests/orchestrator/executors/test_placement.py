@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from listeners import Heard
 from sample_methods import Count, Greedy
 
 from orchestrator import ExecutorError, Sweep, Trial, make_plan, product
@@ -111,7 +112,7 @@ def test_inline_has_all_cpus_and_no_gpu_that_is_not_there(store, tmp_path, monke
     )
 
     def run(**said):
-        Inline().run(Queue(plan), store, Site(tmp_path / "scratch", 1, **said), Silent())
+        Inline().run(Queue(plan), store, Site(tmp_path / "scratch", 1, **said), Heard())
 
     with pytest.raises(ExecutorError, match='device = "gpu" and no machine has one'):
         run(device="gpu")
@@ -135,16 +136,5 @@ def test_inline_computes_where_the_site_says(store, tmp_path, monkeypatch, share
     )
     site = Site(tmp_path / "scratch", 1, gpus={"count": share})
     with pytest.raises(KeyboardInterrupt):
-        Inline().run(Queue(plan), store, site, Silent())
+        Inline().run(Queue(plan), store, site, Heard())
     assert asked == [device]
-
-
-class Silent:
-    def started(self, trial):
-        pass
-
-    def ended(self, outcome):
-        pass
-
-    def noted(self, text):
-        pass

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from listeners import Heard
 from sample_methods import Count
 
 from methods.feature_extraction import FeatureExtraction
@@ -33,17 +34,6 @@ from orchestrator.store.store import record_digest
 from orchestrator.training.execute import execute, run_with_needs
 
 KEY = "ab" * 32
-
-
-class Deaf:
-    def started(self, trial):
-        pass
-
-    def ended(self, outcome):
-        pass
-
-    def noted(self, text):
-        pass
 
 
 @pytest.fixture
@@ -149,7 +139,7 @@ def test_a_sweep_runs_with_its_store_on_s3(local_ray, bucket, tmp_path):
     bucket.prepare()
     cells = product(Count.grid(depth=1, fan=2), seed=range(2))
     plan = make_plan("asked", Sweep(question="?", cells=cells, expect=2), bucket)
-    executor("ray").run(Queue(plan), bucket, Site(tmp_path / "scratch", 2), Deaf())
+    executor("ray").run(Queue(plan), bucket, Site(tmp_path / "scratch", 2), Heard())
     again = make_plan("asked", Sweep(question="?", cells=cells, expect=2), bucket)
     assert again.is_complete
     assert len(again.outcomes) == 6
@@ -189,7 +179,7 @@ def drive(folder, number):
     """One of several drivers, in a process of its own."""
     store = Store(folder)
     scratch = Path(folder).parent / f"scratch{number}"
-    executor("inline").run(Queue(planned_chains(store)), store, Site(scratch), Deaf())
+    executor("inline").run(Queue(planned_chains(store)), store, Site(scratch), Heard())
 
 
 @pytest.mark.process
