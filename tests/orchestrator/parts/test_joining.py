@@ -70,15 +70,14 @@ def test_the_number_is_the_entry_of_the_matrix(measured, row, column):
     for name, images in (("by_extractor", row), ("by_head", column)):
         matrix = result.matrix(f"accuracy_{name}")
         joined = join(*matrix.pair(row, column), split="stage2", store=store)
-        entry = matrix.values[matrix.rows.index(row), matrix.columns.index(column)]
-        assert accuracy(joined, result.tasks[images]) == entry
-        restricted = result.matrix(f"restricted_{name}").values
+        assert accuracy(joined, result.tasks[images]) == matrix[row, column]
+        restricted = result.matrix(f"restricted_{name}")
         found = accuracy(
             joined,
             result.tasks[images],
             among=common_classes([result.tasks[images], result.tasks[column]]),
         )
-        assert found == restricted[matrix.rows.index(row), matrix.columns.index(column)]
+        assert found == restricted[row, column]
 
 
 def test_entries_differ_so_that_a_wrong_pair_would_show(measured):
