@@ -48,6 +48,7 @@ from orchestrator.store.files import (
     layered,
     split_layer,
 )
+from orchestrator.store.origin import came_from
 from orchestrator.store.records import Record, Records, body_of, record_in
 
 FORMAT = 2
@@ -359,12 +360,12 @@ class Store:
         A file that was moved or copied keeps its name: another sweep is one whose file is still
         there and says something else.
         """
-        path, claiming = f"sweeps/{name}.json", file.absolute()
+        path, claiming = f"sweeps/{name}.json", came_from(file.absolute())
         claim = self._json(path)
         owner = Path(claim["file"]) if isinstance(claim, dict) else None
         if owner == claiming:
             return
-        if owner and owner.is_file() and owner.read_bytes() != claiming.read_bytes():
+        if owner and owner.is_file() and owner.read_bytes() != file.read_bytes():
             raise InputError(
                 f"another sweep is called {name!r}: {owner}. "
                 "Rename one of the two files: results and MLflow runs go by this name"
