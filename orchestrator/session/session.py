@@ -133,12 +133,12 @@ class Session:
     # ------------------------------------------------------------------ reading
 
     def plan(self, only: str | Labels | None = None) -> Plan:
-        """What would run, what is shared, what is done; see `spolia plan`. Raises PlanError that
-        lists every reason why cells cannot run.
+        """What would run, what is shared, what is done; see `spolia plan`. Cells whose data is not
+        known here have no keys and are left out with a warning; then the plan is that of a part.
+        Raises PlanError that lists every other reason why cells cannot run, InputError where no
+        cell is left.
         """
-        from orchestrator.planning.plan import make_plan
-
-        return make_plan(self.name, self.part(only), self.store)
+        return self._plan_of_known(only)
 
     def known_cells(self, only: str | Labels | None = None) -> KnownCells:
         """The plan of those cells whose data sets are known here or to the store, and what is
@@ -170,11 +170,16 @@ class Session:
     def _plan_of_known(self, only: str | Labels | None) -> Plan:
         """The plan of the cells whose data is known, with a warning of what is left out."""
         known = self.known_cells(only)
-        missing = "; ".join(map(str, known.missing))
-        if known.plan is None:
-            raise InputError(f"{self.name}: {missing}")
-        if missing:
+        plan = self._told(known)
+        if known.missing:
+            missing = "; ".join(map(str, known.missing))
             warnings.warn(f"{self.name}: these are left out: {missing}", stacklevel=3)
+        return plan
+
+    def _told(self, known: KnownCells) -> Plan:
+        """The plan of known cells. Raises InputError where there is none."""
+        if known.plan is None:
+            raise InputError(f"{self.name}: {'; '.join(map(str, known.missing))}")
         return known.plan
 
     def trials(self, where: Labels | None = None) -> Trials:
@@ -214,7 +219,10 @@ class Session:
         """
         from orchestrator.planning.explain import explain
 
-        return explain(self.plan(only), self.store, key)
+        if not isinstance(key, str):
+            key = key.key
+        # No warning of what is left out: a trial that has a key is not among it.
+        return explain(self._told(self.known_cells(only)), self.store, key)
 
     def compare(
         self,
@@ -379,6 +387,7 @@ class Session:
 
     def track(self, *, display: Display | None = None) -> Tracked:
         """Bring MLflow level with the store. Raises InputError where nothing is to be tracked."""
+        from orchestrator.planning.plan import make_plan
         from orchestrator.session.display import LineDisplay
         from orchestrator.session.following import track
 
@@ -389,7 +398,9 @@ class Session:
         if self.file is None:
             self.store.refuse_claimed(self.name)
         self.home.prepare()
-        return track(self.plan(), self.home, display or LineDisplay())
+        # All of the sweep or nothing: MLflow would show the rest as what the sweep never had.
+        plan = make_plan(self.name, self.sweep, self.store)
+        return track(plan, self.home, display or LineDisplay())
 
 
 def _is_name(name: object) -> bool:
