@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from orchestrator.data.batches import Batch, in_order
     from orchestrator.data.labelled_images import images
     from orchestrator.data.resolve import common_classes, resolve
-    from orchestrator.data.sources import data_root
+    from orchestrator.data.root import data_root
     from orchestrator.errors import (
         CorruptError,
         DataError,
@@ -226,7 +226,7 @@ _DEFINED_IN = {
     ),
     "orchestrator.training.stopping": ("Best", "Plateau", "Reached"),
     "orchestrator.data.batches": ("Batch", "in_order"),
-    "orchestrator.data.sources": ("data_root",),
+    "orchestrator.data.root": ("data_root",),
     # Networks and other parts.
     "orchestrator.parts.component": ("Part", "PartWithBase"),
     "orchestrator.parts.network": ("Blocks", "Network", "Piece", "network_spec"),

@@ -71,8 +71,7 @@ def as_labels(where: object) -> Labels:
         return {}
     if not isinstance(where, Mapping):
         raise InputError(
-            "where=... takes axes with their values, such as where={'seed': [0, 1]}, "
-            f"got {where!r}"
+            f"where={where!r}: write axes with their values, such as where={{'split': 'pool'}}"
         )
     return where
 

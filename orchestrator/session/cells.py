@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from orchestrator.analysis.selection import as_labels, is_like, keys_of
+from orchestrator.analysis.selection import is_like, keys_of
 from orchestrator.data.resolve import known_record
 from orchestrator.errors import InputError, MissingDataError, PlanError, nearest
 from orchestrator.planning.plan import Plan, make_plan
@@ -81,7 +81,6 @@ def part_like(sweep: Sweep, labels: Labels) -> Sweep:
     """The cells of a sweep with these values of their axes. Raises InputError that lists axes and
     values which the sweep does not have, or where no cell is left.
     """
-    as_labels(labels)
     cells = list(sweep.trials())
     # All labels, not only the axes that vary: who names a constant setting means what is true.
     axes = Axes(cells, list(dict.fromkeys(label for cell in cells for label in cell.labels)))

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, overload
 
-from orchestrator.analysis.selection import as_labels
 from orchestrator.errors import InputError, nearest
 from orchestrator.planning.explain import why_not_done
 from orchestrator.planning.plan import Plan
@@ -140,7 +139,7 @@ def trials_of(plan: Plan, where: Labels) -> Trials:
     `where` names axes as claims do; `role`, `method`, `state` and `key` (a beginning) choose among
     these trials, where no axis is called so. Raises InputError for what there is not.
     """
-    where, names = as_labels(where), axes_by_name(plan.axes)
+    names = axes_by_name(plan.axes)
     by_field = {name: several(value) for name, value in where.items() if name not in names}
     _refuse_unknown(by_field, names)
     _refuse_unknown_values(by_field, plan)

@@ -198,7 +198,7 @@ def test_so_does_a_plan_but_a_run_and_mlflow_take_all_or_nothing(half_known, tmp
     database = f"sqlite:///{tmp_path}/mlflow.db"
     tracked = Session(half_known.sweep, name="asked", home=tmp_path, tracking=database)
     for refuses in (half_known.prepare, tracked.track):
-        with pytest.raises(PlanError, match="pass --data FOLDER"):
+        with pytest.raises(PlanError, match="pass data='FOLDER'"):
             refuses()
 
 
