@@ -22,6 +22,7 @@ from orchestrator.session.choices import (
 from orchestrator.session.places import Places, places
 from orchestrator.spec.sweep import Sweep
 from orchestrator.spec.sweep_file import load_sweep
+from orchestrator.store.home import Home
 from orchestrator.store.store import Store
 
 # What is imported for types only is imported again where it is used: much of it loads torch, which
@@ -40,7 +41,6 @@ if TYPE_CHECKING:
     from orchestrator.session.trial_log import TrialLog
     from orchestrator.session.trials import TrialRow, Trials
     from orchestrator.spec.claim import Entry, Labels
-    from orchestrator.store.home import Home
 
 Given = ParamSpec("Given")
 Answer = TypeVar("Answer")
@@ -90,14 +90,18 @@ class Session:
         sweep: str | Path | Sweep | None = None,
         *,
         name: str | None = None,
-        home: str | Path | None = None,
-        store: str | Path | None = None,
+        home: str | Path | Home | None = None,
+        store: str | Path | Store | None = None,
         tracking: str | None = None,
         data: str | Path | None = None,
         site: str | Path | None = None,
     ) -> None:
         self.places: Places = places(
-            home_folder=home, store=store, tracking=tracking, data=data, site_file=site
+            home_folder=_place("home", home.root if isinstance(home, Home) else home),
+            store=_place("store", store.address if isinstance(store, Store) else store),
+            tracking=tracking,
+            data=_place("data", data),
+            site_file=_place("site", site),
         )
         self.file: Path | None = None
         if sweep is None or isinstance(sweep, Sweep):
@@ -266,17 +270,20 @@ class Session:
 
     def compare(
         self,
-        first: Labels | str | TrialRow | Session,
-        second: Labels | str | TrialRow | Session | None = None,
+        first: Labels | str | TrialRow | Result | Session,
+        second: Labels | str | TrialRow | Result | Session | None = None,
         *,
         metric: str | Entry | None = None,
     ) -> Contrast:
         """How much two sides differ, in one metric (or matrix entry), or in all headline metrics.
 
         Two settings, `{"split": "stem"}` and `{"split": "pool"}`, are paired by seed as claims pair
-        them. Two keys are two trials, value by value. Two sessions, or one and this one, are
-        compared in every setting that both sweeps have, be it two sweeps or one in two homes.
+        them. Two keys, rows or results are two trials, value by value. Two sessions, or one and
+        this one, are compared in every setting that both sweeps have, be it two sweeps or one in
+        two homes. Raises InputError where a side is held against itself, and for two seeds of a
+        setting, which can be compared as two trials.
         """
+        from orchestrator.parts.result import Result
         from orchestrator.session import contrast
 
         # One session is held against this one, which then is the first side.
@@ -288,7 +295,9 @@ class Session:
             return contrast.of_settings(self.results(), first, second, metric)
         if isinstance(first, Session | Mapping) or isinstance(second, Session | Mapping | None):
             raise InputError("compare(...) takes two settings, two keys, or one or two sessions")
-        return contrast.of_trials(self.open(first), self.open(second), metric)
+        one = first if isinstance(first, Result) else self.open(first)
+        other = second if isinstance(second, Result) else self.open(second)
+        return contrast.of_trials(one, other, metric)
 
     # ------------------------------------------------------------------ writing
 
@@ -452,6 +461,14 @@ class Session:
 def _is_name(name: object) -> bool:
     """Whether something can be what a sweep is called: one file's name, and readable."""
     return isinstance(name, str) and re.fullmatch(r"\w[\w.-]*", name) is not None
+
+
+def _place(argument: str, given: object) -> str | Path | None:
+    if given is None or isinstance(given, str | Path):
+        return given
+    raise InputError(
+        f"Session({argument}=...) takes a folder or an address, not a {type(given).__name__}"
+    )
 
 
 def _refuse_no_file(sweep: object) -> None:
