@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated, get_type_hints
 import typer
 from rich.console import Console
 
+from orchestrator.errors import for_shell
 from orchestrator.session.choices import Retry, Stale
 from orchestrator.store.home import DEFAULT_HOME
 
@@ -207,7 +208,8 @@ def with_places(*names: str) -> Callable[[Command], Command]:
             site: Path | None = None,
             **given: object,
         ) -> None:
-            command(where=Where(home, store, tracking, data, site), **given)
+            with for_shell():
+                command(where=Where(home, store, tracking, data, site), **given)
 
         # What typer reads: it makes an option of every parameter.
         called.__dict__["__signature__"] = signature.replace(parameters=[*own, *options])
