@@ -128,12 +128,8 @@ def _head(address: str | None, session: Session) -> Head:
 
 def _this_command(address: str | None, where: Where) -> str:
     """`spolia submit` with what it takes to find the head again, for a line to paste."""
-    words = ["spolia", "submit"]
-    if address:
-        words += ["--address", address]
-    elif where.site:
-        words += ["--site", str(where.site)]
-    return shlex.join(words)
+    said = _options(address=address) if address else _options(site=where.site)
+    return shlex.join(["spolia", "submit", *said])
 
 
 def _options(**given: object) -> list[str]:

@@ -19,8 +19,6 @@ LOST = UnreachableError("Connection refused")
 class Pretended:
     """A head that answers in turn: how a job stands and what it has printed, or an error."""
 
-    address = "http://head:8265"
-
     def __init__(self, *answers):
         self._answers = iter(answers)
 
@@ -65,7 +63,7 @@ def test_a_lost_connection_is_looked_for_with_growing_pauses_and_told_once(follo
     )
     assert written == ["one\n", "two\n"]
     lost, found, *again = said
-    assert lost.startswith("The connection to http://head:8265 is lost (Connection refused). ")
+    assert lost.startswith("The connection is lost: Connection refused. The job goes on; ")
     assert found == "Connected again."
     assert again == [lost, found]
     assert pauses == [1, 1, 2, 4, 8, 16, 32, 60, 60, 1, 1]

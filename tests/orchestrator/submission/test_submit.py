@@ -50,10 +50,11 @@ def test_what_keeps_a_sweep_from_being_planned_is_told_before_anything_is_handed
 
 def test_what_nobody_here_knows_is_said(ready, monkeypatch, tmp_path):
     monkeypatch.setenv("SPOLIA_DATA", str(tmp_path))
-    data = "torchvision_set('CIFAR10')"
-    submission = ready(f"product(Seedless.grid(), tasks=[({data},)])", 1)
+    data = "image_folder('birds')"
+    before = "from orchestrator import image_folder"
+    submission = ready(f"product(Seedless.grid(), tasks=[({data},)])", 1, before=before)
     images, folder = submission.notes
-    assert images.startswith("torchvision/CIFAR10: the store has no record of it yet, so the head")
+    assert "birds: the store has no record of it yet, so the head needs its images" in images
     assert folder.startswith(f"{tmp_path}/s is a folder that this machine does not have")
 
 
