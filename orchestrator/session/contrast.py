@@ -6,9 +6,10 @@ paired with what, and when a difference may be told, is decided where claims are
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from orchestrator.analysis.averages import in_words, logged_values
 from orchestrator.analysis.claims import Higher
@@ -26,6 +27,7 @@ from orchestrator.spec.claim import Entry, Labels
 from orchestrator.spec.claim_checks import check
 from orchestrator.spec.labels import short_names, value_key
 from orchestrator.spec.trial import Cell
+from orchestrator.spec.wording import first_few
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -104,19 +106,37 @@ class Contrast:
             heads, rows = heads[1:], [row[1:] for row in rows]
         return heads, rows
 
-    def _lines(self) -> list[str]:
-        lines = [f"first: {self.first}", f"second: {self.second}"]
+    def remarks(self) -> list[str]:
+        """What is to be known beside the numbers: fields that differ, problems, what the means are
+        over, what could not be compared, and what a star means.
+        """
+        lines = []
         for one in self.differs:
             lines.append(f"{one.field}: {_word(one.ours)} against {_word(one.theirs)}")
-        for gap in self.gaps:
-            named = f"{gap.at} {gap.metric}".strip()
-            lines += [f"{named}: {problem}" for problem in gap.problems]
+        lines += self._problems()
         for over in dict.fromkeys(gap.averaged_over for gap in self.gaps if gap.averaged_over):
             lines.append(f"averaged over {over}")
         lines += self.notes
         if any(gap.is_beyond_chance for gap in self.gaps):
             lines.append("* the 95 % interval of the difference leaves out 0")
         return lines
+
+    def _problems(self) -> list[str]:
+        """Each problem once: a cell without a result lacks all metrics alike."""
+        metrics: dict[tuple[str, str], list[str]] = {}
+        for gap in self.gaps:
+            for problem in gap.problems:
+                of_any = problem.replace(f"no {gap.metric}", "no value")
+                metrics.setdefault((gap.at, of_any), []).append(gap.metric)
+        lines = []
+        for place, names in metrics.items():
+            at, problem = place
+            told = problem if len(names) > 1 else problem.replace("no value", f"no {names[0]}")
+            lines.append(f"{f'{at} {first_few(names)}'.strip()}: {told}")
+        return lines
+
+    def _lines(self) -> list[str]:
+        return [f"first: {self.first}", f"second: {self.second}", *self.remarks()]
 
     def __repr__(self) -> str:
         table = as_text(*self._table()) if self.gaps else []
@@ -220,6 +240,31 @@ def of_trials(first: Result, second: Result, metric: str | Entry | None) -> Cont
     differs = differences(first.trial.identity, second.trial.identity)
     names = [f"{one.trial.label} ({one.key[:12]})" for one in (first, second)]
     return Contrast(names[0], names[1], tuple(gaps), tuple(differs))
+
+
+def of_replaced(result: Result, metric: str | Entry | None) -> Contrast:
+    """A result against the one whose place it took. Raises InputError where it took nobody's."""
+    older = result.store.replaced(result.key)
+    if not older:
+        raise InputError(
+            f"{result.trial.label} ({result.key[:12]}) has taken no other result's place; "
+            "compare(...) takes two settings, two keys, or one or two sessions"
+        )
+    before = Result(result.store, older[-1])
+    if isinstance(metric, Entry):
+        gaps = [_single(str(metric), _entry_of(before, metric), _entry_of(result, metric))]
+    else:
+        gaps = list(_gaps_of_trials(before, result, metric))
+    records = (older[-1], result.record)
+    names = [f"{result.trial.label}, of {_day(record)}" for record in records]
+    before_it, now = (record["provenance"]["modules"] for record in records)
+    changed = [one for one in {**before_it, **now} if before_it.get(one) != now.get(one)]
+    notes = [f"made with other code: {', '.join(sorted(changed))}"] if changed else []
+    return Contrast(names[0], names[1], tuple(gaps), (), tuple(notes))
+
+
+def _day(record: Mapping[str, Any]) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(record["timings"]["began"]))
 
 
 def _gaps_of_trials(first: Result, second: Result, metric: str | None) -> Iterator[Gap]:
