@@ -21,7 +21,6 @@ from orchestrator.parts.result import Result
 from orchestrator.planning.explain import Difference, differences
 from orchestrator.session.cells import labels_in_words
 from orchestrator.session.formatting import as_html, as_text
-from orchestrator.spec.canonical import show
 from orchestrator.spec.claim import Entry, Labels
 from orchestrator.spec.claim_checks import check
 from orchestrator.spec.labels import short_names, value_key
@@ -107,7 +106,7 @@ class Contrast:
     def _lines(self) -> list[str]:
         lines = [f"first: {self.first}", f"second: {self.second}"]
         for one in self.differs:
-            lines.append(f"{one.field}: {_word(one.ours)} against {_word(one.theirs)}")
+            lines.append(f"{one.field}: {one.words[0]} against {one.words[1]}")
         for gap in self.gaps:
             named = f"{gap.at} {gap.metric}".strip()
             lines += [f"{named}: {problem}" for problem in gap.problems]
@@ -124,10 +123,6 @@ class Contrast:
 
     def _repr_html_(self) -> str:
         return as_html(self._lines(), *self._table())
-
-
-def _word(value: object) -> str:
-    return "-" if value is None else show(value)
 
 
 def _gap(metric: str, found: Comparison, at: str = "") -> Gap:
@@ -153,6 +148,11 @@ def of_settings(
     of both have. Raises InputError for what the sweep does not have.
     """
     _refuse_seeds(first, second)
+    if metric in results.matrix_names():
+        raise InputError(
+            f"{metric} is a matrix; one entry of it is compared: metric=claims.entry({metric!r}, "
+            "row='a', column='b'), with from orchestrator import claims"
+        )
     metrics = [metric] if metric is not None else _metrics_of_both(results, first, second)
     for one in metrics:
         _refuse_wrong(results, one, first, second)

@@ -110,6 +110,7 @@ def test_a_matrix_of_a_setting_has_labels_halves_and_n(store):
     found = crossed(store, by_seed, 1.0, 2.0).matrix(where={"level": 2.0})
     assert (found.name, found.rows, found.columns) == ("scores", ("a", "b"), ("x", "y"))
     assert found["a", "y"] == estimate([2.0, 2.1, 2.2])
+    assert repr(found["a", "y"]) == "<Estimate 2.100 ±0.248 (n=3)>"
     assert found.n.tolist() == [[3, 3], [0, 3]]
     assert found.count.tolist() == [[30, 30], [30, 30]]
     assert found.notes == {(1, 0): "no common class"}
@@ -141,6 +142,13 @@ def test_a_mean_goes_over_seeds_only_and_says_how_to_choose(store):
 def test_a_matrix_that_is_not_there_is_told(store, name, message):
     with pytest.raises(InputError, match=message):
         crossed(store, by_seed, 1.0, 2.0).matrix(name, {"level": 1.0})
+
+
+def test_a_matrix_that_is_asked_for_as_a_metric_is_told(store):
+    results = crossed(store, by_seed, 1.0, 2.0)
+    for ask in (results.best, results.means):
+        with pytest.raises(InputError, match=r"scores is a matrix, not a metric: results.matrix"):
+            ask("scores")
 
 
 def test_rows_that_differ_between_seeds_are_told(store):

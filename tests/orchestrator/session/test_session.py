@@ -492,6 +492,7 @@ def test_two_trials_differ_in_fields_and_in_values(ran):
     assert (gap.first.mean, gap.second.mean, gap.difference.mean, gap.n) == (2.0, 4.0, 2.0, 1)
     assert not gap.is_beyond_chance
     assert "settings.number: - against 2" in repr(contrast)
+    assert repr(second).startswith(f"<TrialRow {second.key[:12]}: cell, done: count")
     assert contrast.frame()["difference"].tolist() == [2.0]
     of_results = session.compare(session.open(first), session.open(second))
     assert of_results.frame().equals(contrast.frame())
