@@ -44,6 +44,14 @@ class KnownCells:
     plan: Plan | None
     missing: tuple[MissingData, ...] = ()
 
+    def plan_of(self, name: str) -> Plan:
+        """The plan, of the sweep that is called so. Raises InputError, which says what data is
+        missing, where no cell is known.
+        """
+        if self.plan is None:
+            raise InputError(f"{name}: {'; '.join(map(str, self.missing))}")
+        return self.plan
+
 
 def known_cells(name: str, sweep: Sweep, store: Store) -> KnownCells:
     """The plan of as much of a sweep as can be planned here. Raises PlanError for whatever keeps
