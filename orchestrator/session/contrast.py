@@ -148,16 +148,25 @@ def of_settings(
     of both have. Raises InputError for what the sweep does not have.
     """
     _refuse_seeds(first, second)
-    if metric in results.matrix_names():
-        raise InputError(
-            f"{metric} is a matrix; one entry of it is compared: metric=claims.entry({metric!r}, "
-            "row='a', column='b'), with from orchestrator import claims"
-        )
+    _check_metric(metric, results.matrix_names())
     metrics = [metric] if metric is not None else _metrics_of_both(results, first, second)
     for one in metrics:
         _refuse_wrong(results, one, first, second)
     gaps = [_gap(str(one), compare(results, one, (first, second))) for one in metrics]
     return Contrast(labels_in_words(first), labels_in_words(second), tuple(gaps))
+
+
+def _check_metric(metric: str | Entry | None, matrices: Sequence[str]) -> None:
+    """Raise InputError for a metric that is no name of one and no entry of a matrix."""
+    if not isinstance(metric, str | Entry | None):
+        raise InputError(
+            f"metric={metric!r}: one metric is compared, by its name, or all headlines"
+        )
+    if metric in matrices:
+        raise InputError(
+            f"{metric} is a matrix, and one entry of it is compared, as in metric=claims.entry("
+            f"{metric!r}, row='a', column='b'); claims come from orchestrator"
+        )
 
 
 def _refuse_seeds(first: Labels, second: Labels) -> None:
@@ -213,6 +222,7 @@ def of_trials(first: Result, second: Result, metric: str | Entry | None) -> Cont
     """Two trials, value by value: one pair, so that no difference has an interval."""
     if first.key == second.key and first.store.address == second.store.address:
         raise InputError(f"{first.trial.label} ({first.key[:12]}) is held against itself")
+    _check_metric(metric, [*first.matrix_names, *second.matrix_names])
     if isinstance(metric, Entry):
         gaps = [_single(str(metric), _entry_of(first, metric), _entry_of(second, metric))]
     else:
@@ -260,6 +270,10 @@ def of_sweeps(
     """Every setting that two sweeps share, or one sweep in two places, paired by seed. Settings
     that only one has are in the notes.
     """
+    _check_metric(metric, [*first.matrix_names(), *second.matrix_names()])
+    shared = [name for name in first.metrics() if name in second.metrics()]
+    if isinstance(metric, str) and metric not in shared:
+        raise InputError(f"the two sweeps share no metric {metric!r}. {nearest(metric, shared)}")
     if first.store.address == second.store.address:
         keys = [{cell.trial.key for cell in one.plan.cells} for one in (first, second)]
         if keys[0] == keys[1]:

@@ -16,6 +16,7 @@ from orchestrator.analysis.mean_matrix import mean_of
 from orchestrator.analysis.results import Results
 from orchestrator.parts.matrix import Matrix, make_matrix
 from orchestrator.parts.matrix_display import heat_map
+from orchestrator.session import contrast
 
 
 class Crossed(Drawn):
@@ -149,6 +150,8 @@ def test_a_matrix_that_is_asked_for_as_a_metric_is_told(store):
     for ask in (results.best, results.means):
         with pytest.raises(InputError, match=r"scores is a matrix, not a metric: results.matrix"):
             ask("scores")
+    with pytest.raises(InputError, match=r"one entry of it is compared, .*entry\('scores', row="):
+        contrast.of_settings(results, {"level": 1.0}, {"level": 2.0}, "scores")
 
 
 def test_rows_that_differ_between_seeds_are_told(store):
