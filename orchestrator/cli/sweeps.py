@@ -57,13 +57,12 @@ def plan(
         print_explanation(console, session.explain(why, only))
         return
     known = session.known_cells(only)
+    found = known.plan_of(session.name)
     _print_left_out(known.missing)
-    if known.plan is None:
-        _stop(f"{session.name}: no cell can be planned here")
     if as_json:
-        print_json(plan_view(known.plan, known.missing))
+        print_json(plan_view(found, known.missing))
     else:
-        print_plan(console, known.plan, session.places.site.slots or os.cpu_count() or 1)
+        print_plan(console, found, session.places.site.slots or os.cpu_count() or 1)
 
 
 @with_places("home", "store", "data", "site")

@@ -241,7 +241,7 @@ class Result:
                 return component
         listed = ", ".join(c.record.title for c in self.every_component()) or "none"
         raise MethodError(
-            f"the need {self.key[:12]} ({self.outcome}) kept no {name!r} with labels {labels}; "
+            f"{self.key[:12]} ({self.outcome}) kept no {name!r} with labels {labels}; "
             f"it kept: {listed}"
         )
 

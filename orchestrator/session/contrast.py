@@ -22,7 +22,6 @@ from orchestrator.parts.result import Result
 from orchestrator.planning.explain import Difference, differences
 from orchestrator.session.cells import labels_in_words
 from orchestrator.session.formatting import as_html, as_text
-from orchestrator.spec.canonical import show
 from orchestrator.spec.claim import Entry, Labels
 from orchestrator.spec.claim_checks import check
 from orchestrator.spec.labels import short_names, value_key
@@ -112,7 +111,7 @@ class Contrast:
         """
         lines = []
         for one in self.differs:
-            lines.append(f"{one.field}: {_word(one.ours)} against {_word(one.theirs)}")
+            lines.append(f"{one.field}: {one.words[0]} against {one.words[1]}")
         lines += self._problems()
         for over in dict.fromkeys(gap.averaged_over for gap in self.gaps if gap.averaged_over):
             lines.append(f"averaged over {over}")
@@ -146,10 +145,6 @@ class Contrast:
         return as_html(self._lines(), *self._table())
 
 
-def _word(value: object) -> str:
-    return "-" if value is None else show(value)
-
-
 def _gap(metric: str, found: Comparison, at: str = "") -> Gap:
     """The gap of two sides that were paired."""
     return Gap(
@@ -173,11 +168,25 @@ def of_settings(
     of both have. Raises InputError for what the sweep does not have.
     """
     _refuse_seeds(first, second)
+    _check_metric(metric, results.matrix_names())
     metrics = [metric] if metric is not None else _metrics_of_both(results, first, second)
     for one in metrics:
         _refuse_wrong(results, one, first, second)
     gaps = [_gap(str(one), compare(results, one, (first, second))) for one in metrics]
     return Contrast(labels_in_words(first), labels_in_words(second), tuple(gaps))
+
+
+def _check_metric(metric: str | Entry | None, matrices: Sequence[str]) -> None:
+    """Raise InputError for a metric that is no name of one and no entry of a matrix."""
+    if not isinstance(metric, str | Entry | None):
+        raise InputError(
+            f"metric={metric!r}: one metric is compared, by its name, or all headlines"
+        )
+    if metric in matrices:
+        raise InputError(
+            f"{metric} is a matrix, and one entry of it is compared, as in metric=claims.entry("
+            f"{metric!r}, row='a', column='b'); claims come from orchestrator"
+        )
 
 
 def _refuse_seeds(first: Labels, second: Labels) -> None:
@@ -233,6 +242,7 @@ def of_trials(first: Result, second: Result, metric: str | Entry | None) -> Cont
     """Two trials, value by value: one pair, so that no difference has an interval."""
     if first.key == second.key and first.store.address == second.store.address:
         raise InputError(f"{first.trial.label} ({first.key[:12]}) is held against itself")
+    _check_metric(metric, [*first.matrix_names, *second.matrix_names])
     if isinstance(metric, Entry):
         gaps = [_single(str(metric), _entry_of(first, metric), _entry_of(second, metric))]
     else:
@@ -305,6 +315,10 @@ def of_sweeps(
     """Every setting that two sweeps share, or one sweep in two places, paired by seed. Settings
     that only one has are in the notes.
     """
+    _check_metric(metric, [*first.matrix_names(), *second.matrix_names()])
+    shared = [name for name in first.metrics() if name in second.metrics()]
+    if isinstance(metric, str) and metric not in shared:
+        raise InputError(f"the two sweeps share no metric {metric!r}. {nearest(metric, shared)}")
     if first.store.address == second.store.address:
         keys = [{cell.trial.key for cell in one.plan.cells} for one in (first, second)]
         if keys[0] == keys[1]:

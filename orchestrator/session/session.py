@@ -207,17 +207,11 @@ class Session:
     def _plan_of_known(self, only: str | Labels | None) -> Plan:
         """The plan of the cells whose data is known, with a warning of what is left out."""
         known = self.known_cells(only)
-        plan = self._told(known)
+        plan = known.plan_of(self.name)
         if known.missing:
             missing = "; ".join(map(str, known.missing))
             warnings.warn(f"{self.name}: these are left out: {missing}", stacklevel=3)
         return plan
-
-    def _told(self, known: KnownCells) -> Plan:
-        """The plan of known cells. Raises InputError where there is none."""
-        if known.plan is None:
-            raise InputError(f"{self.name}: {'; '.join(map(str, known.missing))}")
-        return known.plan
 
     def trials(self, where: Labels | None = None, *, only: str | Labels | None = None) -> Trials:
         """Every distinct trial, cells and the trainings that they need, with its key: those of the
@@ -267,7 +261,7 @@ class Session:
             _refuse_no_row(key)
             key = key.key
         # No warning of what is left out: a trial that has a key is not among it.
-        return explain(self._told(self.known_cells(only)), self.store, key)
+        return explain(self.known_cells(only).plan_of(self.name), self.store, key)
 
     def compare(
         self,
