@@ -15,7 +15,7 @@ from orchestrator.session.cells import KnownCells
 from orchestrator.session.checking import refuse_stale
 from orchestrator.session.session import Session
 from orchestrator.spec.naming import class_paths
-from orchestrator.submission.arrival import this_machine
+from orchestrator.submission.arrival import left_probe, this_machine
 from orchestrator.submission.head import Head, Job
 from orchestrator.submission.packing import Package, package_of
 from orchestrator.submission.places import Given, options_there

@@ -4,6 +4,7 @@ stopped; its results are read from outside.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -88,7 +89,11 @@ def head(tmp_path_factory):
     yield address
     # With --block, Ray ends all that it has started on SIGTERM.
     started.terminate()
-    started.wait(60)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        started.wait(60)
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(started.pid, signal.SIGKILL)
+    started.wait()
     shutil.rmtree(folder, ignore_errors=True)
 
 
