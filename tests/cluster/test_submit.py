@@ -42,6 +42,7 @@ class AddsAfar(Method):
     number: float = axis(1.0)
 
     def train(self, run: Run) -> None:
+        Path("{root}/begun").touch()
         while not Path("{root}/go").exists():
             time.sleep(0.1)
         run.log(total=added(self.number, run.seed))
@@ -165,12 +166,13 @@ def laptop(head, tmp_path):
 
 def test_a_sweep_is_handed_in_left_followed_again_and_read_from_outside(laptop):
     first = laptop("submit", "sweeps/afar.py")
-    first.until("0 of 2 done")
+    first.until("to run  2")
+    until((laptop.root / "begun").exists)
     told = r"(\S+) is handed in at \S+: afar\.py, afar_lab, afar_method\.py \(4 files, 1 kB\)\.\n"
     (job,) = re.findall(told, first.err)
     first.process.kill()  # as if its machine were gone
     second = laptop("submit", "sweeps/afar.py")
-    second.until("0 of 2 done")
+    second.until("to run  2")
     assert f"{job} is just this and runs since" in second.err
     second.process.send_signal(signal.SIGINT)
     assert second.ended() == 130
@@ -192,7 +194,8 @@ def test_a_sweep_is_handed_in_left_followed_again_and_read_from_outside(laptop):
 
 def test_a_job_is_stopped_in_order(laptop):
     running = laptop("submit", "sweeps/afar.py", "--slots", "1")
-    running.until("0 of 2 done")
+    running.until("to run  2")
+    until((laptop.root / "begun").exists)
     (job,) = re.findall(r"(\S+) is handed in", running.err)
     stopped = laptop("submit", "--stop", job)
     assert stopped.ended() == 0
