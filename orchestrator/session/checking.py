@@ -104,7 +104,7 @@ def check_stale(
         layer = f"checks/{run}"
         queue = Queue(_once_more(plan, list(chosen)))
         try:
-            with display.follow(queue, site.slots or 1) as progress:
+            with display.follow(queue) as progress:
                 executor(executor_name).run(queue, store.layer(layer), site, progress)
             made_now = Store(store.folder(layer))
             problems = [
