@@ -5,7 +5,6 @@ stopped; its results are read from outside.
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import re
 import shutil
@@ -184,10 +183,11 @@ def test_a_sweep_is_handed_in_left_followed_again_and_read_from_outside(laptop):
     assert third.out.startswith("afar  Do numbers add up?\n")
     # Edited here, a method is the same one that has run there, and its results are stale.
     (laptop.root / "sweeps/afar_lab/adding.py").write_text("def added(a, b):\n    return b + a\n")
-    results = laptop("results", "sweeps/afar.py", "--json")
+    results = laptop("results", "sweeps/afar.py")
     again = laptop("submit", "sweeps/afar.py")
     assert results.ended() == 0
-    assert [row["value"] for row in json.loads(results.out)["metrics"]] == [1.0, 2.0]
+    rows = [line.split() for line in results.out.splitlines()]
+    assert rows[:3] == [["number", "total", "n"], ["1", "1.000", "1"], ["2", "2.000", "1"]]
     assert again.ended() == 2
     assert "2 results are stale" in again.err
 
