@@ -6,6 +6,7 @@ import logging
 import shlex
 import socket
 import sys
+import time
 
 import ray
 from ray.exceptions import RayError
@@ -81,9 +82,27 @@ def runtime_env() -> dict[str, str] | None:
     return {"py_executable": quoted} if quoted != sys.executable else None
 
 
+def wait_for_workers(seconds: float) -> None:
+    """Wait until the workers of this process have ended by themselves, for so long at most."""
+    deadline = time.monotonic() + seconds
+    while ray.is_initialized() and _workers() and time.monotonic() < deadline:
+        time.sleep(0.2)
+
+
+def _workers() -> bool:
+    """Whether an actor that this process started is alive."""
+    job = ray.JobID.from_hex(ray.get_runtime_context().get_job_id())
+    return bool(ray._private.state.actors(job_id=job, actor_state_name="ALIVE"))
+
+
 def leave() -> None:
     """End a private Ray, or leave the cluster."""
     ray.shutdown()
+
+
+def logs() -> str:
+    """The folder of this machine in which each process of Ray keeps a log."""
+    return str(ray._private.worker._global_node.get_logs_dir_path())
 
 
 def what_died() -> str:
