@@ -108,11 +108,18 @@ def logs() -> str:
 def what_died() -> str:
     """What of the Ray that we are connected to has died, so that nothing can run any more, or an
     empty string. Ray itself says it late or not at all: a driver whose head service is gone works
-    on for a minute and is then ended, one whose raylet is gone waits for ever.
+    on for a minute and is then ended, one whose raylet is gone may wait for ever.
     """
     node = ray._private.worker._global_node
     if node is None:
         return ""
-    # Of a cluster, whose processes others have started, there are none here.
-    names = [VITAL[kind] for kind, _ in node.dead_processes() if kind in VITAL]
-    return f"{' and '.join(names)} died" if names else ""
+    if node.all_processes:
+        names = [VITAL[kind] for kind, _ in node.dead_processes() if kind in VITAL]
+        return f"{' and '.join(names)} died" if names else ""
+    # The processes of a cluster are not ours to look at: its head knows.
+    try:
+        dead = {one["NodeID"] for one in ray.nodes() if not one["Alive"]}
+        is_cut_off = ray.get_runtime_context().get_node_id() in dead
+    except (RayError, RuntimeError, ConnectionError):
+        return ""
+    return "the raylet of this machine died" if is_cut_off else ""

@@ -23,7 +23,7 @@ from orchestrator.executors.ray.process import RELEASE
 from orchestrator.executors.ray.tune_pool import TunePool
 from orchestrator.training.attempts import Attempt
 
-LOOK_EVERY = 0.5  # seconds between two looks whether Ray lives
+LOOK_EVERY = 1.0  # seconds between two looks whether Ray lives
 GRACE = 45.0  # seconds for workers to come to the end of an epoch when the driver was killed
 LEAVE_WITHIN = 20.0  # seconds for Ray to end
 TELL_WITHIN = 5.0  # seconds in which the driver is told that Ray has died
@@ -144,7 +144,6 @@ def main(descriptor: int) -> None:
         while True:
             name, arguments = link.receive()
             link.send(*_answer(served, name, arguments))
-    # Out here, where nothing holds on to Tune any more: idle workers end with it.
     _leave(link)
 
 

@@ -91,6 +91,18 @@ def test_a_ray_that_dies_when_all_is_done_costs_nothing(run):
     assert (error, heard.notes, len(heard.ends)) == (None, [], 4)
 
 
+def test_a_run_that_ends_early_leaves_tables_and_says_why(
+    spolia, sweep_file, tmp_path, monkeypatch
+):
+    pools = iter([1, 0, 0, 0])
+    monkeypatch.setattr(driver, "_pool", lambda *_: contextlib.nullcontext(Pretended(pools, HERE)))
+    file = sweep_file("product(Count.grid(), seed=range(4))", 4)
+    code, out, err = spolia("run", file, "--home", tmp_path / "home", "--tracking", "none")
+    assert code == 1
+    assert "error: Ray is gone for the 4th time in this run (its raylet died)" in err
+    assert "metrics.parquet" in out
+
+
 @pytest.mark.parametrize(
     ("there", "said", "expected"),
     [
