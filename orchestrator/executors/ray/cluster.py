@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import shlex
-import socket
 import sys
 import time
 
@@ -12,12 +11,8 @@ import ray
 from ray.exceptions import RayError
 
 from orchestrator.errors import ExecutorError
+from orchestrator.executors.ray.address import HINT
 
-CONNECT_WITHIN = 5.0  # seconds for a cluster's address to accept a connection
-CLUSTER_HINT = (
-    "Is the cluster up (`ray status` on its head), is this machine part of it, "
-    "and does RAY_AUTH_MODE agree?"
-)
 # Without either of them a Ray is of no use, and nothing brings it back.
 VITAL = {"raylet": "its raylet", "gcs_server": "its head service"}
 
@@ -41,13 +36,6 @@ def start_local(cpus: float) -> None:
 
 def join(address: str) -> None:
     """Join a cluster as its driver. Raises ExecutorError where nobody answers."""
-    if "://" in address:
-        raise ExecutorError(
-            f"{address}: the driver must run on the cluster; `spolia submit` has it run there "
-            "(docs/running-on-a-cluster.md)"
-        )
-    if address != "auto":
-        _check_that_it_answers(address)
     try:
         ray.init(
             address=address,
@@ -58,19 +46,7 @@ def join(address: str) -> None:
     except (ConnectionError, RuntimeError, ValueError, RayError) as error:
         first_line = str(error).splitlines()[0]
         raise ExecutorError(
-            f"no Ray cluster answers at {address!r}: {first_line} {CLUSTER_HINT}"
-        ) from error
-
-
-def _check_that_it_answers(address: str) -> None:
-    """A socket fails within seconds where Ray would try for minutes."""
-    host, _, port = address.rpartition(":")
-    try:
-        socket.create_connection((host, int(port)), CONNECT_WITHIN).close()
-    except (OSError, ValueError) as error:
-        raise ExecutorError(
-            f"no Ray cluster answers at {address!r} ({error}). {CLUSTER_HINT} "
-            "An address is 'auto' or HOST:PORT"
+            f"no Ray cluster answers at {address!r}: {first_line} {HINT}"
         ) from error
 
 
