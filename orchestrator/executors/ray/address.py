@@ -1,4 +1,4 @@
-"""Addresses of clusters, looked at before Ray is, which takes seconds to load and minutes to fail."""
+"""Addresses of clusters, looked at before Ray is, which takes seconds to load, minutes to fail."""
 
 from __future__ import annotations
 
