@@ -36,7 +36,7 @@ import pytest  # noqa: E402
 
 from orchestrator import Store  # noqa: E402
 
-pytest_plugins = ("tiers", "written_here")
+pytest_plugins = ("tiers", "plain_ray", "written_here")
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
@@ -127,18 +127,22 @@ def sweep_file(tmp_path: Path):
 
 
 @pytest.fixture(scope="session")
-def _ray_of_session():
+def start_ray(_plain_ray):
+    """`start_ray()`: a Ray of our own with two slots, kept for the next test that wants one."""
     from orchestrator.executors import ray as executor  # sets Ray's variables before it imports Ray
 
-    yield executor
+    def start():
+        if not executor.ray.is_initialized():
+            executor.start_local(2)
+
+    yield start
     executor.ray.shutdown()
 
 
 @pytest.fixture
-def local_ray(_ray_of_session):
-    """A Ray of our own with two slots, kept for the next test that wants one."""
-    if not _ray_of_session.ray.is_initialized():
-        _ray_of_session.start_local(2)
+def local_ray(start_ray):
+    """The same, for a test."""
+    start_ray()
 
 
 @pytest.fixture
