@@ -123,8 +123,8 @@ def _train_and_commit(
     hint = trial.method.resources(trial)
     reporter = Reporter(trial.key, store, began=checkpoints.began, on_epoch=on_epoch)
     try:
-        with arithmetic(threads or hint.cpus, trial.numerics):
-            torch_device = torch.device(device or (default_device() if hint.gpus else "cpu"))
+        torch_device = torch.device(device or (default_device() if hint.gpus else "cpu"))
+        with arithmetic(threads or hint.cpus, trial.numerics, torch_device):
             memory = PeakMemory(torch_device)
             run = Run(
                 trial,

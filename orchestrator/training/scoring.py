@@ -72,7 +72,7 @@ def accuracy(
     own = outputs_of or _trained_for(net)
     outputs = part.task if own is None else known(own)
     where = torch.device(device or default_device())
-    with arithmetic(torch.get_num_threads(), "fp32"), on_device(module, where):
+    with arithmetic(torch.get_num_threads(), "fp32", where), on_device(module, where):
         first = next(_batches(data, part, where, 1), None)
         if first is None:
             return float("nan")
