@@ -33,6 +33,7 @@ ROOMS = (
     "analysis",
     "tracking",
     "session",
+    "submission",
     "cli",
 )
 NOT_BESIDE = {"analysis": {"executors"}, "tracking": {"executors"}}
@@ -223,7 +224,8 @@ def importers(package: str) -> set[str]:
 
 
 def test_one_outside_service_one_place():
-    assert importers("ray") == {"orchestrator.executors.ray"}
+    # Two services: the Ray that runs trials, and the one that takes jobs from elsewhere.
+    assert importers("ray") == {"orchestrator.executors.ray", "orchestrator.submission.head"}
     assert {name.rpartition(".")[0] for name in importers("mlflow")} == {"orchestrator.tracking"}
 
 

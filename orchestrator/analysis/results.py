@@ -130,9 +130,7 @@ class Results:
         matrix = self._matrix(key, entry.matrix)
         if entry.row not in matrix.rows or entry.column not in matrix.columns:
             return float("nan")
-        return float(
-            matrix.values[matrix.rows.index(entry.row), matrix.columns.index(entry.column)]
-        )
+        return matrix[entry.row, entry.column]
 
     def _matrix(self, key: str, name: str) -> Matrix:
         """A matrix of a finished trial. The last ones are kept, up to so many entries: claims ask

@@ -179,10 +179,10 @@ def start_local(cpus: float) -> None:
 
 def join(address: str) -> None:
     """Join a cluster as its driver. Raises ExecutorError where nobody answers."""
-    if address.startswith("ray://"):
+    if "://" in address:
         raise ExecutorError(
-            f"{address}: the driver must run on the cluster; start it there with "
-            "`ray job submit` (docs/running-on-a-cluster.md)"
+            f"{address}: the driver must run on the cluster; `spolia submit` has it run there "
+            "(docs/running-on-a-cluster.md)"
         )
     if address != "auto":
         _check_that_it_answers(address)

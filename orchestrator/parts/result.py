@@ -13,6 +13,7 @@ from torch import nn
 from orchestrator.errors import CorruptError, InputError, MethodError, StoreError, nearest
 from orchestrator.parts.component import ComponentRecord, Part, rebuild
 from orchestrator.parts.matrix import Matrix
+from orchestrator.parts.outputs import remember
 from orchestrator.spec.task import Task, Tasks
 from orchestrator.spec.trial import Trial
 from orchestrator.store.home import default_store
@@ -70,14 +71,20 @@ class Component:
         self.required()
         # Verified by its name, the SHA-256.
         weights = self.result.store.blob(self.record.blob, of=self.result.key)
-        return rebuild(self.record.path, self.record.config, weights)
+        part = rebuild(self.record.path, self.record.config, weights)
+        remember(part, self.output_tasks)
+        return part
 
     def ready(self) -> nn.Module:
         """The network, images to logits, eval mode, on the CPU: this part, joined with the one it
         requires where there is one.
         """
         part, required = self.module(), self.required()
-        return part if required is None else part.joined(required.module()).eval()
+        if required is None:
+            return part
+        network = part.joined(required.module()).eval()
+        remember(network, self.output_tasks)
+        return network
 
     def required(self) -> Component | None:
         """The component that this one cannot be used without. Raises CorruptError unless the store
@@ -113,15 +120,26 @@ class Component:
 
     @property
     def task(self) -> Task:
-        """The task whose name the label `task` holds."""
-        name = self.record.labels.get("task", "")
+        """The task whose name the label `task` holds, or the only one of a trial. Raises
+        MethodError where neither says which.
+        """
+        found = self.output_tasks
+        if len(found) == 1:
+            return found[0]
+        name = self.record.labels.get("task")
+        what = f"no task {name!r}" if name is not None else "no label that says its task"
+        tasks = [task.name for task in self.result.trial.tasks]
+        raise MethodError(f"component {self.record.title} has {what}. {nearest(name or '', tasks)}")
+
+    @property
+    def output_tasks(self) -> tuple[Task, ...]:
+        """The task whose classes its outputs are, or all tasks of its trial where that says no
+        more.
+        """
+        trial, name = self.result.trial, self.record.labels.get("task")
         # By the label, not by place: a trial may keep components of some of its tasks only.
-        tasks = {task.name: task for task in self.result.trial.tasks}
-        if name not in tasks:
-            raise MethodError(
-                f"component {self.record.title} has no task {name!r}. {nearest(name, tasks)}"
-            )
-        return tasks[name]
+        named = [task for task in trial.tasks if task.name == name]
+        return tuple(named or trial.tasks)
 
     @property
     def reference(self) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from orchestrator.errors import InputError
+from orchestrator.errors import InputError, call
 from orchestrator.planning.plan import Plan
 from orchestrator.spec.trial import Trial
 from orchestrator.store.code import code_of
@@ -52,7 +52,7 @@ def explain(plan: Plan, store: Store, start: str) -> Explanation:
         listed = ", ".join(key[:12] for key in (matching or list(plan.trials))[:5])
         raise InputError(
             f"{count} of {plan.name} with a key that begins with {start!r}: {listed}, ... "
-            "(`spolia status --json` lists all)"
+            f"({call('status --json', 'trials()')} lists all)"
         )
     trial = plan.trials[matching[0]]
     nearest, differing = nearest_record(trial, store)
@@ -102,7 +102,7 @@ class Unmet:
 def first_lines(reasons: Sequence[Unmet]) -> list[str]:
     """The lines of the first ten, and how many more there are."""
     num_more = len(reasons) - LISTED
-    more = [f"and {num_more} more; `spolia status` lists them"] if num_more > 0 else []
+    more = [f"and {num_more} more; {call('status', 'status()')} lists them"] if num_more > 0 else []
     return [found.line for found in reasons[:LISTED]] + more
 
 

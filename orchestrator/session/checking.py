@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from orchestrator.errors import InputError
+from orchestrator.errors import InputError, option
 from orchestrator.executors.by_name import executor
 from orchestrator.executors.site import Site
 from orchestrator.planning.kinds import Kind, one_of_each
@@ -50,11 +50,14 @@ def _refuse_stale(plan: Plan, problems: Sequence[str] = ()) -> None:
     """
     if not plan.stale:
         return
-    ways = "Say --stale keep, or --stale rerun"
+    ways = f"Say {option('stale', 'keep')}, or {option('stale', 'rerun')}"
     if not problems and plan.kinds:
         # Without kinds, results are stale only because what they need has changed, which no check
         # could settle.
-        ways = "Say --stale check to run one of each kind again, --stale keep, or --stale rerun"
+        ways = (
+            f"Say {option('stale', 'check')} to run one of each kind again, "
+            f"{option('stale', 'keep')}, or {option('stale', 'rerun')}"
+        )
     reasons = problems or list(dict.fromkeys(plan.stale.values()))
     raise InputError(
         f"{len(plan.stale)} results are stale and would be mixed with new ones. {ways}",

@@ -223,11 +223,7 @@ def _gaps_of_trials(first: Result, second: Result, metric: str | None) -> Iterat
 
 def _entry_of(result: Result, entry: Entry) -> float:
     """An entry of a matrix. Raises InputError where it has no such row or column."""
-    matrix = result.matrix(entry.matrix)
-    for name, known in ((entry.row, matrix.rows), (entry.column, matrix.columns)):
-        if name not in known:
-            raise InputError(f"{entry.matrix} has no {name!r}. {nearest(name, known)}")
-    return float(matrix.values[matrix.rows.index(entry.row), matrix.columns.index(entry.column)])
+    return result.matrix(entry.matrix)[entry.row, entry.column]
 
 
 def _single(metric: str, first: float, second: float) -> Gap:

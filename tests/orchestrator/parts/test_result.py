@@ -126,7 +126,9 @@ class TestMatrixPair:
             matrix.pair("a", "b")
 
     def test_a_label_that_there_is_not_and_a_matrix_without_components(self):
-        with pytest.raises(InputError, match=r"matrix m has no 'c'. Valid: 'a', 'b'"):
+        with pytest.raises(
+            InputError, match=r"matrix 'm' has no .*\n  - extractor 'c': Valid: 'a', 'b'"
+        ):
             self.matrix().pair("c", "a")
         with pytest.raises(InputError, match="'a' of matrix m stands for no stored component"):
             self.matrix().pair("a", "b")

@@ -188,7 +188,7 @@ def test_results_leave_out_what_cannot_be_looked_up(half_known):
     assert len(results.by_key) == 5
     with pytest.warns(UserWarning, match="spolia data add torchvision/MNIST"):
         assert len(half_known.trials()) == 5
-    with pytest.raises(PlanError, match="pass --data FOLDER"):
+    with pytest.raises(PlanError, match="pass data='FOLDER'"):
         half_known.plan()
 
 
