@@ -11,6 +11,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 
@@ -19,7 +20,6 @@ import pytest
 from orchestrator import Store, load_sweep, make_plan
 from orchestrator.store.code import Code
 from orchestrator.tracking.manifest import manifest
-from orchestrator.tracking.sqlite_rows import SqliteWriter
 from orchestrator.training.execute import execute
 
 pytestmark = [
@@ -42,6 +42,20 @@ def client_of(address):
     from mlflow import MlflowClient
 
     return MlflowClient(address)
+
+
+def tracker_of(plan, store, address, artifacts, last_tries=0.0):
+    """A tracker in this process, whose stream has ended."""
+    from orchestrator.tracking.levelling import Tracker
+    from orchestrator.tracking.patience import Patience
+
+    is_last = threading.Event()
+    is_last.set()
+    described = manifest(plan, store, address, artifacts.as_uri())
+    return Tracker(described, Patience(is_last, last_tries))
+
+
+NOTHING = {"artifacts": [], "note": "", "counts": {}, "status": "FINISHED", "ended": None}
 
 
 class Server:
@@ -127,9 +141,7 @@ def dump(address, folder):
         role = run.data.tags["spolia.role"]
         times = (run.info.start_time, run.info.end_time) if role != "sweep" else ()
         tags = {
-            k: v
-            for k, v in run.data.tags.items()
-            if k not in ("mlflow.parentRunId", "spolia.live", "mlflow.user")
+            k: v for k, v in run.data.tags.items() if k not in ("mlflow.parentRunId", "mlflow.user")
         }
         points = {
             m: sorted(
@@ -164,56 +176,6 @@ def dump(address, folder):
 
 
 @pytest.mark.usefixtures("written_here")
-def test_the_short_way_and_the_client_write_the_same(spolia, sweep_file, tmp_path, fresh_database):
-    for name in ("a.db", "b.db"):
-        fresh_database(tmp_path / name)
-    file = sweep_file(CELLS, 6)
-    common = ("--home", tmp_path / "home", "--executor", "inline")
-    assert spolia("run", file, *common, "--tracking", f"sqlite:///{tmp_path}/a.db")[0] == 0
-    name, sweep = load_sweep(file)
-    from orchestrator.analysis.summary import summary
-    from orchestrator.store.home import home
-
-    place = home(tmp_path / "home", None, f"sqlite:///{tmp_path}/b.db")
-    plan = make_plan(name, sweep, Store(place.store))
-    described = manifest(plan, Store(place.store), place.tracking, place.artifacts)
-    assert SqliteWriter.knows_tables_of(tmp_path / "a.db")
-    from orchestrator.tracking.levelling import Tracker
-
-    tracker = Tracker(described)
-    assert tracker.sqlite is not None
-    tracker.sqlite = None  # everything through MLflow's own client
-    tracker.write(list(plan.trials))
-    from orchestrator import Results
-
-    results = Results(plan, Store(place.store))
-    ended = int(plan.span[1] * 1000)
-    tracker.close(
-        {
-            "artifacts": [],
-            "note": summary(results),
-            "counts": {"done": 6},
-            "complete": True,
-            "ended": ended,
-        }
-    )
-    short, long = (
-        dump(f"sqlite:///{tmp_path}/a.db", tmp_path),
-        dump(f"sqlite:///{tmp_path}/b.db", tmp_path),
-    )
-    assert len(short["runs"]) == 11
-    assert short == long
-
-
-@pytest.mark.usefixtures("written_here")
-def test_a_database_of_other_tables_is_written_through_the_client(tmp_path):
-    import sqlite3
-
-    with contextlib.closing(sqlite3.connect(tmp_path / "x.db")) as connection:
-        connection.execute("create table runs (run_uuid text, something_new text)")
-    assert not SqliteWriter.knows_tables_of(tmp_path / "x.db")
-
-
 def test_a_server_stopped_half_way_and_started_again_ends_level(
     spolia, sweep_file, tmp_path, server, fresh_database, monkeypatch
 ):
@@ -271,7 +233,7 @@ def test_younger_twins_and_half_written_runs_are_put_right(spolia, sweep_file, t
     ]
     client.create_run(
         experiment.experiment_id,
-        tags={"spolia.id": whole.data.tags["spolia.id"], "spolia.role": "cell"},
+        tags={name: whole.data.tags[name] for name in ("spolia.id", "spolia.store", "spolia.role")},
     )
     client.delete_tag(victim.info.run_id, "spolia.written")
     client.update_run(victim.info.run_id, status="RUNNING")
@@ -306,7 +268,6 @@ def test_a_run_whose_models_were_linked_before_its_writer_died_is_completed(
 def test_curves_of_a_running_trial_are_seen_while_it_runs_and_are_the_same_afterwards(
     store, tmp_path, sweep_file, fresh_database
 ):
-    from orchestrator.tracking.levelling import Tracker
     from orchestrator.training.observation import Reporter
 
     name, sweep = load_sweep(
@@ -318,7 +279,7 @@ def test_curves_of_a_running_trial_are_seen_while_it_runs_and_are_the_same_after
     plan = make_plan(name, sweep, store)
     (trial,) = plan.todo
     address = fresh_database(tmp_path / "m.db")
-    tracker = Tracker(manifest(plan, store, address, (tmp_path / "art").as_uri()))
+    tracker = tracker_of(plan, store, address, tmp_path / "art")
     seen = []
 
     def look(moment):
@@ -360,12 +321,10 @@ def test_curves_of_a_running_trial_are_seen_while_it_runs_and_are_the_same_after
 def test_what_was_under_way_when_the_driver_ended_does_not_look_as_if_it_ran(
     store, tmp_path, sweep_file, fresh_database
 ):
-    from orchestrator.tracking.levelling import Tracker
-
     name, sweep = load_sweep(sweep_file("product(Count.grid(), seed=range(2))", 2))
     plan = make_plan(name, sweep, store)
     address = fresh_database(tmp_path / "m.db")
-    tracker = Tracker(manifest(plan, store, address, (tmp_path / "art").as_uri()))
+    tracker = tracker_of(plan, store, address, tmp_path / "art")
     key = plan.cells[0].trial.key
     store.put_progress(
         key,
@@ -381,10 +340,9 @@ def test_what_was_under_way_when_the_driver_ended_does_not_look_as_if_it_ran(
     )
     tracker.followed[key] = -1e9
     tracker.write_live()
-    tracker.close({"artifacts": [], "note": "", "counts": {}, "complete": False, "ended": None})
+    tracker.close({**NOTHING, "status": "KILLED"})
     assert {r.info.status for r in client_of(address).search_runs([tracker.experiment])} == {
-        "FAILED",
-        "KILLED",
+        "KILLED"
     }
 
 
