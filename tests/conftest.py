@@ -36,7 +36,7 @@ import pytest  # noqa: E402
 
 from orchestrator import Store  # noqa: E402
 
-pytest_plugins = ("tiers", "written_here")
+pytest_plugins = ("mlflow_servers", "tiers", "written_here")
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 

@@ -39,8 +39,8 @@ class FinishedRun:
 
 
 def finished_run(entry: RunEntry, record: Record, store: Store) -> FinishedRun:
-    """The run of a cell or of a needed training. Its tag `spolia.written` holds the record's
-    digest, by which a complete run is known; `spolia.try` tells of which try its curves are.
+    """The run of a cell or of a needed training. Its tag `spolia.result` holds the record's
+    digest; `spolia.try` tells of which try its curves are.
     """
     began, ended = (int(record["timings"][moment] * 1000) for moment in ("began", "ended"))
     tags = {
@@ -49,7 +49,7 @@ def finished_run(entry: RunEntry, record: Record, store: Store) -> FinishedRun:
         "spolia.key": record["key"],
         "spolia.try": name_of_try(record["timings"]["began"]),
         "spolia.outcome": record["outcome"],
-        "spolia.written": record.digest,
+        "spolia.result": record.digest,
     }
     if record["reason"]:
         tags["spolia.reason"] = record["reason"]

@@ -2,9 +2,9 @@
 
 One experiment a sweep name; in it the runs that the manifest lists, each below the one that it
 names. Everything is derived from the store's records, timestamps too, so writing again changes
-nothing: a run that is complete bears the digest of its record in the tag `spolia.written`. What a
-run holds that is not of the same try at the same trial cannot be taken out of it; then another run
-takes its place.
+nothing: a run that is complete is FINISHED and bears the digest of its record in the tag
+`spolia.result`. What a run holds that is not of the same try at the same trial cannot be taken out
+of it; then another run takes its place.
 """
 
 from __future__ import annotations
@@ -114,16 +114,14 @@ class Tracker:
     def _create(self, entry: RunEntry, began: int, tags: Mapping[str, str]) -> KnownRun:
         parent = self.sweep_run if entry["parent"] == SWEEP else self.runs.get(entry["parent"])
         assert parent is not None, "the manifest lists a run before those below it"
-        # Without what says that it is complete.
-        first = {name: value for name, value in tags.items() if name != "spolia.written"}
-        nested = {"mlflow.parentRunId": parent.run_id, **self.source, **first}
+        nested = {"mlflow.parentRunId": parent.run_id, **self.source, **tags}
         return self.runs.create(entry["id"], entry["name"], began, nested)
 
     def _is_of(self, known: KnownRun, tags: Mapping[str, str], points: Sequence[Point]) -> bool:
         """Whether a run is the beginning of one with these tags and points."""
         if known.tags.get("spolia.try") != tags["spolia.try"] or "spolia.failed" in known.tags:
             return False
-        if known.tags.get("spolia.written", "") not in ("", tags.get("spolia.written")):
+        if known.tags.get("spolia.result", "") not in ("", tags.get("spolia.result")):
             return False
         # A try that went on from a checkpoint does some epochs again, at other times.
         return self.runs.points_of(known) <= set(points)
@@ -207,12 +205,10 @@ class Tracker:
         known = self.runs.get(entry["id"])
         if known is None or not known.is_written:
             return False
-        return known.tags["spolia.written"] == record.digest
+        return known.tags["spolia.result"] == record.digest
 
     def _write_run(self, entry: RunEntry, finished: FinishedRun, record: Record) -> None:
-        """Make, fill and end a run. The tag that it is complete goes in with the last values; one
-        that has it but was not ended is written again.
-        """
+        """Make, fill and end a run: what has not come to its end is written again."""
         run = self._run_for(entry, finished.began, finished.tags, finished.points)
         self.runs.put_files(run, finished.files)
         self.models.write(run.run_id, record, finished.params)
@@ -304,7 +300,7 @@ def _is_failure(run: KnownRun, when: float, status: str) -> bool:
     and has a status.
     """
     failed = run.tags.get("spolia.failed", name_of_try(when)) == name_of_try(when)
-    return failed and "spolia.written" not in run.tags and run.status == status
+    return failed and "spolia.result" not in run.tags and run.status == status
 
 
 def _tags_of_failure(entry: RunEntry, when: float) -> dict[str, str]:

@@ -15,7 +15,7 @@ from tenacity import RetryCallState, Retrying, retry_if_exception_type, wait_exp
 from orchestrator.errors import CorruptError, SpoliaError
 
 # What ends the writing, or that of one run; the training goes on.
-ERRORS = (MlflowException, SQLAlchemyError, SpoliaError, OSError)
+ERRORS = (MlflowException, SQLAlchemyError, SpoliaError, OSError, ImportError)
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.2, 30.0  # seconds between tries
 LAST_TRIES = 30.0  # seconds without an answer, after all was said, until nobody waits any more
@@ -43,7 +43,8 @@ def is_refusal(error: BaseException) -> bool:
     """Whether asking again is of no use; else it may be an outage, and is over some day."""
     if isinstance(error, MlflowException):
         return error.error_code in _REFUSALS
-    return isinstance(error, CorruptError)
+    # A database's driver that is not installed, a record that was altered.
+    return isinstance(error, ImportError | CorruptError)
 
 
 class Patience:

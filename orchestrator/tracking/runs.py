@@ -41,7 +41,7 @@ class KnownRun:
     @property
     def is_written(self) -> bool:
         """Whether it is the whole run of a result."""
-        return "spolia.written" in self.tags and self.status == "FINISHED"
+        return "spolia.result" in self.tags and self.status == "FINISHED"
 
 
 class Runs:
@@ -131,8 +131,8 @@ class Runs:
         points: Iterable[Point],
         tags: Mapping[str, str],
     ) -> None:
-        """Params, points and tags that a run does not have yet, tags last, within MLflow's limits
-        for one request.
+        """Params, points and tags that a run does not have yet, in as few requests as MLflow's
+        limits admit.
         """
         held = run.points or set()
         new = [point for point in dict.fromkeys(points) if point not in held]
@@ -141,15 +141,11 @@ class Runs:
         metrics = [Metric(*point) for point in new]
         for start in range(PARAMS_AT_ONCE, len(pairs), PARAMS_AT_ONCE):
             self.client.log_batch(run.run_id, params=pairs[start : start + PARAMS_AT_ONCE])
-        # All but the last metrics by themselves: a run has all of its points when it has its tags.
-        rest = max(len(metrics) - METRICS_AT_ONCE, 0)
-        for start in range(0, rest, METRICS_AT_ONCE):
-            self.client.log_batch(
-                run.run_id, metrics=metrics[start : min(start + METRICS_AT_ONCE, rest)]
-            )
-        last, first = metrics[rest:], pairs[:PARAMS_AT_ONCE]
-        if last or first or changed:
-            self.client.log_batch(run.run_id, metrics=last, params=first, tags=changed)
+        for start in range(METRICS_AT_ONCE, len(metrics), METRICS_AT_ONCE):
+            self.client.log_batch(run.run_id, metrics=metrics[start : start + METRICS_AT_ONCE])
+        first, pairs = metrics[:METRICS_AT_ONCE], pairs[:PARAMS_AT_ONCE]
+        if first or pairs or changed:
+            self.client.log_batch(run.run_id, metrics=first, params=pairs, tags=changed)
         run.tags.update(tags)
         if run.points is not None:
             run.points.update(new)

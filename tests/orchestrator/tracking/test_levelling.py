@@ -4,16 +4,10 @@ runs; over HTTP and on SQLite.
 
 from __future__ import annotations
 
-import contextlib
-import os
+import json
 import shutil
-import signal
-import socket
-import subprocess
-import sys
 import threading
 import time
-import urllib.request
 
 import pytest
 
@@ -38,6 +32,12 @@ def _home_with_a_database(fresh_database, tmp_path):
     fresh_database(tmp_path / "home/mlflow.db")
 
 
+def report_on(stream):
+    from orchestrator.tracking import process  # brings MLflow
+
+    return process.report_on(stream)
+
+
 def client_of(address):
     from mlflow import MlflowClient
 
@@ -56,71 +56,6 @@ def tracker_of(plan, store, address, artifacts, last_tries=0.0):
 
 
 NOTHING = {"artifacts": [], "note": "", "counts": {}, "status": "FINISHED", "ended": None}
-
-
-class Server:
-    """A real `mlflow server` on this machine."""
-
-    def __init__(self, folder, fresh_database):
-        self.folder, self.process = folder, None
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
-        self.address = f"http://127.0.0.1:{self.port}"
-        self.database = fresh_database(folder / "server.db")
-
-    def start(self):
-        """Start it, and wait until it answers."""
-        command = [
-            sys.executable,
-            "-m",
-            "mlflow",
-            "server",
-            "--port",
-            str(self.port),
-            "--workers",
-            "1",
-            "--backend-store-uri",
-            self.database,
-            "--artifacts-destination",
-            f"{self.folder}/artifacts",
-        ]
-        # It would start further processes for jobs of evaluation, which nobody here asks for.
-        variables = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-        with open(self.folder / "log", "ab") as log:
-            self.process = subprocess.Popen(
-                command,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-                cwd=self.folder,
-                env=variables,
-            )
-        deadline = time.monotonic() + 90
-        while time.monotonic() < deadline:
-            with (
-                contextlib.suppress(OSError),
-                urllib.request.urlopen(f"{self.address}/health", timeout=2) as answer,
-            ):
-                if answer.status == 200:
-                    return
-            time.sleep(0.3)
-        raise AssertionError((self.folder / "log").read_text())
-
-    def stop(self):
-        if self.process is not None:
-            os.killpg(self.process.pid, signal.SIGKILL)
-            self.process.wait()
-            self.process = None
-
-
-@pytest.fixture
-def server(tmp_path, fresh_database):
-    """A server that runs already."""
-    made = Server(tmp_path / "server", fresh_database)
-    made.start()
-    yield made
-    made.stop()
 
 
 def dump(address, folder):
@@ -175,31 +110,75 @@ def dump(address, folder):
     return {"runs": found, "models": sorted(map(repr, models.values()))}
 
 
-@pytest.mark.usefixtures("written_here")
-def test_a_server_stopped_half_way_and_started_again_ends_level(
-    spolia, sweep_file, tmp_path, server, fresh_database, monkeypatch
+def lines(plan, store, address, artifacts=None):
+    """What a driver tells of a finished sweep, line by line."""
+    messages = [manifest(plan, store, address, artifacts)]
+    messages += [{"finished": key} for key in plan.trials]
+    return [json.dumps(message) for message in [*messages, {"summary": NOTHING}]]
+
+
+def num_finished(address):
+    client = client_of(address)
+    experiments = [e.experiment_id for e in client.search_experiments() if e.name == "asked"]
+    return len(client.search_runs(experiments, "status = 'FINISHED'", max_results=5000))
+
+
+def disturb(plan, store, server, num_outages):
+    """Write a finished sweep while the server is stopped and started again, so many times."""
+    told = lines(plan, store, server.address)
+
+    def stream():
+        manifested, *rest, last = told
+        yield manifested
+        size = -(-len(rest) // num_outages)
+        for start in range(0, len(rest), size):
+            part = rest[start : start + size]
+            yield from part[: size // 2]
+            while num_finished(server.address) <= start:  # until it writes of this part
+                time.sleep(0.1)
+            server.stop()
+            yield from part[size // 2 :]
+            server.start()
+        yield last
+
+    assert report_on(stream()) == (len(plan.trials), "")
+
+
+@pytest.mark.parametrize("server", ["sqlite", "postgresql"], indirect=True)
+def test_a_server_that_was_away_is_brought_level_without_anybody_doing_anything(
+    spolia, sweep_file, tmp_path, server, fresh_database
 ):
-    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
     file = sweep_file(CELLS, 6)
-    home = ("--home", tmp_path / "home", "--executor", "inline")
-    # Half of the sweep with the server up, the rest with it gone.
-    assert spolia("run", file, *home, "--tracking", server.address, "--limit", "3")[0] == 0
-    server.stop()
-    code, out, err = spolia("run", file, *home, "--tracking", server.address)
-    assert (code, "MLflow is behind the store" in err, "spolia track" in err) == (1, True, True), (
-        err
-    )
-    code, _, err = spolia("track", file, *home[:2], "--tracking", server.address)
-    assert (code, "run the same command again" in err) == (1, True)
-    server.start()
-    code, out, err = spolia("track", file, *home[:2], "--tracking", server.address)
-    assert (code, "MLflow is level with the store" in out) == (0, True), err
-    # As if nothing had happened: the same store tracked to a database, which is never away.
+    home = ("--home", tmp_path / "home", "--executor", "inline", "--tracking", "none")
+    assert spolia("run", file, *home)[0] == 0
+    store = Store(tmp_path / "home/store")
+    name, sweep = load_sweep(file)
+    plan = make_plan(name, sweep, store)
+    disturb(plan, store, server, num_outages=1)
+    # As if nothing had happened: the same store written to a database, which is never away.
     reference = fresh_database(tmp_path / "reference.db")
-    assert spolia("track", file, *home[:2], "--tracking", reference)[0] == 0
+    report = report_on(lines(plan, store, reference, (tmp_path / "art").as_uri()))
+    assert report == (10, "")
     assert dump(server.address, tmp_path) == dump(reference, tmp_path)
-    again = spolia("track", file, *home[:2], "--tracking", server.address)
-    assert "0 runs written now" in again[1]
+    again = report_on(lines(plan, store, server.address))
+    assert again == (0, "")
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("server", ["sqlite", "postgresql"], indirect=True)
+def test_two_thousand_runs_with_two_outages(sweep_file, store, server):
+    name, sweep = load_sweep(sweep_file("product(Count.grid(), seed=range(2000))", 2000))
+    plan = make_plan(name, sweep, store)
+    for trial in plan.trials.values():
+        assert execute(trial, store).kind == "done"
+    disturb(plan, store, server, num_outages=2)
+    client = client_of(server.address)
+    (experiment,) = [e for e in client.search_experiments() if e.name == "asked"]
+    runs = client.search_runs([experiment.experiment_id], max_results=5000)
+    assert len({run.data.tags["spolia.id"] for run in runs}) == len(runs) == 2001
+    assert {run.info.status for run in runs} == {"FINISHED"}
+    cells = [run for run in runs if run.data.tags["spolia.role"] == "cell"]
+    assert {run.data.metrics["total"] for run in cells} == {1.0}
 
 
 def test_a_deleted_database_is_made_anew_as_it_was(spolia, sweep_file, tmp_path):
@@ -235,7 +214,7 @@ def test_younger_twins_and_half_written_runs_are_put_right(spolia, sweep_file, t
         experiment.experiment_id,
         tags={name: whole.data.tags[name] for name in ("spolia.id", "spolia.store", "spolia.role")},
     )
-    client.delete_tag(victim.info.run_id, "spolia.written")
+    client.delete_tag(victim.info.run_id, "spolia.result")
     client.update_run(victim.info.run_id, status="RUNNING")
     code, out, err = spolia("track", file, *home)
     assert (code, "1 runs written now" in out) == (0, True), err
@@ -257,8 +236,8 @@ def test_a_run_whose_models_were_linked_before_its_writer_died_is_completed(
     (experiment,) = [e for e in client.search_experiments() if e.name == "asked"]
     for run in client.search_runs([experiment.experiment_id]):
         # What a run lacks whose writer was killed after its models were linked.
-        if "spolia.written" in run.data.tags:
-            client.delete_tag(run.info.run_id, "spolia.written")
+        if "spolia.result" in run.data.tags:
+            client.delete_tag(run.info.run_id, "spolia.result")
             client.update_run(run.info.run_id, status="RUNNING")
     code, out, err = spolia("track", file, "--home", home)
     assert (code, "2 runs written now" in out) == (0, True), out + err

@@ -211,7 +211,7 @@ def test_a_half_written_run_and_a_deleted_one_are_completed(tracked, spolia):
         next(r for r in runs(home) if r.data.tags["spolia.role"] == role)
         for role in ("cell", "need")
     )
-    client(home).delete_tag(cell.info.run_id, "spolia.written")
+    client(home).delete_tag(cell.info.run_id, "spolia.result")
     client(home).set_terminated(cell.info.run_id, "RUNNING")
     client(home).delete_run(need.info.run_id)
     code, out, _ = spolia("run", file, "--home", home, "--executor", "inline")
@@ -299,7 +299,7 @@ def test_a_failed_trial_is_a_failed_run_until_it_succeeds_which_leaves_no_trace_
     reason = "ZeroDivisionError: something in epoch 2"
     assert (failed.info.status, failed.data.tags["spolia.reason"]) == ("FAILED", reason)
     assert failed.data.metrics == {}
-    assert "spolia.written" not in failed.data.tags
+    assert "spolia.result" not in failed.data.tags
     (trace,) = [f.path for f in client(home).list_artifacts(failed.info.run_id)]
     traceback = Path(client(home).download_artifacts(failed.info.run_id, trace)).read_text()
     assert traceback.rstrip().endswith(reason)
