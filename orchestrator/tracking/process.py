@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 AT_ONCE = 200  # messages that are worked on together
 
+BEHIND = 15  # niceness: on the driver's machine the trials come first
+
 # What the user has set goes before it.
 SETTINGS = {
     # Asking again is `Patience`'s; MLflow's own takes minutes a request.
@@ -143,6 +145,7 @@ def main() -> int:
     """Report on standard input; write one JSON line at the end to the file descriptor that the
     command line names.
     """
+    os.nice(BEHIND)
     logging.basicConfig(format="%(asctime)s %(message)s")
     report = report_on(sys.stdin)
     with os.fdopen(int(sys.argv[1]), "w") as answer:

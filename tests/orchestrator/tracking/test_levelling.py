@@ -68,7 +68,7 @@ def dump(address, folder):
         return {}
     ids = [experiments[0].experiment_id]
     models = {
-        m.model_id: (m.name, dict(m.tags), dict(m.params), str(m.status))
+        m.model_id: (m.name, sorted(m.tags.items()), sorted(m.params.items()), str(m.status))
         for m in client.search_logged_models(ids)
     }
     found = {}

@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import os
 import shutil
 import sqlite3
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +21,9 @@ import torch
 from orchestrator import Results, Store, in_order, load_sweep, make_plan
 from orchestrator.data import sources
 from orchestrator.session import following
-from orchestrator.tracking.writer import WriterHere
+from orchestrator.tracking.manifest import manifest
+from orchestrator.tracking.writer import Writer, WriterHere
+from orchestrator.training.execute import execute
 
 pytestmark = [
     pytest.mark.mlflow,
@@ -340,3 +344,31 @@ def test_a_tracking_server_that_is_away_does_not_stop_the_training(
     assert "3 of 3 done" in out
     code, out, _ = spolia("run", file, "--home", tmp_path / "home", "--executor", "inline")
     assert (code, "3 runs written now" in out) == (0, True)
+
+
+def test_what_the_process_prints_does_not_stop_it(sweep_file, store, fresh_database, tmp_path):
+    """More than a pipe holds, before the first run: nobody reads it before the end."""
+    (tmp_path / "said").mkdir()
+    (tmp_path / "said/sitecustomize.py").write_text("print('x' * 200_000)\n")
+    name, sweep = load_sweep(sweep_file("product(Count.grid(), seed=0)"))
+    plan = make_plan(name, sweep, store)
+    (cell,) = plan.cells
+    assert execute(cell.trial, store).kind == "done"
+    address = fresh_database(tmp_path / "m.db")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", f"{tmp_path}/said:{os.environ['PYTHONPATH']}")
+        artifacts = (tmp_path / "art").as_uri()
+        writer = Writer(manifest(plan, store, address, artifacts), tmp_path / "log")
+    writer.send({"finished": cell.trial.key})
+    deadline = time.monotonic() + 180
+    while time.monotonic() < deadline and not num_finished(tmp_path / "m.db"):
+        time.sleep(0.2)
+    assert num_finished(tmp_path / "m.db") == 1
+    assert writer.finish(None) == (1, "")
+    assert "x" * 200_000 in (tmp_path / "log").read_text()
+
+
+def num_finished(database):
+    with contextlib.closing(sqlite3.connect(database)) as connection:
+        count = "select count(*) from runs where status = 'FINISHED'"
+        return connection.execute(count).fetchone()[0]
