@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from orchestrator.analysis.verdicts import Verdicts
     from orchestrator.data.batches import Batch, in_order
     from orchestrator.data.labelled_images import images
-    from orchestrator.data.resolve import resolve
-    from orchestrator.data.sources import data_root
+    from orchestrator.data.resolve import common_classes, resolve
+    from orchestrator.data.root import data_root
     from orchestrator.errors import (
         CorruptError,
         DataError,
@@ -69,7 +69,7 @@ if TYPE_CHECKING:
     from orchestrator.spec.settings import axis
     from orchestrator.spec.sweep import Sweep
     from orchestrator.spec.sweep_file import load_sweep
-    from orchestrator.spec.task import IGNORED, Data, Task, common_classes, relabel
+    from orchestrator.spec.task import IGNORED, Data, Task, relabel
     from orchestrator.spec.trial import NetworkSpec, Trial
     from orchestrator.store.store import Store
     from orchestrator.training.local import local_run
@@ -208,7 +208,7 @@ _DEFINED_IN = {
         "SameFeatures",
         "roles",
     ),
-    "orchestrator.spec.task": ("IGNORED", "Data", "Task", "common_classes", "relabel"),
+    "orchestrator.spec.task": ("IGNORED", "Data", "Task", "relabel"),
     "orchestrator.spec.draws": ("Noise", "noise", "normal", "randint"),
     "orchestrator.spec.trial": ("NetworkSpec", "Trial"),
     "orchestrator.spec.canonical": ("derive", "show"),
@@ -226,7 +226,7 @@ _DEFINED_IN = {
     ),
     "orchestrator.training.stopping": ("Best", "Plateau", "Reached"),
     "orchestrator.data.batches": ("Batch", "in_order"),
-    "orchestrator.data.sources": ("data_root",),
+    "orchestrator.data.root": ("data_root",),
     # Networks and other parts.
     "orchestrator.parts.component": ("Part", "PartWithBase"),
     "orchestrator.parts.network": ("Blocks", "Network", "Piece", "network_spec"),
@@ -248,7 +248,7 @@ _DEFINED_IN = {
     "orchestrator.analysis.verdicts": ("Verdicts",),
     "orchestrator.store.store": ("Store",),
     "orchestrator.training.local": ("local_run",),
-    "orchestrator.data.resolve": ("resolve",),
+    "orchestrator.data.resolve": ("common_classes", "resolve"),
     # What can go wrong.
     "orchestrator.errors": (
         "CorruptError",

@@ -10,6 +10,7 @@
     |-- StoreError (OSError)       the store cannot be read or written
     |   `-- CorruptError           what was read is not what was written
     `-- ExecutorError              the executor cannot go on
+        `-- UnreachableError       nobody answers at the head of a cluster
 
 `Infeasible`, `Diverged` and `Abandoned` stand outside the tree: nobody has made a mistake. The
 first two end a trial with an outcome, the third ends the process that runs it.
@@ -17,8 +18,18 @@ first two end a trial with an outcome, the third ends the process that runs it.
 
 from __future__ import annotations
 
+import contextlib
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+
+@dataclass
+class _Reader:
+    is_at_shell: bool = False
+
+
+_reader = _Reader()  # of messages: somebody at the command line, or in Python
 
 
 class SpoliaError(Exception):
@@ -68,6 +79,10 @@ class ExecutorError(SpoliaError):
     """The executor cannot go on."""
 
 
+class UnreachableError(ExecutorError):
+    """Nobody answers at the head of a cluster, or what answers there is not ready."""
+
+
 class Infeasible(Exception):  # noqa: N818 - an outcome, not an error
     """Raised by `run.infeasible`: the trial has an answer, and it is that it cannot be done."""
 
@@ -91,3 +106,37 @@ def nearest(name: str, valid: Iterable[str]) -> str:
     listed = f"Valid: {', '.join(map(repr, names))}."
     close = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
     return f"Did you mean {close[0]!r}? {listed}" if close else listed
+
+
+@contextlib.contextmanager
+def for_shell() -> Iterator[None]:
+    """Within, `option` and `call` say things as the command line does, not as Python does."""
+    before, _reader.is_at_shell = _reader.is_at_shell, True
+    try:
+        yield
+    finally:
+        _reader.is_at_shell = before
+
+
+def option(name: str, value: object = None) -> str:
+    """An option as whoever reads the message would say it.
+
+    Example: `option("stale", "keep")` is `stale='keep'`, and `--stale keep` on the command line;
+    `option("home")` is `home=...`, and `--home`.
+    """
+    if not _reader.is_at_shell:
+        return f"{name}=..." if value is None else f"{name}={value!r}"
+    dashed = "--" + name.replace("_", "-")
+    if value is None:
+        return dashed
+    is_phrase = isinstance(value, str) and " " in value
+    return f"{dashed} {value!r}" if is_phrase else f"{dashed} {value}"
+
+
+def call(command: str, method: str) -> str:
+    """What to do next as whoever reads the message would do it: a command, or a session's method.
+
+    Example: `call("status", "status()")` is `session.status()`, and `spolia status` on the command
+    line.
+    """
+    return f"`spolia {command}`" if _reader.is_at_shell else f"`session.{method}`"

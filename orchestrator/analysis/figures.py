@@ -12,7 +12,8 @@ from xml.sax.saxutils import escape
 import numpy as np
 
 from orchestrator.parts import matrix_display
-from orchestrator.parts.matrix import Matrix, Values
+from orchestrator.parts.labelled_matrix import Values
+from orchestrator.parts.matrix import Matrix
 from orchestrator.parts.matrix_display import Labelled, as_png, new_figure
 
 

@@ -164,7 +164,9 @@ class Group:
         """
         if name in self._matrices:
             return self._matrices[name]
-        found = mean_of(self.matrices(name), self.setting)
+        measured = self._that_measured(name)
+        matrices = [result.matrix(name) for result in measured]
+        found = mean_of(matrices, self.setting, [self.trials[one.key].seed for one in measured])
         # None is an answer as well, and took as long to find.
         if found is None or found.values.size <= KEPT_ENTRIES:
             self._matrices[name] = found
@@ -172,8 +174,10 @@ class Group:
 
     def matrices(self, name: str) -> list[Matrix]:
         """The matrix as each trial measured it that is done and did."""
-        measured = [result for result in self.results if has_matrix(result, name)]
-        return [result.matrix(name) for result in measured]
+        return [result.matrix(name) for result in self._that_measured(name)]
+
+    def _that_measured(self, name: str) -> list[Result]:
+        return [result for result in self.results if has_matrix(result, name)]
 
     def matrix_size(self, name: str) -> int:
         """How many entries the first trial's matrix has; 0 where none measured it."""

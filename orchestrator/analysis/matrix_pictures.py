@@ -8,8 +8,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from orchestrator.analysis.figures import heat_map
 from orchestrator.analysis.groups import NAMED_BY_VALUE, Group
 from orchestrator.analysis.mean_matrix import MeanMatrix
@@ -106,10 +104,10 @@ def unscored(results: Results, name: str | None = None) -> list[str]:
     lines = []
     for panel in panels(results, name):
         mean = panel.mean
-        empty = np.argwhere(np.isnan(mean.values)).tolist()
+        empty = mean.without_value
         if not empty:
             continue
-        reasons = Counter(mean.notes.get((i, j), "not measured") for i, j in empty)
+        reasons = Counter(empty.values())
         counted = "; ".join(f"{why} ({count})" for why, count in reasons.most_common())
         total = mean.values.size
         lines.append(f"{panel.heading}: {len(empty)} of {total} entries have no value: {counted}")

@@ -4,63 +4,59 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from orchestrator.analysis.estimates import Estimate, estimates
-from orchestrator.errors import InputError, nearest
-from orchestrator.parts.matrix import Matrix, Values
+from orchestrator.errors import InputError
+from orchestrator.parts.labelled_matrix import Components, LabelledMatrix, Values
+from orchestrator.parts.matrix import Matrix
 from orchestrator.parts.matrix_display import chance_in_words, heat_map, in_html, in_words
 
 if TYPE_CHECKING:
-    import pandas as pd
     from matplotlib.figure import Figure
 
 
-@dataclass(frozen=True, repr=False)
-class MeanMatrix:
+@dataclass(frozen=True, repr=False, kw_only=True)
+class MeanMatrix(LabelledMatrix):
     """Means over the trials of a setting; all arrays are [rows, columns].
 
     `values` are means, `half` half-widths of 95 % intervals, `n` says how many trials have a value
-    there, `count` how many images stand behind all of them, `chance` what guessing scores. `notes`,
-    by (row, column), say why there is no value. `setting` is what was averaged, by axis, in words.
+    there, `count` how many images stand behind all of them. `notes`, by (row, column), say why
+    there is no value. `setting` is what was averaged, by axis, in words; `components` are those of
+    each trial, with its seed.
     """
 
-    name: str
-    axes: tuple[str, str]
-    rows: tuple[str, ...]
-    columns: tuple[str, ...]
-    values: Values
     half: Values
     n: NDArray[np.int64]
-    count: NDArray[np.int64]
-    chance: Values
-    notes: Mapping[tuple[int, int], str] = field(default_factory=dict)
     setting: Mapping[str, str] = field(default_factory=dict)
+    components: Sequence[tuple[int | None, Components | None]] = ()
 
-    def __getitem__(self, place: tuple[str, str]) -> Estimate:
+    def __getitem__(self, labels: tuple[str, str]) -> Estimate:
         """One entry by the labels of its row and column: `matrix["a", "b"]`. Raises InputError
         where there is no such label.
         """
-        i, j = self._place(place)
+        i, j = self._place_of(labels)
         return Estimate(float(self.values[i, j]), float(self.half[i, j]), int(self.n[i, j]))
 
-    def _place(self, place: tuple[str, str]) -> tuple[int, int]:
-        found, problems = [], []
-        # A text of two characters would pass for two labels.
-        if not isinstance(place, tuple) or len(place) != 2:
-            raise InputError(f"an entry is named by its row and its column, got {place!r}")
-        for axis, label, known in zip(self.axes, place, (self.rows, self.columns), strict=True):
-            if label in known:
-                found.append(known.index(label))
-            else:
-                # Both labels are looked at before anything is raised.
-                problems.append(f"{axis} {label!r}: {nearest(str(label), known)}")
-        if problems:
-            raise InputError(f"matrix {self.name!r} has no entry {place!r}:", problems)
-        return found[0], found[1]
+    def pair(self, row: str, column: str, *, seed: int | None = None) -> tuple[str, str]:
+        """References of the components that a row and a column stand for in the trial of a seed, as
+        `join` takes them; the seed need not be said of a mean over one trial. Raises InputError for
+        labels that the matrix does not have, where it is a mean over several trials or none of the
+        seed, and where a row or a column stands for no stored component.
+        """
+        self.place(row, column)  # a wrong label is told before anything else
+        of_seed = [one for own, one in self.components if seed is None or own == seed]
+        if len(of_seed) > 1 or (self.components and not of_seed):
+            seeds = ", ".join(str(own) for own, _ in self.components)
+            asked = "" if seed is None else f" There is none of seed {seed!r}."
+            raise InputError(
+                f"matrix {self.name!r} is a mean over trials, each with components of its own."
+                f"{asked} Say whose: pair({row!r}, {column!r}, seed=...), of {seeds}"
+            )
+        return self._pair_in(of_seed[0] if of_seed else None, row, column)
 
     @property
     def title(self) -> str:
@@ -69,32 +65,14 @@ class MeanMatrix:
         told = chance_in_words(self.chance)
         return " ".join([*words, *([f"({told})"] if told else [])])
 
-    def frame(self, *, long: bool = False) -> pd.DataFrame:
-        """The means as a data frame, rows and columns by their labels; `long` for one row an entry
-        with value, half, n, count, chance and note.
-        """
-        import pandas as pd
-
-        rows = pd.Index(self.rows, name=self.axes[0])
-        columns = pd.Index(self.columns, name=self.axes[1])
-        if not long:
-            return pd.DataFrame(self.values, rows, columns)
-        notes = np.full(self.values.shape, "", dtype=object)
-        for place, note in self.notes.items():
-            notes[place] = note
-        arrays = {
+    def _of_entries(self) -> dict[str, NDArray[Any]]:
+        return {
             "value": self.values,
             "half": self.half,
             "n": self.n,
             "count": self.count,
             "chance": self.chance,
-            "note": notes,
         }
-        # A matrix of networks against each other may have one name for both sides.
-        names = ["row", "column"] if self.axes[0] == self.axes[1] else list(self.axes)
-        index = pd.MultiIndex.from_product([rows, columns], names=names)
-        entries = {name: array.ravel() for name, array in arrays.items()}
-        return pd.DataFrame(entries, index).reset_index()
 
     def plot(self) -> Figure:
         """The means as a heat map, each with its half-width where there are not too many."""
@@ -116,9 +94,11 @@ class MeanMatrix:
         return f"mean of n={most}" if least == most else f"mean of n={least} to {most}"
 
 
-def mean_of(matrices: Sequence[Matrix], setting: Mapping[str, str]) -> MeanMatrix | None:
-    """The mean of one matrix as several trials measured it; None where there is none, or where
-    their rows or columns differ.
+def mean_of(
+    matrices: Sequence[Matrix], setting: Mapping[str, str], seeds: Sequence[int | None] = ()
+) -> MeanMatrix | None:
+    """The mean of one matrix as several trials, of these seeds, measured it; None where there is
+    none, or where their rows or columns differ.
     """
     if not matrices or not are_alike(matrices):
         return None
@@ -140,6 +120,7 @@ def mean_of(matrices: Sequence[Matrix], setting: Mapping[str, str]) -> MeanMatri
         # Of an entry that some trials have a value of, the note tells why others have none.
         notes={place: note for m in matrices for place, note in m.notes.items()},
         setting=dict(setting),
+        components=[(seed, m.components) for seed, m in zip(seeds, matrices, strict=False)],
     )
 
 

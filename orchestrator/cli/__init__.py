@@ -20,7 +20,7 @@ from typing import Any
 import typer
 from rich.text import Text
 
-from orchestrator.cli import methods, runs, stores, sweeps
+from orchestrator.cli import methods, runs, stores, submissions, sweeps
 from orchestrator.cli.options import BAD_INPUT, FAILED, INTERRUPTED, errors
 from orchestrator.errors import CorruptError, InputError, MethodError, SpoliaError, StoreError
 
@@ -35,7 +35,15 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 PANELS: dict[str, tuple[Callable[..., None], ...]] = {
-    "Sweeps": (sweeps.plan, runs.run, sweeps.status, sweeps.results, sweeps.report, sweeps.track),
+    "Sweeps": (
+        sweeps.plan,
+        runs.run,
+        submissions.submit,
+        sweeps.status,
+        sweeps.results,
+        sweeps.report,
+        sweeps.track,
+    ),
     "Tools": (methods.methods, stores.logs, stores.export, stores.gc, stores.doctor),
 }
 for panel, commands in PANELS.items():

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from orchestrator.data.root import data_root
 from orchestrator.errors import MethodError, SpoliaError
 from orchestrator.executors.by_name import executor
 from orchestrator.executors.handshake import Greeting, disagreements, greet
@@ -163,7 +164,8 @@ def _tracking(address: str | None) -> Check:
 
 
 def _data(address: str) -> Iterator[Check]:
-    folder = os.environ.get("SPOLIA_DATA")
+    root = data_root()
+    folder = None if root is None else str(root)
     if folder is None:
         yield Check("data", True, "no folder named (--data); digits need none")
     else:

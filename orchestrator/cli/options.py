@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Annotated, get_type_hints
 import typer
 from rich.console import Console
 
+from orchestrator.errors import for_shell
+from orchestrator.session.choices import Retry, Stale
 from orchestrator.store.home import DEFAULT_HOME
 
 if TYPE_CHECKING:
@@ -64,6 +66,37 @@ Only = Annotated[
     typer.Option(help='Only cells with these values: "split=stage1 seed=0".', show_default=False),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+
+# How a sweep is run, here or by a job.
+Limit = Annotated[
+    int | None,
+    typer.Option(min=1, metavar="N", help="Run at most N unfinished cells.", show_default=False),
+]
+Smoke = Annotated[
+    bool,
+    typer.Option(help="Try every method at its smoke values on 256 images, in a temporary store."),
+]
+StaleOption = Annotated[
+    Stale | None,
+    typer.Option(
+        help="Results made with other code: keep them, run one of each kind again to check whether "
+        "its bits agree, or rerun all.",
+        show_default=False,
+    ),
+]
+RetryOption = Annotated[
+    list[Retry] | None,
+    typer.Option(help="Also rerun trials with this outcome.", show_default=False),
+]
+Slots = Annotated[
+    int | None, typer.Option(min=1, help="Trials to run at once.", show_default="one per CPU")
+]
+CheckpointEvery = Annotated[
+    float | None,
+    typer.Option(
+        min=0, callback=finite, help="Seconds between a trial's checkpoints.", show_default="60"
+    ),
+]
 
 PLACES = "Places"
 
@@ -175,7 +208,8 @@ def with_places(*names: str) -> Callable[[Command], Command]:
             site: Path | None = None,
             **given: object,
         ) -> None:
-            command(where=Where(home, store, tracking, data, site), **given)
+            with for_shell():
+                command(where=Where(home, store, tracking, data, site), **given)
 
         # What typer reads: it makes an option of every parameter.
         called.__dict__["__signature__"] = signature.replace(parameters=[*own, *options])

@@ -15,7 +15,7 @@ from torch import Tensor
 from orchestrator.data import sources
 from orchestrator.data.augmenting import cut, draw_changes, margin_of, padded
 from orchestrator.data.changes import changed
-from orchestrator.data.sources import data_root
+from orchestrator.data.root import data_root
 from orchestrator.errors import InputError
 from orchestrator.spec.canonical import derive
 from orchestrator.spec.draws import Noise, RandInt

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from orchestrator.data import sources
 from orchestrator.data.batches import in_order, tensors
+from orchestrator.data.resolve import known
 from orchestrator.errors import InputError
 from orchestrator.spec.task import Data, Task
 
@@ -28,6 +28,13 @@ class LabelledImages:
     data: Data
     x: Tensor
     y: Tensor
+
+    def __post_init__(self) -> None:
+        if len(self.x) != len(self.y):
+            raise InputError(
+                f"there are {len(self.x)} images for the {len(self.y)} labels of "
+                f"{self.data.task.name}, {self.data.part}; one label belongs to one image"
+            )
 
     def __iter__(self) -> Iterator[Tensor]:
         yield self.x
@@ -82,14 +89,10 @@ def part_of(data: Task | Data) -> Data:
     if isinstance(data, Task):
         data = data.test
     if not isinstance(data, Data):
+        # Not its repr: that of a list of tasks or of a component's state would fill the screen.
+        got = repr(data) if isinstance(data, str) else type(data).__name__
         raise InputError(
-            f"images are asked for as task.test, task.train or task.validation_part, got {data!r}"
+            f"images are asked for as task.test, task.train or task.validation_part, got {got}; "
+            "components have a task, component.task, and results several, result.tasks['a']"
         )
     return replace(data, task=known(data.task))
-
-
-def known(task: Task) -> Task:
-    """The task as a plan would resolve it, from the images on this machine; one that comes from a
-    result is resolved already.
-    """
-    return task if task.digest else task.resolve(sources.load(task.data).record)

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from orchestrator.errors import DataError, MissingDataError
+from orchestrator.errors import DataError, MissingDataError, option
 from orchestrator.spec.datasets import Source
 
 Pixels = NDArray[np.uint8]
@@ -77,17 +77,19 @@ def location_of(source: Source, root: Path | None) -> str:
     if not folder.is_dir():
         raise MissingDataError(
             f"{source.kind}/{source.path}: there is no folder {folder} "
-            "(the data root comes from --data or SPOLIA_DATA)"
+            f"(the data root comes from {option('data')} or SPOLIA_DATA)"
         )
     return str(folder)
 
 
 def _root(name: str, root: Path | None) -> Path:
     if root is None:
-        raise MissingDataError(f"{name} needs a data folder: pass --data FOLDER or set SPOLIA_DATA")
+        raise MissingDataError(
+            f"{name} needs a data folder: pass {option('data', 'FOLDER')} or set SPOLIA_DATA"
+        )
     if not root.is_dir():
         raise MissingDataError(
-            f"the data folder {root} does not exist (from --data or SPOLIA_DATA)"
+            f"the data folder {root} does not exist (from {option('data')} or SPOLIA_DATA)"
         )
     return root
 

@@ -5,9 +5,11 @@ record.
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Sequence
 from dataclasses import replace
 
 from orchestrator.errors import StoreError
+from orchestrator.spec import task as tasks_as_written
 from orchestrator.spec.task import DataRecord, Task
 from orchestrator.spec.trial import Trial
 from orchestrator.store.store import Store
@@ -54,3 +56,17 @@ def record_made_here(name: str) -> DataRecord:
     from orchestrator.data import sources
 
     return sources.load(name).record
+
+
+def known(task: Task) -> Task:
+    """The task as a plan would resolve it, from the images on this machine; one that comes from a
+    result is resolved already.
+    """
+    return task if task.digest else task.resolve(record_made_here(task.data))
+
+
+def common_classes(tasks: Sequence[Task]) -> tuple[str, ...]:
+    """Names of the classes that all tasks share, in the first task's order. A task may be one of a
+    result or one just written, `digits.classes(0, 1)`, whose images are then on this machine.
+    """
+    return tasks_as_written.common_classes([known(task) for task in tasks])

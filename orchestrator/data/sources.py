@@ -5,7 +5,6 @@ their rows a task takes.
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -33,6 +32,7 @@ from orchestrator.data.readers import (
     torchvision_arrays,
     torchvision_files,
 )
+from orchestrator.data.root import data_root
 from orchestrator.errors import DataError
 from orchestrator.spec.canonical import derive
 from orchestrator.spec.datasets import Source, parse
@@ -51,14 +51,6 @@ class Images:
     test: tuple[Pixels, Labels]
     record: DataRecord
     folder: Path
-
-
-def data_root() -> Path | None:
-    """The folder of image sets: the variable SPOLIA_DATA, which `--data` sets for the workers
-    too.
-    """
-    root = os.environ.get("SPOLIA_DATA")
-    return Path(root) if root else None
 
 
 def load(name: str) -> Images:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from orchestrator.errors import InputError, nearest
+from orchestrator.errors import InputError, nearest, option
 from orchestrator.parts.result import Component, Result
 from orchestrator.store.files import appears_whole
 from orchestrator.store.store import Store
@@ -33,7 +33,8 @@ def find_component(result: Result, name: str | None) -> Component:
     if name is not None and not of_name:
         raise InputError(f"{result.key[:12]} has no component {name!r}. {nearest(name, by_title)}")
     raise InputError(
-        f"{result.key[:12]} kept several; say which with --component: {', '.join(by_title)}"
+        f"{result.key[:12]} kept several; say which with {option('component')}: "
+        f"{', '.join(by_title)}"
     )
 
 

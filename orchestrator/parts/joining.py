@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, cast
 
 import torch
@@ -15,11 +14,12 @@ from orchestrator.parts.as_it_was import device_of, in_eval_mode
 from orchestrator.parts.component import Part
 from orchestrator.parts.network import Network, Piece, Side
 from orchestrator.parts.network_checks import USUAL_SIZES
+from orchestrator.parts.outputs import remember, remembered
 from orchestrator.parts.result import Component, Result
 from orchestrator.parts.stacked_heads import NOT_OF_SHAPE
 from orchestrator.spec.classes import class_at
 from orchestrator.spec.task import Task
-from orchestrator.store.store import Store
+from orchestrator.store.opening import AnyStore
 
 Image = tuple[int, ...]  # channels, height, width
 Joinable = nn.Module | Component | str
@@ -52,29 +52,44 @@ def join(
     split: str | None = None,
     *,
     task: Task | None = None,
-    store: Store | str | Path | None = None,
+    store: AnyStore | None = None,
 ) -> Joined:
     """The extractor of `front`, cut at `split`, with the head of `back`: what a matrix has in the
     row of `front` and the column of `back`. Nothing is trained.
 
     Each side is a network, a piece of one that is cut already, a component (a mask stands for the
     network that it makes with its base), or a component's reference in `store`, as a matrix names
-    it: `join(*matrix.pair("a", "b"), split="pool", store=store)`. Networks given as modules lend
+    it: `join(*matrix.pair("a", "b"), split="pool", store=session)`. Networks given as modules lend
     their layers, components are loaded anew.
 
     `accuracy(joined, task)` normalises images as their task says and reads the outputs as the
     classes of the head's task, as matrices do. A component knows its task; for a module, `task`
-    says it.
+    says it, or `accuracy` has to be told.
 
     Raises InputError where there is no such split point, and where the features of the one do not
     enter the head of the other.
     """
+    _check_arguments(split, task)
     ends = _End.of(front, "extractor", store), _End.of(back, "head", store)
     extractor, head = (end.piece(split) for end in ends)
     if refusal := _refusal(extractor, head, *ends):
         raise InputError(refusal)
     title = f"{ends[0].described(extractor)}, {ends[1].described(head)}"
-    return Joined(extractor, head, task=task or ends[1].task, title=title)
+    joined = Joined(extractor, head, task=task or ends[1].task, title=title)
+    remember(joined, remembered(ends[1].module))
+    return joined
+
+
+def _check_arguments(split: object, task: object) -> None:
+    """Raise InputError for what is no name of a split point or no task."""
+    if isinstance(split, nn.Module | Component):
+        raise InputError("join takes two networks, and a split point by its name: join(a, b, 'x')")
+    if split is not None and not isinstance(split, str):
+        raise InputError(f"join: a split point is given by its name, got {split!r}")
+    if task is not None and not isinstance(task, Task):
+        raise InputError(
+            f"join: task= takes a task, such as result.tasks['b'] or component.task, got {task!r}"
+        )
 
 
 @dataclass(frozen=True)
@@ -90,7 +105,7 @@ class _End:
     image: Image | None
 
     @staticmethod
-    def of(given: Joinable, side: Side, store: Store | str | Path | None) -> _End:
+    def of(given: Joinable, side: Side, store: AnyStore | None) -> _End:
         """What was given as this side, loaded."""
         if isinstance(given, str):
             given = Component.open(given, store)
@@ -100,7 +115,8 @@ class _End:
         part: nn.Module = given.module()
         if not isinstance(part, Piece):
             part = given.ready()
-        task = given.task if "task" in given.record.labels else None
+        known = given.output_tasks
+        task = known[0] if len(known) == 1 else None
         image = None
         if task is not None and (record := given.result.store.data(task.data)) is not None:
             image = task.image(record)
@@ -158,7 +174,9 @@ def _cuttable(module: object, name: str) -> Network | Piece:
     if isinstance(module, Network | Piece):
         return module
     hint = "give a Network, a piece of one, a component, or the reference of one"
-    if isinstance(module, Result):
+    if isinstance(module, Joined):
+        hint = "it is cut and joined already; give the networks that it was made of"
+    elif isinstance(module, Result):
         hint = "give one of its components: result.component('network', task=...)"
     elif isinstance(module, Part):
         hint = "a part that needs a base is given as its component, which knows that base"

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,51 +14,34 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from orchestrator.errors import InputError, MethodError, nearest
+from orchestrator.errors import MethodError
+from orchestrator.parts.labelled_matrix import Components, LabelledMatrix
 from orchestrator.parts.matrix_display import heat_map, in_html, in_words
 
 if TYPE_CHECKING:
-    import pandas as pd
     from matplotlib.figure import Figure
 
-Values = NDArray[np.float64]
 
-
-@dataclass(frozen=True, repr=False)
-class Matrix:
-    """`values[i, j]` is the score of row i with column j; NaN where the pair has none.
-
-    `count` is how many images stand behind an entry, `chance` what guessing scores. `axes` says
-    what rows and columns are, such as ("extractor", "head"). `notes`, by (row, column), explain an
-    entry, above all why it has no value. `components` name the stored components that rows and
+@dataclass(frozen=True, repr=False, kw_only=True)
+class Matrix(LabelledMatrix):
+    """A matrix as one trial measured it. `components` name the stored components that rows and
     columns stand for (`<key>/network?task=a`), where they stand for any.
     """
 
-    name: str
-    axes: tuple[str, str]
-    rows: tuple[str, ...]
-    columns: tuple[str, ...]
-    values: Values
-    count: NDArray[np.int64]
-    chance: Values
-    notes: Mapping[tuple[int, int], str] = field(default_factory=dict)
-    components: tuple[tuple[str, ...], tuple[str, ...]] | None = None
+    components: Components | None = None
+
+    def __getitem__(self, labels: tuple[str, str]) -> float:
+        """One entry by the labels of its row and column, `matrix["a", "b"]`; NaN where it has no
+        value. Raises InputError where there is no such label.
+        """
+        return float(self.values[self._place_of(labels)])
 
     def pair(self, row: str, column: str) -> tuple[str, str]:
         """References of the components that a row and a column stand for, as `join` takes them:
         `join(*matrix.pair("a", "b"), split="pool")`. Raises InputError for labels that the matrix
         does not have, and where a row or a column stands for no stored component.
         """
-        references = []
-        sides = (self.rows, self.columns), self.components or ((), ())
-        for label, labels, components in zip((row, column), *sides, strict=True):
-            if label not in labels:
-                raise InputError(f"matrix {self.name} has no {label!r}. {nearest(label, labels)}")
-            found = components[labels.index(label)] if components else ""
-            if not found:
-                raise InputError(f"{label!r} of matrix {self.name} stands for no stored component")
-            references.append(found)
-        return references[0], references[1]
+        return self._pair_in(self.components, row, column)
 
     def to_parquet(self) -> bytes:
         """Columns row, column, value, count, chance; note where any entry has one; row_component
@@ -122,13 +105,6 @@ class Matrix:
     def size_of(content: bytes) -> int:
         """How many entries the matrix that `to_parquet` wrote has; nothing else of it is read."""
         return int(pq.read_metadata(io.BytesIO(content)).num_rows)
-
-    def frame(self) -> pd.DataFrame:
-        """The values as a data frame: rows and columns by their labels."""
-        import pandas as pd
-
-        rows, columns = pd.Index(self.rows, name=self.axes[0]), pd.Index(self.columns)
-        return pd.DataFrame(self.values, rows, columns.rename(self.axes[1]))
 
     def plot(self) -> Figure:
         """The values as a heat map."""

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from orchestrator.errors import InputError, MethodError, nearest
 from orchestrator.parts.component import Part
+from orchestrator.parts.outputs import remember, remembered
 from orchestrator.spec.classes import ClassPath, class_at, is_class_path
 from orchestrator.spec.naming import former_paths
 from orchestrator.spec.trial import NetworkSpec
@@ -278,6 +279,8 @@ class Piece(Part):
             "side": side,
         }
         piece._take_layers(network, split, side)
+        if side == "head":
+            remember(piece, remembered(network))
         return piece
 
     def _take_layers(self, network: Network, split: str, side: Side) -> None:

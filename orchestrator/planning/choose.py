@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields, replace
 from typing import Any
 
-from orchestrator.errors import InputError, nearest
+from orchestrator.errors import InputError, nearest, option
 from orchestrator.planning.plan import Plan
 from orchestrator.spec.canonical import is_number, show
 from orchestrator.spec.grid import Grid, Point
@@ -33,7 +33,7 @@ def only(sweep: Sweep, text: str) -> Sweep:
     wanted = _wanted_keys(text, axes)
     kept = [cell.index for cell in cells if _is_wanted(cell, axes, wanted)]
     if not kept:
-        raise InputError(f"--only {text!r}: no cell has all of these at once")
+        raise InputError(f"{option('only', text)}: no cell has all of these at once")
     return sweep.part(kept)
 
 
@@ -63,7 +63,7 @@ def _wanted_keys(text: str, axes: Axes) -> dict[str, set[str]]:
             else:
                 wanted.setdefault(names[name], set()).update(keys)  # `seed=0 seed=1` is `seed=0,1`
     if problems:
-        raise InputError(f"--only {text!r} cannot be used:", problems)
+        raise InputError(f"{option('only', text)} cannot be used:", problems)
     return wanted
 
 
@@ -73,9 +73,12 @@ def _pairs(text: str) -> list[str]:
         pairs = shlex.split(text)
     except ValueError as error:
         why = {"No closing quotation": "a quotation mark is not closed"}
-        raise InputError(f"--only {text!r}: {why.get(str(error), str(error))}") from error
+        said = why.get(str(error), str(error))
+        raise InputError(f"{option('only', text)}: {said}") from error
     if not pairs:
-        raise InputError(f"--only {text!r}: expected axis=value, such as 'seed=0 split=pool'")
+        raise InputError(
+            f"{option('only', text)}: expected axis=value, such as 'seed=0 split=pool'"
+        )
     return pairs
 
 

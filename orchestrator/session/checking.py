@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from orchestrator.errors import InputError
+from orchestrator.errors import InputError, option
 from orchestrator.executors.by_name import executor
 from orchestrator.executors.site import Site
 from orchestrator.planning.kinds import Kind, one_of_each
@@ -40,21 +40,24 @@ def settle_stale(
         # Planned anew: what the check found equal is not stale any more.
         plan = make()
     if stale is not Stale.keep:
-        _refuse_stale(plan, problems)
+        refuse_stale(plan, problems)
     return plan
 
 
-def _refuse_stale(plan: Plan, problems: Sequence[str] = ()) -> None:
+def refuse_stale(plan: Plan, problems: Sequence[str] = ()) -> None:
     """Raise InputError where results would be mixed that different code made. `problems` are what
     a check has found.
     """
     if not plan.stale:
         return
-    ways = "Say --stale keep, or --stale rerun"
+    ways = f"Say {option('stale', 'keep')}, or {option('stale', 'rerun')}"
     if not problems and plan.kinds:
         # Without kinds, results are stale only because what they need has changed, which no check
         # could settle.
-        ways = "Say --stale check to run one of each kind again, --stale keep, or --stale rerun"
+        ways = (
+            f"Say {option('stale', 'check')} to run one of each kind again, "
+            f"{option('stale', 'keep')}, or {option('stale', 'rerun')}"
+        )
     reasons = problems or list(dict.fromkeys(plan.stale.values()))
     raise InputError(
         f"{len(plan.stale)} results are stale and would be mixed with new ones. {ways}",
@@ -101,7 +104,7 @@ def check_stale(
         layer = f"checks/{run}"
         queue = Queue(_once_more(plan, list(chosen)))
         try:
-            with display.follow(queue, site.slots or 1) as progress:
+            with display.follow(queue) as progress:
                 executor(executor_name).run(queue, store.layer(layer), site, progress)
             made_now = Store(store.folder(layer))
             problems = [

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import Enum
 from typing import TypeVar
 
-from orchestrator.errors import InputError, nearest
+from orchestrator.errors import InputError, nearest, option
 
 
 # Members of a str enum, not of a StrEnum: typer shows their values.
@@ -41,5 +42,21 @@ def chosen(kind: type[Choice], name: Choice | str, argument: str) -> Choice:
     except ValueError:
         names = [one.value for one in kind]
         raise InputError(
-            f"{argument}={name!r} is no such choice. {nearest(str(name), names)}"
+            f"{option(argument, name)} is no such choice. {nearest(str(name), names)}"
         ) from None
+
+
+def refuse_no_count(argument: str, count: object, meaning: str) -> None:
+    """Raise InputError, which names the argument, unless it is a whole number from 1."""
+    # `True` is an int to Python.
+    if isinstance(count, bool) or not isinstance(count, int) or count < 1:
+        raise InputError(f"{option(argument, count)}: {meaning}, a whole number from 1")
+
+
+def refuse_no_labels(argument: str, labels: object) -> None:
+    """Raise InputError, which names the argument, unless it is a mapping of axes to values."""
+    if not isinstance(labels, Mapping):
+        raise InputError(
+            f"{argument}={labels!r}: write axes with their values, such as "
+            f"{argument}={{'split': 'pool'}}"
+        )

@@ -8,22 +8,25 @@ import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from orchestrator.errors import InputError
+from orchestrator.data.root import choose_root, users_root
+from orchestrator.errors import InputError, option
 from orchestrator.executors.site import Site, SiteFile, read_site, unknown_methods
-from orchestrator.session.choices import ExecutorName
+from orchestrator.session.choices import ExecutorName, refuse_no_count
 from orchestrator.spec.classes import VARIABLE as PACKAGES
+from orchestrator.spec.declarations import is_finite_number
 from orchestrator.store.home import DEFAULT_HOME, Home, find_site, home, relative_to
-
-DATA = "SPOLIA_DATA"
 
 
 @dataclass(frozen=True)
 class Places:
-    """The home, what the site file says, and where that file is (None: there is none)."""
+    """The home, what the site file says, where that file is (None: there is none), and the folder
+    of image sets (None: none is named).
+    """
 
     home: Home
     site: SiteFile
     file: Path | None
+    data: str | None = None
 
     def within(self, root: Path) -> Places:
         """The same machine with a home in another folder, in which nothing is tracked. Trials run
@@ -42,7 +45,8 @@ class Places:
         checkpoint_every: float | None = None,
     ) -> Site:
         """Where and how trials run: what is said here goes before the site file. Raises InputError
-        for methods in the site file that do not exist, and for less than one slot.
+        for methods in the site file that do not exist, for less than one slot, and for seconds
+        below 0.
         """
         from orchestrator.spec.registry import discover
 
@@ -51,8 +55,10 @@ class Places:
         problems = unknown_methods(file, discover()) if file.gpus or file.cpus else []
         if problems:
             raise InputError("the site file names methods that are not there:", problems)
-        if slots is not None and slots < 1:
-            raise InputError(f"slots={slots!r}: a run needs one at least")
+        if slots is not None:
+            refuse_no_count("slots", slots, "how many trials run at once")
+        if checkpoint_every is not None:
+            _refuse_no_seconds(checkpoint_every)
         cluster = address or file.address
         # One process runs one trial at a time, whatever number is said.
         if executor is ExecutorName.inline:
@@ -85,18 +91,25 @@ def places(
     """The places that are named; where one is not, that of the variable SPOLIA_HOME, SPOLIA_STORE,
     SPOLIA_TRACKING, SPOLIA_DATA or SPOLIA_SITE, else that of the site file, else the usual one.
 
-    The data folder and the packages that the site allows go to variables, which workers inherit.
-    Raises InputError for a wrong site file.
+    What is called outside of a session reads from this data folder from now on, and the packages
+    that the site allows are added to those that this process and its workers may load. Raises
+    InputError for a wrong site file, and for a home that is a file.
     """
     named_site = _given(site_file, "SPOLIA_SITE")
     path = find_site(Path(named_site) if named_site else None)
     site = read_site(path)
     base = path.parent if path else Path()  # relative folders in a site file are beside it
-    _tell_workers(_given(data, DATA) or relative_to(base, site.data), site)
+    said = str(data) if data else users_root()
+    folder = _absolute(said or relative_to(base, site.data))
+    if folder is not None:
+        choose_root(folder)
+    _allow_packages(site)
     root = _given(home_folder, "SPOLIA_HOME") or relative_to(base, site.home) or DEFAULT_HOME
+    if Path(root).is_file():
+        raise InputError(f"{option('home', str(root))}: a home is a folder, and this is a file")
     address = _given(store, "SPOLIA_STORE") or relative_to(base, site.store)
     tracked = _given(tracking, "SPOLIA_TRACKING") or site.tracking
-    return Places(home(Path(root), address, tracked), site, path)
+    return Places(home(Path(root), address, tracked), site, path, folder)
 
 
 def _given(value: str | Path | None, variable: str) -> str | None:
@@ -105,16 +118,26 @@ def _given(value: str | Path | None, variable: str) -> str | None:
     return (str(value) if value else os.environ.get(variable)) or None
 
 
-def _tell_workers(data: str | None, site: SiteFile) -> None:
-    """Variables, not arguments: they reach every process that this one starts, MLflow's writer,
+def _absolute(data: str | None) -> str | None:
+    """The data folder as it is called from everywhere: workers may start in another folder."""
+    if data is None or "://" in data:
+        return data
+    return str(Path(data).expanduser().absolute())
+
+
+def _allow_packages(site: SiteFile) -> None:
+    """A variable, not an argument: it reaches every process that this one starts, MLflow's writer,
     too.
     """
-    if data is not None:
-        # An absolute path: workers may start in another folder.
-        is_address = "://" in data
-        os.environ[DATA] = data if is_address else str(Path(data).expanduser().absolute())
     if site.packages:
-        # Added, not replaced: what the user's variable allows stays allowed. Each once, since a
-        # notebook may come here many times.
+        # Added, not replaced: what the user's variable allows, or another session's site, stays
+        # allowed, for results outlive the session that opened them. Each once, since a notebook may
+        # come here many times.
         listed = [*os.environ.get(PACKAGES, "").split(","), *site.packages]
         os.environ[PACKAGES] = ",".join(dict.fromkeys(filter(None, listed)))
+
+
+def _refuse_no_seconds(every: object) -> None:
+    if not is_finite_number(every) or every < 0:
+        said = option("checkpoint_every", every)
+        raise InputError(f"{said}: seconds between a trial's checkpoints, from 0")

@@ -4,16 +4,25 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Mapping, Sequence
-from functools import cached_property, partial
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property, partial, wraps
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 
-from orchestrator.errors import InputError, StoreError
-from orchestrator.session.choices import ExecutorName, Retry, Stale, chosen
+from orchestrator.data.root import reading_from
+from orchestrator.errors import InputError, StoreError, option
+from orchestrator.session.choices import (
+    ExecutorName,
+    Retry,
+    Stale,
+    chosen,
+    refuse_no_count,
+    refuse_no_labels,
+)
 from orchestrator.session.places import Places, places
 from orchestrator.spec.sweep import Sweep
 from orchestrator.spec.sweep_file import load_sweep
+from orchestrator.store.home import Home
 from orchestrator.store.store import Store
 
 # What is imported for types only is imported again where it is used: much of it loads torch, which
@@ -32,7 +41,24 @@ if TYPE_CHECKING:
     from orchestrator.session.trial_log import TrialLog
     from orchestrator.session.trials import TrialRow, Trials
     from orchestrator.spec.claim import Entry, Labels
-    from orchestrator.store.home import Home
+
+Given = ParamSpec("Given")
+Answer = TypeVar("Answer")
+
+
+def _on_own_data(
+    method: Callable[Concatenate[Session, Given], Answer],
+) -> Callable[Concatenate[Session, Given], Answer]:
+    """A method that reads from the data folder of its own session, whichever sessions were made
+    since, and so do the processes that it starts.
+    """
+
+    @wraps(method)
+    def called(session: Session, /, *given: Given.args, **named: Given.kwargs) -> Answer:
+        with reading_from(session.places.data):
+            return method(session, *given, **named)
+
+    return called
 
 
 class Session:
@@ -42,6 +68,9 @@ class Session:
     opens and looks up trials of the store. `home`, `store`, `tracking`, `data` and `site` are the
     options of the command line that are called so, with the same defaults: variables such as
     SPOLIA_HOME, then the site file, then a folder `spolia-home` here.
+
+    A session reads images from its own `data`. What is called outside of one, such as
+    `accuracy(network, task)`, reads from that of the session made last that has one.
 
     `only`, wherever it is asked for, chooses a part of the sweep: `"split=pool seed=0,1"`, or the
     same as a mapping, `{"split": "pool", "seed": [0, 1]}`.
@@ -61,19 +90,24 @@ class Session:
         sweep: str | Path | Sweep | None = None,
         *,
         name: str | None = None,
-        home: str | Path | None = None,
-        store: str | Path | None = None,
+        home: str | Path | Home | None = None,
+        store: str | Path | Store | None = None,
         tracking: str | None = None,
         data: str | Path | None = None,
         site: str | Path | None = None,
     ) -> None:
         self.places: Places = places(
-            home_folder=home, store=store, tracking=tracking, data=data, site_file=site
+            home_folder=_place("home", home.root if isinstance(home, Home) else home),
+            store=_place("store", store.address if isinstance(store, Store) else store),
+            tracking=tracking,
+            data=_place("data", data),
+            site_file=_place("site", site),
         )
         self.file: Path | None = None
         if sweep is None or isinstance(sweep, Sweep):
             self._sweep, self._name = sweep, name
         else:
+            _refuse_no_file(sweep)
             self.file = Path(sweep)
             own_name, self._sweep = load_sweep(self.file)
             self._name = name or own_name
@@ -126,20 +160,22 @@ class Session:
 
         if not only:
             return self.sweep
-        return (
-            choose.only(self.sweep, only) if isinstance(only, str) else part_like(self.sweep, only)
-        )
+        if isinstance(only, str):
+            return choose.only(self.sweep, only)
+        refuse_no_labels("only", only)
+        return part_like(self.sweep, only)
 
     # ------------------------------------------------------------------ reading
 
     def plan(self, only: str | Labels | None = None) -> Plan:
-        """What would run, what is shared, what is done; see `spolia plan`. Raises PlanError that
-        lists every reason why cells cannot run.
+        """What would run, what is shared, what is done; see `spolia plan`. Cells whose data is not
+        known here have no keys and are left out with a warning; then the plan is that of a part.
+        Raises PlanError that lists every other reason why cells cannot run, InputError where no
+        cell is left.
         """
-        from orchestrator.planning.plan import make_plan
+        return self._plan_of_known(only)
 
-        return make_plan(self.name, self.part(only), self.store)
-
+    @_on_own_data
     def known_cells(self, only: str | Labels | None = None) -> KnownCells:
         """The plan of those cells whose data sets are known here or to the store, and what is
         missing. Raises PlanError for whatever else keeps cells from being planned.
@@ -148,6 +184,7 @@ class Session:
 
         return known_cells(self.name, self.part(only), self.store)
 
+    @_on_own_data
     def status(self, only: str | Labels | None = None) -> Status:
         """How many cells and trials stand how, by method; what is under way, what failed and why.
         Shows itself as a table; `status().frame()` has it as one.
@@ -170,11 +207,16 @@ class Session:
     def _plan_of_known(self, only: str | Labels | None) -> Plan:
         """The plan of the cells whose data is known, with a warning of what is left out."""
         known = self.known_cells(only)
-        missing = "; ".join(map(str, known.missing))
-        if known.plan is None:
-            raise InputError(f"{self.name}: {missing}")
-        if missing:
+        plan = self._told(known)
+        if known.missing:
+            missing = "; ".join(map(str, known.missing))
             warnings.warn(f"{self.name}: these are left out: {missing}", stacklevel=3)
+        return plan
+
+    def _told(self, known: KnownCells) -> Plan:
+        """The plan of known cells. Raises InputError where there is none."""
+        if known.plan is None:
+            raise InputError(f"{self.name}: {'; '.join(map(str, known.missing))}")
         return known.plan
 
     def trials(self, where: Labels | None = None) -> Trials:
@@ -186,6 +228,8 @@ class Session:
         """
         from orchestrator.session.trials import trials_of
 
+        if where is not None:
+            refuse_no_labels("where", where)
         return trials_of(self._plan_of_known(None), where or {})
 
     def open(self, key: str | TrialRow) -> Result:
@@ -196,6 +240,7 @@ class Session:
 
         if isinstance(key, str):
             return Result.open(key, self.store)
+        _refuse_no_row(key)
         # A row knows its whole key, so the store's keys need not be listed to complete it.
         record = self.store.find(key.key)
         if record is None:
@@ -206,29 +251,39 @@ class Session:
         """What is known of one trial: its result, how it failed, how far it is, what it printed."""
         from orchestrator.session.trial_log import log_of
 
-        return log_of(key if isinstance(key, str) else key.key, self.store)
+        if not isinstance(key, str):
+            _refuse_no_row(key)
+            key = key.key
+        return log_of(key, self.store)
 
-    def explain(self, key: str, only: str | Labels | None = None) -> Explanation:
+    def explain(self, key: str | TrialRow, only: str | Labels | None = None) -> Explanation:
         """Why a trial of the sweep stands as it does, and how it differs from the nearest result;
         see `spolia plan --why`.
         """
         from orchestrator.planning.explain import explain
 
-        return explain(self.plan(only), self.store, key)
+        if not isinstance(key, str):
+            _refuse_no_row(key)
+            key = key.key
+        # No warning of what is left out: a trial that has a key is not among it.
+        return explain(self._told(self.known_cells(only)), self.store, key)
 
     def compare(
         self,
-        first: Labels | str | TrialRow | Session,
-        second: Labels | str | TrialRow | Session | None = None,
+        first: Labels | str | TrialRow | Result | Session,
+        second: Labels | str | TrialRow | Result | Session | None = None,
         *,
         metric: str | Entry | None = None,
     ) -> Contrast:
         """How much two sides differ, in one metric (or matrix entry), or in all headline metrics.
 
         Two settings, `{"split": "stem"}` and `{"split": "pool"}`, are paired by seed as claims pair
-        them. Two keys are two trials, value by value. Two sessions, or one and this one, are
-        compared in every setting that both sweeps have, be it two sweeps or one in two homes.
+        them. Two keys, rows or results are two trials, value by value. Two sessions, or one and
+        this one, are compared in every setting that both sweeps have, be it two sweeps or one in
+        two homes. Raises InputError where a side is held against itself, and for two seeds of a
+        setting, which can be compared as two trials.
         """
+        from orchestrator.parts.result import Result
         from orchestrator.session import contrast
 
         # One session is held against this one, which then is the first side.
@@ -240,10 +295,13 @@ class Session:
             return contrast.of_settings(self.results(), first, second, metric)
         if isinstance(first, Session | Mapping) or isinstance(second, Session | Mapping | None):
             raise InputError("compare(...) takes two settings, two keys, or one or two sessions")
-        return contrast.of_trials(self.open(first), self.open(second), metric)
+        one = first if isinstance(first, Result) else self.open(first)
+        other = second if isinstance(second, Result) else self.open(second)
+        return contrast.of_trials(one, other, metric)
 
     # ------------------------------------------------------------------ writing
 
+    @_on_own_data
     def run(
         self,
         only: str | Labels | None = None,
@@ -252,7 +310,7 @@ class Session:
         slots: int | None = None,
         limit: int | None = None,
         stale: Stale | str | None = None,
-        retry: Sequence[Retry | str] = (),
+        retry: Retry | str | Sequence[Retry | str] = (),
         smoke: bool = False,
         address: str | None = None,
         checkpoint_every: float | None = None,
@@ -287,6 +345,7 @@ class Session:
         )
         return run_sweep(plan, self.sweep, self.home, site, where.value, display)
 
+    @_on_own_data
     def prepare(
         self,
         only: str | Labels | None = None,
@@ -295,7 +354,7 @@ class Session:
         slots: int | None = None,
         limit: int | None = None,
         stale: Stale | str | None = None,
-        retry: Sequence[Retry | str] = (),
+        retry: Retry | str | Sequence[Retry | str] = (),
         address: str | None = None,
         display: Display | None = None,
     ) -> Plan:
@@ -306,13 +365,15 @@ class Session:
         from orchestrator.session.checking import check_stale_and_say, settle_stale
         from orchestrator.session.display import LineDisplay
 
-        if limit is not None and limit < 1:
-            raise InputError(f"limit={limit!r}: how many cells to run at most, from 1")
+        if limit is not None:
+            refuse_no_count("limit", limit, "how many cells to run at most")
         part = self.part(only)
         display = display or LineDisplay()
         where = chosen(ExecutorName, executor, "executor")
         how = None if stale is None else chosen(Stale, stale, "stale")
-        again = [chosen(Retry, one, "retry").value for one in retry]
+        # A text is a sequence, too: of letters.
+        named = [retry] if isinstance(retry, str) else retry
+        again = [chosen(Retry, one, "retry").value for one in named]
         self.home.prepare()
         self.store.prepare()
         self._take_name()
@@ -377,21 +438,52 @@ class Session:
             raise InputError(f"{target} cannot be written: {reason}. Name another file") from error
         return target
 
+    @_on_own_data
     def track(self, *, display: Display | None = None) -> Tracked:
         """Bring MLflow level with the store. Raises InputError where nothing is to be tracked."""
+        from orchestrator.planning.plan import make_plan
         from orchestrator.session.display import LineDisplay
         from orchestrator.session.following import track
 
         if self.home.tracking is None:
             raise InputError(
-                "--tracking none says to track nothing; name an MLflow address, or leave it out"
+                f"{option('tracking', 'none')} says to track nothing; name an MLflow address, or "
+                "leave it out"
             )
         if self.file is None:
             self.store.refuse_claimed(self.name)
         self.home.prepare()
-        return track(self.plan(), self.home, display or LineDisplay())
+        # All of the sweep or nothing: MLflow would show the rest as what the sweep never had.
+        plan = make_plan(self.name, self.sweep, self.store)
+        return track(plan, self.home, display or LineDisplay())
 
 
 def _is_name(name: object) -> bool:
     """Whether something can be what a sweep is called: one file's name, and readable."""
     return isinstance(name, str) and re.fullmatch(r"\w[\w.-]*", name) is not None
+
+
+def _place(argument: str, given: object) -> str | Path | None:
+    if given is None or isinstance(given, str | Path):
+        return given
+    raise InputError(
+        f"Session({argument}=...) takes a folder or an address, not a {type(given).__name__}"
+    )
+
+
+def _refuse_no_file(sweep: object) -> None:
+    if not sweep or not isinstance(sweep, str | Path):
+        given = f"not {sweep!r}" if isinstance(sweep, str) else f"not a {type(sweep).__name__}"
+        raise InputError(
+            "Session(...) takes a sweep file, such as 'sweeps/quickstart.py', or a Sweep with a "
+            f"name, {given}"
+        )
+
+
+def _refuse_no_row(key: object) -> None:
+    from orchestrator.session.trials import TrialRow
+
+    if not isinstance(key, TrialRow):
+        raise InputError(
+            f"a trial is named by how its key begins, or by a row of trials(), not by {key!r}"
+        )

@@ -464,7 +464,10 @@ class Task:
         the task has not been resolved.
         """
         if not self.digest or self.wanted is None:
-            raise InputError(f"the classes of {self.name} are known once a plan has resolved it")
+            raise InputError(
+                f"the classes of {self.name} are known once a plan has resolved it; results and "
+                "components have such tasks, result.tasks['a'] and component.task"
+            )
         if self.drawing == "classes":
             return self._drawn_classes(self.wanted)
         return tuple(str(w) for w in self.wanted)

@@ -21,7 +21,7 @@ from urllib.parse import quote
 import pyarrow as pa
 from pyarrow import fs
 
-from orchestrator.errors import StoreError
+from orchestrator.errors import StoreError, option
 
 LAYERED = "layered:"
 
@@ -153,7 +153,7 @@ class Folder:
             reason = error.strerror or str(error)
             raise StoreError(
                 f"the store {self.root} cannot be written ({path}): {reason}. "
-                "Choose another folder with --store"
+                f"Choose another folder with {option('store')}"
             ) from error
 
     def refresh(self, path: str, content: bytes) -> None:
@@ -240,7 +240,7 @@ class Bucket:
         except OSError as error:
             raise StoreError(
                 f"the store {self.name} cannot be written ({path}): {_first_line(error)}. "
-                "Choose another with --store"
+                f"Choose another with {option('store')}"
             ) from error
         return True
 

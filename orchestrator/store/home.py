@@ -8,12 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from orchestrator.errors import InputError, StoreError
+from orchestrator.errors import InputError, StoreError, option
 
 DEFAULT_HOME = "spolia-home"  # a folder in the current one
 DATABASES = ("sqlite", "postgresql", "mysql", "mssql")  # as addresses of MLflow begin
 SITE_FILE = "spolia.toml"  # here or above
-_UNWRITABLE = "cannot be written. Choose another folder with --home"
 
 
 @dataclass(frozen=True)
@@ -45,9 +44,15 @@ class Home:
         try:
             self.root.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise StoreError(f"the home {self.root} {_UNWRITABLE}") from error
+            raise self._unwritable(error.strerror or str(error)) from error
         if not os.access(self.root, os.W_OK):
-            raise StoreError(f"the home {self.root} {_UNWRITABLE}")
+            raise self._unwritable("Permission denied")
+
+    def _unwritable(self, reason: str) -> StoreError:
+        return StoreError(
+            f"the home {self.root} cannot be written: {reason}. "
+            f"Choose another folder with {option('home')}"
+        )
 
     def tables(self, sweep: str) -> Path:
         """Where the tables of results of a sweep go."""

@@ -34,7 +34,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from orchestrator.errors import CorruptError, InputError, StoreError
+from orchestrator.errors import CorruptError, InputError, StoreError, call, option
 from orchestrator.spec.canonical import canonical_json, digest
 from orchestrator.spec.task import DataRecord
 from orchestrator.store.files import (
@@ -49,6 +49,7 @@ from orchestrator.store.files import (
     layered,
     split_layer,
 )
+from orchestrator.store.origin import came_from
 from orchestrator.store.records import Record, Records, body_of, record_in
 
 FORMAT = 2
@@ -114,8 +115,8 @@ class Store:
             number = stored.get("format") if isinstance(stored, dict) else stored
             raise StoreError(
                 f"{self.name} is a store of format {number} and this version of Spolia works with "
-                f"format {FORMAT}: name another store (--store) and run the sweeps again, or use "
-                "the version that made it"
+                f"format {FORMAT}: name another store ({option('store')}) and run the sweeps "
+                "again, or use the version that made it"
             )
         self._is_checked = True
 
@@ -236,10 +237,12 @@ class Store:
         """
         known = sorted({*self.finished(), *self.failures(), *self.under_way()})
         matching = [key for key in known if key.startswith(start)]
+        if not known and not self.exists:
+            raise StoreError(f"there is no store at {self.name}: nothing has run there yet")
         if not matching:
             raise StoreError(
                 f"no finished, failed or running trial in {self.name} has a key that begins with "
-                f"{start!r}; `spolia status --json` lists keys"
+                f"{start!r}; {call('status --json', 'trials()')} lists keys"
             )
         if len(matching) > 1:
             listed = ", ".join(key[:12] for key in matching[:5])
@@ -371,12 +374,12 @@ class Store:
         A file that was moved or copied keeps its name: another sweep is one whose file is still
         there and says something else.
         """
-        path, claiming = f"sweeps/{name}.json", file.absolute()
+        path, claiming = f"sweeps/{name}.json", came_from(file.absolute())
         claim = self._json(path)
         owner = Path(claim["file"]) if isinstance(claim, dict) else None
         if owner == claiming:
             return
-        if owner and owner.is_file() and owner.read_bytes() != claiming.read_bytes():
+        if owner and owner.is_file() and owner.read_bytes() != file.read_bytes():
             raise InputError(
                 f"another sweep is called {name!r}: {owner}. "
                 "Rename one of the two files: results and MLflow runs go by this name"

@@ -11,6 +11,7 @@ import json
 import logging
 import os
 import queue
+import signal
 import sys
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -154,4 +155,7 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    # Who stops a job of Ray's stops every process of it. The driver ends this one, by closing its
+    # input, when all is written.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     sys.exit(main())

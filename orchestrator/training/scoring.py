@@ -8,10 +8,12 @@ import torch
 from torch import Tensor, nn
 
 from orchestrator.data.batches import in_order, relabelled
-from orchestrator.data.labelled_images import LabelledImages, known, part_of
+from orchestrator.data.labelled_images import LabelledImages, part_of
+from orchestrator.data.resolve import known
 from orchestrator.errors import InputError, nearest
 from orchestrator.parts.as_it_was import in_eval_mode, on_device
 from orchestrator.parts.joining import Joined
+from orchestrator.parts.outputs import remembered, with_classes
 from orchestrator.parts.result import Component
 from orchestrator.parts.stacked_heads import NOT_OF_SHAPE
 from orchestrator.spec.task import Data, Task, relabel
@@ -59,9 +61,11 @@ def accuracy(
     task)` on the task's test part, or on `task.validation_part`, or on `images(...)`.
 
     Outputs stand for the classes of `outputs_of`: by default those that a component or the head of
-    a joined network was trained on, for any other module those of `data`. Images of other classes
-    do not count; NaN where there are no others. `among` restricts the choice to these outputs, by
-    class name or by number: `among=common_classes([a, b])`.
+    a joined one was trained on, for any other module those of `data`. A module that was loaded from
+    a component, or joined of modules, has to be told where that may be wrong: on images of other
+    classes it is an InputError. Images of classes that no output stands for do not count; NaN where
+    there are no others. `among` restricts the choice to these outputs, by class name or by number:
+    `among=common_classes([a, b])`.
 
     Computed in fp32 and eval mode, on a GPU if there is one; afterwards the network is where and in
     the mode that it was. Nothing is trained. Raises InputError where images do not fit the network,
@@ -69,9 +73,11 @@ def accuracy(
     """
     module = _module_of(net)
     part = data.data if isinstance(data, LabelledImages) else part_of(data)
-    own = outputs_of or _trained_for(net)
-    outputs = part.task if own is None else known(own)
-    where = torch.device(device or default_device())
+    own = _classes_of_outputs(net, part.task, outputs_of)
+    outputs = own or part.task
+    where = _device(device)
+    if not isinstance(batch, int) or batch < 1:
+        raise InputError(f"accuracy: batch={batch!r} is no number of images, from 1")
     with arithmetic(torch.get_num_threads(), "fp32"), on_device(module, where):
         first = next(_batches(data, part, where, 1), None)
         if first is None:
@@ -99,13 +105,69 @@ def _module_of(net: object) -> nn.Module:
     return module
 
 
-def _trained_for(net: nn.Module | Component) -> Task | None:
-    """The task whose classes are a network's outputs, where it is known."""
-    if isinstance(net, Joined):
-        return net.task
-    if isinstance(net, Component) and "task" in net.record.labels:
-        return net.task
+def _classes_of_outputs(net: nn.Module | Component, images: Task, said: Task | None) -> Task | None:
+    """The task whose classes the outputs of a network are, its classes known; None where they are
+    those of the images. Raises InputError where they may be those of several tasks.
+    """
+    if said is not None:
+        return known(_task(said))
+    if isinstance(net, Joined) and net.task is not None:
+        return known(net.task)
+    candidates = net.output_tasks if isinstance(net, Component) else remembered(net)
+    # What the store has is as its task trained it. A module may have been trained since.
+    if isinstance(net, Component) and len(candidates) == 1:
+        return candidates[0]
+    # A joined network of unknown origin is a guess for whatever images; a whole one was made by
+    # somebody who knows.
+    is_open = isinstance(net, Joined) and not candidates
+    if is_open or any(task.class_names != images.class_names for task in candidates):
+        raise InputError(_question(net, candidates, images))
     return None
+
+
+def _task(said: object) -> Task:
+    if isinstance(said, Task):
+        return said
+    raise InputError(
+        "accuracy: outputs_of= takes a task, such as result.tasks['b'] or component.task, "
+        f"got {said!r}"
+    )
+
+
+def _question(net: nn.Module | Component, candidates: Sequence[Task], images: Task) -> str:
+    """What has to be said of the outputs of a network that may be the classes of several tasks."""
+    what = "the network was loaded from the store, where it was"
+    if isinstance(net, Component):
+        what = f"{net.record.title} was"
+    elif isinstance(net, Joined):
+        what = "the head of the joined network was"
+    trained = f"trained on {' or '.join(map(with_classes, candidates))}"
+    if not candidates:
+        trained = "trained on a task that nobody named"
+    say = "accuracy(..., outputs_of=task)"
+    if isinstance(net, Joined):
+        say = f"join(..., task=task) or {say}"
+    return (
+        f"accuracy: {what} {trained}; the images are of {with_classes(images)}. Say which task's "
+        f"classes the outputs are: {say}"
+    )
+
+
+def _device(name: str | None) -> torch.device:
+    """The device of this name (default: a GPU if there is one). Raises InputError for a name that
+    is none, and for a device that this machine does not have.
+    """
+    if name is None:
+        return torch.device(default_device())
+    there = ["cpu"]
+    there += [f"cuda:{number}" for number in range(torch.cuda.device_count())]
+    there += ["cuda"] if len(there) > 1 else []
+    if torch.backends.mps.is_available():
+        there.append("mps")
+    if str(name) not in there:
+        listed = ", ".join(map(repr, there))
+        raise InputError(f"accuracy: this machine has no device {name!r}. It has: {listed}")
+    return torch.device(name)
 
 
 def _batches(

@@ -117,7 +117,9 @@ def test_a_matrix_of_a_setting_has_labels_halves_and_n(store):
 
 
 def test_a_matrix_of_one_seed_has_no_interval(store):
-    found = crossed(store, by_seed, 1.0, 2.0).matrix("scores", {"level": 1.0, "seed": 2})
+    results = crossed(store, by_seed, 1.0, 2.0)
+    found = results.matrix("scores", {"level": 1.0, "seed": 2})
+    assert results.matrix({"level": 1.0, "seed": 2}).frame().equals(found.frame())
     assert (found.n[0, 1], found.values[0, 1]) == (1, 1.2)
     assert np.isnan(found.half).all()
 
@@ -164,6 +166,61 @@ def test_a_matrix_is_a_data_frame_wide_or_long(store):
     long = found.frame(long=True)
     assert list(long) == ["extractor", "head", "value", "half", "n", "count", "chance", "note"]
     assert long["note"].tolist() == ["", "", "no common class", ""]
+
+
+def test_a_measured_matrix_is_asked_like_a_mean():
+    one = by_seed(1.0, 2)
+    mean = mean_of([one], {}, [2])
+    assert (one["a", "y"], mean["a", "y"].mean) == (1.2, 1.2)
+    assert np.isnan(one["b", "x"])
+    assert one.without_value == mean.without_value == {("b", "x"): "no common class"}
+    assert one.frame().equals(mean.frame())
+    long = one.frame(long=True)
+    assert list(long) == ["extractor", "head", "value", "count", "chance", "note"]
+    assert long.equals(mean.frame(long=True)[list(long)])
+    assert one.count[one.place("a", "y")] == 10
+    for matrix in (one, mean):
+        with pytest.raises(
+            InputError, match=r"has no entry .*\n  - extractor 'c': Valid: 'a', 'b'"
+        ):
+            matrix["c", "x"]
+        with pytest.raises(InputError, match=r"by number: matrix.values\[row, column\]"):
+            matrix[0, 1]
+        with pytest.raises(InputError, match="named by its row and its column, got 'ax'"):
+            matrix["ax"]
+
+
+def test_an_entry_without_a_reason_was_not_measured():
+    assert a_matrix([[np.nan, 1], [1, 1]]).without_value == {("a", "x"): "not measured"}
+
+
+class TestTheComponentsBehindAMean:
+    def mean(self, *seeds):
+        matrices = [
+            a_matrix(np.eye(2), components=((f"k{n}/a", f"k{n}/b"), (f"k{n}/x", ""))) for n in seeds
+        ]
+        return mean_of(matrices, {}, seeds)
+
+    def test_each_seed_has_its_own(self):
+        assert self.mean(0, 1).pair("a", "x", seed=1) == ("k1/a", "k1/x")
+        with pytest.raises(InputError, match=r"Say whose: pair\('a', 'x', seed=...\), of 0, 1"):
+            self.mean(0, 1).pair("a", "x")
+        with pytest.raises(InputError, match=r"There is none of seed 7. Say whose.* of 0, 1"):
+            self.mean(0, 1).pair("a", "x", seed=7)
+
+    def test_those_of_a_single_trial_need_no_seed(self):
+        assert self.mean(3).pair("b", "x") == ("k3/b", "k3/x")
+        with pytest.raises(InputError, match="'y' of matrix scores stands for no stored component"):
+            self.mean(3).pair("b", "y")
+        with pytest.raises(InputError, match="'a' of matrix scores stands for no stored component"):
+            mean_of([a_matrix(np.eye(2))], {}, [3]).pair("a", "x")
+
+    def test_a_sweep_knows_its_seeds(self, store):
+        def measured(level, seed):
+            return a_matrix(np.eye(2), components=((f"k{seed}/a", "b"), ("x", "y")))
+
+        found = crossed(store, measured, 1.0, 2.0).matrix(where={"level": 2.0})
+        assert found.pair("a", "x", seed=2) == ("k2/a", "x")
 
 
 def test_a_matrix_shows_itself_in_a_line_a_table_and_a_figure(store):

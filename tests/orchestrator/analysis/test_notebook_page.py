@@ -23,8 +23,15 @@ def quickstart_results(store):
     axes, names = ("extractor", "head"), ["a", "b"]
     for cell in plan.cells:
         value = 0.02 * cell.index + 0.01 * cell.trial.seed
+        networks = [f"{cell.trial.key}/network?task={name}" for name in names]
         matrix = make_matrix(
-            MATRIX, axes=axes, rows=names, columns=names, values=np.eye(2) * value, chance=0.125
+            MATRIX,
+            axes=axes,
+            rows=names,
+            columns=names,
+            values=np.eye(2) * value,
+            chance=0.125,
+            components=(networks, networks),
         )
         blob = store.put_blob(matrix.to_parquet())
         record = {

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
-from orchestrator import InputError, digits, images, in_order, pasted
+from orchestrator import InputError, common_classes, digits, images, in_order, pasted
 from orchestrator.data.resolve import resolve_task
 
 TASK = digits.classes(4, 2).images(limit=40).named("a")
@@ -60,3 +62,17 @@ def test_a_part_without_images_and_what_is_no_task():
         images(TASK.validation(0).validation_part)
     with pytest.raises(InputError, match=r"asked for as task.test.*got 'digits'"):
         images("digits")
+    with pytest.raises(InputError, match=r"got list; components have a task, component.task"):
+        images([TASK])
+
+
+def test_other_images_are_as_many_as_the_labels():
+    seen = images(TASK.test)
+    with pytest.raises(InputError, match=r"there are 3 images for the \d+ labels of a, test"):
+        replace(seen, x=seen.x[:3])
+
+
+def test_common_classes_are_those_of_tasks_as_written_and_as_stored_alike(store):
+    other = digits.classes(2, 7, 4)
+    for tasks in ([TASK, other], [resolve_task(TASK, store), other]):
+        assert common_classes(tasks) == ("4", "2")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -68,15 +70,14 @@ def test_the_number_is_the_entry_of_the_matrix(measured, row, column):
     for name, images in (("by_extractor", row), ("by_head", column)):
         matrix = result.matrix(f"accuracy_{name}")
         joined = join(*matrix.pair(row, column), split="stage2", store=store)
-        entry = matrix.values[matrix.rows.index(row), matrix.columns.index(column)]
-        assert accuracy(joined, result.tasks[images]) == entry
-        restricted = result.matrix(f"restricted_{name}").values
+        assert accuracy(joined, result.tasks[images]) == matrix[row, column]
+        restricted = result.matrix(f"restricted_{name}")
         found = accuracy(
             joined,
             result.tasks[images],
             among=common_classes([result.tasks[images], result.tasks[column]]),
         )
-        assert found == restricted[matrix.rows.index(row), matrix.columns.index(column)]
+        assert found == restricted[row, column]
 
 
 def test_entries_differ_so_that_a_wrong_pair_would_show(measured):
@@ -103,6 +104,69 @@ def test_networks_components_and_references_are_joined_alike(measured):
     for other in (of_modules, of_pieces, of_both):
         assert torch.equal(other(x), of_components(x))
         assert accuracy(other, a.task) == accuracy(of_components, a.task)
+
+
+class TestWhichTasksClassesTheOutputsAre:
+    """Two networks of other tasks, of which one has five outputs and the other four."""
+
+    @pytest.fixture
+    def sides(self, measured):
+        references = measured[0].matrix("accuracy_by_head").pair("a", "b")
+        return [Component.open(one, measured[1]) for one in references]
+
+    def test_modules_of_components_remember_their_task_and_ask_on_images_of_another(self, sides):
+        a, b = sides
+        joined = join(a.ready(), b.ready(), "stage2")
+        assert accuracy(joined, b.task) == accuracy(join(a, b, "stage2"), b.task)
+        with pytest.raises(
+            InputError, match=r"of the joined network was trained on b \(3, 2, 7, 8, "
+        ):
+            accuracy(joined, a.task)
+        assert accuracy(joined, a.task, outputs_of=b.task) == accuracy(join(a, b, "stage2"), a.task)
+
+    @pytest.mark.parametrize(
+        "whole", [copy.deepcopy, lambda net: nn.Sequential(nn.Identity(), net)]
+    )
+    def test_so_does_a_whole_network_and_what_is_made_of_it(self, sides, whole):
+        b = sides[1]
+        net = whole(b.ready())
+        assert accuracy(net, b.task) == accuracy(b, b.task)
+        with pytest.raises(
+            InputError, match=r"was trained on b .*; the images are of c \(0, 1, 4,"
+        ):
+            accuracy(net, digits.classes(0, 1, 4, 5, 6).named("c"))
+
+    def test_pieces_joined_in_another_way_do_so_too(self, sides):
+        a, b = (one.ready() for one in sides)
+        other = digits.classes(0, 1, 4, 5, 6).named("c")
+        for net in (
+            b.head("stage2").joined(a),
+            nn.Sequential(a.extractor("stage2"), b.head("stage2")),
+            join(a.extractor("stage2"), b.head("stage2")),
+        ):
+            with pytest.raises(InputError, match=r"outputs_of=task"):
+                accuracy(net, other)
+
+    def test_modules_of_nobody_are_asked_for(self):
+        a, b = built(small_vgg(width=4)), built(small_vgg(width=4))
+        with pytest.raises(
+            InputError, match=r"trained on a task that nobody named; .* of a \(0, 1"
+        ):
+            accuracy(join(a, b, "stage2"), TASKS[0])
+        assert 0 <= accuracy(join(a, b, "stage2", task=TASKS[0]), TASKS[0]) <= 1
+
+    def test_a_component_without_a_task_is_that_of_a_trial_with_one_task_only(self, measured):
+        kept = measured[0].matrix("accuracy_by_head").pair("a", "b")[0]
+        component = Component.open(kept, measured[1])
+        nameless = replace(component, record=replace(component.record, labels={}))
+        assert [task.name for task in nameless.output_tasks] == ["a", "b"]
+        with pytest.raises(InputError, match=r"network was trained on a \(.*\) or b \("):
+            accuracy(nameless, TASKS[0])
+        with pytest.raises(MethodError, match=r"no label that says its task. Valid: 'a', 'b'"):
+            assert nameless.task
+        joined = join(component, nameless, "stage2")
+        with pytest.raises(InputError, match=r"joined network was trained on a \(.*\) or b \("):
+            accuracy(joined, TASKS[0])
 
 
 def test_a_network_joined_with_itself_is_the_network(measured):
@@ -183,6 +247,17 @@ class TestWhatCannotBeJoined:
             join(a.head("pool"), b.head("pool"))
         with pytest.raises(InputError, match="extractor at 'stage1', not the extractor at 'po"):
             join(a.extractor("stage1"), b, "pool")
+
+    def test_three_networks_and_what_is_no_split_point_or_no_task(self):
+        a, b = built(small_vgg(width=4)), built(small_vgg(width=4))
+        with pytest.raises(InputError, match="takes two networks, and a split point by its name"):
+            join(a, b, a)
+        with pytest.raises(InputError, match="cut and joined already; give the networks that it"):
+            join(join(a, b, "pool"), b, "pool")
+        with pytest.raises(InputError, match="given by its name, got 3"):
+            join(a, b, 3)
+        with pytest.raises(InputError, match=r"such as result.tasks\['b'\] .*, got 'b'"):
+            join(a, b, "pool", task="b")
 
     def test_what_is_no_network(self, measured):
         with pytest.raises(InputError, match="Linear has no split points and cannot be cut; give"):

@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from methods.compatible_features import CompatibleFeatures
 from methods.networks import small_vgg
-from orchestrator import Component, InputError, Result, Store, StoreError, Trial, digits, resolve
+from orchestrator import (
+    Component,
+    InputError,
+    Result,
+    Session,
+    Store,
+    StoreError,
+    Trial,
+    digits,
+    resolve,
+)
 from orchestrator.parts.matrix import make_matrix
 from orchestrator.training.execute import execute
 
@@ -70,6 +82,26 @@ def test_without_a_store_it_is_that_of_the_home(result, monkeypatch, tmp_path):
     assert Component.open(reference).reference == reference
 
 
+def test_a_store_is_given_as_whatever_has_one(result):
+    reference = result.component("network", task="a").reference
+    home = result.store.address.removesuffix("/store")
+    session = Session(home=home)
+    for given in (result.store.address, home, Path(home), session, session.home, result):
+        assert Component.open(reference, given).reference == reference
+
+
+def test_what_is_no_store_and_a_folder_without_one_are_told(result, tmp_path):
+    reference = result.component("network", task="a").reference
+    with pytest.raises(InputError, match="as a Store, or as a session, not as a int"):
+        Component.open(reference, 3)
+    with pytest.raises(StoreError, match=r"no store at .*nowhere: nothing has run there yet"):
+        Component.open(reference, tmp_path / "nowhere")
+    with pytest.raises(InputError, match=r"opened by its reference, .*, not by None"):
+        Component.open(None, result.store)
+    with pytest.raises(InputError, match="by how its trial's key begins, not by 3"):
+        Result.open(3, result.store)
+
+
 @pytest.mark.parametrize("key", ["store", "home"])
 def test_without_a_store_the_site_file_says_where(result, monkeypatch, tmp_path, key):
     monkeypatch.delenv("SPOLIA_STORE", raising=False)
@@ -126,7 +158,9 @@ class TestMatrixPair:
             matrix.pair("a", "b")
 
     def test_a_label_that_there_is_not_and_a_matrix_without_components(self):
-        with pytest.raises(InputError, match=r"matrix m has no 'c'. Valid: 'a', 'b'"):
+        with pytest.raises(
+            InputError, match=r"matrix 'm' has no .*\n  - extractor 'c': Valid: 'a', 'b'"
+        ):
             self.matrix().pair("c", "a")
         with pytest.raises(InputError, match="'a' of matrix m stands for no stored component"):
             self.matrix().pair("a", "b")

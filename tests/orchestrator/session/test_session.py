@@ -7,12 +7,22 @@ import io
 from pathlib import Path
 
 import pytest
-from sample_methods import Count, Faulty, Named
+from sample_methods import Count, Faulty, Named, Seedless
 
 from methods.compatible_features import CompatibleFeatures
 from methods.networks import resnet8
 from methods.recombine import Recombine
-from orchestrator import InputError, Session, StoreError, Sweep, digits, product, union
+from orchestrator import (
+    InputError,
+    Session,
+    StoreError,
+    Sweep,
+    data_root,
+    digits,
+    image_folder,
+    product,
+    union,
+)
 from orchestrator.session.display import LineDisplay
 
 DIGITS = {"network": resnet8(width=4), "tasks": digits.classes(0, 1).images(limit=40)}
@@ -21,6 +31,12 @@ DIGITS = {"network": resnet8(width=4), "tasks": digits.classes(0, 1).images(limi
 def counting(seeds=3, **more):
     cells = product(Count.grid(number=[1.0, 2.0], depth=1), seed=range(seeds), **more)
     return Sweep(question="How many?", cells=cells, expect=2 * seeds)
+
+
+def sweep_of_far():
+    """A data set that is in none of the folders."""
+    cells = product(Seedless.grid(), tasks=image_folder("far"))
+    return Sweep(question="?", cells=cells, expect=1)
 
 
 def session_in(folder, sweep, name="asked"):
@@ -77,15 +93,71 @@ def test_a_name_is_one_that_files_can_have(name):
         Session(counting(), name=name)
 
 
-@pytest.mark.parametrize("limit", [0, -1])
+@pytest.mark.parametrize("limit", [0, -1, "x", 1.5])
 def test_a_limit_is_a_number_of_cells(tmp_path, limit):
-    with pytest.raises(InputError, match=f"limit={limit}"):
+    with pytest.raises(InputError, match=f"limit={limit!r}: how many cells"):
         session_in(tmp_path, counting()).run(executor="inline", limit=limit)
+
+
+@pytest.mark.parametrize("sweep", ["", [], 3, ("asked", counting())])
+def test_a_session_is_of_a_file_or_a_sweep(sweep):
+    with pytest.raises(InputError, match=r"Session\(\.\.\.\) takes a sweep file"):
+        Session(sweep)
+
+
+@pytest.mark.parametrize("key", [None, 3, {"split": "pool"}])
+def test_a_trial_is_named_by_its_key_or_its_row(ran, key):
+    session, _ = ran
+    for ask in (session.open, session.log, session.explain):
+        with pytest.raises(InputError, match="by how its key begins, or by a row of trials"):
+            ask(key)
+    row = session.trials()[0]
+    assert session.explain(row).trial.key == row.key
+
+
+def test_labels_are_a_mapping(ran):
+    with pytest.raises(InputError, match="where='number=1': write axes with their values"):
+        ran[0].trials(where="number=1")
+
+
+def test_a_session_reads_from_its_own_data(tmp_path, monkeypatch):
+    """Whichever was made last, and whatever the user has set stays."""
+    monkeypatch.setenv("SPOLIA_DATA", str(tmp_path / "users"))
+    (tmp_path / "spolia.toml").write_text('data = "of_site"')
+    far = sweep_of_far()
+
+    def looks_in(session):
+        (missing,) = session.status().missing
+        return next(word for word in ("first", "second", "users", "site") if word in missing.reason)
+
+    def made(**options):
+        return Session(far, name="far", home=tmp_path / "home", tracking="none", **options)
+
+    first, second = made(data=tmp_path / "first"), made(data=tmp_path / "second")
+    users = made(site=tmp_path / "spolia.toml")
+    assert [looks_in(one) for one in (first, second, users)] == ["first", "second", "users"]
+    monkeypatch.delenv("SPOLIA_DATA")
+    made(data=tmp_path / "first")
+    assert looks_in(made(site=tmp_path / "spolia.toml")) == "site"
+    assert data_root() == tmp_path / "of_site"  # of the session made last, where none is at work
+
+
+def test_a_session_without_data_has_none_of_the_others(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SPOLIA_DATA", "")
+    Session(sweep_of_far(), name="far", home=tmp_path, data=tmp_path / "first")
+    assert data_root() == tmp_path / "first"
+    (missing,) = Session(sweep_of_far(), name="far", home=tmp_path).status().missing
+    assert "pass data='FOLDER' or set SPOLIA_DATA" in missing.reason
 
 
 def test_a_session_without_a_sweep_opens_results_and_plans_nothing(ran):
     session, _ = ran
-    store_only = Session(store=session.store.address)
+    store_only = Session(store=session.store)
+    with pytest.raises(
+        InputError, match=r"Session\(store=...\) takes a folder or an address, not a"
+    ):
+        Session(store=session)
     key = session.trials()[0].key
     assert store_only.open(key[:12]).key == key
     with pytest.raises(InputError, match="this session has no sweep"):
@@ -160,8 +232,11 @@ def test_a_run_that_is_interrupted_keeps_what_is_done(tmp_path, monkeypatch):
 
 def test_a_home_that_cannot_be_written_is_told_before_anything_runs(tmp_path):
     (tmp_path / "home").write_text("in the way")
-    session = Session(counting(), name="asked", home=tmp_path / "home", store=tmp_path / "store")
-    with pytest.raises(StoreError, match="home cannot be written"):
+    with pytest.raises(InputError, match=r"home='.*': a home is a folder, and this is a file"):
+        Session(counting(), name="asked", home=tmp_path / "home")
+    below = tmp_path / "home" / "below"
+    session = Session(counting(), name="asked", home=below, store=tmp_path / "store")
+    with pytest.raises(StoreError, match="below cannot be written: Not a directory"):
         session.run(executor="inline")
     assert not session.store.exists
 
@@ -172,7 +247,14 @@ def test_a_home_that_cannot_be_written_is_told_before_anything_runs(tmp_path):
         ({"executor": "rai"}, "executor='rai' is no such choice. Did you mean 'ray'?"),
         ({"stale": "kep"}, "stale='kep' is no such choice. Did you mean 'keep'?"),
         ({"retry": ["failed"]}, "retry='failed' is no such choice."),
-        ({"slots": 0}, "slots=0"),
+        ({"retry": "failed"}, "retry='failed' is no such choice."),
+        ({"slots": 0}, "slots=0: how many trials run at once, a whole number from 1"),
+        ({"slots": "2"}, "slots='2'"),
+        ({"slots": True}, "slots=True"),
+        ({"checkpoint_every": -1}, "checkpoint_every=-1: seconds"),
+        ({"checkpoint_every": "often"}, "checkpoint_every='often'"),
+        ({"only": 3}, "only=3: write axes with their values"),
+        ({"only": "seed=7"}, "only='seed=7' cannot be used"),
     ],
 )
 def test_a_choice_that_there_is_not_is_told_before_anything_runs(tmp_path, arguments, message):
@@ -387,6 +469,9 @@ def test_what_is_missing_of_two_settings_is_told(tmp_path):
         ({"numbr": 1}, {"number": 2}, None, "the sweep has no axis 'numbr'. Did you mean 'number'"),
         ({"number": 3}, {"number": 2}, None, "number is never 3"),
         ({"number": 1}, {"number": 1}, None, "are the same cells"),
+        ({"seed": 0}, {"seed": 1}, None, "are paired by seed, so no seed can be held against ano"),
+        ({"seed": 0, "number": 1}, {"seed": 1, "number": 1}, None, "Two trials can: session.com"),
+        (3, 4, None, "named by how its key begins, or by a row of trials(), not by 3"),
         ({"number": 1}, {"number": 2}, "totl", "no method here has a metric 'totl'"),
         ({"number": 1}, "abc", None, "takes two settings, two keys, or"),
         ({"number": 1}, None, None, "takes two settings, two keys, or"),
@@ -408,8 +493,33 @@ def test_two_trials_differ_in_fields_and_in_values(ran):
     assert not gap.is_beyond_chance
     assert "settings.number: - against 2" in repr(contrast)
     assert contrast.frame()["difference"].tolist() == [2.0]
+    of_results = session.compare(session.open(first), session.open(second))
+    assert of_results.frame().equals(contrast.frame())
     with pytest.raises(InputError, match="share no metric 'acuracy'"):
         session.compare(first, second, metric="acuracy")
+
+
+def test_nothing_is_held_against_itself(ran):
+    session, _ = ran
+    trial = session.trials({"seed": 0, "role": "cell"})[0]
+    with pytest.raises(InputError, match=f"{trial.key[:12]}.* is held against itself"):
+        session.compare(trial, trial.key)
+    for sides in ([session], [session, session]):
+        with pytest.raises(InputError, match=r"both are the same trials. Give a session on ano"):
+            session.compare(*sides)
+
+
+def test_an_explanation_shows_itself_in_a_few_lines(ran):
+    session, _ = ran
+    key = session.trials({"seed": 0, "role": "cell", "number": 1})[0].key
+    explained = session.explain(key)
+    first, *others = repr(explained).splitlines()
+    assert first.startswith(f"<Explanation {key[:12]}: count")
+    assert others[0] == "  done: its result is in the store"
+    fields = [one.field for one in explained.differences]
+    assert f"which differs in {len(fields)} field" in others[1]
+    assert [line.split(":")[0].strip() for line in others[2:]] == fields
+    assert f"<td>{fields[0]}</td>" in explained._repr_html_()
 
 
 def test_two_sweeps_are_compared_where_they_have_the_same_settings(ran, tmp_path):

@@ -180,7 +180,7 @@ def test_data_that_changed_since_planning_is_refused():
 
 def test_a_missing_data_folder_is_named(monkeypatch, tmp_path):
     monkeypatch.delenv("SPOLIA_DATA", raising=False)
-    with pytest.raises(DataError, match="--data FOLDER"):
+    with pytest.raises(DataError, match="data='FOLDER'"):
         sources.load("torchvision/MNIST")
     monkeypatch.setenv("SPOLIA_DATA", str(tmp_path / "absent"))
     with pytest.raises(DataError, match="absent does not exist"):

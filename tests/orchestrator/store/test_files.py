@@ -167,7 +167,7 @@ def test_an_object_store_that_does_not_answer_is_named_without_its_keys(s3):
     with pytest.raises(StoreError) as caught:
         Store(away).prepare()
     assert "secret" not in str(caught.value)
-    assert "--store" in str(caught.value)
+    assert "store=..." in str(caught.value)
 
 
 def planned_chains(store):

@@ -108,7 +108,7 @@ def test_a_failure_is_kept_until_it_is_forgotten(store):
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(StoreError, match=r"file.*cannot be written.*--store"):
+    with pytest.raises(StoreError, match=r"file.*cannot be written.*store=\.\.\."):
         Store(tmp_path / "file").prepare()
     with pytest.raises(StoreError, match="cannot be written"):
         Store("/proc/spolia").prepare()
@@ -135,7 +135,7 @@ def test_a_folder_without_permission_is_named():
 def test_a_store_of_the_format_before_is_refused_with_what_to_do(store, read):
     store.commit(record())
     (Path(store.address) / "format.json").write_text(json.dumps({"format": 1}))
-    message = r"store of format 1 .* works with format 2: name another store \(--store\)"
+    message = r"store of format 1 .* works with format 2: name another store \(store=\.\.\.\)"
     with pytest.raises(StoreError, match=message):
         read(Store(store.address))
 

@@ -127,6 +127,18 @@ class TestWhatIsRefused:
         with pytest.raises(InputError, match=r"got str; a reference is opened by Component.open"):
             accuracy("8c1f20/network?task=a", TASK)
 
+    @pytest.mark.parametrize(
+        ("options", "said"),
+        [
+            ({"batch": 0}, "batch=0 is no number of images, from 1"),
+            ({"device": "gpu"}, "this machine has no device 'gpu'. It has: 'cpu'"),
+            ({"outputs_of": "a"}, r"outputs_of= takes a task, .*, got 'a'"),
+        ],
+    )
+    def test_options_that_cannot_be_meant(self, knowing, options, said):
+        with pytest.raises(InputError, match=said):
+            accuracy(knowing, TASK, **options)
+
     def test_what_is_no_task(self, knowing):
         with pytest.raises(InputError, match=r"asked for as task.test"):
             accuracy(knowing, "digits")
