@@ -42,13 +42,17 @@ STILL = 120.0  # seconds after which a trial that leaves no progress is not unde
 HANDS = 4  # requests to a server at once
 
 
+Help = Callable[["Tracker", Sequence[str]], None]
+"""Writes runs of these trials, as far as it can, and tells by `have_written`."""
+
+
 class Tracker:
     """Writes one sweep, whose manifest says which runs there are. `refused` says which runs MLflow
     did not take, and why; those of others are written all the same.
     """
 
-    def __init__(self, manifest: Manifest, patience: Patience) -> None:
-        self.manifest, self.patience = manifest, patience
+    def __init__(self, manifest: Manifest, patience: Patience, helpers: Help | None = None) -> None:
+        self.manifest, self.patience, self.helpers = manifest, patience, helpers
         self.store = Store(manifest["store"])
         self.entries: dict[str, list[RunEntry]] = {}  # by key
         for entry in manifest["runs"]:
@@ -190,10 +194,25 @@ class Tracker:
             self._ask(key, read)
         # A database in this process computes, and gains nothing by several threads.
         hands = 1 if self.manifest["tracking"].startswith("sqlite:") else HANDS
+        if hands == 1 and self.helpers is not None:
+            alone = [key for key, one in records.items() if not (one["components"] or one["needs"])]
+            self.helpers(self, [key for key in alone if not self._are_written(records[key])])
         with ThreadPoolExecutor(hands) as pool:
             write = partial(self._write_record, records)
             for wave in waves(records):
                 list(pool.map(partial(self._ask, write=write), wave))
+
+    def known_of(self, keys: Sequence[str]) -> dict[str, KnownRun]:
+        """What is known of the runs of some trials."""
+        return self.runs.known(entry["id"] for key in keys for entry in self.entries.get(key, []))
+
+    def have_written(self, runs: Mapping[str, KnownRun]) -> None:
+        """Another process has written these runs for us."""
+        self.runs.know(runs)
+        self.written |= runs.keys()
+
+    def _are_written(self, record: Record) -> bool:
+        return all(self._is_written(e, record) for e in self.entries.get(record["key"], []))
 
     def _write_record(self, records: Mapping[str, Record], key: str) -> None:
         record = records[key]

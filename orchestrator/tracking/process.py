@@ -17,6 +17,7 @@ import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
+from orchestrator.tracking.helpers import Helpers
 from orchestrator.tracking.levelling import LIVE_EVERY, Tracker
 from orchestrator.tracking.patience import ERRORS, LAST_TRIES, Patience, first_line
 
@@ -81,20 +82,25 @@ class Inbox:
                 return
 
 
-def report_on(stream: Iterable[str], last_tries: float = LAST_TRIES) -> Report:
+def report_on(
+    stream: Iterable[str], last_tries: float = LAST_TRIES, *, with_helpers: bool = False
+) -> Report:
     """Write what a stream of JSON lines tells of, the first of which is a manifest and the others
     messages of a `Writer`. While it lasts an MLflow that is away is waited for; at its end for
-    `last_tries` seconds.
+    `last_tries` seconds. `with_helpers` starts processes where many runs wait.
     """
     inbox = Inbox(stream)
     first = inbox.first()
     if not first:
         return Report()
+    manifest = json.loads(first)
+    helpers = Helpers(manifest)
     tracker = None
     error = ""
-    with _settings():
+    with _settings(), contextlib.closing(helpers):
         try:
-            tracker = Tracker(json.loads(first), Patience(inbox.has_ended, last_tries))
+            patience = Patience(inbox.has_ended, last_tries)
+            tracker = Tracker(manifest, patience, helpers.write if with_helpers else None)
             is_closed = False
             for messages in inbox.batches(LIVE_EVERY / 2):
                 is_closed = handle(tracker, messages) or is_closed
@@ -148,7 +154,7 @@ def main() -> int:
     """
     os.nice(BEHIND)
     logging.basicConfig(format="%(asctime)s %(message)s")
-    report = report_on(sys.stdin)
+    report = report_on(sys.stdin, with_helpers=True)
     with os.fdopen(int(sys.argv[1]), "w") as answer:
         json.dump(report._asdict(), answer)
     return 1 if report.error else 0

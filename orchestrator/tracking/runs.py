@@ -58,6 +58,14 @@ class Runs:
     def get(self, identity: str) -> KnownRun | None:
         return self._known.get(identity)
 
+    def know(self, runs: Mapping[str, KnownRun]) -> None:
+        """Take in what another process knows of runs."""
+        self._known.update(runs)
+
+    def known(self, identities: Iterable[str]) -> dict[str, KnownRun]:
+        """Of these runs those that are there."""
+        return {one: self._known[one] for one in identities if one in self._known}
+
     def look_again(self, identity: str) -> None:
         """Ask MLflow for a run: a request that failed may have been heard all the same."""
         self._known.pop(identity, None)

@@ -299,3 +299,31 @@ def test_a_request_that_was_heard_and_not_answered_makes_no_second_run(
     tracker.write([plan.cells[0].trial.key])
     (run,) = runs(tracker)
     assert (run.info.status, run.info.run_id) == ("FINISHED", asked[0].info.run_id)
+
+
+@pytest.mark.process
+def test_many_runs_that_wait_are_written_by_several_processes(
+    sweep_file, store, address, tmp_path, monkeypatch
+):
+    import json
+
+    from orchestrator.tracking import helpers, process
+
+    monkeypatch.setattr(helpers, "FROM", 4)
+    monkeypatch.setattr(helpers, "AT_ONCE", 2)
+    monkeypatch.setattr(helpers, "MOST", 2)
+    name, sweep = load_sweep(sweep_file("product(Count.grid(), seed=range(6))", 6))
+    plan = make_plan(name, sweep, store)
+    for cell in plan.cells:
+        execute(cell.trial, store)
+    asked = []
+    monkeypatch.setattr(process.Tracker, "_write_run", lambda *_: asked.append(1))
+    lines = [manifest(plan, store, address, (tmp_path / "art").as_uri())]
+    lines += [{"finished": cell.trial.key} for cell in plan.cells]
+    stream = [json.dumps(line) for line in [*lines, {"summary": NOTHING}]]
+    assert process.report_on(stream, with_helpers=True) == (6, "")
+    assert asked == []  # this process had nothing to write itself
+    monkeypatch.undo()
+    tracker = made(plan, store, address, tmp_path)
+    tracker.write([cell.trial.key for cell in plan.cells])
+    assert (len(runs(tracker)), tracker.written) == (6, set())
