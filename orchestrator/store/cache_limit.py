@@ -11,6 +11,7 @@ import random
 import shutil
 import time
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -85,7 +86,7 @@ class Files:
                 with contextlib.suppress(OSError):  # removed since it was listed
                     stat = path.stat()
                     size = max(stat.st_size, BLOCK)
-                    yield Kept(stat.st_mtime, size, lambda path=path: _unlink(path))
+                    yield Kept(stat.st_mtime, size, partial(_unlink, path))
 
 
 def _unlink(path: Path) -> bool:
