@@ -92,6 +92,7 @@ class TrialRunner:
             replaces=self._assignment.replaces.get(key, ""),
             scratch=self._scratch,
             device=placement.device,
+            gpus=placement.gpus,
             checkpoint_every=self._assignment.checkpoint_every,
             is_abandoned=lambda: self.is_abandoned,
         )
