@@ -10,6 +10,7 @@
     |-- StoreError (OSError)       the store cannot be read or written
     |   `-- CorruptError           what was read is not what was written
     `-- ExecutorError              the executor cannot go on
+        `-- UnreachableError       nobody answers at the head of a cluster
 
 `Infeasible`, `Diverged` and `Abandoned` stand outside the tree: nobody has made a mistake. The
 first two end a trial with an outcome, the third ends the process that runs it.
@@ -76,6 +77,10 @@ class CorruptError(StoreError):
 
 class ExecutorError(SpoliaError):
     """The executor cannot go on."""
+
+
+class UnreachableError(ExecutorError):
+    """Nobody answers at the head of a cluster, or what answers there is not ready."""
 
 
 class Infeasible(Exception):  # noqa: N818 - an outcome, not an error

@@ -36,7 +36,13 @@ import pytest  # noqa: E402
 
 from orchestrator import Store  # noqa: E402
 
-pytest_plugins = ("tiers", "plain_ray", "written_here")
+pytest_plugins = (
+    "mlflow_servers",
+    "tiers",
+    "plain_ray",
+    "written_here",
+    "orchestrator.testing.plugin",
+)
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
@@ -129,14 +135,14 @@ def sweep_file(tmp_path: Path):
 @pytest.fixture(scope="session")
 def start_ray(_plain_ray):
     """`start_ray()`: a Ray of our own with two slots, kept for the next test that wants one."""
-    from orchestrator.executors import ray as executor  # sets Ray's variables before it imports Ray
+    from orchestrator.executors.ray import cluster as of_ray  # Ray's variables come before Ray
 
     def start():
-        if not executor.ray.is_initialized():
-            executor.start_local(2)
+        if not of_ray.ray.is_initialized():
+            of_ray.start_local(2)
 
     yield start
-    executor.ray.shutdown()
+    of_ray.ray.shutdown()
 
 
 @pytest.fixture
@@ -152,11 +158,11 @@ def no_ray(monkeypatch):
     The Ray of the session is ended (the next test that wants it starts it again). What others run
     on this machine stays: Ray looks through all processes for a raylet, and is told of none.
     """
-    from orchestrator.executors import ray as executor  # sets Ray's variables before it imports Ray
+    from orchestrator.executors.ray import cluster as of_ray  # Ray's variables come before Ray
 
-    executor.ray.shutdown()
+    of_ray.ray.shutdown()
     monkeypatch.setattr("ray._private.services._find_address_from_flag", lambda flag: set())
-    return executor.ray
+    return of_ray.ray
 
 
 @pytest.fixture(scope="session")

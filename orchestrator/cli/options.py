@@ -18,6 +18,7 @@ import typer
 from rich.console import Console
 
 from orchestrator.errors import for_shell
+from orchestrator.session.choices import Retry, Stale
 from orchestrator.store.home import DEFAULT_HOME
 
 if TYPE_CHECKING:
@@ -58,15 +59,62 @@ console = plain_console()
 errors = plain_console(stderr=True)
 
 SweepFile = Annotated[
-    str, typer.Argument(help="A sweep file, such as sweeps/quickstart.py.", show_default=False)
+    str,
+    typer.Argument(
+        metavar="SWEEP", help="A sweep file, such as sweeps/quickstart.py.", show_default=False
+    ),
 ]
 Only = Annotated[
     str | None,
-    typer.Option(help='Only cells with these values: "split=stage1 seed=0".', show_default=False),
+    typer.Option(
+        metavar="TEXT",
+        help='Only cells with these values: "split=stage1 seed=0".',
+        show_default=False,
+    ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 
-PLACES = "Places"
+# How a sweep is run, here or by a job.
+Limit = Annotated[
+    int | None,
+    typer.Option(min=1, metavar="N", help="Run at most N unfinished cells.", show_default=False),
+]
+Smoke = Annotated[
+    bool,
+    typer.Option(
+        "--smoke", help="Try every method at its smoke values on 256 images, in a temporary store."
+    ),
+]
+StaleOption = Annotated[
+    Stale | None,
+    typer.Option(
+        help="Results made with other code: keep them, run one of each kind again to check whether "
+        "its bits agree, or rerun all.",
+        show_default=False,
+    ),
+]
+RetryOption = Annotated[
+    list[Retry] | None,
+    typer.Option(
+        metavar="OUTCOME",
+        help="Also rerun trials that have ended so: diverged, infeasible.",
+        show_default=False,
+    ),
+]
+Slots = Annotated[
+    int | None,
+    typer.Option(min=1, metavar="N", help="Trials to run at once.", show_default="one per CPU"),
+]
+CheckpointEvery = Annotated[
+    float | None,
+    typer.Option(
+        min=0,
+        metavar="SECONDS",
+        callback=finite,
+        help="Seconds between a trial's checkpoints.",
+        show_default="60",
+    ),
+]
 
 
 @dataclass(frozen=True)
@@ -79,50 +127,50 @@ class Where:
         str | None,
         typer.Option(
             "--home",
+            metavar="FOLDER",
             envvar="SPOLIA_HOME",
             help="Folder for store, MLflow database, tables and scratch.",
             show_default=DEFAULT_HOME,
-            rich_help_panel=PLACES,
         ),
     ] = None
     store: Annotated[
         str | None,
         typer.Option(
             "--store",
+            metavar="ADDRESS",
             envvar="SPOLIA_STORE",
             help="Folder or s3:// address of the store.",
             show_default="HOME/store",
-            rich_help_panel=PLACES,
         ),
     ] = None
     tracking: Annotated[
         str | None,
         typer.Option(
             "--tracking",
+            metavar="ADDRESS",
             envvar="SPOLIA_TRACKING",
             help="MLflow address, or 'none'.",
             show_default="sqlite:///HOME/mlflow.db",
-            rich_help_panel=PLACES,
         ),
     ] = None
     data: Annotated[
         str | None,
         typer.Option(
             "--data",
+            metavar="FOLDER",
             envvar="SPOLIA_DATA",
             help="Folder with image sets.",
             show_default=False,
-            rich_help_panel=PLACES,
         ),
     ] = None
     site: Annotated[
         Path | None,
         typer.Option(
             "--site",
+            metavar="FILE",
             envvar="SPOLIA_SITE",
             help="Settings of this machine or cluster.",
             show_default="spolia.toml here or above",
-            rich_help_panel=PLACES,
         ),
     ] = None
 

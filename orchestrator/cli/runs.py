@@ -14,16 +14,21 @@ from orchestrator.cli.options import (
     ENDED_OTHERWISE,
     FAILED,
     INTERRUPTED,
+    CheckpointEvery,
+    Limit,
     Only,
+    RetryOption,
+    Slots,
+    Smoke,
+    StaleOption,
     SweepFile,
     Where,
     console,
     errors,
-    finite,
     short,
     with_places,
 )
-from orchestrator.session.choices import ExecutorName, Retry, Stale
+from orchestrator.session.choices import ExecutorName
 
 if TYPE_CHECKING:
     from orchestrator.planning.plan import Plan
@@ -35,26 +40,6 @@ if TYPE_CHECKING:
 SHOWN = 3  # trials that failed for one reason, and reasons of others, that are shown
 
 
-Limit = Annotated[
-    int | None,
-    typer.Option(min=1, metavar="N", help="Run at most N unfinished cells.", show_default=False),
-]
-Smoke = Annotated[
-    bool,
-    typer.Option(help="Try every method at its smoke values on 256 images, in a temporary store."),
-]
-StaleOption = Annotated[
-    Stale | None,
-    typer.Option(
-        help="Results made with other code: keep them, run one of each kind again to check whether "
-        "its bits agree, or rerun all.",
-        show_default=False,
-    ),
-]
-RetryOption = Annotated[
-    list[Retry] | None,
-    typer.Option(help="Also rerun trials with this outcome.", show_default=False),
-]
 ExecutorOption = Annotated[
     ExecutorName, typer.Option(help="Ray Tune, or one trial after another in this process.")
 ]
@@ -68,15 +53,10 @@ Pdb = Annotated[
 ]
 Address = Annotated[
     str | None,
-    typer.Option(help="Ray cluster: 'auto' or HOST:PORT.", show_default="a private Ray here"),
-]
-Slots = Annotated[
-    int | None, typer.Option(min=1, help="Trials to run at once.", show_default="one per CPU")
-]
-CheckpointEvery = Annotated[
-    float | None,
     typer.Option(
-        min=0, callback=finite, help="Seconds between a trial's checkpoints.", show_default="60"
+        metavar="ADDRESS",
+        help="Ray cluster: 'auto' or HOST:PORT.",
+        show_default="a private Ray here",
     ),
 ]
 
@@ -96,12 +76,14 @@ def run(
     slots: Slots = None,
     checkpoint_every: CheckpointEvery = None,
 ) -> None:
-    """Run what a sweep lacks, track it to MLflow, and show its results. The same command again goes
-    on where it stopped.
+    """Run what a sweep lacks, and show its results. Runs are tracked to MLflow. The same command
+    again goes on where it stopped.
     """
     session = where.session(sweep)
     from orchestrator.cli.progress import TerminalDisplay
+    from orchestrator.submission.arrival import check_arrival
 
+    check_arrival(session)
     display = TerminalDisplay(console)
     if pdb is not None:
         _refuse_other_processes(executor)
@@ -201,7 +183,12 @@ def _print_problems(summary: RunSummary) -> None:
             _print_error(f"{kind}: {label}\n  {reason}\n  spolia logs {outcome.key[:12]}")
         num_more = len(outcomes) - SHOWN
         if num_more > 0:
-            _print_error(f"{num_more} more {kind} for this reason; `spolia status` lists them")
+            _print_error(
+                f"{num_more} more {kind} for this reason; "
+                f"`spolia list SWEEP --state {kind}` lists them"
+            )
+    if summary.stopped:
+        _print_error(f"error: {summary.stopped}", soft_wrap=True)
     if summary.blocked:
         first = next(iter(summary.blocked.values()))
         _print_error(f"{len(summary.blocked)} trials are blocked, the first because {first}")

@@ -4,6 +4,7 @@ part of a sweep, never part of a key.
     store = "s3://bucket/spolia"       # folder or address; likewise tracking, data, home
     tracking = "http://tracker:5000"
     address = "auto"                   # a Ray cluster to join; without it, a private Ray here
+    head = "http://head:8265"          # where `spolia submit` hands sweeps in, from anywhere
     slots = 16                         # trials at once
     device = "gpu"                     # ask for GPUs even while none is there, on clusters that
                                        # scale from zero; or cpu; default auto
@@ -53,6 +54,7 @@ class SiteFile:
     tracking: str | None = None
     data: str | None = None
     address: str | None = None
+    head: str | None = None
     slots: int | None = None
     device: str = "auto"
     checkpoint_every: float = 60.0
@@ -76,6 +78,11 @@ class Site:
     gpus: Mapping[str, float] = field(default_factory=dict)
     cpus: Mapping[str, float] = field(default_factory=dict)
     hold_back_after: int = ALIKE
+
+    @property
+    def ray_log(self) -> Path:
+        """Where Ray's own words go: to a file in the home, as the scratch folder is."""
+        return self.scratch.with_name("ray.log")
 
     def resources(self, trial: Trial) -> Resources:
         """What to set aside for a trial: what the site says for its method, else the site's

@@ -100,7 +100,7 @@ def _beside(path: Path, folder: Path) -> set[str]:
     found: set[str] = set()
     waiting = [path]
     while waiting:
-        for name in sorted(_imported_names(waiting.pop()) - found):
+        for name in sorted(imported_names(waiting.pop()) - found):
             files = [*folder.glob(f"{name}.py"), *(folder / name).rglob("*.py")]
             if files and not is_of_a_distribution(name):
                 found.add(name)
@@ -108,7 +108,7 @@ def _beside(path: Path, folder: Path) -> set[str]:
     return found
 
 
-def _imported_names(file: Path) -> set[str]:
+def imported_names(file: Path) -> set[str]:
     """Names of the top-level modules that a file imports anywhere."""
     try:
         tree = ast.parse(file.read_bytes())

@@ -15,6 +15,7 @@ from orchestrator.spec.classes import is_of_a_distribution
 from orchestrator.spec.naming import class_paths
 from orchestrator.spec.trial import Trial
 from orchestrator.store.imports import Imports, is_installed, source_file
+from orchestrator.store.origin import came_from
 from orchestrator.store.source import keep_read, source_of
 
 ENGINE = "orchestrator.training.execute"  # what it imports, directly or not, runs a trial
@@ -26,6 +27,7 @@ ROOMS_WITHOUT_BITS = (
     "planning",
     "session",
     "store",
+    "submission",
     "testing",
     "tracking",
 )
@@ -110,14 +112,14 @@ def code_behind(paths: Iterable[str]) -> Code:
 def own_files(paths: tuple[str, ...]) -> Mapping[str, str]:
     """Files, by module, of classes that belong to no installed package: those of modules beside a
     sweep, or anywhere else that Python looks. Such a module's name is a weak one, since another
-    folder may have another module of that name.
+    folder may have another module of that name. What was submitted is where it came from.
     """
     files = {}
     for module in {path.partition(":")[0] for path in paths}:
         top = module.partition(".")[0]
         file = None if is_of_a_distribution(top) else source_file(module)
         if file is not None and not is_installed(top):
-            files[module] = str(file.resolve())
+            files[module] = str(came_from(file.resolve()))
     return files
 
 

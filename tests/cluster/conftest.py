@@ -71,10 +71,10 @@ def _without_the_session():
     """Ray, after that of the session was ended: a node of a cluster must not be mistaken for one of
     its.
     """
-    from orchestrator.executors import ray as executor  # sets Ray's variables before it imports Ray
+    from orchestrator.executors.ray import cluster as of_ray  # Ray's variables come before Ray
 
-    executor.ray.shutdown()
-    return executor.ray
+    of_ray.ray.shutdown()
+    return of_ray.ray
 
 
 def _new_cluster(made):
@@ -86,13 +86,13 @@ def _new_cluster(made):
 
 
 def _join(cluster):
-    from orchestrator.executors import ray as executor
+    from orchestrator.executors.ray import cluster as of_ray  # Ray's variables come before Ray
 
-    executor.ray.init(
+    of_ray.ray.init(
         address=cluster.address,
         log_to_driver=False,
         logging_level="ERROR",
-        runtime_env=executor.runtime_env(),
+        runtime_env=of_ray.runtime_env(),
     )
 
 
@@ -116,9 +116,9 @@ def from_zero(monkeypatch, tmp_path):
     """
     monkeypatch.setenv("RAY_FAKE_CLUSTER", "1")
     monkeypatch.setenv("AUTOSCALER_UPDATE_INTERVAL_S", "1")
-    from orchestrator.executors import ray as executor  # sets Ray's variables before it imports Ray
+    from orchestrator.executors.ray import cluster as of_ray  # Ray's variables come before Ray
 
-    executor.ray.shutdown()
+    of_ray.ray.shutdown()
     made = []
 
     def start(types):
@@ -147,7 +147,7 @@ def from_zero(monkeypatch, tmp_path):
         return made[-1].address, file
 
     yield start
-    executor.ray.shutdown()
+    of_ray.ray.shutdown()
     for cluster in made:
         session = cluster.head_node.get_session_dir_path()
         cluster.shutdown()

@@ -145,14 +145,11 @@ def test_what_no_node_can_hold_is_an_error_before_anything_starts(two_nodes, sto
     assert heard.ends == []
 
 
-def test_auto_without_a_cluster_is_an_error_at_once(no_ray, store, tmp_path):
-    plan = make_plan(
-        "asked", Sweep(question="?", cells=product(Count.grid(), seed=0), expect=1), store
-    )
+def test_auto_without_a_cluster_is_an_error_at_once(no_ray):
+    from orchestrator.executors.ray.cluster import join
+
     with pytest.raises(ExecutorError, match="no Ray cluster answers at 'auto'"):
-        executor("ray").run(
-            Queue(plan), store, Site(tmp_path / "scratch", 1, address="auto"), Heard()
-        )
+        join("auto")
 
 
 def test_a_store_that_another_node_does_not_see_is_refused_before_work_starts(

@@ -21,9 +21,9 @@ def _plain_ray_for_who_starts_one(request: pytest.FixtureRequest) -> None:
 
 @pytest.fixture(scope="session")
 def _plain_ray() -> Iterator[None]:
-    from orchestrator.executors import ray as executor  # sets Ray's variables before it imports Ray
+    from orchestrator.executors.ray import cluster as of_ray  # Ray's variables come before Ray
 
-    private = executor.ray._private
+    private = of_ray.ray._private
     starts_monitor = private.node.Node.start_monitor
 
     def start_monitor(self: Any) -> None:
@@ -37,4 +37,4 @@ def _plain_ray() -> Iterator[None]:
         patch.setattr(private.node.Node, "start_log_monitor", lambda self: None)
         patch.setattr(private.node.Node, "start_monitor", start_monitor)
         yield
-        executor.ray.shutdown()
+        of_ray.ray.shutdown()

@@ -336,6 +336,7 @@ def test_logs_show_the_traceback_of_a_failure_and_what_was_printed(spolia, sweep
     )
     code, out, _ = spolia("logs", states["done"][:12])
     assert (code, "hello" in out, "peak memory" in out, "images/s" in out) == (0, True, True, True)
+    assert "say = hello" in out
     assert json.loads(spolia("logs", states["done"], "--json")[1])["record"]["outcome"] == "done"
     code, _, err = spolia("logs", "zz")
     assert (code, "no finished, failed or running trial" in err) == (2, True)
@@ -352,10 +353,11 @@ def test_a_trial_under_way_is_seen_by_status_and_logs(spolia, sweep_file, tmp_pa
         "epoch": 3,
         "epochs": 9,
         "time": 2.0,
-        "curves": [],
+        "curves": [["joint/loss", 2, 0.5, 1.5], ["joint/loss", 3, 0.25, 2.0]],
     }
     Store(tmp_path / "spolia-home/store").put_progress(trial["key"], now)
-    assert "joint: epoch 3 of 9" in spolia("status", file)[1]
+    row = next(line for line in spolia("status", file)[1].splitlines() if "joint 3/9" in line)
+    assert (row.split()[0], "0.25" in row.split()) == (trial["key"][:12], True)
     assert json.loads(spolia("status", file, "--json")[1])["under_way"][0]["epoch"] == 3
     assert "under way: joint, epoch 3 of 9" in spolia("logs", trial["key"][:9])[1]
 

@@ -15,9 +15,11 @@ from sample_methods import After, Count
 from methods.networks import resnet8
 from orchestrator import Store, StoreError, Sweep, digits, make_plan, product
 from orchestrator.cli.progress import Progress
+from orchestrator.executors import worker
+from orchestrator.executors.assignment import Assignment
 from orchestrator.executors.handshake import versions
 from orchestrator.executors.placement import Placement
-from orchestrator.executors.worker import Assignment, TrialRunner
+from orchestrator.executors.worker import TrialRunner
 from orchestrator.planning.queue import Queue
 from orchestrator.spec.naming import class_paths
 from orchestrator.store.code import code_of
@@ -105,6 +107,20 @@ def test_a_worker_that_lacks_the_gpu_that_was_set_aside_computes_nothing_instead
     )
 
 
+def test_a_trial_is_told_of_its_share(assignment, monkeypatch):
+    told = []
+
+    def note(trial, store, **options):
+        told.append((options["device"], options["gpus"]))
+        return Outcome(trial.key, "failed")
+
+    monkeypatch.setattr(worker, "execute", note)
+    monkeypatch.setattr(worker, "problem_with_gpu", lambda: "")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    run(assignment, Placement(1.0, 0.5))
+    assert told == [("cuda", 0.5)]
+
+
 def test_a_lot_ends_where_its_worker_turns_out_unfit(assignment, tmp_path):
     (key,) = assignment["trials"]
     elsewhere = {**assignment, "store": str(tmp_path / "another")}
@@ -171,7 +187,7 @@ def test_a_disk_that_fills_up_fails_the_trial_with_a_reason_and_loses_nothing(
 def progress_of(store, cells, expect):
     queue = Queue(make_plan("asked", Sweep(question="?", cells=cells, expect=expect), store))
     console = Console(record=True, width=80, force_terminal=False, file=io.StringIO())
-    return Progress(console, queue, 2), queue, console
+    return Progress(console, queue), queue, console
 
 
 def test_failures_are_counted_by_kind_and_the_first_of_a_kind_is_shown_whole(store):
