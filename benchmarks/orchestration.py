@@ -58,7 +58,7 @@ def spolia(trials: int, folder: Path) -> float:
 
     executor("ray")  # as the peers, which have imported and started Ray when their clock starts
     from orchestrator.cli.progress import TerminalDisplay
-    from orchestrator.executors.ray import start_local
+    from orchestrator.executors.ray.cluster import start_local
 
     start_local(SLOTS)
     (folder / "home").mkdir()

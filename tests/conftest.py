@@ -128,10 +128,10 @@ def sweep_file(tmp_path: Path):
 
 @pytest.fixture(scope="session")
 def _ray_of_session():
-    from orchestrator.executors import ray as executor  # sets Ray's variables before it imports Ray
+    from orchestrator.executors.ray import cluster  # sets Ray's variables before it imports Ray
 
-    yield executor
-    executor.ray.shutdown()
+    yield cluster
+    cluster.ray.shutdown()
 
 
 @pytest.fixture
@@ -148,11 +148,11 @@ def no_ray(monkeypatch):
     The Ray of the session is ended (the next test that wants it starts it again). What others run
     on this machine stays: Ray looks through all processes for a raylet, and is told of none.
     """
-    from orchestrator.executors import ray as executor  # sets Ray's variables before it imports Ray
+    from orchestrator.executors.ray import cluster  # sets Ray's variables before it imports Ray
 
-    executor.ray.shutdown()
+    cluster.ray.shutdown()
     monkeypatch.setattr("ray._private.services._find_address_from_flag", lambda flag: set())
-    return executor.ray
+    return cluster.ray
 
 
 @pytest.fixture(scope="session")

@@ -225,7 +225,8 @@ def importers(package: str) -> set[str]:
 
 def test_one_outside_service_one_place():
     # Two services: the Ray that runs trials, and the one that takes jobs from elsewhere.
-    assert importers("ray") == {"orchestrator.executors.ray", "orchestrator.submission.head"}
+    of_ray = {f"orchestrator.executors.ray.{name}" for name in ("cluster", "nodes", "tune_pool")}
+    assert importers("ray") == {*of_ray, "orchestrator.submission.head"}
     assert {name.rpartition(".")[0] for name in importers("mlflow")} == {"orchestrator.tracking"}
 
 
@@ -388,6 +389,16 @@ def test_a_name_that_the_front_door_does_not_have():
 def ran(program: str) -> str:
     command = [sys.executable, "-c", program]
     return subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT).stdout
+
+
+@pytest.mark.process
+def test_the_drivers_side_of_ray_is_there_without_ray_and_the_other_side_without_torch():
+    program = "import sys\nimport orchestrator.executors.ray.driver\nprint('ray' in sys.modules)\n"
+    assert ran(program) == "False\n"
+    program = (
+        "import sys\nimport orchestrator.executors.ray.served\nprint('torch' in sys.modules)\n"
+    )
+    assert ran(program) == "False\n"
 
 
 @pytest.mark.process

@@ -38,7 +38,7 @@ def logged_values(
     values = {}
     for entry in result.metrics:
         labels = entry["labels"]
-        if entry["name"] != metric or not _is_asked_for(labels, named):
+        if entry["name"] != metric or not is_asked_for(labels, named):
             continue
         if left_out is not None and labels.get("task") == left_out and "task" not in named:
             continue
@@ -89,7 +89,8 @@ def in_words(labels: Iterable[LoggedBy]) -> str:
     return ", ".join(word for word in words if word)
 
 
-def _is_asked_for(labels: Mapping[str, str], named: Mapping[str, Sequence[str]]) -> bool:
+def is_asked_for(labels: Mapping[str, str], named: Mapping[str, Sequence[str]]) -> bool:
+    """Whether what is logged by these labels has the named ones, as far as it has any of them."""
     return all(name not in labels or labels[name] in wanted for name, wanted in named.items())
 
 

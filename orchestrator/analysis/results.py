@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from orchestrator.analysis.along import draw, lines_along
+from orchestrator.analysis.averages import is_asked_for
 from orchestrator.analysis.best import BestSetting, best_of
 from orchestrator.analysis.frames import (
     curves_frame,
@@ -22,13 +23,17 @@ from orchestrator.analysis.groups import Column, Group, Section, columns_of
 from orchestrator.analysis.mean_matrix import MeanMatrix
 from orchestrator.analysis.selection import (
     Selection,
+    check_labels,
     check_metric,
     columns_like,
+    has_labels,
     is_like,
     keys_of,
+    name_and_where,
     one_axis,
     one_column,
     one_group,
+    refuse_labels,
     select,
 )
 from orchestrator.analysis.tables import (
@@ -159,12 +164,25 @@ class Results:
         `[g.metric("accuracy") for g in results.groups()]` gives a mean with its interval for every
         setting of the sweep.
         """
-        if not where:
+        return self._groups_for("a group", where)
+
+    def _groups_for(self, what: str, where: Labels | None) -> list[Group]:
+        # The usual question, whose answer is kept.
+        if where is None or where == {}:
             return self._groups
-        return self._grouped(self._selected(where).cells)
+        return self._grouped(self._cells_only(what, where))
 
     def _selected(self, where: Labels | None) -> Selection:
-        return select(self.values, self.plan.cells, where)
+        """Cells, and labels of metrics, each of which something is logged by."""
+        selected = select(self.values, self.plan.cells, where)
+        check_labels(selected.logged_by, self.by_key.values())
+        return selected
+
+    def _cells_only(self, what: str, where: Labels | None) -> tuple[Cell, ...]:
+        """The cells, for what has no labels of metrics."""
+        selected = select(self.values, self.plan.cells, where)
+        refuse_labels(selected, what)
+        return selected.cells
 
     @cached_property
     def _groups(self) -> list[Group]:
@@ -309,19 +327,26 @@ class Results:
 
         `long` gives a row for each cell, metric and label instead, with metric, label and value,
         for finished cells only. What a trial that diverged had logged is there as well: keep rows
-        whose outcome is `done` before you average.
+        whose outcome is `done` before you average. Of what is logged by a label in `where`,
+        `{"task": "a"}`, there are these values only.
         """
-        cells = self._selected(where).cells
+        selected = self._selected(where)
+        cells, named = selected.cells, selected.logged_by
         if long:
             finished = [(c, self.by_key[c.trial.key]) for c in cells if c.trial.key in self.by_key]
-            return typed_frame(self._tables.metrics(finished))
+            logged = [entry for _, result in finished for entry in result.metrics]
+            asked = pa.array([is_asked_for(e["labels"], named) for e in logged], pa.bool_())
+            return typed_frame(self._tables.metrics(finished).filter(asked))
         states = [self.plan.standing(cell.trial.key) for cell in cells]
         results = [self.by_key.get(cell.trial.key) for cell in cells]
-        metrics = [[] if result is None else result.metrics for result in results]
+        metrics = [
+            [] if one is None else [e for e in one.metrics if is_asked_for(e["labels"], named)]
+            for one in results
+        ]
         return with_metrics(self._tables.cells(cells, states), metrics)
 
     def means(
-        self, metrics: Sequence[str] | None = None, where: Labels | None = None
+        self, metrics: str | Sequence[str] | Labels | None = None, where: Labels | None = None
     ) -> pd.DataFrame:
         """A data frame with a row for each setting: the axes; n, the number of its trials that are
         done, of how many planned, what is missing (`1 diverged`), and how many distinct needs stand
@@ -329,18 +354,23 @@ class Results:
         95 % interval over seeds) and `accuracy_n`. A metric whose labels not all settings share is
         there by label, as `accuracy[task=a]`.
         """
-        names = self.metrics() if metrics is None else list(metrics)
+        metrics, where = name_and_where(metrics, where)
+        one = [metrics] if isinstance(metrics, str) else metrics
+        names = self.metrics() if one is None else list(one)
         for name in names:
             check_metric(name, self.metrics())
         selected = self._selected(where)
         groups = self._grouped(selected.cells)
         # What `where` leaves out has no say in whether these groups share their labels.
+        if metrics is None:
+            # Nobody asked for those that are not logged by these labels.
+            names = [n for n in names if has_labels(n, groups, selected.logged_by)]
         columns = [one for n in names for one in columns_like(n, groups, selected.logged_by)]
         settings = self._tables.settings([group.values for group in groups])
         return means_frame(settings, groups, columns)
 
     def curves(
-        self, name: str | None = None, where: Labels | None = None, *, needs: bool = False
+        self, name: str | Labels | None = None, where: Labels | None = None, *, needs: bool = False
     ) -> pd.DataFrame:
         """A data frame with a row for each point of the curves of finished cells: cell, key,
         outcome, the axes, stage, name, epoch (from 1), value, and seconds since the trial began.
@@ -349,9 +379,10 @@ class Results:
         With `needs`, the curves of the trials that these cells need instead, each once however many
         need it: key, outcome, trial, method, seed, and then the same.
         """
-        cells = self._selected(where).cells
+        wanted, where = name_and_where(name, where)
+        cells = self._cells_only("a curve", where)
         rows, records = self._needs_of(cells) if needs else self._rows_of(cells)
-        return curves_frame(rows, records, name)
+        return curves_frame(rows, records, wanted)
 
     def _rows_of(self, cells: Sequence[Cell]) -> tuple[pa.Table, Sequence[Mapping[str, Any]]]:
         """The finished ones among cells, as a table, and their records."""
@@ -376,18 +407,21 @@ class Results:
         }
         return pa.table(columns), records
 
-    def matrix(self, name: str | None = None, where: Labels | None = None) -> MeanMatrix:
+    def matrix(self, name: str | Labels | None = None, where: Labels | None = None) -> MeanMatrix:
         """A matrix (default: the headline one) of one setting, the mean over its seeds that are
-        done, with intervals.
+        done, with intervals. The name may be left out: `results.matrix({"split": "pool"})`.
 
         Raises InputError where `where` leaves several settings, since the mean goes over seeds
         only, and where no seed has the matrix.
         """
-        names = self.matrix_names()
+        name, where = name_and_where(name, where)
+        groups, names = self._groups_for("a matrix", where), self.matrix_names()
         name = name or self.headline_matrix() or next(iter(names), None)
-        if name is None or name not in names:
+        if name is None:
+            raise InputError("no method of the sweep declares a matrix")
+        if name not in names:
             raise InputError(f"the sweep has no matrix {name!r}. {nearest(str(name), names)}")
-        group = one_group(self.groups(where))
+        group = one_group(groups)
         found = group.matrix(name)
         if found is None:
             why = "none of its trials has it"

@@ -6,10 +6,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from orchestrator.analysis.averages import LoggedBy, in_words
 from orchestrator.analysis.groups import Column, Group, columns_of
 from orchestrator.errors import InputError, nearest
+from orchestrator.parts.result import Result
 from orchestrator.spec.claim import Labels, is_absent, several
 from orchestrator.spec.labels import ABSENT, Axes, axes_by_name
 from orchestrator.spec.task import Task
@@ -41,7 +43,7 @@ def select(axes: Axes, cells: Sequence[Cell], where: Labels | None) -> Selection
     wanted: dict[str, list[str | None]] = {}
     logged_by: dict[str, list[str]] = {}
     problems = []
-    for name, value in (where or {}).items():
+    for name, value in as_labels(where).items():
         if name in names:
             try:
                 wanted[names[name]] = keys_of(axes, names[name], value)
@@ -61,6 +63,57 @@ def select(axes: Axes, cells: Sequence[Cell], where: Labels | None) -> Selection
     if not chosen:
         raise InputError(f"no cell of the sweep has all of where={dict(where or {})!r}")
     return Selection(chosen, logged_by)
+
+
+def as_labels(where: object) -> Labels:
+    """What somebody gave as `where`; nothing for None. Raises InputError where it is no mapping."""
+    if where is None:
+        return {}
+    if not isinstance(where, Mapping):
+        raise InputError(
+            f"where={where!r}: write axes with their values, such as where={{'split': 'pool'}}"
+        )
+    return where
+
+
+def name_and_where(name: object, where: Labels | None) -> tuple[Any, Labels | None]:
+    """A name and `where` as they were meant: cells that stand first, where a name may be left out,
+    are cells. Raises InputError where they are given twice.
+    """
+    if not isinstance(name, Mapping):
+        return name, where
+    if where is not None:
+        raise InputError(f"cells are named twice: {dict(name)!r} and where={where!r}")
+    return None, name
+
+
+def check_labels(logged_by: Mapping[str, Sequence[str]], results: Iterable[Result]) -> None:
+    """Raises InputError for labels that none of the results has logged anything by: whatever is
+    made of them would be empty, or as if nothing had been asked.
+    """
+    known: dict[str, dict[str, None]] = {name: {} for name in logged_by}
+    for result in results if logged_by else ():
+        for entry in result.metrics:
+            for name in known.keys() & entry["labels"].keys():
+                known[name][entry["labels"][name]] = None
+    problems = [
+        f"nothing is logged by {name}={value!r}. {nearest(value, known[name])}"
+        for name, values in logged_by.items()
+        for value in values
+        if value not in known[name]
+    ]
+    if problems:
+        raise InputError("where=... names labels that no result has:", problems)
+
+
+def refuse_labels(selection: Selection, what: str) -> None:
+    """Raises InputError where labels of metrics are named and what is asked for has none."""
+    if selection.logged_by:
+        names = ", ".join(map(repr, selection.logged_by))
+        raise InputError(
+            f"where=... names {names}, which metrics are logged by, and {what} is not; "
+            "name axes only"
+        )
 
 
 def keys_of(axes: Axes, axis: str, value: object) -> list[str | None]:
@@ -85,6 +138,11 @@ def one_axis(axes: Axes, name: str) -> str:
     the name, and for the seed, over which means are taken.
     """
     names = {name: axis for name, axis in axes_by_name(axes.names).items() if axis != "seed"}
+    if name == "seed":
+        raise InputError(
+            "along='seed': a line is of means over seeds; results.frame() has the value of each. "
+            f"{nearest('seed', names)}"
+        )
     if name not in names:
         raise InputError(f"along={name!r}: there is no such axis. {nearest(str(name), names)}")
     return names[name]
@@ -106,17 +164,29 @@ def columns_like(
     """
     if not logged_by:
         return columns_of(metric, groups)
-    named = {name: list(values) for name, values in logged_by.items()}
-    labels: dict[LoggedBy, None] = {}
-    for group in groups:
-        labels |= dict.fromkeys(group.labels_of(metric, named))
-    # Values that have no such label pass `labels_of`; here they are not what was asked for.
-    found = [label for label in labels if set(named) <= {name for name, _ in label}]
+    found = _labels_like(metric, groups, logged_by)
     if not found:
         every = in_words(dict.fromkeys(one for g in groups for one in g.labels_of(metric)))
-        asked = ", ".join(f"{name}={' or '.join(values)}" for name, values in named.items())
+        asked = ", ".join(f"{name}={' or '.join(values)}" for name, values in logged_by.items())
         raise InputError(f"{metric} is not logged by {asked}; it is by: {every or 'nothing'}")
     return [Column(metric, label, is_named=True) for label in found]
+
+
+def has_labels(
+    metric: str, groups: Sequence[Group], logged_by: Mapping[str, Sequence[str]]
+) -> bool:
+    """Whether a metric is logged by the labels that are asked for, if there are any."""
+    return not logged_by or bool(_labels_like(metric, groups, logged_by))
+
+
+def _labels_like(
+    metric: str, groups: Sequence[Group], logged_by: Mapping[str, Sequence[str]]
+) -> list[LoggedBy]:
+    labels: dict[LoggedBy, None] = {}
+    for group in groups:
+        labels |= dict.fromkeys(group.labels_of(metric, logged_by))
+    # Values that have no such label pass `labels_of`; here they are not what was asked for.
+    return [label for label in labels if set(logged_by) <= {name for name, _ in label}]
 
 
 def one_column(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from orchestrator.planning.explain import why_not_done
 from orchestrator.planning.plan import Plan
+from orchestrator.session.cells import MissingData
 from orchestrator.session.status import Status
 from orchestrator.session.trial_log import TrialLog
 from orchestrator.spec.canonical import SCALARS
@@ -22,8 +23,10 @@ if TYPE_CHECKING:
     from orchestrator.analysis.results import Results
 
 
-def plan_view(plan: Plan) -> dict[str, object]:
-    """Counts, and every distinct trial with its state, needs first."""
+def plan_view(plan: Plan, missing: Sequence[MissingData] = ()) -> dict[str, object]:
+    """Counts, and every distinct trial with its state, needs first; what data is missing for the
+    cells that are not in the plan.
+    """
     cell_keys = plan.cell_keys
     costs = [plan.cost(trial) for trial in plan.todo]
     return {
@@ -32,7 +35,7 @@ def plan_view(plan: Plan) -> dict[str, object]:
         "cells": len(plan.cells),
         "notes": list(plan.notes),
         "dropped": [{"reason": d.reason, "count": d.count} for d in plan.dropped],
-        "complete": plan.is_complete,
+        "complete": plan.is_complete and not missing,
         "cell_counts": dict(plan.cell_counts),
         "trial_counts": dict(plan.trial_counts),
         "to_run": len(plan.todo),
@@ -40,7 +43,12 @@ def plan_view(plan: Plan) -> dict[str, object]:
         # Of the trials whose cost is known; it is too little by all others.
         "seconds": sum(cost for cost in costs if cost is not None),
         "trials": [_trial_view(plan, trial, cell_keys) for trial in plan.trials.values()],
+        "missing_data": _missing_views(missing),
     }
+
+
+def _missing_views(missing: Sequence[MissingData]) -> list[dict[str, object]]:
+    return [{"name": one.name, "reason": one.reason, "cells": one.num_cells} for one in missing]
 
 
 def _trial_view(plan: Plan, trial: Trial, cell_keys: Collection[str]) -> dict[str, object]:
@@ -80,10 +88,7 @@ def status_view(status: Status) -> dict[str, object]:
             }
             for one in status.under_way
         ],
-        "missing_data": [
-            {"name": one.name, "reason": one.reason, "cells": one.num_cells}
-            for one in status.missing
-        ],
+        "missing_data": _missing_views(status.missing),
     }
 
 

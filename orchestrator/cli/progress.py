@@ -34,8 +34,8 @@ class TerminalDisplay:
     def planned(self, plan: Plan) -> None:
         print_plan(self._console, plan)
 
-    def follow(self, queue: Queue, slots: int) -> Progress:
-        return Progress(self._console, queue, slots)
+    def follow(self, queue: Queue) -> Progress:
+        return Progress(self._console, queue)
 
     def busy(self, doing: str) -> AbstractContextManager[object]:
         return self._console.status(Text(doing)) if self._console.is_terminal else nullcontext()
@@ -47,9 +47,9 @@ class TerminalDisplay:
 class Progress:
     """A tally of a queue, drawn; a listener for executors."""
 
-    def __init__(self, console: Console, queue: Queue, slots: int) -> None:
+    def __init__(self, console: Console, queue: Queue) -> None:
         self._console, self._queue = console, queue
-        self._tally = Tally(queue, slots)
+        self._tally = Tally(queue)
         self._last_line = time.monotonic()
         self._failures: Counter[str] = Counter()
         self._waits: tuple[float, list[str]] = (-1.0, [])

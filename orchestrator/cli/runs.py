@@ -180,6 +180,8 @@ def _print_problems(summary: RunSummary) -> None:
         num_more = len(outcomes) - SHOWN
         if num_more > 0:
             _print_error(f"{num_more} more {kind} for this reason; `spolia status` lists them")
+    if summary.stopped:
+        _print_error(f"error: {summary.stopped}", soft_wrap=True)
     if summary.blocked:
         first = next(iter(summary.blocked.values()))
         _print_error(f"{len(summary.blocked)} trials are blocked, the first because {first}")

@@ -91,8 +91,8 @@ def submit(
     given = Given.without_own_folders(
         home=where.home, store=where.store, tracking=where.tracking, data=where.data
     )
-    session = where.session(sweep)
-    head = _head(address, session)
+    # The head first: a sweep file that names a method loads torch.
+    head = _head(address, where.session())
     again = _this_command(address, where)
     if stop is not None:
         _stop(head, stop)
@@ -109,7 +109,7 @@ def submit(
         slots=slots,
         checkpoint_every=checkpoint_every,
     )
-    _follow(head, _handed_in(head, session, given, options, only), again)
+    _follow(head, _handed_in(head, where.session(sweep), given, options, only), again)
 
 
 def _one_of_three(sweep: str | None, follow: str | None, stop: str | None) -> None:
@@ -128,12 +128,8 @@ def _head(address: str | None, session: Session) -> Head:
 
 def _this_command(address: str | None, where: Where) -> str:
     """`spolia submit` with what it takes to find the head again, for a line to paste."""
-    words = ["spolia", "submit"]
-    if address:
-        words += ["--address", address]
-    elif where.site:
-        words += ["--site", str(where.site)]
-    return shlex.join(words)
+    said = _options(address=address) if address else _options(site=where.site)
+    return shlex.join(["spolia", "submit", *said])
 
 
 def _options(**given: object) -> list[str]:

@@ -54,10 +54,15 @@ def plan(
 
     if why is not None:
         print_explanation(console, session.explain(why, only))
-    elif as_json:
-        print_json(plan_view(session.plan(only)))
+        return
+    known = session.known_cells(only)
+    _print_left_out(known.missing)
+    if known.plan is None:
+        _stop(f"{session.name}: no cell can be planned here")
+    if as_json:
+        print_json(plan_view(known.plan, known.missing))
     else:
-        print_plan(console, session.plan(only))
+        print_plan(console, known.plan)
 
 
 @with_places("home", "store", "data", "site")
@@ -147,8 +152,7 @@ def _found_results(session: Session, only: str | None) -> tuple[Results, Sequenc
     if not session.store.exists:
         _stop(f"{session.name}: nothing has run yet that would be in {session.store.name}")
     known = session.known_cells(only)
-    for one in known.missing:
-        errors.print(Text(f"left out: {one}", style="yellow"), soft_wrap=True)
+    _print_left_out(known.missing)
     if known.plan is None:
         _stop(f"{session.name}: no cell can be looked up here")
     found = Results(known.plan, session.store)
@@ -156,6 +160,12 @@ def _found_results(session: Session, only: str | None) -> tuple[Results, Sequenc
         counts = of_total(found.plan.cell_counts, "cells")
         _stop(f"{session.name}: no cell has a result yet ({counts})")
     return found, known.missing
+
+
+def _print_left_out(missing: Sequence[MissingData]) -> None:
+    """The cells that nothing is said of, since their data is not known here."""
+    for one in missing:
+        errors.print(Text(f"left out: {one}", style="yellow"), soft_wrap=True)
 
 
 def _stop(why: str) -> NoReturn:

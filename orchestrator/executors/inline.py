@@ -32,6 +32,7 @@ class Inline:
         # One trial at a time has all CPUs, whatever the site would set aside for it.
         nodes = Nodes((replace(this_machine(), cpus=math.inf),))
         placements = place_all(queue.trials.values(), site, nodes)
+        queue.at_once = 1
         with alive(store):  # so that `gc` leaves alone what this run uses
             while (trial := queue.take()) is not None:
                 listener.started(trial)

@@ -6,7 +6,8 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from orchestrator.errors import ExecutorError
@@ -40,16 +41,25 @@ class Placement:
 
 @dataclass(frozen=True)
 class Node:
-    """A machine that is there, or a kind of machine that a cluster starts when it is asked."""
+    """A machine that is there, or a kind of machine that a cluster starts when it is asked, of
+    which none need be `up` yet.
+    """
 
     name: str
     cpus: float
     gpus: float
+    up: int = 1
 
     @property
     def words(self) -> str:
         """`node-7 (8 CPUs and 1 GPU)`"""
         return f"{self.name} ({in_words(self.cpus, self.gpus)})"
+
+    def room_for(self, placement: Placement) -> int:
+        """How many trials of a placement run on it at once."""
+        # A little more than there is: ten tenths of a GPU are one.
+        shares = [(self.cpus, placement.cpus), (self.gpus, placement.gpus)]
+        return min(int(has / wanted + 1e-6) for has, wanted in shares if wanted)
 
 
 @dataclass(frozen=True)
@@ -119,6 +129,18 @@ def cpus_for_slots(placements: Iterable[Placement], slots: int) -> float:
     That may be more than there are: how many run at once is what was asked for.
     """
     return slots * max(placement.cpus for placement in placements)
+
+
+def at_once(placements: Collection[Placement], nodes: Nodes, slots: int) -> float:
+    """How many trials run at once, `slots` at most, on the machines that are up; on average, where
+    not all are of one placement.
+    """
+    turns = 0.0  # that trials take if each of them fills the machines with its like
+    for placement, count in Counter(placements).items():
+        room = sum(node.room_for(placement) for node in nodes.known if node.up)
+        # Where nothing has room yet, machines are started until all slots have it.
+        turns += count / min(slots, room or slots)
+    return len(placements) / turns
 
 
 def this_machine() -> Node:

@@ -79,6 +79,11 @@ class Site:
     cpus: Mapping[str, float] = field(default_factory=dict)
     hold_back_after: int = ALIKE
 
+    @property
+    def ray_log(self) -> Path:
+        """Where Ray's own words go: to a file in the home, as the scratch folder is."""
+        return self.scratch.with_name("ray.log")
+
     def resources(self, trial: Trial) -> Resources:
         """What to set aside for a trial: what the site says for its method, else the site's
         default, else the method's own hint. A method that asks for no GPU gets none.

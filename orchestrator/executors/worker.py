@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 
 from orchestrator.errors import Abandoned, SpoliaError
+from orchestrator.executors.assignment import Assignment
 from orchestrator.executors.handshake import (
     SAME_VERSION,
     other_versions,
@@ -27,32 +27,6 @@ from orchestrator.store.code import code_of, listed
 from orchestrator.store.store import Store
 from orchestrator.training.attempts import Attempt, Unfit, Worker, attempt_of
 from orchestrator.training.execute import execute
-
-
-@dataclass(frozen=True)
-class Assignment:
-    """All that a worker has to know, the same for every worker of a run.
-
-    `trials` are trials as JSON by key, `replaces` the digests, by key, of records that their new
-    results are to replace. `code` holds the driver's digests of modules, by name, for the classes
-    that a trial names (`class_paths`), `versions` its versions of Python and packages. `store` is
-    an address, and `probe` names what the driver left in it for workers to see. `placements` say by
-    key what is set aside for a trial, `scratch` and `checkpoint_every` (seconds) how it leaves
-    checkpoints; `variables` are set in the worker's environment. `lifeline` is the address at which
-    the driver listens as long as it lives, or empty.
-    """
-
-    trials: Mapping[str, str]
-    placements: Mapping[str, Placement]
-    replaces: Mapping[str, str]
-    code: Mapping[tuple[str, ...], Mapping[str, str]]
-    versions: Mapping[str, str]
-    store: str
-    probe: str
-    scratch: str
-    checkpoint_every: float
-    variables: Mapping[str, str]
-    lifeline: str = ""
 
 
 class TrialRunner:

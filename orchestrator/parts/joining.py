@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, cast
 
 import torch
@@ -20,7 +19,7 @@ from orchestrator.parts.result import Component, Result
 from orchestrator.parts.stacked_heads import NOT_OF_SHAPE
 from orchestrator.spec.classes import class_at
 from orchestrator.spec.task import Task
-from orchestrator.store.store import Store
+from orchestrator.store.opening import AnyStore
 
 Image = tuple[int, ...]  # channels, height, width
 Joinable = nn.Module | Component | str
@@ -53,14 +52,14 @@ def join(
     split: str | None = None,
     *,
     task: Task | None = None,
-    store: Store | str | Path | None = None,
+    store: AnyStore | None = None,
 ) -> Joined:
     """The extractor of `front`, cut at `split`, with the head of `back`: what a matrix has in the
     row of `front` and the column of `back`. Nothing is trained.
 
     Each side is a network, a piece of one that is cut already, a component (a mask stands for the
     network that it makes with its base), or a component's reference in `store`, as a matrix names
-    it: `join(*matrix.pair("a", "b"), split="pool", store=store)`. Networks given as modules lend
+    it: `join(*matrix.pair("a", "b"), split="pool", store=session)`. Networks given as modules lend
     their layers, components are loaded anew.
 
     `accuracy(joined, task)` normalises images as their task says and reads the outputs as the
@@ -106,7 +105,7 @@ class _End:
     image: Image | None
 
     @staticmethod
-    def of(given: Joinable, side: Side, store: Store | str | Path | None) -> _End:
+    def of(given: Joinable, side: Side, store: AnyStore | None) -> _End:
         """What was given as this side, loaded."""
         if isinstance(given, str):
             given = Component.open(given, store)

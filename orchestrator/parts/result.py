@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 from torch import nn
@@ -16,7 +15,7 @@ from orchestrator.parts.matrix import Matrix
 from orchestrator.parts.outputs import remember
 from orchestrator.spec.task import Task, Tasks
 from orchestrator.spec.trial import Trial
-from orchestrator.store.home import default_store
+from orchestrator.store.opening import AnyStore, opened
 from orchestrator.store.store import Store
 
 
@@ -28,14 +27,19 @@ class Component:
     record: ComponentRecord
 
     @staticmethod
-    def open(reference: str, store: Store | str | Path | None = None, **labels: str) -> Component:
+    def open(reference: str, store: AnyStore | None = None, **labels: str) -> Component:
         """The component that a reference names, `<key>/network?task=a` as a matrix has it, in a
-        store or at its folder or address; see `Result.open`. The key may be shortened, and labels
-        may be given by name: `Component.open("8c1f20/network", task="a")`.
+        store, a session's, or at a folder or address; see `Result.open`. The key may be shortened,
+        and labels may be given by name: `Component.open("8c1f20/network", task="a")`.
 
         Raises StoreError where the trial has no result, InputError where that is no component of
         it.
         """
+        if not isinstance(reference, str):
+            raise InputError(
+                "a component is opened by its reference, '<key>/network?task=a', as "
+                f"matrix.pair(...) gives it, not by {reference!r}"
+            )
         key, _, named = reference.partition("/")
         result = Result.open(key, store)
         components = result.every_component()
@@ -161,19 +165,21 @@ class Result:
         self.store, self.record = store, record
 
     @staticmethod
-    def open(key: str, store: Store | str | Path | None = None) -> Result:
-        """The result of the one trial whose key begins so, in a store or at its folder or address;
-        without one, where SPOLIA_STORE or SPOLIA_HOME says, or in `spolia-home/store` here. Raises
-        StoreError where there is none.
+    def open(key: str, store: AnyStore | None = None) -> Result:
+        """The result of the one trial whose key begins so, in a store, that of a session, or one at
+        a folder (its own or its home's) or an address; without any, where SPOLIA_STORE or
+        SPOLIA_HOME says, or in `spolia-home/store` here. Raises StoreError where there is none.
         """
-        opened = store if isinstance(store, Store) else Store(store or default_store())
-        full = opened.resolve_key(key)
-        record = opened.find(full)
+        if not isinstance(key, str):
+            raise InputError(f"a result is opened by how its trial's key begins, not by {key!r}")
+        there = opened(store)
+        full = there.resolve_key(key)
+        record = there.find(full)
         if record is None:
             raise StoreError(
                 f"{full[:12]} has no result yet; `spolia logs {full[:12]}` says what is known of it"
             )
-        return Result(opened, record)
+        return Result(there, record)
 
     def __repr__(self) -> str:
         kept = [c.record.title for c in self.every_component()]

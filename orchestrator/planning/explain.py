@@ -10,11 +10,14 @@ from typing import Any
 
 from orchestrator.errors import InputError, call
 from orchestrator.planning.plan import Plan
+from orchestrator.spec.formatting import counted, html_table
 from orchestrator.spec.trial import Trial
+from orchestrator.spec.wording import first_few
 from orchestrator.store.code import code_of
 from orchestrator.store.store import Store
 
-LISTED = 10  # reasons in a report
+LISTED = 10  # reasons in a report, modules and fields in an explanation
+WIDE = 80  # letters of a value
 
 
 @dataclass(frozen=True)
@@ -28,11 +31,11 @@ class Difference:
     theirs: Any
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Explanation:
     """What is known of a trial: its `state` in words, names of the `modules` whose code is not what
     made its result, and the key of the `nearest` record of another trial of its method (None where
-    there is none), with the fields that differ.
+    there is none), with the fields that differ. Shows itself in a few lines.
     """
 
     trial: Trial
@@ -40,6 +43,44 @@ class Explanation:
     modules: tuple[str, ...]
     nearest: str | None
     differences: tuple[Difference, ...]
+
+    def _told(self) -> list[str]:
+        told = [self.state]
+        if self.modules:
+            told.append(f"code that has changed since: {first_few(self.modules, LISTED)}")
+        if self.nearest is None:
+            told.append(f"the store has no result of another {self.trial.method.name}")
+        else:
+            told.append(f"nearest result {self.nearest[:12]}, {_fields_that_differ(self)}")
+        return told
+
+    def _rows(self) -> list[tuple[str, str, str]]:
+        return [
+            (one.field, _word(one.ours), _word(one.theirs)) for one in self.differences[:LISTED]
+        ]
+
+    def __repr__(self) -> str:
+        rows = [f"{field}: {ours} against {theirs}" for field, ours, theirs in self._rows()]
+        more = len(self.differences) - len(rows)
+        rows += [f"and {more} more"] if more > 0 else []
+        told = [f"  {line}" for line in self._told()] + [f"    {row}" for row in rows]
+        return "\n".join([f"<Explanation {self.trial.key[:12]}: {self.trial.label}>", *told])
+
+    def _repr_html_(self) -> str:
+        caption = [f"{self.trial.label} ({self.trial.key[:12]})", *self._told()]
+        heads = ("field", "this trial", "that result")
+        return html_table(heads, self._rows(), caption="; ".join(caption))
+
+
+def _fields_that_differ(explanation: Explanation) -> str:
+    count = len(explanation.differences)
+    return f"which differs in {counted(count, 'field')}{':' if count else ''}"
+
+
+def _word(value: object) -> str:
+    """A value of an identity, short enough for a line; a dash where one side has none."""
+    text = "-" if value is None else str(value)
+    return text if len(text) <= WIDE else f"{text[:WIDE]}..."
 
 
 def explain(plan: Plan, store: Store, start: str) -> Explanation:

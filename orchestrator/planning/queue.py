@@ -33,6 +33,8 @@ class Queue:
     What needs a trial that ended without being `done` is blocked, unless its method accepts such
     needs (and then only those that are results).
 
+    `at_once` is how many trials run at a time, None as long as no executor has said it.
+
     `unfit` says of machines, by the ids of their nodes, why they are given no more work. Where
     none is left that could be given any, `stopped` says why the run ends.
     """
@@ -46,6 +48,7 @@ class Queue:
         self.blocked: dict[str, str] = {}  # why, by key
         self.unfit: dict[str, str] = {}
         self.stopped = ""
+        self.at_once: float | None = None
         self._tries = tries or Tries()
         self._nodes: Callable[[], Collection[str]] = lambda: ()
         self._outcomes = dict(plan.outcomes)

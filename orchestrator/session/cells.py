@@ -97,7 +97,7 @@ def cells_like(cells: Sequence[Cell], axes: Axes, labels: Labels) -> list[Cell]:
     """
     names = axes_by_name(axes.names)
     problems = [
-        f"the sweep has no axis {name!r}. {nearest(name, names)}"
+        f"the sweep has no axis {name!r}. {nearest(str(name), names)}"
         for name in labels
         if name not in names
     ]

@@ -152,11 +152,24 @@ def of_settings(
     """Two settings of a sweep, paired by seed, in one metric or in every headline metric that cells
     of both have. Raises InputError for what the sweep does not have.
     """
+    _refuse_seeds(first, second)
     metrics = [metric] if metric is not None else _metrics_of_both(results, first, second)
     for one in metrics:
         _refuse_wrong(results, one, first, second)
     gaps = [_gap(str(one), compare(results, one, (first, second))) for one in metrics]
     return Contrast(labels_in_words(first), labels_in_words(second), tuple(gaps))
+
+
+def _refuse_seeds(first: Labels, second: Labels) -> None:
+    """Raise InputError where one seed is to be held against another: nothing would be left to pair
+    the two sides by.
+    """
+    if "seed" in first and "seed" in second and first["seed"] != second["seed"]:
+        raise InputError(
+            f"{labels_in_words(first)} against {labels_in_words(second)}: settings are paired by "
+            "seed, so no seed can be held against another. Two trials can: session.compare(a, b), "
+            "of two keys, or of two rows of session.trials(where={..., 'role': 'cell'})"
+        )
 
 
 def _metrics_of_both(results: Results, first: Labels, second: Labels) -> list[str | Entry]:
@@ -198,6 +211,8 @@ def _refuse_wrong(results: Results, metric: str | Entry, first: Labels, second: 
 
 def of_trials(first: Result, second: Result, metric: str | Entry | None) -> Contrast:
     """Two trials, value by value: one pair, so that no difference has an interval."""
+    if first.key == second.key and first.store.address == second.store.address:
+        raise InputError(f"{first.trial.label} ({first.key[:12]}) is held against itself")
     if isinstance(metric, Entry):
         gaps = [_single(str(metric), _entry_of(first, metric), _entry_of(second, metric))]
     else:
@@ -245,6 +260,14 @@ def of_sweeps(
     """Every setting that two sweeps share, or one sweep in two places, paired by seed. Settings
     that only one has are in the notes.
     """
+    if first.store.address == second.store.address:
+        keys = [{cell.trial.key for cell in one.plan.cells} for one in (first, second)]
+        if keys[0] == keys[1]:
+            raise InputError(
+                f"{names[0]} against {names[1]}: both are the same trials. Give a session on "
+                "another sweep or in another home; settings of one sweep are compared by "
+                "session.compare({'split': 'stem'}, {'split': 'pool'})"
+            )
     axes = list(dict.fromkeys([*first.plan.axes, *second.plan.axes]))
     # Seeds are what pairs are made of, so they tell no settings apart.
     axes = [axis for axis in axes if axis != "seed"]

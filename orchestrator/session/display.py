@@ -30,7 +30,7 @@ class Display(Protocol):
         """What is going to run, before it does."""
         ...
 
-    def follow(self, queue: Queue, slots: int) -> contextlib.AbstractContextManager[Listener]:
+    def follow(self, queue: Queue) -> contextlib.AbstractContextManager[Listener]:
         """While trials run: a listener that hears of each that starts and ends."""
         ...
 
@@ -46,8 +46,8 @@ class Display(Protocol):
 class Tally:
     """Counts of a queue's trials by how they stand, and how fast it goes; a listener."""
 
-    def __init__(self, queue: Queue, slots: int) -> None:
-        self._queue, self._slots = queue, slots
+    def __init__(self, queue: Queue) -> None:
+        self._queue = queue
         self._began: dict[str, float] = {}
         self._spent: dict[str, list[float]] = {}  # seconds of trials that ended now, by method
         self._start = time.monotonic()
@@ -86,9 +86,11 @@ class Tally:
 
     def seconds_left(self) -> float | None:
         """Estimated from trials of the same method, finished now or before; None while nothing is
-        known of one of them.
+        known of one of them, or of how many run at once.
         """
         now, queue = time.monotonic(), self._queue
+        if queue.at_once is None:
+            return None
         total = 0.0
         with self._lock:
             for key, trial in queue.trials.items():
@@ -103,7 +105,7 @@ class Tally:
                 # One that takes longer than expected is taken to end any moment.
                 total += max(cost - running_for, 0.0)
         # As if the work spread evenly: chains of needs make it an underestimate near the end.
-        return total / self._slots
+        return total / queue.at_once
 
     def _counts(self) -> dict[str, int]:
         """How many trials have ended how, or are blocked."""
@@ -142,8 +144,8 @@ class LineDisplay:
         pass
 
     @contextlib.contextmanager
-    def follow(self, queue: Queue, slots: int) -> Iterator[Listener]:
-        line = _MovingLine(Tally(queue, slots), self._stream)
+    def follow(self, queue: Queue) -> Iterator[Listener]:
+        line = _MovingLine(Tally(queue), self._stream)
         try:
             yield line
         finally:

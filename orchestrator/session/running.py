@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from orchestrator.analysis.results import Results
-from orchestrator.errors import StoreError
+from orchestrator.errors import ExecutorError, StoreError
 from orchestrator.executors.by_name import executor
 from orchestrator.executors.executor import Executor, Listener
 from orchestrator.executors.site import Site
@@ -40,7 +40,8 @@ class RunSummary:
     `results` are those of what was asked for, perhaps a part of the sweep, as it stands now.
     `problems` are the trials that failed or were lost, `blocked` says of each trial that could not
     start why. `num_tracked` counts the runs written to MLflow, `tracking_error` says why that
-    stopped early, or is empty. `is_interrupted` says that somebody stopped the run.
+    stopped early, or is empty. `is_interrupted` says that somebody stopped the run, `stopped` why
+    the executor could not go on, or is empty.
     """
 
     results: Results
@@ -51,6 +52,7 @@ class RunSummary:
     num_tracked: int
     tracking_error: str
     is_interrupted: bool
+    stopped: str = ""
 
     @property
     def plan(self) -> Plan:
@@ -62,7 +64,8 @@ class RunSummary:
         """All that was asked for has ended: every cell has a result, of whatever outcome, and
         MLflow has all of them.
         """
-        return self.plan.is_complete and not self.tracking_error and not self.is_interrupted
+        ended_early = self.is_interrupted or bool(self.stopped)
+        return self.plan.is_complete and not self.tracking_error and not ended_early
 
     def lines(self) -> list[str]:
         """What came of the run, in words."""
@@ -73,6 +76,8 @@ class RunSummary:
         ]
         if self.is_interrupted:
             lines.append(INTERRUPTED)
+        if self.stopped:
+            lines.append(self.stopped)
         lines += [f"{one.kind}: {self._told(one)}" for one in self.problems[:SHOWN]]
         if len(self.problems) > SHOWN:
             lines.append(f"and {len(self.problems) - SHOWN} more that failed")
@@ -147,7 +152,7 @@ def run_sweep(
     queue = Queue(plan, Tries(site.hold_back_after))
     writer = _writer_of_whole(plan, sweep, store, home)
     try:
-        is_interrupted = _drain(runner, queue, store, site, writer, display)
+        is_interrupted, stopped = _drain(runner, queue, store, site, writer, display)
     except BaseException:
         if writer is not None:
             # Nothing to close the sweep's own run with; what was sent gets written.
@@ -172,6 +177,7 @@ def run_sweep(
         num_tracked=tracked.num_written,
         tracking_error=tracked.error,
         is_interrupted=is_interrupted,
+        stopped=stopped,
     )
 
 
@@ -202,15 +208,22 @@ def _drain(
     site: Site,
     writer: Writer | None,
     display: Display,
-) -> bool:
-    """Run all trials of a queue; whether somebody interrupted that."""
+) -> tuple[bool, str]:
+    """Run all trials of a queue; whether somebody interrupted that, and why the executor could not
+    go on, or an empty string. Raises ExecutorError where it could not before any trial had ended.
+    """
     # Nothing to run starts no Ray.
     if not queue.trials:
-        return False
+        return False, ""
     try:
-        with display.follow(queue, site.slots or 1) as progress:
+        with display.follow(queue) as progress:
             runner.run(queue, store, site, TrialListener(progress, writer, store, queue.trials))
     except KeyboardInterrupt:
         display.say(INTERRUPTED, strongly=True)
-        return True
-    return False
+        return True, ""
+    except ExecutorError as error:
+        # What has ended is worth its tables.
+        if not queue.ended:
+            raise
+        return False, str(error)
+    return False, ""

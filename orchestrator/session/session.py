@@ -22,6 +22,7 @@ from orchestrator.session.choices import (
 from orchestrator.session.places import Places, places
 from orchestrator.spec.sweep import Sweep
 from orchestrator.spec.sweep_file import load_sweep
+from orchestrator.store.home import Home
 from orchestrator.store.store import Store
 
 # What is imported for types only is imported again where it is used: much of it loads torch, which
@@ -40,7 +41,6 @@ if TYPE_CHECKING:
     from orchestrator.session.trial_log import TrialLog
     from orchestrator.session.trials import TrialRow, Trials
     from orchestrator.spec.claim import Entry, Labels
-    from orchestrator.store.home import Home
 
 Given = ParamSpec("Given")
 Answer = TypeVar("Answer")
@@ -90,14 +90,18 @@ class Session:
         sweep: str | Path | Sweep | None = None,
         *,
         name: str | None = None,
-        home: str | Path | None = None,
-        store: str | Path | None = None,
+        home: str | Path | Home | None = None,
+        store: str | Path | Store | None = None,
         tracking: str | None = None,
         data: str | Path | None = None,
         site: str | Path | None = None,
     ) -> None:
         self.places: Places = places(
-            home_folder=home, store=store, tracking=tracking, data=data, site_file=site
+            home_folder=_place("home", home.root if isinstance(home, Home) else home),
+            store=_place("store", store.address if isinstance(store, Store) else store),
+            tracking=tracking,
+            data=_place("data", data),
+            site_file=_place("site", site),
         )
         self.file: Path | None = None
         if sweep is None or isinstance(sweep, Sweep):
@@ -163,14 +167,13 @@ class Session:
 
     # ------------------------------------------------------------------ reading
 
-    @_on_own_data
     def plan(self, only: str | Labels | None = None) -> Plan:
-        """What would run, what is shared, what is done; see `spolia plan`. Raises PlanError that
-        lists every reason why cells cannot run.
+        """What would run, what is shared, what is done; see `spolia plan`. Cells whose data is not
+        known here have no keys and are left out with a warning; then the plan is that of a part.
+        Raises PlanError that lists every other reason why cells cannot run, InputError where no
+        cell is left.
         """
-        from orchestrator.planning.plan import make_plan
-
-        return make_plan(self.name, self.part(only), self.store)
+        return self._plan_of_known(only)
 
     @_on_own_data
     def known_cells(self, only: str | Labels | None = None) -> KnownCells:
@@ -204,11 +207,16 @@ class Session:
     def _plan_of_known(self, only: str | Labels | None) -> Plan:
         """The plan of the cells whose data is known, with a warning of what is left out."""
         known = self.known_cells(only)
-        missing = "; ".join(map(str, known.missing))
-        if known.plan is None:
-            raise InputError(f"{self.name}: {missing}")
-        if missing:
+        plan = self._told(known)
+        if known.missing:
+            missing = "; ".join(map(str, known.missing))
             warnings.warn(f"{self.name}: these are left out: {missing}", stacklevel=3)
+        return plan
+
+    def _told(self, known: KnownCells) -> Plan:
+        """The plan of known cells. Raises InputError where there is none."""
+        if known.plan is None:
+            raise InputError(f"{self.name}: {'; '.join(map(str, known.missing))}")
         return known.plan
 
     def trials(self, where: Labels | None = None) -> Trials:
@@ -257,21 +265,25 @@ class Session:
         if not isinstance(key, str):
             _refuse_no_row(key)
             key = key.key
-        return explain(self.plan(only), self.store, key)
+        # No warning of what is left out: a trial that has a key is not among it.
+        return explain(self._told(self.known_cells(only)), self.store, key)
 
     def compare(
         self,
-        first: Labels | str | TrialRow | Session,
-        second: Labels | str | TrialRow | Session | None = None,
+        first: Labels | str | TrialRow | Result | Session,
+        second: Labels | str | TrialRow | Result | Session | None = None,
         *,
         metric: str | Entry | None = None,
     ) -> Contrast:
         """How much two sides differ, in one metric (or matrix entry), or in all headline metrics.
 
         Two settings, `{"split": "stem"}` and `{"split": "pool"}`, are paired by seed as claims pair
-        them. Two keys are two trials, value by value. Two sessions, or one and this one, are
-        compared in every setting that both sweeps have, be it two sweeps or one in two homes.
+        them. Two keys, rows or results are two trials, value by value. Two sessions, or one and
+        this one, are compared in every setting that both sweeps have, be it two sweeps or one in
+        two homes. Raises InputError where a side is held against itself, and for two seeds of a
+        setting, which can be compared as two trials.
         """
+        from orchestrator.parts.result import Result
         from orchestrator.session import contrast
 
         # One session is held against this one, which then is the first side.
@@ -283,7 +295,9 @@ class Session:
             return contrast.of_settings(self.results(), first, second, metric)
         if isinstance(first, Session | Mapping) or isinstance(second, Session | Mapping | None):
             raise InputError("compare(...) takes two settings, two keys, or one or two sessions")
-        return contrast.of_trials(self.open(first), self.open(second), metric)
+        one = first if isinstance(first, Result) else self.open(first)
+        other = second if isinstance(second, Result) else self.open(second)
+        return contrast.of_trials(one, other, metric)
 
     # ------------------------------------------------------------------ writing
 
@@ -427,6 +441,7 @@ class Session:
     @_on_own_data
     def track(self, *, display: Display | None = None) -> Tracked:
         """Bring MLflow level with the store. Raises InputError where nothing is to be tracked."""
+        from orchestrator.planning.plan import make_plan
         from orchestrator.session.display import LineDisplay
         from orchestrator.session.following import track
 
@@ -438,12 +453,22 @@ class Session:
         if self.file is None:
             self.store.refuse_claimed(self.name)
         self.home.prepare()
-        return track(self.plan(), self.home, display or LineDisplay())
+        # All of the sweep or nothing: MLflow would show the rest as what the sweep never had.
+        plan = make_plan(self.name, self.sweep, self.store)
+        return track(plan, self.home, display or LineDisplay())
 
 
 def _is_name(name: object) -> bool:
     """Whether something can be what a sweep is called: one file's name, and readable."""
     return isinstance(name, str) and re.fullmatch(r"\w[\w.-]*", name) is not None
+
+
+def _place(argument: str, given: object) -> str | Path | None:
+    if given is None or isinstance(given, str | Path):
+        return given
+    raise InputError(
+        f"Session({argument}=...) takes a folder or an address, not a {type(given).__name__}"
+    )
 
 
 def _refuse_no_file(sweep: object) -> None:

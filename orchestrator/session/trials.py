@@ -156,7 +156,7 @@ def trials_of(plan: Plan, where: Labels) -> Trials:
 
 def _refuse_unknown(by_field: Mapping[str, Sequence[object]], names: Mapping[str, str]) -> None:
     problems = [
-        f"the sweep has no axis {name!r}. {nearest(name, [*names, *FIELDS])}"
+        f"the sweep has no axis {name!r}. {nearest(str(name), [*names, *FIELDS])}"
         for name in by_field
         if name not in FIELDS
     ]

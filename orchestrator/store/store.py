@@ -225,6 +225,8 @@ class Store:
         """
         known = sorted({*self.finished(), *self.failures(), *self.under_way()})
         matching = [key for key in known if key.startswith(start)]
+        if not known and not self.exists:
+            raise StoreError(f"there is no store at {self.name}: nothing has run there yet")
         if not matching:
             raise StoreError(
                 f"no finished, failed or running trial in {self.name} has a key that begins with "

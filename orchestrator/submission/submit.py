@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 
 from orchestrator.errors import InputError
+from orchestrator.session.checking import refuse_stale
 from orchestrator.session.session import Session
 from orchestrator.spec.naming import class_paths
 from orchestrator.submission.arrival import this_machine
@@ -56,6 +57,9 @@ def prepare(
     assert session.file is not None
     places = options_there(given, session.places)
     known = session.known_cells(only)  # whatever keeps the sweep from being planned is told now
+    is_smoke = "--smoke" in options
+    if known.plan is not None and not is_smoke and "--stale" not in options:
+        refuse_stale(known.plan)
     trials = [cell.trial for cell in session.sweep.trials()]
     needs = [] if known.plan is None else list(known.plan.trials.values())
     classes = {path for trial in (*trials, *needs) for path in class_paths(trial)}
@@ -76,7 +80,7 @@ def prepare(
         command=f"{shlex.join(words)} {places}",
         package=package,
         packed=package.packed(),
-        store="none" if "--smoke" in options else session.store.name,
+        store="none" if is_smoke else session.store.name,
         notes=notes,
     )
 

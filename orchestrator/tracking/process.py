@@ -8,6 +8,7 @@ import contextlib
 import itertools
 import json
 import queue
+import signal
 import sys
 import threading
 from collections.abc import Iterable, Iterator, Sequence
@@ -76,4 +77,7 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    # Who stops a job of Ray's stops every process of it. The driver ends this one, by closing its
+    # input, when all is written.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     sys.exit(main())

@@ -24,9 +24,9 @@ def raylets():
     The further nodes get the environment. The Ray of the session is ended first: a node of the
     cluster must not be mistaken for one of its.
     """
-    from orchestrator.executors import ray as executor  # sets Ray's variables before it imports Ray
+    from orchestrator.executors.ray import cluster as of_ray  # Ray's variables come before Ray
 
-    ray = executor.ray
+    ray = of_ray.ray
     ray.shutdown()
     made = []
 
@@ -43,7 +43,7 @@ def raylets():
                 address=cluster.address,
                 log_to_driver=False,
                 logging_level="ERROR",
-                runtime_env=executor.runtime_env(),
+                runtime_env=of_ray.runtime_env(),
             )
         return cluster, nodes
 
@@ -69,9 +69,9 @@ def from_zero(monkeypatch, tmp_path):
     """
     monkeypatch.setenv("RAY_FAKE_CLUSTER", "1")
     monkeypatch.setenv("AUTOSCALER_UPDATE_INTERVAL_S", "1")
-    from orchestrator.executors import ray as executor  # sets Ray's variables before it imports Ray
+    from orchestrator.executors.ray import cluster as of_ray  # Ray's variables come before Ray
 
-    executor.ray.shutdown()
+    of_ray.ray.shutdown()
     made = []
 
     def start(types):
@@ -100,7 +100,7 @@ def from_zero(monkeypatch, tmp_path):
         return made[-1].address, file
 
     yield start
-    executor.ray.shutdown()
+    of_ray.ray.shutdown()
     for cluster in made:
         session = cluster.head_node.get_session_dir_path()
         cluster.shutdown()

@@ -13,6 +13,7 @@ from pretended_gpus import SeesGpus
 
 from orchestrator import Sweep, make_plan, product, union
 from orchestrator.executors.by_name import executor
+from orchestrator.executors.ray.driver import RayTune
 from orchestrator.executors.site import Site
 from orchestrator.planning.queue import Queue
 
@@ -57,15 +58,15 @@ def test_workers_see_the_gpu_that_was_set_aside_for_them_and_no_other(raylets, s
 
 
 def test_from_zero_nodes_those_are_started_that_a_trial_needs_and_meanwhile_it_says_so(
-    from_zero, seen, monkeypatch
+    from_zero, seen, monkeypatch, tmp_path
 ):
     """By Ray's own autoscaler, and with nothing in the site file that says there are GPUs."""
-    from orchestrator.executors import ray as executor_of_ray
-
     monkeypatch.setenv("PRETENDED_GPUS", "started")  # of the autoscaler, and so of its nodes
     address, types = from_zero({"small": {"CPU": 1}, "fast": {"CPU": 1, "GPU": 1}})
-    monkeypatch.setattr(executor_of_ray, "BOOTSTRAP", types)
-    monkeypatch.setattr(executor_of_ray, "SAY_AFTER", 0.2)
+    # Where `ray up` leaves it on a head.
+    monkeypatch.setenv("HOME", str(tmp_path))
+    types.rename(tmp_path / "ray_bootstrap_config.yaml")
+    monkeypatch.setattr(RayTune, "say_after", 0.2)
     found, (note, *_) = seen([({"gpus": 1.0}, range(1))], slots=1, address=address)
     assert (found["1-0"]["device"], found["1-0"]["visible"]) == ("cuda", "0")
     assert note.startswith("nothing has started for ")

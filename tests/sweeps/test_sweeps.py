@@ -1,30 +1,68 @@
-"""Every sweep file of the project can be planned as it stands."""
+"""Every sweep file of the project can be planned as it stands.
+
+Planning wants the records of the image sets, which stand in `records.json`, and no image: those
+sets take minutes to decode. That the records are those of the files is a test, too.
+"""
 
 from __future__ import annotations
 
+import json
 import random
 from pathlib import Path
 
 import pytest
 
-from orchestrator import Results, load_sweep, make_plan
+from orchestrator import Results, Store, load_sweep, make_plan
+from orchestrator.data import sources
 from orchestrator.parts.result import Result
 from orchestrator.spec.claim import several, verdicts
+from orchestrator.spec.task import DataRecord
 
 FILES = sorted((Path(__file__).parents[2] / "sweeps").glob("*.py"))
 WITH_CLAIMS = [file for file in FILES if "claims=" in file.read_text()]
 
 
+RECORDS = json.loads(Path(__file__).with_name("records.json").read_text())
+SMALL = ("parquet/dtd10", "parquet/flowers17", "parquet/pacs?where.domain=photo")
+
+
+@pytest.fixture(scope="module")
+def planned(tmp_path_factory):
+    """`planned(file)`: sweep, plan and store, the same for all tests of the file."""
+    store, done = Store(tmp_path_factory.mktemp("sweeps") / "store"), {}
+    store.prepare()
+    for record in RECORDS:
+        store.put_data(DataRecord.from_json(record))
+
+    def plan(file):
+        if file not in done:
+            name, sweep = load_sweep(file)
+            done[file] = sweep, make_plan(name, sweep, store), store
+        return done[file]
+
+    return plan
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("file", FILES, ids=lambda f: f.stem)
-def test_a_sweep_file_plans(file, store, request):
-    name, sweep = load_sweep(file)
-    if any(task.data != "digits" for p in sweep.cells.points for task in p.values.get("tasks", ())):
-        request.getfixturevalue("shared_data")
-    plan = make_plan(name, sweep, store)
+def test_a_sweep_file_plans(file, planned):
+    sweep, plan, _ = planned(file)
     assert len(plan.cells) == sweep.expect
     assert plan.question
     assert not plan.is_complete
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "record",
+    [
+        pytest.param(record, marks=[] if record["name"] in SMALL else pytest.mark.long)
+        for record in RECORDS
+    ],
+    ids=lambda record: record["name"],
+)
+def test_the_records_are_those_of_the_files(shared_data, record):
+    assert sources.load(record["name"]).record.to_json() == record
 
 
 def test_the_sweep_of_the_readme_plans_as_printed(store, tmp_path):
@@ -36,13 +74,11 @@ def test_the_sweep_of_the_readme_plans_as_printed(store, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("file", WITH_CLAIMS, ids=lambda f: f.stem)
-def test_the_claims_of_a_sweep_compare_like_with_like(file, store, request):
+def test_the_claims_of_a_sweep_compare_like_with_like(file, planned):
     """Once all cells are done, no claim is left undecided because its sides do not match."""
-    name, sweep = load_sweep(file)
+    sweep, plan, store = planned(file)
     assert sweep.claims
-    if any(task.data != "digits" for p in sweep.cells.points for task in p.values.get("tasks", ())):
-        request.getfixturevalue("shared_data")
-    results = Results(make_plan(name, sweep, store), store)
+    results = Results(plan, store)
     drawn = random.Random(0)
     for cell in results.plan.cells:
         results.by_key[cell.trial.key] = _drawn(cell.trial, sweep.claims, store, drawn)
@@ -81,10 +117,10 @@ def _drawn(trial, claims, store, drawn):
 
 
 @pytest.mark.slow
-def test_masks_and_packed_networks_are_compared_over_the_targets(store, shared_data):
+def test_masks_and_packed_networks_are_compared_over_the_targets(planned):
     """PackNet measures the base, too, which masks leave as it is."""
-    name, sweep = load_sweep(next(file for file in FILES if file.stem == "piggyback_orders"))
-    results = Results(make_plan(name, sweep, store), store)
+    sweep, plan, store = planned(next(file for file in FILES if file.stem == "piggyback_orders"))
+    results = Results(plan, store)
     for cell in results.plan.cells:
         packs = cell.trial.method.name == "packnet"
         tasks = cell.trial.tasks if packs else cell.trial.tasks[1:]

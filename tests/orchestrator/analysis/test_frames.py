@@ -119,6 +119,7 @@ def test_curves_are_a_long_frame_by_stage_name_and_epoch(store):
     assert list(curves)[3:] == ["seed", "stage", "name", "epoch", "value", "seconds"]
     assert curves["stage"].tolist()[:3] == ["warm/up", "warm/up", "train"]
     one = results.curves("loss", where={"seed": 1})
+    assert results.curves({"seed": 1}).equals(results.curves(where={"seed": 1}))
     assert one[["seed", "epoch", "seconds"]].to_numpy().tolist() == [[1, 1, 1.5], [1, 2, 2.0]]
     assert (one["value"][0], one["value"].isna().tolist()) == (0.5, [False, True])
     assert len(results.curves("train/acc")) == 2
@@ -159,6 +160,43 @@ def test_an_axis_or_a_value_that_is_none_is_told_with_the_valid_ones(store, wher
     for ask in (results.frame, results.means, results.curves, results.groups):
         with pytest.raises(InputError, match=message):
             ask(where=where)
+
+
+@pytest.mark.parametrize("ask", ["frame", "means", "best", "curves", "groups", "matrix"])
+def test_where_that_is_no_mapping_is_told(store, ask):
+    results = drawn_results(store, levels(1.0, 2.0), by_level)
+    more = {"metric": "score"} if ask == "best" else {}
+    with pytest.raises(InputError, match=r"where='level=1': write axes with their values"):
+        getattr(results, ask)(where="level=1", **more)
+
+
+def test_cells_may_stand_first_where_a_name_may_be_left_out(store):
+    results = drawn_results(store, levels(1.0, 2.0), by_level)
+    assert results.means({"level": 2.0}).equals(results.means(where={"level": 2.0}))
+    assert results.means("score").equals(results.means(["score"]))
+    with pytest.raises(InputError, match=r"named twice: {'level': 2.0} and where={'seed': 0}"):
+        results.means({"level": 2.0}, {"seed": 0})
+
+
+class TestLabelsThatMetricsAreLoggedBy:
+    @pytest.fixture
+    def results(self, store):
+        return drawn_results(store, levels(1.0, 2.0), lambda cell: {"a": 0.5, "b": 0.9})
+
+    def test_a_frame_has_the_values_of_these_labels(self, results):
+        assert [name for name in results.frame({"task": "a"}) if "[" in name] == ["score[task=a]"]
+        long = results.frame({"task": ["a"], "level": 2.0}, long=True)
+        assert (len(long), set(long["label"])) == (3, {"task=a"})
+
+    @pytest.mark.parametrize("long", [False, True])
+    def test_one_that_nothing_is_logged_by_is_told_with_the_nearest(self, results, long):
+        with pytest.raises(InputError, match=r"nothing is logged by task='A'. Valid: 'a', 'b'"):
+            results.frame({"task": "A"}, long=long)
+
+    @pytest.mark.parametrize("ask", ["groups", "curves", "matrix"])
+    def test_what_has_no_such_labels_refuses_them(self, results, ask):
+        with pytest.raises(InputError, match=f"names 'task', which metrics .* and a {ask[:5]}"):
+            getattr(results, ask)(where={"task": "a"})
 
 
 def test_all_that_is_wrong_with_where_is_told_at_once(store):
@@ -221,8 +259,10 @@ def test_labels_that_settings_do_not_share_have_to_be_chosen(store):
     with pytest.raises(InputError, match=r"task=a, task=b.*Choose one, as in where={'task': 'a'}"):
         results.best("score")
     assert results.best("score", {"task": "a"}).where == {"level": 2.0}
-    with pytest.raises(InputError, match="score is not logged by task=c; it is by: task=a, task=b"):
+    with pytest.raises(InputError, match=r"nothing is logged by task='c'. Valid: 'a', 'b'"):
         results.best("score", {"task": "c"})
+    with pytest.raises(InputError, match="score is not logged by task=b; it is by: task=a"):
+        results.best("score", {"task": "b", "level": 2.0})
 
 
 def test_the_first_task_of_a_metric_of_targets_counts_where_it_is_named(store):
@@ -279,7 +319,9 @@ def test_settings_without_the_axis_are_level(store):
 
 def test_the_seed_is_no_axis_to_plot_along(store):
     results = drawn_results(store, levels(1.0, 2.0), by_level)
-    with pytest.raises(InputError, match=r"along='seed': there is no such axis. Valid: 'level'"):
+    with pytest.raises(
+        InputError, match=r"along='seed': a line is of means over seeds; .* Valid: 'level'"
+    ):
         results.plot("score", along="seed")
 
 

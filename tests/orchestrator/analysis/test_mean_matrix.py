@@ -117,7 +117,9 @@ def test_a_matrix_of_a_setting_has_labels_halves_and_n(store):
 
 
 def test_a_matrix_of_one_seed_has_no_interval(store):
-    found = crossed(store, by_seed, 1.0, 2.0).matrix("scores", {"level": 1.0, "seed": 2})
+    results = crossed(store, by_seed, 1.0, 2.0)
+    found = results.matrix("scores", {"level": 1.0, "seed": 2})
+    assert results.matrix({"level": 1.0, "seed": 2}).frame().equals(found.frame())
     assert (found.n[0, 1], found.values[0, 1]) == (1, 1.2)
     assert np.isnan(found.half).all()
 

@@ -16,11 +16,12 @@ from orchestrator.spec.wording import duration
 from orchestrator.training.outcome import Outcome
 
 
-def shown(store, *, terminal, kinds):
+def shown(store, *, terminal, kinds, at_once=2):
     cells = product(Count.grid(), seed=range(len(kinds) + 1))
     queue = Queue(make_plan("asked", Sweep(question="?", cells=cells, expect=len(cells)), store))
     console = Console(file=io.StringIO(), force_terminal=terminal, width=80, color_system=None)
-    with Progress(console, queue, slots=2) as progress:
+    queue.at_once = at_once
+    with Progress(console, queue) as progress:
         for kind in kinds:
             trial = queue.take()
             progress.started(trial)
@@ -59,6 +60,12 @@ def test_only_the_first_failure_is_shown_in_full(store):
 def test_nothing_is_estimated_before_anything_is_known(store):
     line, _ = shown(store, terminal=False, kinds=[])
     assert line == "0 of 1 done · 0 running · 1 waiting"
+
+
+def test_nothing_is_estimated_before_it_is_known_how_many_run_at_once(store):
+    line, _ = shown(store, terminal=False, kinds=["done"], at_once=None)
+    assert line.startswith("1 of 2 done · 0 running · 1 waiting · ")
+    assert " left" not in line
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from orchestrator.executors.placement import (
     Node,
     Nodes,
     Placement,
+    at_once,
     cpus_for_slots,
     place,
     place_all,
@@ -103,6 +104,22 @@ def test_all_that_no_node_can_hold_is_told_at_once_and_each_thing_once(tmp_path)
 
 def test_slots_are_slots_whatever_a_trial_sets_aside():
     assert cpus_for_slots([Placement(1, 0), Placement(2, 0)], 3) == 6
+
+
+@pytest.mark.parametrize(
+    ("placements", "nodes", "slots", "expected"),
+    [
+        ([Placement(1, 0.25)] * 5, HERE, 32, 8),
+        ([Placement(1, 0.1)] * 5, Nodes((Node("one", 32, 1),)), 32, 10),
+        ([Placement(1, 0)] * 5, TWO_KINDS, 32, 20),
+        ([Placement(1, 0)] * 5, TWO_KINDS, 6, 6),
+        # One of each kind: 1/8 and 1/2 of the time
+        ([Placement(1, 0), Placement(1, 1)], HERE, 32, pytest.approx(2 / (1 / 8 + 1 / 2))),
+        ([Placement(1, 1)] * 5, UNKNOWN, 16, 16),
+    ],
+)
+def test_how_many_run_at_once_is_what_the_nodes_have_room_for(placements, nodes, slots, expected):
+    assert at_once(placements, nodes, slots) == expected
 
 
 def test_inline_has_all_cpus_and_no_gpu_that_is_not_there(store, tmp_path, monkeypatch):

@@ -16,9 +16,10 @@ from methods.networks import resnet8
 from orchestrator import Store, StoreError, Sweep, digits, make_plan, product
 from orchestrator.cli.progress import Progress
 from orchestrator.executors import worker
+from orchestrator.executors.assignment import Assignment
 from orchestrator.executors.handshake import versions
 from orchestrator.executors.placement import Placement
-from orchestrator.executors.worker import Assignment, TrialRunner
+from orchestrator.executors.worker import TrialRunner
 from orchestrator.planning.queue import Queue
 from orchestrator.spec.naming import class_paths
 from orchestrator.store.code import code_of
@@ -186,7 +187,7 @@ def test_a_disk_that_fills_up_fails_the_trial_with_a_reason_and_loses_nothing(
 def progress_of(store, cells, expect):
     queue = Queue(make_plan("asked", Sweep(question="?", cells=cells, expect=expect), store))
     console = Console(record=True, width=80, force_terminal=False, file=io.StringIO())
-    return Progress(console, queue, 2), queue, console
+    return Progress(console, queue), queue, console
 
 
 def test_failures_are_counted_by_kind_and_the_first_of_a_kind_is_shown_whole(store):

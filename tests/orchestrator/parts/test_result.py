@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from methods.compatible_features import CompatibleFeatures
 from methods.networks import small_vgg
-from orchestrator import Component, InputError, Result, Store, StoreError, Trial, digits, resolve
+from orchestrator import (
+    Component,
+    InputError,
+    Result,
+    Session,
+    Store,
+    StoreError,
+    Trial,
+    digits,
+    resolve,
+)
 from orchestrator.parts.matrix import make_matrix
 from orchestrator.training.execute import execute
 
@@ -68,6 +80,26 @@ def test_without_a_store_it_is_that_of_the_home(result, monkeypatch, tmp_path):
     monkeypatch.delenv("SPOLIA_HOME")
     (tmp_path / "spolia-home").symlink_to(folder.removesuffix("/store"))
     assert Component.open(reference).reference == reference
+
+
+def test_a_store_is_given_as_whatever_has_one(result):
+    reference = result.component("network", task="a").reference
+    home = result.store.address.removesuffix("/store")
+    session = Session(home=home)
+    for given in (result.store.address, home, Path(home), session, session.home, result):
+        assert Component.open(reference, given).reference == reference
+
+
+def test_what_is_no_store_and_a_folder_without_one_are_told(result, tmp_path):
+    reference = result.component("network", task="a").reference
+    with pytest.raises(InputError, match="as a Store, or as a session, not as a int"):
+        Component.open(reference, 3)
+    with pytest.raises(StoreError, match=r"no store at .*nowhere: nothing has run there yet"):
+        Component.open(reference, tmp_path / "nowhere")
+    with pytest.raises(InputError, match=r"opened by its reference, .*, not by None"):
+        Component.open(None, result.store)
+    with pytest.raises(InputError, match="by how its trial's key begins, not by 3"):
+        Result.open(3, result.store)
 
 
 @pytest.mark.parametrize("key", ["store", "home"])

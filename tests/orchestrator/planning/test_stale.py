@@ -82,7 +82,7 @@ MAKE_NOTHING_STALE = {
     "another network": "methods/networks/vgg.py",
     "another method": "methods/packnet.py",
     "the command line": "orchestrator/cli/tables.py",
-    "the executors": "orchestrator/executors/ray.py",
+    "the executors": "orchestrator/executors/ray/tune_pool.py",
 }
 
 

@@ -188,8 +188,18 @@ def test_results_leave_out_what_cannot_be_looked_up(half_known):
     assert len(results.by_key) == 5
     with pytest.warns(UserWarning, match="spolia data add torchvision/MNIST"):
         assert len(half_known.trials()) == 5
-    with pytest.raises(PlanError, match="pass data='FOLDER'"):
-        half_known.plan()
+
+
+def test_so_does_a_plan_but_a_run_and_mlflow_take_all_or_nothing(half_known, tmp_path):
+    with pytest.warns(UserWarning, match="1 cell is about torchvision/MNIST"):
+        plan = half_known.plan()
+    assert repr(plan).startswith("<Plan of asked (a part: 5 of 6 cells): 5 of 5 cells done; ")
+    assert half_known.explain(plan.cells[0].trial.key).state.startswith("done")
+    database = f"sqlite:///{tmp_path}/mlflow.db"
+    tracked = Session(half_known.sweep, name="asked", home=tmp_path, tracking=database)
+    for refuses in (half_known.prepare, tracked.track):
+        with pytest.raises(PlanError, match="pass data='FOLDER'"):
+            refuses()
 
 
 def test_where_no_data_set_is_known_that_is_told(tmp_path, monkeypatch):
@@ -200,8 +210,9 @@ def test_where_no_data_set_is_known_that_is_told(tmp_path, monkeypatch):
     status = session.status()
     assert (status.is_complete, status.plan, len(status.frame())) == (False, None, 0)
     assert repr(status).startswith("asked: 1 cells, none of which can be looked up here")
-    with pytest.raises(InputError, match="torchvision/MNIST"):
-        session.results()
+    for ask in (session.results, session.plan, lambda: session.explain("ab")):
+        with pytest.raises(InputError, match="1 cell is about torchvision/MNIST"):
+            ask()
 
 
 def test_a_record_in_the_store_is_enough(home, half_known, monkeypatch):
@@ -230,11 +241,18 @@ def test_the_command_line_shows_what_it_can(spolia, sweep_file, tmp_path, monkey
     assert "1 cell is about torchvision/MNIST" in words
     view = json.loads(spolia("status", file, "--json")[1])
     assert (view["complete"], view["missing_data"][0]["name"]) == (False, "torchvision/MNIST")
+    code, out, err = spolia("plan", file)
+    assert (code, "2" in out, "left out: 1 cell is about" in err) == (0, True, True)
+    view = json.loads(spolia("plan", file, "--json")[1])
+    assert (view["complete"], view["cells"]) == (False, 2)
+    assert view["missing_data"][0]["name"] == "torchvision/MNIST"
     code, out, err = spolia("results", file)
     assert (code, "A part of asked: 2 of its 3 cells" in out) == (0, True)
     assert "left out: 1 cell is about torchvision/MNIST" in " ".join(err.split())
     assert not (tmp_path / "spolia-home/tables/asked").exists()
     nothing = sweep_file(far, 1, "nothing.py")
+    code, out, err = spolia("plan", nothing)
+    assert (code, "no cell can be planned here" in err) == (1, True)
     code, out, err = spolia("results", nothing)
     assert (code, "nothing: no cell can be looked up here. Nothing was written." in err) == (
         1,

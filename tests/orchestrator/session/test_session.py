@@ -153,7 +153,11 @@ def test_a_session_without_data_has_none_of_the_others(tmp_path, monkeypatch):
 
 def test_a_session_without_a_sweep_opens_results_and_plans_nothing(ran):
     session, _ = ran
-    store_only = Session(store=session.store.address)
+    store_only = Session(store=session.store)
+    with pytest.raises(
+        InputError, match=r"Session\(store=...\) takes a folder or an address, not a"
+    ):
+        Session(store=session)
     key = session.trials()[0].key
     assert store_only.open(key[:12]).key == key
     with pytest.raises(InputError, match="this session has no sweep"):
@@ -465,6 +469,9 @@ def test_what_is_missing_of_two_settings_is_told(tmp_path):
         ({"numbr": 1}, {"number": 2}, None, "the sweep has no axis 'numbr'. Did you mean 'number'"),
         ({"number": 3}, {"number": 2}, None, "number is never 3"),
         ({"number": 1}, {"number": 1}, None, "are the same cells"),
+        ({"seed": 0}, {"seed": 1}, None, "are paired by seed, so no seed can be held against ano"),
+        ({"seed": 0, "number": 1}, {"seed": 1, "number": 1}, None, "Two trials can: session.com"),
+        (3, 4, None, "named by how its key begins, or by a row of trials(), not by 3"),
         ({"number": 1}, {"number": 2}, "totl", "no method here has a metric 'totl'"),
         ({"number": 1}, "abc", None, "takes two settings, two keys, or"),
         ({"number": 1}, None, None, "takes two settings, two keys, or"),
@@ -486,8 +493,33 @@ def test_two_trials_differ_in_fields_and_in_values(ran):
     assert not gap.is_beyond_chance
     assert "settings.number: - against 2" in repr(contrast)
     assert contrast.frame()["difference"].tolist() == [2.0]
+    of_results = session.compare(session.open(first), session.open(second))
+    assert of_results.frame().equals(contrast.frame())
     with pytest.raises(InputError, match="share no metric 'acuracy'"):
         session.compare(first, second, metric="acuracy")
+
+
+def test_nothing_is_held_against_itself(ran):
+    session, _ = ran
+    trial = session.trials({"seed": 0, "role": "cell"})[0]
+    with pytest.raises(InputError, match=f"{trial.key[:12]}.* is held against itself"):
+        session.compare(trial, trial.key)
+    for sides in ([session], [session, session]):
+        with pytest.raises(InputError, match=r"both are the same trials. Give a session on ano"):
+            session.compare(*sides)
+
+
+def test_an_explanation_shows_itself_in_a_few_lines(ran):
+    session, _ = ran
+    key = session.trials({"seed": 0, "role": "cell", "number": 1})[0].key
+    explained = session.explain(key)
+    first, *others = repr(explained).splitlines()
+    assert first.startswith(f"<Explanation {key[:12]}: count")
+    assert others[0] == "  done: its result is in the store"
+    fields = [one.field for one in explained.differences]
+    assert f"which differs in {len(fields)} field" in others[1]
+    assert [line.split(":")[0].strip() for line in others[2:]] == fields
+    assert f"<td>{fields[0]}</td>" in explained._repr_html_()
 
 
 def test_two_sweeps_are_compared_where_they_have_the_same_settings(ran, tmp_path):

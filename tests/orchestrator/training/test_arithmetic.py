@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import os
+import pickle
 
 import pytest
 import torch
@@ -224,44 +226,142 @@ def test_drawing_a_network_puts_the_generator_of_the_gpu_back(store, monkeypatch
 # ---------------------------------------------------------------------- faulty kernels
 
 
+def narrow(stride=2, **options):
+    return torch.nn.Conv2d(4, 8, 1, stride=stride, **options).to(memory_format=torch.channels_last)
+
+
+def images(size=(8, 8)):
+    x = torch.randn(2, 4, *size).contiguous(memory_format=torch.channels_last)
+    return x.requires_grad_()
+
+
+@pytest.fixture
+def strides(monkeypatch):
+    """The strides with which torch was asked to convolve."""
+    seen, convolve = [], F.conv2d
+
+    def noted(x, weight, bias, stride, *others):
+        seen.append(tuple(stride))
+        return convolve(x, weight, bias, stride, *others)
+
+    monkeypatch.setattr(F, "conv2d", noted)
+    return seen
+
+
 @pytest.mark.parametrize(
-    ("capability", "layer", "is_on"),
+    ("capability", "layer", "stride"),
     [
-        ("AVX2", torch.nn.Conv2d(4, 8, 1, stride=2), False),
-        ("AVX2", torch.nn.Conv2d(8, 8, 1, stride=2), True),
-        ("AVX512", torch.nn.Conv2d(8, 8, 1, stride=2), False),
-        ("AVX512", torch.nn.Conv2d(16, 8, 1, stride=2), True),
-        ("AVX2", torch.nn.Conv2d(4, 8, 1), True),
-        ("AVX2", torch.nn.Conv2d(4, 8, 3, stride=2), True),
+        ("AVX2", torch.nn.Conv2d(4, 8, 1, stride=2), 1),
+        ("AVX2", torch.nn.Conv2d(8, 8, 1, stride=2), 2),
+        ("AVX512", torch.nn.Conv2d(8, 8, 1, stride=2), 1),
+        ("AVX512", torch.nn.Conv2d(16, 8, 1, stride=2), 2),
+        ("AVX2", torch.nn.Conv2d(4, 8, 1, stride=2, padding=1), 2),
+        ("AVX2", torch.nn.Conv2d(4, 8, 1, stride=2, padding="valid"), 1),
+        ("AVX2", torch.nn.Conv2d(4, 8, 3, stride=2), 2),
     ],
-    ids=["narrow", "wide", "narrow for longer vectors", "wider", "not strided", "of size 3"],
+    ids=[
+        "narrow",
+        "wide",
+        "narrow for longer vectors",
+        "wider",
+        "padded",
+        "not padded by name",
+        "of size 3",
+    ],
 )
-def test_onednn_is_off_for_what_it_computes_wrongly(monkeypatch, capability, layer, is_on):
+def test_what_onednn_computes_wrongly_is_computed_without_a_stride(
+    monkeypatch, strides, capability, layer, stride
+):
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
     with without_faulty_kernels([torch.nn.Sequential(layer)], CPU):
-        assert torch.backends.mkldnn.enabled == is_on
-    assert torch.backends.mkldnn.enabled
+        layer(torch.zeros(1, layer.in_channels, 8, 8))
+    layer(torch.zeros(1, layer.in_channels, 8, 8))
+    assert strides == [(stride, stride), (2, 2)]
 
 
-def test_a_fit_keeps_off_them(store):
-    """A ResNet that is 4 wide has them, and corrupted memory."""
-    seen = []
+@pytest.mark.parametrize("size", [(8, 8), (7, 5), (1, 2)])
+@pytest.mark.parametrize("stride", [2, (1, 3), (3, 2)])
+def test_it_is_the_same_convolution(stride, size):
+    layer, x = narrow(stride), images(size)
+    exact, exact_x = copy.deepcopy(layer).double(), x.detach().double().requires_grad_()
+    with without_faulty_kernels([layer], CPU):
+        result = layer(x)
+    expected = exact(exact_x)  # doubles are no affair of oneDNN's
+    weighting = torch.randn_like(result)
+    found = torch.autograd.grad(result, [x, *layer.parameters()], weighting)
+    wanted = torch.autograd.grad(expected, [exact_x, *exact.parameters()], weighting.double())
+    for ours, theirs in zip((result, *found), (expected, *wanted), strict=True):
+        assert torch.allclose(ours.double(), theirs, atol=1e-5)
+    assert found[0].is_contiguous(memory_format=torch.channels_last)
 
-    def watch():
-        seen.append(torch.backends.mkldnn.enabled)
-        return {}
 
-    task = digits.classes(0, 1).images(limit=20)
-    trial = Trial(method=FineTune(), network=resnet8(width=4), tasks=(task,), seed=0)
-    run = local_run(trial, store=store.address)
+def test_subclasses_of_the_layer_compute_as_they_do(strides):
+    class Doubled(torch.nn.Conv2d):
+        def forward(self, x):
+            return F.conv2d(x, 2 * self.weight, None, self.stride)
+
+    layer, x = Doubled(4, 8, 1, stride=2), images()
+    with without_faulty_kernels([layer], CPU):
+        result = layer(x)
+        assert layer.stride == (2, 2)
+    assert torch.allclose(result, layer(x), atol=1e-5)
+    assert strides == [(1, 1), (2, 2)]
+
+
+def test_many_networks_in_one_call_keep_off_them():
+    layers, x = [narrow(bias=False), narrow(bias=False)], images()
+
+    def call(weight):
+        return torch.func.functional_call(layers[0], {"weight": weight}, (x,))
+
+    with without_faulty_kernels(layers, CPU):
+        both = torch.vmap(call)(torch.stack([layer.weight for layer in layers]))
+    assert torch.allclose(both, torch.stack([layer(x) for layer in layers]), atol=1e-5)
+
+
+def test_copies_that_are_made_meanwhile_are_networks_of_their_own(strides):
+    net, x = torch.nn.Sequential(narrow()), images()
+    with without_faulty_kernels([net, net], CPU):  # named twice, changed once
+        copied, pickled = copy.deepcopy(net), pickle.loads(pickle.dumps(net))
+    assert "forward" not in vars(net[0])
+    expected = net(x)
+    with torch.no_grad():
+        net[0].weight.zero_()
+    for other in (copied, pickled):
+        with without_faulty_kernels([other], CPU):
+            assert torch.allclose(other(x), expected, atol=1e-5)
+        assert torch.allclose(other(x), expected, atol=1e-5)
+    assert strides == [(2, 2)] + 4 * [(1, 1)]
+
+
+def by_fit(run, net):
     run.fit(
         "train",
-        {"net": run.network("net")},
+        {"net": net},
         lambda nets, batch: F.cross_entropy(nets["net"](batch.x), batch.y),
         run.tasks[0].train,
         optimizer=sgd(0.1),
         epochs=1,
-        watch=watch,
     )
-    assert set(seen) == {False}
-    assert torch.backends.mkldnn.enabled
+
+
+def by_a_loop_of_its_own(run, net):
+    for _ in run.epochs("train", 1, net=net):
+        for batch in run.batches(run.tasks[0].train):
+            F.cross_entropy(net(batch.x), batch.y).backward()
+
+
+@pytest.mark.parametrize("train", [by_fit, by_a_loop_of_its_own])
+def test_training_keeps_off_them(store, monkeypatch, strides, train):
+    """A ResNet that is 4 wide has one, and corrupted memory."""
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX2")
+    task = digits.classes(0, 1).images(limit=20)
+    trial = Trial(method=FineTune(), network=resnet8(width=4), tasks=(task,), seed=0)
+    run = local_run(trial, store=store.address)
+    net = run.network("net")
+    del strides[:]
+    train(run, net)
+    step = [*strides]
+    del strides[:]
+    net(torch.zeros(1, 1, 8, 8))
+    assert (strides.count((2, 2)), step.count((2, 2))) == (4, 3)

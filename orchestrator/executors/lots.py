@@ -1,0 +1,105 @@
+"""What workers were handed and what became of it, whatever pool of processes they are in."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Collection, Mapping, Sequence
+
+from orchestrator.executors.executor import Listener
+from orchestrator.executors.placement import Placement
+from orchestrator.executors.pool import Lot
+from orchestrator.planning.queue import Queue
+from orchestrator.store.store import Store
+from orchestrator.training.attempts import Attempt, Gone, Unfit, Worker, attempt_of
+from orchestrator.training.execute import finished_by_others
+
+
+class Lots:
+    """A `Source` of lots over a queue: keeps what is handed out, tells the queue what became of it,
+    and a listener what the queue made of that.
+    """
+
+    def __init__(
+        self,
+        queue: Queue,
+        listener: Listener,
+        store: Store,
+        slots: int,
+        placements: Mapping[str, Placement],
+    ) -> None:
+        self._nodes: Collection[str] = ()  # ids of those that can take work, as last told
+        self._queue = queue.shaped(lambda trial: placements[trial.key], lambda: self._nodes)
+        self._listener, self._store = listener, store
+        self._slots, self._placements = slots, placements
+        self._live: dict[int, Lot] = {}  # handed out and not heard of
+        self._numbers = itertools.count()
+
+    def take(self, freed: Placement | None) -> Lot | None:
+        trials = self._queue.take_lot(self._slots, freed)
+        if not trials:
+            return None
+        keys = tuple(trial.key for trial in trials)
+        unfit = tuple(sorted(self._queue.unfit))
+        lot = Lot(next(self._numbers), keys, self._placements[keys[0]], unfit)
+        self._live[lot.number] = lot
+        for trial in trials:
+            self._listener.started(trial)
+        return lot
+
+    def is_finished(self) -> bool:
+        return self._queue.is_finished
+
+    def heard(self, lot: Lot, attempts: Sequence[Attempt], nodes: Collection[str] = ()) -> None:
+        if self._live.pop(lot.number, None) is None:
+            return
+        self._nodes = nodes or self._nodes
+        for attempt in attempts:
+            self._tell(attempt)
+        # Those behind one for which the worker was unfit were never begun.
+        for key in lot.keys[len(attempts) :]:
+            self._queue.put_back(key, alone=False)
+
+    def gone(self, lot: Lot, why: str, is_node: bool) -> None:
+        """What the worker finished before is in the store. Of several others, each gets a try by
+        itself: one of them killed it, unless its machine went.
+        """
+        if self._live.pop(lot.number, None) is None:
+            return
+        left = []
+        for key in lot.keys:
+            replaces = self._queue.plan.outdated.get(key, "")
+            found = finished_by_others(self._queue.trials[key], self._store, replaces)
+            if found is None:
+                left.append(key)
+            else:
+                self._tell(attempt_of(found, Worker()))
+        for key in left:
+            if len(left) > 1 and not is_node:
+                self._queue.put_back(key)
+            else:
+                self._tell(Gone(key, why, is_node))
+
+    def give_back(self, why: str) -> None:
+        """The whole pool is gone, and its workers with it, by no fault of a trial."""
+        for lot in list(self._live.values()):
+            self.gone(lot, why, is_node=True)
+
+    def noted(self, text: str) -> None:
+        self._listener.noted(text)
+
+    def _tell(self, attempt: Attempt) -> None:
+        known = len(self._queue.unfit), len(self._queue.held_back)
+        ended = self._queue.heard(attempt)
+        if ended is not None:
+            self._listener.ended(ended)
+        if known != (len(self._queue.unfit), len(self._queue.held_back)):
+            self._listener.noted(_decision(attempt, self._queue))
+
+
+def _decision(attempt: Attempt, queue: Queue) -> str:
+    """What the queue has decided upon an attempt, for people."""
+    if isinstance(attempt, Unfit):
+        where = attempt.worker.name.partition(",")[0]
+        return f"no more work goes to {where} (node {attempt.worker.node[:8]}): {attempt.why}"
+    method = queue.trials[attempt.key].method.name
+    return f"{method} breaks alike again and again, so the rest of it waits until all else is done"

@@ -1,0 +1,125 @@
+"""The ledger of lots, without any process: what goes back to the queue, and what ends a run."""
+
+from __future__ import annotations
+
+import pytest
+from listeners import Heard
+from sample_methods import Count
+
+from orchestrator import ExecutorError, Sweep, make_plan, product
+from orchestrator.executors.executor import check_that_it_ended
+from orchestrator.executors.lots import Lots
+from orchestrator.executors.placement import Placement
+from orchestrator.planning.queue import Queue
+from orchestrator.training.attempts import Finished, Unfit, Worker
+from orchestrator.training.execute import execute
+from orchestrator.training.outcome import Outcome
+
+ONE_CPU = Placement(cpus=1.0, gpus=0.0)
+HERE = Worker("a", "here, process 1")
+
+
+@pytest.fixture
+def ledger(store):
+    """`ledger(seeds)`: (lots, queue, listener); after the first, trials are known to be short."""
+
+    def make(seeds, slots=1):
+        cells = product(Count.grid(), seed=range(seeds))
+        queue = Queue(make_plan("asked", Sweep(question="?", cells=cells, expect=seeds), store))
+        heard = Heard()
+        return Lots(queue, heard, store, slots, dict.fromkeys(queue.trials, ONE_CPU)), queue, heard
+
+    return make
+
+
+def done(*keys):
+    return [Finished(Outcome(key, "done", 0.001), HERE) for key in keys]
+
+
+def after_the_first(lots):
+    """The lot that comes once the first trial was short."""
+    first = lots.take(None)
+    lots.heard(first, done(*first.keys))
+    return lots.take(ONE_CPU)
+
+
+def test_lots_are_taken_until_all_is_heard_of(ledger):
+    lots, queue, heard = ledger(5)
+    lot = after_the_first(lots)
+    assert (len(lot.keys), lot.placement, lot.unfit) == (4, ONE_CPU, ())
+    assert lots.take(ONE_CPU) is None
+    assert not lots.is_finished()
+    lots.heard(lot, done(*lot.keys))
+    assert lots.is_finished()
+    assert [outcome.kind for outcome in heard.ends] == ["done"] * 5
+    check_that_it_ended(queue)
+
+
+def test_what_is_heard_of_twice_counts_once(ledger):
+    lots, _, heard = ledger(2)
+    lot = lots.take(None)
+    lots.heard(lot, done(*lot.keys))
+    lots.gone(lot, "late", is_node=False)
+    lots.heard(lot, done(*lot.keys))
+    assert len(heard.ends) == 1
+
+
+def test_each_trial_of_a_lost_lot_comes_again_by_itself_unless_its_machine_went(ledger):
+    for is_node, size in ((False, 1), (True, 4)):
+        lots, _, _ = ledger(5)
+        lots.gone(after_the_first(lots), "killed", is_node)
+        assert len(lots.take(ONE_CPU).keys) == size
+
+
+def test_what_a_lost_worker_had_committed_is_not_run_again(ledger, store):
+    lots, queue, heard = ledger(5)
+    lot = after_the_first(lots)
+    execute(queue.trials[lot.keys[0]], store)
+    lots.gone(lot, "killed", is_node=False)
+    assert [outcome.key for outcome in heard.ends[1:]] == [lot.keys[0]]
+    assert queue.num_waiting == 3
+
+
+def test_a_trial_whose_worker_goes_away_three_times_is_lost_with_the_reason(ledger):
+    lots, _, heard = ledger(1)
+    for _ in range(3):
+        lots.gone(lots.take(None), "out of memory", is_node=False)
+    (lost,) = heard.ends
+    assert (lost.kind, lost.reason) == ("lost", "its worker went away 3 times: out of memory")
+    assert lots.is_finished()
+
+
+def test_an_unfit_node_is_named_once_and_lots_keep_away_from_it(ledger):
+    lots, queue, heard = ledger(5)
+    lot = after_the_first(lots)
+    unfit = Unfit(lot.keys[1], "no store", True, Worker("node-of-it", "there, process 2"))
+    lots.heard(lot, [*done(lot.keys[0]), unfit], nodes=["node-of-it", "another"])
+    assert heard.notes == ["no more work goes to there (node node-of-): no store"]
+    # The trials behind it were never begun, and are as good as new.
+    again = lots.take(ONE_CPU)
+    assert (set(again.keys), again.unfit) == (set(lot.keys[1:]), ("node-of-it",))
+    assert len(heard.ends) == 2
+    assert not queue.stopped
+
+
+def test_without_a_fit_node_it_ends_and_says_why(ledger):
+    lots, queue, heard = ledger(3)
+    lot = lots.take(None)
+    lots.heard(lot, [Unfit(lot.keys[0], "no store", True, HERE)], nodes=["a"])
+    assert lots.take(None) is None
+    assert lots.is_finished()
+    assert heard.ends == []
+    with pytest.raises(ExecutorError, match="no machine is left that could go on: no store"):
+        check_that_it_ended(queue)
+
+
+def test_what_is_out_when_the_pool_ends_goes_back_and_uses_up_no_try(ledger):
+    lots, queue, heard = ledger(4, slots=2)
+    for _ in range(9):
+        taken = [lots.take(None), lots.take(None)]
+        assert queue.num_waiting == 2
+        lots.give_back("Ray is gone")
+        assert (queue.num_waiting, len(queue.running)) == (4, 0)
+        # Nobody is there any more who could be heard of.
+        lots.heard(taken[0], done(*taken[0].keys))
+    assert heard.ends == []

@@ -1,0 +1,108 @@
+"""The driver's side of Ray, with pools that only say that they run something."""
+
+from __future__ import annotations
+
+import contextlib
+
+import pytest
+from listeners import Heard
+from sample_methods import Count
+
+from orchestrator import ExecutorError, Sweep, make_plan, product
+from orchestrator.executors.placement import Node, Nodes
+from orchestrator.executors.pool import PoolEnded
+from orchestrator.executors.ray import driver
+from orchestrator.executors.site import Site
+from orchestrator.planning.queue import Queue
+from orchestrator.training.attempts import Finished
+from orchestrator.training.outcome import Outcome
+
+HERE = Nodes((Node("here", 2.0, 0.0),))
+
+
+class Pretended:
+    """A pool that finishes so many lots and then ends with another one out."""
+
+    def __init__(self, lives, there):
+        self._lives, self._there = lives, there
+
+    def nodes(self):
+        return self._there
+
+    def greetings(self, store, probe, classes, variables):
+        return [driver.greet(store, probe, classes, {})]
+
+    def drain(self, lots, assignment, slots):
+        for _ in range(next(self._lives)):
+            if (lot := lots.take(None)) is None:
+                return
+            lots.heard(lot, [Finished(Outcome(key, "done", 10.0)) for key in lot.keys])
+        lots.take(None)
+        raise PoolEnded("its raylet died")
+
+
+@pytest.fixture
+def run(store, tmp_path, monkeypatch):
+    """`run(lives, seeds)`: (queue, listener, error) of trials on pools that live so long."""
+
+    def start(lives, seeds=4, there=HERE, **said):
+        pools = iter(lives)
+        monkeypatch.setattr(
+            driver, "_pool", lambda *_: contextlib.nullcontext(Pretended(pools, there))
+        )
+        cells = product(Count.grid(), seed=range(seeds))
+        queue = Queue(make_plan("asked", Sweep(question="?", cells=cells, expect=seeds), store))
+        heard, error = Heard(), None
+        try:
+            driver.RayTune().run(queue, store, Site(tmp_path / "scratch", **said), heard)
+        except ExecutorError as raised:
+            error = str(raised)
+        return queue, heard, error
+
+    return start
+
+
+def test_a_private_ray_that_dies_is_started_again_and_nothing_runs_twice(run, tmp_path):
+    queue, heard, error = run([1, 0, 2, 9])
+    assert error is None
+    assert sorted(outcome.key for outcome in heard.ends) == sorted(queue.trials)
+    said = "Ray is gone (its raylet died) and is started again. What Ray says of it is in "
+    assert heard.notes == [f"{said}{tmp_path}/ray.log"] * 3
+
+
+def test_it_is_started_again_three_times_and_then_the_run_ends_with_the_reason(run, tmp_path):
+    queue, heard, error = run([1, 0, 0, 0])
+    assert (len(heard.notes), len(heard.ends), len(queue.running)) == (3, 1, 0)
+    assert error == (
+        "Ray is gone for the 4th time in this run (its raylet died), so it ends here; 3 trials "
+        f"have not run. What Ray says of it is in {tmp_path}/ray.log. What is done is kept; the "
+        "same command goes on from here"
+    )
+
+
+def test_a_cluster_is_not_started_again(run):
+    _, heard, error = run([1], address="auto")
+    assert heard.notes == []
+    assert error.startswith("the Ray cluster at auto is gone (its raylet died), so it ends here; 3")
+
+
+def test_a_ray_that_dies_when_all_is_done_costs_nothing(run):
+    _, heard, error = run([4])
+    assert (error, heard.notes, len(heard.ends)) == (None, [], 4)
+
+
+@pytest.mark.parametrize(
+    ("there", "said", "expected"),
+    [
+        (HERE, {"slots": 5}, 2),
+        (HERE, {}, 2),
+        (Nodes((Node("a", 8.0, 0.0), Node("b", 4.0, 0.0))), {"address": "auto"}, 12),
+        (Nodes((Node("a", 8.0, 0.0),)), {"address": "auto", "slots": 3}, 3),
+        # A cluster that starts its nodes when they are asked for
+        (Nodes((Node("head", 0.0, 0.0), Node("fast", 4.0, 1.0, up=0))), {"slots": 16}, 16),
+    ],
+)
+def test_it_is_known_how_many_run_at_once(run, there, said, expected):
+    said = {"address": "auto", **said} if len(there.known) > 1 else said
+    queue, _, error = run([9], there=there, **said)
+    assert (error, queue.at_once) == (None, expected)
