@@ -23,7 +23,7 @@ pytestmark = [pytest.mark.ray, pytest.mark.cluster, pytest.mark.process]
 BIN = Path(sys.executable).parent
 
 FILES = {
-    "spolia.toml": 'store = "{root}/shared/store"\nhead = "{head}"\ntracking = "none"\nslots = 2\n',
+    "spolia.toml": 'store = "{root}/shared/store"\nhead = "{head}"\ntracking = "none"\nslots = 1\n',
     "sweeps/afar_lab/__init__.py": "",
     "sweeps/afar_lab/adding.py": "def added(a, b):\n    return a + b\n",
     "sweeps/afar_lab/.git/config": "",
@@ -196,7 +196,7 @@ def test_a_sweep_is_handed_in_left_followed_again_and_read_from_outside(laptop):
 
 
 def test_a_job_is_stopped_in_order(laptop):
-    running = laptop("submit", "sweeps/calendar.py", "--slots", "1")
+    running = laptop("submit", "sweeps/calendar.py")
     running.until("to run  2")
     until((laptop.root / "begun").exists)
     (job,) = re.findall(r"(\S+) is handed in", running.err)
