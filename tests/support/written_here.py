@@ -13,9 +13,6 @@ from typing import Any
 
 import pytest
 
-from orchestrator.session import following
-from orchestrator.tracking import process
-
 
 class WriterHere:
     """Takes messages as `Writer` does, and writes what they tell of when it is finished."""
@@ -27,6 +24,8 @@ class WriterHere:
         self._lines.append(message)
 
     def finish(self, last: Any) -> tuple[int, str]:
+        from orchestrator.tracking import process  # imports MLflow
+
         lines = [*self._lines, *([] if last is None else [last])]
         stream = io.StringIO("".join(json.dumps(line) + "\n" for line in lines))
         printed = io.StringIO()
@@ -40,4 +39,6 @@ class WriterHere:
 @pytest.fixture
 def written_here(monkeypatch: pytest.MonkeyPatch) -> None:
     """No process is started that writes MLflow."""
+    from orchestrator.session import following
+
     monkeypatch.setattr(following, "Writer", WriterHere)
