@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import tenacity
+
 from orchestrator.errors import InputError, SpoliaError, UnreachableError, nearest
 from orchestrator.submission.places import VARIABLES
 
@@ -100,7 +102,8 @@ class Head:
             archive = Path(folder, "package.zip")  # Ray knows it again by what is in it
             archive.write_bytes(package)
             try:
-                self._client.submit_job(
+                _once_it_is_up(
+                    self._client.submit_job,
                     entrypoint=command,
                     submission_id=job,
                     runtime_env={"working_dir": str(archive), "env_vars": dict(variables)},
@@ -153,6 +156,10 @@ def _client(address: str) -> Any:
             f"{error}. Is it the head's Ray dashboard (which needs `spolia[submit]` there), and "
             "does the way to it (VPN, tunnel) stand?"
         ) from error
+    except InputError:
+        raise
+    except AuthenticationError as error:  # there is no token here
+        raise InputError(f"{address}: {TOKEN}") from error
     except (RuntimeError, ValueError, KeyError) as error:
         raise InputError(
             f"what answers at {address} is no Ray dashboard ({_first_line(error)})"
@@ -168,6 +175,15 @@ def _answers() -> Iterator[None]:
         raise
     except (RuntimeError, ValueError, TypeError, KeyError) as error:
         raise UnreachableError(f"what answers is no head ({_first_line(error)})") from error
+
+
+# A head answers before it can run anything. Nothing else is tried again: it might run twice.
+_once_it_is_up = tenacity.Retrying(
+    retry=tenacity.retry_if_exception_message(match=r".*No available agent.*"),
+    wait=tenacity.wait_fixed(2.0),
+    stop=tenacity.stop_after_delay(60.0),
+    reraise=True,
+)
 
 
 @contextlib.contextmanager
