@@ -36,7 +36,13 @@ import pytest  # noqa: E402
 
 from orchestrator import Store  # noqa: E402
 
-pytest_plugins = ("tiers", "plain_ray", "written_here", "orchestrator.testing.plugin")
+pytest_plugins = (
+    "mlflow_servers",
+    "tiers",
+    "plain_ray",
+    "written_here",
+    "orchestrator.testing.plugin",
+)
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
