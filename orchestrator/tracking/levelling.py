@@ -62,6 +62,7 @@ class Tracker:
         self.written: set[str] = set()  # identities of runs
         self.refused: dict[str, str] = {}
         patience.ask(self._open)
+        patience.is_there = self._is_there
 
     def _open(self) -> None:
         """Find the experiment, and what this store has in it."""
@@ -71,6 +72,14 @@ class Tracker:
         self.runs = Runs(self.client, self.experiment, identity)
         self.models = Models(self.client, self.experiment, self.store, identity)
         self.sweep_run = self._open_sweep_run()
+
+    def _is_there(self) -> bool:
+        """Whether MLflow answers."""
+        try:
+            self.client.get_experiment(self.experiment)
+        except ERRORS:
+            return False
+        return True
 
     def _find_or_create_experiment(self) -> str:
         name = self.manifest["sweep"]
@@ -140,8 +149,9 @@ class Tracker:
 
         try:
             self.patience.ask(lambda: write(key), look_again)
+            self.refused.pop(key, None)
         except ERRORS as error:
-            if not is_refusal(error):
+            if not is_refusal(error) and not self._is_there():
                 raise
             self.refused[key] = f"{type(error).__name__}: {first_line(error)}"
 

@@ -280,6 +280,32 @@ def test_what_mlflow_refuses_is_told_and_all_else_is_written(tracker, store, pla
     assert [run.data.tags["spolia.key"] for run in runs(tracker)] == [keys[1]]
 
 
+def test_a_run_over_which_mlflow_stumbles_each_time_does_not_keep_the_others(
+    tracker, store, plan, monkeypatch
+):
+    from mlflow.exceptions import MlflowException
+
+    from orchestrator.tracking import patience
+
+    keys = [cell.trial.key for cell in plan.cells]
+    for cell in plan.cells:
+        execute(cell.trial, store)
+    create_run = tracker.client.create_run
+
+    def stumbling(experiment, start_time, tags):
+        if tags["spolia.key"] == keys[0]:
+            raise MlflowException("internal error")
+        return create_run(experiment, start_time, tags)
+
+    monkeypatch.setattr(patience, "STUBBORN", 2)
+    monkeypatch.setattr(tracker.client, "create_run", stumbling)
+    # The driver may say more, so that an outage would be waited for.
+    tracker.patience._is_last = threading.Event()
+    tracker.write(keys)
+    assert tracker.refused == {keys[0]: "MlflowException: internal error"}
+    assert [run.data.tags["spolia.key"] for run in runs(tracker)] == [keys[1]]
+
+
 def test_a_request_that_was_heard_and_not_answered_makes_no_second_run(
     tracker, store, plan, monkeypatch
 ):
