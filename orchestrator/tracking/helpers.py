@@ -91,6 +91,7 @@ def _write(keys: Sequence[str], known: Known) -> Known:
     if tracker is None:
         return {}
     tracker.written.clear()
+    tracker.begun.clear()
     tracker.runs.know(known)
     with contextlib.suppress(*ERRORS):
         tracker.write(keys)

@@ -59,7 +59,8 @@ class Tracker:
             self.entries.setdefault(entry["key"], []).append(entry)
         self.source = {"mlflow.source.name": manifest["sweep"], "mlflow.source.type": "LOCAL"}
         self.followed: dict[str, float] = {}  # trials under way, and when we last looked at them
-        self.written: set[str] = set()  # identities of runs
+        self.begun: set[str] = set()  # identities of runs that we write
+        self.written: set[str] = set()
         self.refused: dict[str, str] = {}
         patience.ask(self._open)
         patience.is_there = self._is_there
@@ -228,7 +229,11 @@ class Tracker:
         record = records[key]
         for entry in self.entries.get(key, []):
             if not self._is_written(entry, record):
+                self.begun.add(entry["id"])
                 self._write_run(entry, finished_run(entry, record, self.store), record)
+            # One whose last request was heard, and not answered, was written by us, too.
+            if entry["id"] in self.begun:
+                self.written.add(entry["id"])
 
     def _is_written(self, entry: RunEntry, record: Record) -> bool:
         known = self.runs.get(entry["id"])
@@ -244,7 +249,6 @@ class Tracker:
         self.runs.fill(run, finished.params, finished.points, finished.tags)
         self.runs.end(run, "FINISHED", finished.ended)
         run.points = None  # not looked at any more
-        self.written.add(entry["id"])
 
     # ------------------------------------------------------------------ failures, and the end
 

@@ -280,6 +280,24 @@ def test_what_mlflow_refuses_is_told_and_all_else_is_written(tracker, store, pla
     assert [run.data.tags["spolia.key"] for run in runs(tracker)] == [keys[1]]
 
 
+def test_a_run_whose_end_was_heard_and_not_answered_counts_as_written(
+    tracker, store, plan, monkeypatch
+):
+    from mlflow.exceptions import MlflowException
+
+    execute(plan.cells[0].trial, store)
+    end = tracker.client.set_terminated
+
+    def unanswered(*arguments, **others):
+        end(*arguments, **others)
+        monkeypatch.undo()
+        raise MlflowException("the connection broke")
+
+    monkeypatch.setattr(tracker.client, "set_terminated", unanswered)
+    tracker.write([plan.cells[0].trial.key])
+    assert len(tracker.written) == 1
+
+
 def test_a_run_over_which_mlflow_stumbles_each_time_does_not_keep_the_others(
     tracker, store, plan, monkeypatch
 ):
