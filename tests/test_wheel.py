@@ -48,12 +48,13 @@ def test_it_has_every_module_of_program_and_methods_and_nothing_else(files):
     assert {name for name in files if name.endswith(".py")} == modules
 
 
-def test_it_says_that_both_packages_are_typed_and_has_the_template_of_the_report(files):
+def test_it_says_that_both_packages_are_typed_and_has_the_files_that_are_no_modules(files):
     others = {name for name in files if not name.endswith(".py")}
     assert others == {
         "orchestrator/py.typed",
         "methods/py.typed",
         "orchestrator/analysis/report.html.j2",
+        "orchestrator/cli/first_sweep.txt",
     }
 
 

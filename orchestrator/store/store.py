@@ -210,6 +210,22 @@ class Store:
             as_listed = partial(self._find, as_listed=True)
             yield from filter(None, pool.map(as_listed, [k for k in wanted if k in finished]))
 
+    def replaced(self, key: str) -> list[Record]:
+        """The records that the one of a finished trial has taken the place of, oldest first. Raises
+        CorruptError where one is torn or altered.
+        """
+        found = []
+        for entry in self._files.entries("retired"):
+            if Path(entry.path).name.startswith(f"{key}-"):
+                body = self._files.read(entry.path)
+                record = None if body is None else record_in(body)
+                if record is None:
+                    raise CorruptError(
+                        f"{self.name}/{entry.path} is not the record that was written"
+                    )
+                found.append(record)
+        return sorted(found, key=lambda record: float(record["timings"]["began"]))
+
     def _curves(self, key: str, digest: str) -> Any:
         """The curves of the record of a trial that has this digest, whether or not another one has
         taken its place since.

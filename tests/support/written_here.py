@@ -6,11 +6,12 @@ from __future__ import annotations
 
 import pytest
 
-from orchestrator.session import following
-from orchestrator.tracking.writer import WriterHere
-
 
 @pytest.fixture
 def written_here(monkeypatch: pytest.MonkeyPatch) -> None:
     """No process is started that writes MLflow."""
+    # Imported for who uses it: to read the tests takes no MLflow.
+    from orchestrator.session import following
+    from orchestrator.tracking.writer import WriterHere
+
     monkeypatch.setattr(following, "Writer", WriterHere)

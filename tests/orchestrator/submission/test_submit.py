@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator import InputError, PlanError, Session
+from orchestrator import InputError, PlanError, Session, Store
 from orchestrator.errors import SpoliaError
 from orchestrator.store.origin import MARKER, submission_in
 from orchestrator.submission.arrival import check_arrival
@@ -76,6 +76,14 @@ def test_the_same_sweep_that_runs_already_is_followed_and_another_is_in_its_way(
     assert running_already(ready(options=["--smoke"]), Pretended(running)) is None
     with pytest.raises(InputError, match=r"asked-1 runs asked already.*--follow asked-1"):
         running_already(other, Pretended(running))
+
+
+def test_it_is_the_same_request_once_its_first_job_has_made_the_store(ready, tmp_path):
+    before = ready()
+    Store(tmp_path / "s").prepare()
+    after = ready()
+    assert after.about == before.about
+    assert "probe" in after.package.texts[MARKER]
 
 
 def test_an_edited_method_is_another_request(ready, tmp_path):
