@@ -152,9 +152,14 @@ def results_view(results: Results) -> dict[str, object]:
         "cell_counts": dict(results.plan.cell_counts),
         "trial_counts": dict(results.plan.trial_counts),
         "groups": [_group_view(group, columns) for group in results.groups()],
-        "claims": [vars(verdict) for verdict in verdicts(results.plan.claims, results)],
+        "claims": [_verdict_view(one) for one in verdicts(results.plan.claims, results)],
         "claims_of_whole": results.plan.num_claims,
     }
+
+
+def _verdict_view(verdict: Verdict) -> dict[str, object]:
+    """All that a verdict has, with the values that it rests on by side and seed."""
+    return {**vars(verdict), "pairs": vars(verdict.pairs) if verdict.pairs else None}
 
 
 def _group_view(group: Group, columns: Sequence[Column]) -> dict[str, object]:
