@@ -48,12 +48,13 @@ def test_it_has_every_module_of_program_and_methods_and_nothing_else(files):
     assert {name for name in files if name.endswith(".py")} == modules
 
 
-def test_it_says_that_both_packages_are_typed_and_has_the_template_of_the_report(files):
+def test_it_says_that_both_packages_are_typed_and_has_all_that_the_page_is_made_of(files):
     others = {name for name in files if not name.endswith(".py")}
+    templates = (ROOT / "orchestrator/analysis/page/templates").iterdir()
     assert others == {
         "orchestrator/py.typed",
         "methods/py.typed",
-        "orchestrator/analysis/report.html.j2",
+        *(str(path.relative_to(ROOT)) for path in templates),
     }
 
 

@@ -14,6 +14,7 @@ from orchestrator.session.cells import MissingData
 from orchestrator.session.status import Status
 from orchestrator.session.trial_log import TrialLog
 from orchestrator.spec.canonical import SCALARS
+from orchestrator.spec.claim import Verdict
 from orchestrator.spec.labels import AxisValue, short_names
 from orchestrator.spec.trial import Trial
 

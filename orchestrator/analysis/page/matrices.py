@@ -156,7 +156,8 @@ def _behind(mean: MeanMatrix, budget: Budget) -> dict[str, Any]:
     ]
     components = []
     for seed, pair in mean.components:
-        if pair is not None and mean.values.size <= WRITTEN:
+        # Rows and columns that are no stored components have blank references.
+        if pair is not None and any(map(any, pair)) and mean.values.size <= WRITTEN:
             numbers = [[budget.number_of(one) for one in labels] for labels in pair]
             components.append({"seed": seed, "rows": numbers[0], "columns": numbers[1]})
     return {

@@ -140,7 +140,9 @@ def _rows(line: AlongLine, number: int, best: BestSetting | None) -> Iterator[di
     found = zip(line.places, line.values, line.groups, strict=True)
     for place, value, group in found:
         row = {"l": line.name, "d": number // len(vega.COLOURS) % len(vega.DASHES)}
-        row |= {"x": place, **interval(value), "n": value.n, "t": group.text(line.column)}
+        row |= {**interval(value), "n": value.n, "t": group.text(line.column)}
+        if not line.is_level:
+            row["x"] = place
         if best is not None and group.title == best.title:
             row["best"] = True
         yield {**row, "where": "levels" if line.is_level else "means"}

@@ -12,7 +12,8 @@ from orchestrator.spec.canonical import is_number
 
 Table = dict[str, Any]
 Entry = dict[str, Any]
-"""One entry of a table: `text`, `sort` (a number or a text to sort by), and whether it `is_best`."""
+"""One entry of a table: its `text`, a number or a text to `sort` it by, whether it `is_best` of its
+column, and all of a text that is cut (`full`)."""
 
 
 def settings_tables(results: Results) -> list[Table]:
@@ -102,5 +103,3 @@ def _axis_entry(group: Group, axis: str) -> Entry:
 
 def _as_number(text: str) -> float | None:
     return float(text) if text.isdigit() else None
-
-
