@@ -262,8 +262,8 @@ class Related(Claim):
         pairs = zip(values, metric, other, strict=True)
         means = ", ".join(f"{v.text} {figures(one)}/{figures(two)}" for v, one, two in pairs)
         evidence = f"rho {sign * rho:.2f} over {count} values{_limits(1, count, self.rho)}; {means}"
-        found = verdict_of(self, statement, evidence, comparison, decision, n=count)
-        return replace(found, pairs=_both_pairs(self.metric, first, self.other, second))
+        verdict = verdict_of(self, statement, evidence, comparison, decision, n=count)
+        return replace(verdict, pairs=_both_pairs(self.metric, first, self.other, second))
 
 
 def _both_pairs(

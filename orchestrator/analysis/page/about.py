@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,10 @@ def constant(results: Results) -> Rows:
     tasks = dict.fromkeys(" + ".join(task.name for task in t.tasks) for t in trials if t.tasks)
     if "tasks" not in varied and tasks:
         rows.append(("tasks", ", ".join(tasks)))
+    # What a task that has a name of its own is made of.
+    every = dict.fromkeys(task for t in trials for task in t.tasks)
+    named = {task.name: replace(task, label="").name for task in every}
+    rows += [(name, made_of) for name, made_of in named.items() if made_of != name]
     rows.append(("arithmetic", ", ".join(dict.fromkeys(t.numerics for t in trials))))
     return rows
 

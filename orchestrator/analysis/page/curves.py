@@ -53,7 +53,7 @@ def _plots(
         total += sum(len(line.points) for line in lines)
         if total > TOTAL:
             break
-        y = words(curve.rpartition("/")[2])
+        y = words(curve.partition("/")[2])  # without its stage
         found.append(lines_plot(curve, lines, "epoch", y))
     return found
 

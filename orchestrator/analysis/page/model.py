@@ -68,10 +68,14 @@ def best_settings(results: Results) -> list[tuple[Column, BestSetting]]:
 
 def _best(column: Column, best: BestSetting) -> dict[str, Any]:
     """The best setting in words, and whether these seeds tell it from the next."""
-    told = {"metric": plots.words(column.title), "setting": best.title}
-    told |= {"value": best.value.text(3), "n": best.value.n, "next": "", "apart": ""}
+    told = {
+        "metric": plots.words(column.title),
+        "setting": best.title,
+        "value": best.value.text(3),
+        "n": best.value.n,
+    }
     if best.next_value is None:
-        return told
+        return {**told, "next": "", "apart": ""}
     apart = {
         None: "there is no interval to tell them apart by",
         True: "the intervals overlap",

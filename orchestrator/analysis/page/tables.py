@@ -97,8 +97,9 @@ def _head(title: str, *, is_number: bool = False, is_extra: bool = False) -> dic
 
 def _axis_entry(group: Group, axis: str) -> Entry:
     value = group.values.get(axis)
-    number = value.value if value is not None and is_number(value.value) else None
-    return entry(str(group.labels[axis]), number)
+    if value is None:  # these cells have no such axis
+        return entry("")
+    return entry(value.text, value.value if is_number(value.value) else None)
 
 
 def _as_number(text: str) -> float | None:

@@ -124,7 +124,9 @@ def javascript() -> str:
     import vl_convert
 
     # A script ends at the first `</script`, wherever in it that stands.
-    text = re.sub("</(?=script)", r"<\\/", str(vl_convert.javascript_bundle()), flags=re.IGNORECASE)
+    text = re.sub(
+        "</(?=script)", r"<\\/", str(vl_convert.javascript_bundle(None)), flags=re.IGNORECASE
+    )
     path.parent.mkdir(parents=True, exist_ok=True)
     with appears_whole(path) as temporary:
         temporary.write_text(text)

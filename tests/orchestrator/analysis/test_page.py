@@ -208,7 +208,7 @@ def test_the_javascript_is_made_once(tmp_path, monkeypatch):
     monkeypatch.setenv("SPOLIA_CACHE", str(tmp_path))
     made = []
 
-    def bundle():
+    def bundle(snippet):
         made.append(1)
         return 'window.vegaEmbed = 1; "</script>"'
 

@@ -59,7 +59,7 @@ def test_the_page_has_question_claims_results_matrices_and_use(spolia, sweep_fil
     for matrix in Recombine.matrices:
         assert matrix.name.replace("_", " ") in page.text
     # Both trainings of a setting, and the seeds behind its claim.
-    assert "train/loss" in page.text
+    assert "joint/own/a" in page.text
     assert "ingredients=identical" in page.text
 
 
