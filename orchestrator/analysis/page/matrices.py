@@ -146,14 +146,9 @@ def _behind(mean: MeanMatrix, budget: Budget) -> dict[str, Any]:
     """What the entries of a matrix rest on, [rows][columns] each: the mean in words, how many
     trials and images, chance; by place the note; by seed the components of rows and columns.
     """
-    num_rows, num_columns = mean.values.shape
-    texts = [
-        [
-            Estimate(mean.values[i, j], mean.half[i, j], int(mean.n[i, j])).text(3)
-            for j in range(num_columns)
-        ]
-        for i in range(num_rows)
-    ]
+    texts = []
+    for of_row in zip(mean.values, mean.half, mean.n.tolist(), strict=True):
+        texts.append([Estimate(*one).text(3) for one in zip(*of_row, strict=True)])
     components = []
     for seed, pair in mean.components:
         # Rows and columns that are no stored components have blank references.
@@ -166,7 +161,7 @@ def _behind(mean: MeanMatrix, budget: Budget) -> dict[str, Any]:
         "n": _once(mean.n.tolist()),
         "count": _once(mean.count.tolist()),
         "chance": _once(_plain(mean.chance)),
-        "notes": {f"{i},{j}": note for (i, j), note in mean.notes.items()},
+        "notes": {",".join(map(str, place)): note for place, note in mean.notes.items()},
         "components": components,
     }
 

@@ -70,6 +70,24 @@ def spec_of(
     Without `is_joined`, settings stand beside each other, and no line goes from one to the next.
     """
     present = {name: list(rows) for name, rows in data.items() if rows}
+    colours = [colour_of(number) for number in range(len(names))]
+    y = {"type": "quantitative", "field": "y", "title": y_title}
+    return {
+        "width": "container",
+        "height": 340,
+        "autosize": {"type": "fit-x", "contains": "padding"},
+        "params": [{"name": "chosen", "value": []}],
+        "datasets": present,
+        "encoding": {
+            "y": {**y, "scale": {"zero": False, "nice": True}},
+            "color": _by_line(names, colours),
+        },
+        "layer": _layers(x, present, is_joined),
+    }
+
+
+def _layers(x: Spec, present: Mapping[str, Rows], is_joined: bool) -> list[Spec]:
+    """What is drawn of the rows that there are, from the back to the front."""
     layers: list[Spec] = []
     if "levels" in present:
         layers += _levels()
@@ -79,29 +97,12 @@ def spec_of(
         layers.append(_seeds(x, is_joined))
     if "chance" in present:
         layers += _chance()
-    if any(row.get("best") for row in data.get("means", ())):
+    if any(row.get("best") for row in present.get("means", ())):
         layers += _best(x, is_joined)
     if any("h" in row for row in present.get("means", ())):
         for layer in layers:
             layer["transform"] = FROM_HALVES
-    colours = [colour_of(number) for number in range(len(names))]
-    return {
-        "width": "container",
-        "height": 340,
-        "autosize": {"type": "fit-x", "contains": "padding"},
-        "params": [{"name": "chosen", "value": []}],
-        "datasets": present,
-        "encoding": {
-            "y": {
-                "type": "quantitative",
-                "field": "y",
-                "title": y_title,
-                "scale": {"zero": False, "nice": True},
-            },
-            "color": _by_line(names, colours),
-        },
-        "layer": layers,
-    }
+    return layers
 
 
 def along(values: Sequence[float]) -> Spec:
