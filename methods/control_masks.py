@@ -17,8 +17,8 @@ from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
+from methods.pieces.losses import cross_entropy
 from methods.pieces.task_orders import base_network, needs_of_targets
 from methods.piggyback import Piggyback
 from methods.piggyback.packed_masks import PackedMasks
@@ -109,4 +109,4 @@ class ControlMasks(Method):
         return torch.rand(weight.numel(), generator=generator)
 
     def loss(self, nets: Any, batch: Any) -> Tensor:
-        return F.cross_entropy(nets["masks"](batch.x, nets["base"]), batch.y)
+        return cross_entropy(nets["masks"](batch.x, nets["base"]), batch.y)

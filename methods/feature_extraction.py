@@ -18,10 +18,10 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from torch import Tensor
-from torch.nn import functional as F
 
 from methods.fine_tune import FineTune
 from methods.pieces.building import recipe_of
+from methods.pieces.losses import cross_entropy
 from methods.pieces.task_network import Norm, TaskNetwork
 from methods.pieces.task_orders import (
     ACCURACY_AFTER_EACH_TASK,
@@ -126,4 +126,4 @@ class FeatureExtraction(Method):
         run.keep("part", part, by=by, requires=network)
 
     def loss(self, nets: Any, batch: Any) -> Tensor:
-        return F.cross_entropy(nets["part"](batch.x, nets["base"]), batch.y)
+        return cross_entropy(nets["part"](batch.x, nets["base"]), batch.y)

@@ -21,9 +21,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar, Self
 
 from torch import Tensor
-from torch.nn import functional as F
 
 from methods.pieces.cost import network_cost
+from methods.pieces.losses import cross_entropy
 from orchestrator import (
     Augmentation,
     Kept,
@@ -147,4 +147,4 @@ class FineTune(Method):
         )
 
     def loss(self, nets: Any, batch: Any) -> Tensor:
-        return F.cross_entropy(nets["network"](batch.x), batch.y)
+        return cross_entropy(nets["network"](batch.x), batch.y)

@@ -27,11 +27,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
-from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from methods.fine_tune import FineTune
 from methods.pieces.building import build_network, recipe_of
+from methods.pieces.losses import cross_entropy
 from methods.pieces.maskable_weights import maskable_weights
 from methods.pieces.task_orders import (
     ACCURACY_AFTER_EACH_TASK,
@@ -299,7 +299,7 @@ class PackNet(Method):
         )
 
     def loss(self, nets: Any, batch: Any) -> Tensor:
-        return F.cross_entropy(nets["packed"](batch.x), batch.y)
+        return cross_entropy(nets["packed"](batch.x), batch.y)
 
     def report(self, run: Run, packed: PackedNetwork) -> None:
         """After each task the accuracy on every task so far, and the share of weights of each."""

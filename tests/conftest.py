@@ -37,7 +37,13 @@ import pytest  # noqa: E402
 
 from orchestrator import Store  # noqa: E402
 
-pytest_plugins = ("tiers", "written_here")
+pytest_plugins = (
+    "mlflow_servers",
+    "tiers",
+    "plain_ray",
+    "written_here",
+    "orchestrator.testing.plugin",
+)
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
@@ -130,18 +136,22 @@ def sweep_file(tmp_path: Path):
 
 
 @pytest.fixture(scope="session")
-def _ray_of_session():
-    from orchestrator.executors.ray import cluster  # sets Ray's variables before it imports Ray
+def start_ray(_plain_ray):
+    """`start_ray()`: a Ray of our own with two slots, kept for the next test that wants one."""
+    from orchestrator.executors.ray import cluster as of_ray  # Ray's variables come before Ray
 
-    yield cluster
-    cluster.ray.shutdown()
+    def start():
+        if not of_ray.ray.is_initialized():
+            of_ray.start_local(2)
+
+    yield start
+    of_ray.ray.shutdown()
 
 
 @pytest.fixture
-def local_ray(_ray_of_session):
-    """A Ray of our own with two slots, kept for the next test that wants one."""
-    if not _ray_of_session.ray.is_initialized():
-        _ray_of_session.start_local(2)
+def local_ray(start_ray):
+    """The same, for a test."""
+    start_ray()
 
 
 @pytest.fixture
@@ -151,11 +161,11 @@ def no_ray(monkeypatch):
     The Ray of the session is ended (the next test that wants it starts it again). What others run
     on this machine stays: Ray looks through all processes for a raylet, and is told of none.
     """
-    from orchestrator.executors.ray import cluster  # sets Ray's variables before it imports Ray
+    from orchestrator.executors.ray import cluster as of_ray  # Ray's variables come before Ray
 
-    cluster.ray.shutdown()
+    of_ray.ray.shutdown()
     monkeypatch.setattr("ray._private.services._find_address_from_flag", lambda flag: set())
-    return cluster.ray
+    return of_ray.ray
 
 
 @pytest.fixture(scope="session")

@@ -54,6 +54,10 @@ def test_steps_of_any_optimiser_are_counted():
     assert tiers.WATCH.steps == before + 2
 
 
+def test_to_read_the_tests_is_not_to_import_what_few_of_them_want():
+    assert tiers.WATCH.read == set()
+
+
 def test_too_many_steps_and_heavy_imports_are_told(watch, monkeypatch):
     watch.steps = tiers.MOST_STEPS
     assert watch.verdict() is None

@@ -8,7 +8,6 @@ MLflow's client. The product itself is not changed by it.
 from __future__ import annotations
 
 import errno
-import io
 import os
 import shutil
 import signal
@@ -98,36 +97,13 @@ def train(file: Path, home: Path, place: str = "", fault: Fault | None = None) -
     return {"complete": ended.is_complete, "calls": fault.count}
 
 
-class InProcess:
-    """Stands for the process that writes MLflow: the same messages to the same `main`, here."""
-
-    def __init__(self, manifest: Any, log: Path) -> None:
-        self.lines = [manifest]
-
-    def send(self, message: Any) -> None:
-        self.lines.append(message)
-
-    def finish(self, last: Any) -> tuple[int, str]:
-        import contextlib
-        import json
-
-        from orchestrator.tracking import process
-
-        lines = [*self.lines, *([last] if last is not None else [])]
-        sys.stdin = io.StringIO("".join(json.dumps(line) + "\n" for line in lines))
-        printed = io.StringIO()
-        with contextlib.redirect_stdout(printed):
-            process.main()
-        report = json.loads(printed.getvalue().splitlines()[-1])
-        return int(report["written"]), str(report["error"])
-
-
 def track(file: Path, home: Path, fault: Fault | None = None) -> dict[str, Any]:
     """Bring MLflow level, as `spolia track` does, in this process."""
     from orchestrator import Session
     from orchestrator.session import following
+    from orchestrator.tracking.writer import WriterHere
 
-    following.Writer = InProcess  # type: ignore[assignment,misc]
+    following.Writer = WriterHere  # type: ignore[assignment,misc]
     fault = fault or Fault(0, "")
     watch_client(fault)
     tracked = Session(file, home=home).track()

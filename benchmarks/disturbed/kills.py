@@ -1,5 +1,5 @@
-"""Random processes of a running sweep killed at random moments: driver, worker, raylet, head
-service, MLflow's writer, tracking server.
+"""Random processes of a running sweep killed at random moments: driver, worker, the process
+that works with Ray, raylet, head service, MLflow's writer, tracking server.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from disturbed.children import in_child, must
 from disturbed.ledger import Case, Ledger
 from disturbed.verdicts import defects_of_results, defects_of_runs, results_of, runs_in_mlflow
 
-VICTIMS = ("driver", "worker", "raylet", "head service", "writer", "server")
+VICTIMS = ("driver", "worker", "pool", "raylet", "head service", "writer", "server")
 A_NIGHT = 5  # kills of one sweep
 LONGEST_RUN, MOST_RUNS = 600.0, 12  # seconds of one command; commands until all is done
 PATIENCE = 60.0  # seconds for a victim to appear
@@ -227,6 +227,7 @@ def _kill(process: subprocess.Popen[bytes], server: Server, victim: str) -> list
 # By what their command lines hold; Ray renames its workers while they run something of ours.
 _SIGNS = {
     "worker": ("LotRunner", "ray::"),
+    "pool": ("orchestrator.executors.ray.served",),
     "raylet": ("raylet/raylet",),
     "head service": ("gcs_server",),
     "writer": ("orchestrator.tracking.process",),

@@ -61,8 +61,7 @@ def runs_in_mlflow(address: str, experiment: str) -> dict[str, list[dict[str, An
     return runs
 
 
-# What MLflow writes itself, and what tells when something happened.
-_OF_MLFLOW = ("mlflow.", "spolia.live")
+_OF_MLFLOW = "mlflow."  # what it writes itself
 
 
 def _without_ids(client: Any, run: Any) -> dict[str, Any]:

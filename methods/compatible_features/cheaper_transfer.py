@@ -20,10 +20,10 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Literal, cast
 
 from torch import Tensor
-from torch.nn import functional as F
 
 from methods.compatible_features.class_rows import copy_class_rows
 from methods.compatible_features.compatible_features import CompatibleFeatures
+from methods.pieces.losses import cross_entropy
 from orchestrator import (
     Augmentation,
     Curve,
@@ -162,7 +162,7 @@ class CheaperTransfer(Method):
         )
 
     def loss(self, nets: Any, batch: Any) -> Tensor:
-        return F.cross_entropy(nets["network"](batch.x), batch.y)
+        return cross_entropy(nets["network"](batch.x), batch.y)
 
     def set_initial_weights(self, run: Run, net: Network) -> None:
         """Give the network, newly drawn for the target, the weights that it starts from."""

@@ -50,7 +50,7 @@ from methods.compatible_features.auxiliary_heads import PooledHead
 from methods.compatible_features.class_rows import copy_class_rows
 from methods.compatible_features.transforms import dihedral, rotate
 from methods.pieces.batch_norm_statistics import held_statistics
-from methods.pieces.losses import masked_cross_entropy
+from methods.pieces.losses import cross_entropy, masked_cross_entropy
 from orchestrator import (
     Augmentation,
     Data,
@@ -244,13 +244,13 @@ class CompatibleFeatures(Method):
         terms = {}
         for task, b in batch.items():
             if not self.heads:  # then nothing reads the features, and no network is cut
-                terms[f"own/{task}"] = F.cross_entropy(nets[task](b.x), b.y)
+                terms[f"own/{task}"] = cross_entropy(nets[task](b.x), b.y)
                 continue
             # Views of the network's own layers; nothing is copied.
             extractor, head = nets[task].cut(self.split)  # f_t, h_t
             features = extractor(b.x)  # [B, C, H, W]; [B, C] after the pooling
             if task in labelled:
-                terms[f"own/{task}"] = F.cross_entropy(head(features), b.y)  # (1)
+                terms[f"own/{task}"] = cross_entropy(head(features), b.y)  # (1)
             if "common" in self.heads and task in labelled:  # (2)
                 # Images of classes outside C stay in the batch and count nothing; picking out the
                 # others would make its shape depend on the data.

@@ -18,9 +18,9 @@ from typing import Any, cast
 
 import numpy as np
 from torch import Tensor
-from torch.nn import functional as F
 
 from methods.compatible_features.compatible_features import CompatibleFeatures
+from methods.pieces.losses import cross_entropy
 from methods.pieces.matrix_scores import lowest_score, mean_score
 from orchestrator import (
     Augmentation,
@@ -134,7 +134,7 @@ class MovedClassifier(Method):
         self.report(run, [task.name for task in learned], scores)
 
     def loss(self, nets: Any, batch: Any) -> Tensor:
-        return F.cross_entropy(nets["head"](nets["extractor"](batch.x)), batch.y)
+        return cross_entropy(nets["head"](nets["extractor"](batch.x)), batch.y)
 
     def report(self, run: Run, names: Sequence[str], scores: Scores) -> None:
         """The matrices of extractors and heads, and what a head keeps of (own accuracy - chance)

@@ -66,6 +66,7 @@ from methods.network_transplanting.surrogate_layers import (
     output_shape,
     reasons_it_is_impassable,
 )
+from methods.pieces.losses import cross_entropy
 from orchestrator import (
     Augmentation,
     Data,
@@ -523,7 +524,7 @@ class NetworkTransplanting(Method):
             # Relative to D_T, so that lambda means the same at every depth and width.
             terms["back"] = self.weight * mismatch / size.clamp_min(1e-12)
         if self.labels in ("direct", "both"):
-            terms["labels"] = F.cross_entropy(student(real), batch["few"].y)
+            terms["labels"] = cross_entropy(student(real), batch["few"].y)
         if self.labels in ("distill", "both", "synthetic"):
             x = synthetic if self.labels == "synthetic" else real
             # Without the mean over outputs, which the softmax does not see: [B, outputs, ...].

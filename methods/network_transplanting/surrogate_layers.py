@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from methods.networks.pooling import AveragedTo
 from methods.pieces.building import build_network, example_recipe
 from orchestrator import NetworkSpec
 
@@ -83,7 +84,7 @@ def backward_through(layer: Layer, d: Tensor) -> Tensor:
     # Outputs for each input pixel: the sum over all pixels is the same on both sides.
     density = d.shape[2] * d.shape[3] / (shape[1] * shape[2])
     if isinstance(module, nn.Upsample):
-        return F.adaptive_avg_pool2d(d, (shape[1], shape[2])) * density
+        return AveragedTo((shape[1], shape[2])).forward(d) * density
     assert isinstance(module, POOLING), "ReLUs are handled by their gates"
     return F.interpolate(d, size=shape[1:], mode="nearest") * density
 

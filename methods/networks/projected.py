@@ -9,9 +9,11 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from methods.networks.pooling import AveragedTo
 from orchestrator import ClassPath, InputError, Network, NetworkSpec, class_at, nearest
 
 COMMON = "common"
+REVISION = 2  # of the projection itself; 2: pooling with gradients that repeat on a GPU
 
 
 class Projected(Network):
@@ -54,7 +56,7 @@ class Projected(Network):
         convolution = nn.Conv2d(shape[0], features, 1, bias=False)
         nn.init.kaiming_normal_(convolution.weight, mode="fan_out", nonlinearity="relu")
         projection = nn.Sequential(
-            nn.AdaptiveAvgPool2d(size), convolution, nn.BatchNorm2d(features), nn.ReLU()
+            AveragedTo(size), convolution, nn.BatchNorm2d(features), nn.ReLU()
         )
         stages = _stages_before(network, behind)
         stages[COMMON] = projection
@@ -127,7 +129,7 @@ def projected(
         settings=settings,
         defaults=defaults,
         splits=(*kept, COMMON, "pool"),
-        revision=network.revision,
+        revision=network.revision + REVISION - 1,
         moved_from=network.moved_from,
         trained_with=network.trained_with,
         class_places=("of", *(f"inner.{place}" for place in network.class_places)),

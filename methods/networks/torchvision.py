@@ -18,6 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from methods.networks.pooling import AveragedTo
 from orchestrator import Blocks, DataError, InputError, Network, NetworkSpec, data_root, nearest
 
 # How many blocks each of the four stages has: what planning has to know without importing
@@ -61,6 +62,7 @@ def torchvision_network(name: str, *, weights: str | None = None) -> NetworkSpec
         settings=settings,
         defaults=(("name", name), ("weights", None)),
         splits=_splits(name),
+        revision=2 if name in VGGS else 1,  # of VGG, 2: pooling of our own
         trained_with="imagenet" if weights else "",
     )
 
@@ -216,7 +218,8 @@ def _stages_of_vgg(m: Any) -> dict[str, nn.Module]:
             stages[f"stage{len(stages) + 1}"] = nn.Sequential(*layers)
             layers = []
     *hidden, classifier = m.classifier
-    stages["pool"] = nn.Sequential(m.avgpool, nn.Flatten())
+    # As torchvision's to 7 x 7, with gradients that repeat on a GPU.
+    stages["pool"] = nn.Sequential(AveragedTo((7, 7)), nn.Flatten())
     stages["hidden"] = nn.Sequential(*hidden)
     stages["classifier"] = classifier
     return stages

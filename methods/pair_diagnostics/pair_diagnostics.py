@@ -27,6 +27,7 @@ from torch.nn import functional as F
 
 from methods.pair_diagnostics.similarity import features_of, linear_cka
 from methods.pieces.batch_norm_statistics import re_estimated
+from methods.pieces.losses import cross_entropy
 from methods.pieces.matrix_scores import mean_score
 from methods.pieces.recombined_networks import NetworkMeasurement, TrainedNetworks
 from orchestrator import (
@@ -196,7 +197,7 @@ class PairDiagnostics(NetworkMeasurement):
         features = nets["extractor"](batch.x)  # [B, C, H, W]; [B, C] after the pooling
         if "stitch" in nets:
             features = nets["stitch"](features)
-        return F.cross_entropy(nets["head"](features), batch.y)
+        return cross_entropy(nets["head"](features), batch.y)
 
 
 class Stitch(nn.Module):

@@ -42,11 +42,11 @@ from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 from torch.optim import SGD, Adam, Optimizer
 
 from methods.fine_tune import FineTune
 from methods.pieces.building import build_network, recipe_of
+from methods.pieces.losses import cross_entropy
 from methods.pieces.maskable_weights import Layers, maskable_weights
 from methods.pieces.task_network import Norm, TaskNetwork, has_batch_norm
 from methods.pieces.task_orders import base_network, needs_of_targets
@@ -370,7 +370,7 @@ class Piggyback(Method):
 
     def loss(self, nets: Any, batch: Any) -> Tensor:
         """L: cross entropy of the base with its weights masked, on the task's own classes."""
-        return F.cross_entropy(nets["masks"](batch.x, nets["base"]), batch.y)
+        return cross_entropy(nets["masks"](batch.x, nets["base"]), batch.y)
 
     def optimizers(self, parameters: Parameters) -> list[Optimizer]:
         """One for the scores (and batch norms), one for the classifier. No weight decay: it would

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Estimate:
     """Mean of `n` distinct trials with the half-width of its 95 % interval (Student's t; NaN for
     fewer than two).
@@ -35,6 +35,9 @@ class Estimate:
     def high(self) -> float:
         """The upper end of the interval."""
         return self.mean + self.half
+
+    def __repr__(self) -> str:
+        return f"<Estimate {self} (n={self.n})>"
 
     def __str__(self) -> str:
         if not self.is_small:

@@ -358,7 +358,7 @@ class Results:
         one = [metrics] if isinstance(metrics, str) else metrics
         names = self.metrics() if one is None else list(one)
         for name in names:
-            check_metric(name, self.metrics())
+            check_metric(name, self.metrics(), self.matrix_names())
         selected = self._selected(where)
         groups = self._grouped(selected.cells)
         # What `where` leaves out has no say in whether these groups share their labels.
@@ -442,7 +442,7 @@ class Results:
         Raises InputError for a metric whose labels not all settings share, until `where` names one,
         `where={"task": "a"}`.
         """
-        check_metric(metric, self.metrics())
+        check_metric(metric, self.metrics(), self.matrix_names())
         selected = self._selected(where)
         groups = self._grouped(selected.cells)
         column = one_column(metric, groups, selected.logged_by)
@@ -477,7 +477,7 @@ class Results:
         other axes. Settings without that axis are level, dashed lines. `chance` is what guessing
         scores (default: as the methods declare it), a dotted line.
         """
-        check_metric(metric, self.metrics())
+        check_metric(metric, self.metrics(), self.matrix_names())
         axis = one_axis(self.values, along)
         selected = self._selected(where)
         groups = self._grouped(selected.cells)

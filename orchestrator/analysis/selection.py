@@ -148,9 +148,15 @@ def one_axis(axes: Axes, name: str) -> str:
     return names[name]
 
 
-def check_metric(metric: str, known: Iterable[str]) -> None:
-    """Raises InputError where the sweep's methods declare no such metric."""
+def check_metric(metric: str, known: Iterable[str], matrices: Iterable[str] = ()) -> None:
+    """Raises InputError where the sweep's methods declare no such metric; one of its matrices may
+    have been meant.
+    """
     names = list(known)
+    if metric in matrices:
+        raise InputError(
+            f"{metric} is a matrix, not a metric: results.matrix({metric!r}, where=...)"
+        )
     if metric not in names:
         raise InputError(f"the sweep has no metric {metric!r}. {nearest(str(metric), names)}")
 

@@ -20,7 +20,7 @@ from typing import Any
 import typer
 from rich.text import Text
 
-from orchestrator.cli import methods, runs, stores, submissions, sweeps
+from orchestrator.cli import beginning, looking, methods, runs, stores, submissions, sweeps
 from orchestrator.cli.options import BAD_INPUT, FAILED, INTERRUPTED, errors
 from orchestrator.errors import CorruptError, InputError, MethodError, SpoliaError, StoreError
 
@@ -29,27 +29,36 @@ UsageError: Any = typer.BadParameter.__mro__[1]
 
 app = typer.Typer(
     help="Sweeps of experiments on neural networks whose parts can be reused.\n\n"
-    "A sweep is a Python file that asks one question. Begin with: spolia plan sweeps/quickstart.py",
+    "A sweep is a Python file that asks one question. Begin with: spolia init",
     no_args_is_help=True,
+    # Two columns, which leave the words room at 80 columns; boxes of rich do not.
+    rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-PANELS: dict[str, tuple[Callable[..., None], ...]] = {
-    "Sweeps": (
-        sweeps.plan,
-        runs.run,
-        submissions.submit,
-        sweeps.status,
-        sweeps.results,
-        sweeps.report,
-        sweeps.track,
-    ),
-    "Tools": (methods.methods, stores.logs, stores.export, stores.gc, stores.doctor),
-}
-for panel, commands in PANELS.items():
-    for command in commands:
-        app.command(rich_help_panel=panel)(command)
-app.add_typer(stores.data_app, name="data", rich_help_panel="Tools")
+# In the order in which a user comes to need them.
+COMMANDS: tuple[Callable[..., None], ...] = (
+    beginning.init,
+    sweeps.plan,
+    runs.run,
+    submissions.submit,
+    sweeps.status,
+    looking.list_trials,
+    stores.logs,
+    sweeps.results,
+    looking.compare,
+    sweeps.report,
+    sweeps.track,
+    methods.methods,
+    stores.export,
+    stores.gc,
+    stores.doctor,
+)
+for command in COMMANDS:
+    # `list` would hide Python's own in its module.
+    app.command("list" if command is looking.list_trials else None)(command)
+app.add_typer(stores.data_app, name="data")
+app.callback()(beginning.common)
 
 
 def show_what_can_be_shown(*streams: object) -> None:

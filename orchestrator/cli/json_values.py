@@ -171,7 +171,7 @@ def _group_view(group: Group, columns: Sequence[Column]) -> dict[str, object]:
     for column in columns:
         estimate = group.value(column)
         if estimate.n:
-            metrics[column.title] = _estimate_view(estimate, column.over)
+            metrics[column.title] = estimate_view(estimate, column.over)
     return {
         "labels": _typed(group.values),
         "n": group.n,
@@ -182,10 +182,11 @@ def _group_view(group: Group, columns: Sequence[Column]) -> dict[str, object]:
     }
 
 
-def _estimate_view(estimate: Estimate, over: str) -> dict[str, object]:
+def estimate_view(estimate: Estimate, over: str = "") -> dict[str, object]:
+    """A mean, its half-width and n; `over` says what it is averaged over beside seeds."""
     averaged = {"averaged_over": over} if over else {}
     return {
-        "mean": estimate.mean,
+        "mean": None if math.isnan(estimate.mean) else estimate.mean,
         "half_width_95": None if math.isnan(estimate.half) else estimate.half,  # JSON has no NaN
         "n": estimate.n,
         **averaged,

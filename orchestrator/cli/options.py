@@ -59,11 +59,18 @@ console = plain_console()
 errors = plain_console(stderr=True)
 
 SweepFile = Annotated[
-    str, typer.Argument(help="A sweep file, such as sweeps/quickstart.py.", show_default=False)
+    str,
+    typer.Argument(
+        metavar="SWEEP", help="A sweep file, such as sweeps/quickstart.py.", show_default=False
+    ),
 ]
 Only = Annotated[
     str | None,
-    typer.Option(help='Only cells with these values: "split=stage1 seed=0".', show_default=False),
+    typer.Option(
+        metavar="TEXT",
+        help='Only cells with these values: "split=stage1 seed=0".',
+        show_default=False,
+    ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 
@@ -74,7 +81,9 @@ Limit = Annotated[
 ]
 Smoke = Annotated[
     bool,
-    typer.Option(help="Try every method at its smoke values on 256 images, in a temporary store."),
+    typer.Option(
+        "--smoke", help="Try every method at its smoke values on 256 images, in a temporary store."
+    ),
 ]
 StaleOption = Annotated[
     Stale | None,
@@ -86,19 +95,26 @@ StaleOption = Annotated[
 ]
 RetryOption = Annotated[
     list[Retry] | None,
-    typer.Option(help="Also rerun trials with this outcome.", show_default=False),
+    typer.Option(
+        metavar="OUTCOME",
+        help="Also rerun trials that have ended so: diverged, infeasible.",
+        show_default=False,
+    ),
 ]
 Slots = Annotated[
-    int | None, typer.Option(min=1, help="Trials to run at once.", show_default="one per CPU")
+    int | None,
+    typer.Option(min=1, metavar="N", help="Trials to run at once.", show_default="one per CPU"),
 ]
 CheckpointEvery = Annotated[
     float | None,
     typer.Option(
-        min=0, callback=finite, help="Seconds between a trial's checkpoints.", show_default="60"
+        min=0,
+        metavar="SECONDS",
+        callback=finite,
+        help="Seconds between a trial's checkpoints.",
+        show_default="60",
     ),
 ]
-
-PLACES = "Places"
 
 
 @dataclass(frozen=True)
@@ -111,50 +127,50 @@ class Where:
         str | None,
         typer.Option(
             "--home",
+            metavar="FOLDER",
             envvar="SPOLIA_HOME",
             help="Folder for store, MLflow database, tables and scratch.",
             show_default=DEFAULT_HOME,
-            rich_help_panel=PLACES,
         ),
     ] = None
     store: Annotated[
         str | None,
         typer.Option(
             "--store",
+            metavar="ADDRESS",
             envvar="SPOLIA_STORE",
             help="Folder or s3:// address of the store.",
             show_default="HOME/store",
-            rich_help_panel=PLACES,
         ),
     ] = None
     tracking: Annotated[
         str | None,
         typer.Option(
             "--tracking",
+            metavar="ADDRESS",
             envvar="SPOLIA_TRACKING",
             help="MLflow address, or 'none'.",
             show_default="sqlite:///HOME/mlflow.db",
-            rich_help_panel=PLACES,
         ),
     ] = None
     data: Annotated[
         str | None,
         typer.Option(
             "--data",
+            metavar="FOLDER",
             envvar="SPOLIA_DATA",
             help="Folder with image sets.",
             show_default=False,
-            rich_help_panel=PLACES,
         ),
     ] = None
     site: Annotated[
         Path | None,
         typer.Option(
             "--site",
+            metavar="FILE",
             envvar="SPOLIA_SITE",
             help="Settings of this machine or cluster.",
             show_default="spolia.toml here or above",
-            rich_help_panel=PLACES,
         ),
     ] = None
 

@@ -15,21 +15,27 @@ from orchestrator.cli.options import STYLES
 from orchestrator.planning import standing
 from orchestrator.planning.explain import Explanation, unmet
 from orchestrator.planning.plan import Plan
-from orchestrator.session.status import Status
 from orchestrator.session.trial_log import TrialLog, progress_in_words
-from orchestrator.spec.wording import duration
+from orchestrator.spec.canonical import show
+from orchestrator.spec.labels import short_names
+from orchestrator.spec.naming import reference_of
+from orchestrator.spec.trial import Trial
+from orchestrator.spec.wording import duration, first_few
+
+VALUES_SHOWN = 8  # of an axis
 
 
-def print_plan(console: Console, plan: Plan) -> None:
-    """Cells, distinct trials, sharing, what is done and what is left."""
+def print_plan(console: Console, plan: Plan, slots: int = 1) -> None:
+    """The grid, distinct trials, sharing, what is done, and what is left on so many slots."""
     # Its first paragraph, on one line: what follows is for the report.
     first = " ".join(plan.question.split("\n\n")[0].split())
     console.print(Text.assemble((plan.name, "bold"), f"  {first}"))
     table = Table.grid(padding=(0, 2))
     dropped = "".join(f"; {d.count} left out: {d.reason}" for d in plan.dropped)
     table.add_row("cells", str(len(plan.cells)), "as written" + dropped)
+    _add_axes(table, plan)
     _add_trials(table, plan)
-    _add_state(table, plan)
+    _add_state(table, plan, slots)
     console.print(table, highlight=False)
     for note in plan.notes:
         console.print(Text(f"note: {note}"))
@@ -38,6 +44,14 @@ def print_plan(console: Console, plan: Plan) -> None:
     for trial in failed[:3]:
         words = f"  {plan.standing(trial.key)}: {trial.label}: {plan.reason(trial.key)}"
         console.print(Text(words, style="red"))
+
+
+def _add_axes(table: Table, plan: Plan) -> None:
+    """A row for each axis along which the cells differ, with its values."""
+    for axis, name in short_names(plan.axes).items():
+        texts = [value.text for value in plan.values.values(axis)]
+        if len(texts) > 1:
+            table.add_row("", str(len(texts)), Text(f"{name}: {first_few(texts, VALUES_SHOWN)}"))
 
 
 def _add_trials(table: Table, plan: Plan) -> None:
@@ -54,7 +68,7 @@ def _add_trials(table: Table, plan: Plan) -> None:
             table.add_row(title, str(count), f"{method}{sharing}")
 
 
-def _add_state(table: Table, plan: Plan) -> None:
+def _add_state(table: Table, plan: Plan, slots: int) -> None:
     """How trials stand, what is stale, left to run, and saved by sharing."""
     # Also where nothing is done: the line that everybody looks for is always there.
     counts = {"done": 0, **plan.trial_counts}
@@ -66,7 +80,7 @@ def _add_state(table: Table, plan: Plan) -> None:
         reasons = Counter(plan.stale.values()).most_common(3)
         listed = "; ".join(f"{count} {why}" for why, count in reasons)
         table.add_row("stale", str(len(plan.stale)), listed)
-    table.add_row("to run", str(len(plan.todo)), _cost(plan))
+    table.add_row("to run", str(len(plan.todo)), _cost(plan, slots))
     unshared = plan.unshared()
     saved = unshared - len(plan.trials)
     if saved:
@@ -86,14 +100,20 @@ def print_standing(console: Console, plan: Plan, most: int | None = None) -> Non
     """How many cells and trials stand how, and why cells that did not fail themselves are not done:
     which need, or what; `most` reasons of them.
     """
+    for line in standing_lines(plan, most):
+        console.print(line)
+
+
+def standing_lines(plan: Plan, most: int | None = None) -> list[Text]:
+    """The lines of `print_standing`."""
     part = f" (a part: {len(plan.cells)} of {plan.num_whole} cells)" if plan.is_part else ""
     cells, trials = _counts(plan.cell_counts, "cells"), _counts(plan.trial_counts, "trials")
-    console.print(Text.assemble(f"{plan.name}{part}: ", cells, "; ", trials))
+    lines = [Text.assemble(f"{plan.name}{part}: ", cells, "; ", trials)]
     reasons = [found for found in unmet(plan) if found.state not in ("failed", "lost")]
-    for found in reasons[:most]:
-        console.print(Text(f"  {found.line}", style=STYLES[found.state]))
+    lines += [Text(f"  {found.line}", style=STYLES[found.state]) for found in reasons[:most]]
     if most is not None and len(reasons) > most:
-        console.print(f"  and {len(reasons) - most} more; `spolia status` lists them")
+        lines.append(Text(f"  and {len(reasons) - most} more; `spolia status` lists them"))
+    return lines
 
 
 def _counts(counts: Mapping[str, int], noun: str) -> Text:
@@ -131,22 +151,6 @@ def print_explanation(console: Console, explanation: Explanation) -> None:
     console.print(table)
 
 
-def print_status(console: Console, status: Status) -> None:
-    """Counts, why cells are not done, every trial that failed, every trial under way."""
-    if status.plan is None:
-        console.print(Text(status.headline))
-    else:
-        print_standing(console, status.plan)
-    for one in status.failed:
-        console.print(Text(f"  {one.state}: {one.label}\n    {one.reason}", style="red"))
-        console.print(f"    spolia logs {one.key[:12]}")
-    for trial in status.under_way:
-        epoch = f"epoch {trial.epoch} of {trial.epochs}"
-        console.print(Text(f"  under way: {trial.label}\n    {trial.stage}: {epoch}"))
-    for missing in status.missing:
-        console.print(Text(f"  {missing}", style="yellow"))
-
-
 def print_log(console: Console, log: TrialLog) -> None:
     """What is known of one trial."""
     console.print(Text.assemble((log.key, "bold")), soft_wrap=True)
@@ -175,6 +179,11 @@ def _print_record(console: Console, log: TrialLog) -> None:
     timings, memory, about = record["timings"], record.get("memory", {}), record["provenance"]
     table = Table.grid(padding=(0, 2))
     reason = f": {record['reason']}" if record["reason"] else ""
+    trial = Trial.from_json(record["trial"])
+    for name, value in trial.method.changed_settings().items():
+        table.add_row("setting", Text(f"{name} = {show(value)}"))
+    for name, need in record["needs"].items():
+        table.add_row("needs", Text(f"{name}: {need['key'][:12]}"))
     table.add_row("outcome", Text(record["outcome"] + reason))
     began = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(timings["began"]))
     lasted = duration(timings["seconds"])
@@ -191,12 +200,19 @@ def _print_record(console: Console, log: TrialLog) -> None:
         name = " ".join([metric["name"], *metric["labels"].values()])
         value = "not finite" if metric["value"] is None else f"{metric['value']:.6g}"
         table.add_row("metric", Text(f"{name} = {value}"))
-    for component in record["components"]:
-        table.add_row("kept", Text(" ".join([component["name"], *component["labels"].values()])))
+    kept = [
+        reference_of(log.key[:12], component["name"], component["labels"])
+        for component in record["components"]
+    ]
+    for reference in kept:
+        table.add_row("kept", Text(reference))
     console.print(table)
+    if kept:
+        console.print(Text(f"\nIn Python: Component.open({kept[0]!r}).ready()"), soft_wrap=True)
+        console.print(Text(f"As a file: spolia export {log.key[:12]} --to FILE"), soft_wrap=True)
 
 
-def _cost(plan: Plan) -> str:
+def _cost(plan: Plan, slots: int) -> str:
     costs = [plan.cost(t) for t in plan.todo]
     known = [c for c in costs if c is not None]
     if not costs:
@@ -204,4 +220,7 @@ def _cost(plan: Plan) -> str:
     if not known:
         return "no timings yet"
     rest = f" and {len(costs) - len(known)} of unknown cost" if len(known) < len(costs) else ""
-    return f"about {duration(sum(known))} of compute{rest}"
+    # No shorter than the longest of them takes.
+    lasts = max(sum(known) / slots, *known)
+    on_slots = f", {duration(lasts)} on {slots} slots" if slots > 1 else ""
+    return f"about {duration(sum(known))} of compute{on_slots}{rest}"

@@ -53,7 +53,11 @@ Pdb = Annotated[
 ]
 Address = Annotated[
     str | None,
-    typer.Option(help="Ray cluster: 'auto' or HOST:PORT.", show_default="a private Ray here"),
+    typer.Option(
+        metavar="ADDRESS",
+        help="Ray cluster: 'auto' or HOST:PORT.",
+        show_default="a private Ray here",
+    ),
 ]
 
 
@@ -72,8 +76,8 @@ def run(
     slots: Slots = None,
     checkpoint_every: CheckpointEvery = None,
 ) -> None:
-    """Run what a sweep lacks, track it to MLflow, and show its results. The same command again goes
-    on where it stopped.
+    """Run what a sweep lacks, and show its results. Runs are tracked to MLflow. The same command
+    again goes on where it stopped.
     """
     session = where.session(sweep)
     from orchestrator.cli.progress import TerminalDisplay
@@ -179,7 +183,10 @@ def _print_problems(summary: RunSummary) -> None:
             _print_error(f"{kind}: {label}\n  {reason}\n  spolia logs {outcome.key[:12]}")
         num_more = len(outcomes) - SHOWN
         if num_more > 0:
-            _print_error(f"{num_more} more {kind} for this reason; `spolia status` lists them")
+            _print_error(
+                f"{num_more} more {kind} for this reason; "
+                f"`spolia list SWEEP --state {kind}` lists them"
+            )
     if summary.stopped:
         _print_error(f"error: {summary.stopped}", soft_wrap=True)
     if summary.blocked:

@@ -28,11 +28,13 @@ from orchestrator.cli.options import (
 )
 
 data_app = typer.Typer(
-    help="Data sets recorded in the store, and their cache: add, list, verify, gc.",
+    help="Data sets recorded in the store. Add, list, verify, and clean their cache.",
     no_args_is_help=True,
 )
 
-Remove = Annotated[bool, typer.Option(help="Remove them; without this, only list what would go.")]
+Remove = Annotated[
+    bool, typer.Option("--remove", help="Remove them; without this, only list what would go.")
+]
 Key = Annotated[
     str,
     typer.Argument(
@@ -43,7 +45,9 @@ Key = Annotated[
 
 @with_places("home", "store", "site")
 def logs(where: Where, key: Key, as_json: AsJson = False) -> None:
-    """Show what is known of one trial: outcome, traceback, timings, what it printed."""
+    """Show what is known of one trial. Settings, needs, outcome, traceback, timings, what it kept
+    and how to load it, what it printed.
+    """
     log = where.session().log(key)
     # Late: they load what prints plans and results, too.
     from orchestrator.cli.json_values import log_view
@@ -70,7 +74,7 @@ def export(
         typer.Option(help="Which component, where the trial kept several.", show_default=False),
     ] = None,
 ) -> None:
-    """Write a component as a file that torch.export.load opens, without Spolia."""
+    """Write a component as a file of its own. `torch.export.load` opens it, without Spolia."""
     from orchestrator.parts import export as exporting
 
     result = where.session().open(key)
@@ -98,12 +102,12 @@ def data_add(
     ],
     replace: Annotated[
         bool,
-        typer.Option(help="Replace the record of a data set whose images changed on purpose."),
+        typer.Option(
+            "--replace", help="Replace the record of a data set whose images changed on purpose."
+        ),
     ] = False,
 ) -> None:
-    """Read data sets here and record them in the store, so that machines without the images can
-    plan.
-    """
+    """Read data sets and record them in the store. Machines without the images can then plan."""
     from orchestrator.data import sources
     from orchestrator.errors import DataError
 
@@ -141,7 +145,7 @@ def data_list(
     where: Where,
     as_json: AsJson = False,
 ) -> None:
-    """List the data sets that are recorded in the store, and say where their decoded images are."""
+    """List the data sets of the store. Of each it says where its decoded images are."""
     records = where.session().store.data_records()
     if as_json:
         print_json([record.to_json() for record in records])
@@ -160,7 +164,7 @@ def data_list(
 def data_verify(
     where: Where,
 ) -> None:
-    """Read every recorded data set again, each byte of it, and compare. Exit status 1 where one is
+    """Read every recorded data set again, and compare. Exit status 1 where one is
     missing, has changed, or is altered in the cache.
     """
     from orchestrator.data.verification import verify
@@ -188,7 +192,7 @@ def data_gc(
         typer.Option("--all", help="Also those that are in order; they can be decoded again."),
     ] = False,
 ) -> None:
-    """Clean the cache of decoded images: what was decoded from files that have changed since, by
+    """Clean the cache of decoded images. What was decoded from files that have changed since, by
     older versions, or only half. Nothing that a process on this machine uses.
     """
     from orchestrator.data.cache import can_go, generations
@@ -221,7 +225,7 @@ def gc(
         typer.Option(min=0, callback=finite, help="Only files older than this many hours."),
     ] = 24.0,
 ) -> None:
-    """Find files that no result uses any more: blobs of retired results, old progress, probes."""
+    """Find files that no result uses any more. Blobs of retired results, old progress, probes."""
     from orchestrator.store.garbage import unneeded
 
     swept_store = where.session().store
@@ -245,7 +249,7 @@ def doctor(
         typer.Option(help="Ray cluster to look at: 'auto' or HOST:PORT.", show_default=False),
     ] = None,
 ) -> None:
-    """Check this site: versions, GPUs, store, tracking, data, and every node of a cluster."""
+    """Check this site. Versions, GPUs, store, tracking, data, and every node of a cluster."""
     from orchestrator.cli.doctor import examine
 
     places = where.session().places

@@ -31,10 +31,8 @@ if TYPE_CHECKING:
     from orchestrator.submission.head import Head, Job
     from orchestrator.submission.places import Given
 
-JOB = "Job"
-
 SweepToSubmit = Annotated[
-    str | None, typer.Argument(help="A sweep file, such as sweeps/quickstart.py.")
+    str | None, typer.Argument(metavar="SWEEP", help="A sweep file, such as sweeps/quickstart.py.")
 ]
 HeadAddress = Annotated[
     str | None,
@@ -42,7 +40,6 @@ HeadAddress = Annotated[
         metavar="URL",
         help="The head's Ray dashboard, http://HEAD:8265.",
         show_default="'head' in the site file",
-        rich_help_panel=JOB,
     ),
 ]
 Follow = Annotated[
@@ -51,7 +48,6 @@ Follow = Annotated[
         metavar="ID",
         help="Follow a job, from its beginning.",
         show_default=False,
-        rich_help_panel=JOB,
     ),
 ]
 Stop = Annotated[
@@ -60,7 +56,6 @@ Stop = Annotated[
         metavar="ID",
         help="Stop a job; what is done is kept.",
         show_default=False,
-        rich_help_panel=JOB,
     ),
 ]
 
@@ -80,9 +75,10 @@ def submit(
     slots: Slots = None,
     checkpoint_every: CheckpointEvery = None,
 ) -> None:
-    """Run a sweep on a cluster that this machine is no part of: hand it in at the head, with what
-    it uses of your own modules, and follow what the job prints. The job needs nobody who follows
-    it; the same command again follows it, too. Exit status: that of `spolia run` there.
+    """Run a sweep as a job of a cluster, and follow it. The sweep is handed in at the head with
+    what it uses of your own modules; this machine need not be part of the cluster. The job needs
+    nobody who follows it; the same command again follows it, too. Exit status: that of `spolia run`
+    there.
     """
     _one_of_three(sweep, follow, stop)
     from orchestrator.submission.places import Given
@@ -91,8 +87,8 @@ def submit(
     given = Given.without_own_folders(
         home=where.home, store=where.store, tracking=where.tracking, data=where.data
     )
-    session = where.session(sweep)
-    head = _head(address, session)
+    # The head first: a sweep file that names a method loads torch.
+    head = _head(address, where.session())
     again = _this_command(address, where)
     if stop is not None:
         _stop(head, stop)
@@ -109,7 +105,7 @@ def submit(
         slots=slots,
         checkpoint_every=checkpoint_every,
     )
-    _follow(head, _handed_in(head, session, given, options, only), again)
+    _follow(head, _handed_in(head, where.session(sweep), given, options, only), again)
 
 
 def _one_of_three(sweep: str | None, follow: str | None, stop: str | None) -> None:
@@ -128,12 +124,8 @@ def _head(address: str | None, session: Session) -> Head:
 
 def _this_command(address: str | None, where: Where) -> str:
     """`spolia submit` with what it takes to find the head again, for a line to paste."""
-    words = ["spolia", "submit"]
-    if address:
-        words += ["--address", address]
-    elif where.site:
-        words += ["--site", str(where.site)]
-    return shlex.join(words)
+    said = _options(address=address) if address else _options(site=where.site)
+    return shlex.join(["spolia", "submit", *said])
 
 
 def _options(**given: object) -> list[str]:

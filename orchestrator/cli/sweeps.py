@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
@@ -46,7 +47,7 @@ def plan(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show what a sweep would run, what it shares and what is done. Starts nothing."""
+    """Show what a sweep would run, shares, and has done. Starts nothing."""
     session = where.session(sweep)
     # Late, as all that follows: these load torch, and a wrong sweep file is told without it.
     from orchestrator.cli.json_values import plan_view
@@ -56,29 +57,37 @@ def plan(
         print_explanation(console, session.explain(why, only))
         return
     known = session.known_cells(only)
+    found = known.plan_of(session.name)
     _print_left_out(known.missing)
-    if known.plan is None:
-        _stop(f"{session.name}: no cell can be planned here")
     if as_json:
-        print_json(plan_view(known.plan, known.missing))
+        print_json(plan_view(found, known.missing))
     else:
-        print_plan(console, known.plan)
+        print_plan(console, found, session.places.site.slots or os.cpu_count() or 1)
 
 
 @with_places("home", "store", "data", "site")
 @short_lived
-def status(where: Where, sweep: SweepFile, only: Only = None, as_json: AsJson = False) -> None:
-    """Say how much of a sweep is done. Exit status 0 only when all of it is, 3 when all has ended
-    but some diverged or is infeasible.
+def status(
+    where: Where,
+    sweep: SweepFile,
+    only: Only = None,
+    keep_watching: Annotated[
+        bool, typer.Option("--watch", help="Look again every two seconds, until all has ended.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Say how much of a sweep is done. A row a method; what runs, what failed and why. Exit status
+    0 only when all of it is done, 3 when all has ended but some diverged or is infeasible.
     """
     from orchestrator.cli.json_values import status_view
-    from orchestrator.cli.plans import print_status
+    from orchestrator.cli.statuses import print_status, watch
 
-    found = where.session(sweep).status(only)
-    if as_json:
-        print_json(status_view(found))
+    session = where.session(sweep)
+    if keep_watching and not as_json:
+        found = watch(console, lambda: session.status(only))
     else:
-        print_status(console, found)
+        found = session.status(only)
+        print_json(status_view(found)) if as_json else print_status(console, found)
     if not found.is_complete:
         raise typer.Exit(FAILED)
     if not found.is_done:
@@ -88,8 +97,8 @@ def status(where: Where, sweep: SweepFile, only: Only = None, as_json: AsJson = 
 @with_places("home", "store", "data", "site")
 @short_lived
 def results(where: Where, sweep: SweepFile, only: Only = None, as_json: AsJson = False) -> None:
-    """Show the results of a sweep and write its tables as Parquet; of a part, show it only. Exit
-    status 1, and nothing written, where nothing has a result yet.
+    """Show the results of a sweep, and write its tables. They are Parquet; of a part, nothing is
+    written. Exit status 1, and nothing written, where nothing has a result yet.
     """
     from orchestrator.cli.json_values import results_view
     from orchestrator.cli.tables import print_results
@@ -130,8 +139,9 @@ def report(
         typer.Option(help="File to write.", show_default="HOME/tables/SWEEP/report.html"),
     ] = None,
 ) -> None:
-    """Write one HTML page: question, verdicts on claims, results with intervals, matrices, use of
-    the machines. Exit status 1, and no page, where nothing has a result yet.
+    """Write one HTML page of all results. It has the question, verdicts on claims, means with
+    intervals, matrices, and how the machines were used. Exit status 1, and no page, where nothing
+    has a result yet.
     """
     session = where.session(sweep)
     # Read here and handed on, so that records are read once.
@@ -175,7 +185,7 @@ def _stop(why: str) -> NoReturn:
 
 @with_places("home", "store", "tracking", "data", "site")
 def track(where: Where, sweep: SweepFile) -> None:
-    """Bring MLflow level with the store: after an outage, a deletion, a half-written run."""
+    """Bring MLflow level with the store. For after an outage, a deletion, a half-written run."""
     from orchestrator.cli.progress import TerminalDisplay
     from orchestrator.planning.standing import of_total
 

@@ -4,17 +4,23 @@ draws of an epoch depend on nothing before it.
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import partial
+from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from orchestrator.data import sources
 from orchestrator.data.augmenting import cut, draw_changes, margin_of, padded
 from orchestrator.data.changes import changed
+from orchestrator.data.held import Budget, Held, Kept
 from orchestrator.data.root import data_root
 from orchestrator.errors import InputError
 from orchestrator.spec.canonical import derive
@@ -22,7 +28,10 @@ from orchestrator.spec.draws import Noise, RandInt
 from orchestrator.spec.preparation import Statistics
 from orchestrator.spec.task import IGNORED, Data, Part, Task
 
+CPU = torch.device("cpu")
 LARGEST_READY = 256 * 2**20  # bytes of a set that is kept normalised on a CPU
+BETWEEN_TRIALS = 2**29  # bytes of sets, and of normalised ones, that stay for the next trial
+AT_ONCE = 64 * 2**20  # bytes that are copied to a device in one go
 
 
 class Batch:
@@ -57,11 +66,16 @@ class Pixels:
     rows: Tensor | None
     device: torch.device
 
+    @property
+    def is_streamed(self) -> bool:
+        """Whether each batch is brought to the device."""
+        return self.base.device.type != self.device.type
+
     def take(self, index: Tensor | slice) -> Tensor:
         """The task's images at these positions, [B, C, H, W], on the device."""
         if isinstance(index, Tensor):
             index = index.to(self.base.device)
-        return self.base[index if self.rows is None else self.rows[index]].to(self.device)
+        return brought(self.base[index if self.rows is None else self.rows[index]], self.device)
 
     def only(self, index: Tensor) -> Pixels:
         """Those of the task's images as a set of their own."""
@@ -69,36 +83,82 @@ class Pixels:
         return Pixels(self.base, index if self.rows is None else self.rows[index], self.device)
 
 
-@lru_cache(maxsize=32)
-def _stored(task: Task, part: Part, device: torch.device, root: str) -> tuple[Pixels, Tensor]:
-    """Pixels and labels of a whole part; `root`, the data root, tells sets of one name apart."""
+def brought(batch: Tensor, device: torch.device) -> Tensor:
+    """A batch on a device. Nothing waits for its way to a GPU, which computes the last one."""
+    if device.type != "cuda" or batch.device.type == "cuda":
+        return batch.to(device)
+    return batch.pin_memory().to(device, non_blocking=True)
+
+
+Stored = tuple[Pixels, Tensor]  # of a whole part, and its labels
+_SETS: Held[Stored] = Held(32)
+_READY: Held[Tensor | None] = Held(4)
+_BUDGET = Budget()
+
+
+@contextlib.contextmanager
+def one_trial(gpus: float) -> Iterator[None]:
+    """For the length of a trial, for which so many GPUs are set aside, what it reads is held.
+    Afterwards nothing of it lies on a GPU, which others may use, and little in memory.
+    """
+    _BUDGET.share = gpus
+    try:
+        yield
+    finally:
+        _BUDGET.share = 1.0
+        _SETS.give_up(BETWEEN_TRIALS)
+        _READY.give_up(BETWEEN_TRIALS)
+        cuda: Any = torch.cuda
+        if cuda.is_initialized():
+            gc.collect()  # a trial's objects hold each other
+            with contextlib.suppress(RuntimeError):  # of a GPU that is broken
+                torch.cuda.empty_cache()
+
+
+def _stored(task: Task, part: Part, device: torch.device, root: str) -> Stored:
+    """Pixels and labels of a whole part; `root`, the data root, tells sets of one name apart. Masks
+    that do not fit on the device stay in memory, as the images do.
+    """
+    return _SETS.get((task, part, device, root), lambda: _read(task, part, device))
+
+
+def _read(task: Task, part: Part, device: torch.device) -> Kept[Stored]:
     images = sources.load_verified(task)
     rows = sources.rows(task, part, images)
     x, y = images.test if part == "test" else images.train
     if task.masks:
-        labels = torch.from_numpy(sources.masks(task, images, part, rows)).to(device)
+        labels = torch.from_numpy(sources.masks(task, images, part, rows))
     else:
         labels = torch.from_numpy(sources.labels(task, images, y[rows])).to(device)
-    if task.shift or task.size or (task.coloured and x.shape[1] == 1):
-        own = changed(x, task, part, rows)
-    elif device.type == "cpu" or not _fits(len(rows) * x[0].size, device):
-        return Pixels(torch.from_numpy(x), torch.from_numpy(rows), device), labels
-    else:
-        own = x[rows]
-    base = torch.from_numpy(own)
-    if _fits(own.nbytes, device):
-        base = base.to(device)
-    return Pixels(base, None, device), labels
+    is_own = bool(task.shift or task.size or (task.coloured and x.shape[1] == 1))
+    if is_own:
+        x = changed(x, task, part, rows)
+        rows = np.arange(len(x))
+    num_bytes = len(rows) * x[0].size + labels.nbytes
+    if device.type != "cpu" and _fits(num_bytes, device):
+        pixels = Pixels(_copied(x, rows, device), None, device)
+        return Kept((pixels, labels.to(device)), device, num_bytes)
+    pixels = Pixels(torch.from_numpy(x), None if is_own else torch.from_numpy(rows), device)
+    if device.type != "cpu":
+        return Kept((pixels, labels), device, labels.nbytes)
+    # What is mapped from a file, with a name or without, takes no memory that is missed.
+    is_in_memory = is_own and not isinstance(x, np.memmap)
+    return Kept((pixels, labels), device, num_bytes if is_in_memory else labels.nbytes)
+
+
+def _copied(x: NDArray[Any], rows: NDArray[np.int64], device: torch.device) -> Tensor:
+    """These rows of images on a device, copied piece by piece: they may be larger than memory."""
+    base = torch.empty((len(rows), *x.shape[1:]), dtype=torch.uint8, device=device)
+    step = max(1, AT_ONCE // max(1, x[:1].nbytes))
+    for start in range(0, len(rows), step):
+        some = rows[start : start + step]
+        base[start : start + step] = torch.from_numpy(x[some]).to(device)
+    return base
 
 
 def _fits(size: int, device: torch.device) -> bool:
-    """Whether this many bytes of images may lie on the device: half of what is free there, since a
-    network has to learn beside them.
-    """
-    if device.type != "cuda":
-        return True
-    free, _ = torch.cuda.mem_get_info(device)
-    return size <= free // 2
+    """Whether this many bytes of images and labels may lie on a device, beside the sets there."""
+    return size <= _BUDGET.room(device, _SETS.size_on(device))
 
 
 def relabelled(table: Tensor, y: Tensor) -> Tensor:
@@ -107,8 +167,8 @@ def relabelled(table: Tensor, y: Tensor) -> Tensor:
 
 
 def tensors(data: Data, device: torch.device) -> tuple[Pixels, Tensor]:
-    """Pixels and labels (int64, [N]; masks: int8, [N, H, W]) of a part of a task, on the device;
-    shared by all who ask.
+    """Pixels and labels of a part of a task, shared by all who ask. Labels (int64, [N]) are on the
+    device; masks (int8, [N, H, W]) where the images are.
     """
     pixels, labels = _stored(data.task, data.part, device, str(data_root()))
     if data.chosen is None:
@@ -116,8 +176,8 @@ def tensors(data: Data, device: torch.device) -> tuple[Pixels, Tensor]:
     count, seed = data.chosen
     # Masks are no classes to take in turn.
     classes = labels.cpu() if labels.ndim == 1 else torch.zeros(len(labels))
-    index = nested(classes, count, seed, name=data.task.name).to(device)
-    return pixels.only(index), labels[index]
+    index = nested(classes, count, seed, name=data.task.name)
+    return pixels.only(index), labels[index.to(labels.device)]
 
 
 def nested(labels: Tensor, count: int, seed: int, *, name: str) -> Tensor:
@@ -163,16 +223,13 @@ class Feed:
         if device.type == "cpu" and data.chosen is None and not is_scaled:
             margin = margin_of(data.augmentation, height, width)
             self.ready = _ready(data.task, data.part, margin, str(data_root()))
-        self.extra = {
-            name: relabelled(torch.tensor(mapping, device=device), self.y.long())
-            for name, mapping in data.labels
-        }
+        self.tables = {name: torch.tensor(table, device=device) for name, table in data.labels}
 
     def __len__(self) -> int:
         return self.count
 
-    def _generator(self, epoch: int, what: str) -> torch.Generator:
-        return torch.Generator().manual_seed(derive(*self.stream, epoch, what))
+    def _generator(self, epoch: int, what: str, device: torch.device = CPU) -> torch.Generator:
+        return torch.Generator(device).manual_seed(derive(*self.stream, epoch, what))
 
     def epoch(self, epoch: int, steps: int, batch: int) -> Iterator[Batch]:
         """`steps` batches of `batch` images. A set shorter than that is passed through again, in
@@ -182,12 +239,13 @@ class Feed:
         integers: dict[str, Tensor] = {}  # [steps x batch]
         normals: dict[str, tuple[tuple[int, ...], torch.Generator]] = {}
         for name, draw in self.data.draws:
-            generator = self._generator(epoch, "draw " + name)
+            what = "draw " + name
             if isinstance(draw, RandInt):
+                generator = self._generator(epoch, what)
                 drawn = torch.randint(draw.high, (total,), generator=generator)
                 integers[name] = drawn.to(self.device)
             else:
-                normals[name] = (draw.shape, generator)
+                normals[name] = (draw.shape, self._generator(epoch, what, self.device))
         if isinstance(self.data, Noise):
             contents = self._noise(self.data, epoch, steps, batch)
         else:
@@ -197,31 +255,39 @@ class Feed:
                 content[name] = values[step * batch : (step + 1) * batch]
             # Normal numbers are drawn a batch at a time: an epoch of them may not fit into memory.
             for name, (shape, generator) in normals.items():
-                content[name] = torch.randn((batch, *shape), generator=generator).to(self.device)
+                content[name] = self._normal((batch, *shape), generator)
             yield Batch(content)
 
     def _noise(
         self, noise: Noise, epoch: int, steps: int, batch: int
     ) -> Iterator[dict[str, Tensor]]:
-        generator = self._generator(epoch, "noise")
+        generator = self._generator(epoch, "noise", self.device)
         for _ in range(steps):
-            yield {"x": torch.randn((batch, *noise.shape), generator=generator).to(self.device)}
+            yield {"x": self._normal((batch, *noise.shape), generator)}
+
+    def _normal(self, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
+        """Drawn where it is used: a step's noise may be more than its images."""
+        return torch.randn(shape, generator=generator, device=self.device)
 
     def _images(
         self, data: Data, epoch: int, total: int, batch: int
     ) -> Iterator[dict[str, Tensor]]:
         order = self._order(epoch, total)  # [total]
+        on_device = order.to(self.device)
+        # Asking a GPU for the positions of each batch would wait for the last one.
+        of_images = order if self.x.is_streamed else on_device
+        of_labels = order if self.y.device.type == "cpu" else on_device
         generator = partial(self._generator, epoch)
         changes = draw_changes(data.augmentation, total, self.size, generator, self.device)
         for start in range(0, total, batch):
             now = slice(start, start + batch)
-            index = order[now]
             if self.ready is None:
-                x = self.normalise(changes.of(now).applied(self.x.take(index)))
+                x = self.normalise(changes.of(now).applied(self.x.take(of_images[now])))
             else:
-                x = cut(self.ready, index, changes.of(now))
-            labels = {name: values[index] for name, values in self.extra.items()}
-            yield {"x": x, "y": self.y[index].long(), **labels}
+                x = cut(self.ready, of_images[now], changes.of(now))
+            y = brought(self.y[of_labels[now]], self.device).long()
+            labels = {name: relabelled(table, y) for name, table in self.tables.items()}
+            yield {"x": x, "y": y, **labels}
 
     def _order(self, epoch: int, total: int) -> Tensor:
         """Positions of the images in the order in which they are read, as many passes as it
@@ -230,7 +296,7 @@ class Feed:
         generator = self._generator(epoch, "order")
         num_passes = -(-total // len(self))
         passes = [torch.randperm(len(self), generator=generator) for _ in range(num_passes)]
-        return torch.cat(passes)[:total].to(self.device)
+        return torch.cat(passes)[:total]
 
 
 def _check(data: Data, count: int) -> None:
@@ -246,23 +312,25 @@ def _check(data: Data, count: int) -> None:
         )
 
 
-@lru_cache(maxsize=4)
 def _ready(task: Task, part: Part, margin: int, root: str) -> Tensor | None:
     """On a CPU, a small enough set is normalised and padded once, not once an epoch: [N, H + 2
     margin, W + 2 margin, C], channels last so that a batch is cut out of it in one go. The bits are
     those of the longer way. None for a set that is too large for that."""
-    cpu = torch.device("cpu")
-    pixels, labels = _stored(task, part, cpu, root)
+    return _READY.get((task, part, margin, root), lambda: _made_ready(task, part, margin, root))
+
+
+def _made_ready(task: Task, part: Part, margin: int, root: str) -> Kept[Tensor | None]:
+    pixels, labels = _stored(task, part, CPU, root)
     channels, height, width = pixels.take(slice(0, 1)).shape[1:]
     shape = (len(labels), height + 2 * margin, width + 2 * margin, channels)
     if 4 * math.prod(shape) > LARGEST_READY:
-        return None
-    normalise = normaliser(task, cpu)
+        return Kept(None, CPU, 0)
+    normalise = normaliser(task, CPU)
     ready = torch.empty(shape)
     for start in range(0, len(labels), 1024):
         some = slice(start, start + 1024)
         ready[some] = normalise(padded(pixels.take(some), margin)).permute(0, 2, 3, 1)
-    return ready
+    return Kept(ready, CPU, ready.nbytes)
 
 
 class Normalise:
@@ -304,4 +372,4 @@ def in_order(data: Data, device: torch.device, batch: int = 512) -> Iterator[tup
     normalise = normaliser(data.task, device)
     for start in range(0, len(y), batch):
         some = slice(start, start + batch)
-        yield normalise(x.take(some)), y[some].long()
+        yield normalise(x.take(some)), brought(y[some], device).long()

@@ -105,10 +105,15 @@ def problem_with_gpu() -> str:
     """
     import torch
 
+    from orchestrator.training.arithmetic import arithmetic
+
     if not torch.cuda.is_available():
         return ""
+    cuda = torch.device("cuda")
     try:
-        (torch.ones(8, 8, device="cuda") @ torch.ones(8, 8, device="cuda")).sum().item()
+        # As a trial computes: what a library reads when it begins stays for the process's life.
+        with arithmetic(torch.get_num_threads(), "fp32", cuda):
+            (torch.ones(8, 8, device=cuda) @ torch.ones(8, 8, device=cuda)).sum().item()
     except RuntimeError as error:
         return f"its GPU cannot compute: {str(error).strip().splitlines()[0]}"
     return ""

@@ -42,6 +42,7 @@ class Inline:
                     replaces=queue.plan.outdated.get(trial.key, ""),
                     scratch=site.scratch,
                     device=placements[trial.key].device,
+                    gpus=placements[trial.key].gpus,
                     checkpoint_every=site.checkpoint_every,
                 )
                 attempt = attempt_of(outcome, here)

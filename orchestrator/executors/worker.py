@@ -50,13 +50,18 @@ class TrialRunner:
         self._store = Store(assignment.store) if not self._unfit else None
         self._lifeline = Lifeline(assignment.lifeline)
 
+    @property
+    def is_abandoned(self) -> bool:
+        """Whether the driver is gone."""
+        return self._lifeline.is_cut
+
     def run_lot(self, keys: Sequence[str]) -> list[Attempt]:
         """Run trials one after another, up to the first for which this worker turns out unfit.
         Raises Abandoned, at the end of an epoch or before a trial, where the driver is gone.
         """
         attempts: list[Attempt] = []
         for key in keys:
-            if self._lifeline.is_cut:
+            if self.is_abandoned:
                 raise Abandoned("the driver is gone")
             attempts.append(self.run(key))
             if isinstance(attempts[-1], Unfit):
@@ -87,8 +92,9 @@ class TrialRunner:
             replaces=self._assignment.replaces.get(key, ""),
             scratch=self._scratch,
             device=placement.device,
+            gpus=placement.gpus,
             checkpoint_every=self._assignment.checkpoint_every,
-            is_abandoned=lambda: self._lifeline.is_cut,
+            is_abandoned=lambda: self.is_abandoned,
         )
         return attempt_of(outcome, self._worker)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import nn
@@ -32,6 +32,17 @@ def on_device(net: nn.Module, device: torch.device) -> Iterator[None]:
         yield
     finally:
         net.to(before)
+
+
+@contextlib.contextmanager
+def as_they_were(nets: Sequence[nn.Module]) -> Iterator[None]:
+    """Afterwards each net is on the device that it was on."""
+    before = [device_of(net) for net in nets]
+    try:
+        yield
+    finally:
+        for net, device in zip(nets, before, strict=True):
+            net.to(device)
 
 
 def device_of(net: nn.Module) -> torch.device:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from orchestrator.data.batches import in_order, relabelled
 from orchestrator.errors import MethodError
+from orchestrator.parts.as_it_was import as_they_were, on_device
 from orchestrator.parts.stacked_heads import StackedHeads
 from orchestrator.spec.task import Task, relabel
 
@@ -71,7 +72,8 @@ def recombine(
     network i.
 
     Features are computed once an extractor and image set, and all heads are applied to them
-    together; networks on one task share its image set.
+    together; networks on one task share its image set. Afterwards extractors and heads are in eval
+    mode, and where they were.
     """
     if not len(extractors) == len(heads) == len(tasks):
         raise MethodError(
@@ -82,28 +84,42 @@ def recombine(
     image_sets = {task.as_tested: task for task in tasks}
     numbers = {key: number for number, key in enumerate(image_sets)}
     set_of = np.array([numbers[task.as_tested] for task in tasks])  # [network]
-
-    def shape_for(network: int) -> tuple[int, ...]:
-        """Of one image's features from the network's own extractor."""
-        x, _ = next(in_order(tasks[network].test, device))
-        return tuple(extractors[network].to(device).eval()(x[:2]).shape[1:])
-
-    n, stack = len(tasks), StackedHeads(heads, device, shape_for)
+    n = len(tasks)
     measured = _Measured.nothing(n, len(image_sets))
-    for s, images in enumerate(image_sets.values()):
-        labels = LabelsByHead(images, tasks, device)
+    labels = [LabelsByHead(images, tasks, device) for images in image_sets.values()]
+    with as_they_were(heads):
+        stack = StackedHeads(heads, device, _ShapeFor(extractors, tasks, device))
         for i, extractor in enumerate(extractors):
-            # A pair is scored on the images of either side; a network's own head on every set, as
-            # the measure of what is possible there.
-            wanted = [j for j in range(n) if j == i or s in (set_of[i], set_of[j])]
-            answers = _answers(extractor.to(device).eval(), stack, labels, wanted, images, device)
-            measured.add(i, s, wanted, answers)
+            # One at a time: all of them may be more than a device holds.
+            with on_device(extractor, device):
+                extractor.eval()
+                for s, images in enumerate(image_sets.values()):
+                    # A pair is scored on the images of either side; a network's own head on every
+                    # set, as the measure of what is possible there.
+                    wanted = [j for j in range(n) if j == i or s in (set_of[i], set_of[j])]
+                    answers = _answers(extractor, stack, labels[s], wanted, images, device)
+                    measured.add(i, s, wanted, answers)
 
     row, column = np.indices((n, n))  # [extractor, head]
     chance = np.broadcast_to([1 / task.num_classes for task in tasks], (n, n)).copy()
     by_extractor = measured.scores_on(set_of[row], chance)
     by_head = measured.scores_on(set_of[column], chance)
     return Scores(by_extractor, by_head, measured.unjoined)
+
+
+@dataclass(frozen=True)
+class _ShapeFor:
+    """The shape of one image's features from a network's own extractor."""
+
+    extractors: Sequence[nn.Module]
+    tasks: Sequence[Task]
+    device: torch.device
+
+    def __call__(self, network: int) -> tuple[int, ...]:
+        x, _ = next(in_order(self.tasks[network].test, self.device))
+        extractor = self.extractors[network].eval()
+        with on_device(extractor, self.device):
+            return tuple(extractor(x[:2]).shape[1:])
 
 
 @dataclass(frozen=True)

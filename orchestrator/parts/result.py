@@ -13,6 +13,7 @@ from orchestrator.errors import CorruptError, InputError, MethodError, StoreErro
 from orchestrator.parts.component import ComponentRecord, Part, rebuild
 from orchestrator.parts.matrix import Matrix
 from orchestrator.parts.outputs import remember
+from orchestrator.spec.naming import reference_of
 from orchestrator.spec.task import Task, Tasks
 from orchestrator.spec.trial import Trial
 from orchestrator.store.opening import AnyStore, opened
@@ -148,8 +149,7 @@ class Component:
     @property
     def reference(self) -> str:
         """`<key>/network?task=a`: names the component in any store."""
-        labels = "&".join(f"{k}={v}" for k, v in self.record.labels.items())
-        return f"{self.result.key}/{self.record.name}" + (f"?{labels}" if labels else "")
+        return reference_of(self.result.key, self.record.name, self.record.labels)
 
 
 def _short(reference: str) -> str:
@@ -241,7 +241,7 @@ class Result:
                 return component
         listed = ", ".join(c.record.title for c in self.every_component()) or "none"
         raise MethodError(
-            f"the need {self.key[:12]} ({self.outcome}) kept no {name!r} with labels {labels}; "
+            f"{self.key[:12]} ({self.outcome}) kept no {name!r} with labels {labels}; "
             f"it kept: {listed}"
         )
 

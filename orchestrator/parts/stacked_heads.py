@@ -4,13 +4,14 @@ once.
 
 from __future__ import annotations
 
+import copy
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import cast
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, stack_module_state
+from torch.func import functional_call
 
 from orchestrator.parts.component import Part
 from orchestrator.spec.canonical import canonical_json
@@ -18,7 +19,7 @@ from orchestrator.spec.canonical import canonical_json
 # Heads whose activations are in memory together, where they are not mere products with a matrix.
 AT_ONCE = 16
 
-State = tuple[dict[str, Tensor], dict[str, Tensor]]  # parameters and buffers, each [heads, ...]
+State = dict[str, Tensor]  # parameters and buffers by name; of several heads each [heads, ...]
 
 # Errors of torch that are RuntimeErrors and never say that a shape is wrong: memory, a broken
 # device, and a module or kernel that is not there (torch raises NotImplementedError for both).
@@ -30,8 +31,9 @@ ShapeFor = Callable[[int], tuple[int, ...]]
 
 class StackedHeads:
     """Heads in eval mode on a device, known by their positions. Parts of one class and
-    configuration are of one build; a module that is no Part is a build of its own. `shape_for` is
-    only asked where features do not enter a head.
+    configuration are of one build; a module that is no Part is a build of its own. Heads that go
+    together are copied to the device once, others are moved there. `shape_for` is only asked where
+    features do not enter a head.
     """
 
     def __init__(
@@ -39,7 +41,7 @@ class StackedHeads:
     ) -> None:
         builds: dict[str, list[int]] = {}
         for position, head in enumerate(heads):
-            head.to(device).eval()
+            head.eval()
             build = f"module {position}"
             if isinstance(head, Part):
                 # Equal class and arguments: equal shapes of all weights.
@@ -86,7 +88,10 @@ class HeadsOfOneBuild:
         self.positions, self.heads = positions, heads
         self._device, self._shape_for = device, shape_for
         self.is_batched = _batching_pays(heads, device)
-        self._stacks: dict[tuple[int, ...], State] = {}  # by the heads chosen
+        self._stack: State | None = None  # of all heads
+        if not self.is_batched:
+            for head in heads:
+                head.to(device)
         self._refusals: dict[tuple[int, ...], str] = {}  # by the shape of one image's features
 
     def refusal(self, shape: tuple[int, ...]) -> str:
@@ -112,26 +117,57 @@ class HeadsOfOneBuild:
 
     @torch.no_grad()
     def _apply_to_zeros(self, image: tuple[int, ...]) -> None:
-        self.heads[0](torch.zeros(2, *image, device=self._device))
+        x = torch.zeros(2, *image, device=self._device)
+        if not self.is_batched:
+            self.heads[0](x)
+            return
+        first = {name: values[0] for name, values in self._stacked().items()}
+        functional_call(self._structure, first, (x,))
 
     def logits(self, features: Tensor, chosen: Sequence[int]) -> Tensor:
         """[chosen heads, B, outputs]; `chosen` counts within these heads."""
         if not self.is_batched:
             return torch.stack([self.heads[i](features) for i in chosen])
-        key = tuple(chosen)
-        if key not in self._stacks:
-            # Copies: [heads, ...] of each tensor.
-            self._stacks[key] = stack_module_state([self.heads[i] for i in chosen])
-        parameters, buffers = self._stacks[key]
+        stack = self._stacked()
 
-        def one_head(parameters: dict[str, Tensor], buffers: dict[str, Tensor]) -> Tensor:
-            # The first head lends its structure, the stack gives the weights of each.
-            return cast(Tensor, functional_call(self.heads[0], (parameters, buffers), (features,)))
+        def one_head(state: State) -> Tensor:
+            return cast(Tensor, functional_call(self._structure, state, (features,)))
 
-        with warnings.catch_warnings():
-            # Pooling has no batching rule; it is a small part.
-            warnings.filterwarnings("ignore", message="There is a performance drop")
-            return torch.vmap(one_head, chunk_size=AT_ONCE)(parameters, buffers)
+        logits = []
+        for start in range(0, len(chosen), AT_ONCE):
+            some = _index(chosen[start : start + AT_ONCE])
+            with warnings.catch_warnings():
+                # Pooling has no batching rule; it is a small part.
+                warnings.filterwarnings("ignore", message="There is a performance drop")
+                state = {name: values[some] for name, values in stack.items()}
+                logits.append(torch.vmap(one_head)(state))
+        return torch.cat(logits)
+
+    @torch.no_grad()
+    def _stacked(self) -> State:
+        """All heads' weights on the device, each tensor [heads, ...]: copied once, whichever heads
+        are wanted of them.
+        """
+        if self._stack is None:
+            states = [_state(head) for head in self.heads]
+            self._stack = {
+                name: torch.stack([state[name].to(self._device) for state in states])
+                for name in states[0]
+            }
+            # Lends its structure; the weights of each come from the stack.
+            self._structure = copy.deepcopy(self.heads[0]).to("meta")
+        return self._stack
+
+
+def _state(head: nn.Module) -> State:
+    return {**dict(head.named_parameters()), **dict(head.named_buffers())}
+
+
+def _index(chosen: Sequence[int]) -> slice | list[int]:
+    """Positions as a slice where they follow each other, which copies nothing."""
+    if list(chosen) == list(range(chosen[0], chosen[0] + len(chosen))):
+        return slice(chosen[0], chosen[0] + len(chosen))
+    return list(chosen)
 
 
 def _batching_pays(heads: Sequence[nn.Module], device: torch.device) -> bool:

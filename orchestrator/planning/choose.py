@@ -67,6 +67,19 @@ def _wanted_keys(text: str, axes: Axes) -> dict[str, set[str]]:
     return wanted
 
 
+def labels_in(text: str) -> dict[str, object]:
+    """The mapping that a text such as `split=pool seed=0,1` stands for. Raises InputError for one
+    that is not of this form.
+    """
+    labels: dict[str, object] = {}
+    for pair in _pairs(text):
+        name, equals, value = pair.partition("=")
+        if not equals:
+            raise InputError(f"{text!r}: {pair!r} is not axis=value")
+        labels[name] = value.split(",") if "," in value else value
+    return labels
+
+
 def _pairs(text: str) -> list[str]:
     """The words of `--only`, with quotation marks around those that have spaces."""
     try:

@@ -4,12 +4,14 @@ the nearest record.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from orchestrator.errors import InputError, call
 from orchestrator.planning.plan import Plan
+from orchestrator.spec.canonical import show
 from orchestrator.spec.formatting import counted, html_table
 from orchestrator.spec.trial import Trial
 from orchestrator.spec.wording import first_few
@@ -29,6 +31,18 @@ class Difference:
     field: str
     ours: Any
     theirs: Any
+
+    @property
+    def words(self) -> tuple[str, str]:
+        """Both sides for people: keys and digests shortened, a dash where a side has nothing."""
+        return _word(self.ours), _word(self.theirs)
+
+
+def _word(value: Any) -> str:
+    text = "-" if value is None else show(value)
+    if re.fullmatch("[0-9a-f]{64}", text):
+        return text[:12]
+    return text if len(text) <= WIDE else f"{text[:WIDE]}..."
 
 
 @dataclass(frozen=True, repr=False)
@@ -55,9 +69,7 @@ class Explanation:
         return told
 
     def _rows(self) -> list[tuple[str, str, str]]:
-        return [
-            (one.field, _word(one.ours), _word(one.theirs)) for one in self.differences[:LISTED]
-        ]
+        return [(one.field, *one.words) for one in self.differences[:LISTED]]
 
     def __repr__(self) -> str:
         rows = [f"{field}: {ours} against {theirs}" for field, ours, theirs in self._rows()]
@@ -75,12 +87,6 @@ class Explanation:
 def _fields_that_differ(explanation: Explanation) -> str:
     count = len(explanation.differences)
     return f"which differs in {counted(count, 'field')}{':' if count else ''}"
-
-
-def _word(value: object) -> str:
-    """A value of an identity, short enough for a line; a dash where one side has none."""
-    text = "-" if value is None else str(value)
-    return text if len(text) <= WIDE else f"{text[:WIDE]}..."
 
 
 def explain(plan: Plan, store: Store, start: str) -> Explanation:

@@ -105,7 +105,7 @@ class Plan:
             standing.of_total(self.trial_counts, "trials"),
             f"{len(self.todo)} to run",
             *([f"{len(self.stale)} stale"] if self.stale else []),
-            *(f"{d.count} cells left out: {d.reason}" for d in self.dropped),
+            *(f"{d.count} cells left out: {' '.join(d.reason.split())}" for d in self.dropped),
         ]
         return "; ".join(words)
 

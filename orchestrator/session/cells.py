@@ -11,6 +11,7 @@ from orchestrator.analysis.selection import is_like, keys_of
 from orchestrator.data.resolve import known_record
 from orchestrator.errors import InputError, MissingDataError, PlanError, nearest
 from orchestrator.planning.plan import Plan, make_plan
+from orchestrator.spec.canonical import SCALARS, show
 from orchestrator.spec.claim import Labels
 from orchestrator.spec.labels import Axes, axes_by_name
 from orchestrator.spec.sweep import Sweep
@@ -42,6 +43,14 @@ class KnownCells:
 
     plan: Plan | None
     missing: tuple[MissingData, ...] = ()
+
+    def plan_of(self, name: str) -> Plan:
+        """The plan, of the sweep that is called so. Raises InputError, which says what data is
+        missing, where no cell is known.
+        """
+        if self.plan is None:
+            raise InputError(f"{name}: {'; '.join(map(str, self.missing))}")
+        return self.plan
 
 
 def known_cells(name: str, sweep: Sweep, store: Store) -> KnownCells:
@@ -114,5 +123,10 @@ def cells_like(cells: Sequence[Cell], axes: Axes, labels: Labels) -> list[Cell]:
 
 
 def labels_in_words(labels: Labels) -> str:
-    """`split='pool', seed=0`."""
-    return ", ".join(f"{name}={value!r}" for name, value in labels.items()) or "all cells"
+    """`split='pool', seed=0, base=fine_tune`."""
+    # As they would be typed, where that is short; others as tables have them.
+    short = {
+        name: repr(value) if isinstance(value, (*SCALARS, list)) else show(value)
+        for name, value in labels.items()
+    }
+    return ", ".join(f"{name}={text}" for name, text in short.items()) or "all cells"

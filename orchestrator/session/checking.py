@@ -40,11 +40,11 @@ def settle_stale(
         # Planned anew: what the check found equal is not stale any more.
         plan = make()
     if stale is not Stale.keep:
-        _refuse_stale(plan, problems)
+        refuse_stale(plan, problems)
     return plan
 
 
-def _refuse_stale(plan: Plan, problems: Sequence[str] = ()) -> None:
+def refuse_stale(plan: Plan, problems: Sequence[str] = ()) -> None:
     """Raise InputError where results would be mixed that different code made. `problems` are what
     a check has found.
     """

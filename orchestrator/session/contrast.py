@@ -6,9 +6,10 @@ paired with what, and when a difference may be told, is decided where claims are
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from orchestrator.analysis.averages import in_words, logged_values
 from orchestrator.analysis.claims import Higher
@@ -21,11 +22,11 @@ from orchestrator.parts.result import Result
 from orchestrator.planning.explain import Difference, differences
 from orchestrator.session.cells import labels_in_words
 from orchestrator.session.formatting import as_html, as_text
-from orchestrator.spec.canonical import show
 from orchestrator.spec.claim import Entry, Labels
 from orchestrator.spec.claim_checks import check
 from orchestrator.spec.labels import short_names, value_key
 from orchestrator.spec.trial import Cell
+from orchestrator.spec.wording import first_few
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -104,13 +105,14 @@ class Contrast:
             heads, rows = heads[1:], [row[1:] for row in rows]
         return heads, rows
 
-    def _lines(self) -> list[str]:
-        lines = [f"first: {self.first}", f"second: {self.second}"]
+    def remarks(self) -> list[str]:
+        """What is to be known beside the numbers: fields that differ, problems, what the means are
+        over, what could not be compared, and what a star means.
+        """
+        lines = []
         for one in self.differs:
-            lines.append(f"{one.field}: {_word(one.ours)} against {_word(one.theirs)}")
-        for gap in self.gaps:
-            named = f"{gap.at} {gap.metric}".strip()
-            lines += [f"{named}: {problem}" for problem in gap.problems]
+            lines.append(f"{one.field}: {one.words[0]} against {one.words[1]}")
+        lines += self._problems()
         for over in dict.fromkeys(gap.averaged_over for gap in self.gaps if gap.averaged_over):
             lines.append(f"averaged over {over}")
         lines += self.notes
@@ -118,16 +120,29 @@ class Contrast:
             lines.append("* the 95 % interval of the difference leaves out 0")
         return lines
 
+    def _problems(self) -> list[str]:
+        """Each problem once: a cell without a result lacks all metrics alike."""
+        metrics: dict[tuple[str, str], list[str]] = {}
+        for gap in self.gaps:
+            for problem in gap.problems:
+                of_any = problem.replace(f"no {gap.metric}", "no value")
+                metrics.setdefault((gap.at, of_any), []).append(gap.metric)
+        lines = []
+        for place, names in metrics.items():
+            at, problem = place
+            told = problem if len(names) > 1 else problem.replace("no value", f"no {names[0]}")
+            lines.append(f"{f'{at} {first_few(names)}'.strip()}: {told}")
+        return lines
+
+    def _lines(self) -> list[str]:
+        return [f"first: {self.first}", f"second: {self.second}", *self.remarks()]
+
     def __repr__(self) -> str:
         table = as_text(*self._table()) if self.gaps else []
         return "\n".join([*table, *self._lines()])
 
     def _repr_html_(self) -> str:
         return as_html(self._lines(), *self._table())
-
-
-def _word(value: object) -> str:
-    return "-" if value is None else show(value)
 
 
 def _gap(metric: str, found: Comparison, at: str = "") -> Gap:
@@ -153,11 +168,25 @@ def of_settings(
     of both have. Raises InputError for what the sweep does not have.
     """
     _refuse_seeds(first, second)
+    _check_metric(metric, results.matrix_names())
     metrics = [metric] if metric is not None else _metrics_of_both(results, first, second)
     for one in metrics:
         _refuse_wrong(results, one, first, second)
     gaps = [_gap(str(one), compare(results, one, (first, second))) for one in metrics]
     return Contrast(labels_in_words(first), labels_in_words(second), tuple(gaps))
+
+
+def _check_metric(metric: str | Entry | None, matrices: Sequence[str]) -> None:
+    """Raise InputError for a metric that is no name of one and no entry of a matrix."""
+    if not isinstance(metric, str | Entry | None):
+        raise InputError(
+            f"metric={metric!r}: one metric is compared, by its name, or all headlines"
+        )
+    if metric in matrices:
+        raise InputError(
+            f"{metric} is a matrix, and one entry of it is compared, as in metric=claims.entry("
+            f"{metric!r}, row='a', column='b'); claims come from orchestrator"
+        )
 
 
 def _refuse_seeds(first: Labels, second: Labels) -> None:
@@ -213,6 +242,7 @@ def of_trials(first: Result, second: Result, metric: str | Entry | None) -> Cont
     """Two trials, value by value: one pair, so that no difference has an interval."""
     if first.key == second.key and first.store.address == second.store.address:
         raise InputError(f"{first.trial.label} ({first.key[:12]}) is held against itself")
+    _check_metric(metric, [*first.matrix_names, *second.matrix_names])
     if isinstance(metric, Entry):
         gaps = [_single(str(metric), _entry_of(first, metric), _entry_of(second, metric))]
     else:
@@ -220,6 +250,31 @@ def of_trials(first: Result, second: Result, metric: str | Entry | None) -> Cont
     differs = differences(first.trial.identity, second.trial.identity)
     names = [f"{one.trial.label} ({one.key[:12]})" for one in (first, second)]
     return Contrast(names[0], names[1], tuple(gaps), tuple(differs))
+
+
+def of_replaced(result: Result, metric: str | Entry | None) -> Contrast:
+    """A result against the one whose place it took. Raises InputError where it took nobody's."""
+    older = result.store.replaced(result.key)
+    if not older:
+        raise InputError(
+            f"{result.trial.label} ({result.key[:12]}) has taken no other result's place; "
+            "compare(...) takes two settings, two keys, or one or two sessions"
+        )
+    before = Result(result.store, older[-1])
+    if isinstance(metric, Entry):
+        gaps = [_single(str(metric), _entry_of(before, metric), _entry_of(result, metric))]
+    else:
+        gaps = list(_gaps_of_trials(before, result, metric))
+    records = (older[-1], result.record)
+    names = [f"{result.trial.label}, of {_day(record)}" for record in records]
+    before_it, now = (record["provenance"]["modules"] for record in records)
+    changed = [one for one in {**before_it, **now} if before_it.get(one) != now.get(one)]
+    notes = [f"made with other code: {', '.join(sorted(changed))}"] if changed else []
+    return Contrast(names[0], names[1], tuple(gaps), (), tuple(notes))
+
+
+def _day(record: Mapping[str, Any]) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(record["timings"]["began"]))
 
 
 def _gaps_of_trials(first: Result, second: Result, metric: str | None) -> Iterator[Gap]:
@@ -260,6 +315,10 @@ def of_sweeps(
     """Every setting that two sweeps share, or one sweep in two places, paired by seed. Settings
     that only one has are in the notes.
     """
+    _check_metric(metric, [*first.matrix_names(), *second.matrix_names()])
+    shared = [name for name in first.metrics() if name in second.metrics()]
+    if isinstance(metric, str) and metric not in shared:
+        raise InputError(f"the two sweeps share no metric {metric!r}. {nearest(metric, shared)}")
     if first.store.address == second.store.address:
         keys = [{cell.trial.key for cell in one.plan.cells} for one in (first, second)]
         if keys[0] == keys[1]:

@@ -61,7 +61,12 @@ def start_writer(plan: Plan, store: Store, home: Home) -> Writer:
 
 
 def finish_writer(
-    writer: Writer, results: Results, tables: list[Path], display: Display
+    writer: Writer,
+    results: Results,
+    tables: list[Path],
+    display: Display,
+    *,
+    is_interrupted: bool = False,
 ) -> Tracked:
     """Close the sweep's own run with tables, a figure and the report, and wait until MLflow is
     level with the store.
@@ -88,10 +93,21 @@ def finish_writer(
             "artifacts": artifacts,
             "note": summary(results),
             "counts": dict(plan.cell_counts),
-            "complete": plan.is_complete,
+            "status": _status(plan, is_interrupted),
             # MLflow counts milliseconds since 1970; 0 where nothing has a result.
             "ended": int(plan.span[1] * 1000) or None,
         }
         with display.busy("bringing MLflow level with the store"):
             num_written, error = writer.finish({"summary": closing})
     return Tracked(plan, num_written, error)
+
+
+def _status(plan: Plan, is_interrupted: bool) -> str:
+    """MLflow's word for how a sweep stands."""
+    if plan.is_complete:
+        return "FINISHED"
+    if is_interrupted:
+        return "KILLED"
+    # Nothing went wrong where some cells have not been asked for yet.
+    counts = plan.trial_counts
+    return "FAILED" if counts.get("failed") or counts.get("lost") else "SCHEDULED"

@@ -167,7 +167,7 @@ def run_sweep(
     tables = write_tables(results, home)
     tracked = Tracked(plan_now)
     if writer is not None:
-        tracked = finish_writer(writer, results, tables, display)
+        tracked = finish_writer(writer, results, tables, display, is_interrupted=is_interrupted)
     return RunSummary(
         results=_of_part(results, plan),
         num_executed=len(queue.of_kind("done", "diverged", "infeasible")),

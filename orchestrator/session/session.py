@@ -207,22 +207,17 @@ class Session:
     def _plan_of_known(self, only: str | Labels | None) -> Plan:
         """The plan of the cells whose data is known, with a warning of what is left out."""
         known = self.known_cells(only)
-        plan = self._told(known)
+        plan = known.plan_of(self.name)
         if known.missing:
             missing = "; ".join(map(str, known.missing))
             warnings.warn(f"{self.name}: these are left out: {missing}", stacklevel=3)
         return plan
 
-    def _told(self, known: KnownCells) -> Plan:
-        """The plan of known cells. Raises InputError where there is none."""
-        if known.plan is None:
-            raise InputError(f"{self.name}: {'; '.join(map(str, known.missing))}")
-        return known.plan
-
-    def trials(self, where: Labels | None = None) -> Trials:
+    def trials(self, where: Labels | None = None, *, only: str | Labels | None = None) -> Trials:
         """Every distinct trial, cells and the trainings that they need, with its key: those of the
         cells with these values of their axes, and what they need. `role` (`cell` or `need`),
-        `method`, `state` and `key` choose among them.
+        `method`, `state` and `key` choose among them. `only` is the part of the sweep that is
+        looked at, as everywhere.
 
         Example: `session.trials(where={"split": "pool", "role": "need"}).frame()`.
         """
@@ -230,7 +225,7 @@ class Session:
 
         if where is not None:
             refuse_no_labels("where", where)
-        return trials_of(self._plan_of_known(None), where or {})
+        return trials_of(self._plan_of_known(only), where or {})
 
     def open(self, key: str | TrialRow) -> Result:
         """The result of the one trial whose key begins so, or of a row of `trials`. Raises
@@ -266,7 +261,7 @@ class Session:
             _refuse_no_row(key)
             key = key.key
         # No warning of what is left out: a trial that has a key is not among it.
-        return explain(self._told(self.known_cells(only)), self.store, key)
+        return explain(self.known_cells(only).plan_of(self.name), self.store, key)
 
     def compare(
         self,
@@ -278,7 +273,8 @@ class Session:
         """How much two sides differ, in one metric (or matrix entry), or in all headline metrics.
 
         Two settings, `{"split": "stem"}` and `{"split": "pool"}`, are paired by seed as claims pair
-        them. Two keys, rows or results are two trials, value by value. Two sessions, or one and
+        them. Two keys, rows or results are two trials, value by value; a single one is held against
+        the result whose place it took (`stale="rerun"`). Two sessions, or one and
         this one, are compared in every setting that both sweeps have, be it two sweeps or one in
         two homes. Raises InputError where a side is held against itself, and for two seeds of a
         setting, which can be compared as two trials.
@@ -293,9 +289,11 @@ class Session:
             return contrast.of_sweeps(sides[0].results(), sides[1].results(), metric, names)
         if isinstance(first, Mapping) and isinstance(second, Mapping):
             return contrast.of_settings(self.results(), first, second, metric)
-        if isinstance(first, Session | Mapping) or isinstance(second, Session | Mapping | None):
+        if isinstance(first, Session | Mapping) or isinstance(second, Session | Mapping):
             raise InputError("compare(...) takes two settings, two keys, or one or two sessions")
         one = first if isinstance(first, Result) else self.open(first)
+        if second is None:
+            return contrast.of_replaced(one, metric)
         other = second if isinstance(second, Result) else self.open(second)
         return contrast.of_trials(one, other, metric)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from orchestrator.planning import standing
 from orchestrator.planning.explain import Unmet, first_lines, unmet
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class UnderWay:
-    """A trial that runs: how far it is, when it `began` and when this was written (`time`), both in
-    seconds since 1970.
+    """A trial that runs: how far it is, its `loss` (None: not known), when it `began` and when this
+    was written (`time`), both in seconds since 1970.
     """
 
     key: str
@@ -31,6 +31,7 @@ class UnderWay:
     epochs: int
     began: float
     time: float
+    loss: float | None = None
 
 
 @dataclass(frozen=True)
@@ -161,7 +162,8 @@ class Status:
         ]
         return lines + [str(one) for one in self.missing]
 
-    def _table(self) -> tuple[list[str], list[list[str]]]:
+    def counted_by_method(self) -> tuple[list[str], list[list[str]]]:
+        """Heads and rows of a table: role, method, and how many trials stand how; none is empty."""
         rows = []
         for one in self.methods:
             numbers = [str(count or "") for count in self._counted(one).values()]
@@ -169,10 +171,10 @@ class Status:
         return ["role", "method", *self._states], rows
 
     def __repr__(self) -> str:
-        return "\n".join([self.headline, *as_text(*self._table()), *self._lines()])
+        return "\n".join([self.headline, *as_text(*self.counted_by_method()), *self._lines()])
 
     def _repr_html_(self) -> str:
-        return as_html([self.headline, *self._lines()], *self._table())
+        return as_html([self.headline, *self._lines()], *self.counted_by_method())
 
 
 def status_of(name: str, num_cells: int, known: KnownCells, store: Store) -> Status:
@@ -191,5 +193,12 @@ def _under_way(plan: Plan, store: Store) -> list[UnderWay]:
         now = store.progress(trial.key) if trial.key in running else None
         if now is not None:
             told = {name: now[name] for name in ("stage", "epoch", "epochs", "began", "time")}
-            found.append(UnderWay(key=trial.key, label=trial.label, **told))
+            found.append(UnderWay(key=trial.key, label=trial.label, loss=_last_loss(now), **told))
     return found
+
+
+def _last_loss(progress: Mapping[str, Any]) -> float | None:
+    """The loss of the stage under way at the end of its last epoch."""
+    name = f"{progress['stage']}/loss"
+    values = [value for curve, _, value, _ in progress.get("curves", ()) if curve == name]
+    return values[-1] if values else None

@@ -26,7 +26,7 @@ FIELDS = ("role", "method", "state", "key")
 """What trials can be asked for by beside the axes, where no axis is called so."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class TrialRow:
     """One distinct trial of a sweep.
 
@@ -54,6 +54,9 @@ class TrialRow:
             axis: one.value if isinstance(one.value, SCALARS) else one.text
             for axis, one in self.axes.items()
         }
+
+    def __repr__(self) -> str:
+        return f"<TrialRow {self.key[:12]}: {self.role}, {self.state}: {self.label}>"
 
 
 class Trials(Sequence[TrialRow]):

@@ -156,7 +156,19 @@ def _possible_keys(wanted: Any) -> Iterator[str]:
 
 
 def _is_called(value: AxisValue, wanted: Any) -> bool:
-    return isinstance(wanted, str) and _text(value.value) == wanted
+    """Whether a text names a value: as tables show it, or, a number, as somebody may write it, such
+    as `2.0` or `1e-3`.
+    """
+    if not isinstance(wanted, str):
+        return False
+    if _text(value.value) == wanted:
+        return True
+    if isinstance(value.value, bool) or not isinstance(value.value, int | float):
+        return False
+    try:
+        return float(wanted) == value.value
+    except ValueError:
+        return False
 
 
 def _text(value: Any) -> str:

@@ -5,7 +5,7 @@ A key holds names, not import paths, so that a class can move. So a name must st
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -83,3 +83,12 @@ def former_paths(cls: type) -> tuple[str, ...]:
     """What a class says of itself as `moved_from`; what its bases say is not about it."""
     former: tuple[str, ...] = vars(cls).get("moved_from", ())
     return former
+
+
+def reference_of(key: str, name: str, labels: Mapping[str, str]) -> str:
+    """What a component of a trial is called in any store.
+
+    Example: `reference_of("8c1f20", "network", {"task": "a"})` is `8c1f20/network?task=a`.
+    """
+    told = "&".join(f"{label}={value}" for label, value in labels.items())
+    return f"{key}/{name}" + (f"?{told}" if told else "")

@@ -11,6 +11,7 @@ from typing import Any
 from orchestrator.errors import InputError, StoreError, option
 
 DEFAULT_HOME = "spolia-home"  # a folder in the current one
+DATABASES = ("sqlite", "postgresql", "mysql", "mssql")  # as addresses of MLflow begin
 SITE_FILE = "spolia.toml"  # here or above
 
 
@@ -26,10 +27,10 @@ class Home:
 
     @property
     def artifacts(self) -> str | None:
-        """Where MLflow's artifacts go with a database of our own, as a file:// address; None where
-        a server decides.
+        """Where MLflow's artifacts go with a database that we write ourselves, as a file://
+        address; None where a server decides.
         """
-        if self.tracking is None or not self.tracking.startswith("sqlite:"):
+        if self.tracking is None or not self.tracking.startswith(DATABASES):
             return None
         return (self.root / "mlartifacts").absolute().as_uri()
 

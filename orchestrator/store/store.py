@@ -2,6 +2,7 @@
 What it holds is true; everything else is rebuilt from it.
 
     format.json                      the number of the format
+    identity.txt                     by which this store is told from any other; made once
     results/ab/<key>/result.json     a trial's result: written last, never changed, the first wins
     retired/<key>-<digest>.json      a result that another one has replaced since (`--stale rerun`)
     equal/<digest>.json              code that was tried and computes the bits of other code
@@ -87,12 +88,23 @@ class Store:
         """Make the store, or check its format, and that it can be written."""
         # Stays, where there is one.
         self._files.publish("format.json", canonical_json({"format": FORMAT}).encode())
+        self.identity()
         self._is_checked = False
         self._check_format()
         # A store that was made before may be read-only by now.
         probe = uuid.uuid4().hex
         self.leave_probe(probe)
         self.take_probe(probe)
+
+    def identity(self) -> str:
+        """By what this store is told from any other, wherever it is seen from; a copy has that of
+        its original. Made where there is none yet.
+        """
+        name = "identity.txt"
+        if self._files.read(name) is None:
+            self._files.publish(name, uuid.uuid4().hex.encode())
+        # Read back: somebody else's may have been first.
+        return (self._files.read(name) or b"").decode(errors="replace")
 
     def _check_format(self) -> None:
         """Raises StoreError for a store whose results this version does not understand."""
@@ -197,6 +209,22 @@ class Store:
         with ThreadPoolExecutor(READERS) as pool:
             as_listed = partial(self._find, as_listed=True)
             yield from filter(None, pool.map(as_listed, [k for k in wanted if k in finished]))
+
+    def replaced(self, key: str) -> list[Record]:
+        """The records that the one of a finished trial has taken the place of, oldest first. Raises
+        CorruptError where one is torn or altered.
+        """
+        found = []
+        for entry in self._files.entries("retired"):
+            if Path(entry.path).name.startswith(f"{key}-"):
+                body = self._files.read(entry.path)
+                record = None if body is None else record_in(body)
+                if record is None:
+                    raise CorruptError(
+                        f"{self.name}/{entry.path} is not the record that was written"
+                    )
+                found.append(record)
+        return sorted(found, key=lambda record: float(record["timings"]["began"]))
 
     def _curves(self, key: str, digest: str) -> Any:
         """The curves of the record of a trial that has this digest, whether or not another one has

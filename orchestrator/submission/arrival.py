@@ -20,33 +20,31 @@ from orchestrator.store.store import Store
 SAID_OF = ("spolia", "python")  # whose versions are compared
 
 
-def this_machine(classes: Iterable[str], store: Store) -> dict[str, Any]:
-    """What a machine that submits says of itself: versions, the code behind the classes of its
-    trials, and a probe in the store, where that is a folder here.
+def this_machine(classes: Iterable[str]) -> dict[str, Any]:
+    """What a machine that submits says of itself: versions, and the code behind the classes of its
+    trials.
     """
     paths = sorted(set(classes))
-    probe = _left_probe(store)
     return {
         "classes": paths,
         "modules": dict(code_in_use(tuple(paths)).modules),
         "versions": {name: version for name, version in versions().items() if name in SAID_OF},
-        **({"probe": probe} if probe else {}),
     }
 
 
-def _left_probe(store: Store) -> str:
-    """The name of a file in a store by which another machine sees whether it has the same; empty
-    where the store is no folder here, or takes none.
+def left_probe(store: Store) -> dict[str, str]:
+    """What it says of a store that is a folder here: the name of a file in it, by which the head
+    sees whether it has the same. Empty where the store is none, or takes no file.
     """
     if not store.is_local or not store.exists:
-        return ""
-    # The same every time, so that the same sweep handed in again is the same job.
+        return {}
+    # One for a machine, however often it submits.
     name = "submit" + sha256(f"{platform.node()} {store.address}".encode()).hexdigest()[:16]
     try:
         store.leave_probe(name)
     except StoreError:  # one that may only be read
-        return ""
-    return name
+        return {}
+    return {"probe": name}
 
 
 def check_arrival(session: Session) -> None:

@@ -25,8 +25,6 @@ Answer = TypeVar("Answer")
 class Followed(Protocol):
     """What is asked of a head."""
 
-    address: str
-
     def job(self, job: str) -> Job: ...
 
     def log(self, job: str) -> str: ...
@@ -42,7 +40,7 @@ def follow(head: Followed, job: str, write: Write, say: Write) -> Job:
     pause = OFTEN
     while True:
         # In this order: what is printed before it ends is in the log by then.
-        now, log = _patiently(lambda: (head.job(job), head.log(job)), head.address, say)
+        now, log = _patiently(lambda: (head.job(job), head.log(job)), say)
         if len(log) > written:
             write(log[written:])
             written, pause = len(log), OFTEN
@@ -53,15 +51,15 @@ def follow(head: Followed, job: str, write: Write, say: Write) -> Job:
         time.sleep(max(pause, len(log) / BYTES_A_SECOND))
 
 
-def _patiently(ask: Callable[[], Answer], address: str, say: Write) -> Answer:
+def _patiently(ask: Callable[[], Answer], say: Write) -> Answer:
     """An answer of the head, asked for again with growing pauses while nobody answers."""
 
     def lost(state: tenacity.RetryCallState) -> None:
         # Once: whether it was a tunnel or the lid of a laptop, it may take hours.
         if state.attempt_number == 1 and state.outcome is not None:
             say(
-                f"The connection to {address} is lost ({state.outcome.exception()}). The job goes "
-                "on; looking for it again, at most a minute apart. Ctrl-C ends following."
+                f"The connection is lost: {state.outcome.exception()}. The job goes on; trying "
+                "again and again, at most a minute apart. Ctrl-C ends following."
             )
 
     attempts = tenacity.Retrying(

@@ -137,12 +137,12 @@ def _client(address: str) -> Any:
             try:
                 answer = super()._do_request(method, endpoint, timeout=WITHIN, **given)
             except requests.RequestException as error:
-                raise UnreachableError(_why(error)) from error
+                raise UnreachableError(f"{address} does not answer ({_why(error)})") from error
             except AuthenticationError as error:
                 raise InputError(f"{address} does not let us in: {TOKEN}") from error
             if answer.status_code >= 500:
                 lines = answer.text.strip().splitlines() or [""]
-                raise UnreachableError(f"it answers {answer.status_code}, {lines[-1]}")
+                raise UnreachableError(f"{address} answers {answer.status_code}, {lines[-1]}")
             return answer
 
     try:
@@ -150,9 +150,8 @@ def _client(address: str) -> Any:
             return Client(address)
     except UnreachableError as error:
         raise UnreachableError(
-            f"no head of a Ray cluster answers at {address}: {error}. Does its Ray have a "
-            "dashboard (`spolia[submit]` is installed there), and does the way to it (VPN, tunnel) "
-            "stand?"
+            f"{error}. Is it the head's Ray dashboard (which needs `spolia[submit]` there), and "
+            "does the way to it (VPN, tunnel) stand?"
         ) from error
     except (RuntimeError, ValueError, KeyError) as error:
         raise InputError(
@@ -168,7 +167,7 @@ def _answers() -> Iterator[None]:
     except SpoliaError:
         raise
     except (RuntimeError, ValueError, TypeError, KeyError) as error:
-        raise UnreachableError(f"it answers: {_first_line(error)}") from error
+        raise UnreachableError(f"what answers is no head ({_first_line(error)})") from error
 
 
 @contextlib.contextmanager

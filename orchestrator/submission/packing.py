@@ -18,6 +18,7 @@ from importlib.util import find_spec
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from orchestrator.data.root import data_root
 from orchestrator.errors import InputError
 from orchestrator.spec.classes import OURS
 from orchestrator.spec.sweep_file import imported_names
@@ -144,8 +145,8 @@ def _stays(folder: Path) -> bool:
         return True
     if any((folder / inside).exists() for inside in (*ENVIRONMENTS, *STORES)):
         return True
-    data = os.environ.get("SPOLIA_DATA")
-    return bool(data) and folder.resolve() == Path(str(data)).resolve()
+    images = data_root()
+    return images is not None and folder.resolve() == images.resolve()
 
 
 def _too_large(package: Package, sweep: Path) -> str:
@@ -159,7 +160,7 @@ def _too_large(package: Package, sweep: Path) -> str:
     while True:
         inside = [one for one in sizes if one.parent == place and one != place]
         largest = max(inside, key=lambda one: sizes[one], default=place)
-        if largest == place or sizes[largest] * 2 < sizes[place]:
+        if largest == place or sizes[largest] * 2 <= sizes[place]:
             break
         place = largest
     top, *below = place.parts or ("",)

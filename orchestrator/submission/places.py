@@ -48,9 +48,9 @@ def address_of_head(given: str | None, places: Places) -> str:
     """Where the head takes jobs: what is given, else what the site file says, else Ray's own
     variables. Raises InputError where nobody says it, or it is no address of that kind.
     """
-    in_variables = [os.environ.get(name, "") for name in VARIABLES]
-    addresses = [value for value in in_variables if "://" in value]
-    said = next(filter(None, [given, places.site.head, *addresses]), None)
+    values = [os.environ.get(name, "") for name in VARIABLES]
+    dashboards = [value for value in values if "://" in value]  # HOST:PORT is where Ray itself is
+    said = next(filter(None, [given, places.site.head, *dashboards]), None)
     if said is None:
         raise InputError(
             f'nothing says where the head is: head = "{EXAMPLE}" in {SITE_FILE}, or '

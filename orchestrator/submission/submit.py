@@ -7,12 +7,15 @@ import shlex
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from hashlib import sha256
 
 from orchestrator.errors import InputError
+from orchestrator.session.cells import KnownCells
+from orchestrator.session.checking import refuse_stale
 from orchestrator.session.session import Session
 from orchestrator.spec.naming import class_paths
-from orchestrator.submission.arrival import this_machine
+from orchestrator.submission.arrival import left_probe, this_machine
 from orchestrator.submission.head import Head, Job
 from orchestrator.submission.packing import Package, package_of
 from orchestrator.submission.places import Given, options_there
@@ -25,21 +28,15 @@ NOT_FOUND = 127  # the shell's exit status for a program that is not on its path
 @dataclass(frozen=True)
 class Submission:
     """A sweep that can be handed in: the command that the head runs, in a folder with what the
-    package holds, and what is worth knowing before (`notes`).
+    package holds. By `about` a job is known again: its sweep and store, and a hash of all that was
+    handed in. `notes` are worth knowing before.
     """
 
     name: str
     command: str
     package: Package
-    packed: bytes
-    store: str
+    about: Mapping[str, str]
     notes: Sequence[str]
-
-    @property
-    def about(self) -> Mapping[str, str]:
-        """By which a job is known again: its sweep and store, and all that was handed in."""
-        request = sha256(self.command.encode() + self.packed).hexdigest()
-        return {"spolia": self.name, "store": self.store, "request": request}
 
     def new_id(self) -> str:
         """A name for its job, which nobody has used."""
@@ -56,12 +53,30 @@ def prepare(
     assert session.file is not None
     places = options_there(given, session.places)
     known = session.known_cells(only)  # whatever keeps the sweep from being planned is told now
+    is_smoke = "--smoke" in options
+    if known.plan is not None and not is_smoke and "--stale" not in options:
+        refuse_stale(known.plan)
     trials = [cell.trial for cell in session.sweep.trials()]
     needs = [] if known.plan is None else list(known.plan.trials.values())
     classes = {path for trial in (*trials, *needs) for path in class_paths(trial)}
-    says = this_machine(classes, session.store)
-    package = package_of(session.file, classes, session.places.file, says)
+    says = this_machine(classes)
+    pack = partial(package_of, session.file, classes, session.places.file)
     words = ["spolia", "run", session.file.name, *options, "--address", "auto"]
+    command = f"{shlex.join(words)} {places}"
+    # Without the probe: the first job of a sweep may make the store that it would lie in.
+    request = sha256(command.encode() + pack(says).packed()).hexdigest()
+    store = "none" if is_smoke else session.store.name
+    return Submission(
+        session.name,
+        command,
+        pack({**says, **left_probe(session.store)}),
+        {"spolia": session.name, "store": store, "request": request},
+        _notes(session, known),
+    )
+
+
+def _notes(session: Session, known: KnownCells) -> list[str]:
+    """What may be as it should, and may not."""
     notes = [
         f"{one.name}: the store has no record of it yet, so the head needs its images"
         for one in known.missing
@@ -71,14 +86,7 @@ def prepare(
             f"{session.store.name} is a folder that this machine does not have, or that is empty: "
             "`spolia status` and `results` see what is in it only where they see the folder"
         )
-    return Submission(
-        name=session.name,
-        command=f"{shlex.join(words)} {places}",
-        package=package,
-        packed=package.packed(),
-        store="none" if "--smoke" in options else session.store.name,
-        notes=notes,
-    )
+    return notes
 
 
 def running_already(submission: Submission, head: Head) -> Job | None:
@@ -108,7 +116,7 @@ def running_already(submission: Submission, head: Head) -> Job | None:
 def hand_in(submission: Submission, head: Head, job: str, columns: int) -> None:
     """Have the head run it, under this id. What it prints is `columns` wide."""
     variables = {**TIME_TO_STOP, "COLUMNS": str(columns)}
-    head.hand_in(job, submission.command, submission.packed, submission.about, variables)
+    head.hand_in(job, submission.command, submission.package.packed(), submission.about, variables)
 
 
 def how_it_failed(job: Job) -> str:

@@ -11,6 +11,18 @@ Imports the rooms up to `training`, and pytest. Promise: a method that passes ca
 statement and resumed to the same bits, and leaves exactly what it declares.
 """
 
-from orchestrator.testing.contract import MethodContract, fingerprint, smoke_trial
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from orchestrator.testing.contract import MethodContract, fingerprint, smoke_trial
 
 __all__ = ["MethodContract", "fingerprint", "smoke_trial"]
+
+
+def __getattr__(name: str) -> Any:
+    """Load the suite, and torch with it, when it is first asked for: not for its option alone."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from orchestrator.testing import contract
+
+    return getattr(contract, name)

@@ -137,6 +137,7 @@ class Reference:
     passed: Sequence[Place]  # the statements of `train`, as they were executed
     epochs: Sequence[tuple[str, int]]  # stage and number of every epoch of its fits
     needs: Path  # a store in which its needs are done and it is not
+    device: str
 
     def fresh_store(self, folder: Path) -> Store:
         """A copy of the store with the needs; each run gets one of its own."""
@@ -144,11 +145,11 @@ class Reference:
         return Store(folder)
 
 
-def _reference(trial: Trial, folder: Path) -> Reference:
+def _reference(trial: Trial, folder: Path, device: str) -> Reference:
     store = Store(folder / "needs")
     resolved = resolve(trial, store)
     assert resolved.problems() == []
-    run_with_needs(resolved, store, device="cpu")
+    run_with_needs(resolved, store, device=device)
     store.prepare()
     shutil.copytree(folder / "needs", folder / "never-stopped")
     finished = Store(folder / "never-stopped")
@@ -158,10 +159,15 @@ def _reference(trial: Trial, folder: Path) -> Reference:
         epochs.append((moment.stage, moment.epoch))
 
     with killed_before(resolved.method, ()) as passed:
-        outcome = execute(resolved, finished, device="cpu", on_epoch=note)
+        outcome = execute(resolved, finished, device=device, on_epoch=note)
     assert outcome.is_result, outcome.traceback
     return Reference(
-        resolved, _found(resolved, finished), tuple(passed), tuple(epochs), folder / "needs"
+        resolved,
+        _found(resolved, finished),
+        tuple(passed),
+        tuple(epochs),
+        folder / "needs",
+        device,
     )
 
 
@@ -187,7 +193,7 @@ class Killing:
                 self.trial,
                 self.store,
                 scratch=self.scratch,
-                device="cpu",
+                device=self.reference.device,
                 checkpoint_every=0,
                 on_epoch=on_epoch,
             )
@@ -229,7 +235,7 @@ class Killing:
         return self.found == self.reference.found
 
 
-_REFERENCES: dict[tuple[type[Method], str], Reference] = {}
+_REFERENCES: dict[tuple[type[Method], str, str], Reference] = {}
 
 
 class MethodContract:
@@ -242,14 +248,23 @@ class MethodContract:
     one_by_one = False
 
     @pytest.fixture
-    def reference(self, trial: Trial, tmp_path_factory: pytest.TempPathFactory) -> Reference:
+    def device(self, request: pytest.FixtureRequest) -> str:
+        """Where trials compute: the CPU, or what `--device` says (see `orchestrator.testing.plugin`
+        for the option).
+        """
+        return str(request.config.getoption("--device", default="cpu"))
+
+    @pytest.fixture
+    def reference(
+        self, trial: Trial, device: str, tmp_path_factory: pytest.TempPathFactory
+    ) -> Reference:
         """What a run of the trial leaves that was never stopped; made once for all tests."""
         folder = tmp_path_factory.mktemp("reference")
         resolved = resolve(trial, Store(folder / "planned"))
-        name = type(resolved.method), resolved.key
+        name = type(resolved.method), resolved.key, device
         # Not the fixture's scope: the fixture `trial` is a function's, as authors write it.
         if name not in _REFERENCES:
-            _REFERENCES[name] = _reference(trial, folder)
+            _REFERENCES[name] = _reference(trial, folder, device)
         return _REFERENCES[name]
 
     def test_what_is_declared_is_left(self, reference: Reference) -> None:

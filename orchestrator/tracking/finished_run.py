@@ -14,13 +14,12 @@ from urllib.parse import quote
 from orchestrator.analysis.figures import matrix_svg
 from orchestrator.errors import StoreError
 from orchestrator.parts.matrix import Matrix
+from orchestrator.store.records import Record
 from orchestrator.store.store import Store
+from orchestrator.tracking.names import LONGEST_PARAM, LONGEST_TAG, fit_name, fit_text
 
 if TYPE_CHECKING:
     from orchestrator.tracking.manifest import RunEntry
-
-# Characters that MLflow keeps of a param and of a tag.
-LONGEST_PARAM, LONGEST_TAG = 6000, 5000
 
 Point = tuple[str, float, int, int]
 """Name, value, time in milliseconds since 1970, step."""
@@ -39,46 +38,52 @@ class FinishedRun:
     files: Mapping[str, bytes] = field(default_factory=dict)
 
 
-def finished_run(
-    entry: RunEntry,
-    record: Mapping[str, Any],
-    store: Store,
-    sweep_tags: Mapping[str, str],
-    record_digest: str,
-) -> FinishedRun:
-    """The run of a cell or of a needed training. Its tag `spolia.written` holds the record's
-    digest, by which a complete run is known.
+def finished_run(entry: RunEntry, record: Record, store: Store) -> FinishedRun:
+    """The run of a cell or of a needed training. Its tag `spolia.result` holds the record's
+    digest; `spolia.try` tells of which try its curves are.
     """
     began, ended = (int(record["timings"][moment] * 1000) for moment in ("began", "ended"))
     tags = {
         "spolia.id": entry["id"],
         "spolia.role": entry["role"],
         "spolia.key": record["key"],
+        "spolia.try": name_of_try(record["timings"]["began"]),
         "spolia.outcome": record["outcome"],
-        **sweep_tags,
+        "spolia.result": record.digest,
     }
     if record["reason"]:
-        tags["spolia.reason"] = record["reason"][:LONGEST_TAG]
+        tags["spolia.reason"] = record["reason"]
     for name, value in record["provenance"].items():
         # Not some fifty digests (`code` is the digest of them all), nor somebody's folders.
         if name not in ("modules", "files"):
-            tags[f"spolia.{name}"] = str(value)
+            tags[f"spolia.{name}"] = value
     for name, value in record.get("memory", {}).items():
-        tags[f"spolia.memory.{name}"] = str(value)
+        tags[f"spolia.memory.{name}"] = value
     return FinishedRun(
         name=entry["name"],
         began=began,
         ended=ended,
         params=params_of(entry),
-        tags={**tags, "spolia.written": record_digest},
+        tags=tags_of(tags),
         points=[*_metric_points(record, ended), *curve_points(record["curves"])],
         files=_files(record, store, entry["headline"]),
     )
 
 
+def name_of_try(began: float) -> str:
+    """One try at a trial, as told from another by when it began (seconds since 1970)."""
+    return str(round(began, 3))
+
+
+def tags_of(tags: Mapping[str, Any]) -> dict[str, str]:
+    """Tags as they fit into MLflow."""
+    return {fit_name(name): fit_text(value, LONGEST_TAG) for name, value in tags.items()}
+
+
 def params_of(entry: RunEntry) -> dict[str, str]:
-    """Params as they fit into MLflow, which would cut longer ones silently."""
-    return {name: str(value)[:LONGEST_PARAM] for name, value in entry["params"].items()}
+    """Params as they fit into MLflow."""
+    params = entry["params"].items()
+    return {fit_name(name): fit_text(value, LONGEST_PARAM) for name, value in params}
 
 
 def _metric_points(record: Mapping[str, Any], when: int) -> Iterator[Point]:
@@ -86,14 +91,14 @@ def _metric_points(record: Mapping[str, Any], when: int) -> Iterator[Point]:
     for metric in record["metrics"]:
         if metric["value"] is not None:
             name = "/".join([metric["name"], *metric["labels"].values()])
-            yield name, metric["value"], when, 0
+            yield fit_name(name), metric["value"], when, 0
 
 
 def curve_points(points: Iterable[Sequence[Any]]) -> Iterator[Point]:
     """Curves with the record's own times; a value that was not finite is left out."""
     for name, step, value, when in points:
         if value is not None and math.isfinite(value):
-            yield name, value, int(when * 1000), step
+            yield fit_name(name), value, int(when * 1000), step
 
 
 def _files(record: Mapping[str, Any], store: Store, headline: str | None) -> dict[str, bytes]:

@@ -1,79 +1,76 @@
-"""MLflow, brought level with the store. The only file that imports mlflow; it runs in a process of
-its own (see `orchestrator.tracking.process`).
+"""MLflow, brought level with the store, through MLflow's client and in no other way.
 
-One experiment a sweep, a parent run, a child run a cell and one a needed training. Everything is
-derived from the store's records, timestamps too, so writing again changes nothing; a run counts as
-written when its tag `spolia.written` holds the record's digest, and is completed otherwise.
+One experiment a sweep name; in it the runs that the manifest lists, each below the one that it
+names. Everything is derived from the store's records, timestamps too, so writing again changes
+nothing: a run that is complete is FINISHED and bears the digest of its record in the tag
+`spolia.result`. What a run holds that is not of the same try at the same trial cannot be taken out
+of it; then another run takes its place.
 """
 
 from __future__ import annotations
 
-import contextlib
 import json
-import re
-import sqlite3
-import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
-from types import SimpleNamespace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote, urlparse
 
-import mlflow
 from mlflow import MlflowClient
-from mlflow.entities import LoggedModelInput, LoggedModelOutput, Metric, Param, RunTag
-from mlflow.exceptions import MlflowException
 
-from orchestrator.errors import SpoliaError
-from orchestrator.spec.task import Task
+from orchestrator.store.records import Record
 from orchestrator.store.store import Store
 from orchestrator.tracking.finished_run import (
-    LONGEST_TAG,
     FinishedRun,
     Point,
     curve_points,
     finished_run,
+    name_of_try,
     params_of,
-    put_files,
+    tags_of,
 )
-from orchestrator.tracking.sqlite_rows import SqliteWriter
+from orchestrator.tracking.manifest import SWEEP
+from orchestrator.tracking.models import Models
+from orchestrator.tracking.patience import ERRORS, Patience, first_line, is_refusal
+from orchestrator.tracking.runs import KnownRun, Runs
 
 if TYPE_CHECKING:
-    from orchestrator.parts.component import ComponentRecord
     from orchestrator.tracking.manifest import Manifest, RunEntry
 
-# In one request, with 100 params and some tags beside them; MLflow's limit is 1000 in all.
-METRICS_AT_ONCE, PARAMS_AT_ONCE = 800, 100
-
-# What ends the writing; the training goes on.
-ERRORS = (MlflowException, SpoliaError, OSError, sqlite3.Error)
-
 LIVE_EVERY = 10.0  # seconds between looks at a trial under way
+STILL = 120.0  # seconds after which a trial that leaves no progress is not under way any more
+HANDS = 4  # requests to a server at once
+
+
+Help = Callable[["Tracker", Sequence[str]], None]
+"""Writes runs of these trials, as far as it can, and tells by `have_written`."""
 
 
 class Tracker:
-    """Writes one sweep, whose manifest says which runs there are."""
+    """Writes one sweep, whose manifest says which runs there are. `refused` says which runs MLflow
+    did not take, and why; those of others are written all the same.
+    """
 
-    def __init__(self, manifest: Manifest) -> None:
-        self.manifest = manifest
+    def __init__(self, manifest: Manifest, patience: Patience, helpers: Help | None = None) -> None:
+        self.manifest, self.patience, self.helpers = manifest, patience, helpers
         self.store = Store(manifest["store"])
-        mlflow.set_tracking_uri(manifest["tracking"])
-        self.client = MlflowClient(manifest["tracking"])
-        self.experiment = self._find_or_create_experiment()
-        self.sqlite = self._sqlite_writer()
-        self.runs = self._existing_runs()
-        self.models = self._existing_models()
-        self.source = {"mlflow.source.name": manifest["sweep"], "mlflow.source.type": "LOCAL"}
-        self.parent = self._open_parent()
-        self.sweep_tags = {"mlflow.parentRunId": self.parent, **self.source}
         self.entries: dict[str, list[RunEntry]] = {}  # by key
         for entry in manifest["runs"]:
             self.entries.setdefault(entry["key"], []).append(entry)
+        self.source = {"mlflow.source.name": manifest["sweep"], "mlflow.source.type": "LOCAL"}
         self.followed: dict[str, float] = {}  # trials under way, and when we last looked at them
-        self.written = 0
+        self.written: set[str] = set()  # identities of runs
+        self.refused: dict[str, str] = {}
+        patience.ask(self._open)
 
-    # ------------------------------------------------------------------ what exists already
+    def _open(self) -> None:
+        """Find the experiment, and what this store has in it."""
+        address, identity = self.manifest["tracking"], self.manifest["identity"]
+        self.client = MlflowClient(address)
+        self.experiment = self._find_or_create_experiment()
+        self.runs = Runs(self.client, self.experiment, identity)
+        self.models = Models(self.client, self.experiment, self.store, identity)
+        self.sweep_run = self._open_sweep_run()
 
     def _find_or_create_experiment(self) -> str:
         name = self.manifest["sweep"]
@@ -91,90 +88,69 @@ class Tracker:
             self.client.restore_experiment(found.experiment_id)
         return str(found.experiment_id)
 
-    def _sqlite_writer(self) -> SqliteWriter | None:
-        """The short way into a database on this machine, where it has the tables that we know."""
-        address = str(self.manifest["tracking"])
-        artifacts = urlparse(self.client.get_experiment(self.experiment).artifact_location)
-        if not address.startswith("sqlite:///") or artifacts.scheme != "file":
-            return None
-        database = Path(address.removeprefix("sqlite:///"))
-        with (
-            contextlib.suppress(sqlite3.Error),
-            contextlib.closing(sqlite3.connect(database)) as connection,
-        ):
-            # Set once and kept by the file: the UI reads while we write.
-            connection.execute("PRAGMA journal_mode=WAL")
-        if not SqliteWriter.knows_tables_of(database):
-            return None
-        return SqliteWriter(database, self.experiment, Path(unquote(artifacts.path)))
-
-    def _existing_runs(self) -> dict[str, Any]:
-        """Runs of ours by identity. Of two with one identity, which an outage or two writers made,
-        the younger is deleted.
-        """
-        ours = [run for run in self._search_runs() if "spolia.id" in run.data.tags]
-        runs: dict[str, Any] = {}
-        for run in sorted(ours, key=lambda run: (run.info.start_time, run.info.run_id)):
-            if runs.setdefault(run.data.tags["spolia.id"], run) is not run:
-                self.client.delete_run(run.info.run_id)
-        return runs
-
-    def _existing_models(self) -> dict[str, dict[tuple[str, str], str]]:
-        """Ids of models by their trial's key, and by component and weights."""
-        models: dict[str, dict[tuple[str, str], str]] = {}
-        for model in self._search_models():
-            component = model.tags.get("spolia.component", ""), model.tags.get("spolia.blob", "")
-            models.setdefault(model.tags.get("spolia.key", ""), {})[component] = model.model_id
-        return models
-
-    def _search_runs(self) -> Iterator[Any]:
-        return _pages(
-            lambda token: self.client.search_runs(
-                [self.experiment], max_results=1000, page_token=token
-            )
-        )
-
-    def _search_models(self) -> Iterator[Any]:
-        found = _pages(
-            lambda token: self.client.search_logged_models(
-                [self.experiment], max_results=100, page_token=token
-            )
-        )
-        return (model for model in found if str(model.status) == "READY")
-
-    # ------------------------------------------------------------------ opening and deleting runs
-
-    def _open_parent(self) -> str:
+    def _open_sweep_run(self) -> KnownRun:
         """The sweep's own run."""
+        known = self.runs.get(SWEEP)
+        if known is not None:
+            return known
         tags = {
             "mlflow.note.content": self.manifest["question"],
             "spolia.role": "sweep",
+            **self.source,
             **{f"spolia.{name}": value for name, value in self.manifest["code"].items()},
         }
         began = self.manifest["began"] or int(time.time() * 1000)
-        return self._open("parent", self.manifest["sweep"], began, tags)
+        return self.runs.create(SWEEP, self.manifest["sweep"], began, tags_of(tags))
 
-    def _open(self, identity: str, name: str, began: int, tags: Mapping[str, str]) -> str:
-        """The id of the run with this identity, which is created if there is none."""
-        if identity not in self.runs:
-            tags = {"mlflow.runName": name, "spolia.id": identity, **self.source, **tags}
-            self.runs[identity] = self.client.create_run(
-                self.experiment, start_time=began, tags=dict(tags)
-            )
-        return str(self.runs[identity].info.run_id)
+    # ------------------------------------------------------------------ one run
 
-    def _open_unfinished(self, entry: RunEntry, began: int) -> str:
-        """The id of the run of a trial that is under way or failed."""
-        tags = {"mlflow.parentRunId": self.parent, "spolia.role": entry["role"]}
-        return self._open(entry["id"], entry["name"], began, tags)
+    def _run_for(
+        self, entry: RunEntry, began: int, tags: Mapping[str, str], points: Sequence[Point]
+    ) -> KnownRun:
+        """The run that is to hold these points: the one that is there if it belongs to the same try
+        and holds nothing else, otherwise a new one in its place.
+        """
+        known = self.runs.get(entry["id"])
+        if known is not None and self._is_of(known, tags, points):
+            return known
+        return self._create(entry, began, tags)
 
-    def _delete(self, identity: str) -> None:
-        self.client.delete_run(self.runs.pop(identity).info.run_id)
+    def _create(self, entry: RunEntry, began: int, tags: Mapping[str, str]) -> KnownRun:
+        parent = self.sweep_run if entry["parent"] == SWEEP else self.runs.get(entry["parent"])
+        assert parent is not None, "the manifest lists a run before those below it"
+        nested = {"mlflow.parentRunId": parent.run_id, **self.source, **tags}
+        return self.runs.create(entry["id"], entry["name"], began, nested)
+
+    def _is_of(self, known: KnownRun, tags: Mapping[str, str], points: Sequence[Point]) -> bool:
+        """Whether a run is the beginning of one with these tags and points."""
+        if known.tags.get("spolia.try") != tags["spolia.try"] or "spolia.failed" in known.tags:
+            return False
+        if known.tags.get("spolia.result", "") not in ("", tags.get("spolia.result")):
+            return False
+        # A try that went on from a checkpoint does some epochs again, at other times.
+        return self.runs.points_of(known) <= set(points)
+
+    def _ask(self, key: str, write: Callable[[str], None]) -> None:
+        """Write the runs of a trial, as often as it takes. One that MLflow refuses is noted."""
+
+        def look_again() -> None:
+            for entry in self.entries.get(key, []):
+                self.runs.look_again(entry["id"])
+            self.models.look_again(key)
+
+        try:
+            self.patience.ask(lambda: write(key), look_again)
+        except ERRORS as error:
+            if not is_refusal(error):
+                raise
+            self.refused[key] = f"{type(error).__name__}: {first_line(error)}"
 
     # ------------------------------------------------------------------ trials under way
 
     def follow(self, key: str) -> None:
         """A trial has begun: its curves appear while it runs."""
+        if not self.followed:
+            self._ask_of_sweep(lambda: self.runs.reopen(self.sweep_run))
         self.followed[key] = time.monotonic()
 
     def write_live(self) -> None:
@@ -182,282 +158,184 @@ class Tracker:
         every `LIVE_EVERY` seconds.
         """
         for key, last in list(self.followed.items()):
-            if time.monotonic() - last < LIVE_EVERY:
-                continue
-            self.followed[key] = time.monotonic()
-            progress = self.store.progress(key)
-            if progress is None:
-                continue
-            for entry in self.entries.get(key, []):
-                self._write_progress(entry, progress)
+            if time.monotonic() - last >= LIVE_EVERY:
+                self.followed[key] = time.monotonic()
+                self._ask(key, self._write_progress)
 
-    def _write_progress(self, entry: RunEntry, progress: Mapping[str, Any]) -> None:
-        """A running run with the curves so far; its tag `spolia.live` holds when this try began."""
-        identity, began = entry["id"], round(progress["began"], 3)
-        existing = self.runs.get(identity)
-        if existing is not None and existing.data.tags.get("spolia.live") not in (None, str(began)):
-            self._delete(identity)  # it is of an earlier try
-            existing = None
-        run_id = self._open_unfinished(entry, int(began * 1000))
-        if existing is None or "spolia.live" not in existing.data.tags:
-            self._fill(run_id, params_of(entry), [])
-            tags = [RunTag("spolia.live", str(began)), RunTag("spolia.key", progress["key"])]
-            self.client.log_batch(run_id, tags=tags)
-            self.client.update_run(run_id, status="RUNNING")
-            self.runs[identity].data.tags["spolia.live"] = str(began)
-        self._fill(run_id, {}, curve_points(progress["curves"]))
+    def _write_progress(self, key: str) -> None:
+        """Running runs with the curves so far."""
+        progress = self.store.progress(key)
+        if progress is None:
+            return
+        points = list(curve_points(progress["curves"]))
+        for entry in self.entries.get(key, []):
+            tags = {
+                "spolia.role": entry["role"],
+                "spolia.key": key,
+                "spolia.try": name_of_try(progress["began"]),
+            }
+            run = self._run_for(entry, int(progress["began"] * 1000), tags, points)
+            self.runs.reopen(run)
+            params = {} if run.points else params_of(entry)
+            self.runs.fill(run, params, points, {})
 
     # ------------------------------------------------------------------ finished trials
 
     def write(self, keys: Sequence[str]) -> None:
-        """Write all runs of finished trials. Those that are there already stay; those that need no
-        request of their own go in together.
-        """
-        together: list[tuple[str, FinishedRun]] = []
-        for key in keys:
-            record = self.store.find(key)
+        """Write all runs of finished trials. Those that are there already stay."""
+        records: dict[str, Record] = {}
+
+        def read(key: str) -> None:
+            if (record := self.store.find(key)) is not None:
+                records[key] = record
+
+        for key in dict.fromkeys(keys):
             self.followed.pop(key, None)
-            if record is None:
-                continue
-            for entry in self.entries.get(key, []):
-                if self._is_written(entry["id"], record, record.digest):
-                    continue
-                run = finished_run(entry, record, self.store, self.sweep_tags, record.digest)
-                if self._goes_together(entry["id"], record):
-                    together.append((entry["id"], run))
-                    # Two cells with the same labels and trial are one run.
-                    self.runs[entry["id"]] = _WrittenRun(run.tags)
-                else:
-                    self._write_run(entry, run, record)
-        if together:
-            self._write_together(together)
+            self._ask(key, read)
+        # A database in this process computes, and gains nothing by several threads.
+        hands = 1 if self.manifest["tracking"].startswith("sqlite:") else HANDS
+        if hands == 1 and self.helpers is not None:
+            alone = [key for key, one in records.items() if not (one["components"] or one["needs"])]
+            self.helpers(self, [key for key in alone if not self._are_written(records[key])])
+        with ThreadPoolExecutor(hands) as pool:
+            write = partial(self._write_record, records)
+            for wave in waves(records):
+                list(pool.map(partial(self._ask, write=write), wave))
 
-    def _is_written(self, identity: str, record: Mapping[str, Any], record_digest: str) -> bool:
-        """Whether a run is there and complete. One of a try or a result that is not on record any
-        more is deleted: its points and the new ones would be twins of each other.
-        """
-        existing = self.runs.get(identity)
-        if existing is None:
+    def known_of(self, keys: Sequence[str]) -> dict[str, KnownRun]:
+        """What is known of the runs of some trials."""
+        return self.runs.known(entry["id"] for key in keys for entry in self.entries.get(key, []))
+
+    def have_written(self, runs: Mapping[str, KnownRun]) -> None:
+        """Another process has written these runs for us."""
+        self.runs.know(runs)
+        self.written |= runs.keys()
+
+    def _are_written(self, record: Record) -> bool:
+        return all(self._is_written(e, record) for e in self.entries.get(record["key"], []))
+
+    def _write_record(self, records: Mapping[str, Record], key: str) -> None:
+        record = records[key]
+        for entry in self.entries.get(key, []):
+            if not self._is_written(entry, record):
+                self._write_run(entry, finished_run(entry, record, self.store), record)
+
+    def _is_written(self, entry: RunEntry, record: Record) -> bool:
+        known = self.runs.get(entry["id"])
+        if known is None or not known.is_written:
             return False
-        tags, began = existing.data.tags, str(record["timings"]["began"])
-        if tags.get("spolia.written") == record_digest and existing.info.status == "FINISHED":
-            return True
-        is_of_this_try = tags.get("spolia.live", began) == began
-        is_of_this_record = tags.get("spolia.written", record_digest) == record_digest
-        if not (is_of_this_try and is_of_this_record):
-            self._delete(identity)
-        return False
+        return known.tags["spolia.result"] == record.digest
 
-    def _goes_together(self, identity: str, record: Mapping[str, Any]) -> bool:
-        """Whether a run can go straight into the database: it is new and has no models."""
-        needs_models = any(self.models.get(need["key"]) for need in record["needs"].values())
-        has_models = record["components"] or needs_models
-        return self.sqlite is not None and identity not in self.runs and not has_models
-
-    def _write_together(self, runs: Sequence[tuple[str, FinishedRun]]) -> None:
-        assert self.sqlite is not None
-        ids = self.sqlite.write([run for _, run in runs])
-        for (identity, run), run_id in zip(runs, ids, strict=True):
-            self.runs[identity] = _WrittenRun(run.tags, run_id)
-        self.written += len(runs)
-
-    def _write_run(self, entry: RunEntry, run: FinishedRun, record: Mapping[str, Any]) -> None:
-        """A run through MLflow's client: created, filled, ended. The tag that it is complete goes
-        in with the last values; a run that has it but was not ended is written again."""
-        tags = {name: value for name, value in run.tags.items() if name != "spolia.written"}
-        run_id = self._open(entry["id"], run.name, run.began, tags)
-        self._write_files(run_id, run.files)
-        self._write_models(run_id, record, entry["params"])
-        self._fill(run_id, run.params, run.points)
-        self.client.log_batch(run_id, tags=[RunTag(k, v) for k, v in run.tags.items()])
-        self.client.set_terminated(run_id, "FINISHED", end_time=run.ended)
-        self.runs[entry["id"]] = _WrittenRun(run.tags, run_id)
-        self.written += 1
-
-    def _fill(self, run_id: str, params: Mapping[str, str], points: Iterable[Point]) -> None:
-        """Params and metrics, within MLflow's limits for one request."""
-        pairs = [Param(name, value) for name, value in params.items()]
-        metrics = [Metric(*point) for point in points]
-        for start in range(0, max(len(metrics), 1), METRICS_AT_ONCE):
-            self.client.log_batch(
-                run_id,
-                metrics=metrics[start : start + METRICS_AT_ONCE],
-                # Params once, with the first metrics.
-                params=[] if start else pairs[:PARAMS_AT_ONCE],
-            )
-        for start in range(PARAMS_AT_ONCE, len(pairs), PARAMS_AT_ONCE):
-            self.client.log_batch(run_id, params=pairs[start : start + PARAMS_AT_ONCE])
-
-    def _write_files(self, run_id: str, files: Mapping[str, bytes]) -> None:
-        if not files:
-            return
-        with tempfile.TemporaryDirectory() as folder:
-            put_files(Path(folder), files)
-            self.client.log_artifacts(run_id, folder)
-
-    # ------------------------------------------------------------------ models
-
-    def _write_models(
-        self, run_id: str, record: Mapping[str, Any], params: Mapping[str, str]
-    ) -> None:
-        """Components once a trial, as models that load without pickle; the models of needs as this
-        run's inputs.
-        """
-        if not record["components"] and not record["needs"]:
-            return
-        # Brings torch: two seconds that runs without models can do without.
-        from orchestrator.parts.component import ComponentRecord
-
-        known = self.models.setdefault(record["key"], {})
-        outputs, inputs = [], []
-        for stored in record["components"]:
-            component = ComponentRecord(**stored)
-            identity = (component.title, component.blob)
-            if identity not in known:
-                known[identity] = self._write_model(run_id, record, component, params)
-            outputs.append(LoggedModelOutput(known[identity], step=0))
-        # Lineage: whose models this run was made from. None, where they are another sweep's.
-        for need in record["needs"].values():
-            inputs += [LoggedModelInput(m) for m in self.models.get(need["key"], {}).values()]
-        self._link_models(run_id, outputs, inputs)
-
-    def _link_models(
-        self,
-        run_id: str,
-        outputs: Sequence[LoggedModelOutput],
-        inputs: Sequence[LoggedModelInput],
-    ) -> None:
-        """Link a run to models, those that it is not linked to: MLflow refuses a link that is
-        there, which a writer that died after it had made it leaves behind.
-        """
-        if not outputs and not inputs:
-            return
-        run = self.client.get_run(run_id)
-        have = {
-            *(one.model_id for one in run.outputs.model_outputs or []),
-            *(one.model_id for one in run.inputs.model_inputs or []),
-        }
-        new_outputs = [one for one in outputs if one.model_id not in have]
-        new_inputs = [one for one in inputs if one.model_id not in have]
-        if new_outputs:
-            self.client.log_outputs(run_id, models=new_outputs)
-        if new_inputs:
-            self.client.log_inputs(run_id, models=new_inputs)
-
-    def _write_model(
-        self,
-        run_id: str,
-        record: Mapping[str, Any],
-        component: ComponentRecord,
-        params: Mapping[str, str],
-    ) -> str:
-        """One component as a model; its id."""
-        with tempfile.TemporaryDirectory() as folder:
-            saved = self._save_model(Path(folder), record, component)
-            model = self.client.create_logged_model(
-                self.experiment,
-                name=model_name(component.title),
-                source_run_id=run_id,
-                tags={
-                    "spolia.key": record["key"],
-                    "spolia.component": component.title,
-                    "spolia.blob": component.blob,
-                },
-                params={**params, **component.labels},
-                model_type="spolia",
-            )
-            self.client.log_model_artifacts(model.model_id, str(saved))
-            self.client.finalize_logged_model(model.model_id, "READY")
-        return str(model.model_id)
-
-    def _save_model(
-        self, folder: Path, record: Mapping[str, Any], component: ComponentRecord
-    ) -> Path:
-        """A component in MLflow's format below a folder; the path of it."""
-        from mlflow import pyfunc
-
-        from orchestrator.tracking import pyfunc_model
-
-        all_tasks = [Task.from_json(task) for task in record["trial"]["tasks"]]
-        tasks = {task.name: task for task in all_tasks}
-        task = tasks.get(component.labels.get("task", "")) or next(iter(tasks.values()))
-        data = self.store.data(task.data)
-        assert data is not None  # planning wrote it before the trial had a key
-        parts, model = folder / "parts", folder / "model"
-        parts.mkdir()
-        weights = self.store.blob(component.blob, of=record["key"])
-        pyfunc_model.write(parts, component, weights, data, task)
-        versions = record["provenance"]
-        requirements = [
-            f"{name}=={versions[name].partition('+')[0]}"
-            for name in ("spolia", "torch")
-            if name in versions
-        ]
-        pyfunc.save_model(
-            model,
-            loader_module="orchestrator.tracking.pyfunc_model",
-            data_path=str(parts),
-            pip_requirements=requirements,
-        )
-        return model
+    def _write_run(self, entry: RunEntry, finished: FinishedRun, record: Record) -> None:
+        """Make, fill and end a run: what has not come to its end is written again."""
+        run = self._run_for(entry, finished.began, finished.tags, finished.points)
+        self.runs.put_files(run, finished.files)
+        self.models.write(run.run_id, record, finished.params)
+        self.runs.fill(run, finished.params, finished.points, finished.tags)
+        self.runs.end(run, "FINISHED", finished.ended)
+        run.points = None  # not looked at any more
+        self.written.add(entry["id"])
 
     # ------------------------------------------------------------------ failures, and the end
 
     def write_failure(self, key: str) -> None:
         """A trial that failed stands as a failed run until it is run again with success."""
         self.followed.pop(key, None)
+        self._ask(key, self._write_failure)
+
+    def _write_failure(self, key: str) -> None:
         failure = self.store.failure(key)
         if failure is None:
             return
-        failed_at = int(failure["time"] * 1000)
+        when = float(failure["time"])
         reason, traceback = str(failure["reason"]), str(failure["traceback"])
         for entry in self.entries.get(key, []):
-            run_id = self._open_unfinished(entry, failed_at)
-            self._fill(run_id, params_of(entry), [])
-            tags = self.runs[entry["id"]].data.tags
-            if tags.get("spolia.reason") == reason[:LONGEST_TAG]:
-                continue  # written before
-            self.client.set_tag(run_id, "spolia.reason", reason[:LONGEST_TAG])
-            self.client.log_text(run_id, traceback or reason, "traceback.txt")
-            self.client.set_terminated(run_id, "FAILED", end_time=failed_at)
+            known = self.runs.get(entry["id"])
+            # A result that was to be replaced stands, and so does its run.
+            if known is not None and (known.is_written or _is_failure(known, when, "FAILED")):
+                continue
+            if known is None or not _is_failure(known, when, "RUNNING"):
+                known = self._create(entry, int(when * 1000), _tags_of_failure(entry, when))
+            self.runs.put_files(known, {"traceback.txt": (traceback or reason).encode()})
+            reasons = {"spolia.reason": reason, "spolia.failed": name_of_try(when)}
+            self.runs.fill(known, params_of(entry), [], tags_of(reasons))
+            self.runs.end(known, "FAILED", int(when * 1000))
 
     def close(self, summary: Mapping[str, Any]) -> None:
         """End the sweep's own run: `artifacts` (paths of tables and figures), `note` (Markdown),
-        `counts` of outcomes, whether it is `complete`, and when it `ended` in milliseconds.
+        `counts` of outcomes, the `status` that it is to have, and when it `ended` in milliseconds.
         """
-        for path in summary["artifacts"]:
-            self.client.log_artifact(self.parent, path)
-        self.client.set_tag(self.parent, "mlflow.note.content", summary["note"])
-        self.client.set_tag(self.parent, "spolia.counts", json.dumps(summary["counts"]))
-        status = "FINISHED" if summary["complete"] else "FAILED"
-        self.client.set_terminated(self.parent, status, end_time=summary["ended"])
-        # What was under way and did not come to its end must not look as if it still ran.
-        for run in self._search_runs():
-            if run.info.status == "RUNNING" and "spolia.id" in run.data.tags:
-                self.client.set_terminated(run.info.run_id, "KILLED")
+
+        def write() -> None:
+            for path in summary["artifacts"]:
+                self.client.log_artifact(self.sweep_run.run_id, path)
+            tags = {
+                "mlflow.note.content": summary["note"],
+                "spolia.counts": json.dumps(summary["counts"]),
+            }
+            self.runs.fill(self.sweep_run, {}, [], tags_of(tags))
+            self.runs.end(self.sweep_run, summary["status"], summary["ended"])
+            self._end_what_ran()
+
+        self._ask_of_sweep(write)
+
+    def abandon(self) -> None:
+        """Whoever ran the sweep is gone, and has not said how it ended."""
+
+        def write() -> None:
+            if self.sweep_run.status == "RUNNING":
+                self.runs.end(self.sweep_run, "KILLED", None)
+            self._end_what_ran()
+
+        self._ask_of_sweep(write)
+
+    def _ask_of_sweep(self, write: Callable[[], None]) -> None:
+        def look_again() -> None:
+            self.runs.look_again(SWEEP)
+            self.sweep_run = self._open_sweep_run()
+
+        self.patience.ask(write, look_again)
+
+    def _end_what_ran(self) -> None:
+        """What was under way and did not come to its end must not look as if it still ran. What
+        another driver runs in this store goes on.
+        """
+        for found in list(self.runs.search("attributes.status = 'RUNNING'")):
+            run = KnownRun.of(found)
+            key = run.tags.get("spolia.key", "")
+            if run.run_id != self.sweep_run.run_id and not self._is_under_way(key):
+                self.runs.end(run, "KILLED", None)
+
+    def _is_under_way(self, key: str) -> bool:
+        """Whether somebody else runs a trial."""
+        if key in self.followed:
+            return False
+        progress = self.store.progress(key)
+        return progress is not None and time.time() - progress["time"] < STILL
 
 
-def model_name(title: str) -> str:
-    """A component's title as MLflow takes it for a model's name; the tag `spolia.component` keeps
-    it as it is.
+def _is_failure(run: KnownRun, when: float, status: str) -> bool:
+    """Whether a run is that of the try that failed then, or shows what that try did while it ran,
+    and has a status.
     """
-    return re.sub(r"[/:.%\"']", "_", title)
+    failed = run.tags.get("spolia.failed", name_of_try(when)) == name_of_try(when)
+    return failed and "spolia.result" not in run.tags and run.status == status
 
 
-def _pages(fetch: Callable[[str | None], Any]) -> Iterator[Any]:
-    """All entries of a search, page after page."""
-    token: str | None = None
-    while True:
-        page = fetch(token)
-        yield from page
-        token = page.token
-        if not token:
-            return
+def _tags_of_failure(entry: RunEntry, when: float) -> dict[str, str]:
+    """Of a try of which nothing was seen before it failed."""
+    one_try = f"failed at {name_of_try(when)}"
+    return {"spolia.role": entry["role"], "spolia.key": entry["key"], "spolia.try": one_try}
 
 
-class _WrittenRun:
-    """A run that this process wrote, with what we look at again of MLflow's own class."""
-
-    def __init__(self, tags: Mapping[str, str], run_id: str = "") -> None:
-        self.data = SimpleNamespace(tags=dict(tags))
-        self.info = SimpleNamespace(run_id=run_id, status="FINISHED")
+def waves(records: Mapping[str, Record]) -> Iterator[list[str]]:
+    """The keys of records, in parts: each trial in a later part than those that it needs, so that
+    their models are there.
+    """
+    left = dict(records)
+    while left:
+        needs = {key: [need["key"] for need in left[key]["needs"].values()] for key in left}
+        ready = [key for key in left if not any(need in left for need in needs[key])]
+        yield ready
+        for key in ready:
+            del left[key]

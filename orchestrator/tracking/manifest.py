@@ -1,13 +1,14 @@
 """A sweep's manifest: what the tracker has to know of it, and which runs it is to have in MLflow.
 
-It is JSON, since it goes to the process that writes MLflow.
+It is JSON, since it goes to the process that writes MLflow. How runs are nested is said here and
+nowhere else: whoever writes them puts each below the run that its entry names.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TypedDict
+from typing import Any, TypedDict
 
 from orchestrator.planning.plan import Plan
 from orchestrator.spec.canonical import digest, show
@@ -15,16 +16,25 @@ from orchestrator.spec.labels import short_names, value_key
 from orchestrator.spec.trial import Cell, Trial
 from orchestrator.store.checkout import git
 from orchestrator.store.store import Store
+from orchestrator.tracking.names import LONGEST_NAME, fit_text
 
-LONGEST_NAME = 250  # characters of a run's name
+SWEEP = "parent"  # id of the sweep's own run
+
+
+Message = Mapping[str, Any]
+"""What follows a manifest: `{"started": KEY}`, `{"finished": KEY}` and `{"failed": KEY}` tell of a
+trial, `{"summary": ...}` closes the sweep's own run (see `Tracker.close`).
+"""
 
 
 class RunEntry(TypedDict):
-    """One run of a sweep: of a cell, or of a training that cells need. `id` is the same whoever
-    writes the run and whenever; `headline` names the matrix to show as a picture.
+    """One run of a sweep: of a cell, or of a training that cells need. `id` is the same within a
+    store, whoever writes the run and whenever; `parent` is that of the run below which it stands.
+    `headline` names the matrix to show as a picture.
     """
 
     id: str
+    parent: str
     key: str
     role: str
     name: str
@@ -34,7 +44,8 @@ class RunEntry(TypedDict):
 
 class Manifest(TypedDict):
     """A sweep and its runs. `began` is when its first trial began, in milliseconds since 1970, or
-    0; `artifacts` is where MLflow is to put files, or None where a server decides.
+    0; `identity` is the store's; `artifacts` is where MLflow is to put files, or None where a
+    server decides.
     """
 
     sweep: str
@@ -42,6 +53,7 @@ class Manifest(TypedDict):
     began: int
     code: dict[str, str]
     store: str
+    identity: str
     tracking: str
     artifacts: str | None
     runs: list[RunEntry]
@@ -57,6 +69,7 @@ def manifest(plan: Plan, store: Store, tracking: str, artifacts: str | None) -> 
         "began": int(plan.span[0] * 1000),
         "code": _code_state(),
         "store": store.address,
+        "identity": store.identity(),
         "tracking": tracking,
         "artifacts": artifacts,
         "runs": [
@@ -124,9 +137,10 @@ def _entry(
     }
     return {
         "id": identity,
+        "parent": SWEEP,
         "key": trial.key,
         "role": role,
-        "name": name[:LONGEST_NAME],
+        "name": fit_text(name, LONGEST_NAME),
         "params": params,
         "headline": headline,
     }

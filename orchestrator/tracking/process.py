@@ -1,79 +1,167 @@
-"""The process that writes MLflow: messages arrive as JSON lines on its standard input, and are
-taken as many at a time as have come.
+"""What writes MLflow: messages arrive as JSON lines, and are taken as many at a time as have come.
+
+`report_on` does it in the process that calls it. Runs start this module as a process of its own
+(see `orchestrator.tracking.writer`), which reads its standard input.
 """
 
 from __future__ import annotations
 
 import contextlib
-import itertools
 import json
+import logging
+import os
 import queue
+import signal
 import sys
 import threading
-from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
-from orchestrator.tracking.levelling import ERRORS, LIVE_EVERY, Tracker
+from orchestrator.tracking.helpers import Helpers
+from orchestrator.tracking.levelling import LIVE_EVERY, Tracker
+from orchestrator.tracking.patience import ERRORS, LAST_TRIES, Patience, first_line
 
 if TYPE_CHECKING:
-    from orchestrator.tracking.writer import Message
+    from orchestrator.tracking.manifest import Message
 
 AT_ONCE = 200  # messages that are worked on together
 
+BEHIND = 15  # niceness: on the driver's machine the trials come first
 
-def batches(stream: Iterable[str], patience: float) -> Iterator[list[Message]]:
-    """The messages that have come meanwhile, in their order; an empty list where none came for
-    `patience` seconds. Ends with the stream.
+# What the user has set goes before it.
+SETTINGS = {
+    # Asking again is `Patience`'s; MLflow's own takes minutes a request.
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    # Two lines for each run, and a request for what they say.
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+}
+
+
+class Report(NamedTuple):
+    """How many runs were written, and why writing stopped early or left some out, or an empty
+    string.
     """
-    lines: queue.SimpleQueue[str] = queue.SimpleQueue()
 
-    def read() -> None:
-        for line in itertools.chain(stream, [""]):  # an empty line, which no message is, ends it
-            lines.put(line)
-
-    # A thread reads, so that this one can stop waiting and look at what is under way.
-    threading.Thread(target=read, daemon=True).start()
-    while True:
-        batch: list[str] = []
-        with contextlib.suppress(queue.Empty):
-            batch.append(lines.get(timeout=patience))
-            while len(batch) < AT_ONCE and batch[-1]:
-                batch.append(lines.get_nowait())
-        yield [json.loads(line) for line in batch if line]
-        if batch and not batch[-1]:
-            return
+    written: int = 0
+    error: str = ""
 
 
-def handle(tracker: Tracker, messages: Sequence[Message]) -> None:
-    """Write what a batch of messages tells of."""
+class Inbox:
+    """The lines of a stream: a thread reads them, so that nobody who writes them ever waits."""
+
+    def __init__(self, stream: Iterable[str]) -> None:
+        self.has_ended = threading.Event()
+        self._lines: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self._stream = stream
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def _read(self) -> None:
+        for line in self._stream:
+            self._lines.put(line)
+        self.has_ended.set()
+        self._lines.put("")  # no message is empty
+
+    def first(self) -> str:
+        """The first line; an empty one where the stream has none."""
+        return self._lines.get()
+
+    def batches(self, patience: float) -> Iterator[list[Message]]:
+        """The messages that have come meanwhile, in their order; an empty list where none came for
+        `patience` seconds. Ends with the stream.
+        """
+        while True:
+            batch: list[str] = []
+            with contextlib.suppress(queue.Empty):
+                batch.append(self._lines.get(timeout=patience))
+                while len(batch) < AT_ONCE and batch[-1]:
+                    batch.append(self._lines.get_nowait())
+            yield [json.loads(line) for line in batch if line]
+            if batch and not batch[-1]:
+                return
+
+
+def report_on(
+    stream: Iterable[str], last_tries: float = LAST_TRIES, *, with_helpers: bool = False
+) -> Report:
+    """Write what a stream of JSON lines tells of, the first of which is a manifest and the others
+    messages of a `Writer`. While it lasts an MLflow that is away is waited for; at its end for
+    `last_tries` seconds. `with_helpers` starts processes where many runs wait.
+    """
+    inbox = Inbox(stream)
+    first = inbox.first()
+    if not first:
+        return Report()
+    manifest = json.loads(first)
+    helpers = Helpers(manifest)
+    tracker = None
+    error = ""
+    with _settings(), contextlib.closing(helpers):
+        try:
+            patience = Patience(inbox.has_ended, last_tries)
+            tracker = Tracker(manifest, patience, helpers.write if with_helpers else None)
+            is_closed = False
+            for messages in inbox.batches(LIVE_EVERY / 2):
+                is_closed = handle(tracker, messages) or is_closed
+            if not is_closed:
+                tracker.abandon()
+        except ERRORS as one:
+            error = f"{type(one).__name__}: {first_line(one)}"
+    if tracker is None:
+        return Report(0, error)
+    return Report(len(tracker.written), error or _refused(tracker.refused))
+
+
+def handle(tracker: Tracker, messages: Sequence[Message]) -> bool:
+    """Write what a batch of messages tells of; whether it closes the sweep."""
     for message in messages:
         if "started" in message:
             tracker.follow(message["started"])
     tracker.write([message["finished"] for message in messages if "finished" in message])
+    is_closed = False
     for message in messages:
         if "failed" in message:
             tracker.write_failure(message["failed"])
         elif "summary" in message:
             tracker.close(message["summary"])
+            is_closed = True
     tracker.write_live()
+    return is_closed
+
+
+def _refused(refused: Mapping[str, str]) -> str:
+    if not refused:
+        return ""
+    return f"MLflow refused runs of {len(refused)} trials, as in: {next(iter(refused.values()))}"
+
+
+@contextlib.contextmanager
+def _settings() -> Iterator[None]:
+    """MLflow's settings, which it reads from the environment, as long as we write."""
+    set_here = [name for name in SETTINGS if name not in os.environ]
+    os.environ.update({name: SETTINGS[name] for name in set_here})
+    try:
+        yield
+    finally:
+        for name in set_here:
+            del os.environ[name]
 
 
 def main() -> int:
-    """Read the manifest and then messages from standard input, a JSON line each; print one JSON
-    line at the end.
+    """Report on standard input; write one JSON line at the end to the file descriptor that the
+    command line names.
     """
-    report: dict[str, Any] = {"written": 0, "error": ""}
-    try:
-        tracker = Tracker(json.loads(sys.stdin.readline()))
-        for messages in batches(sys.stdin, LIVE_EVERY / 2):
-            handle(tracker, messages)
-            report["written"] = tracker.written
-    except ERRORS as error:
-        first_line = next(iter(str(error).splitlines()), "")
-        report["error"] = f"{type(error).__name__}: {first_line}"
-    print(json.dumps(report))
-    return 1 if report["error"] else 0
+    os.nice(BEHIND)
+    logging.basicConfig(format="%(asctime)s %(message)s")
+    report = report_on(sys.stdin, with_helpers=True)
+    with os.fdopen(int(sys.argv[1]), "w") as answer:
+        json.dump(report._asdict(), answer)
+    return 1 if report.error else 0
 
 
 if __name__ == "__main__":
+    # Who stops a job of Ray's stops every process of it. The driver ends this one, by closing its
+    # input, when all is written.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     sys.exit(main())

@@ -11,23 +11,9 @@ import queue
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-from orchestrator.tracking.manifest import Manifest
-
-# How long an absent server may keep the writer: MLflow's own patience is minutes a request.
-PATIENCE = {
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-}
-
-Message = Mapping[str, Any]
-"""`{"started": KEY}`, `{"finished": KEY}` and `{"failed": KEY}` tell of a trial, `{"summary": ...}`
-closes the sweep's own run (see `Tracker.close`).
-"""
+from orchestrator.tracking.manifest import Manifest, Message
 
 
 class Writer:
@@ -38,15 +24,20 @@ class Writer:
     def __init__(self, manifest: Manifest, log: Path) -> None:
         log.parent.mkdir(parents=True, exist_ok=True)
         self.log = log
-        with open(log, "ab") as stderr:
+        # The report comes by a pipe of its own. What MLflow prints goes to a file: a pipe that
+        # nobody reads would stop the process as soon as it is full.
+        reader, report = os.pipe()
+        with open(log, "ab") as output:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "orchestrator.tracking.process"],
+                [sys.executable, "-m", "orchestrator.tracking.process", str(report)],
                 stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=stderr,
-                env={**PATIENCE, **os.environ},  # what the user has set goes before it
+                stdout=output,
+                stderr=output,
+                pass_fds=(report,),
                 start_new_session=True,  # Ctrl-C is for the driver; what is done still gets written
             )
+        os.close(report)
+        self._report = os.fdopen(reader)
         self._messages: queue.SimpleQueue[Message | Manifest | None] = queue.SimpleQueue()
         # A pipe that is full blocks whoever writes to it: never the training.
         self._sender = threading.Thread(target=self._pass_on, daemon=True)
@@ -64,14 +55,13 @@ class Writer:
         if last is not None:
             self.send(last)
         self._messages.put(None)
-        assert self._process.stdout is not None
-        output = self._process.stdout.read()
+        with self._report as pipe:
+            answer = pipe.read()  # there is one when the process ends
         status = self._process.wait()
-        self._process.stdout.close()
         self._sender.join()
         try:
-            report = json.loads(output.splitlines()[-1])
-        except (ValueError, IndexError):
+            report = json.loads(answer)
+        except ValueError:
             return 0, f"the writer process ended with status {status}; see {self.log}"
         return int(report["written"]), str(report["error"])
 
@@ -86,3 +76,25 @@ class Writer:
                 stdin.flush()
         with contextlib.suppress(BrokenPipeError):
             stdin.close()
+
+
+class WriterHere:
+    """Takes messages as `Writer` does, and writes what they tell of when it is finished, in this
+    process: for tests, and for whoever counts what MLflow is asked.
+    """
+
+    last_tries = 1.0  # seconds for which an MLflow that is away is asked again
+
+    def __init__(self, manifest: Manifest, log: Path) -> None:
+        self._lines: list[Message | Manifest] = [manifest]
+
+    def send(self, message: Message) -> None:
+        self._lines.append(message)
+
+    def finish(self, last: Message | None) -> tuple[int, str]:
+        # Late: brings MLflow.
+        from orchestrator.tracking.process import report_on
+
+        lines = [*self._lines, *([] if last is None else [last])]
+        report = report_on((json.dumps(line) for line in lines), last_tries=self.last_tries)
+        return report.written, report.error

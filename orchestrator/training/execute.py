@@ -13,6 +13,7 @@ from pathlib import Path
 import tenacity
 import torch
 
+from orchestrator.data.batches import one_trial
 from orchestrator.errors import (
     CorruptError,
     Diverged,
@@ -53,6 +54,7 @@ def execute(
     replaces: str = "",
     scratch: Path | None = None,
     device: str | None = None,
+    gpus: float = 1.0,
     threads: int | None = None,
     checkpoint_every: float = 60.0,
     on_epoch: OnEpoch | None = None,
@@ -66,17 +68,18 @@ def execute(
 
     Checkpoints lie in a folder of the trial's below `scratch`, one every `checkpoint_every`
     seconds; of a trial that takes minutes, copies lie in the store, so that another machine can go
-    on. `threads` are torch's for this trial (default: what the method asks for), so that a
-    laptop and a cluster compute the same bits. Exceptions of the method become the outcome `failed`
-    (unless `raise_errors`, for a debugger); Ctrl-C and the like pass through. What the trial prints
-    is kept. Raises Abandoned, behind a checkpoint, at the end of an epoch where `is_abandoned`.
+    on. `gpus` is the share of a GPU that the trial has. `threads` are torch's for this trial
+    (default: what the method asks for), so that a laptop and a cluster compute the same bits.
+    Exceptions of the method become the outcome `failed` (unless `raise_errors`, for a debugger);
+    Ctrl-C and the like pass through. What the trial prints is kept. Raises Abandoned, behind a
+    checkpoint, at the end of an epoch where `is_abandoned`.
     """
     began = time.time()
     folder = scratch / trial.key if scratch else None
     keeping_log: contextlib.AbstractContextManager[list[str]] = printed()
     if raise_errors:
         keeping_log = contextlib.nullcontext([])
-    with keeping_log as lines, leaving_log(lines, trial.key, store):
+    with keeping_log as lines, leaving_log(lines, trial.key, store), one_trial(gpus):
         try:
             outcome = _train_and_commit(
                 trial,
@@ -123,8 +126,8 @@ def _train_and_commit(
     hint = trial.method.resources(trial)
     reporter = Reporter(trial.key, store, began=checkpoints.began, on_epoch=on_epoch)
     try:
-        with arithmetic(threads or hint.cpus, trial.numerics):
-            torch_device = torch.device(device or (default_device() if hint.gpus else "cpu"))
+        torch_device = torch.device(device or (default_device() if hint.gpus else "cpu"))
+        with arithmetic(threads or hint.cpus, trial.numerics, torch_device):
             memory = PeakMemory(torch_device)
             run = Run(
                 trial,

@@ -149,23 +149,28 @@ def _keep_leaving(lines: list[str], key: str, store: Store, has_ended: threading
 
 
 class PeakMemory:
-    """Highest memory from here on: of the process (where the system can tell) and of the GPU;
-    bytes.
+    """Highest memory from here on: of the process (where the system can tell), and on the GPU what
+    comes to what was there before; bytes.
     """
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
         with contextlib.suppress(OSError):
             Path("/proc/self/clear_refs").write_text("5")  # Linux: begin a new high-water mark
+        self._before = 0
         if device.type == "cuda":
+            cuda: Any = torch.cuda
+            cuda.init()  # until then no device is known by its number
             torch.cuda.reset_peak_memory_stats(device)
+            self._before = int(torch.cuda.memory_allocated(device))
 
     def read(self) -> dict[str, int]:
         peak = {}
         if (resident := _highest_resident()) is not None:
             peak["process"] = resident
         if self._device.type == "cuda":
-            peak["gpu"] = int(torch.cuda.max_memory_allocated(self._device))
+            highest = int(torch.cuda.max_memory_allocated(self._device))
+            peak["gpu"] = highest - self._before
         return peak
 
 

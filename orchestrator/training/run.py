@@ -105,7 +105,7 @@ class Run:
         stream = start or name
         # Drawing a network moves nobody's random numbers: what is drawn
         # next does not depend on how many networks were drawn before.
-        with torch.random.fork_rng(devices=[]):
+        with torch.random.fork_rng([self.device] if self.device.type == "cuda" else []):
             torch.manual_seed(derive(self.seed, "init", stream))
             channels = self.image(task)[0]
             settings = dict(spec.settings)

@@ -78,7 +78,7 @@ def accuracy(
     where = _device(device)
     if not isinstance(batch, int) or batch < 1:
         raise InputError(f"accuracy: batch={batch!r} is no number of images, from 1")
-    with arithmetic(torch.get_num_threads(), "fp32"), on_device(module, where):
+    with arithmetic(torch.get_num_threads(), "fp32", where), on_device(module, where):
         first = next(_batches(data, part, where, 1), None)
         if first is None:
             return float("nan")

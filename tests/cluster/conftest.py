@@ -16,42 +16,89 @@ import pytest
 CONFIG = {"health_check_period_ms": 500}
 
 
+@pytest.fixture(scope="module")
+def _kept():
+    """Clusters that the tests of a module share."""
+    made = []
+    yield made
+    for cluster in made:
+        _end(cluster)
+
+
+@pytest.fixture
+def two_nodes(_kept):
+    """`two_nodes(join=True)`: a cluster of two nodes with one CPU each, kept for the next test that
+    wants it, and the node beside its head; one that a test killed is replaced.
+    """
+    ray = _without_the_session()
+
+    def give(join=True):
+        cluster = _kept[0] if _kept else _new_cluster(_kept)
+        others = cluster.list_all_nodes()[1:] or [cluster.add_node(num_cpus=1)]
+        cluster.wait_for_nodes()
+        if join:
+            _join(cluster)
+        return cluster, others[0]
+
+    yield give
+    ray.shutdown()
+
+
 @pytest.fixture
 def raylets():
     """`raylets(count, environment=None)`: a cluster whose driver this process is, of nodes with one
     CPU each: every worker has to import torch first.
 
-    The further nodes get the environment. The Ray of the session is ended first: a node of the
-    cluster must not be mistaken for one of its.
+    The further nodes get the environment.
     """
-    from orchestrator.executors.ray import cluster as of_ray  # Ray's variables come before Ray
-
-    ray = of_ray.ray
-    ray.shutdown()
+    ray = _without_the_session()
     made = []
 
-    def start(count, environment=None, join=True):
-        from ray.cluster_utils import Cluster
-
-        head = {"num_cpus": 1, "include_dashboard": False, "_system_config": CONFIG}
-        cluster = Cluster(initialize_head=True, head_node_args=head)
-        made.append(cluster)
+    def start(count, environment=None):
+        cluster = _new_cluster(made)
         nodes = [cluster.add_node(num_cpus=1, env_vars=environment or {}) for _ in range(count - 1)]
         cluster.wait_for_nodes()
-        if join:
-            ray.init(
-                address=cluster.address,
-                log_to_driver=False,
-                logging_level="ERROR",
-                runtime_env=of_ray.runtime_env(),
-            )
+        _join(cluster)
         return cluster, nodes
 
     yield start
     ray.shutdown()
     for cluster in made:
-        with contextlib.suppress(Exception):  # a node that the test killed cannot be ended again
-            cluster.shutdown()
+        _end(cluster)
+
+
+def _without_the_session():
+    """Ray, after that of the session was ended: a node of a cluster must not be mistaken for one of
+    its.
+    """
+    from orchestrator.executors.ray import cluster as of_ray  # Ray's variables come before Ray
+
+    of_ray.ray.shutdown()
+    return of_ray.ray
+
+
+def _new_cluster(made):
+    from ray.cluster_utils import Cluster
+
+    head = {"num_cpus": 1, "include_dashboard": False, "_system_config": CONFIG}
+    made.append(Cluster(initialize_head=True, head_node_args=head))
+    return made[-1]
+
+
+def _join(cluster):
+    from orchestrator.executors.ray import cluster as of_ray  # Ray's variables come before Ray
+
+    of_ray.ray.init(
+        address=cluster.address,
+        log_to_driver=False,
+        logging_level="ERROR",
+        runtime_env=of_ray.runtime_env(),
+    )
+
+
+def _end(cluster):
+    with contextlib.suppress(Exception):  # a node that the test killed cannot be ended again
+        cluster.shutdown()
 
 
 HEAD = "ray.head.default"  # as the pretended cloud calls it

@@ -1,4 +1,4 @@
-"""A sweep on three nodes: shared trainings run once, a node dies, nodes that would compute
+"""A sweep on several nodes: shared trainings run once, a node dies, nodes that would compute
 something else are refused.
 """
 
@@ -37,9 +37,18 @@ def executed(folder):
     return Counter(f.name.rsplit("-", 2)[0] for f in folder.iterdir())
 
 
-@pytest.mark.parametrize("seeds", [5, pytest.param(23, marks=pytest.mark.long)])
-def test_of_many_trials_with_shared_needs_each_is_executed_once(raylets, store, tmp_path, seeds):
+def test_of_many_trials_with_shared_needs_each_is_executed_once(two_nodes, store, tmp_path):
+    two_nodes()
+    check_that_each_is_executed_once(store, tmp_path, seeds=5)
+
+
+@pytest.mark.long
+def test_of_more_trials_on_three_nodes_each_is_executed_once(raylets, store, tmp_path):
     raylets(3)
+    check_that_each_is_executed_once(store, tmp_path, seeds=23)
+
+
+def check_that_each_is_executed_once(store, tmp_path, seeds):
     folder = tmp_path / "notes"
     folder.mkdir()
     # 1 + 3 + 5 distinct trials a seed, 13 without sharing
@@ -55,19 +64,19 @@ def test_of_many_trials_with_shared_needs_each_is_executed_once(raylets, store, 
 
 
 @pytest.mark.faults
-def test_a_node_that_dies_takes_no_trial_with_it(raylets, store, tmp_path):
-    cluster, (_, victim) = raylets(3)
+def test_a_node_that_dies_takes_no_trial_with_it(two_nodes, store, tmp_path):
+    cluster, victim = two_nodes()
     folder = tmp_path / "notes"
     folder.mkdir()
     sweep = Sweep(
         question="?",
-        cells=product(Count.grid(folder=str(folder), nap=1.0), seed=range(12)),
-        expect=12,
+        cells=product(Count.grid(folder=str(folder), nap=1.0), seed=range(8)),
+        expect=8,
     )
     killed = threading.Event()
 
     def kill():
-        while len(list(folder.iterdir())) < 4:  # one each, and one a second time
+        while len(list(folder.iterdir())) < 3:  # one each, and one a second time
             time.sleep(0.1)
         cluster.remove_node(victim, allow_graceful=False)
         killed.set()
@@ -76,10 +85,10 @@ def test_a_node_that_dies_takes_no_trial_with_it(raylets, store, tmp_path):
     _, queue, heard = drain(sweep, store, tmp_path)
     assert killed.is_set()
     assert queue.is_finished
-    assert Counter(o.kind for o in heard.ends) == {"done": 12}
+    assert Counter(o.kind for o in heard.ends) == {"done": 8}
     assert make_plan("asked", sweep, store).is_complete
     # What the dead node had begun was begun again elsewhere.
-    assert sum(executed(folder).values()) >= 12
+    assert sum(executed(folder).values()) >= 8
 
 
 @pytest.mark.faults
@@ -121,8 +130,8 @@ def test_a_node_that_joins_late_with_other_code_costs_no_trial(
     assert [note[:21] for note in heard.notes] == ["no more work goes to "]
 
 
-def test_what_no_node_can_hold_is_an_error_before_anything_starts(raylets, store, tmp_path):
-    raylets(1)
+def test_what_no_node_can_hold_is_an_error_before_anything_starts(two_nodes, store, tmp_path):
+    two_nodes()
     cells = product(Count.grid(), seed=0)
     plan = make_plan("asked", Sweep(question="?", cells=cells, expect=1), store)
     site = Site(tmp_path / "scratch", 2, cpus={"default": 2})
@@ -136,14 +145,11 @@ def test_what_no_node_can_hold_is_an_error_before_anything_starts(raylets, store
     assert heard.ends == []
 
 
-def test_auto_without_a_cluster_is_an_error_at_once(no_ray, store, tmp_path):
-    plan = make_plan(
-        "asked", Sweep(question="?", cells=product(Count.grid(), seed=0), expect=1), store
-    )
+def test_auto_without_a_cluster_is_an_error_at_once(no_ray):
+    from orchestrator.executors.ray.cluster import join
+
     with pytest.raises(ExecutorError, match="no Ray cluster answers at 'auto'"):
-        executor("ray").run(
-            Queue(plan), store, Site(tmp_path / "scratch", 1, address="auto"), Heard()
-        )
+        join("auto")
 
 
 def test_a_store_that_another_node_does_not_see_is_refused_before_work_starts(
@@ -198,13 +204,13 @@ def test_a_node_with_other_code_is_refused_before_work_starts(
 
 
 def test_a_cluster_is_joined_by_its_address_and_looked_at_by_the_doctor(
-    raylets, spolia, sweep_file, tmp_path, monkeypatch
+    two_nodes, spolia, sweep_file, tmp_path
 ):
-    cluster, _ = raylets(2, join=False)
-    file = sweep_file("product(Count.grid(), seed=range(4))", 4)
+    cluster, _ = two_nodes(join=False)
+    file = sweep_file("product(Count.grid(), seed=range(2))", 2)
     common = ("--home", tmp_path / "home", "--tracking", "none")
     code, out, err = spolia("run", file, *common, "--address", cluster.address)
-    assert (code, "4 of 4 done" in out) == (0, True), err
+    assert (code, "2 of 2 done" in out) == (0, True), err
     code, out, _ = spolia("doctor", *common, "--address", cluster.address)
     assert code == 0, out
     assert out.count("sees the store") == 2

@@ -7,20 +7,21 @@ from __future__ import annotations
 import gc
 import sys
 from pathlib import Path
-from types import CodeType, FrameType
+from types import CodeType, FrameType, SimpleNamespace
 
 import distil
 import pytest
 from distil import Distil
+from repeatable import Unrepeatable
 from sample_methods import TwoFits
 
 from methods.network_transplanting import NetworkTransplanting
 from methods.networks import resnet8
-from orchestrator import Method, Trial
+from orchestrator import Method, Store, Trial, resolve
 from orchestrator.spec.registry import discover
 from orchestrator.store.code import MODULES_WITHOUT_BITS, code_of
-from orchestrator.testing import MethodContract, smoke_trial
-from orchestrator.testing.contract import Killing
+from orchestrator.testing import MethodContract, contract, smoke_trial
+from orchestrator.testing.contract import Killed, Killing, Reference
 
 
 class TestContract(MethodContract):
@@ -40,21 +41,7 @@ class TestContract(MethodContract):
     @pytest.mark.slow  # notes every call
     def test_every_module_of_ours_that_it_executes_is_in_its_code(self, reference, tmp_path):
         """But for those whose reasons stand in `test_code.py`."""
-        killing = Killing(reference, tmp_path)
-        executed: set[CodeType] = set()
-
-        def note(frame: FrameType, event: str, argument: object) -> None:
-            executed.add(frame.f_code)
-
-        before = sys.getprofile()
-        gc.collect()
-        gc.disable()  # nothing of earlier tests is to end, and run, meanwhile
-        sys.setprofile(note)
-        try:
-            assert killing.survives()
-        finally:
-            sys.setprofile(before)
-            gc.enable()
+        executed, _ = noted(reference, tmp_path)
         # What dataclasses make (comparisons, say, with other tests' trials) stands in no file.
         files = {code.co_filename for code in executed if code.co_filename.endswith(".py")}
         ours = {name for name, file in files_of_ours().items() if file in files}
@@ -62,6 +49,41 @@ class TestContract(MethodContract):
         rooms = ("orchestrator.store.", "orchestrator.testing.")
         without = {name for name in ours if name.startswith(rooms)}
         assert ours - without - MODULES_WITHOUT_BITS <= set(code_of(reference.trial).modules)
+
+    @pytest.mark.slow
+    def test_every_operation_has_a_kernel_on_a_gpu_that_repeats(self, reference, tmp_path):
+        _, unrepeatable = noted(reference, tmp_path)
+        assert unrepeatable == set()
+
+
+_NOTED: dict[str, tuple[set[CodeType], set[str]]] = {}
+
+
+def noted(reference: Reference, folder: Path) -> tuple[set[CodeType], set[str]]:
+    """What a trial executes of Python, and of torch what does not repeat on a GPU; noted once for
+    all tests.
+    """
+    key = reference.trial.key
+    if key in _NOTED:
+        return _NOTED[key]
+    killing = Killing(reference, folder)
+    executed: set[CodeType] = set()
+
+    def note(frame: FrameType, event: str, argument: object) -> None:
+        executed.add(frame.f_code)
+
+    before = sys.getprofile()
+    gc.collect()
+    gc.disable()  # nothing of earlier tests is to end, and run, meanwhile
+    with Unrepeatable() as mode:
+        sys.setprofile(note)
+        try:
+            assert killing.survives()
+        finally:
+            sys.setprofile(before)
+            gc.enable()
+    _NOTED[key] = executed, mode.found
+    return _NOTED[key]
 
 
 def files_of_ours() -> dict[str, str]:
@@ -84,3 +106,23 @@ class TestContractOneByOne(TestContract):
 def test_the_documents_show_this_very_example():
     shown = (Path(__file__).parents[2] / "docs/adding-a-method.md").read_text()
     assert f"```python\n{Path(distil.__file__).read_text()}```" in shown
+
+
+def test_the_suite_trains_where_its_option_says(monkeypatch, tmp_path):
+    """`pytest --device cuda`; there is no GPU where this runs."""
+    asked = []
+
+    def train(*arguments, device, **options):
+        asked.append(device)
+        raise Killed
+
+    options = SimpleNamespace(getoption=lambda name, default: {"--device": "cuda"}[name])
+    monkeypatch.setattr(contract, "execute", train)
+    monkeypatch.setattr(contract, "run_with_needs", lambda *a, device: asked.append(device))
+    device = MethodContract.device.__wrapped__(None, SimpleNamespace(config=options))
+    trial = resolve(smoke_trial(TwoFits), Store(tmp_path / "needs"))
+    with pytest.raises(Killed):
+        contract._reference(trial, tmp_path, device)
+    reference = Reference(trial, {}, (), (), tmp_path / "needs", device)
+    assert not Killing(reference, tmp_path / "killing").survives()
+    assert asked == ["cuda"] * 3

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from repeatable import Unrepeatable
 
 from methods.compatible_features.auxiliary_heads import PooledHead
 from methods.networks import (
@@ -11,11 +12,15 @@ from methods.networks import (
     resnet8,
     resnet20,
     resnet56,
+    small_fcn,
     small_mobilenet,
     small_vgg,
     torchvision_network,
 )
-from orchestrator import CorruptError, InputError, MethodError, Network, Part, Piece
+from methods.networks.pooling import AveragedTo
+from methods.pieces import losses
+from methods.pieces.losses import cross_entropy, masked_cross_entropy
+from orchestrator import IGNORED, CorruptError, InputError, MethodError, Network, Part, Piece
 from orchestrator.parts.component import rebuild, state_bytes, state_digest
 from orchestrator.spec.classes import class_at
 
@@ -157,7 +162,7 @@ class TestProjected:
         assert len({str(i) for i in identities}) == 3
         assert identities[0] == {
             "network": "projected_resnet8",
-            "revision": 1,
+            "revision": 2,
             "settings": {"behind": "stage3"},
         }
 
@@ -169,3 +174,71 @@ def test_a_head_by_itself_is_joined_with_the_network_it_was_trained_on():
         assert torch.equal(
             other.head("stage2").joined(net)(x), other.head("stage2")(net.extractor("stage2")(x))
         )
+
+
+# ---------------------------------------------------------------------- pooling
+
+
+def pooled(pooling, x, coming_back):
+    x = x.clone().requires_grad_()
+    y = pooling(x)
+    (gradient,) = torch.autograd.grad(y, x, coming_back[..., : y.shape[-2], : y.shape[-1]])
+    return y.detach(), gradient
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize(
+    ("image", "size"), [((8, 8), 4), ((7, 9), (4, 2)), ((2, 2), 7), ((6, 6), 3), ((5, 5), 1)]
+)
+def test_pooling_is_torchs_adaptive_pooling(image, size, layout):
+    x = torch.randn(3, 5, *image).contiguous(memory_format=layout)
+    back = torch.randn(3, 5, 7, 7)
+    ours, theirs = (pooled(one(size), x, back) for one in (AveragedTo, torch.nn.AdaptiveAvgPool2d))
+    for mine, other in zip(ours, theirs, strict=True):
+        assert torch.allclose(mine, other, atol=1e-6)
+        if image == (8, 8):  # windows of a power of two: to the bit
+            assert torch.equal(mine, other)
+
+
+def test_an_upsampling_is_undone_by_pooling_to_the_same_bits():
+    d = torch.randn(2, 3, 16, 16)
+    assert torch.equal(AveragedTo((4, 4))(d), torch.nn.functional.adaptive_avg_pool2d(d, (4, 4)))
+
+
+# ---------------------------------------------------------------------- the same bits on a GPU
+
+VARIANTS = {"fcn": small_fcn(width=4), "vgg11": torchvision_network("vgg11")}
+VARIANTS |= {name: torchvision_network(name) for name in ("resnet18", "densenet121")}
+VARIANTS["mobilenet_v2"] = torchvision_network("mobilenet_v2")
+VARIANTS["projected to 3"] = projected(small_vgg(), behind="stage2", size=3)
+
+
+@pytest.mark.parametrize("spec", [*NETWORKS.values(), *VARIANTS.values()], ids=lambda s: s.label)
+def test_its_gradients_have_kernels_that_repeat(spec):
+    with torch.device("meta"), Unrepeatable() as mode:
+        net = class_at(spec.path, Network)(**dict(spec.settings), channels=3, classes=5)
+        logits = net(torch.empty(2, 3, 64, 64))
+        labels = torch.empty(2, *logits.shape[2:], dtype=torch.int64)
+        cross_entropy(logits, labels).backward()
+    assert mode.found == set()
+
+
+def test_what_does_not_repeat_is_seen():
+    with torch.device("meta"), Unrepeatable() as mode:
+        x = torch.empty(2, 3, 8, 8, requires_grad=True)
+        y = torch.nn.functional.adaptive_avg_pool2d(x, 4)
+        torch.nn.functional.cross_entropy(y, torch.empty(2, 4, 4, dtype=torch.int64)).backward()
+    assert mode.found == {"_adaptive_avg_pool2d_backward", "nll_loss2d_forward"}
+
+
+@pytest.mark.parametrize("shape", [(6,), (6, 4, 4)], ids=["images", "pixels"])
+@pytest.mark.parametrize("ours", [cross_entropy, masked_cross_entropy])
+def test_losses_are_torchs_by_the_way_of_a_gpu_too(shape, ours, monkeypatch):
+    logits, labels = torch.randn(6, 3, *shape[1:]), torch.randint(3, shape)
+    labels[:2] = IGNORED
+    expected = torch.nn.functional.cross_entropy(logits, labels)
+    if ours is cross_entropy:
+        assert torch.equal(ours(logits, labels), expected)
+    assert float(ours(logits, labels)) == pytest.approx(float(expected))
+    monkeypatch.setattr(losses, "_is_summed_in_any_order", lambda logits: logits.ndim > 2)
+    assert float(ours(logits, labels)) == pytest.approx(float(expected))

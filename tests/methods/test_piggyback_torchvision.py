@@ -8,7 +8,6 @@ import hashlib
 
 import pytest
 import torch
-from torchvision import models
 
 from methods.fine_tune import FineTune
 from methods.networks import torchvision_network
@@ -88,6 +87,8 @@ def own_weights(folder, monkeypatch, name="resnet18"):
     monkeypatch.setenv("SPOLIA_DATA", str(folder))
     (folder / "weights").mkdir()
     torch.manual_seed(7)
+    from torchvision import models  # takes as long as torch
+
     torch.save(getattr(models, name)(weights=None).state_dict(), folder / "w.pth")
     file = f"{name}-{hashlib.sha256((folder / 'w.pth').read_bytes()).hexdigest()[:8]}.pth"
     (folder / "w.pth").rename(folder / "weights" / file)

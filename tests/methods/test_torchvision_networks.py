@@ -47,7 +47,11 @@ def original(name, classes=7):
 def test_it_computes_what_torchvisions_own_computes(name):
     x = torch.randn(2, 3, 64, 64)
     with torch.no_grad():
-        assert torch.equal(build(torchvision_network(name))(x), original(name)(x))
+        ours, theirs = build(torchvision_network(name))(x), original(name)(x)
+    if name.startswith("vgg"):  # whose pooling is ours, and adds up in another order
+        assert torch.allclose(ours, theirs, atol=1e-6)
+    else:
+        assert torch.equal(ours, theirs)
 
 
 @pytest.mark.parametrize("name", NAMES)

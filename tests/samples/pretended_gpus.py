@@ -18,6 +18,8 @@ from orchestrator import Method, Metric, Resources, Run, Trial, axis
 if os.environ.get("PRETENDED_GPUS"):
     torch.cuda.is_available = lambda: True
     torch.cuda.get_device_name = lambda device=None: "pretended"
+    torch.cuda.init = lambda: None
+    torch.cuda.memory_allocated = lambda device=None: 0
     torch.cuda.reset_peak_memory_stats = lambda device=None: None
     torch.cuda.max_memory_allocated = lambda device=None: 0
 

@@ -83,6 +83,25 @@ class Waits(Method):
         run.log(total=1.0)
 
 
+class Epochs(Method):
+    """Epochs that only last, and are noted down; their state is a number."""
+
+    name = "epochs"
+    uses = frozenset({"seed"})
+    metrics = (Metric("total", headline=True),)
+
+    epochs: int = axis(2)
+    nap: float = axis(0.0)
+    folder: str = axis("")
+
+    def train(self, run: Run) -> None:
+        net = torch.nn.Linear(1, 1)
+        for epoch in run.epochs("loop", self.epochs, net=net):
+            time.sleep(self.nap)
+            note(self.folder, f"epoch-{epoch}")
+        run.log(total=float(self.epochs))
+
+
 class Named(Method):
     """Logs its number, and prints what it is called."""
 

@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import logging
 import shlex
-import socket
 import sys
+import time
 
 import ray
 from ray.exceptions import RayError
 
 from orchestrator.errors import ExecutorError
+from orchestrator.executors.ray.address import HINT
 
-CONNECT_WITHIN = 5.0  # seconds for a cluster's address to accept a connection
-CLUSTER_HINT = (
-    "Is the cluster up (`ray status` on its head), is this machine part of it, "
-    "and does RAY_AUTH_MODE agree?"
-)
 # Without either of them a Ray is of no use, and nothing brings it back.
 VITAL = {"raylet": "its raylet", "gcs_server": "its head service"}
 
@@ -40,13 +36,6 @@ def start_local(cpus: float) -> None:
 
 def join(address: str) -> None:
     """Join a cluster as its driver. Raises ExecutorError where nobody answers."""
-    if "://" in address:
-        raise ExecutorError(
-            f"{address}: the driver must run on the cluster; `spolia submit` has it run there "
-            "(docs/running-on-a-cluster.md)"
-        )
-    if address != "auto":
-        _check_that_it_answers(address)
     try:
         ray.init(
             address=address,
@@ -57,19 +46,7 @@ def join(address: str) -> None:
     except (ConnectionError, RuntimeError, ValueError, RayError) as error:
         first_line = str(error).splitlines()[0]
         raise ExecutorError(
-            f"no Ray cluster answers at {address!r}: {first_line} {CLUSTER_HINT}"
-        ) from error
-
-
-def _check_that_it_answers(address: str) -> None:
-    """A socket fails within seconds where Ray would try for minutes."""
-    host, _, port = address.rpartition(":")
-    try:
-        socket.create_connection((host, int(port)), CONNECT_WITHIN).close()
-    except (OSError, ValueError) as error:
-        raise ExecutorError(
-            f"no Ray cluster answers at {address!r} ({error}). {CLUSTER_HINT} "
-            "An address is 'auto' or HOST:PORT"
+            f"no Ray cluster answers at {address!r}: {first_line} {HINT}"
         ) from error
 
 
@@ -81,19 +58,44 @@ def runtime_env() -> dict[str, str] | None:
     return {"py_executable": quoted} if quoted != sys.executable else None
 
 
+def wait_for_workers(seconds: float) -> None:
+    """Wait until the workers of this process have ended by themselves, for so long at most."""
+    deadline = time.monotonic() + seconds
+    while ray.is_initialized() and _workers() and time.monotonic() < deadline:
+        time.sleep(0.2)
+
+
+def _workers() -> bool:
+    """Whether an actor that this process started is alive."""
+    job = ray.JobID.from_hex(ray.get_runtime_context().get_job_id())
+    return bool(ray._private.state.actors(job_id=job, actor_state_name="ALIVE"))
+
+
 def leave() -> None:
     """End a private Ray, or leave the cluster."""
     ray.shutdown()
 
 
+def logs() -> str:
+    """The folder of this machine in which each process of Ray keeps a log."""
+    return str(ray._private.worker._global_node.get_logs_dir_path())
+
+
 def what_died() -> str:
     """What of the Ray that we are connected to has died, so that nothing can run any more, or an
     empty string. Ray itself says it late or not at all: a driver whose head service is gone works
-    on for a minute and is then ended, one whose raylet is gone waits for ever.
+    on for a minute and is then ended, one whose raylet is gone may wait for ever.
     """
     node = ray._private.worker._global_node
     if node is None:
         return ""
-    # Of a cluster, whose processes others have started, there are none here.
-    names = [VITAL[kind] for kind, _ in node.dead_processes() if kind in VITAL]
-    return f"{' and '.join(names)} died" if names else ""
+    if node.all_processes:
+        names = [VITAL[kind] for kind, _ in node.dead_processes() if kind in VITAL]
+        return f"{' and '.join(names)} died" if names else ""
+    # The processes of a cluster are not ours to look at: its head knows.
+    try:
+        dead = {one["NodeID"] for one in ray.nodes() if not one["Alive"]}
+        is_cut_off = ray.get_runtime_context().get_node_id() in dead
+    except (RayError, RuntimeError, ConnectionError):
+        return ""
+    return "the raylet of this machine died" if is_cut_off else ""

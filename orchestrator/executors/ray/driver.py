@@ -23,6 +23,7 @@ from orchestrator.executors.placement import (
     this_machine,
 )
 from orchestrator.executors.pool import Pool, PoolEnded
+from orchestrator.executors.ray import address
 from orchestrator.executors.ray.process import PoolProcess
 from orchestrator.executors.site import Site
 from orchestrator.planning.queue import Queue
@@ -84,6 +85,8 @@ def _pool(site: Site, cpus: float = 0, say_after: float = SAY_AFTER) -> Iterator
 
         yield TunePool(say_after)
         return
+    if site.address:
+        address.check(site.address)
     cpus = cpus or site.slots or os.cpu_count() or 1
     with PoolProcess(site.ray_log, site.address, cpus, say_after) as pool:
         yield pool
@@ -138,9 +141,9 @@ class _Run:
             return
         trials = self._queue.trials.values()
         classes = sorted({path for trial in trials for path in class_paths(trial)})
-        address = self._store.address
-        driver = greet(address, self._probe, classes, {})
-        others = pool.greetings(address, self._probe, classes, _variables(classes))
+        store, probe = self._store.address, self._probe
+        driver = greet(store, probe, classes, {})
+        others = pool.greetings(store, probe, classes, _variables(classes))
         problems = disagreements(driver, others)
         if problems:
             listed = [f"  - {problem}" for problem in problems]

@@ -4,6 +4,7 @@ its head service dies, and writes what it likes to its error output: neither is 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from orchestrator.executors.handshake import Greeting
 from orchestrator.executors.placement import Nodes
 from orchestrator.executors.pool import PoolEnded, Source
 
+RELEASE = "release"  # the last message: the process is to end, and its Ray with it
 LEAVE_WITHIN = 30.0  # seconds for the process to end its Ray
 
 # It finds modules where this process does, and Ray is told of the same program.
@@ -70,6 +72,8 @@ class PoolProcess:
 
     def close(self) -> None:
         """Have it end its Ray and itself, and wait for that."""
+        with contextlib.suppress(OSError):  # it may have ended already
+            self._connection.send(RELEASE)
         self._connection.close()
         try:
             self._process.wait(LEAVE_WITHIN)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import queue
 import signal
@@ -18,35 +19,45 @@ from orchestrator.executors.handshake import Greeting
 from orchestrator.executors.placement import Nodes, Placement
 from orchestrator.executors.pool import Lot, PoolEnded
 from orchestrator.executors.ray import cluster
+from orchestrator.executors.ray.process import RELEASE
 from orchestrator.executors.ray.tune_pool import TunePool
 from orchestrator.training.attempts import Attempt
 
-LOOK_EVERY = 0.5  # seconds between two looks whether Ray lives
-LEAVE_WITHIN = 20.0  # seconds for Ray to end when the driver has
+LOOK_EVERY = 1.0  # seconds between two looks whether Ray lives
+GRACE = 45.0  # seconds for workers to come to the end of an epoch when the driver was killed
+LEAVE_WITHIN = 20.0  # seconds for Ray to end
 TELL_WITHIN = 5.0  # seconds in which the driver is told that Ray has died
 
 
 class Link:
     """The connection to the driver, which asks, and is asked meanwhile. When it is closed, however
-    the driver ended, this process is interrupted as by Ctrl-C.
+    the driver ended, this process is interrupted as by Ctrl-C; `is_released` says whether the
+    driver meant to.
     """
 
     def __init__(self, connection: Any) -> None:
+        self.is_released = False
         self._connection = connection
         self._inbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._turn = threading.Lock()
         threading.Thread(target=self._read, daemon=True).start()
 
     def _read(self) -> None:
-        try:
-            while True:
-                self._inbox.put(self._connection.recv())
-        except (EOFError, OSError):
-            # Whatever the main thread waits for, a signal ends that.
-            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+        with contextlib.suppress(EOFError, OSError):
+            while (message := self._connection.recv()) != RELEASE:
+                self._inbox.put(message)
+            self.is_released = True
+        # Whatever the main thread waits for, a signal ends that; other threads wait for this.
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+        self._inbox.put(RELEASE)
 
     def receive(self) -> Any:
-        return self._inbox.get()
+        """Raises EOFError where nothing will come any more."""
+        message = self._inbox.get()
+        if message == RELEASE:
+            self._inbox.put(message)
+            raise EOFError
+        return message
 
     def send(self, kind: str, value: Any) -> None:
         self._connection.send((kind, value))
@@ -101,6 +112,7 @@ class Served:
         # When to stop, the driver says, which has had the signal, too. Ray's own handler aborts.
         signal.signal(signal.SIGTERM, lambda number, frame: None)
         threading.Thread(target=self._watch, daemon=True).start()
+        _note(f"works with Ray now, whose own logs are in {cluster.logs()}")
 
     def nodes(self) -> Nodes:
         return self._pool.nodes()
@@ -116,6 +128,7 @@ class Served:
     def _watch(self) -> None:
         while not (why := cluster.what_died()):
             time.sleep(LOOK_EVERY)
+        _note(f"Ray is gone: {why}")
         self._link.tell_the_end(why)
         # What is left of a private Ray goes with its parent, and its workers with it.
         os._exit(1)
@@ -127,20 +140,23 @@ def main(descriptor: int) -> None:
     os.set_inheritable(descriptor, False)  # Ray's processes must not keep it open
     link = Link(Connection(descriptor))
     served = Served(link)
-    try:
+    with contextlib.suppress(KeyboardInterrupt, EOFError, OSError):
         while True:
             name, arguments = link.receive()
             link.send(*_answer(served, name, arguments))
-    except (KeyboardInterrupt, OSError):
-        pass
-    finally:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        guard = threading.Timer(LEAVE_WITHIN, os._exit, (1,))
-        guard.daemon = True
-        guard.start()
-        cluster.leave()
-        # Threads of ours may still wait for the driver.
-        os._exit(0)
+    _leave(link)
+
+
+def _leave(link: Link) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    guard = threading.Timer(GRACE + LEAVE_WITHIN, os._exit, (1,))
+    guard.daemon = True
+    guard.start()
+    if not link.is_released:
+        # Nobody meant to stop them: they know already, and leave checkpoints. Ray, told that this
+        # process ends, would end them where they stand.
+        cluster.wait_for_workers(GRACE)
+    cluster.leave()
 
 
 def _start(cpus: float) -> None:
@@ -154,6 +170,11 @@ def _start(cpus: float) -> None:
     except Exception as error:  # Ray raises a bare one
         traceback.print_exc()
         raise PoolEnded(f"it did not come up: {str(error).partition('. ')[0]}") from error
+
+
+def _note(what: str) -> None:
+    """A line in the log, to which this process writes as Ray does."""
+    print(f"[{time.strftime('%Y-%m-%d %H:%M:%S')} spolia {os.getpid()}] {what}", flush=True)
 
 
 def _answer(served: Served, name: str, arguments: Sequence[Any]) -> tuple[str, Any]:

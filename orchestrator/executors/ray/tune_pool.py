@@ -14,6 +14,8 @@ import os
 import pickle
 import socket
 import tempfile
+import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -38,6 +40,7 @@ from orchestrator.store.store import Store
 from orchestrator.training.attempts import Attempt, Unfit, Worker, from_json, to_json
 
 SAY_AFTER = 60.0  # seconds in which nothing has started, until it is said what is waited for
+LOOK_EVERY = 1.0  # seconds between two looks of a worker without a lot whether its driver is there
 # How the lines begin in which Ray says why a worker went away.
 SAYS_WHY = ("the actor died", "the actor is dead", "worker unexpectedly", "the node")
 
@@ -221,6 +224,17 @@ class LotRunner(tune.Trainable):  # type: ignore[misc]  # Ray has no types
         # Tune hands an actor on to lots of the same resources only.
         placement = assignment.placements[self._keys[0]]
         self._runner = TrialRunner(assignment, Worker(node, name), placement)
+        self._has_lot = threading.Lock()
+        threading.Thread(target=self._end_if_abandoned, daemon=True).start()
+
+    def _end_if_abandoned(self) -> None:
+        """Nobody tells a worker without a lot that there will be no other. One that has a lot comes
+        to the end of its epoch first.
+        """
+        while not self._runner.is_abandoned:
+            time.sleep(LOOK_EVERY)
+        with self._has_lot:
+            os._exit(1)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         self._keys = new_config["keys"].split(",")
@@ -228,7 +242,8 @@ class LotRunner(tune.Trainable):  # type: ignore[misc]  # Ray has no types
 
     def step(self) -> dict[str, Any]:
         try:
-            attempts = self._runner.run_lot(self._keys)
+            with self._has_lot:
+                attempts = self._runner.run_lot(self._keys)
         except Abandoned:
             # Nobody hears an error. Ray would let the process live until it asks for work.
             os._exit(1)

@@ -16,6 +16,7 @@ from orchestrator.analysis.mean_matrix import mean_of
 from orchestrator.analysis.results import Results
 from orchestrator.parts.matrix import Matrix, make_matrix
 from orchestrator.parts.matrix_display import heat_map
+from orchestrator.session import contrast
 
 
 class Crossed(Drawn):
@@ -110,6 +111,7 @@ def test_a_matrix_of_a_setting_has_labels_halves_and_n(store):
     found = crossed(store, by_seed, 1.0, 2.0).matrix(where={"level": 2.0})
     assert (found.name, found.rows, found.columns) == ("scores", ("a", "b"), ("x", "y"))
     assert found["a", "y"] == estimate([2.0, 2.1, 2.2])
+    assert repr(found["a", "y"]) == "<Estimate 2.100 ±0.248 (n=3)>"
     assert found.n.tolist() == [[3, 3], [0, 3]]
     assert found.count.tolist() == [[30, 30], [30, 30]]
     assert found.notes == {(1, 0): "no common class"}
@@ -141,6 +143,15 @@ def test_a_mean_goes_over_seeds_only_and_says_how_to_choose(store):
 def test_a_matrix_that_is_not_there_is_told(store, name, message):
     with pytest.raises(InputError, match=message):
         crossed(store, by_seed, 1.0, 2.0).matrix(name, {"level": 1.0})
+
+
+def test_a_matrix_that_is_asked_for_as_a_metric_is_told(store):
+    results = crossed(store, by_seed, 1.0, 2.0)
+    for ask in (results.best, results.means):
+        with pytest.raises(InputError, match=r"scores is a matrix, not a metric: results.matrix"):
+            ask("scores")
+    with pytest.raises(InputError, match=r"one entry of it is compared, .*entry\('scores', row="):
+        contrast.of_settings(results, {"level": 1.0}, {"level": 2.0}, "scores")
 
 
 def test_rows_that_differ_between_seeds_are_told(store):

@@ -71,6 +71,7 @@ def test_limit_runs_that_many_cells_that_are_not_done(spolia, sweep_file):
 
 
 @pytest.mark.mlflow
+@pytest.mark.usefixtures("written_here")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_a_part_is_tracked_under_the_names_of_the_whole(
     spolia, sweep_file, tmp_path, fresh_database
@@ -335,6 +336,7 @@ def test_logs_show_the_traceback_of_a_failure_and_what_was_printed(spolia, sweep
     )
     code, out, _ = spolia("logs", states["done"][:12])
     assert (code, "hello" in out, "peak memory" in out, "images/s" in out) == (0, True, True, True)
+    assert "say = hello" in out
     assert json.loads(spolia("logs", states["done"], "--json")[1])["record"]["outcome"] == "done"
     code, _, err = spolia("logs", "zz")
     assert (code, "no finished, failed or running trial" in err) == (2, True)
@@ -351,10 +353,11 @@ def test_a_trial_under_way_is_seen_by_status_and_logs(spolia, sweep_file, tmp_pa
         "epoch": 3,
         "epochs": 9,
         "time": 2.0,
-        "curves": [],
+        "curves": [["joint/loss", 2, 0.5, 1.5], ["joint/loss", 3, 0.25, 2.0]],
     }
     Store(tmp_path / "spolia-home/store").put_progress(trial["key"], now)
-    assert "joint: epoch 3 of 9" in spolia("status", file)[1]
+    row = next(line for line in spolia("status", file)[1].splitlines() if "joint 3/9" in line)
+    assert (row.split()[0], "0.25" in row.split()) == (trial["key"][:12], True)
     assert json.loads(spolia("status", file, "--json")[1])["under_way"][0]["epoch"] == 3
     assert "under way: joint, epoch 3 of 9" in spolia("logs", trial["key"][:9])[1]
 
@@ -374,9 +377,9 @@ def test_the_debugger_opens_where_a_trial_fails(spolia, sweep_file, monkeypatch)
 # ---------------------------------------------------------------------- data, gc, doctor
 
 
-@pytest.mark.process
+@pytest.mark.slow
 def test_data_added_here_lets_a_machine_without_the_images_plan(
-    spolia, sweep_file, tmp_path, shared_data
+    spolia, sweep_file, tmp_path, shared_data, monkeypatch
 ):
     assert spolia("data", "list")[1].startswith("No data set is recorded yet")
     code, out, _ = spolia("data", "add", "torchvision/FashionMNIST", "--data", shared_data)
@@ -386,15 +389,15 @@ def test_data_added_here_lets_a_machine_without_the_images_plan(
         "product(FineTune.grid(), network=resnet8(), "
         "tasks=torchvision_set('FashionMNIST').classes('Bag', 'Coat'), seed=0)"
     )
-    environment = {k: v for k, v in os.environ.items() if k != "SPOLIA_DATA"}
-    ran = subprocess.run(
-        [sys.executable, "-m", "orchestrator.cli", "plan", str(file)],
-        capture_output=True,
-        text=True,
-        env=environment,
-        check=True,
-    )
-    assert "fine_tune" in ran.stdout
+    with monkeypatch.context() as elsewhere:
+        elsewhere.delenv("SPOLIA_DATA")
+        code, out, err = spolia("plan", file)
+        assert (code, "fine_tune" in out) == (0, True), err
+        other = sweep_file(
+            "product(FineTune.grid(), network=resnet8(), tasks=torchvision_set('MNIST'), seed=0)",
+            name="other.py",
+        )
+        assert spolia("plan", other)[0] == 2  # of which nothing is recorded
     assert spolia("data", "verify", "--data", shared_data)[:2] == (
         0,
         "torchvision/FashionMNIST: as recorded\n",
@@ -513,16 +516,16 @@ def test_json_has_values_as_they_are_and_no_axis_that_a_cell_lacks(spolia, sweep
 
 
 @pytest.mark.process
-def test_no_color_and_no_terminal_mean_plain_lines(sweep_file, tmp_path):
+def test_no_color_and_no_terminal_mean_plain_lines(spolia, sweep_file, tmp_path, monkeypatch):
     file = sweep_file("product(Count.grid(nap=0.1), seed=range(4))", 4)
+    for name, value in {"NO_COLOR": "1", "TERM": "xterm-256color"}.items():
+        monkeypatch.setenv(name, value)
+    code, out, err = spolia("run", file, *QUICK)
+    assert "\x1b" not in out + err
+    assert (code, "4 of 4 done" in out) == (0, True)
     command = [sys.executable, "-m", "orchestrator.cli", "run", str(file), *QUICK]
-    environment = {**os.environ, "NO_COLOR": "1", "TERM": "xterm-256color", "COLUMNS": "80"}
-    ran = subprocess.run(
-        command, capture_output=True, text=True, cwd=tmp_path, env=environment, check=True
-    )
-    assert "\x1b" not in ran.stdout + ran.stderr
-    assert "4 of 4 done" in ran.stdout
-    shown = _in_a_terminal([*command, "--home", str(tmp_path / "again")], tmp_path, environment)
+    again = ["--home", str(tmp_path / "again")]
+    shown = _in_a_terminal([*command, *again], tmp_path, dict(os.environ))
     assert "4 of 4 done" in shown
     assert "\x1b[3" not in shown  # cursor movement is drawing, colours would be \x1b[3xm
 

@@ -411,10 +411,10 @@ def test_the_short_way_to_a_batch_gives_the_bits_of_the_long_way(store, monkeypa
     short = batches.Feed(data, name="d", seed=0, stage="s", device=CPU)
     assert short.ready is not None
     monkeypatch.setattr(batches, "LARGEST_READY", 0)
-    batches._ready.cache_clear()
+    batches._READY.give_up()
     long = batches.Feed(data, name="d", seed=0, stage="s", device=CPU)
     assert long.ready is None
-    batches._ready.cache_clear()
+    batches._READY.give_up()
     for a, b in zip(short.epoch(0, 3, 32), long.epoch(0, 3, 32), strict=True):
         assert torch.equal(a.x, b.x)
         assert torch.equal(a.y, b.y)

@@ -7,13 +7,12 @@ import os
 import subprocess
 import sys
 from collections import Counter
-from pathlib import Path
 
 import pytest
 from sample_methods import After, AfterAnything, Count, Faulty, Greedy, KillsItsWorker
 
 from methods.networks import resnet8
-from orchestrator import InputError, Sweep, digits, make_plan, product, union
+from orchestrator import InputError, Store, Sweep, digits, make_plan, product, union
 from orchestrator.executors.by_name import NAMES, executor
 from orchestrator.executors.site import Site
 from orchestrator.planning.queue import Queue
@@ -38,125 +37,185 @@ class Heard:
         pass
 
 
-@pytest.fixture(params=[pytest.param(n, marks=pytest.mark.ray) if n == "ray" else n for n in NAMES])
-def drain(request, store, tmp_path):
-    """Runs cells to the end with one executor: (plan before, queue, listener)."""
-    if request.param == "ray":
-        request.getfixturevalue("local_ray")
+def drained(name, cells, store, scratch, checkpoint_every=60.0):
+    """Cells run to the end with one executor: (plan before, queue, listener)."""
+    plan = make_plan("asked", Sweep(question="?", cells=cells, expect=len(cells)), store)
+    queue, heard = Queue(plan), Heard()
+    executor(name).run(queue, store, Site(scratch, 2, checkpoint_every), heard)
+    return plan, queue, heard
 
-    def run(cells, checkpoint_every=60.0):
-        plan = make_plan("asked", Sweep(question="?", cells=cells, expect=len(cells)), store)
-        queue, heard = Queue(plan), Heard()
-        executor(request.param).run(
-            queue, store, Site(tmp_path / "scratch", 2, checkpoint_every), heard
+
+class Drained:
+    """A sweep of every kind of trial that was run twice by one executor: a worker of Ray takes
+    seconds to start, so the facts below are read from two runs.
+    """
+
+    def __init__(self, name, folder):
+        self.name, self.scratch = name, folder / "scratch"
+        self.store = Store(folder / "store")
+        self.store.prepare()
+        self.notes = {}
+        for what in ("counted", "raised", "napped"):
+            self.notes[what] = folder / what
+            self.notes[what].mkdir()
+        on_digits = {"network": resnet8(width=4), "tasks": TASK, "seed": 0}
+        raising = Faulty.grid(how="raise", folder=str(self.notes["raised"]))
+        nap = 2.0 if name == "ray" else 0.0
+        self.cells = {
+            "count": product(
+                Count.grid(depth=2, fan=2, folder=str(self.notes["counted"])), seed=range(2)
+            ),
+            "raise": product(raising, **on_digits),
+            "after": product(After.grid(how="raise"), **on_digits),
+            "ends": product(
+                union(Faulty.grid(how=["nan", "infeasible"]), AfterAnything.grid(how="nan")),
+                **on_digits,
+            ),
+            "undeclared": product(Faulty.grid(how="undeclared"), **on_digits),
+            "nap": product(
+                Count.grid(number=9.0, folder=str(self.notes["napped"]), nap=nap), seed=range(4)
+            ),
+        }
+        everything = union(*self.cells.values())
+        self.plan, self.queue, self.heard = drained(
+            name, everything, self.store, self.scratch, checkpoint_every=0
         )
-        return plan, queue, heard
+        self.raised = len(list(self.notes["raised"].iterdir()))
+        self.left = list(self.scratch.glob("*"))
+        # A worker for so much is another one, so it waits until those of the first run are gone.
+        greedy = product(Greedy.grid(), seed=0)
+        self.next_plan, _, self.next_heard = drained(
+            name, union(everything, greedy), self.store, self.scratch
+        )
+        self.greedy = self.next_plan.cells[-1].trial.key
 
-    return run
+    def keys(self, what):
+        """Keys of the cells of one kind."""
+        begin = 0
+        for name, cells in self.cells.items():
+            if name == what:
+                chosen = self.plan.cells[begin : begin + len(cells)]
+                return [cell.trial.key for cell in chosen]
+            begin += len(cells)
+        raise KeyError(what)
+
+    def outcomes(self, what):
+        keys = set(self.keys(what))
+        return [outcome for outcome in self.heard.ends if outcome.key in keys]
 
 
-def test_every_trial_runs_once_after_its_needs(drain, store, tmp_path):
-    folder = tmp_path / "notes"
-    folder.mkdir()
-    plan, queue, heard = drain(
-        product(Count.grid(depth=2, fan=2, folder=str(folder)), seed=range(2))
-    )
-    assert queue.is_finished
-    names = [f.name.rsplit("-", 2)[0] for f in folder.iterdir()]
+ON_RAY = pytest.param("ray", marks=pytest.mark.ray)
+on_ray = pytest.mark.parametrize("ran", [ON_RAY], indirect=True)
+
+
+@pytest.fixture(scope="module", params=[ON_RAY if name == "ray" else name for name in NAMES])
+def ran(request, tmp_path_factory):
+    if request.param == "ray":
+        request.getfixturevalue("start_ray")()
+    return Drained(request.param, tmp_path_factory.mktemp(request.param))
+
+
+def test_every_trial_runs_once_after_its_needs(ran):
+    assert ran.queue.is_finished
+    names = [f.name.rsplit("-", 2)[0] for f in ran.notes["counted"].iterdir()]
     assert Counter(names) == Counter(dict.fromkeys(names, 1))
-    assert len(names) == len(plan.trials) == 12
-    assert sorted(heard.starts) == sorted(o.key for o in heard.ends) == sorted(plan.trials)
-    ended = [o.key for o in heard.ends]
+    keys = ran.keys("count")
+    counted = {k for key in keys for k in (key, *needs_of(ran.plan.trials[key]))}
+    assert len(names) == len(counted) == 12
+    ended = [o.key for o in ran.heard.ends]
+    assert sorted(ran.heard.starts) == sorted(ended)
+    assert sorted(ended) == sorted(set(ran.plan.trials) - set(ran.keys("after")))
     assert all(
         ended.index(n.key) < ended.index(k)
-        for k, t in plan.trials.items()
+        for k, t in ran.plan.trials.items()
         for n in t.needs.values()
+        if k in ended
     )
-    assert [store.find(cell.trial.key)["metrics"][0]["value"] for cell in plan.cells] == [
+    assert [ran.store.find(key)["metrics"][0]["value"] for key in keys] == [
         12.0,
         12.0,
     ]  # 1 + (1 + 1 + 2) + (2 + 2 + 3)
 
 
-def test_an_exception_is_an_outcome_tried_once_and_blocks_only_what_needs_it(
-    drain, store, tmp_path
-):
-    folder = tmp_path / "notes"
-    folder.mkdir()
-    bad = Faulty.grid(how="raise", folder=str(folder))
-    on_digits = {"network": resnet8(width=4), "tasks": TASK, "seed": 0}
-    _, queue, heard = drain(
-        union(
-            product(bad, **on_digits),
-            product(After.grid(how="raise"), **on_digits),
-            product(Count.grid(), seed=range(3)),
-        )
-    )
-    kinds = Counter(o.kind for o in heard.ends)
-    assert kinds == {"failed": 2, "done": 3}
-    assert len(list(folder.iterdir())) == 1
-    (failed, _) = [o for o in heard.ends if o.kind == "failed"]
-    assert failed.reason == "ZeroDivisionError: something in epoch 2"
-    assert "second_epoch" in failed.traceback
-    assert store.failure(failed.key)["reason"] == failed.reason
-    assert len(queue.blocked) == 1
-    assert "'before'" in next(iter(queue.blocked.values()))
+def needs_of(trial):
+    """Keys of all that a trial needs, however far behind it."""
+    for need in trial.needs.values():
+        yield need.key
+        yield from needs_of(need)
 
 
-def test_outcomes_that_are_results_are_kept_with_their_reason(drain, store):
-    on_digits = {"network": resnet8(width=4), "tasks": TASK, "seed": 0}
-    plan, queue, heard = drain(
-        product(
-            union(Faulty.grid(how=["nan", "infeasible"]), AfterAnything.grid(how="nan")),
-            **on_digits,
-        )
-    )
-    records = [store.find(cell.trial.key) for cell in plan.cells]
+def test_an_exception_is_an_outcome_tried_once_and_blocks_only_what_needs_it(ran):
+    (raised,) = ran.outcomes("raise")
+    assert (raised.kind, ran.raised) == ("failed", 1)
+    assert raised.reason == "ZeroDivisionError: something in epoch 2"
+    assert "second_epoch" in raised.traceback
+    assert ran.store.failure(raised.key)["reason"] == raised.reason
+    (after,) = ran.keys("after")
+    assert list(ran.queue.blocked) == [after]
+    assert "'before'" in ran.queue.blocked[after]
+    assert {o.kind for o in ran.outcomes("count")} == {"done"}
+
+
+def test_outcomes_that_are_results_are_kept_with_their_reason(ran):
+    records = [ran.store.find(key) for key in ran.keys("ends")]
     assert [(r["outcome"], r["reason"]) for r in records] == [
         ("diverged", "loss is not finite in epoch 1 of 3 of stage 'train'"),
         ("infeasible", "it cannot be"),
         ("done", ""),
     ]
-    assert not queue.blocked
-    assert all(o.is_result for o in heard.ends)
+    assert not set(ran.keys("ends")) & set(ran.queue.blocked)
+    assert all(o.is_result for o in ran.outcomes("ends"))
 
 
-def test_an_undeclared_metric_fails_with_the_nearest_name(drain):
-    _, _, heard = drain(
-        product(Faulty.grid(how="undeclared"), network=resnet8(width=4), tasks=TASK, seed=0)
-    )
+def test_an_undeclared_metric_fails_with_the_nearest_name(ran):
+    (outcome,) = ran.outcomes("undeclared")
     assert (
         "faulty declares no metric 'acuracy'. Valid: 'total'. Declare it in the class"
-        in heard.ends[0].reason
+        in outcome.reason
     )
 
 
-def test_a_failed_trial_is_tried_again_by_the_next_run(drain):
-    cells = product(Faulty.grid(how="raise"), network=resnet8(width=4), tasks=TASK, seed=0)
-    drain(cells)
-    plan, _, heard = drain(cells)
-    assert [o.kind for o in heard.ends] == ["failed"]
-    assert list(plan.failures.values()) == ["ZeroDivisionError: something in epoch 2"]
+def test_the_next_run_tries_again_what_failed_and_nothing_that_is_done(ran):
+    failed = {o.key for o in ran.heard.ends if o.kind == "failed"}
+    assert len(failed) == 3  # raised, its like before another trial, undeclared
+    ends = {o.key: o.kind for o in ran.next_heard.ends}
+    assert ends == {ran.greedy: "done"} | dict.fromkeys(failed, "failed")
+    assert sorted(ran.next_heard.starts) == sorted(ends)
+    assert set(ran.next_plan.failures.values()) == {
+        "ZeroDivisionError: something in epoch 2",
+        ran.outcomes("undeclared")[0].reason,
+    }
 
 
-def test_a_trial_that_asks_for_more_than_there_is_gets_what_there_is(drain, store):
-    plan, queue, _ = drain(product(Greedy.grid(), seed=0))
-    assert queue.is_finished
-    assert (
-        store.find(plan.cells[0].trial.key)["metrics"][0]["value"] == 64.0
-    )  # threads are the trial's own affair: its bits depend on them
+def test_a_trial_that_asks_for_more_than_there_is_gets_what_there_is(ran):
+    # threads are the trial's own affair: its bits depend on them
+    assert ran.store.find(ran.greedy)["metrics"][0]["value"] == 64.0
 
 
-def test_a_finished_sweep_runs_nothing(drain):
-    drain(product(Count.grid(), seed=range(2)))
-    _, _, heard = drain(product(Count.grid(), seed=range(2)))
-    assert heard.starts == []
+def test_nothing_is_left_behind_in_scratch_but_of_what_failed(ran):
+    failed = {o.key for o in ran.heard.ends if o.kind == "failed"}
+    assert {path.name for path in ran.left} == failed
+
+
+@on_ray
+def test_ray_keeps_its_workers_warm(ran):
+    notes = [f.name for folder in ran.notes.values() for f in folder.iterdir()]
+    processes = {name.rsplit("-", 1)[1] for name in notes}
+    assert len(notes) > 16
+    assert len(processes) <= 3
+    assert str(os.getpid()) not in processes
+
+
+@on_ray
+def test_two_slots_run_two_trials_at_once(ran):
+    """Seen from inside: naps that overlap, by the workers' own clocks."""
+    begun = sorted(int(f.name.split("-")[-2]) for f in ran.notes["napped"].iterdir())
+    assert min(later - earlier for earlier, later in itertools.pairwise(begun)) < 2e9
 
 
 @pytest.mark.ray
 def test_all_executors_give_the_same_bits(local_ray, tmp_path):
     from methods.compatible_features import CompatibleFeatures
-    from orchestrator import Store
 
     found = []
     for name in NAMES:
@@ -176,24 +235,23 @@ def test_all_executors_give_the_same_bits(local_ray, tmp_path):
 
 @pytest.mark.ray
 @pytest.mark.faults
-@pytest.mark.parametrize(("times", "kind", "tries"), [(1, "done", 2), (99, "lost", 3)])
-def test_ray_retries_a_lost_worker_and_then_says_so(local_ray, store, tmp_path, times, kind, tries):
-    folder = tmp_path / "notes"
-    folder.mkdir()
-    cells = union(
-        product(KillsItsWorker.grid(folder=str(folder), times=times, nap=2.0), seed=0),
-        product(Count.grid(), seed=range(2)),
-    )
-    plan = make_plan("asked", Sweep(question="?", cells=cells, expect=3), store)
-    queue, heard = Queue(plan), Heard()
-    executor("ray").run(queue, store, Site(tmp_path / "scratch", 2), heard)
-    assert {o.key: o.kind for o in heard.ends}[plan.cells[0].trial.key] == kind
-    assert Counter(o.kind for o in heard.ends)["done"] == (3 if kind == "done" else 2)
-    assert len(list(folder.iterdir())) == tries
-    if kind == "lost":
-        (lost,) = [o for o in heard.ends if o.kind == kind]
-        assert lost.reason.startswith("its worker went away 3 times: ")
-        assert store.log(lost.key) == "about to go\n"
+def test_ray_retries_a_lost_worker_and_then_says_so(local_ray, store, tmp_path):
+    folders = {times: tmp_path / f"notes-{times}" for times in (1, 99)}
+    for folder in folders.values():
+        folder.mkdir()
+    lost_ones = [
+        product(KillsItsWorker.grid(folder=str(folder), times=times, nap=2.0), seed=0)
+        for times, folder in folders.items()
+    ]
+    cells = union(*lost_ones, product(Count.grid(), seed=range(2)))
+    plan, _, heard = drained("ray", cells, store, tmp_path / "scratch")
+    once, always = (cell.trial.key for cell in plan.cells[:2])
+    ends = {o.key: o for o in heard.ends}
+    assert (ends[once].kind, ends[always].kind) == ("done", "lost")
+    assert Counter(o.kind for o in heard.ends) == {"done": 3, "lost": 1}
+    assert [len(list(folder.iterdir())) for folder in folders.values()] == [2, 3]
+    assert ends[always].reason.startswith("its worker went away 3 times: ")
+    assert store.log(always) == "about to go\n"
 
 
 @pytest.mark.ray
@@ -216,39 +274,9 @@ def test_a_gpu_that_stops_working_ends_the_process_and_not_the_others(local_ray,
     assert sum(f.name.startswith("faulty-gpu") for f in folder.iterdir()) == 2
 
 
-@pytest.mark.ray
-def test_ray_keeps_its_workers_warm(local_ray, store, tmp_path):
-    folder = tmp_path / "notes"
-    folder.mkdir()
-    cells = product(Count.grid(folder=str(folder), number=[float(i) for i in range(10)]), seed=0)
-    plan = make_plan("asked", Sweep(question="?", cells=cells, expect=10), store)
-    executor("ray").run(Queue(plan), store, Site(tmp_path / "scratch", 2), Heard())
-    processes = {f.name.rsplit("-", 1)[1] for f in folder.iterdir()}
-    assert len(processes) <= 3
-    assert str(os.getpid()) not in processes
-
-
-@pytest.mark.ray
-def test_two_slots_run_two_trials_at_once(local_ray, store, tmp_path):
-    """Seen from inside: naps that overlap, by the workers' own clocks."""
-    folder = tmp_path / "notes"
-    folder.mkdir()
-    cells = product(Count.grid(folder=str(folder), nap=2.0), seed=range(4))
-    plan = make_plan("asked", Sweep(question="?", cells=cells, expect=4), store)
-    queue, heard = Queue(plan), Heard()
-    executor("ray").run(queue, store, Site(tmp_path / "scratch", 2), heard)
-    begun = sorted(int(f.name.split("-")[-2]) for f in folder.iterdir())
-    assert min(later - earlier for earlier, later in itertools.pairwise(begun)) < 2e9
-
-
 def test_an_unknown_executor_is_named():
     with pytest.raises(InputError, match=r"no executor is called 'rai'. Did you mean 'ray'\?"):
         executor("rai")
-
-
-def test_nothing_is_left_behind_in_scratch(drain, tmp_path):
-    drain(product(Count.grid(), seed=range(2)), checkpoint_every=0)
-    assert list(Path(tmp_path / "scratch").glob("*")) == []
 
 
 @pytest.mark.ray

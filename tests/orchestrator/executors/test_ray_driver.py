@@ -1,27 +1,28 @@
-"""The driver's side of Ray, with pools that only say that they run something."""
+"""The driver's side of Ray, with pools that are none of Ray's."""
 
 from __future__ import annotations
 
 import contextlib
+import json
 
 import pytest
 from listeners import Heard
 from sample_methods import Count
 
-from orchestrator import ExecutorError, Sweep, make_plan, product
+from orchestrator import ExecutorError, Store, Sweep, Trial, make_plan, product
 from orchestrator.executors.placement import Node, Nodes
 from orchestrator.executors.pool import PoolEnded
 from orchestrator.executors.ray import driver
 from orchestrator.executors.site import Site
 from orchestrator.planning.queue import Queue
 from orchestrator.training.attempts import Finished
-from orchestrator.training.outcome import Outcome
+from orchestrator.training.execute import execute
 
 HERE = Nodes((Node("here", 2.0, 0.0),))
 
 
 class Pretended:
-    """A pool that finishes so many lots and then ends with another one out."""
+    """A pool that runs so many lots, and then ends with another one out."""
 
     def __init__(self, lives, there):
         self._lives, self._there = lives, there
@@ -36,7 +37,9 @@ class Pretended:
         for _ in range(next(self._lives)):
             if (lot := lots.take(None)) is None:
                 return
-            lots.heard(lot, [Finished(Outcome(key, "done", 10.0)) for key in lot.keys])
+            trials = [json.loads(assignment.trials[key]) for key in lot.keys]
+            outcomes = [execute(Trial.from_json(t), Store(assignment.store)) for t in trials]
+            lots.heard(lot, [Finished(outcome) for outcome in outcomes])
         lots.take(None)
         raise PoolEnded("its raylet died")
 
@@ -63,7 +66,7 @@ def run(store, tmp_path, monkeypatch):
 
 
 def test_a_private_ray_that_dies_is_started_again_and_nothing_runs_twice(run, tmp_path):
-    queue, heard, error = run([1, 0, 2, 9])
+    queue, heard, error = run([1, 0, 0, 9])
     assert error is None
     assert sorted(outcome.key for outcome in heard.ends) == sorted(queue.trials)
     said = "Ray is gone (its raylet died) and is started again. What Ray says of it is in "
@@ -89,6 +92,18 @@ def test_a_cluster_is_not_started_again(run):
 def test_a_ray_that_dies_when_all_is_done_costs_nothing(run):
     _, heard, error = run([4])
     assert (error, heard.notes, len(heard.ends)) == (None, [], 4)
+
+
+def test_a_run_that_ends_early_leaves_tables_and_says_why(
+    spolia, sweep_file, tmp_path, monkeypatch
+):
+    pools = iter([1, 0, 0, 0])
+    monkeypatch.setattr(driver, "_pool", lambda *_: contextlib.nullcontext(Pretended(pools, HERE)))
+    file = sweep_file("product(Count.grid(), seed=range(4))", 4)
+    code, out, err = spolia("run", file, "--home", tmp_path / "home", "--tracking", "none")
+    assert code == 1
+    assert "error: Ray is gone for the 4th time in this run (its raylet died)" in err
+    assert "metrics.parquet" in out
 
 
 @pytest.mark.parametrize(

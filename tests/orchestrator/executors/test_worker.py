@@ -15,6 +15,7 @@ from sample_methods import After, Count
 from methods.networks import resnet8
 from orchestrator import Store, StoreError, Sweep, digits, make_plan, product
 from orchestrator.cli.progress import Progress
+from orchestrator.executors import worker
 from orchestrator.executors.assignment import Assignment
 from orchestrator.executors.handshake import versions
 from orchestrator.executors.placement import Placement
@@ -104,6 +105,20 @@ def test_a_worker_that_lacks_the_gpu_that_was_set_aside_computes_nothing_instead
     assert unfit(run(assignment, Placement(1.0, 0.5))) == (
         "1 CPU and 0.5 GPUs are set aside and torch sees no GPU (CUDA_VISIBLE_DEVICES: 0)"
     )
+
+
+def test_a_trial_is_told_of_its_share(assignment, monkeypatch):
+    told = []
+
+    def note(trial, store, **options):
+        told.append((options["device"], options["gpus"]))
+        return Outcome(trial.key, "failed")
+
+    monkeypatch.setattr(worker, "execute", note)
+    monkeypatch.setattr(worker, "problem_with_gpu", lambda: "")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    run(assignment, Placement(1.0, 0.5))
+    assert told == [("cuda", 0.5)]
 
 
 def test_a_lot_ends_where_its_worker_turns_out_unfit(assignment, tmp_path):

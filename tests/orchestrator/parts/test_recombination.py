@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +11,8 @@ import torch
 from methods.fine_tune import FineTune
 from methods.networks import resnet8, small_vgg
 from orchestrator import Run, Store, Trial, digits, in_order, resolve
+from orchestrator.parts import recombination
+from orchestrator.parts.as_it_was import as_they_were
 from orchestrator.parts.recombination import recombine
 
 CPU = torch.device("cpu")
@@ -252,3 +256,36 @@ def test_tasks_whose_classes_are_called_alike_keep_their_own_images(tmp_path, on
     assert np.diag(found.by_head.accuracy) == pytest.approx(own)
     assert np.diag(found.by_extractor.accuracy) == pytest.approx(own)
     assert list(np.diag(found.by_head.count)) == [run.count(task.test) for task in run.tasks]
+
+
+def test_one_extractor_at_a_time_is_on_the_device_and_all_nets_are_put_back(pair, monkeypatch):
+    run, nets = pair
+    seen, there = [], []
+
+    @contextlib.contextmanager
+    def on_device(net, device):
+        there.append(net)
+        seen.append(len(there))
+        yield
+        there.remove(net)
+
+    extractors, heads = [n.extractor("stage2") for n in nets], [n.head("stage2") for n in nets]
+    expected = scores(run, nets)
+    monkeypatch.setattr(recombination, "on_device", on_device)
+    monkeypatch.setattr(recombination, "as_they_were", lambda nets: on_device("heads", CPU))
+    found = recombine(extractors, heads, list(run.tasks), CPU)
+    assert seen == [1, 2, 2]  # the heads, and beside them one extractor
+    assert np.array_equal(found.by_head.accuracy, expected.by_head.accuracy)
+
+
+def test_nets_are_put_back_where_they_were_whatever_happens():
+    nets = [torch.nn.Linear(2, 2), torch.nn.Linear(2, 2, device="meta")]
+
+    def breaking():
+        with as_they_were(nets):
+            nets[1] = nets[1].to_empty(device="cpu")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        breaking()
+    assert [net.weight.device.type for net in nets] == ["cpu", "meta"]

@@ -8,6 +8,7 @@ import torch
 from methods.compatible_features.auxiliary_heads import PooledHead
 from methods.networks import resnet8, small_vgg
 from orchestrator import Network
+from orchestrator.parts import stacked_heads
 from orchestrator.parts.stacked_heads import StackedHeads
 from orchestrator.spec.classes import class_at
 
@@ -111,3 +112,35 @@ def test_networks_of_other_kinds_are_builds_of_their_own():
         built(spec, classes=3).head("stage2") for spec in (resnet8(width=4), small_vgg(width=4))
     ]
     assert [group.positions for group in StackedHeads(heads, CPU, unasked).groups] == [[0], [1]]
+
+
+def test_heads_are_copied_to_the_device_once_whichever_are_wanted():
+    """`meta` stands for a GPU. A build of one head is moved there."""
+    nets = [built(resnet8(width=4), classes=classes, draw=i) for i, classes in enumerate((5, 5, 3))]
+    heads = [net.head("stage1") for net in nets]
+    meta = torch.device("meta")
+    stack = StackedHeads(heads, meta, unasked)
+    group, features = stack.groups[0], torch.empty(4, 4, 16, 16, device=meta)
+    assert stack.refusals((4, 4, 16, 16)) == {}
+    copied = group._stack
+    assert {(value.device, len(value)) for value in copied.values()} == {(meta, 2)}
+    with torch.no_grad():
+        for wanted in ([0, 1, 2], [1], [0, 2]):
+            shapes = [tuple(logits.shape) for _, logits in stack.logits(features, wanted)]
+            assert [shape[1] for shape in shapes] == [4] * len(shapes)
+            assert sum(shape[0] for shape in shapes) == len(wanted)
+    assert group._stack is copied
+    where = [{parameter.device.type for parameter in head.parameters()} for head in heads]
+    assert where == [{"cpu"}, {"cpu"}, {"meta"}]
+
+
+def test_more_heads_than_go_at_once_are_right_in_any_choice(monkeypatch):
+    monkeypatch.setattr(stacked_heads, "AT_ONCE", 2)
+    nets = [built(resnet8(width=4), classes=3, draw=i) for i in range(5)]
+    heads = [net.head("pool") for net in nets]
+    stack = StackedHeads(heads, CPU, unasked)
+    features = torch.randn(6, 16)
+    with torch.no_grad():
+        for wanted in ([0, 1, 2, 3, 4], [0, 2, 3], [4]):
+            found = apart(stack, features, wanted, 5)
+            assert all(torch.allclose(found[i], heads[i](features), atol=1e-6) for i in wanted)

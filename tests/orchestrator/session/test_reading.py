@@ -252,7 +252,10 @@ def test_the_command_line_shows_what_it_can(spolia, sweep_file, tmp_path, monkey
     assert not (tmp_path / "spolia-home/tables/asked").exists()
     nothing = sweep_file(far, 1, "nothing.py")
     code, out, err = spolia("plan", nothing)
-    assert (code, "no cell can be planned here" in err) == (1, True)
+    assert (code, "nothing: 1 cell is about torchvision/MNIST" in " ".join(err.split())) == (
+        2,
+        True,
+    )
     code, out, err = spolia("results", nothing)
     assert (code, "nothing: no cell can be looked up here. Nothing was written." in err) == (
         1,

@@ -473,6 +473,7 @@ def test_what_is_missing_of_two_settings_is_told(tmp_path):
         ({"seed": 0, "number": 1}, {"seed": 1, "number": 1}, None, "Two trials can: session.com"),
         (3, 4, None, "named by how its key begins, or by a row of trials(), not by 3"),
         ({"number": 1}, {"number": 2}, "totl", "no method here has a metric 'totl'"),
+        ({"number": 1}, {"number": 2}, 3, "metric=3: one metric is compared, by its name"),
         ({"number": 1}, "abc", None, "takes two settings, two keys, or"),
         ({"number": 1}, None, None, "takes two settings, two keys, or"),
     ],
@@ -492,6 +493,7 @@ def test_two_trials_differ_in_fields_and_in_values(ran):
     assert (gap.first.mean, gap.second.mean, gap.difference.mean, gap.n) == (2.0, 4.0, 2.0, 1)
     assert not gap.is_beyond_chance
     assert "settings.number: - against 2" in repr(contrast)
+    assert repr(second).startswith(f"<TrialRow {second.key[:12]}: cell, done: count")
     assert contrast.frame()["difference"].tolist() == [2.0]
     of_results = session.compare(session.open(first), session.open(second))
     assert of_results.frame().equals(contrast.frame())
@@ -531,6 +533,10 @@ def test_two_sweeps_are_compared_where_they_have_the_same_settings(ran, tmp_path
     (gap,) = contrast.gaps
     assert (gap.at, gap.first.mean, gap.difference.mean, gap.n) == ("number=1", 2.0, 0.0, 3)
     assert gap.problems == ("sides 1 and 2 are the same trials",)
+    with pytest.raises(
+        InputError, match=r"two sweeps share no metric 'totl'. Did you mean 'total'"
+    ):
+        session.compare(other, metric="totl")
     notes = " ".join(contrast.notes)
     assert "1 setting is in asked in" in notes
     assert "3 settings are in extended in" in notes

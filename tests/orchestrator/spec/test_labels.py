@@ -58,6 +58,20 @@ def test_a_number_is_found_whatever_its_type(wanted, value):
     assert Axes(cells(value, 2), ["x"]).find("x", wanted).value == value
 
 
+@pytest.mark.parametrize(
+    ("wanted", "value"), [("2.0", 2.0), ("2", 2.0), ("2.0", 2), ("1e-3", 0.001), ("1", 1)]
+)
+def test_a_number_is_found_as_somebody_may_write_it(wanted, value):
+    axes = Axes(cells(7, value, True), ["x"])
+    assert axes.find("x", wanted).value is value
+
+
+@pytest.mark.parametrize("wanted", ["two", "nan", "3.0", ""])
+def test_a_text_that_is_no_number_of_the_axis_is_not_there(wanted):
+    with pytest.raises(LookupError, match="x is never"):
+        Axes(cells(7, 2.0, True), ["x"]).find("x", wanted)
+
+
 def test_a_number_beyond_all_floats_is_never_there():
     with pytest.raises(LookupError, match="x is never 1000"):
         Axes(cells(1.5, 2.5), ["x"]).find("x", 10**400)

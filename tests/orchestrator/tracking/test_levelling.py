@@ -4,22 +4,16 @@ runs; over HTTP and on SQLite.
 
 from __future__ import annotations
 
-import contextlib
-import os
+import json
 import shutil
-import signal
-import socket
-import subprocess
-import sys
+import threading
 import time
-import urllib.request
 
 import pytest
 
 from orchestrator import Store, load_sweep, make_plan
 from orchestrator.store.code import Code
 from orchestrator.tracking.manifest import manifest
-from orchestrator.tracking.sqlite_rows import SqliteWriter
 from orchestrator.training.execute import execute
 
 pytestmark = [
@@ -38,75 +32,30 @@ def _home_with_a_database(fresh_database, tmp_path):
     fresh_database(tmp_path / "home/mlflow.db")
 
 
+def report_on(stream):
+    from orchestrator.tracking import process  # brings MLflow
+
+    return process.report_on(stream)
+
+
 def client_of(address):
     from mlflow import MlflowClient
 
     return MlflowClient(address)
 
 
-class Server:
-    """A real `mlflow server` on this machine."""
+def tracker_of(plan, store, address, artifacts, last_tries=0.0):
+    """A tracker in this process, whose stream has ended."""
+    from orchestrator.tracking.levelling import Tracker
+    from orchestrator.tracking.patience import Patience
 
-    def __init__(self, folder, fresh_database):
-        self.folder, self.process = folder, None
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
-        self.address = f"http://127.0.0.1:{self.port}"
-        self.database = fresh_database(folder / "server.db")
-
-    def start(self):
-        """Start it, and wait until it answers."""
-        command = [
-            sys.executable,
-            "-m",
-            "mlflow",
-            "server",
-            "--port",
-            str(self.port),
-            "--workers",
-            "1",
-            "--backend-store-uri",
-            self.database,
-            "--artifacts-destination",
-            f"{self.folder}/artifacts",
-        ]
-        # It would start further processes for jobs of evaluation, which nobody here asks for.
-        variables = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-        with open(self.folder / "log", "ab") as log:
-            self.process = subprocess.Popen(
-                command,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-                cwd=self.folder,
-                env=variables,
-            )
-        deadline = time.monotonic() + 90
-        while time.monotonic() < deadline:
-            with (
-                contextlib.suppress(OSError),
-                urllib.request.urlopen(f"{self.address}/health", timeout=2) as answer,
-            ):
-                if answer.status == 200:
-                    return
-            time.sleep(0.3)
-        raise AssertionError((self.folder / "log").read_text())
-
-    def stop(self):
-        if self.process is not None:
-            os.killpg(self.process.pid, signal.SIGKILL)
-            self.process.wait()
-            self.process = None
+    is_last = threading.Event()
+    is_last.set()
+    described = manifest(plan, store, address, artifacts.as_uri())
+    return Tracker(described, Patience(is_last, last_tries))
 
 
-@pytest.fixture
-def server(tmp_path, fresh_database):
-    """A server that runs already."""
-    made = Server(tmp_path / "server", fresh_database)
-    made.start()
-    yield made
-    made.stop()
+NOTHING = {"artifacts": [], "note": "", "counts": {}, "status": "FINISHED", "ended": None}
 
 
 def dump(address, folder):
@@ -119,7 +68,7 @@ def dump(address, folder):
         return {}
     ids = [experiments[0].experiment_id]
     models = {
-        m.model_id: (m.name, dict(m.tags), dict(m.params), str(m.status))
+        m.model_id: (m.name, sorted(m.tags.items()), sorted(m.params.items()), str(m.status))
         for m in client.search_logged_models(ids)
     }
     found = {}
@@ -127,9 +76,7 @@ def dump(address, folder):
         role = run.data.tags["spolia.role"]
         times = (run.info.start_time, run.info.end_time) if role != "sweep" else ()
         tags = {
-            k: v
-            for k, v in run.data.tags.items()
-            if k not in ("mlflow.parentRunId", "spolia.live", "mlflow.user")
+            k: v for k, v in run.data.tags.items() if k not in ("mlflow.parentRunId", "mlflow.user")
         }
         points = {
             m: sorted(
@@ -163,81 +110,75 @@ def dump(address, folder):
     return {"runs": found, "models": sorted(map(repr, models.values()))}
 
 
-@pytest.mark.usefixtures("written_here")
-def test_the_short_way_and_the_client_write_the_same(spolia, sweep_file, tmp_path, fresh_database):
-    for name in ("a.db", "b.db"):
-        fresh_database(tmp_path / name)
-    file = sweep_file(CELLS, 6)
-    common = ("--home", tmp_path / "home", "--executor", "inline")
-    assert spolia("run", file, *common, "--tracking", f"sqlite:///{tmp_path}/a.db")[0] == 0
-    name, sweep = load_sweep(file)
-    from orchestrator.analysis.summary import summary
-    from orchestrator.store.home import home
-
-    place = home(tmp_path / "home", None, f"sqlite:///{tmp_path}/b.db")
-    plan = make_plan(name, sweep, Store(place.store))
-    described = manifest(plan, Store(place.store), place.tracking, place.artifacts)
-    assert SqliteWriter.knows_tables_of(tmp_path / "a.db")
-    from orchestrator.tracking.levelling import Tracker
-
-    tracker = Tracker(described)
-    assert tracker.sqlite is not None
-    tracker.sqlite = None  # everything through MLflow's own client
-    tracker.write(list(plan.trials))
-    from orchestrator import Results
-
-    results = Results(plan, Store(place.store))
-    ended = int(plan.span[1] * 1000)
-    tracker.close(
-        {
-            "artifacts": [],
-            "note": summary(results),
-            "counts": {"done": 6},
-            "complete": True,
-            "ended": ended,
-        }
-    )
-    short, long = (
-        dump(f"sqlite:///{tmp_path}/a.db", tmp_path),
-        dump(f"sqlite:///{tmp_path}/b.db", tmp_path),
-    )
-    assert len(short["runs"]) == 11
-    assert short == long
+def lines(plan, store, address, artifacts=None):
+    """What a driver tells of a finished sweep, line by line."""
+    messages = [manifest(plan, store, address, artifacts)]
+    messages += [{"finished": key} for key in plan.trials]
+    return [json.dumps(message) for message in [*messages, {"summary": NOTHING}]]
 
 
-@pytest.mark.usefixtures("written_here")
-def test_a_database_of_other_tables_is_written_through_the_client(tmp_path):
-    import sqlite3
-
-    with contextlib.closing(sqlite3.connect(tmp_path / "x.db")) as connection:
-        connection.execute("create table runs (run_uuid text, something_new text)")
-    assert not SqliteWriter.knows_tables_of(tmp_path / "x.db")
+def num_finished(address):
+    client = client_of(address)
+    experiments = [e.experiment_id for e in client.search_experiments() if e.name == "asked"]
+    return len(client.search_runs(experiments, "status = 'FINISHED'", max_results=5000))
 
 
-def test_a_server_stopped_half_way_and_started_again_ends_level(
-    spolia, sweep_file, tmp_path, server, fresh_database, monkeypatch
+def disturb(plan, store, server, num_outages):
+    """Write a finished sweep while the server is stopped and started again, so many times."""
+    told = lines(plan, store, server.address)
+
+    def stream():
+        manifested, *rest, last = told
+        yield manifested
+        size = -(-len(rest) // num_outages)
+        for start in range(0, len(rest), size):
+            part = rest[start : start + size]
+            yield from part[: size // 2]
+            while num_finished(server.address) <= start:  # until it writes of this part
+                time.sleep(0.1)
+            server.stop()
+            yield from part[size // 2 :]
+            server.start()
+        yield last
+
+    assert report_on(stream()) == (len(plan.trials), "")
+
+
+@pytest.mark.parametrize("server", ["sqlite", "postgresql"], indirect=True)
+def test_a_server_that_was_away_is_brought_level_without_anybody_doing_anything(
+    spolia, sweep_file, tmp_path, server, fresh_database
 ):
-    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
     file = sweep_file(CELLS, 6)
-    home = ("--home", tmp_path / "home", "--executor", "inline")
-    # Half of the sweep with the server up, the rest with it gone.
-    assert spolia("run", file, *home, "--tracking", server.address, "--limit", "3")[0] == 0
-    server.stop()
-    code, out, err = spolia("run", file, *home, "--tracking", server.address)
-    assert (code, "MLflow is behind the store" in err, "spolia track" in err) == (1, True, True), (
-        err
-    )
-    code, _, err = spolia("track", file, *home[:2], "--tracking", server.address)
-    assert (code, "run the same command again" in err) == (1, True)
-    server.start()
-    code, out, err = spolia("track", file, *home[:2], "--tracking", server.address)
-    assert (code, "MLflow is level with the store" in out) == (0, True), err
-    # As if nothing had happened: the same store tracked to a database, which is never away.
+    home = ("--home", tmp_path / "home", "--executor", "inline", "--tracking", "none")
+    assert spolia("run", file, *home)[0] == 0
+    store = Store(tmp_path / "home/store")
+    name, sweep = load_sweep(file)
+    plan = make_plan(name, sweep, store)
+    disturb(plan, store, server, num_outages=1)
+    # As if nothing had happened: the same store written to a database, which is never away.
     reference = fresh_database(tmp_path / "reference.db")
-    assert spolia("track", file, *home[:2], "--tracking", reference)[0] == 0
+    report = report_on(lines(plan, store, reference, (tmp_path / "art").as_uri()))
+    assert report == (10, "")
     assert dump(server.address, tmp_path) == dump(reference, tmp_path)
-    again = spolia("track", file, *home[:2], "--tracking", server.address)
-    assert "0 runs written now" in again[1]
+    again = report_on(lines(plan, store, server.address))
+    assert again == (0, "")
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("server", ["sqlite", "postgresql"], indirect=True)
+def test_two_thousand_runs_with_two_outages(sweep_file, store, server):
+    name, sweep = load_sweep(sweep_file("product(Count.grid(), seed=range(2000))", 2000))
+    plan = make_plan(name, sweep, store)
+    for trial in plan.trials.values():
+        assert execute(trial, store).kind == "done"
+    disturb(plan, store, server, num_outages=2)
+    client = client_of(server.address)
+    (experiment,) = [e for e in client.search_experiments() if e.name == "asked"]
+    runs = client.search_runs([experiment.experiment_id], max_results=5000)
+    assert len({run.data.tags["spolia.id"] for run in runs}) == len(runs) == 2001
+    assert {run.info.status for run in runs} == {"FINISHED"}
+    cells = [run for run in runs if run.data.tags["spolia.role"] == "cell"]
+    assert {run.data.metrics["total"] for run in cells} == {1.0}
 
 
 def test_a_deleted_database_is_made_anew_as_it_was(spolia, sweep_file, tmp_path):
@@ -271,9 +212,9 @@ def test_younger_twins_and_half_written_runs_are_put_right(spolia, sweep_file, t
     ]
     client.create_run(
         experiment.experiment_id,
-        tags={"spolia.id": whole.data.tags["spolia.id"], "spolia.role": "cell"},
+        tags={name: whole.data.tags[name] for name in ("spolia.id", "spolia.store", "spolia.role")},
     )
-    client.delete_tag(victim.info.run_id, "spolia.written")
+    client.delete_tag(victim.info.run_id, "spolia.result")
     client.update_run(victim.info.run_id, status="RUNNING")
     code, out, err = spolia("track", file, *home)
     assert (code, "1 runs written now" in out) == (0, True), err
@@ -295,8 +236,8 @@ def test_a_run_whose_models_were_linked_before_its_writer_died_is_completed(
     (experiment,) = [e for e in client.search_experiments() if e.name == "asked"]
     for run in client.search_runs([experiment.experiment_id]):
         # What a run lacks whose writer was killed after its models were linked.
-        if "spolia.written" in run.data.tags:
-            client.delete_tag(run.info.run_id, "spolia.written")
+        if "spolia.result" in run.data.tags:
+            client.delete_tag(run.info.run_id, "spolia.result")
             client.update_run(run.info.run_id, status="RUNNING")
     code, out, err = spolia("track", file, "--home", home)
     assert (code, "2 runs written now" in out) == (0, True), out + err
@@ -306,7 +247,6 @@ def test_a_run_whose_models_were_linked_before_its_writer_died_is_completed(
 def test_curves_of_a_running_trial_are_seen_while_it_runs_and_are_the_same_afterwards(
     store, tmp_path, sweep_file, fresh_database
 ):
-    from orchestrator.tracking.levelling import Tracker
     from orchestrator.training.observation import Reporter
 
     name, sweep = load_sweep(
@@ -318,7 +258,7 @@ def test_curves_of_a_running_trial_are_seen_while_it_runs_and_are_the_same_after
     plan = make_plan(name, sweep, store)
     (trial,) = plan.todo
     address = fresh_database(tmp_path / "m.db")
-    tracker = Tracker(manifest(plan, store, address, (tmp_path / "art").as_uri()))
+    tracker = tracker_of(plan, store, address, tmp_path / "art")
     seen = []
 
     def look(moment):
@@ -360,12 +300,10 @@ def test_curves_of_a_running_trial_are_seen_while_it_runs_and_are_the_same_after
 def test_what_was_under_way_when_the_driver_ended_does_not_look_as_if_it_ran(
     store, tmp_path, sweep_file, fresh_database
 ):
-    from orchestrator.tracking.levelling import Tracker
-
     name, sweep = load_sweep(sweep_file("product(Count.grid(), seed=range(2))", 2))
     plan = make_plan(name, sweep, store)
     address = fresh_database(tmp_path / "m.db")
-    tracker = Tracker(manifest(plan, store, address, (tmp_path / "art").as_uri()))
+    tracker = tracker_of(plan, store, address, tmp_path / "art")
     key = plan.cells[0].trial.key
     store.put_progress(
         key,
@@ -381,10 +319,9 @@ def test_what_was_under_way_when_the_driver_ended_does_not_look_as_if_it_ran(
     )
     tracker.followed[key] = -1e9
     tracker.write_live()
-    tracker.close({"artifacts": [], "note": "", "counts": {}, "complete": False, "ended": None})
+    tracker.close({**NOTHING, "status": "KILLED"})
     assert {r.info.status for r in client_of(address).search_runs([tracker.experiment])} == {
-        "FAILED",
-        "KILLED",
+        "KILLED"
     }
 
 

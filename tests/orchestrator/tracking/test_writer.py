@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import os
 import shutil
 import sqlite3
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -18,10 +20,14 @@ import torch
 
 from orchestrator import Results, Store, in_order, load_sweep, make_plan
 from orchestrator.data import sources
+from orchestrator.session import following
+from orchestrator.tracking.manifest import manifest
+from orchestrator.tracking.writer import Writer, WriterHere
+from orchestrator.training.execute import execute
 
 pytestmark = [
     pytest.mark.mlflow,
-    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore:.*Any type hint:UserWarning"),
 ]  # MLflow's own dependencies warn
 
 NETWORKS = (
@@ -99,8 +105,10 @@ def _finished(tmp_path_factory):
 
 
 @pytest.fixture
-def tracked(_finished, spolia, sweep_file, fresh_database, tmp_path):
-    """A sweep of two seeds, run and tracked, in a home of the test's own: (home, file, output)."""
+def tracked(_finished, spolia, sweep_file, fresh_database, tmp_path, monkeypatch):
+    """A sweep of two seeds, run and tracked by a process, in a home of the test's own, in which the
+    test's process writes: (home, file, output).
+    """
     file = sweep_file(CELLS.replace("SEEDS", "2"), expect=8)
     if not _finished["output"]:
         fresh_database(_finished["home"] / "mlflow.db")
@@ -111,6 +119,7 @@ def tracked(_finished, spolia, sweep_file, fresh_database, tmp_path):
     shutil.copytree(_finished["home"], home, dirs_exist_ok=True)
     _move_places(home / "mlflow.db", str(_finished["home"]), str(home))
     (home / "store/sweeps/asked.json").unlink()  # it names the sweep file of the first test
+    monkeypatch.setattr(following, "Writer", WriterHere)
     return home, file, _finished["output"]
 
 
@@ -206,7 +215,7 @@ def test_a_half_written_run_and_a_deleted_one_are_completed(tracked, spolia):
         next(r for r in runs(home) if r.data.tags["spolia.role"] == role)
         for role in ("cell", "need")
     )
-    client(home).delete_tag(cell.info.run_id, "spolia.written")
+    client(home).delete_tag(cell.info.run_id, "spolia.result")
     client(home).set_terminated(cell.info.run_id, "RUNNING")
     client(home).delete_run(need.info.run_id)
     code, out, _ = spolia("run", file, "--home", home, "--executor", "inline")
@@ -273,7 +282,8 @@ def digits_in_order(trial):
     return torch.cat([x for x, _ in in_order(trial.tasks[0].test, torch.device("cpu"))])
 
 
-def test_a_failed_trial_is_a_failed_run_until_it_succeeds(
+@pytest.mark.usefixtures("written_here")
+def test_a_failed_trial_is_a_failed_run_until_it_succeeds_which_leaves_no_trace_of_it(
     spolia, sweep_file, tmp_path, monkeypatch
 ):
     home = tmp_path / "home"
@@ -293,7 +303,7 @@ def test_a_failed_trial_is_a_failed_run_until_it_succeeds(
     reason = "ZeroDivisionError: something in epoch 2"
     assert (failed.info.status, failed.data.tags["spolia.reason"]) == ("FAILED", reason)
     assert failed.data.metrics == {}
-    assert "spolia.written" not in failed.data.tags
+    assert "spolia.result" not in failed.data.tags
     (trace,) = [f.path for f in client(home).list_artifacts(failed.info.run_id)]
     traceback = Path(client(home).download_artifacts(failed.info.run_id, trace)).read_text()
     assert traceback.rstrip().endswith(reason)
@@ -302,13 +312,17 @@ def test_a_failed_trial_is_a_failed_run_until_it_succeeds(
     code, out, _ = spolia("run", file, "--home", home, "--executor", "inline")
     assert (code, "1 of 1 done" in out) == (0, True)
     again, store = only_cell(), Store(home / "store")
-    assert (again.info.status, again.info.run_id) == ("FINISHED", failed.info.run_id)
     (key,) = store.finished()
-    timings = store.find(key)["timings"]
-    assert again.info.end_time == int(timings["ended"] * 1000) > failed.info.end_time
+    timings = [int(store.find(key)["timings"][moment] * 1000) for moment in ("began", "ended")]
+    assert [again.info.start_time, again.info.end_time] == timings
     assert again.data.metrics["total"] == 1.0
-    assert "spolia.written" in again.data.tags
     assert again.data.params == failed.data.params
+    assert not {"spolia.reason", "spolia.failed"} & again.data.tags.keys()
+    assert "traceback.txt" not in [f.path for f in client(home).list_artifacts(again.info.run_id)]
+    # Who has a link to the failed run is told where to look.
+    kept = client(home).get_run(failed.info.run_id)
+    assert kept.data.tags["spolia.replaced_by"] == again.info.run_id
+    assert kept.data.tags["mlflow.note.content"] == f"Replaced by run {again.info.run_id}."
     # What is levelled once more stays as it is.
     code, out, _ = spolia("track", file, "--home", home)
     assert (code, "0 runs written now" in out) == (0, True)
@@ -316,10 +330,10 @@ def test_a_failed_trial_is_a_failed_run_until_it_succeeds(
 
 
 @pytest.mark.parametrize("address", ["http://127.0.0.1:9", "sqlite:////proc/nowhere/mlflow.db"])
+@pytest.mark.usefixtures("written_here")
 def test_a_tracking_server_that_is_away_does_not_stop_the_training(
-    spolia, sweep_file, tmp_path, address, monkeypatch
+    spolia, sweep_file, tmp_path, address
 ):
-    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     file = sweep_file("product(Count.grid(), seed=range(3))", 3)
     code, out, err = spolia(
         "run", file, "--home", tmp_path / "home", "--executor", "inline", "--tracking", address
@@ -330,3 +344,31 @@ def test_a_tracking_server_that_is_away_does_not_stop_the_training(
     assert "3 of 3 done" in out
     code, out, _ = spolia("run", file, "--home", tmp_path / "home", "--executor", "inline")
     assert (code, "3 runs written now" in out) == (0, True)
+
+
+def test_what_the_process_prints_does_not_stop_it(sweep_file, store, fresh_database, tmp_path):
+    """More than a pipe holds, before the first run: nobody reads it before the end."""
+    (tmp_path / "said").mkdir()
+    (tmp_path / "said/sitecustomize.py").write_text("print('x' * 200_000)\n")
+    name, sweep = load_sweep(sweep_file("product(Count.grid(), seed=0)"))
+    plan = make_plan(name, sweep, store)
+    (cell,) = plan.cells
+    assert execute(cell.trial, store).kind == "done"
+    address = fresh_database(tmp_path / "m.db")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", f"{tmp_path}/said:{os.environ['PYTHONPATH']}")
+        artifacts = (tmp_path / "art").as_uri()
+        writer = Writer(manifest(plan, store, address, artifacts), tmp_path / "log")
+    writer.send({"finished": cell.trial.key})
+    deadline = time.monotonic() + 180
+    while time.monotonic() < deadline and not num_finished(tmp_path / "m.db"):
+        time.sleep(0.2)
+    assert num_finished(tmp_path / "m.db") == 1
+    assert writer.finish(None) == (1, "")
+    assert "x" * 200_000 in (tmp_path / "log").read_text()
+
+
+def num_finished(database):
+    with contextlib.closing(sqlite3.connect(database)) as connection:
+        count = "select count(*) from runs where status = 'FINISHED'"
+        return connection.execute(count).fetchone()[0]

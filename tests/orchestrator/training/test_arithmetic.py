@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 import pickle
 
 import pytest
@@ -12,13 +13,16 @@ from torch.nn import functional as F
 
 from methods.fine_tune import FineTune
 from methods.networks import resnet8
-from orchestrator import Store, Trial, digits, resolve, sgd
+from orchestrator import MethodError, Store, Trial, digits, resolve, sgd
+from orchestrator.executors.handshake import problem_with_gpu
 from orchestrator.testing import fingerprint
-from orchestrator.training.arithmetic import arithmetic
+from orchestrator.training import arithmetic as module
+from orchestrator.training.arithmetic import CUBLAS, arithmetic
 from orchestrator.training.execute import execute
 from orchestrator.training.kernels import without_faulty_kernels
 from orchestrator.training.local import local_run
 
+CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 BACKENDS = {
     "matmul": torch.backends.cuda.matmul,
     "conv": torch.backends.cudnn.conv,
@@ -86,7 +90,7 @@ def _as_it_was():
 def test_it_is_the_keys_inside_and_as_before_outside(way, numerics, on_gpu):
     way()
     before = precisions(), torch.get_num_threads()
-    with arithmetic(1, numerics):
+    with arithmetic(1, numerics, CPU):
         inside = precisions()
     assert {inside[name] for name in ON_GPU} == {on_gpu}
     assert {inside[name] for name in ON_CPU} == {"ieee"}
@@ -107,15 +111,119 @@ def test_a_trial_leaves_the_same_bits_on_a_worker_where_somebody_set_it(way, sto
 
 def test_what_a_trial_sets_is_not_the_next_ones():
     before = precisions()
-    with arithmetic(1, "fp32"):
+    with arithmetic(1, "fp32", CPU):
         by_both()
         short_cuts_on_the_cpu()
     assert precisions() == before
 
 
-# ---------------------------------------------------------------------- faulty kernels
+# ---------------------------------------------------------------------- the same bits on a GPU
 
-CPU = torch.device("cpu")
+
+@pytest.fixture
+def _fresh(monkeypatch):
+    """As in a process in which cuBLAS has not begun."""
+    module._cublas_repeats.cache_clear()
+    monkeypatch.delenv(CUBLAS, raising=False)
+    yield
+    module._cublas_repeats.cache_clear()
+
+
+def repeats():
+    """Torch's mode (2: what repeats, or an error), and cuBLAS's workspaces."""
+    return torch.get_deterministic_debug_mode(), os.environ.get(CUBLAS)
+
+
+@pytest.mark.usefixtures("_fresh")
+@pytest.mark.parametrize(
+    ("numerics", "device", "inside"),
+    [
+        ("fp32", CUDA, (2, ":4096:8")),
+        ("fp32", torch.device("cuda:1"), (2, ":4096:8")),
+        ("tf32", CUDA, (0, None)),
+        ("bf16", CUDA, (0, None)),
+        ("fp32", CPU, (0, None)),
+    ],
+)
+def test_fp32_takes_kernels_on_a_gpu_that_repeat(numerics, device, inside):
+    filling = torch.utils.deterministic.fill_uninitialized_memory
+    with arithmetic(1, numerics, device):
+        assert repeats() == inside
+        assert torch.utils.deterministic.fill_uninitialized_memory == (inside[0] == 0)
+    assert repeats() == (0, None)
+    assert torch.utils.deterministic.fill_uninitialized_memory == filling
+
+
+@pytest.mark.usefixtures("_fresh")
+def test_what_somebody_set_for_cublas_is_left_where_it_repeats(monkeypatch):
+    for variable, inside in ((":16:8", ":16:8"), (":0:0", ":4096:8")):
+        monkeypatch.setenv(CUBLAS, variable)
+        with arithmetic(1, "fp32", CUDA):
+            assert os.environ[CUBLAS] == inside
+        assert os.environ[CUBLAS] == variable
+
+
+@pytest.mark.usefixtures("_fresh")
+def test_where_cublas_began_before_torch_only_warns(monkeypatch):
+    """It would refuse all products of matrices: in a notebook that has used its GPU."""
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    for _ in range(2):
+        with arithmetic(1, "fp32", CUDA):
+            assert repeats() == (1, ":4096:8")
+
+
+@pytest.mark.usefixtures("_fresh")
+def test_where_cublas_began_under_a_trial_the_next_trial_is_strict_too(monkeypatch):
+    with arithmetic(1, "fp32", CUDA):
+        monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    with arithmetic(1, "fp32", CUDA):
+        assert repeats()[0] == 2
+
+
+@pytest.mark.usefixtures("_fresh")
+def test_an_operation_that_does_not_repeat_is_named_with_the_way_out():
+    refused = "put_: this operation gives other bits each time on a GPU.*numerics tf32"
+    x = torch.zeros(3)
+    with pytest.raises(MethodError, match=refused), arithmetic(1, "fp32", CUDA):
+        x.put_(torch.tensor([0, 0]), torch.ones(2))  # torch refuses it on a CPU, too
+    with pytest.raises(RuntimeError, match="another"), arithmetic(1, "fp32", CUDA):
+        raise RuntimeError("another")
+    assert repeats() == (0, None)
+
+
+@pytest.mark.usefixtures("_fresh")
+def test_a_node_is_tried_as_a_trial_computes(monkeypatch):
+    """What cuBLAS reads when it begins stays for the life of the process."""
+    seen = []
+
+    def ones(*shape, device):
+        seen.append(repeats())
+        return torch.zeros(shape)
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch, "ones", ones)
+    assert problem_with_gpu() == ""
+    assert seen == [(2, ":4096:8")] * 2
+
+
+def test_drawing_a_network_puts_the_generator_of_the_gpu_back(store, monkeypatch):
+    forked = []
+    real = torch.random.fork_rng
+
+    def fork(devices):
+        forked.append(list(map(str, devices)))
+        return real([])
+
+    trial = Trial(method=FineTune(), network=resnet8(width=4), tasks=(digits,), seed=0)
+    run = local_run(trial, store=store.address)
+    monkeypatch.setattr(torch.random, "fork_rng", fork)
+    for device in (CPU, CUDA):
+        run.device = device
+        run.network("net")
+    assert forked == [[], ["cuda"]]
+
+
+# ---------------------------------------------------------------------- faulty kernels
 
 
 def narrow(stride=2, **options):

@@ -7,10 +7,11 @@ import sys
 import time
 
 import pytest
+import torch
 
 from orchestrator import Store
 from orchestrator.training import observation
-from orchestrator.training.observation import leaving_log, printed
+from orchestrator.training.observation import PeakMemory, leaving_log, printed
 
 
 def ascii_console():
@@ -63,3 +64,24 @@ def test_a_trial_that_is_over_in_a_moment_leaves_its_log_once(store, monkeypatch
     monkeypatch.setattr(Store, "put_log", lambda *a: pytest.fail("a log was left"))
     with leaving_log(["said"], "key", store):
         pass
+
+
+def test_the_peak_on_a_gpu_is_one_trials_own(monkeypatch):
+    """Also with a numbered device, of which torch knows nothing before it has begun."""
+    calls, device = [], torch.device("cuda:1")
+    for name, value in [
+        ("init", None),
+        ("reset_peak_memory_stats", None),
+        ("memory_allocated", 100),
+        ("max_memory_allocated", 150),
+    ]:
+        monkeypatch.setattr(
+            torch.cuda, name, lambda *on, name=name, value=value: calls.append((name, *on)) or value
+        )
+    assert PeakMemory(device).read()["gpu"] == 50
+    assert calls == [
+        ("init",),
+        ("reset_peak_memory_stats", device),
+        ("memory_allocated", device),
+        ("max_memory_allocated", device),
+    ]

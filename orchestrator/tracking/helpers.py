@@ -1,0 +1,97 @@
+"""Processes beside the one that writes MLflow, for a database that it writes itself.
+
+There MLflow's client computes some 45 milliseconds a run, on one core, since it is Python; behind a
+server it is the server that computes. They start when many runs wait, which trials of a second or
+longer never bring about.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import get_context
+from typing import TYPE_CHECKING
+
+from orchestrator.tracking.levelling import Tracker
+from orchestrator.tracking.patience import ERRORS, Patience
+
+if TYPE_CHECKING:
+    from orchestrator.tracking.manifest import Manifest
+    from orchestrator.tracking.runs import KnownRun
+
+MOST = 3  # processes; a database takes one transaction at a time
+FROM = 100  # trials that wait: they take longer than a process takes to start
+AT_ONCE = 10  # trials that a process is handed
+
+Known = dict[str, "KnownRun"]
+"""Runs by identity."""
+
+
+class Helpers:
+    """Write runs that need nothing but themselves. What they leave out is for their caller, who has
+    the patience.
+    """
+
+    def __init__(self, manifest: Manifest) -> None:
+        self._manifest = manifest
+        self._pool: ProcessPoolExecutor | None = None
+
+    def write(self, tracker: Tracker, keys: Sequence[str]) -> None:
+        """Write the runs of finished trials, and have the tracker know of them."""
+        if len(keys) < FROM:
+            return
+        lots = [keys[start : start + AT_ONCE] for start in range(0, len(keys), AT_ONCE)]
+        known = [tracker.known_of(lot) for lot in lots]
+        try:
+            for written in self._started().map(_write, lots, known):
+                tracker.have_written(written)
+        except BrokenProcessPool:  # somebody has killed one
+            self.close()
+
+    def _started(self) -> ProcessPoolExecutor:
+        if self._pool is None:
+            cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
+            self._pool = ProcessPoolExecutor(
+                min(MOST, cores),
+                mp_context=get_context("spawn"),  # threads run here, which no fork survives well
+                initializer=_begin,
+                initargs=(self._manifest,),
+            )
+        return self._pool
+
+    def close(self) -> None:
+        """End the processes."""
+        if self._pool is not None:
+            self._pool.shutdown()
+            self._pool = None
+
+
+class _Here:
+    """What a helping process keeps between lots."""
+
+    tracker: Tracker | None = None
+
+
+def _begin(manifest: Manifest) -> None:
+    is_last = threading.Event()
+    is_last.set()
+    try:
+        _Here.tracker = Tracker(manifest, Patience(is_last, 0.0))
+    except ERRORS:  # an outage, of which the caller will hear
+        _Here.tracker = None
+
+
+def _write(keys: Sequence[str], known: Known) -> Known:
+    """Write the runs of trials as far as that can be done at once; those that were written."""
+    tracker = _Here.tracker
+    if tracker is None:
+        return {}
+    tracker.written.clear()
+    tracker.runs.know(known)
+    with contextlib.suppress(*ERRORS):
+        tracker.write(keys)
+    return tracker.runs.known(tracker.written)

@@ -1,0 +1,167 @@
+"""Components as models in MLflow, once a trial, and which run was made from which models."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mlflow import MlflowClient
+from mlflow.entities import LoggedModelInput, LoggedModelOutput
+
+from orchestrator.spec.task import Task
+from orchestrator.store.store import Store
+from orchestrator.tracking.names import model_name
+from orchestrator.tracking.runs import pages
+
+if TYPE_CHECKING:
+    from orchestrator.parts.component import ComponentRecord
+
+READY = "READY"
+Known = dict[tuple[str, str], str]
+"""Ids of a trial's models by component and weights."""
+
+
+class Models:
+    """The models that one store has in one experiment. They load without pickle, by
+    `orchestrator.tracking.pyfunc_model`.
+    """
+
+    def __init__(self, client: MlflowClient, experiment: str, store: Store, identity: str) -> None:
+        self.client, self.experiment, self.store = client, experiment, store
+        self._identity = identity
+        self._known: dict[str, Known] = {}  # by the trial's key
+        self._begun: dict[str, Known] = {}  # those that a writer did not bring to their end
+        self.look_again()
+
+    def look_again(self, key: str = "") -> None:
+        """Ask MLflow which models there are, of one trial or of all."""
+        for known in (self._known, self._begun):
+            known.pop(key, None)
+        for model in self._search(key):
+            by_key = self._known if str(model.status) == READY else self._begun
+            component = model.tags.get("spolia.component", ""), model.tags.get("spolia.blob", "")
+            by_key.setdefault(model.tags["spolia.key"], {})[component] = model.model_id
+
+    def _search(self, key: str) -> Iterator[Any]:
+        condition = f"tags.`spolia.store` = '{self._identity}'"
+        if key:
+            condition += f" and tags.`spolia.key` = '{key}'"
+        return pages(
+            lambda token: self.client.search_logged_models(
+                [self.experiment], condition, max_results=100, page_token=token
+            )
+        )
+
+    def write(self, run_id: str, record: Mapping[str, Any], params: Mapping[str, str]) -> None:
+        """The models of a trial as this run's outputs, and those of its needs as its inputs."""
+        if not record["components"] and not record["needs"]:
+            return
+        # Brings torch: two seconds that runs without models can do without.
+        from orchestrator.parts.component import ComponentRecord
+
+        known = self._known.setdefault(record["key"], {})
+        outputs, inputs = [], []
+        for stored in record["components"]:
+            component = ComponentRecord(**stored)
+            identity = (component.title, component.blob)
+            if identity not in known:
+                known[identity] = self._write_model(run_id, record, component, params)
+            outputs.append(LoggedModelOutput(known[identity], step=0))
+        # Lineage: whose models this run was made from. None, where they are another sweep's.
+        for need in record["needs"].values():
+            inputs += [LoggedModelInput(m) for m in self._known.get(need["key"], {}).values()]
+        self._link(run_id, outputs, inputs)
+
+    def _link(
+        self,
+        run_id: str,
+        outputs: Sequence[LoggedModelOutput],
+        inputs: Sequence[LoggedModelInput],
+    ) -> None:
+        """Link a run to models, those that it is not linked to: MLflow refuses a link that is
+        there, which a writer that died after it had made it leaves behind.
+        """
+        if not outputs and not inputs:
+            return
+        run = self.client.get_run(run_id)
+        have = {
+            *(one.model_id for one in run.outputs.model_outputs or []),
+            *(one.model_id for one in run.inputs.model_inputs or []),
+        }
+        new_outputs = [one for one in outputs if one.model_id not in have]
+        new_inputs = [one for one in inputs if one.model_id not in have]
+        if new_outputs:
+            self.client.log_outputs(run_id, models=new_outputs)
+        if new_inputs:
+            self.client.log_inputs(run_id, models=new_inputs)
+
+    def _write_model(
+        self,
+        run_id: str,
+        record: Mapping[str, Any],
+        component: ComponentRecord,
+        params: Mapping[str, str],
+    ) -> str:
+        """One component as a model; its id."""
+        with tempfile.TemporaryDirectory() as folder:
+            saved = self._save(Path(folder), record, component)
+            begun = self._begun.get(record["key"], {})
+            model_id = begun.get((component.title, component.blob))
+            if model_id is None:
+                model_id = self._create(run_id, record, component, params)
+            self.client.log_model_artifacts(model_id, str(saved))
+            self.client.finalize_logged_model(model_id, READY)
+        return model_id
+
+    def _create(
+        self,
+        run_id: str,
+        record: Mapping[str, Any],
+        component: ComponentRecord,
+        params: Mapping[str, str],
+    ) -> str:
+        model = self.client.create_logged_model(
+            self.experiment,
+            name=model_name(component.title),
+            source_run_id=run_id,
+            tags={
+                "spolia.store": self._identity,
+                "spolia.key": record["key"],
+                "spolia.component": component.title,
+                "spolia.blob": component.blob,
+            },
+            params={**params, **component.labels},
+            model_type="spolia",
+        )
+        return str(model.model_id)
+
+    def _save(self, folder: Path, record: Mapping[str, Any], component: ComponentRecord) -> Path:
+        """A component in MLflow's format below a folder; the path of it."""
+        from mlflow import pyfunc
+
+        from orchestrator.tracking import pyfunc_model
+
+        all_tasks = [Task.from_json(task) for task in record["trial"]["tasks"]]
+        tasks = {task.name: task for task in all_tasks}
+        task = tasks.get(component.labels.get("task", "")) or next(iter(tasks.values()))
+        data = self.store.data(task.data)
+        assert data is not None  # planning wrote it before the trial had a key
+        parts, model = folder / "parts", folder / "model"
+        parts.mkdir()
+        weights = self.store.blob(component.blob, of=record["key"])
+        pyfunc_model.write(parts, component, weights, data, task)
+        versions = record["provenance"]
+        requirements = [
+            f"{name}=={versions[name].partition('+')[0]}"
+            for name in ("spolia", "torch")
+            if name in versions
+        ]
+        pyfunc.save_model(
+            model,
+            loader_module="orchestrator.tracking.pyfunc_model",
+            data_path=str(parts),
+            pip_requirements=requirements,
+        )
+        return model

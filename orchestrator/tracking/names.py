@@ -1,0 +1,41 @@
+"""Names, labels and texts as MLflow takes them, whatever a method or a user called things.
+
+MLflow refuses a whole request for one name that it does not like, and cuts long values silently.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+
+# Characters that MLflow keeps of a name, of a param and of a tag.
+LONGEST_NAME, LONGEST_PARAM, LONGEST_TAG = 250, 6000, 5000
+
+_REFUSED = re.compile(r"[^\w\-. :/]")
+_REFUSED_OF_MODELS = re.compile(r"[/:.%\"']")
+
+
+def fit_name(name: str) -> str:
+    """A metric's, param's or tag's name. One that MLflow takes stays as it is; any other gets six
+    digits of its digest, so that no two names become one.
+    """
+    steps = _REFUSED.sub("_", name).split("/")
+    # MLflow takes slashes as those of a path, which must be the shortest to where it leads.
+    fit = "/".join(step for step in steps if step not in ("", ".", "..")) or "_"
+    if fit == name and len(name) <= LONGEST_NAME:
+        return name
+    mark = hashlib.sha256(name.encode(errors="surrogatepass")).hexdigest()[:6]
+    return f"{fit[: LONGEST_NAME - len(mark) - 1]}-{mark}"
+
+
+def fit_text(text: object, longest: int) -> str:
+    """A value of a param or a tag, cut to `longest`, without what no database stores."""
+    storable = str(text).encode(errors="replace").decode().replace("\0", "?")
+    return storable[:longest]
+
+
+def model_name(title: str) -> str:
+    """A component's title as MLflow takes it for a model's name; the tag `spolia.component` keeps
+    it as it is.
+    """
+    return _REFUSED_OF_MODELS.sub("_", title)

@@ -1,0 +1,109 @@
+"""What is asked of MLflow again, and for how long, where it does not answer or refuses."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+from mlflow.exceptions import MlflowException
+from sqlalchemy.exc import SQLAlchemyError
+from tenacity import RetryCallState, Retrying, retry_if_exception_type, wait_exponential
+
+from orchestrator.errors import CorruptError, SpoliaError
+
+# What ends the writing, or that of one run; the training goes on.
+ERRORS = (MlflowException, SQLAlchemyError, SpoliaError, OSError, ImportError)
+
+FIRST_PAUSE, LONGEST_PAUSE = 0.2, 30.0  # seconds between tries
+LAST_TRIES = 30.0  # seconds without an answer, after all was said, until nobody waits any more
+REFUSED = 3  # tries of what an MLflow that answers refuses: what changed meanwhile is seen by then
+
+# MLflow answers, and does not take what it is given.
+_REFUSALS = frozenset(
+    {
+        "BAD_REQUEST",
+        "ENDPOINT_NOT_FOUND",
+        "INVALID_PARAMETER_VALUE",
+        "INVALID_STATE",
+        "PERMISSION_DENIED",
+        "RESOURCE_ALREADY_EXISTS",
+        "RESOURCE_DOES_NOT_EXIST",
+        "UNAUTHENTICATED",
+    }
+)
+
+Answer = TypeVar("Answer")
+_log = logging.getLogger(__name__)
+
+
+def is_refusal(error: BaseException) -> bool:
+    """Whether asking again is of no use; else it may be an outage, and is over some day."""
+    if isinstance(error, MlflowException):
+        return error.error_code in _REFUSALS
+    # A database's driver that is not installed, a record that was altered.
+    return isinstance(error, ImportError | CorruptError)
+
+
+class Patience:
+    """Asks again with growing pauses: while more may come as long as it takes, and after `is_last`
+    is set until there has been no answer for `longest` seconds.
+    """
+
+    def __init__(self, is_last: threading.Event, longest: float = LAST_TRIES) -> None:
+        self._is_last, self._longest = is_last, longest
+        self._heard = time.monotonic()  # when there was an answer, or when it became the last
+        self._has_seen_last = is_last.is_set()
+
+    def ask(
+        self, request: Callable[[], Answer], before_again: Callable[[], object] = lambda: None
+    ) -> Answer:
+        """What `request` returns, which must change nothing when it is made twice; `before_again`
+        is called before it is. Raises the last error, one of `ERRORS`.
+        """
+        retrying = Retrying(
+            retry=retry_if_exception_type(ERRORS),
+            wait=wait_exponential(multiplier=FIRST_PAUSE, max=LONGEST_PAUSE),
+            stop=self._gives_up,
+            sleep=self._pause,
+            before_sleep=_note,
+            reraise=True,
+        )
+        for attempt in retrying:
+            with attempt:
+                if attempt.retry_state.attempt_number > 1:
+                    before_again()
+                answer = request()
+                self._heard = time.monotonic()
+        return answer
+
+    def _gives_up(self, state: RetryCallState) -> bool:
+        assert state.outcome is not None
+        error = state.outcome.exception()
+        if error is not None and is_refusal(error):
+            return state.attempt_number >= REFUSED
+        if not self._is_last.is_set():
+            return False
+        if not self._has_seen_last:
+            # The end wakes whoever pauses, and begins the last tries anew.
+            self._has_seen_last, self._heard = True, time.monotonic()
+        return time.monotonic() - self._heard > self._longest
+
+    def _pause(self, seconds: float) -> None:
+        if self._is_last.is_set():
+            time.sleep(seconds)
+        else:
+            self._is_last.wait(seconds)
+
+
+def _note(state: RetryCallState) -> None:
+    assert state.outcome is not None
+    error = state.outcome.exception()
+    pause = state.next_action.sleep if state.next_action else 0.0
+    _log.warning("MLflow: %s: %s; again in %.1f s", type(error).__name__, first_line(error), pause)
+
+
+def first_line(error: object) -> str:
+    return next(iter(str(error).splitlines()), "")

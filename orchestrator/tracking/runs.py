@@ -1,0 +1,191 @@
+"""The runs that one store has in one experiment of MLflow: found, made, filled, replaced, ended.
+
+Requests are as few and as large as MLflow's client admits. Each may be made twice.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mlflow import MlflowClient
+from mlflow.entities import Metric, Param, RunTag
+from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+from orchestrator.tracking.finished_run import Point, put_files
+
+# In one request, with some tags beside them; MLflow's limits are 1000 in all, 100 params, 1 MB.
+METRICS_AT_ONCE, PARAMS_AT_ONCE = 800, 100
+
+
+@dataclass
+class KnownRun:
+    """A run as MLflow has it, as far as we look at it again. `points` are those that it holds, or
+    None where that has not been looked up.
+    """
+
+    run_id: str
+    status: str
+    artifacts: str
+    tags: dict[str, str] = field(default_factory=dict)
+    points: set[Point] | None = None
+
+    @staticmethod
+    def of(run: Any) -> KnownRun:
+        info = run.info
+        return KnownRun(info.run_id, str(info.status), info.artifact_uri, dict(run.data.tags))
+
+    @property
+    def is_written(self) -> bool:
+        """Whether it is the whole run of a result."""
+        return "spolia.result" in self.tags and self.status == "FINISHED"
+
+
+class Runs:
+    """The runs of a store by their `spolia.id`. What other stores have in the same experiment is
+    neither seen nor touched.
+    """
+
+    def __init__(self, client: MlflowClient, experiment: str, store: str) -> None:
+        self.client, self.experiment, self.store = client, experiment, store
+        self._known: dict[str, KnownRun] = {}
+        for run in self.search():
+            self._add(run)
+
+    def get(self, identity: str) -> KnownRun | None:
+        return self._known.get(identity)
+
+    def know(self, runs: Mapping[str, KnownRun]) -> None:
+        """Take in what another process knows of runs."""
+        self._known.update(runs)
+
+    def known(self, identities: Iterable[str]) -> dict[str, KnownRun]:
+        """Of these runs those that are there."""
+        return {one: self._known[one] for one in identities if one in self._known}
+
+    def look_again(self, identity: str) -> None:
+        """Ask MLflow for a run: a request that failed may have been heard all the same."""
+        self._known.pop(identity, None)
+        for run in self.search(f"tags.`spolia.id` = '{identity}'"):
+            self._add(run)
+
+    def search(self, condition: str = "") -> Iterator[Any]:
+        """This store's runs that have not been replaced, the oldest first."""
+        parts = [f"tags.`spolia.store` = '{self.store}'", *filter(None, [condition])]
+        found = pages(
+            lambda token: self.client.search_runs(
+                [self.experiment], " and ".join(parts), max_results=1000, page_token=token
+            )
+        )
+        ours = [run for run in found if "spolia.replaced_by" not in run.data.tags]
+        yield from sorted(ours, key=lambda run: (run.info.start_time, run.info.run_id))
+
+    def _add(self, run: Any) -> None:
+        """Of two runs with one identity, which an outage or two writers made, one stays: a whole
+        one if there is one, else the elder.
+        """
+        added, identity = KnownRun.of(run), run.data.tags.get("spolia.id", run.info.run_id)
+        other = self._known.setdefault(identity, added)
+        if other is added:
+            return
+        if added.is_written and not other.is_written:
+            self._known[identity], added, other = added, other, added
+        self._retire(added, other.run_id)
+
+    def create(self, identity: str, name: str, began: int, tags: Mapping[str, str]) -> KnownRun:
+        """A new run. One that had this identity is told that this one has replaced it, and is out
+        of sight from then on, though links to it go on leading there.
+        """
+        old = self._known.get(identity)
+        tags = {
+            "mlflow.runName": name,
+            "spolia.id": identity,
+            "spolia.store": self.store,
+            **tags,
+        }
+        made = KnownRun.of(self.client.create_run(self.experiment, began, dict(tags)))
+        made.points = set()
+        self._known[identity] = made
+        if old is not None:
+            self._retire(old, made.run_id)
+        return made
+
+    def _retire(self, run: KnownRun, by: str) -> None:
+        note = f"Replaced by run {by}."
+        tags = {"spolia.replaced_by": by, "mlflow.note.content": note}
+        self.fill(run, {}, [], tags)
+        if run.status == "RUNNING":
+            self.end(run, "KILLED", None)
+        self.client.delete_run(run.run_id)
+
+    def points_of(self, run: KnownRun) -> set[Point]:
+        """The points that a run holds."""
+        if run.points is None:
+            names = self.client.get_run(run.run_id).data.metrics
+            run.points = {
+                (name, point.value, point.timestamp, point.step)
+                for name in names
+                for point in self.client.get_metric_history(run.run_id, name)
+            }
+        return run.points
+
+    def fill(
+        self,
+        run: KnownRun,
+        params: Mapping[str, str],
+        points: Iterable[Point],
+        tags: Mapping[str, str],
+    ) -> None:
+        """Params, points and tags that a run does not have yet, in as few requests as MLflow's
+        limits admit.
+        """
+        held = run.points or set()
+        new = [point for point in dict.fromkeys(points) if point not in held]
+        pairs = [Param(name, value) for name, value in params.items()]
+        changed = [RunTag(k, v) for k, v in tags.items() if run.tags.get(k) != v]
+        metrics = [Metric(*point) for point in new]
+        for start in range(PARAMS_AT_ONCE, len(pairs), PARAMS_AT_ONCE):
+            self.client.log_batch(run.run_id, params=pairs[start : start + PARAMS_AT_ONCE])
+        for start in range(METRICS_AT_ONCE, len(metrics), METRICS_AT_ONCE):
+            self.client.log_batch(run.run_id, metrics=metrics[start : start + METRICS_AT_ONCE])
+        first, pairs = metrics[:METRICS_AT_ONCE], pairs[:PARAMS_AT_ONCE]
+        if first or pairs or changed:
+            self.client.log_batch(run.run_id, metrics=first, params=pairs, tags=changed)
+        run.tags.update(tags)
+        if run.points is not None:
+            run.points.update(new)
+
+    def put_files(self, run: KnownRun, files: Mapping[str, bytes]) -> None:
+        """Artifacts by their paths within the run."""
+        if not files:
+            return
+        # What `client.log_artifacts` does after it has asked for the run once more.
+        place = get_artifact_repository(run.artifacts, tracking_uri=self.client.tracking_uri)
+        with tempfile.TemporaryDirectory() as folder:
+            put_files(Path(folder), files)
+            place.log_artifacts(folder)
+
+    def end(self, run: KnownRun, status: str, ended: int | None) -> None:
+        """Give a run its last status, and when it ended in milliseconds since 1970 (None: now)."""
+        self.client.set_terminated(run.run_id, status, end_time=ended)
+        run.status = status
+
+    def reopen(self, run: KnownRun) -> None:
+        """Say of a run that it goes on."""
+        if run.status != "RUNNING":
+            self.client.update_run(run.run_id, status="RUNNING")
+            run.status = "RUNNING"
+
+
+def pages(fetch: Callable[[str | None], Any]) -> Iterator[Any]:
+    """All entries of a search, page after page."""
+    token: str | None = None
+    while True:
+        page = fetch(token)
+        yield from page
+        token = page.token
+        if not token:
+            return

@@ -1,0 +1,155 @@
+"""list, compare, init, --version, status --watch, and what help looks like at 80 columns."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from orchestrator import Session, Store
+from orchestrator.cli.statuses import watch
+
+QUICK = ("--executor", "inline", "--tracking", "none")
+DIGITS = "network=resnet8(width=4), tasks=digits.classes(0, 1).images(limit=40), seed=0"
+COUNTED = "product(Count.grid(number=[1.0, 2.0], depth=1), seed=range(2))"
+
+
+@pytest.fixture
+def ran(spolia, sweep_file):
+    """A sweep file of 4 cells, each of which needs another trial, that has been run."""
+    file = sweep_file(COUNTED, 4)
+    assert spolia("run", file, *QUICK)[0] == 0
+    return file
+
+
+# ---------------------------------------------------------------------- list
+
+
+def test_every_trial_is_listed_with_a_key_that_opens_it(spolia, ran):
+    code, out, _ = spolia("list", ran)
+    assert (code, "4 cells" in out, "4 what they need" in out) == (0, True, True)
+    listed = json.loads(spolia("list", ran, "--json")[1])
+    assert [one["role"] for one in listed] == ["cell"] * 4 + ["need"] * 4
+    for one in listed:
+        assert one["key"][:12] in out
+        assert spolia("logs", one["key"][:12])[0] == 0
+
+
+def test_what_is_listed_is_chosen_by_settings_role_method_and_state(spolia, ran):
+    def count(*options):
+        return len(json.loads(spolia("list", ran, "--json", *options)[1]))
+
+    assert count("--only", "number=2.0") == 4
+    assert count("--only", "number=2.0 seed=1", "--role", "cell") == 1
+    assert (count("--state", "done"), count("--state", "open")) == (8, 0)
+    assert count("--method", "count") == 8
+    code, _, err = spolia("list", ran, "--state", "dne")
+    assert (code, "Did you mean 'done'?" in err) == (2, True), err
+    assert "No trial is like this." in spolia("list", ran, "--state", "open")[1]
+
+
+# ---------------------------------------------------------------------- compare
+
+
+def test_two_settings_two_trials_and_two_homes_are_compared(spolia, ran, tmp_path):
+    code, out, _ = spolia("compare", ran, "number=1.0", "number=2.0")
+    assert (code, "number='1.0'" in out, "second - first" in out) == (0, True, True)
+    view = json.loads(spolia("compare", ran, "number=1.0", "number=2.0", "--json")[1])
+    of_session = Session(ran, home=tmp_path / "spolia-home").compare(
+        {"number": 1.0}, {"number": 2.0}
+    )
+    assert [gap["difference"]["mean"] for gap in view["gaps"]] == [
+        gap.difference.mean for gap in of_session.gaps
+    ]
+    cells = json.loads(spolia("list", ran, "--json", "--role", "cell")[1])
+    first, second = cells[0]["key"][:12], cells[1]["key"][:12]
+    code, out, _ = spolia("compare", first, second)
+    assert (code, first in out, second in out, "seed: 0 against 1" in out) == (0,) + (True,) * 3
+    other = tmp_path / "other"
+    assert spolia("run", ran, *QUICK, "--home", other)[0] == 0
+    code, out, _ = spolia("compare", ran, "--with-home", other)
+    assert (code, out.count("number=")) == (0, 4)  # two settings, two metrics
+
+
+def test_a_result_is_compared_with_the_one_that_it_replaced(spolia, ran, tmp_path):
+    store = Store(tmp_path / "spolia-home/store")
+    cell = json.loads(spolia("list", ran, "--json", "--role", "cell")[1])[0]
+    code, _, err = spolia("compare", cell["key"][:12])
+    assert (code, "has taken no other result's place" in err) == (2, True), err
+    old = store.find(cell["key"])
+    new = json.loads(json.dumps(dict(old), default=dict))
+    new["metrics"][0]["value"] += 0.25
+    new["provenance"]["modules"]["sample_methods"] = "of today"
+    assert store.commit(new, replaces=old.digest)
+    view = json.loads(spolia("compare", cell["key"], "--json")[1])
+    assert view["gaps"][0]["difference"]["mean"] == pytest.approx(0.25)
+    assert "made with other code: sample_methods" in spolia("compare", cell["key"])[1]
+
+
+@pytest.mark.parametrize(
+    "sides", [["FILE"], ["FILE", "number=1.0"], ["a", "b", "c"], ["number=1.0", "number=2.0"]]
+)
+def test_sides_that_are_no_two_of_a_kind_are_told(spolia, sweep_file, sides):
+    file = sweep_file(COUNTED, 4)
+    code, _, err = spolia("compare", *[file if one == "FILE" else one for one in sides])
+    assert (code, "compare takes a sweep file and two settings" in " ".join(err.split())) == (
+        2,
+        True,
+    ), err
+
+
+# ---------------------------------------------------------------------- the first minute
+
+
+def test_a_first_sweep_is_written_once_and_plans(spolia, tmp_path):
+    code, out, _ = spolia("init")
+    assert (code, "spolia plan first_sweep.py" in out) == (0, True)
+    (tmp_path / "first_sweep.py").write_text((tmp_path / "first_sweep.py").read_text() + "# mine")
+    code, _, err = spolia("init")
+    assert (code, "is there already" in err) == (2, True)
+    assert (tmp_path / "first_sweep.py").read_text().endswith("# mine")
+    code, out, _ = spolia("plan", "first_sweep.py")
+    words = " ".join(out.split())
+    assert (code, "12 as written" in words) == (0, True), out
+    assert "2 ingredients: none, common 2 split: stem, pool 3 seed: 0, 1, 2" in words
+
+
+def test_versions_are_told(spolia):
+    code, out, _ = spolia("--version")
+    assert (code, out.startswith("spolia "), "torch " in out, "ray " in out) == (0,) + (True,) * 3
+
+
+@pytest.mark.parametrize(
+    "command", [(), ("run",), ("list",), ("compare",), ("data", "add"), ("submit",)], ids=str
+)
+def test_help_fits_80_columns_and_breaks_no_word(spolia, command):
+    code, out, _ = spolia(*command, "--help")
+    assert (code, max(map(len, out.splitlines())) <= 80) == (0, True)
+    assert "<bool>" not in out
+    assert "--no-" not in out
+    # A first sentence that is cut short says nothing.
+    listed = out.partition("Commands:")[2]
+    assert not [line for line in listed.splitlines() if line.endswith("...")]
+
+
+# ---------------------------------------------------------------------- watching
+
+
+def test_watching_ends_when_all_has_ended(ran, tmp_path, monkeypatch, capsys):
+    from rich.console import Console
+
+    monkeypatch.setattr("orchestrator.cli.statuses.WATCHED_EVERY", 0.0)
+    session = Session(ran, home=tmp_path / "spolia-home")
+    done, looks = session.status(), []
+    half = Session(ran, home=tmp_path / "elsewhere").status()
+
+    def look():
+        looks.append(1)
+        return half if len(looks) < 3 else done
+
+    console = Console(force_terminal=True, width=80, color_system=None)
+    assert watch(console, look) is done
+    assert len(looks) == 3
+    assert "4 of 4 cells done" in capsys.readouterr().out
+    # Without a terminal it looks once.
+    assert watch(Console(force_terminal=False, width=80), lambda: half) is half

@@ -1,0 +1,329 @@
+"""Which run in MLflow stands for a trial: one at a time, the same as long as the result is, and of
+this store alone.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+
+from orchestrator import Store, load_sweep, make_plan
+from orchestrator.store.code import Code
+from orchestrator.tracking.manifest import manifest
+from orchestrator.training.execute import execute
+
+pytestmark = [
+    pytest.mark.mlflow,
+    pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore:.*Any type hint:UserWarning"),
+]  # MLflow's own dependencies warn
+
+NOTHING = {"artifacts": [], "note": "", "counts": {}, "status": "FINISHED", "ended": None}
+
+
+@pytest.fixture
+def address(fresh_database, tmp_path):
+    return fresh_database(tmp_path / "m.db")
+
+
+@pytest.fixture
+def plan(store, sweep_file):
+    """Two cells that wait to be run."""
+    name, sweep = load_sweep(sweep_file("product(Count.grid(), seed=range(2))", 2))
+    return make_plan(name, sweep, store)
+
+
+@pytest.fixture
+def tracker(plan, store, address, tmp_path):
+    return made(plan, store, address, tmp_path)
+
+
+def made(plan, store, address, folder):
+    """A tracker in this process; nothing more will be said, and it asks for a second again."""
+    from orchestrator.tracking.levelling import Tracker
+    from orchestrator.tracking.patience import Patience
+
+    is_last = threading.Event()
+    is_last.set()
+    described = manifest(plan, store, address, (folder / "art").as_uri())
+    return Tracker(described, Patience(is_last, 1.0))
+
+
+def runs(tracker, role="cell"):
+    """The runs that a person sees."""
+    found = tracker.client.search_runs([tracker.experiment], f"tags.`spolia.role` = '{role}'")
+    return list(found)
+
+
+def history(tracker, run, name):
+    return [p.step for p in tracker.client.get_metric_history(run.info.run_id, name)]
+
+
+def progress(store, key, began, num_points, moved=0.0):
+    """What a trial under way leaves: a point a second, those from the third on `moved` in time."""
+    points = [
+        ["s/loss", step, 1.0 / step, began + step + (moved if step > 2 else 0.0)]
+        for step in range(1, num_points + 1)
+    ]
+    told = {"key": key, "began": began, "time": time.time(), "curves": points}
+    store.put_progress(key, {**told, "stage": "s", "epoch": num_points, "epochs": 9})
+
+
+def look(tracker, key):
+    """Look at a trial under way now."""
+    tracker.followed[key] = -1e9
+    tracker.write_live()
+
+
+def test_a_live_curve_is_sent_point_by_point(tracker, store, plan, monkeypatch):
+    key = plan.cells[0].trial.key
+    sent = []
+    log_batch = tracker.client.log_batch
+
+    def counting(run_id, metrics=(), **others):
+        sent.append([metric.step for metric in metrics])
+        return log_batch(run_id, metrics=metrics, **others)
+
+    monkeypatch.setattr(tracker.client, "log_batch", counting)
+    for num_points in (2, 5, 5):
+        progress(store, key, 5.0, num_points)
+        look(tracker, key)
+    assert sent == [[1, 2], [3, 4, 5]]
+    (run,) = runs(tracker)
+    assert (run.info.status, run.data.params["number"]) == ("RUNNING", "1")
+
+
+def test_who_takes_over_goes_on_with_the_run_that_is_there(tracker, store, plan, address, tmp_path):
+    key = plan.cells[0].trial.key
+    progress(store, key, 5.0, 2)
+    look(tracker, key)
+    (before,) = runs(tracker)
+    later = made(plan, store, address, tmp_path)
+    progress(store, key, 5.0, 3)
+    look(later, key)
+    (after,) = runs(later)
+    assert after.info.run_id == before.info.run_id
+    assert history(later, after, "s/loss") == [1, 2, 3]
+
+
+def test_epochs_that_a_resumed_try_does_again_are_not_there_twice(tracker, store, plan):
+    key = plan.cells[0].trial.key
+    progress(store, key, 5.0, 4)
+    look(tracker, key)
+    # It was killed, went on from a checkpoint after two epochs, and does the third again.
+    progress(store, key, 5.0, 4, moved=100.0)
+    look(tracker, key)
+    (run,) = runs(tracker)
+    assert history(tracker, run, "s/loss") == [1, 2, 3, 4]
+
+
+def test_an_interrupted_run_does_not_stay_beside_the_finished_one(
+    tracker, store, plan, address, tmp_path
+):
+    key = plan.cells[0].trial.key
+    progress(store, key, 5.0, 4)
+    look(tracker, key)
+    tracker.close({**NOTHING, "status": "KILLED"})
+    (killed,) = runs(tracker)
+    assert killed.info.status == "KILLED"
+    assert execute(plan.cells[0].trial, store).kind == "done"
+    later = made(plan, store, address, tmp_path)
+    later.write([key])
+    (run,) = runs(later)
+    assert (run.info.status, "s/loss" in run.data.metrics) == ("FINISHED", False)
+    old = later.client.get_run(killed.info.run_id)
+    assert old.data.tags["spolia.replaced_by"] == run.info.run_id
+
+
+def test_a_result_that_is_written_again_keeps_its_run(tracker, store, plan, address, tmp_path):
+    keys = [cell.trial.key for cell in plan.cells]
+    for cell in plan.cells:
+        execute(cell.trial, store)
+    tracker.write(keys)
+    before = [run.to_dictionary() for run in runs(tracker)]
+    # One of them half: its writer was killed before its end.
+    tracker.client.update_run(before[0]["info"]["run_id"], status="RUNNING")
+    later = made(plan, store, address, tmp_path)
+    later.write(keys)
+    assert [run.to_dictionary() for run in runs(later)] == before
+    assert len(later.written) == 1
+
+
+@pytest.mark.usefixtures("written_here")
+def test_a_result_that_was_replaced_has_a_new_run_and_the_old_one_says_which(
+    spolia, sweep_file, tmp_path, monkeypatch
+):
+    from mlflow import MlflowClient
+
+    def only_cell():
+        (experiment,) = [e for e in client.search_experiments() if e.name == "asked"]
+        (run,) = client.search_runs(
+            [experiment.experiment_id], filter_string="tags.`spolia.role` = 'cell'"
+        )
+        return run
+
+    file = sweep_file("product(Count.grid(), seed=0)")
+    address = f"sqlite:///{tmp_path}/m.db"
+    run_again = ("run", file, "--tracking", address, "--executor", "inline", "--stale", "rerun")
+    assert spolia(*run_again)[0] == 0
+    client = MlflowClient(address)
+    before = only_cell()
+    monkeypatch.setattr("orchestrator.planning.history.code_of", lambda trial: Code({"a": "1"}))
+    assert spolia(*run_again)[0] == 0
+    after = only_cell()
+    assert after.info.run_id != before.info.run_id
+    old = client.get_run(before.info.run_id)
+    assert old.data.tags["spolia.replaced_by"] == after.info.run_id
+    assert old.data.metrics == before.data.metrics
+
+
+def test_a_rerun_that_fails_leaves_the_run_of_the_result_that_stands(tracker, store, plan):
+    trial = plan.cells[0].trial
+    execute(trial, store)
+    tracker.write([trial.key])
+    store.put_failure(trial.key, {"time": time.time(), "reason": "broken", "traceback": "..."})
+    tracker.write_failure(trial.key)
+    (run,) = runs(tracker)
+    assert (run.info.status, "spolia.reason" in run.data.tags) == ("FINISHED", False)
+
+
+def test_a_try_that_fails_before_our_eyes_keeps_its_curve(tracker, store, plan):
+    key = plan.cells[0].trial.key
+    progress(store, key, 5.0, 2)
+    look(tracker, key)
+    store.put_failure(key, {"time": 9.0, "reason": "broken", "traceback": "..."})
+    for _ in range(2):
+        tracker.write_failure(key)
+    (run,) = runs(tracker)
+    assert (run.info.status, run.info.end_time) == ("FAILED", 9000)
+    assert history(tracker, run, "s/loss") == [1, 2]
+
+
+def test_two_stores_with_one_server_and_one_sweep_name_never_touch_each_others_runs(
+    plan, tracker, store, address, tmp_path
+):
+    """Anna and Ben both write `asked`; Ben closes while a trial of Anna's is under way."""
+    of_ben = Store(tmp_path / "ben")
+    of_ben.prepare()
+    for cell in plan.cells:
+        execute(cell.trial, of_ben)
+    execute(plan.cells[0].trial, store)
+    tracker.write([plan.cells[0].trial.key])
+    progress(store, plan.cells[1].trial.key, 5.0, 2)
+    look(tracker, plan.cells[1].trial.key)
+    of_anna = {run.info.run_id: run.to_dictionary() for run in runs(tracker)}
+    assert len(of_anna) == 2
+
+    ben = made(plan, of_ben, address, tmp_path)
+    ben.write([cell.trial.key for cell in plan.cells])
+    ben.close({**NOTHING, "status": "FINISHED"})
+    now = {run.info.run_id: run for run in runs(ben)}
+    assert len(now) == 4
+    assert {run_id: now[run_id].to_dictionary() for run_id in of_anna} == of_anna
+    stores = [run.data.tags["spolia.store"] for run in runs(ben, "sweep")]
+    assert sorted(stores) == sorted([store.identity(), of_ben.identity()])
+
+    again = made(plan, store, address, tmp_path)
+    again.write([plan.cells[0].trial.key])
+    assert not again.written
+    assert len(runs(again)) == 4
+
+
+def test_what_another_driver_runs_in_this_store_goes_on(tracker, store, plan, address, tmp_path):
+    key = plan.cells[0].trial.key
+    progress(store, key, 5.0, 2)
+    look(tracker, key)
+    made(plan, store, address, tmp_path).close(NOTHING)
+    (run,) = runs(tracker)
+    assert run.info.status == "RUNNING"
+
+
+def test_a_driver_that_died_leaves_nothing_running(plan, store, address, tmp_path):
+    import json
+
+    from orchestrator.tracking.process import report_on
+
+    key = plan.cells[0].trial.key
+    progress(store, key, 5.0, 2)
+    described = manifest(plan, store, address, (tmp_path / "art").as_uri())
+
+    def stream():
+        yield json.dumps(described)
+        yield json.dumps({"started": key})
+
+    assert report_on(stream()) == (0, "")
+    tracker = made(plan, store, address, tmp_path)
+    (run,) = runs(tracker, "sweep")
+    assert run.info.status == "KILLED"
+
+
+def test_what_mlflow_refuses_is_told_and_all_else_is_written(tracker, store, plan, monkeypatch):
+    from mlflow.exceptions import MlflowException
+    from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
+
+    keys = [cell.trial.key for cell in plan.cells]
+    for cell in plan.cells:
+        execute(cell.trial, store)
+    create_run, asked = tracker.client.create_run, []
+
+    def refusing(experiment, start_time, tags):
+        if tags["spolia.key"] == keys[0]:
+            asked.append(tags)
+            raise MlflowException("a strange tag", INVALID_PARAMETER_VALUE)
+        return create_run(experiment, start_time, tags)
+
+    monkeypatch.setattr(tracker.client, "create_run", refusing)
+    tracker.write(keys)
+    assert tracker.refused == {keys[0]: "MlflowException: a strange tag"}
+    assert len(asked) == 3
+    assert [run.data.tags["spolia.key"] for run in runs(tracker)] == [keys[1]]
+
+
+def test_a_request_that_was_heard_and_not_answered_makes_no_second_run(
+    tracker, store, plan, monkeypatch
+):
+    from mlflow.exceptions import MlflowException
+
+    execute(plan.cells[0].trial, store)
+    create_run, asked = tracker.client.create_run, []
+
+    def unanswered(*arguments):
+        made = create_run(*arguments)
+        if not asked:
+            asked.append(made)
+            raise MlflowException("the connection broke")
+        return made
+
+    monkeypatch.setattr(tracker.client, "create_run", unanswered)
+    tracker.write([plan.cells[0].trial.key])
+    (run,) = runs(tracker)
+    assert (run.info.status, run.info.run_id) == ("FINISHED", asked[0].info.run_id)
+
+
+@pytest.mark.process
+def test_many_runs_that_wait_are_written_by_several_processes(
+    sweep_file, store, address, tmp_path, monkeypatch
+):
+    import json
+
+    from orchestrator.tracking import helpers, process
+
+    monkeypatch.setattr(helpers, "FROM", 4)
+    monkeypatch.setattr(helpers, "AT_ONCE", 2)
+    monkeypatch.setattr(helpers, "MOST", 2)
+    name, sweep = load_sweep(sweep_file("product(Count.grid(), seed=range(6))", 6))
+    plan = make_plan(name, sweep, store)
+    for cell in plan.cells:
+        execute(cell.trial, store)
+    asked = []
+    monkeypatch.setattr(process.Tracker, "_write_run", lambda *_: asked.append(1))
+    lines = [manifest(plan, store, address, (tmp_path / "art").as_uri())]
+    lines += [{"finished": cell.trial.key} for cell in plan.cells]
+    stream = [json.dumps(line) for line in [*lines, {"summary": NOTHING}]]
+    assert process.report_on(stream, with_helpers=True) == (6, "")
+    assert asked == []  # this process had nothing to write itself
+    monkeypatch.undo()
+    tracker = made(plan, store, address, tmp_path)
+    tracker.write([cell.trial.key for cell in plan.cells])
+    assert (len(runs(tracker)), tracker.written) == (6, set())
