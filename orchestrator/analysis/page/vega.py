@@ -6,6 +6,7 @@ colours stand in HTML beside the plot, and are handed to it as the parameter `ch
 
 from __future__ import annotations
 
+import contextlib
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -124,13 +125,13 @@ def javascript() -> str:
         return path.read_text()
     import vl_convert
 
+    bundle = str(vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;"))
     # A script ends at the first `</script`, wherever in it that stands.
-    text = re.sub(
-        "</(?=script)", r"<\\/", str(vl_convert.javascript_bundle(None)), flags=re.IGNORECASE
-    )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with appears_whole(path) as temporary:
-        temporary.write_text(text)
+    text = re.sub("</(?=script)", r"<\\/", bundle, flags=re.IGNORECASE)
+    with contextlib.suppress(OSError):  # without a cache, the next page makes it anew
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with appears_whole(path) as temporary:
+            temporary.write_text(text)
     return text
 
 
