@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -11,7 +14,7 @@ import pytest
 from paged import Paged
 from sample_methods import Count
 
-from orchestrator import Results, Sweep, claims, make_plan, product, union
+from orchestrator import Results, Store, Sweep, claims, load_sweep, make_plan, product, union
 from orchestrator.analysis.page import vega
 from orchestrator.analysis.page.matrices import MOST, TOTAL
 from orchestrator.analysis.page.model import page_model
@@ -20,6 +23,7 @@ from orchestrator.analysis.page.rendering import rendered
 from orchestrator.cli.json_values import results_view
 from orchestrator.training.execute import execute
 
+ROOT = Path(__file__).resolve().parents[3]
 SPLITS = ("early", "middle", "late")
 
 
@@ -240,3 +244,15 @@ def test_plots_are_such_as_this_version_of_vega_lite_takes(store):
     for plot in plots:
         compiled = vl_convert.vegalite_to_vega(plot["spec"])
         assert len(compiled["marks"]) >= len(plot["spec"]["layer"])
+
+
+@pytest.mark.long
+def test_the_page_of_300_cells_is_below_3_megabytes(tmp_path):
+    file = ROOT / "benchmarks/finished_sweep.py"
+    finish = [sys.executable, ROOT / "benchmarks/commands.py", "--finish", file, tmp_path]
+    subprocess.run(finish, check=True, capture_output=True)
+    name, sweep = load_sweep(str(file))
+    finished = Store(tmp_path / "store")
+    page = rendered(page_model(Results(make_plan(name, sweep, finished), finished)))
+    # Vega is not in the pages of tests.
+    assert len(page.encode()) < 3e6 - 0.9e6
