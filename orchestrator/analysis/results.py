@@ -459,10 +459,10 @@ class Results:
         """Whether a higher value of a metric is the better one; None where the sweep's methods do
         not agree.
         """
-        ways = {one.higher_is_better for one in self._declared(metric)}
+        ways = {one.higher_is_better for one in self.declared(metric)}
         return ways.pop() if len(ways) == 1 else None
 
-    def _declared(self, metric: str) -> list[Metric]:
+    def declared(self, metric: str) -> list[Metric]:
         """What the sweep's methods declare of a metric, each declaration once."""
         declared = [one for cell in self.plan.cells for one in cell.trial.method.metrics]
         return list(dict.fromkeys(one for one in declared if one.name == metric))
@@ -488,10 +488,14 @@ class Results:
         if not lines:
             raise InputError(f"no cell has a value of {metric} yet")
         if chance is None:
-            # Where methods differ in what guessing scores, no one line would be true of all.
-            known = {one.chance for one in self._declared(metric)}
-            chance = known.pop() if len(known) == 1 else None
+            chance = self.chance_of(metric)
         return draw(lines, self.axes[axis], self.values.values(axis), metric, chance)
+
+    def chance_of(self, metric: str) -> float | None:
+        """What guessing scores, as the methods declare it; None where they do not, or differ."""
+        known = {one.chance for one in self.declared(metric)}
+        # Where methods differ, no one line would be true of all.
+        return known.pop() if len(known) == 1 else None
 
     def verdicts(self) -> Verdicts:
         """The verdict on each claim of the sweep; none of a part of it."""

@@ -430,7 +430,7 @@ class Session:
             self.store.refuse_claimed(self.name)  # the page there is that file's
         target = Path(path) if path else self.home.tables(self.name) / "report.html"
         try:
-            write(told, told.store, target)
+            write(told, target)
         except OSError as error:
             reason = error.strerror or str(error)
             raise InputError(f"{target} cannot be written: {reason}. Name another file") from error

@@ -22,7 +22,7 @@ import pytest
 
 TIERS = ("fast", "full", "all")  # each holds the one before it
 FULL = frozenset({"ray", "cluster", "mlflow", "process", "faults", "slow"})
-LONG = frozenset({"long"})
+LONG = frozenset({"long", "browser"})
 MOST_STEPS = 300  # of optimisers, in a fast test
 HEAVY = frozenset({"ray", "mlflow"})  # what a fast test does not even import
 # What files of tests import where they want it, and not when they are read: every worker reads all
