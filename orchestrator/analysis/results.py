@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from html import escape
 from pathlib import Path
@@ -52,7 +52,13 @@ from orchestrator.planning.plan import Plan
 from orchestrator.spec.claim import Entry, Labels, verdicts
 from orchestrator.spec.declarations import Metric
 from orchestrator.spec.formatting import counted, html_table
-from orchestrator.spec.labels import ABSENT, AxisValue, axes_by_name, short_names
+from orchestrator.spec.labels import (
+    ABSENT,
+    AxisValue,
+    axes_by_name,
+    named_twice,
+    short_names,
+)
 from orchestrator.spec.trial import Cell, Trial, needs_first
 from orchestrator.store.files import appears_whole
 from orchestrator.store.store import Store
@@ -98,11 +104,14 @@ class Results:
 
     def wanted(self, labels: Labels) -> dict[str, list[str | None]]:
         """The keys of the values that labels name, by the full name of their axis; None stands for
-        cells without the axis. Names that are no axes are passed over.
+        cells without the axis. Names that are no axes are passed over. Raises LookupError for a
+        value that there is not, InputError for an axis that is named twice.
         """
         names = axes_by_name(self.plan.axes)
+        if twice := named_twice(names, labels):
+            raise InputError("cells cannot be named so:", twice)
         return {
-            names[name]: keys_of(self.values, names[name], value)
+            names[name]: keys_of(self.values, name, value)
             for name, value in labels.items()
             if name in names
         }
@@ -355,8 +364,11 @@ class Results:
         there by label, as `accuracy[task=a]`.
         """
         metrics, where = name_and_where(metrics, where)
-        one = [metrics] if isinstance(metrics, str) else metrics
-        names = self.metrics() if one is None else list(one)
+        if metrics is None:
+            names = self.metrics()
+        else:
+            is_one = isinstance(metrics, str) or not isinstance(metrics, Iterable)
+            names = [metrics] if is_one else list(metrics)
         for name in names:
             check_metric(name, self.metrics(), self.matrix_names())
         selected = self._selected(where)
@@ -416,7 +428,8 @@ class Results:
         """
         name, where = name_and_where(name, where)
         groups, names = self._groups_for("a matrix", where), self.matrix_names()
-        name = name or self.headline_matrix() or next(iter(names), None)
+        if name is None or name == "":
+            name = self._usual_matrix(groups)
         if name is None:
             raise InputError("no method of the sweep declares a matrix")
         if name not in names:
@@ -431,6 +444,17 @@ class Results:
                 why = f"of its {counted(group.num_planned, 'trial')}, {group.missing}"
             raise InputError(f"there is no mean of the matrix {name!r} for {group.title}: {why}")
         return found
+
+    def _usual_matrix(self, groups: Sequence[Group]) -> str | None:
+        """The headline matrix of these cells' methods, else the first of any."""
+        # Another method of the sweep may have a headline that these have not.
+        trials = (trial for group in groups for trial in group.trials.values())
+        methods = {trial.method.name: trial.method for trial in trials}.values()
+        own = [matrix for method in methods for matrix in method.matrices]
+        headlines = [matrix.name for matrix in own if matrix.headline]
+        return next(
+            iter([*headlines, *(matrix.name for matrix in own), *self.matrix_names()]), None
+        )
 
     def best(
         self, metric: str, where: Labels | None = None, *, highest: bool | None = None
@@ -447,11 +471,13 @@ class Results:
         groups = self._grouped(selected.cells)
         column = one_column(metric, groups, selected.logged_by)
         if highest is None:
-            highest = self._is_higher_better(metric)
+            highest = self._is_higher_better(metric, selected.cells)
         return best_of(column, groups, highest=highest)
 
-    def _is_higher_better(self, metric: str) -> bool:
-        ways = {one.higher_is_better for one in self._declared(metric)}
+    def _is_higher_better(self, metric: str, cells: Sequence[Cell]) -> bool:
+        # Of the methods that are looked at; where none has it, of those that do.
+        declared = self._declared(metric, cells) or self._declared(metric, self.plan.cells)
+        ways = {one.higher_is_better for one in declared}
         if len(ways) > 1:
             raise InputError(
                 f"the methods of the sweep disagree whether a higher {metric} is better; say "
@@ -460,9 +486,9 @@ class Results:
         # There is one: `check_metric` has found a method that declares it.
         return ways.pop()
 
-    def _declared(self, metric: str) -> list[Metric]:
-        """What the sweep's methods declare of a metric, each declaration once."""
-        declared = [one for cell in self.plan.cells for one in cell.trial.method.metrics]
+    def _declared(self, metric: str, cells: Sequence[Cell]) -> list[Metric]:
+        """What the methods of some cells declare of a metric, each declaration once."""
+        declared = [one for cell in cells for one in cell.trial.method.metrics]
         return list(dict.fromkeys(one for one in declared if one.name == metric))
 
     def plot(
@@ -487,7 +513,7 @@ class Results:
             raise InputError(f"no cell has a value of {metric} yet")
         if chance is None:
             # Where methods differ in what guessing scores, no one line would be true of all.
-            known = {one.chance for one in self._declared(metric)}
+            known = {one.chance for one in self._declared(metric, selected.cells)}
             chance = known.pop() if len(known) == 1 else None
         return draw(lines, self.axes[axis], self.values.values(axis), metric, chance)
 

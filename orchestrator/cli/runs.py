@@ -87,6 +87,7 @@ def run(
     display = TerminalDisplay(console)
     if pdb is not None:
         _refuse_other_processes(executor)
+        _refuse_smoke(smoke)
         plan = session.prepare(
             only, executor=executor, limit=limit, stale=stale, retry=retry or (), display=display
         )
@@ -120,6 +121,13 @@ def _refuse_other_processes(executor: ExecutorName) -> None:
 
     if executor is not ExecutorName.inline:
         raise InputError("--pdb works in this process only: add --executor inline")
+
+
+def _refuse_smoke(smoke: bool) -> None:
+    from orchestrator.errors import InputError
+
+    if smoke:
+        raise InputError("--pdb runs one trial of the sweep as written: leave out --smoke")
 
 
 def _print_summary(summary: RunSummary) -> None:
