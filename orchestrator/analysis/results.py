@@ -311,10 +311,11 @@ class Results:
         tables = self._tables
         return table_of(tables.matrix_schema, tables.matrix_batches(self.cells()))
 
-    def write(self, folder: Path) -> list[Path]:
+    def write(self, folder: str | Path) -> list[Path]:
         """Both tables as Parquet in a folder; each appears whole or not at all, and stays as it is
         where it was made of the same results. Returns their paths.
         """
+        folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         metrics, matrices = folder / "metrics.parquet", folder / "matrices.parquet"
         stamp = self._tables.stamp(self.cells())
@@ -364,9 +365,8 @@ class Results:
         there by label, as `accuracy[task=a]`.
         """
         metrics, where = name_and_where(metrics, where)
-        if metrics is None:
-            names = self.metrics()
-        else:
+        names: list[Any] = self.metrics()
+        if metrics is not None:
             is_one = isinstance(metrics, str) or not isinstance(metrics, Iterable)
             names = [metrics] if is_one else list(metrics)
         for name in names:
@@ -386,7 +386,8 @@ class Results:
     ) -> pd.DataFrame:
         """A data frame with a row for each point of the curves of finished cells: cell, key,
         outcome, the axes, stage, name, epoch (from 1), value, and seconds since the trial began.
-        `name` is one curve, `val_accuracy`, or with its stage, `train/val_accuracy`.
+        `name` is one curve, `val_accuracy`, or with its stage, `train/val_accuracy`; of a curve
+        that there is for each task, `val_accuracy/a`, the first part means all.
 
         With `needs`, the curves of the trials that these cells need instead, each once however many
         need it: key, outcome, trial, method, seed, and then the same.

@@ -277,8 +277,8 @@ def _of_one_only(first: Result, second: Result, metric: str | Entry | None) -> I
     """Which values only one of two trials has, by metric."""
     names = dict.fromkeys(entry["name"] for one in (first, second) for entry in one.metrics)
     for name in names if metric is None else [n for n in names if n == metric]:
-        labels = [logged_values(one.trial, one, name) for one in (first, second)]
-        for place, own, other in (("first", *labels), ("second", *reversed(labels))):
+        values = [logged_values(one.trial, one, name) for one in (first, second)]
+        for place, own, other in zip(("first", "second"), values, reversed(values), strict=True):
             alone = [label for label in own if label not in other]
             if alone:
                 told = f" for {in_words(alone)}" if in_words(alone) else ""

@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property, partial, wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 from orchestrator.data.root import choose_root, reading_from
 from orchestrator.errors import InputError, StoreError, option
@@ -376,10 +376,7 @@ class Session:
         display = display or LineDisplay()
         where = chosen(ExecutorName, executor, "executor")
         how = None if stale is None else chosen(Stale, stale, "stale")
-        # A text is a sequence, too: of letters.
-        is_one = isinstance(retry, str) or not isinstance(retry, Iterable)
-        named = [] if retry is None else [retry] if is_one else retry
-        again = [chosen(Retry, one, "retry").value for one in named]
+        again = [chosen(Retry, one, "retry").value for one in _each(retry)]
         self.home.prepare()
         self.store.prepare()
         self._take_name()
@@ -475,6 +472,15 @@ def _place(argument: str, given: object) -> str | Path | None:
     raise InputError(
         f"Session({argument}=...) takes a folder or an address, not a {type(given).__name__}"
     )
+
+
+def _each(given: Any) -> Iterable[Any]:
+    """What was given as one or as several, or not at all."""
+    if given is None:
+        return ()
+    # A text is a sequence, too: of letters.
+    is_one = isinstance(given, str) or not isinstance(given, Iterable)
+    return [given] if is_one else given
 
 
 def _refuse_beside_smoke(**given: object) -> None:

@@ -128,6 +128,18 @@ def test_curves_are_a_long_frame_by_stage_name_and_epoch(store):
         results.curves("los")
 
 
+def test_curves_of_several_tasks_are_had_by_the_name_that_they_share(store):
+    results = drawn_results(store, levels(1.0, seeds=1), by_level)
+    (result,) = results.by_key.values()
+    names = ["warm/up/val_accuracy/a", "warm/up/val_accuracy/b", "warm/up/val"]
+    result.record["curves"] = [[name, 1, 0.5, 11.0] for name in names]
+    result.record["timings"] = {"began": 10.0, "fits": {"warm": 1.0, "warm/up": 2.0}}
+    curves = results.curves("val_accuracy")
+    assert curves["stage"].tolist() == ["warm/up"] * 2
+    assert curves["name"].tolist() == ["val_accuracy/a", "val_accuracy/b"]
+    assert len(results.curves("val_accuracy/b")) == len(results.curves(names[1])) == 1
+
+
 def test_curves_of_needs_are_there_once_however_many_cells_need_them(store):
     results = executed(store, product(Count.grid(depth=1, fan=2), seed=range(2)))
     key = next(iter(results.plan.cells[0].trial.needs.values())).key
