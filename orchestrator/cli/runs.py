@@ -86,8 +86,7 @@ def run(
     check_arrival(session)
     display = TerminalDisplay(console)
     if pdb is not None:
-        _refuse_other_processes(executor)
-        _refuse_smoke(smoke)
+        _refuse_beside_pdb(executor, smoke)
         plan = session.prepare(
             only, executor=executor, limit=limit, stale=stale, retry=retry or (), display=display
         )
@@ -116,16 +115,11 @@ def _print_end(summary: RunSummary, home: Home | None) -> None:
     _exit_unless_complete(summary)
 
 
-def _refuse_other_processes(executor: ExecutorName) -> None:
+def _refuse_beside_pdb(executor: ExecutorName, smoke: bool) -> None:
     from orchestrator.errors import InputError
 
     if executor is not ExecutorName.inline:
         raise InputError("--pdb works in this process only: add --executor inline")
-
-
-def _refuse_smoke(smoke: bool) -> None:
-    from orchestrator.errors import InputError
-
     if smoke:
         raise InputError("--pdb runs one trial of the sweep as written: leave out --smoke")
 

@@ -222,7 +222,7 @@ class TestLabelsThatMetricsAreLoggedBy:
     @pytest.mark.parametrize("long", [False, True])
     def test_one_that_nothing_is_logged_by_is_told_with_the_nearest(self, results, long):
         with pytest.raises(
-            InputError, match=r"nothing is logged by task='A'. Did you mean 'a'? Valid: 'a'"
+            InputError, match=r"nothing is logged by task='A'. Did you mean 'a'\? Valid: 'a', 'b'"
         ):
             results.frame({"task": "A"}, long=long)
 
