@@ -472,20 +472,21 @@ class Results:
         groups = self._grouped(selected.cells)
         column = one_column(metric, groups, selected.logged_by)
         if highest is None:
-            highest = self._is_higher_better(metric, selected.cells)
-        return best_of(column, groups, highest=highest)
-
-    def _is_higher_better(self, metric: str, cells: Sequence[Cell]) -> bool:
-        # Of the methods that are looked at; where none has it, of those that do.
-        declared = self._declared(metric, cells) or self._declared(metric, self.plan.cells)
-        ways = {one.higher_is_better for one in declared}
-        if len(ways) > 1:
+            highest = self.is_higher_better(metric, selected.cells)
+        if highest is None:
             raise InputError(
                 f"the methods of the sweep disagree whether a higher {metric} is better; say "
                 "highest=True or highest=False"
             )
-        # There is one: `check_metric` has found a method that declares it.
-        return ways.pop()
+        return best_of(column, groups, highest=highest)
+
+    def is_higher_better(self, metric: str, cells: Sequence[Cell] = ()) -> bool | None:
+        """Whether a higher value of a metric is the better one, as the methods of some cells say
+        (default: of all; so where none of these has it); None where they do not agree.
+        """
+        declared = self._declared(metric, cells) or self._declared(metric, self.plan.cells)
+        ways = {one.higher_is_better for one in declared}
+        return ways.pop() if len(ways) == 1 else None
 
     def _declared(self, metric: str, cells: Sequence[Cell]) -> list[Metric]:
         """What the methods of some cells declare of a metric, each declaration once."""
