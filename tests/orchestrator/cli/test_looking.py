@@ -7,11 +7,13 @@ import json
 
 import pandas as pd
 import pytest
+from sample_methods import Ending
 
-from orchestrator import Session, Store
+from orchestrator import Session, Store, Sweep, product
 from orchestrator.analysis.matrix_pictures import Panel
 from orchestrator.cli.statuses import watch
 from orchestrator.cli.tables import comparable
+from orchestrator.planning.choose import labels_in
 
 QUICK = ("--executor", "inline", "--tracking", "none")
 DIGITS = "network=resnet8(width=4), tasks=digits.classes(0, 1).images(limit=40), seed=0"
@@ -55,7 +57,7 @@ def test_what_is_listed_is_chosen_by_settings_role_method_and_state(spolia, ran)
 # ---------------------------------------------------------------------- compare
 
 
-def test_two_settings_two_trials_and_two_homes_are_compared(spolia, ran, tmp_path):
+def test_two_settings_two_trials_and_two_homes_are_compared(spolia, ran, tmp_path, monkeypatch):
     code, out, _ = spolia("compare", ran, "number=1.0", "number=2.0")
     assert (code, "number='1.0'" in out, "second - first" in out) == (0, True, True)
     view = json.loads(spolia("compare", ran, "number=1.0", "number=2.0", "--json")[1])
@@ -73,6 +75,20 @@ def test_two_settings_two_trials_and_two_homes_are_compared(spolia, ran, tmp_pat
     assert spolia("run", ran, *QUICK, "--home", other)[0] == 0
     code, out, _ = spolia("compare", ran, "--with-home", other)
     assert (code, out.count("number=")) == (0, 4)  # two settings, two metrics
+    # The other home has its own store, whatever store is named for this one.
+    monkeypatch.setenv("SPOLIA_STORE", str(tmp_path / "spolia-home/store"))
+    assert spolia("compare", ran, "--with-home", other)[0] == 0
+
+
+def test_a_value_with_a_comma_in_it_is_one_value_of_a_side():
+    """Split at its comma it would be the mean of two other settings."""
+    ways = [("done",), ("raise",), ("done", "raise")]
+    sweep = Sweep(cells=product(Ending.grid(ways=ways), seed=range(2)), expect=6)
+    assert labels_in(sweep, "ways=done,raise") == {"ways": "done,raise"}
+    assert labels_in(sweep, "ways=raise,done seed=0 seed=1") == {
+        "ways": ["raise", "done"],
+        "seed": ["0", "1"],
+    }
 
 
 def test_a_result_is_compared_with_the_one_that_it_replaced(spolia, ran, tmp_path):
