@@ -447,18 +447,20 @@ class Results:
         groups = self._grouped(selected.cells)
         column = one_column(metric, groups, selected.logged_by)
         if highest is None:
-            highest = self._is_higher_better(metric)
-        return best_of(column, groups, highest=highest)
-
-    def _is_higher_better(self, metric: str) -> bool:
-        ways = {one.higher_is_better for one in self._declared(metric)}
-        if len(ways) > 1:
+            highest = self.is_higher_better(metric)
+        if highest is None:
             raise InputError(
                 f"the methods of the sweep disagree whether a higher {metric} is better; say "
                 "highest=True or highest=False"
             )
-        # There is one: `check_metric` has found a method that declares it.
-        return ways.pop()
+        return best_of(column, groups, highest=highest)
+
+    def is_higher_better(self, metric: str) -> bool | None:
+        """Whether a higher value of a metric is the better one; None where the sweep's methods do
+        not agree.
+        """
+        ways = {one.higher_is_better for one in self._declared(metric)}
+        return ways.pop() if len(ways) == 1 else None
 
     def _declared(self, metric: str) -> list[Metric]:
         """What the sweep's methods declare of a metric, each declaration once."""

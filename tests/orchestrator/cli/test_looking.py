@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import json
 
+import pandas as pd
 import pytest
 
 from orchestrator import Session, Store
+from orchestrator.analysis.matrix_pictures import Panel
 from orchestrator.cli.statuses import watch
+from orchestrator.cli.tables import comparable
 
 QUICK = ("--executor", "inline", "--tracking", "none")
 DIGITS = "network=resnet8(width=4), tasks=digits.classes(0, 1).images(limit=40), seed=0"
@@ -153,3 +157,45 @@ def test_watching_ends_when_all_has_ended(ran, tmp_path, monkeypatch, capsys):
     assert "4 of 4 cells done" in capsys.readouterr().out
     # Without a terminal it looks once.
     assert watch(Console(force_terminal=False, width=80), lambda: half) is half
+
+
+# ---------------------------------------------------------------------- results
+
+
+def test_the_best_of_each_metric_is_marked(spolia, ran):
+    out = spolia("results", ran)[1]
+    starred = [line for line in out.splitlines() if "*" in line]
+    assert "4.000 ±0.000*" in " ".join(starred)
+    assert "2.000 ±0.000*" not in out
+    assert "* is the best mean of its metric: no test, see claims." in " ".join(out.split())
+
+
+def test_rows_are_sorted_and_columns_chosen(spolia, ran):
+    out = spolia("results", ran, "--sort", "total", "--columns", "total")[1]
+    rows = [line.split() for line in out.splitlines() if "±" in line and line[0].isdigit()]
+    assert [row[0] for row in rows] == ["2", "1"]
+    code, _, err = spolia("results", ran, "--columns", "totl")
+    assert (code, "Did you mean 'total'?" in err) == (2, True)
+    assert spolia("results", ran, "--sort", "totl")[0] == 2
+
+
+def test_means_for_other_programs_are_those_of_the_frame(spolia, ran, tmp_path):
+    code, out, _ = spolia("results", ran, "--format", "csv", "--sort", "total")
+    means = Session(ran, home=tmp_path / "spolia-home").results().means(["total"])
+    read = pd.read_csv(io.StringIO(out))
+    assert (code, list(read["total"])) == (0, sorted(means["total"], reverse=True))
+    code, out, _ = spolia("results", ran, "--format", "markdown")
+    heads, rule, *rows = [line.strip("| \n").split(" | ") for line in out.splitlines()]
+    assert (code, heads[0], set(rule), len(rows)) == (0, "number", {"---"}, 2)
+
+
+def test_the_matrices_that_are_shown_differ_in_one_axis_only():
+    def panel(**labels):
+        return Panel("", labels, None, "m")
+
+    panels = [panel(a=a, b=b) for a in range(3) for b in range(2)]
+    shown = comparable(panels, 4)
+    assert [one.labels for one in shown] == [{"a": a, "b": 0} for a in range(3)]
+    assert comparable(panels[:4], 4) == panels[:4]
+    many = [panel(a=a) for a in range(9)]
+    assert [one.labels["a"] for one in comparable(many, 4)] == [0, 3, 5, 8]

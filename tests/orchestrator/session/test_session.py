@@ -430,7 +430,8 @@ def test_nothing_is_tracked_where_nothing_is_to_be(ran):
 
 
 @pytest.mark.mlflow
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.usefixtures("written_here")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore:.*Any type hint:UserWarning")
 def test_tracking_brings_mlflow_level(tmp_path, fresh_database):
     address = fresh_database(tmp_path / "m.db")
     session = Session(counting(), name="asked", home=tmp_path / "home", tracking=address)
