@@ -60,7 +60,8 @@ class Patience:
 
     def __init__(self, is_last: threading.Event, longest: float = LAST_TRIES) -> None:
         self._is_last, self._longest = is_last, longest
-        self._heard = time.monotonic()  # when there was an answer, or when it became the last
+        # Since when nothing was answered. Not since the last answer: what is asked may take long.
+        self._silent_since: float | None = None
         self._has_seen_last = is_last.is_set()
         self.is_there: Callable[[], bool] = lambda: False
 
@@ -83,28 +84,30 @@ class Patience:
                 if attempt.retry_state.attempt_number > 1:
                     before_again()
                 answer = request()
-                self._heard = time.monotonic()
+                self._silent_since = None
         return answer
 
     def _gives_up(self, state: RetryCallState) -> bool:
         assert state.outcome is not None
         error = state.outcome.exception()
         if error is not None and is_refusal(error):
+            self._silent_since = None
             return state.attempt_number >= REFUSED
         # One request over which MLflow stumbles each time does not keep all others.
         is_of_mlflow = isinstance(error, MlflowException | SQLAlchemyError)
         if is_of_mlflow and state.attempt_number >= STUBBORN and self.is_there():
             return True
-        if not self._is_last.is_set():
-            return False
-        if not self._has_seen_last:
+        now = time.monotonic()
+        since = now if self._silent_since is None else self._silent_since
+        if self._is_last.is_set() and not self._has_seen_last:
             # The end wakes whoever pauses, and begins the last tries anew.
-            self._has_seen_last, self._heard = True, time.monotonic()
-        return time.monotonic() - self._heard > self._longest
+            self._has_seen_last, since = True, now
+        self._silent_since = since
+        return self._is_last.is_set() and now - since > self._longest
 
     def _pause(self, seconds: float) -> None:
         if self._is_last.is_set():
-            time.sleep(seconds)
+            time.sleep(min(seconds, max(FIRST_PAUSE, self._longest / 5)))
         else:
             self._is_last.wait(seconds)
 
