@@ -41,6 +41,7 @@ _VIRIDIS = (
 _FIELD, _MARGIN, _HEADINGS, _CHARACTER = 60, 12, 56, 8
 
 FIELDS = 1024  # entries up to which each is a field with its value in writing
+SIDE = 256  # pixels of an image of more entries, each way; noise of this size is 260 KB of text
 
 
 def matrix_svg(matrix: Matrix) -> str:
@@ -78,14 +79,18 @@ def _svg_head(title: str, width: int, height: int) -> list[str]:
 
 def _svg_of_many(matrix: Matrix, title: str) -> str:
     """A matrix of very many entries: one image inside the picture, a few pixels an entry, instead
-    of as many fields, which would be megabytes that no browser scrolls through gladly.
+    of as many fields, which would be megabytes that no browser scrolls through gladly. Where there
+    are more entries than SIDE either way, neighbours share a place, which has their mean.
     """
     num_rows, num_columns = matrix.values.shape
-    scale = max(2, min(8, 900 // max(num_rows, num_columns)))  # pixels an entry
-    width, height = scale * num_columns, scale * num_rows
+    values, down, across = _thinned(matrix.values)
+    scale = max(2, min(8, 900 // max(values.shape)))  # pixels a place
+    width, height = scale * values.shape[1], scale * values.shape[0]
     size = f"{num_rows} x {num_columns} entries; none is grey"
-    whole_width = max(width + 2 * _MARGIN, _CHARACTER * len(title) + _MARGIN)
-    encoded = base64.b64encode(_pixels(matrix.values)).decode()
+    if down * across > 1:
+        size += f"; means of {down} x {across} each"
+    whole_width = max(width + 2 * _MARGIN, _CHARACTER * max(len(title), len(size)) + _MARGIN)
+    encoded = base64.b64encode(_pixels(values)).decode()
     return "\n".join(
         [
             *_svg_head(title, whole_width, _HEADINGS + height + _MARGIN),
@@ -96,6 +101,23 @@ def _svg_of_many(matrix: Matrix, title: str) -> str:
             "</svg>",
         ]
     )
+
+
+def _thinned(values: Values) -> tuple[Values, int, int]:
+    """Means of blocks of neighbours, at most SIDE each way, and how many entries a block has down
+    and across; entries that are NaN do not count.
+    """
+    rows, columns = values.shape
+    down, across = -(-rows // SIDE), -(-columns // SIDE)
+    if down * across == 1:
+        return values, 1, 1
+    padding = ((0, -rows % down), (0, -columns % across))
+    padded = np.pad(values, padding, constant_values=np.nan)
+    # [rows of blocks, down, columns of blocks, across]
+    blocks = padded.reshape(padded.shape[0] // down, down, padded.shape[1] // across, across)
+    known = (~np.isnan(blocks)).sum(axis=(1, 3))
+    with np.errstate(invalid="ignore"):  # a block of which nothing is known is 0 / 0, a NaN
+        return np.nansum(blocks, axis=(1, 3)) / known, down, across
 
 
 def _pixels(values: Values) -> bytes:

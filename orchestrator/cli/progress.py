@@ -142,19 +142,17 @@ class Progress:
         """What runs, and what waits for what, by method; looked up once a second."""
         looked_at, lines = self._waits
         now = time.monotonic()
-        if now - looked_at <= 1.0:  # drawn four times a second; a walk over all trials is not
+        if now - looked_at <= 1.0:  # drawn four times a second, and too fast to read
             return lines
         queue, lines = self._queue, []
         running = Counter(queue.trials[key].method.name for key in list(queue.running))
         if running:
             listed = ", ".join(f"{count} {name}" for name, count in running.most_common(4))
             lines.append(f"running: {listed}")
-        waiting: Counter[tuple[str, str]] = Counter()
-        for key in queue.waiting():
-            name = queue.trials[key].method.name
-            waiting.update((name, needed) for needed in queue.waits_for(key))
-        for (name, needed), count in waiting.most_common(3):
-            lines.append(f"{count} {name} wait for {needed}")
+        # A copy, as above: the executor goes on meanwhile.
+        for (name, needed), count in Counter(dict(queue.left.waits)).most_common(3):
+            if count:
+                lines.append(f"{count} {name} wait for {needed}")
         self._waits = (now, lines)
         return lines
 

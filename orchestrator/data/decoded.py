@@ -2,7 +2,8 @@
 so that all share the same pages.
 
 A folder of the cache (a generation of a set) is named by what was decoded: data set, options,
-files with sizes and times. It appears whole, and may be thrown away when no process holds it.
+files with sizes and times. It appears whole, and may be thrown away when no process holds it: that
+happens to those that were not used for longest, once there are too many.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ import numpy as np
 from orchestrator.data.readers import PARTS, Labels, Pixels
 from orchestrator.errors import DataError
 from orchestrator.spec.canonical import digest
+from orchestrator.store import cache_limit
 from orchestrator.store.files import cache_folder
 
 FORMAT = 2  # of what is decoded: another format, other folders
@@ -58,6 +60,7 @@ def decoded(stamp: Any, build: Callable[[Path], dict[str, Any]]) -> tuple[Path, 
             with _locked(_lock_path(target.name)):
                 if not (target / ABOUT).exists():
                     _build(target, build)
+                    _thin_out(but=target)
         return target, json.loads((target / ABOUT).read_text())
 
 
@@ -107,6 +110,7 @@ def _hold(folder: Path) -> bool:
         fcntl.flock(_held[folder], fcntl.LOCK_SH)
     with contextlib.suppress(FileNotFoundError):
         if os.path.samestat(os.fstat(_held[folder]), os.stat(about)):
+            cache_limit.note_use(about)
             return True
     os.close(_held.pop(folder))  # a lock on what somebody removed locks nothing
     return False
@@ -159,6 +163,25 @@ def _build(target: Path, build: Callable[[Path], dict[str, Any]]) -> None:
         os.replace(temporary, target)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _thin_out(*, but: Path) -> None:
+    """Remove what was not used for longest and is held by nobody, until the rest is within the
+    limit of the cache. One generation stays: its maker is about to hold it.
+    """
+    folders = [path for path in home().glob("[!.]*") if path.is_dir()]
+    kept = [_kept(folder) for folder in folders if folder != but]
+    own = sum(entry.stat().st_size for entry in os.scandir(but))
+    cache_limit.thin_out(filter(None, kept), cache_limit.limit(home()) - own)
+
+
+def _kept(folder: Path) -> cache_limit.Kept | None:
+    """A generation as something that can go; None where it has gone meanwhile."""
+    with contextlib.suppress(FileNotFoundError):
+        size = sum(entry.stat().st_size for entry in os.scandir(folder))
+        used = (folder / ABOUT).stat().st_mtime
+        return cache_limit.Kept(used, size, lambda: discard(folder))
+    return None
 
 
 def _lock_path(name: str) -> Path:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import heapq
+from collections import Counter
 from collections.abc import Callable, Collection, Hashable, Iterable, Mapping
 from typing import NamedTuple
 
 from orchestrator.errors import ExecutorError
 from orchestrator.planning.plan import Plan
+from orchestrator.planning.remainder import Remainder
 from orchestrator.planning.standing import usable_states
 from orchestrator.planning.tries import Tries
 from orchestrator.spec.trial import Trial
@@ -33,6 +35,9 @@ class Queue:
     What needs a trial that ended without being `done` is blocked, unless its method accepts such
     needs (and then only those that are results).
 
+    `num_ended` counts outcomes by their kind, `left` what is open: who shows how far a run is looks
+    at these a few times a second, and at no list of trials.
+
     `at_once` is how many trials run at a time, None as long as no executor has said it.
 
     `unfit` says of machines, by the ids of their nodes, why they are given no more work. Where
@@ -44,6 +49,8 @@ class Queue:
         self.plan = plan
         self.trials: Mapping[str, Trial] = {trial.key: trial for trial in todo}
         self.ended: dict[str, Outcome] = {}
+        self.num_ended: Counter[str] = Counter()
+        self.left = Remainder(plan, self.trials)
         self.running: set[str] = set()
         self.blocked: dict[str, str] = {}  # why, by key
         self.unfit: dict[str, str] = {}
@@ -56,11 +63,8 @@ class Queue:
         self._alone: set[str] = set()  # keys of trials that go into no lot with others
         self._held_back: dict[str, str] = {}  # methods that wait until all else is done, and why
         self._users: dict[str, list[str]] = {}
-        self._num_pending: dict[str, int] = {}  # needs that have not ended, by key
         for trial in todo:
-            needed = {need.key for need in trial.needs.values()}
-            self._num_pending[trial.key] = sum(key in self.trials for key in needed)
-            for key in needed:
+            for key in {need.key for need in trial.needs.values()}:
                 self._users.setdefault(key, []).append(trial.key)
         paths = self._remaining_paths(todo)
         self._entries = {t.key: _Ready(-paths[t.key], i, t.key) for i, t in enumerate(todo)}
@@ -106,7 +110,7 @@ class Queue:
 
     def _offer(self, key: str) -> None:
         """Make a trial ready if all its needs have ended, or blocked if one of them will not do."""
-        if key in self.blocked or self._num_pending[key]:
+        if key in self.blocked or self.left.is_pending(key):
             return
         reason = self._unusable_need(self.trials[key])
         if reason is None:
@@ -125,13 +129,20 @@ class Queue:
 
     def _block(self, key: str, reason: str) -> None:
         """Block a trial, and all that needs it, directly or not."""
+        self._close(key)
         self.blocked[key] = reason
         waiting = [key]
         while waiting:
             for user in self._users.get(waiting.pop(), []):
                 if user not in self.blocked:
+                    self._close(user)
                     self.blocked[user] = f"something it needs is blocked: {reason}"
                     waiting.append(user)
+
+    def _close(self, key: str) -> None:
+        """Count a trial as open no more; to be called before it has ended or is blocked."""
+        if key not in self.ended and key not in self.blocked:
+            self.left.close(key)
 
     def take(self, prefer: Hashable = None) -> Trial | None:
         """The next trial to run, of the shape `prefer` where one is ready; None while none is.
@@ -246,6 +257,8 @@ class Queue:
     def finish(self, outcome: Outcome) -> Outcome:
         """A trial has ended; what waited for it becomes ready or blocked."""
         self.running.discard(outcome.key)
+        self._close(outcome.key)
+        self.num_ended[outcome.kind] += 1
         self.ended[outcome.key] = outcome
         self._outcomes[outcome.key] = outcome.kind
         # An exception tells nothing of how long a training takes.
@@ -254,7 +267,7 @@ class Queue:
             self._longest[kind] = max(outcome.seconds, self._longest.get(kind, 0.0))
         for user in self._users.get(outcome.key, []):
             # However it ended: whether the outcome will do is asked once all needs have ended.
-            self._num_pending[user] -= 1
+            self.left.need_ended(user, self.trials[outcome.key])
             self._offer(user)
         return outcome
 
@@ -290,19 +303,6 @@ class Queue:
         """Whether every trial has ended or is blocked, or nothing more will be handed out."""
         has_stopped = bool(self.stopped) and not self.running
         return has_stopped or len(self.ended) + len(self.blocked) == len(self.trials)
-
-    def waiting(self) -> list[str]:
-        """Keys of trials that have not been handed out and are not blocked."""
-        return [
-            key
-            for key in self.trials
-            if key not in self.ended and key not in self.blocked and key not in self.running
-        ]
-
-    def waits_for(self, key: str) -> set[str]:
-        """Names of the methods whose trials this one still waits for."""
-        needed = self.trials[key].needs.values()
-        return {n.method.name for n in needed if n.key in self.trials and n.key not in self.ended}
 
     @property
     def num_waiting(self) -> int:

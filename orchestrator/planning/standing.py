@@ -17,8 +17,12 @@ of these ways; `open` is anything else that has no result yet.
 
 def count(states: Iterable[str]) -> dict[str, int]:
     """How many there are of each standing that occurs, in the order of `STANDINGS`."""
-    counted = Counter(states)
-    return {state: counted[state] for state in STANDINGS if counted[state]}
+    return in_order(Counter(states))
+
+
+def in_order(counts: Mapping[str, int]) -> dict[str, int]:
+    """Counts of those standings that occur, in the order of `STANDINGS`."""
+    return {state: counts[state] for state in STANDINGS if counts.get(state)}
 
 
 def in_words(counts: Mapping[str, int], *, without: Iterable[str] = ()) -> str:

@@ -43,13 +43,30 @@ class Display(Protocol):
         ...
 
 
+class _Mean:
+    """The mean of what was added so far."""
+
+    def __init__(self) -> None:
+        self._sum, self._number = 0.0, 0
+
+    def add(self, value: float) -> None:
+        self._sum += value
+        self._number += 1
+
+    @property
+    def value(self) -> float:
+        return self._sum / self._number
+
+
 class Tally:
-    """Counts of a queue's trials by how they stand, and how fast it goes; a listener."""
+    """Counts of a queue's trials by how they stand, and how fast it goes; a listener. What it says
+    is made of sums kept on the way, and of the trials that run: it is asked four times a second.
+    """
 
     def __init__(self, queue: Queue) -> None:
         self._queue = queue
         self._began: dict[str, float] = {}
-        self._spent: dict[str, list[float]] = {}  # seconds of trials that ended now, by method
+        self._spent: dict[str, _Mean] = {}  # seconds of trials that ended now, by method
         self._start = time.monotonic()
         # Trials start and end in the executor's thread, and a terminal draws in one of its own.
         self._lock = threading.Lock()
@@ -63,7 +80,7 @@ class Tally:
             self._began.pop(outcome.key, None)
             if outcome.is_result:
                 method = self._queue.trials[outcome.key].method.name
-                self._spent.setdefault(method, []).append(outcome.seconds)
+                self._spent.setdefault(method, _Mean()).add(outcome.seconds)
 
     def parts(self) -> list[tuple[str, str]]:
         """The pieces of a line of 80 characters (more only where the counts alone take more), each
@@ -88,31 +105,34 @@ class Tally:
         """Estimated from trials of the same method, finished now or before; None while nothing is
         known of one of them, or of how many run at once.
         """
-        now, queue = time.monotonic(), self._queue
+        queue, total = self._queue, 0.0
         if queue.at_once is None:
             return None
-        total = 0.0
         with self._lock:
-            for key, trial in queue.trials.items():
-                if key in queue.ended or key in queue.blocked:
-                    continue
-                spent = self._spent.get(trial.method.name)
-                # Seconds; of this run, else from earlier ones
-                cost = sum(spent) / len(spent) if spent else queue.plan.cost(trial)
-                if cost is None:
+            for method, left in list(queue.left.by_method.items()):
+                spent = self._spent.get(method)
+                if spent is None and left.num_unknown:
                     return None
-                running_for = now - self._began[key] if key in self._began else 0.0
-                # One that takes longer than expected is taken to end any moment.
-                total += max(cost - running_for, 0.0)
+                # Of this run, else from earlier ones.
+                total += left.seconds if spent is None else left.number * spent.value
+            total -= sum(self._run_already())
         # As if the work spread evenly: chains of needs make it an underestimate near the end.
-        return total / queue.at_once
+        return max(total, 0.0) / queue.at_once
+
+    def _run_already(self) -> Iterator[float]:
+        """Seconds of each trial that runs, out of those that are expected of it."""
+        now, queue = time.monotonic(), self._queue
+        for key, began in self._began.items():
+            trial = queue.trials[key]
+            spent = self._spent.get(trial.method.name)
+            cost = queue.plan.cost(trial) if spent is None else spent.value
+            # One that takes longer than expected is taken to end any moment.
+            yield min(now - began, cost or 0.0)
 
     def _counts(self) -> dict[str, int]:
         """How many trials have ended how, or are blocked."""
-        queue = self._queue
         # A copy: the executor may add to it while this is drawn.
-        states = [outcome.kind for outcome in list(queue.ended.values())]
-        return standing.count([*states, *("blocked" for _ in queue.blocked)])
+        return standing.in_order({**self._queue.num_ended, "blocked": len(self._queue.blocked)})
 
     def _pace(self) -> list[str]:
         """What goes on: running, waiting, time left or taken, trials a minute."""

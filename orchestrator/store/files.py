@@ -13,6 +13,7 @@ import hashlib
 import os
 import uuid
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -22,8 +23,14 @@ import pyarrow as pa
 from pyarrow import fs
 
 from orchestrator.errors import StoreError, option
+from orchestrator.store import cache_limit
 
 LAYERED = "layered:"
+READERS = 16  # requests to an object store at once
+SHARDS = [f"{number:02x}" for number in range(256)]  # what results and blobs are spread over
+# Files in one of them from which on all are listed side by side. An answer has at most a thousand
+# files, so one after another 16,000 take as many rounds as 256 shards, 16 at once.
+MANY = 64
 
 
 @dataclass(frozen=True)
@@ -272,25 +279,42 @@ class Bucket:
 
     def entries(self, folder: str) -> Iterator[Entry]:
         _refuse_outside(folder)
+        if folder.rpartition("/")[2] not in ("results", "blobs"):
+            yield from self._listed(folder)
+            return
+        # Names are digests, so any shard tells how many files there are in all.
+        first = self._listed(f"{folder}/{SHARDS[0]}")
+        if len(first) < MANY:
+            yield from self._listed(folder)
+            return
+        yield from first
+        # Listings wait in Arrow's own threads, of which there are eight unless somebody asks.
+        pa.set_io_thread_count(max(READERS, pa.io_thread_count()))
+        with ThreadPoolExecutor(READERS) as pool:
+            for listed in pool.map(self._listed, [f"{folder}/{shard}" for shard in SHARDS[1:]]):
+                yield from listed
+
+    def _listed(self, folder: str) -> list[Entry]:
+        """All files below a folder, by as many requests, one after another, as they fill."""
         selector = fs.FileSelector(f"{self._root}/{folder}", recursive=True, allow_not_found=True)
         try:
-            for info in self._fs.get_file_info(selector):
-                if info.type == fs.FileType.File:
-                    yield self._entry(info)
+            found = self._fs.get_file_info(selector)
         except OSError as error:
             raise StoreError(
                 f"{self.name}/{folder} cannot be listed: {_first_line(error)}"
             ) from error
+        return [self._entry(info) for info in found if info.type == fs.FileType.File]
 
 
 class Cached:
     """An object store with a local copy of what never changes: blobs, and results as long as the
-    store shows them unchanged.
+    store shows them unchanged. Copies of all stores together keep to a limit.
     """
 
     def __init__(self, files: Files, folder: Path) -> None:
         self.address, self.name, self.is_local = files.address, files.name, files.is_local
         self._files = files
+        self._cache = cache_limit.Files(folder)
         self._copies = Folder(folder / hashlib.sha256(files.address.encode()).hexdigest()[:16])
         self._seen: dict[str, Entry] = {}  # results as the last listing showed them, by path
 
@@ -304,6 +328,7 @@ class Cached:
             if content is not None:
                 with contextlib.suppress(StoreError):  # a full or read-only cache only costs time
                     self._copies.publish(copy, content, replace=True)
+                    self._cache.written(len(content))
         return content
 
     def _copy_path(self, path: str, as_listed: bool) -> str | None:
@@ -324,6 +349,8 @@ class Cached:
             return None
         if content is not None and copy.startswith("blobs/") and not _hashes_to(content, copy):
             return None
+        if content is not None:
+            cache_limit.note_use(self._copies.root / copy)
         return content
 
     def publish(self, path: str, content: bytes, *, replace: bool = False) -> bool:

@@ -38,6 +38,7 @@ from orchestrator.errors import CorruptError, InputError, StoreError, call, opti
 from orchestrator.spec.canonical import canonical_json, digest
 from orchestrator.spec.task import DataRecord
 from orchestrator.store.files import (
+    READERS,
     Cached,
     Entry,
     Files,
@@ -53,7 +54,6 @@ from orchestrator.store.origin import came_from
 from orchestrator.store.records import Record, Records, body_of, record_in
 
 FORMAT = 2
-READERS = 16  # requests to an object store at once
 FEW = 8  # records for which no listing is worth its time
 
 

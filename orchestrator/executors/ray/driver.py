@@ -30,12 +30,13 @@ from orchestrator.planning.queue import Queue
 from orchestrator.spec.classes import FOLDERS, packages_of
 from orchestrator.spec.classes import VARIABLE as PACKAGES
 from orchestrator.spec.naming import class_paths
+from orchestrator.store import cache_limit
 from orchestrator.store.code import code_in_use
 from orchestrator.store.heartbeat import alive
 from orchestrator.store.store import Store
 
 # Workers need them as the driver has them.
-VARIABLES = ("SPOLIA_DATA", "SPOLIA_CACHE", "TORCH_HOME", FOLDERS)
+VARIABLES = ("SPOLIA_DATA", "SPOLIA_CACHE", cache_limit.VARIABLE, "TORCH_HOME", FOLDERS)
 RESTARTS = 3  # of a private Ray, in one run
 SAY_AFTER = 60.0  # seconds in which nothing has started, until it is said what is waited for
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import base64
+import io
 from xml.etree import ElementTree
 
 import numpy as np
+import pytest
+from PIL import Image
 
 from orchestrator.analysis.figures import heat_map, matrix_svg
 from orchestrator.parts.matrix import make_matrix
@@ -43,6 +47,35 @@ def test_the_picture_is_wide_enough_for_its_title_and_safe_for_any_name():
         "accuracy_by_extractor: extractor down, head across"
     )
     assert "<a & b>" in [t.text for t in picture.iter(f"{SVG}text")]
+
+
+@pytest.mark.parametrize("shape", [(32, 32), (256, 256), (700, 300), (5000, 1)])
+def test_a_picture_is_at_most_300_kilobytes_however_large_the_matrix_is(shape):
+    names = [[f"network {number} of many" for number in range(size)] for size in shape]
+    noise = np.random.default_rng(0).random(shape)
+    matrix = make_matrix(
+        "kept", axes=("layer", "task"), rows=names[0], columns=names[1], values=noise
+    )
+    assert len(matrix_svg(matrix).encode()) <= 300_000
+
+
+def test_places_of_an_image_are_means_of_the_entries_that_are_known():
+    values = np.full((300, 300), 0.25)
+    values[0, :2] = 0.5, np.nan
+    values[298:] = 1.0  # the last two of 300 rows share a place
+    names = [str(number) for number in range(300)]
+    picture = drawn(names, names, values)
+    assert "300 x 300 entries; none is grey; means of 2 x 2 each" in [
+        text.text for text in picture.iter(f"{SVG}text")
+    ]
+    (image,) = picture.iter(f"{SVG}image")
+    pixels = np.asarray(Image.open(io.BytesIO(base64.b64decode(image.get("href")[22:]))))
+    assert pixels.shape == (150, 150, 3)
+    # A third, of viridis: the mean of 0.5, 0.25 and 0.25. Then 0.25, and 1 at the end.
+    third = np.array([59, 82, 139]) + 2 / 3 * np.array([-15, 31, 3])
+    assert pixels[0, 0].tolist() == np.rint(third).tolist()
+    assert pixels[0, 1].tolist() == [59, 82, 139]
+    assert pixels[-1, -1].tolist() == [253, 231, 37]
 
 
 def panels(count, rows, columns, value):

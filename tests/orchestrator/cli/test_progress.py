@@ -68,6 +68,33 @@ def test_nothing_is_estimated_before_it_is_known_how_many_run_at_once(store):
     assert " left" not in line
 
 
+class Untouched(dict):
+    """Whose length may be asked for, and its values one by one, but nobody goes through it."""
+
+    def __iter__(self):
+        raise AssertionError("somebody went through all of them")
+
+    keys = values = items = __iter__
+
+
+def test_no_list_of_trials_is_gone_through_to_draw_the_progress(store):
+    cells = product(Count.grid(depth=1), seed=range(4))
+    queue = Queue(make_plan("asked", Sweep(question="?", cells=cells, expect=4), store))
+    console = Console(file=io.StringIO(), force_terminal=True, width=80)
+    queue.at_once = 1
+    progress = Progress(console, queue)
+    trial = queue.take()
+    progress.started(trial)
+    progress.ended(queue.finish(Outcome(trial.key, "done", 10.0)))
+    for name in ("trials", "ended", "blocked"):
+        setattr(queue, name, Untouched(getattr(queue, name)))
+    progress._waits = (-10.0, [])  # what was drawn when it was made is still young
+    console.print(progress._render())
+    text = console.file.getvalue()
+    assert "1 of 8 done · 0 running · 7 waiting · 1 min 10 s left" in text
+    assert "3 count wait for count" in text
+
+
 @pytest.mark.parametrize(
     ("seconds", "text"),
     [(3.4, "3 s"), (59.6, "1 min 00 s"), (200, "3 min 20 s"), (7500, "2 h 05 min")],

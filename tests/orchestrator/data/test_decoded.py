@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import os
 import threading
 
 import pytest
@@ -48,3 +49,20 @@ def test_a_lock_is_held_by_one_at_a_time_while_others_wait_and_come(tmp_path, mo
         third.join()
     assert third_is_in.is_set()
     assert not path.exists()
+
+
+def test_generations_that_nobody_uses_go_where_the_cache_is_full(monkeypatch, tmp_path):
+    monkeypatch.setenv("SPOLIA_CACHE", str(tmp_path))
+    monkeypatch.setenv("SPOLIA_CACHE_GB", "0.000003")
+
+    def build(folder):
+        (folder / "train.npy").write_bytes(bytes(1000))
+        return {}
+
+    folders = [decoded.decoded(["set", number], build)[0] for number in range(2)]
+    for folder, used in zip(folders, (2e9, 1e9), strict=True):
+        os.utime(folder / decoded.ABOUT, (used, used))
+    # Nobody uses the first; the second was used before, but is held by this process.
+    os.close(decoded._held.pop(folders[0]))
+    folders += [decoded.decoded(["set", number], build)[0] for number in range(2, 4)]
+    assert [folder.exists() for folder in folders] == [False, True, True, True]

@@ -4,9 +4,12 @@ its share.
 
 from __future__ import annotations
 
-from sample_methods import Count
+from collections import Counter
 
-from orchestrator import Sweep, make_plan, product
+from sample_methods import After, AfterAnything, Count, Faulty
+
+from methods.networks import resnet8
+from orchestrator import Sweep, digits, make_plan, product, union
 from orchestrator.planning.queue import LARGEST_LOT, Queue
 from orchestrator.training.outcome import Outcome
 
@@ -66,3 +69,44 @@ def test_what_is_put_back_comes_again_alone(store):
 def test_a_freed_worker_gets_a_trial_of_its_own_shape_first(store):
     queue = queue_of(store, 6).shaped(lambda trial: trial.seed % 2)
     assert [queue.take(prefer=1).seed for _ in range(4)] == [1, 3, 5, 0]
+
+
+def counted(queue):
+    """What is left of a queue, counted trial by trial."""
+    left = [t for k, t in queue.trials.items() if k not in queue.ended and k not in queue.blocked]
+    waits = Counter()
+    for trial in left:
+        needed = {need.key: need.method.name for need in trial.needs.values()}
+        open_needs = {n for k, n in needed.items() if k in queue.trials and k not in queue.ended}
+        waits.update((trial.method.name, name) for name in open_needs)
+    number = Counter(trial.method.name for trial in left)
+    return number, waits, Counter(outcome.kind for outcome in queue.ended.values())
+
+
+def test_what_is_left_is_what_counting_all_trials_gives_however_they_end(store):
+    faulty = ["done", "raise", "diverge"]
+    grid = union(Faulty.grid(how=faulty), After.grid(how=faulty), AfterAnything.grid(how=faulty))
+    cells = product(
+        grid, network=resnet8(width=4), tasks=digits.classes(0, 1).images(limit=40), seed=range(2)
+    )
+    queue = Queue(make_plan("asked", Sweep(question="?", cells=cells, expect=18), store))
+    kinds = ["done", "failed", "diverged"]
+    while (trial := queue.take()) is not None:
+        queue.finish(Outcome(trial.key, kinds[len(queue.ended) % 3], 1.0))
+        number, waits, ended = counted(queue)
+        assert {
+            name: left.number for name, left in queue.left.by_method.items() if left.number
+        } == (number)
+        assert +queue.left.waits == waits
+        assert queue.num_ended == ended
+    assert queue.blocked
+    assert not +queue.left.waits
+
+
+def test_what_a_plan_expects_of_open_trials_is_kept_as_they_end(store):
+    queue = queue_of(store, 4)
+    queue.plan.seconds.update(dict.fromkeys(queue.trials, 2.5))
+    queue = Queue(queue.plan)
+    ended(queue, queue.take(), 1.0)
+    left = queue.left.by_method["count"]
+    assert (left.number, left.seconds, left.num_unknown) == (3, 7.5, 0)

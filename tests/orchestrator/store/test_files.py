@@ -28,6 +28,7 @@ from orchestrator import (
 from orchestrator.executors.by_name import executor
 from orchestrator.executors.site import Site
 from orchestrator.planning.queue import Queue
+from orchestrator.store import files
 from orchestrator.store.files import appears_whole, files_at
 from orchestrator.store.garbage import unneeded
 from orchestrator.store.store import record_digest
@@ -72,6 +73,25 @@ def test_blobs_on_s3_are_read_once_and_then_from_the_local_copy(bucket, tmp_path
     copy.write_bytes(b"altered")
     with pytest.raises(CorruptError, match="missing"):
         bucket.blob(name)  # an altered copy does not count
+
+
+def test_very_many_results_are_listed_side_by_side_and_all_of_them(bucket, monkeypatch):
+    keys = {f"{shard}{number:062x}" for shard in ("00", "7f", "ff") for number in range(2)}
+    for key in keys:
+        bucket.commit({"key": key, "outcome": "done"})
+    one_by_one = list(bucket.entries("results"))
+    monkeypatch.setattr(files, "MANY", 2)
+    listed = []
+    monkeypatch.setattr(
+        files.Bucket,
+        "_listed",
+        lambda self, folder, listing=files.Bucket._listed: (
+            listed.append(folder) or listing(self, folder)
+        ),
+    )
+    assert list(bucket.entries("results")) == one_by_one
+    assert set(bucket.finished()) == keys
+    assert "results" not in listed
 
 
 def test_a_result_that_was_replaced_is_read_again(bucket):
