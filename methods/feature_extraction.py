@@ -57,8 +57,18 @@ class FeatureExtraction(Method):
     tasks = roles("source", "targets", at_least=2)
     base_role = "source"
     metrics = (
-        Metric("accuracy", by=("task",), headline=True),
-        Metric("val_accuracy", by=("task",), optional=True),
+        Metric(
+            "accuracy",
+            by=("task",),
+            headline=True,
+            help="Accuracy on the test images of each task.",
+        ),
+        Metric(
+            "val_accuracy",
+            by=("task",),
+            optional=True,
+            help="Accuracy on validation images, for choosing among settings.",
+        ),
         ACCURACY_AT_PLACE,
     )
     components = (Kept("part", by=("task",)),)

@@ -51,10 +51,25 @@ class FineTune(Method):
     base_role = "tasks"
     former_settings: ClassVar[Mapping[str, Any]] = {"augment": False}
     metrics = (
-        Metric("accuracy", by=("task",), headline=True),
-        Metric("val_accuracy", by=("task",), optional=True),
-        Metric("parameters", by=("task",), higher_is_better=False),
-        Metric("flops", by=("task",), higher_is_better=False),
+        Metric(
+            "accuracy",
+            by=("task",),
+            headline=True,
+            help="Accuracy on the test images of each task.",
+        ),
+        Metric(
+            "val_accuracy",
+            by=("task",),
+            optional=True,
+            help="Accuracy on validation images, for choosing among settings.",
+        ),
+        Metric(
+            "parameters",
+            by=("task",),
+            higher_is_better=False,
+            help="Weights of the network of each task.",
+        ),
+        Metric("flops", by=("task",), higher_is_better=False, help="Operations for one image."),
     )
     components = (Kept("network", by=("task",)),)
 

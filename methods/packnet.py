@@ -191,8 +191,20 @@ class PackNet(Method):
     tasks = roles("source", "targets", at_least=1)
     base_role = "source"
     metrics = (
-        Metric("accuracy", by=("task",), headline=True, of_targets=True),
-        Metric("val_accuracy", by=("task",), optional=True, of_targets=True),
+        Metric(
+            "accuracy",
+            by=("task",),
+            headline=True,
+            of_targets=True,
+            help="Accuracy on the test images of each task.",
+        ),
+        Metric(
+            "val_accuracy",
+            by=("task",),
+            optional=True,
+            of_targets=True,
+            help="Accuracy on validation images, for choosing among settings.",
+        ),
         Metric("owned", by=("task",)),
         Metric("free"),
         ACCURACY_AT_PLACE,

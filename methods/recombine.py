@@ -39,21 +39,78 @@ class Recombine(NetworkMeasurement):
     name = "recombine"
     tasks = roles("tasks", at_least=1)
     metrics = (
-        Metric("compatibility", headline=True, chance=0.0),  # by extractor
-        Metric("compatibility_by_head", headline=True, chance=0.0),
-        Metric("recombined_accuracy", headline=True),  # by extractor
-        Metric("own_accuracy", headline=True),
-        Metric("recombined_accuracy_by_head"),
-        Metric("worst_recombined_accuracy"),
-        Metric("unscored_pairs", higher_is_better=False),
+        Metric(
+            "compatibility",
+            headline=True,
+            chance=0.0,
+            help="Accuracy of recombined pairs on images of the extractor's task, from chance (0) "
+            "to what the head reaches behind its own extractor there (1); mean over pairs.",
+        ),
+        Metric(
+            "compatibility_by_head",
+            headline=True,
+            chance=0.0,
+            help="The same on images of the head's task.",
+        ),
+        Metric(
+            "recombined_accuracy",
+            headline=True,
+            help="Accuracy of recombined pairs on images of the extractor's task, mean over pairs.",
+        ),
+        Metric(
+            "own_accuracy",
+            headline=True,
+            help="Accuracy of the networks as they were trained, mean over them.",
+        ),
+        Metric(
+            "recombined_accuracy_by_head",
+            help="Accuracy of recombined pairs on images of the head's task, mean over pairs.",
+        ),
+        Metric("worst_recombined_accuracy", help="The lowest recombined accuracy of any pair."),
+        Metric(
+            "unscored_pairs",
+            higher_is_better=False,
+            help="Pairs without a score: they do not fit, share no class, or lack a network.",
+        ),
     )
     matrices = (
-        MatrixSpec("accuracy_by_extractor", "extractor", "head", headline=True),
-        MatrixSpec("normalised_by_extractor", "extractor", "head"),
-        MatrixSpec("restricted_by_extractor", "extractor", "head"),
-        MatrixSpec("accuracy_by_head", "extractor", "head"),
-        MatrixSpec("normalised_by_head", "extractor", "head"),
-        MatrixSpec("restricted_by_head", "extractor", "head"),
+        MatrixSpec(
+            "accuracy_by_extractor",
+            "extractor",
+            "head",
+            headline=True,
+            help="Accuracy on images of the extractor's task whose class the head knows.",
+        ),
+        MatrixSpec(
+            "normalised_by_extractor",
+            "extractor",
+            "head",
+            help="The same from chance (0) to what the head reaches behind its own extractor (1).",
+        ),
+        MatrixSpec(
+            "restricted_by_extractor",
+            "extractor",
+            "head",
+            help="Accuracy on the same images where only classes that both know are answers.",
+        ),
+        MatrixSpec(
+            "accuracy_by_head",
+            "extractor",
+            "head",
+            help="Accuracy on all images of the head's task.",
+        ),
+        MatrixSpec(
+            "normalised_by_head",
+            "extractor",
+            "head",
+            help="The same from chance (0) to the head's own accuracy (1).",
+        ),
+        MatrixSpec(
+            "restricted_by_head",
+            "extractor",
+            "head",
+            help="Accuracy on the same images where only classes that both know are answers.",
+        ),
     )
 
     def train(self, run: Run) -> None:

@@ -36,8 +36,20 @@ class SequentialFineTuning(Method):
     tasks = roles("tasks", at_least=2)
     base_role = "tasks"
     metrics = (
-        Metric("accuracy", by=("task",), headline=True, of_targets=True),
-        Metric("forgetting", by=("task",), higher_is_better=False, headline=True),
+        Metric(
+            "accuracy",
+            by=("task",),
+            headline=True,
+            of_targets=True,
+            help="Accuracy on the test images of each task after the last one was learned.",
+        ),
+        Metric(
+            "forgetting",
+            by=("task",),
+            higher_is_better=False,
+            headline=True,
+            help="How much accuracy a task has lost since it was learned.",
+        ),
         ACCURACY_AT_PLACE,
     )
     matrices = (ACCURACY_AFTER_EACH_TASK,)

@@ -95,7 +95,7 @@ class Abandoned(BaseException):
     """Raised at the end of an epoch whose driver is gone, once there is a checkpoint."""
 
 
-def nearest(name: str, valid: Iterable[str]) -> str:
+def nearest(name: object, valid: Iterable[str]) -> str:
     """Say which valid name is closest, and list them all.
 
     Example: `Did you mean 'threshold'? Valid: 'threshold', 'epochs'.`
@@ -104,8 +104,13 @@ def nearest(name: str, valid: Iterable[str]) -> str:
     if not names:
         return "There is none."
     listed = f"Valid: {', '.join(map(repr, names))}."
-    close = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
-    return f"Did you mean {close[0]!r}? {listed}" if close else listed
+    # Whoever writes `B` for `b` means it; of names that differ in case only, the one most like it.
+    close = difflib.get_close_matches(str(name).lower(), [n.lower() for n in names], 1, cutoff=0.6)
+    if not close:
+        return listed
+    alike = [one for one in names if one.lower() == close[0]]
+    closest = difflib.get_close_matches(str(name), alike, n=1, cutoff=0.0)[0]
+    return f"Did you mean {closest!r}? {listed}"
 
 
 @contextlib.contextmanager

@@ -11,6 +11,7 @@ import random
 import shutil
 import sys
 import tempfile
+from importlib.metadata import version
 from pathlib import Path
 
 # Ray reads these when it starts; its workers find the sample methods by this path, and may load
@@ -53,6 +54,8 @@ def pytest_configure(config: pytest.Config) -> None:
         "RAY_TMPDIR": tempfile.mkdtemp(prefix="ray", dir="/tmp"),  # paths of sockets must be short
     }
     os.environ.update(made)
+    # What draws the plots of pages takes four seconds to make, and only a browser reads it.
+    Path(made["SPOLIA_CACHE"], f"vega-{version('vl-convert-python')}.js").write_text("// Vega\n")
     for folder in made.values():
         config.add_cleanup(lambda folder=folder: shutil.rmtree(folder, ignore_errors=True))
 

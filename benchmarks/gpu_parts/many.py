@@ -10,6 +10,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -21,6 +22,7 @@ from gpu_parts.case import DECAY, LR, MOMENTUM, Bench, ByHand, built, by_engine,
 from gpu_parts.exact import largest_difference
 from orchestrator import NetworkSpec, Task
 
+Measure = Callable[[int], tuple[float, float]]  # of so many models, images/s and seconds once
 BRANCHES = 8  # streams within one graph: models beside each other
 SHORTEST = 8.0  # seconds that a way and a number of models are worth beginning for
 
@@ -29,37 +31,47 @@ def many(bench: Bench) -> None:
     task, (name, spec) = made_up(bench.sizes.images), next(iter(bench.sizes.networks.items()))
     best: dict[str, float] = {}
     processes = Processes(bench, min(8, max(bench.sizes.models)))
-    processes.get_ready()  # before anything is timed
-    row = table("numerics", "models", "way                   ", "images/s", "models/h", "once, s")
     try:
-        for numerics in ("fp32", "bf16"):
-            alone = one_after_another(bench, task, spec, numerics)
-            for count in bench.sizes.models:
-                ways = {"one after another": lambda _, a=alone: (a, 0.0)}
-                ways["in one graph"] = lambda n, t=numerics: in_one_graph(bench, task, spec, t, n)
-                ways["vmap"] = lambda n, t=numerics: under_vmap(bench, task, spec, t, n)
-                if count <= processes.count:
-                    ways["processes"] = lambda n, t=numerics: processes.rate(t, n)
-                for way, measure in ways.items():
-                    if bench.left < SHORTEST:
-                        print("time is up")
-                        return
-                    rate, once = guarded(measure, count)
-                    # A training of 100 passes through 50,000 images.
-                    row(numerics, count, way.ljust(22), rate, rate * 3600 / 5e6, once)
-                    if numerics == "fp32":
-                        best[way] = max(best.get(way, 0.0), rate)
+        processes.get_ready()  # before anything is timed
+        all_ways(bench, task, spec, processes, best)
     finally:
         processes.end()
         for way, rate in best.items():
             bench.figure(f"{name}, fp32, {way}, most images/s", rate)
-    same_bits(bench, task, spec)
+    guarded(lambda _: same_bits(bench, task, spec), 2)
 
 
-def guarded(measure: object, count: int) -> tuple[float, float]:
+def all_ways(
+    bench: Bench, task: Task, spec: NetworkSpec, processes: Processes, best: dict[str, float]
+) -> None:
+    """Each number of models in each way, as long as there is time; `best` takes the highest
+    rates.
+    """
+    row = table("numerics", "models", "way                   ", "images/s", "models/h", "once, s")
+    for numerics in ("fp32", "bf16"):
+        alone = one_after_another(bench, task, spec, numerics)
+        for count in bench.sizes.models:
+            ways: dict[str, Measure] = {"one after another": lambda _, a=alone: (a, 0.0)}
+            ways["vmap"] = lambda n, t=numerics: under_vmap(bench, task, spec, t, n)
+            if count <= processes.count:
+                ways["processes"] = lambda n, t=numerics: processes.rate(t, n)
+            # Last, because a capture that fails may leave the device in any state.
+            ways["in one graph"] = lambda n, t=numerics: in_one_graph(bench, task, spec, t, n)
+            for way, measure in ways.items():
+                if bench.left < SHORTEST:
+                    print("time is up")
+                    return
+                rate, once = guarded(measure, count)
+                # A training of 100 passes through 50,000 images.
+                row(numerics, count, way.ljust(22), rate, rate * 3600 / 5e6, once)
+                if numerics == "fp32":
+                    best[way] = max(best.get(way, 0.0), rate)
+
+
+def guarded(measure: Measure, count: int) -> tuple[float, float]:
     """A way that fails, or finds no memory, costs its row only."""
     try:
-        return measure(count)  # type: ignore[operator, no-any-return]
+        return measure(count)
     except Exception as error:
         print(f"{type(error).__name__}: {str(error).strip().splitlines()[0][:200]}")
         torch.cuda.empty_cache()
@@ -140,11 +152,11 @@ def in_one_graph(
         bench.wait()
         once = time.perf_counter() - began
         steps = bench.steps_for(lambda n: graph.steps(n) // count)
-        return bench.rate(lambda: graph.steps(max(5, steps // count))), once
+        return bench.rate(lambda: graph.steps(steps)), once
 
 
-def same_bits(bench: Bench, task: Task, spec: NetworkSpec) -> None:
-    """Whether models in a graph end as each does alone, after the same steps."""
+def same_bits(bench: Bench, task: Task, spec: NetworkSpec) -> tuple[float, float]:
+    """How far models in a graph end from where each ends alone, after the same steps."""
     with bench.computing("fp32"):
         models = [ByHand(bench, task, spec, "fp32", seed) for seed in range(2)]
         alone = [ByHand(bench, task, spec, "fp32", seed) for seed in range(2)]
@@ -167,6 +179,7 @@ def same_bits(bench: Bench, task: Task, spec: NetworkSpec) -> None:
         for model, other in zip(models, alone, strict=True)
     )
     bench.figure("models in one graph and alone, largest difference", apart)
+    return apart, 0.0
 
 
 def _weights(model: ByHand) -> dict[str, Tensor]:
@@ -210,7 +223,7 @@ def under_vmap(
         bench.wait()
         once = time.perf_counter() - began
         number = bench.steps_for(lambda n: steps(n) // count)
-        return bench.rate(lambda: steps(max(3, number // count))), once
+        return bench.rate(lambda: steps(number)), once
 
 
 # ---------------------------------------------------------------------- processes
@@ -244,8 +257,14 @@ class Processes:
         return answers
 
     def get_ready(self) -> None:
-        """Wait until each has imported, found its device and trained a little."""
-        self._ask(self._running, "ready?")
+        """Wait until each has imported, found its device and trained a little. Where one cannot,
+        there are none.
+        """
+        try:
+            self._ask(self._running, "ready?")
+        except (RuntimeError, OSError) as error:
+            print(f"no processes: {error}")
+            self.count = 0
         self._once = time.perf_counter() - self._began
 
     def rate(self, numerics: str, count: int) -> tuple[float, float]:
@@ -254,7 +273,7 @@ class Processes:
         (steps,) = set(self._ask(some[:1], f"steps {numerics} {self.bench.sizes.seconds}"))
         self._ask(some[1:], f"train {numerics} 5")  # each warms up
         began = time.perf_counter()
-        # As many steps as one takes a measurement's time for, shared out.
+        # As many steps as one alone takes a measurement's time for, shared out.
         share = max(5, int(steps) // count)
         images = sum(map(int, self._ask(some, f"train {numerics} {share}")))
         return images / (time.perf_counter() - began), self._once

@@ -92,7 +92,15 @@ class CompatibleFeatures(Method):
     name = "compatible_features"
     tasks = roles("tasks", at_least=1)
     former_settings: ClassVar[Mapping[str, Any]] = {"augment": False}
-    metrics = (Metric("accuracy", by=("task",), headline=True, optional=True),)
+    metrics = (
+        Metric(
+            "accuracy",
+            by=("task",),
+            headline=True,
+            optional=True,
+            help="Accuracy on the test images of each task.",
+        ),
+    )
     components = (
         Kept("network", by=("task",)),
         Kept("auxiliary", by=("ingredient",), optional=True),

@@ -18,8 +18,12 @@ if TYPE_CHECKING:  # signatures name the graph, whose training ends with this re
     from methods.nettailor.nettailor import TailoredGraph
 
 METRICS = (
-    Metric("accuracy", headline=True),
-    Metric("val_accuracy", optional=True),
+    Metric("accuracy", headline=True, help="Accuracy of the tailored network on test images."),
+    Metric(
+        "val_accuracy",
+        optional=True,
+        help="Accuracy on validation images, for choosing among settings.",
+    ),
     Metric("accuracy_before_retraining", optional=True),
     Metric("parameters", higher_is_better=False),
     Metric("parameters_share", higher_is_better=False),
@@ -29,9 +33,16 @@ METRICS = (
     Metric("flops_paper", higher_is_better=False),
     Metric("attended_complexity", higher_is_better=False),
     Metric("blocks", higher_is_better=False, headline=True),
-    Metric("late_bias"),
+    Metric(
+        "late_bias", help="Share of blocks removed from the last stage, less that of the first."
+    ),
     Metric("restored", higher_is_better=False, optional=True),
-    Metric("latency_share", higher_is_better=False, timing=True),
+    Metric(
+        "latency_share",
+        higher_is_better=False,
+        timing=True,
+        help="Time for images, as a share of the whole universal network's.",
+    ),
 )
 LATENCY_BATCH = 32  # images per pass when latency is measured
 

@@ -24,14 +24,35 @@ from methods.piggyback.packed_masks import PackedMasks
 from orchestrator import MatrixSpec, Metric, Network, PartWithBase, Run, Task
 
 METRICS = (
-    Metric("accuracy", by=("task",), headline=True),
-    Metric("val_accuracy", by=("task",), optional=True),
-    Metric("zeroed", by=("task",), headline=True),
+    Metric(
+        "accuracy", by=("task",), headline=True, help="Accuracy on the test images of each task."
+    ),
+    Metric(
+        "val_accuracy",
+        by=("task",),
+        optional=True,
+        help="Accuracy on validation images, for choosing among settings.",
+    ),
+    Metric(
+        "zeroed",
+        by=("task",),
+        headline=True,
+        help="Share of the base's weights that a task's mask sets to zero.",
+    ),
     Metric("mask_bytes", by=("task",), higher_is_better=False),
     Metric("task_bytes", by=("task",), higher_is_better=False),
-    Metric("bytes_share", by=("task",), higher_is_better=False),
+    Metric(
+        "bytes_share",
+        by=("task",),
+        higher_is_better=False,
+        help="Bytes that a task adds, as a share of the backbone's.",
+    ),
     Metric("late_bias", by=("task",)),
-    Metric("storage_share", higher_is_better=False),
+    Metric(
+        "storage_share",
+        higher_is_better=False,
+        help="Bytes of base and masks, as a share of a network for each task.",
+    ),
     ACCURACY_AT_PLACE,
 )
 MATRICES = (

@@ -22,14 +22,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class AlongLine:
-    """One line: its name, and at each place along the axis the mean of a setting. A line of cells
-    without the axis has one value, which holds everywhere.
+    """One line: its name, and at each place along the axis the setting that stands there, with its
+    mean. A line of cells without the axis has one value, which holds everywhere.
     """
 
     name: str
     places: Sequence[float]
     values: Sequence[Estimate]
-    is_level: bool = False
+    is_level: bool
+    groups: Sequence[Group]
+    column: Column
 
 
 def lines_along(
@@ -42,7 +44,7 @@ def lines_along(
         other for other in groups[0].labels if len({str(g.labels[other]) for g in groups}) == 1
     }
     # By name and whether it is level: cells with and without the axis may be called alike.
-    by_name: dict[tuple[str, bool], dict[float, Estimate]] = {}
+    by_name: dict[tuple[str, bool], dict[float, tuple[Estimate, Group, Column]]] = {}
     for column in columns:
         for group in groups:
             value = group.value(column)
@@ -51,11 +53,12 @@ def lines_along(
             name = _name(group, constant | {axis}, column)
             at = group.values.get(axis)
             place = math.nan if at is None else place_of[at.key]  # a level line stands nowhere
-            by_name.setdefault((name, at is None), {})[place] = value
+            by_name.setdefault((name, at is None), {})[place] = (value, group, column)
     found = []
-    for (name, is_level), values in by_name.items():
-        ordered = sorted(values)
-        found.append(AlongLine(name, ordered, [values[place] for place in ordered], is_level))
+    for (name, is_level), standing in by_name.items():
+        ordered = sorted(standing)
+        values, theirs, of_column = zip(*(standing[place] for place in ordered), strict=True)
+        found.append(AlongLine(name, ordered, values, is_level, theirs, of_column[0]))
     return found
 
 

@@ -69,7 +69,8 @@ class BestSetting:
     def _notes(self) -> list[str]:
         notes = [f"of the best: {self.missing}"] if self.missing else []
         if self.not_compared:
-            notes.append(f"{self.not_compared} settings have no value yet")
+            have = "setting has" if self.not_compared == 1 else "settings have"
+            notes.append(f"{self.not_compared} {have} no value yet")
         return notes
 
 

@@ -1,12 +1,10 @@
-"""Heat maps of matrices, and lines of metrics against each other, drawn without a display."""
+"""Heat maps of matrices, drawn without a display."""
 
 from __future__ import annotations
 
 import base64
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
 from xml.sax.saxutils import escape
 
 import numpy as np
@@ -14,7 +12,7 @@ import numpy as np
 from orchestrator.parts import matrix_display
 from orchestrator.parts.labelled_matrix import Values
 from orchestrator.parts.matrix import Matrix
-from orchestrator.parts.matrix_display import Labelled, as_png, new_figure
+from orchestrator.parts.matrix_display import Labelled, as_png
 
 
 def heat_map(
@@ -22,55 +20,6 @@ def heat_map(
 ) -> bytes:
     """A PNG of one or several matrices; see `orchestrator.parts.matrix_display.heat_map`."""
     return as_png(matrix_display.heat_map(matrices, title, columns))
-
-
-BARS = 12  # points of a line that each show an error bar
-
-
-@dataclass(frozen=True)
-class Line:
-    """One line of a plot: its name, and points (x, y, half-width of y's interval); a single point
-    stands alone.
-    """
-
-    name: str
-    points: Sequence[tuple[float, float, float]]
-
-
-def lines(series: Sequence[Line], x: str, y: str) -> bytes:
-    """A PNG of lines and points with error bars, or bands where a line has many points."""
-    from matplotlib import colormaps
-
-    figure = new_figure(9, 4.6 + 0.12 * max(0, len(series) - 14))
-    axis = figure.subplots()
-    for number, line in enumerate(series):
-        _draw_line(axis, line, colormaps["tab20"](number % 20))
-    axis.set_xlabel(x)
-    axis.set_ylabel(y)
-    axis.grid(alpha=0.3)
-    figure.legend(loc="outside right upper", fontsize=7)
-    return as_png(figure)
-
-
-def _draw_line(axis: Any, line: Line, colour: Any) -> None:
-    xs, ys, halves = (np.array(values) for values in zip(*sorted(line.points), strict=True))
-    halves = np.nan_to_num(halves)
-    if len(xs) > BARS:
-        axis.plot(xs, ys, color=colour, label=line.name, linewidth=1.4)
-        axis.fill_between(xs, ys - halves, ys + halves, color=colour, alpha=0.1, linewidth=0)
-        return
-    axis.errorbar(
-        xs,
-        ys,
-        yerr=halves,
-        fmt="o-" if len(xs) > 1 else "D",
-        color=colour,
-        label=line.name,
-        markersize=4,
-        capsize=2,
-        linewidth=1.2,
-        elinewidth=0.7,
-    )
 
 
 # Viridis at nine places, for pictures that are made by the thousand: drawing one with matplotlib
@@ -172,7 +121,7 @@ def _thinned(values: Values) -> tuple[Values, int, int]:
 
 
 def _pixels(values: Values) -> bytes:
-    """A PNG of one pixel an entry, in the colours of `_colour`."""
+    """A PNG of one pixel an entry, in the colours of `colour`."""
     from PIL import Image
 
     stops = np.array(_VIRIDIS, dtype=float)  # [9, 3]
@@ -192,7 +141,7 @@ def _svg_field(value: float, x: int, y: int) -> str:
     if np.isnan(value):
         fill, ink, text = "#eee", "gray", "–"
     else:
-        fill, ink, text = _colour(value), "black" if value > 0.6 else "white", _brief(value)
+        fill, ink, text = colour(value), ink_on(value), brief(value)
     middle, baseline = x + _FIELD / 2, y + _FIELD / 2 + 4
     return (
         f'<rect x="{x}" y="{y}" width="{_FIELD}" height="{_FIELD}" fill="{fill}"/>'
@@ -200,7 +149,7 @@ def _svg_field(value: float, x: int, y: int) -> str:
     )
 
 
-def _brief(value: float) -> str:
+def brief(value: float) -> str:
     """`0.53`, or `1.2M` for what is counted."""
     for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if abs(value) >= size:
@@ -208,7 +157,12 @@ def _brief(value: float) -> str:
     return f"{value:.2f}"
 
 
-def _colour(value: float) -> str:
+def ink_on(value: float) -> str:
+    """What can be read on the colour of a value."""
+    return "black" if value > 0.6 else "white"
+
+
+def colour(value: float) -> str:
     """The colour of a value as #rrggbb; values outside 0 to 1 have the colour of the nearer end."""
     position = min(max(value, 0.0), 1.0) * (len(_VIRIDIS) - 1)
     low = min(int(position), len(_VIRIDIS) - 2)

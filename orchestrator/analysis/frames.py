@@ -99,7 +99,8 @@ def curves_frame(
 ) -> pd.DataFrame:
     """A row a point of a curve, behind the columns of the row that it belongs to: stage, name,
     epoch, value, seconds since the trial began. `wanted` is a curve's name, with or without its
-    stage; raises InputError where no record has it.
+    stage and what it is of (`val_accuracy` is `val_accuracy/a`, too); raises InputError where no
+    record has it.
     """
     import pandas as pd
 
@@ -110,7 +111,9 @@ def curves_frame(
         for point in _points(record):
             full_name = f"{point[0]}/{point[1]}"
             known[full_name] = None
-            if wanted in (None, point[1], full_name):
+            # `val_accuracy` is all that are called so: `val_accuracy/a` of the task a, too.
+            is_named = wanted in (None, full_name) or f"{point[1]}/".startswith(f"{wanted}/")
+            if is_named:
                 places.append(place)
                 for column, one in zip(points.values(), point, strict=True):
                     column.append(one)
@@ -124,6 +127,10 @@ def curves_frame(
 
 def _points(record: Mapping[str, Any]) -> Iterator[tuple[str, str, int, float, float]]:
     began = record["timings"]["began"]
+    stages = record["timings"].get("fits", ())
     for full_name, epoch, value, time in record["curves"]:
-        stage, _, name = full_name.rpartition("/")
+        # Stages and curves may both have slashes in their names; the fits are known.
+        own = [stage for stage in stages if full_name.startswith(f"{stage}/")]
+        stage = max(own, key=len, default=full_name.rpartition("/")[0])
+        name = full_name.removeprefix(f"{stage}/")
         yield stage, name, epoch, float("nan") if value is None else value, time - began

@@ -106,14 +106,14 @@ class Group:
 
     def value(self, column: Column) -> Estimate:
         """What stands in a column of this row; see `metric`."""
-        return estimate(list(self._of_trials(column).values()))
+        return estimate(list(self.by_trial(column).values()))
 
     def by_seed(self, column: Column) -> dict[int | None, float]:
         """The value of each seed that is in the mean."""
-        values = self._of_trials(column)
+        values = self.by_trial(column)
         return {self.trials[key].seed: value for key, value in values.items()}
 
-    def _of_trials(self, column: Column) -> dict[str, float]:
+    def by_trial(self, column: Column) -> dict[str, float]:
         """What each trial has in a column, by key. A trial without one of the labels that others
         have, or with a value there that is not a number, has no mean.
         """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,14 +22,20 @@ ENTRIES = 900
 
 @dataclass(frozen=True)
 class Panel:
-    """One group's matrix: a heading that tells it from the others, and the group's labels. Its
-    means are made when they are asked for: a sweep may have more large ones than fit into memory.
+    """One group's matrix: by axis the words that tell it from the others, and the group's labels.
+    Its means are made when they are asked for: a sweep may have more large ones than fit into
+    memory.
     """
 
-    heading: str
+    parts: Mapping[str, str]
     labels: Mapping[str, Any]
     group: Group
     name: str
+
+    @property
+    def heading(self) -> str:
+        """What tells it from the others."""
+        return " · ".join(self.parts.values()) or self.name
 
     @property
     def mean(self) -> MeanMatrix:
@@ -71,8 +77,8 @@ def panels(results: Results, name: str) -> list[Panel]:
         method = one.group.labels.get("method")
         if method not in varying:
             varying[method] = _varying(one.group, groups)
-        heading = _heading(one, varying[method]) or name
-        found.append(Panel(heading, one.group.labels, one.group, name))
+        parts = _parts(one, varying[method])
+        found.append(Panel(parts, one.group.labels, one.group, name))
     return found
 
 
@@ -114,16 +120,6 @@ def unscored(results: Results, name: str | None = None) -> list[str]:
     return lines
 
 
-def others(results: Results) -> Iterator[tuple[str, bytes]]:
-    """Title and picture of every matrix but the headline one that the sweep's methods declare."""
-    declared = [m.name for cell in results.plan.cells for m in cell.trial.method.matrices]
-    headline = results.headline_matrix()
-    for name in dict.fromkeys(declared):
-        picture = overview(results, name) if name != headline else None
-        if picture is not None:
-            yield name.replace("_", " "), picture
-
-
 def _varying(member: Group | Panel, members: Sequence[Group | Panel]) -> list[str]:
     """Axes that tell one group from the others: the method, and those in which groups of its
     method differ.
@@ -138,14 +134,15 @@ def _varying(member: Group | Panel, members: Sequence[Group | Panel]) -> list[st
     return varying
 
 
-def _heading(measured: _Measured, varying: Sequence[str]) -> str:
-    """What tells this group from the others, less the tasks where rows or columns are their
-    names.
+def _parts(measured: _Measured, varying: Sequence[str]) -> dict[str, str]:
+    """By axis what tells this group from the others, less the tasks where rows or columns are
+    their names.
     """
     all_labels = measured.group.labels
     labels = {axis: str(all_labels[axis]) for axis in varying if all_labels[axis] != "-"}
     if measured.names_tasks:
         labels.pop("tasks", None)
-    return " · ".join(
-        value if axis in NAMED_BY_VALUE else f"{axis}={value}" for axis, value in labels.items()
-    )
+    return {
+        axis: value if axis in NAMED_BY_VALUE else f"{axis}={value}"
+        for axis, value in labels.items()
+    }

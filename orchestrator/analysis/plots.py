@@ -5,13 +5,13 @@ say.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import numpy as np
 
 from orchestrator.analysis.averages import in_words
 from orchestrator.analysis.estimates import Estimate, estimate
-from orchestrator.analysis.figures import Line, lines
 from orchestrator.analysis.groups import NAMED_BY_VALUE, Column, Group
 from orchestrator.analysis.results import Results
 from orchestrator.spec.declarations import Curve, Plot
@@ -21,14 +21,12 @@ Point = tuple[float, float, float]
 """x, y, and the half-width of y's interval."""
 
 
-def plots(results: Results) -> Iterator[tuple[str, bytes]]:
-    """Title and PNG of every plot, then of every curve, that the sweep's methods declare."""
-    for plot, drawn in series(results):
-        x, y = plot.against.replace("_", " "), plot.metric.replace("_", " ")
-        yield f"{y} against {x}", lines(drawn, x, y)
-    for curve, drawn in curves(results):
-        y = curve.name.rpartition("/")[2].replace("_", " ")
-        yield f"{y} over epochs", lines(drawn, "epoch", y)
+@dataclass(frozen=True)
+class Line:
+    """One line of a plot: its name and its points; a single point stands alone."""
+
+    name: str
+    points: Sequence[Point]
 
 
 def series(results: Results) -> Iterator[tuple[Plot, list[Line]]]:

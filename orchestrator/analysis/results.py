@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from html import escape
 from pathlib import Path
@@ -52,7 +52,13 @@ from orchestrator.planning.plan import Plan
 from orchestrator.spec.claim import Entry, Labels, verdicts
 from orchestrator.spec.declarations import Metric
 from orchestrator.spec.formatting import counted, html_table
-from orchestrator.spec.labels import ABSENT, AxisValue, axes_by_name, short_names
+from orchestrator.spec.labels import (
+    ABSENT,
+    AxisValue,
+    axes_by_name,
+    named_twice,
+    short_names,
+)
 from orchestrator.spec.trial import Cell, Trial, needs_first
 from orchestrator.store.files import appears_whole
 from orchestrator.store.store import Store
@@ -98,11 +104,14 @@ class Results:
 
     def wanted(self, labels: Labels) -> dict[str, list[str | None]]:
         """The keys of the values that labels name, by the full name of their axis; None stands for
-        cells without the axis. Names that are no axes are passed over.
+        cells without the axis. Names that are no axes are passed over. Raises LookupError for a
+        value that there is not, InputError for an axis that is named twice.
         """
         names = axes_by_name(self.plan.axes)
+        if twice := named_twice(names, labels):
+            raise InputError("cells cannot be named so:", twice)
         return {
-            names[name]: keys_of(self.values, names[name], value)
+            names[name]: keys_of(self.values, name, value)
             for name, value in labels.items()
             if name in names
         }
@@ -302,10 +311,11 @@ class Results:
         tables = self._tables
         return table_of(tables.matrix_schema, tables.matrix_batches(self.cells()))
 
-    def write(self, folder: Path) -> list[Path]:
+    def write(self, folder: str | Path) -> list[Path]:
         """Both tables as Parquet in a folder; each appears whole or not at all, and stays as it is
         where it was made of the same results. Returns their paths.
         """
+        folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         metrics, matrices = folder / "metrics.parquet", folder / "matrices.parquet"
         stamp = self._tables.stamp(self.cells())
@@ -355,8 +365,10 @@ class Results:
         there by label, as `accuracy[task=a]`.
         """
         metrics, where = name_and_where(metrics, where)
-        one = [metrics] if isinstance(metrics, str) else metrics
-        names = self.metrics() if one is None else list(one)
+        names: list[Any] = self.metrics()
+        if metrics is not None:
+            is_one = isinstance(metrics, str) or not isinstance(metrics, Iterable)
+            names = [metrics] if is_one else list(metrics)
         for name in names:
             check_metric(name, self.metrics(), self.matrix_names())
         selected = self._selected(where)
@@ -374,7 +386,8 @@ class Results:
     ) -> pd.DataFrame:
         """A data frame with a row for each point of the curves of finished cells: cell, key,
         outcome, the axes, stage, name, epoch (from 1), value, and seconds since the trial began.
-        `name` is one curve, `val_accuracy`, or with its stage, `train/val_accuracy`.
+        `name` is one curve, `val_accuracy`, or with its stage, `train/val_accuracy`; of a curve
+        that there is for each task, `val_accuracy/a`, the first part means all.
 
         With `needs`, the curves of the trials that these cells need instead, each once however many
         need it: key, outcome, trial, method, seed, and then the same.
@@ -416,7 +429,8 @@ class Results:
         """
         name, where = name_and_where(name, where)
         groups, names = self._groups_for("a matrix", where), self.matrix_names()
-        name = name or self.headline_matrix() or next(iter(names), None)
+        if name is None or name == "":
+            name = self._usual_matrix(groups)
         if name is None:
             raise InputError("no method of the sweep declares a matrix")
         if name not in names:
@@ -431,6 +445,17 @@ class Results:
                 why = f"of its {counted(group.num_planned, 'trial')}, {group.missing}"
             raise InputError(f"there is no mean of the matrix {name!r} for {group.title}: {why}")
         return found
+
+    def _usual_matrix(self, groups: Sequence[Group]) -> str | None:
+        """The headline matrix of these cells' methods, else the first of any."""
+        # Another method of the sweep may have a headline that these have not.
+        trials = (trial for group in groups for trial in group.trials.values())
+        methods = {trial.method.name: trial.method for trial in trials}.values()
+        own = [matrix for method in methods for matrix in method.matrices]
+        headlines = [matrix.name for matrix in own if matrix.headline]
+        return next(
+            iter([*headlines, *(matrix.name for matrix in own), *self.matrix_names()]), None
+        )
 
     def best(
         self, metric: str, where: Labels | None = None, *, highest: bool | None = None
@@ -447,22 +472,28 @@ class Results:
         groups = self._grouped(selected.cells)
         column = one_column(metric, groups, selected.logged_by)
         if highest is None:
-            highest = self._is_higher_better(metric)
-        return best_of(column, groups, highest=highest)
-
-    def _is_higher_better(self, metric: str) -> bool:
-        ways = {one.higher_is_better for one in self._declared(metric)}
-        if len(ways) > 1:
+            highest = self.is_higher_better(metric, selected.cells)
+        if highest is None:
             raise InputError(
                 f"the methods of the sweep disagree whether a higher {metric} is better; say "
                 "highest=True or highest=False"
             )
-        # There is one: `check_metric` has found a method that declares it.
-        return ways.pop()
+        return best_of(column, groups, highest=highest)
 
-    def _declared(self, metric: str) -> list[Metric]:
-        """What the sweep's methods declare of a metric, each declaration once."""
-        declared = [one for cell in self.plan.cells for one in cell.trial.method.metrics]
+    def is_higher_better(self, metric: str, cells: Sequence[Cell] = ()) -> bool | None:
+        """Whether a higher value of a metric is the better one, as the methods of some cells say
+        (default: of all; so where none of these has it); None where they do not agree.
+        """
+        declared = self.declared(metric, cells) or self.declared(metric)
+        ways = {one.higher_is_better for one in declared}
+        return ways.pop() if len(ways) == 1 else None
+
+    def declared(self, metric: str, cells: Sequence[Cell] = ()) -> list[Metric]:
+        """What the methods of some cells (default: of all) declare of a metric, each declaration
+        once.
+        """
+        methods = [cell.trial.method for cell in cells or self.plan.cells]
+        declared = [one for method in methods for one in method.metrics]
         return list(dict.fromkeys(one for one in declared if one.name == metric))
 
     def plot(
@@ -486,10 +517,16 @@ class Results:
         if not lines:
             raise InputError(f"no cell has a value of {metric} yet")
         if chance is None:
-            # Where methods differ in what guessing scores, no one line would be true of all.
-            known = {one.chance for one in self._declared(metric)}
-            chance = known.pop() if len(known) == 1 else None
+            chance = self.chance_of(metric, selected.cells)
         return draw(lines, self.axes[axis], self.values.values(axis), metric, chance)
+
+    def chance_of(self, metric: str, cells: Sequence[Cell] = ()) -> float | None:
+        """What guessing scores, as the methods of some cells (default: of all) declare it; None
+        where they do not, or differ.
+        """
+        known = {one.chance for one in self.declared(metric, cells)}
+        # Where methods differ, no one line would be true of all.
+        return known.pop() if len(known) == 1 else None
 
     def verdicts(self) -> Verdicts:
         """The verdict on each claim of the sweep; none of a part of it."""

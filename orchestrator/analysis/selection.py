@@ -12,8 +12,8 @@ from orchestrator.analysis.averages import LoggedBy, in_words
 from orchestrator.analysis.groups import Column, Group, columns_of
 from orchestrator.errors import InputError, nearest
 from orchestrator.parts.result import Result
-from orchestrator.spec.claim import Labels, is_absent, several
-from orchestrator.spec.labels import ABSENT, Axes, axes_by_name
+from orchestrator.spec.claim import Labels, several
+from orchestrator.spec.labels import ABSENT, Axes, axes_by_name, named_twice
 from orchestrator.spec.task import Task
 from orchestrator.spec.trial import Cell
 from orchestrator.spec.wording import first_few
@@ -42,11 +42,11 @@ def select(axes: Axes, cells: Sequence[Cell], where: Labels | None) -> Selection
     }
     wanted: dict[str, list[str | None]] = {}
     logged_by: dict[str, list[str]] = {}
-    problems = []
+    problems = named_twice(names, as_labels(where))
     for name, value in as_labels(where).items():
         if name in names:
             try:
-                wanted[names[name]] = keys_of(axes, names[name], value)
+                wanted[names[name]] = keys_of(axes, name, value)
             except LookupError as error:
                 problems.append(error.args[0])
         elif name in known_labels:
@@ -116,11 +116,12 @@ def refuse_labels(selection: Selection, what: str) -> None:
         )
 
 
-def keys_of(axes: Axes, axis: str, value: object) -> list[str | None]:
-    """The keys of one or several values of an axis; None for cells without it. Raises LookupError
-    where it never has one of them.
+def keys_of(axes: Axes, name: str, value: object) -> list[str | None]:
+    """The keys of one or several values of an axis, which is called by its short or its full name;
+    None for cells without it. Raises LookupError where it never has one of them.
     """
-    return [None if is_absent(one) else axes.find(axis, one).key for one in several(value)]
+    axis = axes_by_name(axes.names)[name]
+    return [axes.key_of(axis, one, called=name) for one in several(value)]
 
 
 def is_like(axes: Axes, cell: Cell, wanted: Keys) -> bool:
@@ -138,6 +139,8 @@ def one_axis(axes: Axes, name: str) -> str:
     the name, and for the seed, over which means are taken.
     """
     names = {name: axis for name, axis in axes_by_name(axes.names).items() if axis != "seed"}
+    if not isinstance(name, str):
+        raise InputError(f"along={name!r}: write the name of an axis. {nearest('', names)}")
     if name == "seed":
         raise InputError(
             "along='seed': a line is of means over seeds; results.frame() has the value of each. "

@@ -39,10 +39,10 @@ class Verdicts(Sequence[Verdict]):
         return iter(self._found)
 
     def frame(self) -> pd.DataFrame:
-        """One row a claim, with all that a verdict has."""
+        """One row a claim, with all that a verdict has but the pairs that it rests on."""
         import pandas as pd
 
-        names = [field.name for field in fields(Verdict)]
+        names = [field.name for field in fields(Verdict) if field.name != "pairs"]
         return pd.DataFrame({name: [getattr(v, name) for v in self] for name in names})
 
     @property

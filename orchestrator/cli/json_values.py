@@ -14,6 +14,7 @@ from orchestrator.session.cells import MissingData
 from orchestrator.session.status import Status
 from orchestrator.session.trial_log import TrialLog
 from orchestrator.spec.canonical import SCALARS
+from orchestrator.spec.claim import Verdict
 from orchestrator.spec.labels import AxisValue, short_names
 from orchestrator.spec.trial import Trial
 
@@ -152,9 +153,14 @@ def results_view(results: Results) -> dict[str, object]:
         "cell_counts": dict(results.plan.cell_counts),
         "trial_counts": dict(results.plan.trial_counts),
         "groups": [_group_view(group, columns) for group in results.groups()],
-        "claims": [vars(verdict) for verdict in verdicts(results.plan.claims, results)],
+        "claims": [_verdict_view(one) for one in verdicts(results.plan.claims, results)],
         "claims_of_whole": results.plan.num_claims,
     }
+
+
+def _verdict_view(verdict: Verdict) -> dict[str, object]:
+    """All that a verdict has, with the values that it rests on by side and seed."""
+    return {**vars(verdict), "pairs": vars(verdict.pairs) if verdict.pairs else None}
 
 
 def _group_view(group: Group, columns: Sequence[Column]) -> dict[str, object]:

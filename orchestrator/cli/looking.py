@@ -156,14 +156,18 @@ def _contrast(
     if with_home is not None:
         if len(files) != 1 or others:
             raise InputError("--with-home compares one sweep in two homes: name one sweep file")
-        theirs = replace(where, home=with_home, store=None).session(files[0])
-        return where.session(files[0]).compare(theirs, metric=metric)
+        # Its own store, said in so many words: a variable or the site file may name another, which
+        # would be held against itself.
+        theirs = replace(where, home=with_home, store=str(Path(with_home, "store")))
+        other = theirs.session(files[0])
+        return where.session(files[0]).compare(other, metric=metric)
     if len(files) == 2 and not others:
-        one, other = (where.session(file) for file in files)
-        return one.compare(other, metric=metric)
+        first_sweep, second_sweep = (where.session(file) for file in files)
+        return first_sweep.compare(second_sweep, metric=metric)
     if len(files) == 1 and len(others) == 2 and is_of_settings:
-        first, second = (labels_in(side) for side in others)
-        return where.session(files[0]).compare(first, second, metric=metric)
+        session = where.session(files[0])
+        first, second = (labels_in(session.sweep, side) for side in others)
+        return session.compare(first, second, metric=metric)
     if not files and 1 <= len(others) <= 2 and not is_of_settings:
         return where.session().compare(*others, metric=metric)
     raise InputError(

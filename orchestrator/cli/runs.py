@@ -86,7 +86,7 @@ def run(
     check_arrival(session)
     display = TerminalDisplay(console)
     if pdb is not None:
-        _refuse_other_processes(executor)
+        _refuse_beside_pdb(executor, smoke)
         plan = session.prepare(
             only, executor=executor, limit=limit, stale=stale, retry=retry or (), display=display
         )
@@ -115,11 +115,13 @@ def _print_end(summary: RunSummary, home: Home | None) -> None:
     _exit_unless_complete(summary)
 
 
-def _refuse_other_processes(executor: ExecutorName) -> None:
+def _refuse_beside_pdb(executor: ExecutorName, smoke: bool) -> None:
     from orchestrator.errors import InputError
 
     if executor is not ExecutorName.inline:
         raise InputError("--pdb works in this process only: add --executor inline")
+    if smoke:
+        raise InputError("--pdb runs one trial of the sweep as written: leave out --smoke")
 
 
 def _print_summary(summary: RunSummary) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
 import typer
 from rich.text import Text
@@ -24,6 +24,8 @@ from orchestrator.cli.options import (
     short_lived,
     with_places,
 )
+
+Format = Literal["csv", "markdown"]
 
 if TYPE_CHECKING:
     from orchestrator.analysis.results import Results
@@ -96,19 +98,46 @@ def status(
 
 @with_places("home", "store", "data", "site")
 @short_lived
-def results(where: Where, sweep: SweepFile, only: Only = None, as_json: AsJson = False) -> None:
+def results(
+    where: Where,
+    sweep: SweepFile,
+    only: Only = None,
+    sort: Annotated[
+        str | None,
+        typer.Option(
+            metavar="METRIC", help="Rows by this metric, the best first.", show_default=False
+        ),
+    ] = None,
+    columns: Annotated[
+        str | None,
+        typer.Option(
+            metavar="METRICS",
+            help="These metrics, with commas between them.",
+            show_default="headline metrics",
+        ),
+    ] = None,
+    as_format: Annotated[
+        Format | None,
+        typer.Option("--format", help="Means of settings as a table for other programs."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
     """Show the results of a sweep, and write its tables. They are Parquet; of a part, nothing is
     written. Exit status 1, and nothing written, where nothing has a result yet.
     """
     from orchestrator.cli.json_values import results_view
-    from orchestrator.cli.tables import print_results
+    from orchestrator.cli.tables import as_csv_or_markdown, print_results
 
     session = where.session(sweep)
     found, missing = _found_results(session, only)
+    names = None if columns is None else [name.strip() for name in columns.split(",")]
     if as_json:
         print_json(results_view(found))
         return
-    print_results(console, found)
+    if as_format is not None:
+        typer.echo(as_csv_or_markdown(found, as_format, sort=sort, columns=names), nl=False)
+        return
+    print_results(console, found, sort=sort, columns=names)
     # Tables are the sweep's, and a part would overwrite them.
     if only is None and not missing:
         _write_tables(session, found)

@@ -2,41 +2,94 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Literal
 
 import numpy as np
 from rich.columns import Columns
 from rich.console import Console
+from rich.console import Group as Renderables
 from rich.table import Table
 from rich.text import Text
 
 from orchestrator.analysis.claims import verdicts
-from orchestrator.analysis.groups import Column, Section
+from orchestrator.analysis.groups import Column, Group, Section
 from orchestrator.analysis.matrix_pictures import Panel, panels
 from orchestrator.analysis.results import Results
+from orchestrator.analysis.selection import check_metric
+from orchestrator.errors import InputError, nearest, option
 from orchestrator.planning.plan import Plan
+
+Bests = Mapping[Column, float]  # the best mean of each metric
 
 MATRICES_SHOWN = 4
 ENTRIES_SHOWN = 8  # rows and columns of each
 ACROSS = 5  # values of an axis that fit beside each other
 
 
-def print_results(console: Console, results: Results) -> None:
+def print_results(
+    console: Console,
+    results: Results,
+    *,
+    sort: str | None = None,
+    columns: Sequence[str] | None = None,
+) -> None:
     """The headline matrix of some groups, means with intervals over seeds, and verdicts; of a part
-    of a sweep, that it is one.
+    of a sweep, that it is one. `columns` are the metrics to show (None: those of headlines), `sort`
+    is the one by which rows go, the best first. Raises InputError for metrics that there are not.
     """
     plan = results.plan
+    sections = [_asked_for(results, one, sort, columns) for one in results.sections()]
     if plan.is_part:
         print_part(console, plan)
-    _print_matrices(console, results)
-    for section in results.sections():
-        _print_section(console, section)
+    if columns is None:
+        _print_matrices(console, results)
+    for section in sections:
+        _print_section(console, results, section, is_sorted=sort is not None)
     print_verdicts(console, results)
-    console.print(
-        "Mean ± half-width of the 95 % interval over the n distinct trials that are done.",
-        style="dim",
-        highlight=False,
-    )
+    about = "Mean ± half-width of the 95 % interval over the n distinct trials that are done."
+    if any(_bests(results, section) for section in sections):
+        about += " * is the best mean of its metric: no test, see claims."
+    console.print(about, style="dim", highlight=False)
+
+
+def _asked_for(
+    results: Results, section: Section, sort: str | None, columns: Sequence[str] | None
+) -> Section:
+    """A section with the columns that are asked for, in the order that is."""
+    known = results.metrics()
+    for name in [*(columns or ()), *([sort] if sort else [])]:
+        check_metric(name, known, results.matrix_names())
+    if columns is not None:
+        chosen = [one for name in columns for one in results.columns(name)]
+        # Metrics of other methods would be columns of dashes.
+        measured = [one for one in chosen if any(g.value(one).n for g in section.groups)]
+        section = replace(section, columns=tuple(measured or chosen))
+    if sort is not None:
+        (first, *_) = results.columns(sort)
+        way = -1.0 if results.is_higher_better(sort) else 1.0
+        means = {id(group): group.value(first).mean for group in section.groups}
+        # Who has no value comes last; the sort is stable.
+        order = sorted(
+            section.groups,
+            key=lambda group: (math.isnan(means[id(group)]), way * means[id(group)]),
+        )
+        section = replace(section, groups=tuple(order))
+    return section
+
+
+def _bests(results: Results, section: Section) -> Bests:
+    """The best mean of each metric that has a better side, where groups differ in it."""
+    found = {}
+    for column in section.columns:
+        values = [group.value(column) for group in section.groups]
+        means = {value.mean for value in values if value.n}
+        is_higher_better = results.is_higher_better(column.metric)
+        if len(means) > 1 and is_higher_better is not None:
+            found[column] = max(means) if is_higher_better else min(means)
+    return found
 
 
 def print_part(console: Console, plan: Plan) -> None:
@@ -54,7 +107,7 @@ def _print_matrices(console: Console, results: Results) -> None:
     all_panels = panels(results, name) if name else []
     if not all_panels:
         return
-    shown = [all_panels[i] for i in _spread(len(all_panels), MATRICES_SHOWN)]
+    shown = comparable(all_panels, MATRICES_SHOWN)
     down, across = shown[0].mean.axes
     how_many = f"({len(shown)} of {len(all_panels)} settings; all are in the tables)"
     about = f": {down} down, {across} across, mean over trials {how_many}"
@@ -62,22 +115,46 @@ def _print_matrices(console: Console, results: Results) -> None:
     console.print(Columns([_matrix(panel) for panel in shown], padding=(1, 3)))
 
 
-def _print_section(console: Console, section: Section) -> None:
-    """A table a metric with one axis down and one across, where there are two axes, every row is
-    whole and it fits; else tables with a row a group.
+def comparable(panels: Sequence[Panel], most: int) -> Sequence[Panel]:
+    """At most so many panels that differ in one axis only, along as much of it as fits: one split
+    with all ingredients, not some of each. The axis that the sweep writes first wins.
     """
+    if len(panels) <= most:
+        return panels
+    first = panels[0]
+    best: Sequence[Panel] = [first]
+    for axis in first.labels:
+        others = {name: value for name, value in first.labels.items() if name != axis}
+        along = [
+            panel
+            for panel in panels
+            if {name: value for name, value in panel.labels.items() if name != axis} == others
+        ]
+        chosen = [along[i] for i in _spread(len(along), most)]
+        if len(chosen) > len(best):
+            best = chosen
+    return best
+
+
+def _print_section(
+    console: Console, results: Results, section: Section, *, is_sorted: bool
+) -> None:
+    """A table a metric with one axis down and one across, where there are two axes, every row is
+    whole and it fits; else, and where rows are sorted, tables with a row a group.
+    """
+    bests = _bests(results, section)
     if section.common:
         console.print(Text("\n" + section.title, style="bold"))
-    pivots = _pivots(section)
+    pivots = [] if is_sorted else _pivots(section, bests)
     if pivots and max(_width(console, pivot) for pivot in pivots) <= console.width:
         console.print(*pivots, sep="\n")
     else:
-        _print_rows(console, section)
+        _print_rows(console, section, bests)
     for note in section.notes():
         console.print(Text(note, style="dim"))
 
 
-def _pivots(section: Section) -> list[Table]:
+def _pivots(section: Section, bests: Bests) -> list[Table]:
     """Two axes against each other, a table a column. None where trials are missing, or means rest
     on other numbers of trials: then each row has to say so.
     """
@@ -88,19 +165,21 @@ def _pivots(section: Section) -> list[Table]:
     is_whole = not section.has_missing and not section.has_shared_needs
     if len(across) > ACROSS or not is_whole or len(set(values)) > 1:
         return []
-    return [_pivot(section, column) for column in section.columns]
+    return [_pivot(section, column, bests) for column in section.columns]
 
 
-def _print_rows(console: Console, section: Section) -> None:
+def _print_rows(console: Console, section: Section, bests: Bests) -> None:
     """One row a group: as many columns in a table as the width allows, the others in tables of
     their own below.
     """
     left = list(section.columns)
     while left:
         fitting = len(left)
-        while fitting > 1 and _width(console, _flat(section, left[:fitting])) > console.width:
+        while (
+            fitting > 1 and _width(console, _flat(section, left[:fitting], bests)) > console.width
+        ):
             fitting -= 1
-        console.print(_flat(section, left[:fitting]))
+        console.print(_flat(section, left[:fitting], bests))
         left = left[fitting:]
 
 
@@ -144,16 +223,14 @@ def _spread(total: int, most: int) -> list[int]:
     return [round(i * (total - 1) / (most - 1)) for i in range(most)]
 
 
-def _matrix(panel: Panel) -> Table:
-    """The first rows and columns of a matrix."""
+def _matrix(panel: Panel) -> Renderables:
+    """The first rows and columns of a matrix below its heading, which is never cut."""
     matrix = panel.mean
     num_rows, num_columns = matrix.values.shape
     title = panel.heading
     if max(num_rows, num_columns) > ENTRIES_SHOWN:
         title += f" (the first {ENTRIES_SHOWN} of {num_rows} x {num_columns})"
-    table = Table(
-        title=title, title_justify="left", title_style="", box=None, padding=(0, 1), show_edge=False
-    )
+    table = Table(box=None, padding=(0, 1), show_edge=False)
     rows = list(matrix.rows[:ENTRIES_SHOWN])
     columns = list(matrix.columns[:ENTRIES_SHOWN])
     if rows == columns and max(map(len, rows)) > 9:
@@ -165,7 +242,7 @@ def _matrix(panel: Panel) -> Table:
         table.add_column(column, justify="right", no_wrap=True)
     for label, values in zip(rows, matrix.values, strict=False):
         table.add_row(label, *(_shade(value) for value in values[:ENTRIES_SHOWN]))
-    return table
+    return Renderables(Text(title, no_wrap=True), table)
 
 
 def _shade(value: float) -> Text:
@@ -175,7 +252,7 @@ def _shade(value: float) -> Text:
     return Text(f"{value:.2f}", style=style)
 
 
-def _pivot(section: Section, column: Column) -> Table:
+def _pivot(section: Section, column: Column, bests: Bests) -> Table:
     """Two axes: one down, the other across, and n, which is the same everywhere."""
     down, across = section.axes
     columns = list(dict.fromkeys(str(group.labels[across]) for group in section.groups))
@@ -196,14 +273,23 @@ def _pivot(section: Section, column: Column) -> Table:
     rows: dict[str, dict[str, str]] = {}
     for group in section.groups:
         row = rows.setdefault(str(group.labels[down]), {})
-        row[str(group.labels[across])] = group.text(column, digits)
+        row[str(group.labels[across])] = _marked(group, column, digits, bests)
     n = str(section.groups[0].n)  # the same in all groups, or there would be no such table
     for label, row in rows.items():
         table.add_row(label, *(row.get(value, "") for value in columns), n)
     return table
 
 
-def _flat(section: Section, columns: Sequence[Column]) -> Table:
+def _marked(group: Group, column: Column, digits: int, bests: Bests) -> str:
+    """A mean, with a star where it is the best of its metric."""
+    text = group.text(column, digits)
+    if column not in bests:
+        return text
+    # A blank for the others, so that numbers stand below each other.
+    return text + ("*" if group.value(column).mean == bests[column] else " ")
+
+
+def _flat(section: Section, columns: Sequence[Column], bests: Bests) -> Table:
     """One row a group; long names fold, values never do."""
     is_crowded = len(section.axes) + len(columns) > 5
     digits, width = (2, 10) if is_crowded else (3, 12)
@@ -218,7 +304,43 @@ def _flat(section: Section, columns: Sequence[Column]) -> Table:
         table.add_column(head, justify="left" if head == "missing" else "right", overflow="fold")
     for group in section.groups:
         labels = [str(group.labels[axis]) for axis in section.axes]
-        means = [group.text(column, digits) for column in columns]
+        means = [_marked(group, column, digits, bests) for column in columns]
         counting = section.counting(group)
         table.add_row(*labels, *(Text(mean, no_wrap=True) for mean in means), *counting)
     return table
+
+
+def as_csv_or_markdown(
+    results: Results,
+    wanted: Literal["csv", "markdown"],
+    *,
+    sort: str | None = None,
+    columns: Sequence[str] | None = None,
+) -> str:
+    """Means of all settings: axes, n, and of each metric its mean, half-width and n. Raises
+    InputError for metrics that there are not.
+    """
+    names = results.headline() or results.metrics()
+    frame = results.means(list(columns) if columns is not None else names)
+    if sort is not None:
+        check_metric(sort, results.metrics(), results.matrix_names())
+        by = [name for name in frame.columns if name == sort or name.startswith(f"{sort}[")]
+        by = [name for name in by if not name.endswith(("_half", "_n"))]
+        if not by:  # it is not among those that are shown
+            raise InputError(
+                f"{option('sort', sort)} is not among what is shown. {nearest(sort, frame.columns)}"
+            )
+        is_higher_better = results.is_higher_better(sort)
+        frame = frame.sort_values(by[0], ascending=is_higher_better is False, kind="stable")
+    if wanted == "csv":
+        return str(frame.to_csv(index=False))
+    rows = [[_in_markdown(value) for value in row] for row in frame.itertuples(index=False)]
+    heads = [_in_markdown(name) for name in frame.columns]
+    lines = [heads, ["---"] * len(heads), *rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def _in_markdown(value: object) -> str:
+    if isinstance(value, float):
+        return "" if math.isnan(value) else f"{value:.6g}"
+    return str(value).replace("|", "\\|").replace("\n", " ")

@@ -9,6 +9,7 @@ import shutil
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -102,12 +103,14 @@ def file_stamp(path: Path) -> list[Any]:
 
 def digits_arrays() -> tuple[tuple[Pixels, Labels], tuple[Pixels, Labels], tuple[str, ...]]:
     """scikit-learn's digits with our own fixed split."""
-    from sklearn.datasets import load_digits
-
-    bunch: Any = load_digits()
-    # [1797, 8, 8] with 0 to 16 becomes [1797, 1, 8, 8] with 0 to 255.
-    x = np.round(bunch.images * (255 / 16)).astype(np.uint8)[:, None]
-    y = bunch.target.astype(np.int64)
+    # The file itself: to import scikit-learn and all that it brings takes seconds.
+    package = find_spec("sklearn")
+    assert package is not None, "a dependency of ours"
+    file = Path(str(package.origin)).parent / "datasets/data/digits.csv.gz"
+    table = np.loadtxt(file, delimiter=",")  # [1797, 64 pixels and the label]
+    # [1797, 64] with 0 to 16 becomes [1797, 1, 8, 8] with 0 to 255.
+    x = np.round(table[:, :-1] * (255 / 16)).astype(np.uint8).reshape(-1, 1, 8, 8)
+    y = table[:, -1].astype(np.int64)
     # RandomState's stream is frozen for good, unlike that of numpy's newer generators. Sorted, each
     # part keeps the order of the set.
     order = np.random.RandomState(0).permutation(len(y))

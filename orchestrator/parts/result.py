@@ -255,8 +255,17 @@ class Result:
         return [str(m["name"]) for m in self.record["matrices"]]
 
     def matrix(self, name: str) -> Matrix:
-        """A measured matrix. Raises MethodError where there is none of the name."""
+        """A measured matrix. Raises MethodError where there is none of the name, InputError for
+        cells, of which a trial has none.
+        """
+        if isinstance(name, Mapping):
+            raise InputError(
+                f"result.matrix({dict(name)!r}): a trial's matrices have names, here "
+                f"{', '.join(self.matrix_names) or 'none'}; cells are what "
+                "session.results().matrix(where=...) takes"
+            )
         blobs = {m["name"]: m["blob"] for m in self.record["matrices"]}
-        if name not in blobs:
+        # Compared, not looked up: what somebody gives may have no hash.
+        if name not in list(blobs):
             raise MethodError(f"{self.key[:12]} has no matrix {name!r}. {nearest(name, blobs)}")
         return Matrix.from_parquet(self.store.blob(blobs[name], of=self.key))

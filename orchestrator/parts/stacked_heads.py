@@ -4,7 +4,6 @@ once.
 
 from __future__ import annotations
 
-import copy
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import cast
@@ -122,7 +121,7 @@ class HeadsOfOneBuild:
             self.heads[0](x)
             return
         first = {name: values[0] for name, values in self._stacked().items()}
-        functional_call(self._structure, first, (x,))
+        functional_call(self.heads[0], first, (x,))
 
     def logits(self, features: Tensor, chosen: Sequence[int]) -> Tensor:
         """[chosen heads, B, outputs]; `chosen` counts within these heads."""
@@ -131,7 +130,8 @@ class HeadsOfOneBuild:
         stack = self._stacked()
 
         def one_head(state: State) -> Tensor:
-            return cast(Tensor, functional_call(self._structure, state, (features,)))
+            # The first head lends its structure, the stack gives the weights of each.
+            return cast(Tensor, functional_call(self.heads[0], state, (features,)))
 
         logits = []
         for start in range(0, len(chosen), AT_ONCE):
@@ -154,8 +154,6 @@ class HeadsOfOneBuild:
                 name: torch.stack([state[name].to(self._device) for state in states])
                 for name in states[0]
             }
-            # Lends its structure; the weights of each come from the stack.
-            self._structure = copy.deepcopy(self.heads[0]).to("meta")
         return self._stack
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields, replace
@@ -28,8 +29,7 @@ def only(sweep: Sweep, text: str) -> Sweep:
     Raises InputError for an axis or a value that the sweep does not have, or where no cell is left.
     """
     cells = list(sweep.trials())
-    # All labels, not only the axes that vary: `seed=0` may be said of a sweep with one seed.
-    axes = Axes(cells, list(dict.fromkeys(label for cell in cells for label in cell.labels)))
+    axes = _all_labels(cells)
     wanted = _wanted_keys(text, axes)
     kept = [cell.index for cell in cells if _is_wanted(cell, axes, wanted)]
     if not kept:
@@ -37,17 +37,22 @@ def only(sweep: Sweep, text: str) -> Sweep:
     return sweep.part(kept)
 
 
-def _is_wanted(cell: Cell, axes: Axes, wanted: Mapping[str, set[str]]) -> bool:
+def _all_labels(cells: Sequence[Cell]) -> Axes:
+    """All labels, not only the axes that vary: `seed=0` may be said of a sweep with one seed."""
+    return Axes(cells, list(dict.fromkeys(label for cell in cells for label in cell.labels)))
+
+
+def _is_wanted(cell: Cell, axes: Axes, wanted: Mapping[str, set[str | None]]) -> bool:
     values = ((axes.of(cell, axis), keys) for axis, keys in wanted.items())
-    return all(value is not None and value.key in keys for value, keys in values)
+    return all((None if value is None else value.key) in keys for value, keys in values)
 
 
-def _wanted_keys(text: str, axes: Axes) -> dict[str, set[str]]:
-    """Keys of the values that `--only` allows, by the full name of their axis. Raises InputError
-    that lists all that is wrong.
+def _wanted_keys(text: str, axes: Axes) -> dict[str, set[str | None]]:
+    """Keys of the values that `--only` allows, by the full name of their axis; None stands for
+    cells without it. Raises InputError that lists all that is wrong.
     """
     names = axes_by_name(axes.names)
-    wanted: dict[str, set[str]] = {}
+    wanted: dict[str, set[str | None]] = {}
     problems = []
     for pair in _pairs(text):
         name, equals, value = pair.partition("=")
@@ -57,7 +62,8 @@ def _wanted_keys(text: str, axes: Axes) -> dict[str, set[str]]:
             problems.append(f"the sweep has no axis {name!r}. {nearest(name, names)}")
         else:
             try:
-                keys = _keys_of(axes, names[name], value)
+                values = _values_in(axes, names[name], value)
+                keys = {axes.key_of(names[name], one, called=name) for one in values}
             except LookupError as error:
                 problems.append(str(error.args[0]))
             else:
@@ -67,17 +73,20 @@ def _wanted_keys(text: str, axes: Axes) -> dict[str, set[str]]:
     return wanted
 
 
-def labels_in(text: str) -> dict[str, object]:
+def labels_in(sweep: Sweep, text: str) -> dict[str, object]:
     """The mapping that a text such as `split=pool seed=0,1` stands for. Raises InputError for one
     that is not of this form.
     """
-    labels: dict[str, object] = {}
+    axes = _all_labels(list(sweep.trials()))
+    names = axes_by_name(axes.names)
+    labels: dict[str, list[str]] = {}
     for pair in _pairs(text):
         name, equals, value = pair.partition("=")
         if not equals:
             raise InputError(f"{text!r}: {pair!r} is not axis=value")
-        labels[name] = value.split(",") if "," in value else value
-    return labels
+        # `seed=0 seed=1` is `seed=0,1`.
+        labels.setdefault(name, []).extend(_values_in(axes, names.get(name), value))
+    return {name: values[0] if len(values) == 1 else values for name, values in labels.items()}
 
 
 def _pairs(text: str) -> list[str]:
@@ -95,14 +104,15 @@ def _pairs(text: str) -> list[str]:
     return pairs
 
 
-def _keys_of(axes: Axes, axis: str, text: str) -> set[str]:
+def _values_in(axes: Axes, axis: str | None, text: str) -> list[str]:
     """One value, or several with commas between them; a value may have commas in its own name."""
-    try:
-        return {axes.find(axis, text).key}
-    except LookupError:
-        if "," not in text:
-            raise
-    return {axes.find(axis, one).key for one in text.split(",")}
+    if "," not in text:
+        return [text]
+    if axis is not None:
+        with contextlib.suppress(LookupError):
+            axes.find(axis, text)
+            return [text]
+    return text.split(",")
 
 
 def limit(sweep: Sweep, plan: Plan, count: int) -> Sweep:

@@ -13,7 +13,7 @@ from orchestrator.errors import InputError, MissingDataError, PlanError, nearest
 from orchestrator.planning.plan import Plan, make_plan
 from orchestrator.spec.canonical import SCALARS, show
 from orchestrator.spec.claim import Labels
-from orchestrator.spec.labels import Axes, axes_by_name
+from orchestrator.spec.labels import Axes, axes_by_name, named_twice
 from orchestrator.spec.sweep import Sweep
 from orchestrator.spec.trial import Cell
 from orchestrator.store.store import Store
@@ -106,15 +106,16 @@ def cells_like(cells: Sequence[Cell], axes: Axes, labels: Labels) -> list[Cell]:
     """
     names = axes_by_name(axes.names)
     problems = [
-        f"the sweep has no axis {name!r}. {nearest(str(name), names)}"
+        f"the sweep has no axis {name!r}. {nearest(name, names)}"
         for name in labels
         if name not in names
     ]
+    problems += named_twice(names, labels)
     wanted: dict[str, list[str | None]] = {}
     for name, value in labels.items():
         if name in names:
             try:
-                wanted[names[name]] = keys_of(axes, names[name], value)
+                wanted[names[name]] = keys_of(axes, name, value)
             except LookupError as error:
                 problems.append(str(error.args[0]))
     if problems:

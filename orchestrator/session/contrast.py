@@ -22,7 +22,7 @@ from orchestrator.parts.result import Result
 from orchestrator.planning.explain import Difference, differences
 from orchestrator.session.cells import labels_in_words
 from orchestrator.session.formatting import as_html, as_text
-from orchestrator.spec.claim import Entry, Labels
+from orchestrator.spec.claim import Entry, Labels, several
 from orchestrator.spec.claim_checks import check
 from orchestrator.spec.labels import short_names, value_key
 from orchestrator.spec.trial import Cell
@@ -64,8 +64,9 @@ class Gap:
 
 @dataclass(frozen=True, repr=False)
 class Contrast:
-    """Two sides by their names, a gap for each metric (and setting), for two trials also the fields
-    of their identities that differ, and `notes` on what could not be held against anything.
+    """Two sides by their names, a gap for each metric (and setting), for two trials and two sweeps
+    also the fields of their identities that differ, and `notes` on what could not be held against
+    anything, and on trials that are not done.
     """
 
     first: str
@@ -91,7 +92,17 @@ class Contrast:
             }
             for gap in self.gaps
         ]
-        return pd.DataFrame(rows)
+        columns = [
+            "at",
+            "metric",
+            "first",
+            "second",
+            "difference",
+            "half_width_95",
+            "n",
+            "problems",
+        ]
+        return pd.DataFrame(rows, columns=columns)
 
     def _table(self) -> tuple[list[str], list[list[str]]]:
         rows = []
@@ -193,7 +204,9 @@ def _refuse_seeds(first: Labels, second: Labels) -> None:
     """Raise InputError where one seed is to be held against another: nothing would be left to pair
     the two sides by.
     """
-    if "seed" in first and "seed" in second and first["seed"] != second["seed"]:
+    # As texts: a seed may be given as a number or, on the command line, as it is written.
+    seeds = [set(map(str, several(one["seed"]))) for one in (first, second) if "seed" in one]
+    if len(seeds) == 2 and seeds[0] != seeds[1]:
         raise InputError(
             f"{labels_in_words(first)} against {labels_in_words(second)}: settings are paired by "
             "seed, so no seed can be held against another. Two trials can: session.compare(a, b), "
@@ -249,7 +262,27 @@ def of_trials(first: Result, second: Result, metric: str | Entry | None) -> Cont
         gaps = list(_gaps_of_trials(first, second, metric))
     differs = differences(first.trial.identity, second.trial.identity)
     names = [f"{one.trial.label} ({one.key[:12]})" for one in (first, second)]
-    return Contrast(names[0], names[1], tuple(gaps), tuple(differs))
+    notes = [*_not_done(first, second), *_of_one_only(first, second, metric)]
+    return Contrast(names[0], names[1], tuple(gaps), tuple(differs), tuple(notes))
+
+
+def _not_done(*sides: Result) -> Iterator[str]:
+    """What is to be known of trials that are in no mean: their values are not what they came to."""
+    for place, one in zip(("first", "second"), sides, strict=True):
+        if one.outcome != "done":
+            yield f"the {place} is {one.outcome}: these are the values that it had logged by then"
+
+
+def _of_one_only(first: Result, second: Result, metric: str | Entry | None) -> Iterator[str]:
+    """Which values only one of two trials has, by metric."""
+    names = dict.fromkeys(entry["name"] for one in (first, second) for entry in one.metrics)
+    for name in names if metric is None else [n for n in names if n == metric]:
+        values = [logged_values(one.trial, one, name) for one in (first, second)]
+        for place, own, other in zip(("first", "second"), values, reversed(values), strict=True):
+            alone = [label for label in own if label not in other]
+            if alone:
+                told = f" for {in_words(alone)}" if in_words(alone) else ""
+                yield f"only the {place} has {name}{told}"
 
 
 def of_replaced(result: Result, metric: str | Entry | None) -> Contrast:
@@ -270,6 +303,7 @@ def of_replaced(result: Result, metric: str | Entry | None) -> Contrast:
     before_it, now = (record["provenance"]["modules"] for record in records)
     changed = [one for one in {**before_it, **now} if before_it.get(one) != now.get(one)]
     notes = [f"made with other code: {', '.join(sorted(changed))}"] if changed else []
+    notes += [*_not_done(before, result), *_of_one_only(before, result, metric)]
     return Contrast(names[0], names[1], tuple(gaps), (), tuple(notes))
 
 
@@ -331,12 +365,31 @@ def of_sweeps(
     # Seeds are what pairs are made of, so they tell no settings apart.
     axes = [axis for axis in axes if axis != "seed"]
     sides = [_by_setting(results, axes) for results in (first, second)]
-    gaps: list[Gap] = []
-    for setting, cells in sides[0].items():
-        others = sides[1].get(setting)
-        if others is not None:
-            gaps += _gaps_at(first, second, metric, (cells, others))
-    return Contrast(*names, tuple(gaps), (), tuple(_alone(sides, names)))
+    shared_settings = [(cells, sides[1][one]) for one, cells in sides[0].items() if one in sides[1]]
+    gaps = [gap for both in shared_settings for gap in _gaps_at(first, second, metric, both)]
+    differs, notes = _differing_fields(shared_settings)
+    return Contrast(*names, tuple(gaps), differs, (*notes, *_alone(sides, names)))
+
+
+def _differing_fields(
+    settings: Sequence[tuple[Sequence[Cell], Sequence[Cell]]],
+) -> tuple[tuple[Difference, ...], list[str]]:
+    """In which fields the trials of two sweeps differ although their settings are called alike:
+    what does not vary within a sweep is no part of a setting. Those that differ in one way
+    throughout, and a line for each other.
+    """
+    found: dict[str, dict[tuple[str, str], Difference]] = {}
+    for cells, others in settings:
+        of_seed = {other.labels.get("seed"): other for other in others}
+        # One pair a setting: seeds of it differ in the seed only.
+        for cell in cells:
+            other = of_seed.get(cell.labels.get("seed"))
+            if other is not None:
+                for one in differences(cell.trial.identity, other.trial.identity):
+                    found.setdefault(one.field, {})[one.words] = one
+                break
+    alike = [next(iter(ways.values())) for ways in found.values() if len(ways) == 1]
+    return tuple(alike), [f"{field} differs" for field, ways in found.items() if len(ways) > 1]
 
 
 def _by_setting(results: Results, axes: Sequence[str]) -> dict[str, list[Cell]]:

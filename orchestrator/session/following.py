@@ -87,7 +87,7 @@ def finish_writer(
             artifacts.append(str(picture))
         if results.by_key:
             page = Path(folder) / "report.html"
-            page.write_text(report(results, results.store, figure))
+            page.write_text(report(results))
             artifacts.append(str(page))
         closing = {
             "artifacts": artifacts,

@@ -8,7 +8,7 @@ import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from orchestrator.data.root import choose_root, users_root
+from orchestrator.data.root import users_root
 from orchestrator.errors import InputError, option
 from orchestrator.executors.site import Site, SiteFile, read_site, unknown_methods
 from orchestrator.session.choices import ExecutorName, refuse_no_count
@@ -91,9 +91,8 @@ def places(
     """The places that are named; where one is not, that of the variable SPOLIA_HOME, SPOLIA_STORE,
     SPOLIA_TRACKING, SPOLIA_DATA or SPOLIA_SITE, else that of the site file, else the usual one.
 
-    What is called outside of a session reads from this data folder from now on, and the packages
-    that the site allows are added to those that this process and its workers may load. Raises
-    InputError for a wrong site file, and for a home that is a file.
+    The packages that the site allows are added to those that this process and its workers may load.
+    Raises InputError for a wrong site file, and for a home that is a file.
     """
     named_site = _given(site_file, "SPOLIA_SITE")
     path = find_site(Path(named_site) if named_site else None)
@@ -101,14 +100,12 @@ def places(
     base = path.parent if path else Path()  # relative folders in a site file are beside it
     said = str(data) if data else users_root()
     folder = _absolute(said or relative_to(base, site.data))
-    if folder is not None:
-        choose_root(folder)
-    _allow_packages(site)
     root = _given(home_folder, "SPOLIA_HOME") or relative_to(base, site.home) or DEFAULT_HOME
     if Path(root).is_file():
         raise InputError(f"{option('home', str(root))}: a home is a folder, and this is a file")
     address = _given(store, "SPOLIA_STORE") or relative_to(base, site.store)
     tracked = _given(tracking, "SPOLIA_TRACKING") or site.tracking
+    _allow_packages(site)
     return Places(home(Path(root), address, tracked), site, path, folder)
 
 

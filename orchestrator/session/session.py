@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property, partial, wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
-from orchestrator.data.root import reading_from
+from orchestrator.data.root import choose_root, reading_from
 from orchestrator.errors import InputError, StoreError, option
 from orchestrator.session.choices import (
     ExecutorName,
@@ -99,7 +99,7 @@ class Session:
         self.places: Places = places(
             home_folder=_place("home", home.root if isinstance(home, Home) else home),
             store=_place("store", store.address if isinstance(store, Store) else store),
-            tracking=tracking,
+            tracking=None if tracking is None else str(_place("tracking", tracking)),
             data=_place("data", data),
             site_file=_place("site", site),
         )
@@ -109,7 +109,8 @@ class Session:
         else:
             _refuse_no_file(sweep)
             self.file = Path(sweep)
-            own_name, self._sweep = load_sweep(self.file)
+            with reading_from(self.places.data):
+                own_name, self._sweep = load_sweep(self.file)
             self._name = name or own_name
         if name is not None and not _is_name(name):
             raise InputError(
@@ -121,6 +122,9 @@ class Session:
                 "a Sweep has no name, and tables and MLflow go by it: "
                 "write Session(sweep, name='my_sweep')"
             )
+        # Last: what is no session leaves nothing behind.
+        if self.places.data is not None:
+            choose_root(self.places.data)
 
     def __repr__(self) -> str:
         subject = f"{self.name}, {len(self.sweep.cells)} cells" if self._sweep else "no sweep"
@@ -158,7 +162,9 @@ class Session:
         from orchestrator.planning import choose
         from orchestrator.session.cells import part_like
 
-        if not only:
+        # Not for an empty text, a variable of a shell that is not set, say: who names a part does
+        # not mean the whole.
+        if only is None or only == {}:
             return self.sweep
         if isinstance(only, str):
             return choose.only(self.sweep, only)
@@ -327,6 +333,7 @@ class Session:
         where = chosen(ExecutorName, executor, "executor")
         display = display or LineDisplay()
         if smoke:
+            _refuse_beside_smoke(limit=limit, stale=stale, retry=retry, address=address)
             return run_smoke(self.name, self.part(only), self.places, where, slots, display)
         plan = self.prepare(
             only,
@@ -369,9 +376,7 @@ class Session:
         display = display or LineDisplay()
         where = chosen(ExecutorName, executor, "executor")
         how = None if stale is None else chosen(Stale, stale, "stale")
-        # A text is a sequence, too: of letters.
-        named = [retry] if isinstance(retry, str) else retry
-        again = [chosen(Retry, one, "retry").value for one in named]
+        again = [chosen(Retry, one, "retry").value for one in _each(retry)]
         self.home.prepare()
         self.store.prepare()
         self._take_name()
@@ -430,7 +435,7 @@ class Session:
             self.store.refuse_claimed(self.name)  # the page there is that file's
         target = Path(path) if path else self.home.tables(self.name) / "report.html"
         try:
-            write(told, told.store, target)
+            write(told, target)
         except OSError as error:
             reason = error.strerror or str(error)
             raise InputError(f"{target} cannot be written: {reason}. Name another file") from error
@@ -467,6 +472,25 @@ def _place(argument: str, given: object) -> str | Path | None:
     raise InputError(
         f"Session({argument}=...) takes a folder or an address, not a {type(given).__name__}"
     )
+
+
+def _each(given: Any) -> Iterable[Any]:
+    """What was given as one or as several, or not at all."""
+    if given is None:
+        return ()
+    # A text is a sequence, too: of letters.
+    is_one = isinstance(given, str) or not isinstance(given, Iterable)
+    return [given] if is_one else given
+
+
+def _refuse_beside_smoke(**given: object) -> None:
+    """Raise InputError for what a smoke run would pass over in silence."""
+    said = [option(name) for name, value in given.items() if value not in (None, (), [])]
+    if said:
+        raise InputError(
+            f"{option('smoke', True)} goes without {' and '.join(said)}: a smoke run is of every "
+            "setting, in an empty store, on this machine"
+        )
 
 
 def _refuse_no_file(sweep: object) -> None:

@@ -140,9 +140,12 @@ def trials_of(plan: Plan, where: Labels) -> Trials:
     """The trials of the cells that are as `where` says, and of what they need, cells first.
 
     `where` names axes as claims do; `role`, `method`, `state` and `key` (a beginning) choose among
-    these trials, where no axis is called so. Raises InputError for what there is not.
+    these trials, where no axis is called so; `method` does even there, for a trial that is needed
+    has a method of its own. Raises InputError for what there is not.
     """
     names = axes_by_name(plan.axes)
+    if all(isinstance(one, str) for one in several(where.get("method"))):
+        names.pop("method", None)
     by_field = {name: several(value) for name, value in where.items() if name not in names}
     _refuse_unknown(by_field, names)
     _refuse_unknown_values(by_field, plan)

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.errors import InputError
@@ -37,9 +37,9 @@ class Entry:
 
     def __post_init__(self) -> None:
         wrong = [
-            f"{field.name}: expected a name, got {getattr(self, field.name)!r}"
-            for field in fields(self)
-            if not isinstance(getattr(self, field.name), str) or not getattr(self, field.name)
+            f"{one.name}: expected a name, got {getattr(self, one.name)!r}"
+            for one in fields(self)
+            if not isinstance(getattr(self, one.name), str) or not getattr(self, one.name)
         ]
         if wrong:
             raise InputError("entry(...) cannot be used as written:", wrong)
@@ -53,6 +53,17 @@ def entry(matrix: str, *, row: str, column: str) -> Entry:
     return Entry(matrix, row, column)
 
 
+@dataclass(frozen=True)
+class Pairs:
+    """What a verdict rests on: the sides of its claim in words, the seeds that all sides have, and
+    the value of every side in each of them, [sides][seeds].
+    """
+
+    sides: tuple[str, ...]
+    seeds: tuple[int | None, ...]
+    values: tuple[tuple[float, ...], ...]
+
+
 @dataclass(frozen=True, repr=False)
 class Verdict:
     """What became of a claim.
@@ -60,7 +71,8 @@ class Verdict:
     `verdict` is one of three, `evidence` says in words what it rests on, and `n` counts distinct
     seeds. `p` is the probability of evidence as clear as this if the verdict were wrong, or None
     where nothing was tested. `num_tested` claims of the sweep were tested; `after_holm` is the
-    verdict that is left when all of them are taken together (Holm's correction).
+    verdict that is left when all of them are taken together (Holm's correction). `pairs` are the
+    values by side and seed.
     """
 
     paper: str
@@ -71,6 +83,7 @@ class Verdict:
     p: float | None = None
     num_tested: int = 0
     after_holm: str = UNDECIDED
+    pairs: Pairs | None = field(default=None, compare=False)
 
     @property
     def words(self) -> str:
@@ -192,15 +205,6 @@ def after_holm(found: Sequence[Verdict], level: float = 0.025) -> list[Verdict]:
             break
         stands[number] = found[number].verdict
     return [
-        Verdict(
-            verdict.paper,
-            verdict.claim,
-            verdict.verdict,
-            verdict.evidence,
-            verdict.n,
-            verdict.p,
-            len(tested),
-            stands.get(number, UNDECIDED),
-        )
+        replace(verdict, num_tested=len(tested), after_holm=stands.get(number, UNDECIDED))
         for number, verdict in enumerate(found)
     ]

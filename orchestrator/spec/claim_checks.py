@@ -7,7 +7,7 @@ from itertools import combinations
 
 from orchestrator.errors import SweepError, nearest
 from orchestrator.spec.claim import Claim, Entry, Labels, is_absent, several
-from orchestrator.spec.labels import Axes, AxisValue, axes_by_name, label_of
+from orchestrator.spec.labels import Axes, AxisValue, axes_by_name, label_of, named_twice
 from orchestrator.spec.task import Task
 from orchestrator.spec.trial import Cell
 
@@ -120,6 +120,8 @@ def _unknown_axes(claim: Claim, sweep: _Sweep) -> Iterator[str]:
         if axis not in sweep.names and axis not in logged_by:
             known = dict.fromkeys([*sweep.names, *logged_by])
             yield f"the sweep has no axis {axis!r}. {nearest(axis, known)}"
+    for labels in claim.named:
+        yield from named_twice(sweep.names, labels)
 
 
 def _wrong_values(claim: Claim, sweep: _Sweep) -> Iterator[str]:
@@ -130,7 +132,7 @@ def _wrong_values(claim: Claim, sweep: _Sweep) -> Iterator[str]:
             for one in several(value) if axis in sweep.names else ():
                 try:
                     if not is_absent(one):
-                        sweep.values.find(sweep.names[axis], one)
+                        sweep.values.find(sweep.names[axis], one, called=axis)
                 except LookupError as error:
                     yield str(error.args[0])
 

@@ -22,7 +22,8 @@ class Metric:
     Summaries show the `headline` ones. `optional` where some settings leave none. A `timing` is
     measured with a clock and differs each time, so two results that differ in it are still equal.
     A metric `of_targets` is logged by `task`, for the first task too: summaries leave that one out
-    where there are others, since it is what a method starts from and not what it learns.
+    where there are others, since it is what a method starts from and not what it learns. `chance`
+    is what guessing scores; `help` says in a sentence what the number is.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Metric:
     timing: bool = False
     of_targets: bool = False
     chance: float | None = None
+    help: str = ""
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,8 @@ class Kept:
 @dataclass(frozen=True)
 class MatrixSpec:
     """A matrix that `train` measures: what its `rows` and `columns` are. Summaries show the
-    `headline` one; `optional` where some settings leave none.
+    `headline` one; `optional` where some settings leave none. `help` says in a sentence what an
+    entry is.
     """
 
     name: str
@@ -82,6 +85,7 @@ class MatrixSpec:
     columns: str
     headline: bool = False
     optional: bool = False
+    help: str = ""
 
 
 @dataclass(frozen=True)

@@ -69,12 +69,21 @@ class Axes:
         value = self.of(cell, name)
         return ABSENT if value is None else value.text
 
-    def find(self, name: str, wanted: Any) -> AxisValue:
+    def key_of(self, name: str, wanted: Any, *, called: str) -> str | None:
+        """The key of the value that `find` finds; None where `wanted` means cells without the
+        axis.
+        """
+        # The type first: values of axes may be of any type, and some compare in ways of their own.
+        if isinstance(wanted, str) and wanted == ABSENT:
+            return None
+        return self.find(name, wanted, called=called).key
+
+    def find(self, name: str, wanted: Any, *, called: str | None = None) -> AxisValue:
         """The value that is `wanted`, or is called so; one of the axis's own values is itself.
         Raises LookupError with the reason where the axis never has it, or where several are called
-        so.
+        so; the reason calls the axis as whoever asked did, `called`.
         """
-        values = self._values[name]
+        values, axis = self._values[name], called or name
         if isinstance(wanted, AxisValue):
             return wanted
         for key in _possible_keys(wanted):
@@ -82,15 +91,15 @@ class Axes:
                 return values[key]
         # No value is so; a value may be called so. The text that tables show counts before a name
         # that several values may have.
-        called = [v for v in values.values() if v.text == wanted or _is_called(v, wanted)]
-        exact = [v for v in called if v.text == wanted] or called
+        named = [v for v in values.values() if _is_called(v, wanted)]
+        exact = [v for v in named if v.text == wanted] or named
         if len(exact) == 1:
             return exact[0]
         if exact:
             texts = ", ".join(v.text for v in exact)
-            raise LookupError(f"{wanted!r} may be {len(exact)} values of {name}: {texts}")
+            raise LookupError(f"{wanted!r} may be {len(exact)} values of {axis}: {texts}")
         nearest_text = nearest(str(wanted), [v.text for v in values.values()])
-        raise LookupError(f"{name} is never {wanted!r}. {nearest_text}")
+        raise LookupError(f"{axis} is never {wanted!r}. {nearest_text}")
 
     def _distinct(self, name: str, cells: Sequence[Cell]) -> dict[str, AxisValue]:
         found: dict[str, Any] = {}
@@ -137,7 +146,7 @@ def _possible_keys(wanted: Any) -> Iterator[str]:
     """
     try:
         yield value_key(wanted)
-    except TypeError:  # nothing that an axis could have
+    except (TypeError, ValueError):  # nothing that an axis could have; NaN, say
         return
     if isinstance(wanted, str):
         return
@@ -161,7 +170,7 @@ def _is_called(value: AxisValue, wanted: Any) -> bool:
     """
     if not isinstance(wanted, str):
         return False
-    if _text(value.value) == wanted:
+    if wanted in (value.text, _text(value.value)):
         return True
     if isinstance(value.value, bool) or not isinstance(value.value, int | float):
         return False
@@ -258,3 +267,18 @@ def axes_by_name(axes: Iterable[str]) -> dict[str, str]:
     distinct = list(dict.fromkeys(axes))
     by_short_name = {short: axis for axis, short in short_names(distinct).items()}
     return by_short_name | {axis: axis for axis in distinct}
+
+
+def named_twice(names: Mapping[str, str], labels: Iterable[str]) -> list[str]:
+    """Which axes some labels name by their short name and by their full one, in words: only one of
+    the two could count. `names` are those of `axes_by_name`.
+    """
+    by_axis: dict[str, list[str]] = {}
+    for label in labels:
+        if label in names:
+            by_axis.setdefault(names[label], []).append(label)
+    return [
+        f"{' and '.join(map(repr, twice))} are one axis: name it once"
+        for twice in by_axis.values()
+        if len(twice) > 1
+    ]

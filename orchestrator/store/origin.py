@@ -17,12 +17,17 @@ MARKER = "spolia-submission.json"  # in the folder: what the machine that submit
 
 def came_from(file: Path) -> Path:
     """Where a file lay on the machine that submitted it; the file itself, where nobody did."""
-    folder = next((above for above in file.parents if submission_in(above)), None)
+    folder = folder_of_submission(file)
     if folder is None:
         return file
     top, *below = file.relative_to(folder).parts
     origin = submission_in(folder)["from"].get(top)
     return Path(origin, *below) if origin else file
+
+
+def folder_of_submission(file: Path) -> Path | None:
+    """The folder around a file in which there is what somebody submitted, or None."""
+    return next((above for above in file.parents if submission_in(above)), None)
 
 
 @lru_cache(maxsize=1024)

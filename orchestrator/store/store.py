@@ -391,8 +391,7 @@ class Store:
         there and says something else.
         """
         path, claiming = f"sweeps/{name}.json", came_from(file.absolute())
-        claim = self._json(path)
-        owner = Path(claim["file"]) if isinstance(claim, dict) else None
+        owner = self.file_of_sweep(name)
         if owner == claiming:
             return
         if owner and owner.is_file() and owner.read_bytes() != file.read_bytes():
@@ -402,12 +401,16 @@ class Store:
             )
         self._files.publish(path, json.dumps({"file": str(claiming)}).encode(), replace=True)
 
+    def file_of_sweep(self, name: str) -> Path | None:
+        """The file that has run here under this name; None where none has."""
+        claim = self._json(f"sweeps/{name}.json")
+        return Path(claim["file"]) if isinstance(claim, dict) else None
+
     def refuse_claimed(self, name: str) -> None:
         """Raise InputError where a sweep file that is still there has this name, which a sweep
         without a file is about to use.
         """
-        claim = self._json(f"sweeps/{name}.json")
-        owner = Path(claim["file"]) if isinstance(claim, dict) else None
+        owner = self.file_of_sweep(name)
         if owner is not None and owner.is_file():
             raise InputError(
                 f"a sweep file is called {name!r}: {owner}. Open that file, "

@@ -13,8 +13,9 @@ from typing import Any
 from orchestrator.errors import InputError, StoreError
 from orchestrator.executors.handshake import versions
 from orchestrator.session.session import Session
+from orchestrator.spec.classes import allow_folder
 from orchestrator.store.code import Code, code_in_use, listed
-from orchestrator.store.origin import submission_in
+from orchestrator.store.origin import folder_of_submission, submission_in
 from orchestrator.store.store import Store
 
 SAID_OF = ("spolia", "python")  # whose versions are compared
@@ -51,9 +52,11 @@ def check_arrival(session: Session) -> None:
     """Whether this machine would run what the one that submitted the session's sweep has planned;
     of a sweep that nobody submitted, nothing is asked. Raises InputError that says why not.
     """
-    said = submission_in(session.file.absolute().parent) if session.file else {}
-    if not said:
+    folder = folder_of_submission(session.file.absolute()) if session.file else None
+    if folder is None:
         return
+    said = submission_in(folder)
+    allow_folder(folder)  # what lay beside the sweep lies there now
     different = Code(said["modules"]).differences(
         code_in_use(tuple(said["classes"])).modules  # read before it is executed, here as there
     )

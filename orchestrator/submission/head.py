@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import tenacity
+
 from orchestrator.errors import InputError, SpoliaError, UnreachableError, nearest
 from orchestrator.submission.places import VARIABLES
 
@@ -100,7 +102,8 @@ class Head:
             archive = Path(folder, "package.zip")  # Ray knows it again by what is in it
             archive.write_bytes(package)
             try:
-                self._client.submit_job(
+                _once_it_is_up(
+                    self._client.submit_job,
                     entrypoint=command,
                     submission_id=job,
                     runtime_env={"working_dir": str(archive), "env_vars": dict(variables)},
@@ -118,8 +121,28 @@ class Head:
 
 
 def _client(address: str) -> Any:
-    """Ray's client for a head, with limits in time. Raises as `Head` does."""
-    # Ray would say that it looks through variables, packs and uploads.
+    """Ray's client for a head. Raises as `Head` does."""
+    kind = _kind_of_client(address)
+    try:
+        with _without_variables():
+            return kind(address)
+    except UnreachableError as error:
+        raise UnreachableError(
+            f"{error}. Is it the head's Ray dashboard (which needs `spolia[submit]` there), and "
+            "does the way to it (VPN, tunnel) stand?"
+        ) from error
+    except InputError:
+        raise
+    except (RuntimeError, ValueError, KeyError) as error:
+        raise InputError(
+            f"what answers at {address} is no Ray dashboard ({_first_line(error)})"
+        ) from error
+
+
+def _kind_of_client(address: str) -> Any:
+    """Ray's class, with limits in time and errors of ours. Raises InputError where it is not
+    installed.
+    """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     try:
         import aiohttp  # noqa: F401 - without it, Ray's client says so later and in other words
@@ -128,11 +151,17 @@ def _client(address: str) -> Any:
         from ray.job_submission import JobSubmissionClient
     except ImportError as error:
         raise InputError(WITHOUT_RAY) from error
-    logging.getLogger("ray.dashboard").setLevel(logging.ERROR)
+    # It would say that it looks through variables, packs and uploads.
     for name in ("ray.dashboard.modules.dashboard_sdk", "ray.dashboard.modules.job.sdk"):
         logging.getLogger(name).setLevel(logging.ERROR)
 
     class Client(JobSubmissionClient):  # type: ignore[misc]  # Ray has no types
+        def __init__(self, at: str) -> None:
+            try:
+                super().__init__(at)
+            except AuthenticationError as error:  # there is no token here
+                raise InputError(f"{address}: {TOKEN}") from error
+
         def _do_request(self, method: str, endpoint: str, **given: Any) -> Any:
             try:
                 answer = super()._do_request(method, endpoint, timeout=WITHIN, **given)
@@ -145,18 +174,7 @@ def _client(address: str) -> Any:
                 raise UnreachableError(f"{address} answers {answer.status_code}, {lines[-1]}")
             return answer
 
-    try:
-        with _without_variables():
-            return Client(address)
-    except UnreachableError as error:
-        raise UnreachableError(
-            f"{error}. Is it the head's Ray dashboard (which needs `spolia[submit]` there), and "
-            "does the way to it (VPN, tunnel) stand?"
-        ) from error
-    except (RuntimeError, ValueError, KeyError) as error:
-        raise InputError(
-            f"what answers at {address} is no Ray dashboard ({_first_line(error)})"
-        ) from error
+    return Client
 
 
 @contextlib.contextmanager
@@ -168,6 +186,15 @@ def _answers() -> Iterator[None]:
         raise
     except (RuntimeError, ValueError, TypeError, KeyError) as error:
         raise UnreachableError(f"what answers is no head ({_first_line(error)})") from error
+
+
+# A head answers before it can run anything. Nothing else is tried again: it might run twice.
+_once_it_is_up = tenacity.Retrying(
+    retry=tenacity.retry_if_exception_message(match=r".*No available agent.*"),
+    wait=tenacity.wait_fixed(2.0),
+    stop=tenacity.stop_after_delay(60.0),
+    reraise=True,
+)
 
 
 @contextlib.contextmanager

@@ -1,7 +1,8 @@
 """What travels with a sweep: its file, and the modules and packages of its author that it uses.
 
-They are put side by side into one folder, so that Python finds them there on every node. What was
-installed does not travel, nor does Spolia itself: both have to be there.
+Modules and packages are put side by side into one folder, so that Python finds them there on every
+node, and the sweep file into one below. What was installed does not travel, nor does Spolia itself:
+both have to be there.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ from orchestrator.store.home import SITE_FILE
 from orchestrator.store.imports import is_installed
 from orchestrator.store.origin import MARKER
 
+# No name that Python imports: a sweep file `random.py` hides nothing here, and must not there.
+SWEEP_FOLDER = "sweep-file"
 MOST = 50 * 2**20  # bytes; Ray keeps a package in the memory of the head
 NEVER = ("__pycache__", "node_modules", "mlruns", "mlartifacts")  # folders
 NOT_SOURCES = (".egg-info", ".dist-info", ".pyc", ".pyo")
@@ -48,8 +51,9 @@ class Package:
 
     @property
     def tops(self) -> list[str]:
-        """What lies in it side by side: modules, packages, the sweep file."""
-        return list(dict.fromkeys(name.partition("/")[0] for name in self.files))
+        """The sweep file, and the modules and packages that lie side by side."""
+        names = [name.removeprefix(f"{SWEEP_FOLDER}/") for name in self.files]
+        return list(dict.fromkeys(name.partition("/")[0] for name in names))
 
     def packed(self) -> bytes:
         """A zip archive; the same files give the same bytes, which Ray then has already."""
@@ -78,11 +82,11 @@ def package_of(
     more than sources.
     """
     own = own_modules(sweep, classes)
-    files = {sweep.name: sweep}
+    files = {f"{SWEEP_FOLDER}/{sweep.name}": sweep}
     for name, places in own.items():
         for place in places:
             files |= dict(_files_at(name, place))
-    origins = {sweep.name: str(sweep.absolute())}
+    origins = {SWEEP_FOLDER: str(sweep.absolute().parent)}
     for places in own.values():
         origins[places[0].name] = str(places[0])
     texts = {MARKER: json.dumps({**says, "from": origins}, indent=1, sort_keys=True)}
@@ -164,8 +168,8 @@ def _too_large(package: Package, sweep: Path) -> str:
             break
         place = largest
     top, *below = place.parts or ("",)
-    origin = json.loads(package.texts[MARKER])["from"].get(top)
-    where = str(Path(origin, *below)) if origin else str(sweep.parent)
+    origins = json.loads(package.texts[MARKER])["from"]
+    where = Path(origins[top], *below) if top else sweep.parent
     return (
         f"{sweep.name} and what it uses of yours are {_in_words(package.size)}, and no more than "
         f"{_in_words(MOST)} are handed in. Most of it lies in {where} "

@@ -17,7 +17,7 @@ from orchestrator.session.session import Session
 from orchestrator.spec.naming import class_paths
 from orchestrator.submission.arrival import left_probe, this_machine
 from orchestrator.submission.head import Head, Job
-from orchestrator.submission.packing import Package, package_of
+from orchestrator.submission.packing import SWEEP_FOLDER, Package, package_of
 from orchestrator.submission.places import Given, options_there
 
 # Ray's three seconds between "stop" and the end by force do not bring MLflow level.
@@ -61,7 +61,8 @@ def prepare(
     classes = {path for trial in (*trials, *needs) for path in class_paths(trial)}
     says = this_machine(classes)
     pack = partial(package_of, session.file, classes, session.places.file)
-    words = ["spolia", "run", session.file.name, *options, "--address", "auto"]
+    file = f"{SWEEP_FOLDER}/{session.file.name}"
+    words = ["spolia", "run", file, *options, "--address", "auto"]
     command = f"{shlex.join(words)} {places}"
     # Without the probe: the first job of a sweep may make the store that it would lie in.
     request = sha256(command.encode() + pack(says).packed()).hexdigest()

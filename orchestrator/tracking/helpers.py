@@ -1,8 +1,8 @@
 """Processes beside the one that writes MLflow, for a database that it writes itself.
 
 There MLflow's client computes some 45 milliseconds a run, on one core, since it is Python; behind a
-server it is the server that computes. They start when many runs wait, which trials of a second or
-longer never bring about.
+server it is the server that computes. They start when many runs wait and nothing more is said, so
+that the trials are not disturbed; those of a second or longer never bring it about.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ class Helpers:
     the patience.
     """
 
-    def __init__(self, manifest: Manifest) -> None:
-        self._manifest = manifest
+    def __init__(self, manifest: Manifest, is_last: threading.Event) -> None:
+        self._manifest, self._is_last = manifest, is_last
         self._pool: ProcessPoolExecutor | None = None
 
     def write(self, tracker: Tracker, keys: Sequence[str]) -> None:
         """Write the runs of finished trials, and have the tracker know of them."""
-        if len(keys) < FROM:
+        if len(keys) < FROM or not self._is_last.is_set():
             return
         lots = [keys[start : start + AT_ONCE] for start in range(0, len(keys), AT_ONCE)]
         known = [tracker.known_of(lot) for lot in lots]
@@ -91,6 +91,7 @@ def _write(keys: Sequence[str], known: Known) -> Known:
     if tracker is None:
         return {}
     tracker.written.clear()
+    tracker.begun.clear()
     tracker.runs.know(known)
     with contextlib.suppress(*ERRORS):
         tracker.write(keys)

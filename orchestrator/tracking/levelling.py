@@ -59,9 +59,11 @@ class Tracker:
             self.entries.setdefault(entry["key"], []).append(entry)
         self.source = {"mlflow.source.name": manifest["sweep"], "mlflow.source.type": "LOCAL"}
         self.followed: dict[str, float] = {}  # trials under way, and when we last looked at them
-        self.written: set[str] = set()  # identities of runs
+        self.begun: set[str] = set()  # identities of runs that we write
+        self.written: set[str] = set()
         self.refused: dict[str, str] = {}
         patience.ask(self._open)
+        patience.is_there = self._is_there
 
     def _open(self) -> None:
         """Find the experiment, and what this store has in it."""
@@ -71,6 +73,14 @@ class Tracker:
         self.runs = Runs(self.client, self.experiment, identity)
         self.models = Models(self.client, self.experiment, self.store, identity)
         self.sweep_run = self._open_sweep_run()
+
+    def _is_there(self) -> bool:
+        """Whether MLflow answers."""
+        try:
+            self.client.get_experiment(self.experiment)
+        except ERRORS:
+            return False
+        return True
 
     def _find_or_create_experiment(self) -> str:
         name = self.manifest["sweep"]
@@ -140,8 +150,9 @@ class Tracker:
 
         try:
             self.patience.ask(lambda: write(key), look_again)
+            self.refused.pop(key, None)
         except ERRORS as error:
-            if not is_refusal(error):
+            if not is_refusal(error) and not self._is_there():
                 raise
             self.refused[key] = f"{type(error).__name__}: {first_line(error)}"
 
@@ -218,7 +229,11 @@ class Tracker:
         record = records[key]
         for entry in self.entries.get(key, []):
             if not self._is_written(entry, record):
+                self.begun.add(entry["id"])
                 self._write_run(entry, finished_run(entry, record, self.store), record)
+            # One whose last request was heard, and not answered, was written by us, too.
+            if entry["id"] in self.begun:
+                self.written.add(entry["id"])
 
     def _is_written(self, entry: RunEntry, record: Record) -> bool:
         known = self.runs.get(entry["id"])
@@ -234,7 +249,6 @@ class Tracker:
         self.runs.fill(run, finished.params, finished.points, finished.tags)
         self.runs.end(run, "FINISHED", finished.ended)
         run.points = None  # not looked at any more
-        self.written.add(entry["id"])
 
     # ------------------------------------------------------------------ failures, and the end
 

@@ -12,7 +12,7 @@ from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, wait_exponential
 
-from orchestrator.errors import CorruptError, SpoliaError
+from orchestrator.errors import CorruptError, SpoliaError, StoreError
 
 # What ends the writing, or that of one run; the training goes on.
 ERRORS = (MlflowException, SQLAlchemyError, SpoliaError, OSError, ImportError)
@@ -20,18 +20,20 @@ ERRORS = (MlflowException, SQLAlchemyError, SpoliaError, OSError, ImportError)
 FIRST_PAUSE, LONGEST_PAUSE = 0.2, 30.0  # seconds between tries
 LAST_TRIES = 30.0  # seconds without an answer, after all was said, until nobody waits any more
 REFUSED = 3  # tries of what an MLflow that answers refuses: what changed meanwhile is seen by then
+STUBBORN = 6  # tries of what looks like an outage, until MLflow is asked whether it is one
 
-# MLflow answers, and does not take what it is given.
-_REFUSALS = frozenset(
+# What is, or may be, over some day. A connection that breaks and a server that stumbles over one
+# request are both an INTERNAL_ERROR.
+_OUTAGES = frozenset(
     {
-        "BAD_REQUEST",
-        "ENDPOINT_NOT_FOUND",
-        "INVALID_PARAMETER_VALUE",
-        "INVALID_STATE",
-        "PERMISSION_DENIED",
-        "RESOURCE_ALREADY_EXISTS",
-        "RESOURCE_DOES_NOT_EXIST",
-        "UNAUTHENTICATED",
+        "ABORTED",
+        "CANCELLED",
+        "DEADLINE_EXCEEDED",
+        "INTERNAL_ERROR",
+        "IO_ERROR",
+        "REQUEST_LIMIT_EXCEEDED",
+        "RESOURCE_EXHAUSTED",
+        "TEMPORARILY_UNAVAILABLE",
     }
 )
 
@@ -42,20 +44,26 @@ _log = logging.getLogger(__name__)
 def is_refusal(error: BaseException) -> bool:
     """Whether asking again is of no use; else it may be an outage, and is over some day."""
     if isinstance(error, MlflowException):
-        return error.error_code in _REFUSALS
-    # A database's driver that is not installed, a record that was altered.
-    return isinstance(error, ImportError | CorruptError)
+        return error.error_code not in _OUTAGES
+    if isinstance(error, SpoliaError):
+        # A store that cannot be reached; not a record that was altered, nor one that says something
+        # strange.
+        return isinstance(error, CorruptError) or not isinstance(error, StoreError)
+    return isinstance(error, ImportError)  # a database's driver that is not installed
 
 
 class Patience:
     """Asks again with growing pauses: while more may come as long as it takes, and after `is_last`
-    is set until there has been no answer for `longest` seconds.
+    is set until there has been no answer for `longest` seconds. `is_there` asks whether MLflow
+    answers at all.
     """
 
     def __init__(self, is_last: threading.Event, longest: float = LAST_TRIES) -> None:
         self._is_last, self._longest = is_last, longest
-        self._heard = time.monotonic()  # when there was an answer, or when it became the last
+        # Since when nothing was answered. Not since the last answer: what is asked may take long.
+        self._silent_since: float | None = None
         self._has_seen_last = is_last.is_set()
+        self.is_there: Callable[[], bool] = lambda: False
 
     def ask(
         self, request: Callable[[], Answer], before_again: Callable[[], object] = lambda: None
@@ -76,24 +84,30 @@ class Patience:
                 if attempt.retry_state.attempt_number > 1:
                     before_again()
                 answer = request()
-                self._heard = time.monotonic()
+                self._silent_since = None
         return answer
 
     def _gives_up(self, state: RetryCallState) -> bool:
         assert state.outcome is not None
         error = state.outcome.exception()
         if error is not None and is_refusal(error):
+            self._silent_since = None
             return state.attempt_number >= REFUSED
-        if not self._is_last.is_set():
-            return False
-        if not self._has_seen_last:
+        # One request over which MLflow stumbles each time does not keep all others.
+        is_of_mlflow = isinstance(error, MlflowException | SQLAlchemyError)
+        if is_of_mlflow and state.attempt_number >= STUBBORN and self.is_there():
+            return True
+        now = time.monotonic()
+        since = now if self._silent_since is None else self._silent_since
+        if self._is_last.is_set() and not self._has_seen_last:
             # The end wakes whoever pauses, and begins the last tries anew.
-            self._has_seen_last, self._heard = True, time.monotonic()
-        return time.monotonic() - self._heard > self._longest
+            self._has_seen_last, since = True, now
+        self._silent_since = since
+        return self._is_last.is_set() and now - since > self._longest
 
     def _pause(self, seconds: float) -> None:
         if self._is_last.is_set():
-            time.sleep(seconds)
+            time.sleep(min(seconds, max(FIRST_PAUSE, self._longest / 5)))
         else:
             self._is_last.wait(seconds)
 

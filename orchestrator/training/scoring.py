@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -206,7 +207,10 @@ def _numbers(among: Sequence[int | str], outputs: Task, width: int) -> Tensor:
     exist, and where there is none.
     """
     names = outputs.class_names
-    numbers = [names.index(one) if one in names else one for one in among]
+    # One class alone, too; a text would be taken letter by letter.
+    is_one = isinstance(among, str) or not isinstance(among, Iterable)
+    listed: Iterable[Any] = [among] if is_one else among
+    numbers = [names.index(one) if one in names else one for one in listed]
     wrong = [n for n in numbers if not isinstance(n, int) or not 0 <= n < width]
     if wrong or not numbers:
         first, hint = (repr(wrong[0]), str(wrong[0])) if wrong else ("nothing", "")

@@ -46,19 +46,20 @@ def two_nodes(_kept):
 
 @pytest.fixture
 def raylets():
-    """`raylets(count, environment=None)`: a cluster whose driver this process is, of nodes with one
-    CPU each: every worker has to import torch first.
+    """`raylets(count, environment=None, join=True)`: a cluster whose driver this process is, of
+    nodes with one CPU each: every worker has to import torch first.
 
     The further nodes get the environment.
     """
     ray = _without_the_session()
     made = []
 
-    def start(count, environment=None):
+    def start(count, environment=None, join=True):
         cluster = _new_cluster(made)
         nodes = [cluster.add_node(num_cpus=1, env_vars=environment or {}) for _ in range(count - 1)]
         cluster.wait_for_nodes()
-        _join(cluster)
+        if join:
+            _join(cluster)
         return cluster, nodes
 
     yield start

@@ -11,7 +11,7 @@ import time
 import pytest
 
 pytestmark = [pytest.mark.ray, pytest.mark.cluster, pytest.mark.faults]
-PATIENCE = 120.0  # seconds
+PATIENCE = 300.0  # seconds
 
 
 def waited_for(is_so):

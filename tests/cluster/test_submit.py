@@ -23,7 +23,7 @@ pytestmark = [pytest.mark.ray, pytest.mark.cluster, pytest.mark.process]
 BIN = Path(sys.executable).parent
 
 FILES = {
-    "spolia.toml": 'store = "{root}/shared/store"\nhead = "{head}"\ntracking = "none"\nslots = 2\n',
+    "spolia.toml": 'store = "{root}/shared/store"\nhead = "{head}"\ntracking = "none"\nslots = 1\n',
     "sweeps/afar_lab/__init__.py": "",
     "sweeps/afar_lab/adding.py": "def added(a, b):\n    return a + b\n",
     "sweeps/afar_lab/.git/config": "",
@@ -46,7 +46,8 @@ class AddsAfar(Method):
             time.sleep(0.1)
         run.log(total=added(self.number, run.seed))
 ''',
-    "sweeps/afar.py": '''"""Do numbers add up?"""
+    # The name of a module that everything imports, and that a sweep file hides nowhere.
+    "sweeps/calendar.py": '''"""Do numbers add up?"""
 from afar_method import AddsAfar
 from orchestrator import Sweep, product
 
@@ -164,13 +165,15 @@ def laptop(head, tmp_path):
 
 
 def test_a_sweep_is_handed_in_left_followed_again_and_read_from_outside(laptop):
-    first = laptop("submit", "sweeps/afar.py")
+    first = laptop("submit", "sweeps/calendar.py")
     first.until("to run  2")
     until((laptop.root / "begun").exists)
-    told = r"(\S+) is handed in at \S+: afar\.py, afar_lab, afar_method\.py \(4 files, 1 kB\)\.\n"
+    told = (
+        r"(\S+) is handed in at \S+: calendar\.py, afar_lab, afar_method\.py \(4 files, 1 kB\)\.\n"
+    )
     (job,) = re.findall(told, first.err)
     first.process.kill()  # as if its machine were gone
-    second = laptop("submit", "sweeps/afar.py")
+    second = laptop("submit", "sweeps/calendar.py")
     second.until("to run  2")
     assert f"{job} is just this and runs since" in second.err
     second.process.send_signal(signal.SIGINT)
@@ -179,12 +182,12 @@ def test_a_sweep_is_handed_in_left_followed_again_and_read_from_outside(laptop):
     third = laptop("submit", "--follow", job)
     (laptop.root / "go").touch()
     assert third.ended() == 0, third.err
-    assert "afar: 2 of 2 cells done" in third.out
-    assert third.out.startswith("afar  Do numbers add up?\n")
+    assert "calendar: 2 of 2 cells done" in third.out
+    assert third.out.startswith("calendar  Do numbers add up?\n")
     # Edited here, a method is the same one that has run there, and its results are stale.
     (laptop.root / "sweeps/afar_lab/adding.py").write_text("def added(a, b):\n    return b + a\n")
-    results = laptop("results", "sweeps/afar.py")
-    again = laptop("submit", "sweeps/afar.py")
+    results = laptop("results", "sweeps/calendar.py")
+    again = laptop("submit", "sweeps/calendar.py")
     assert results.ended() == 0
     rows = [line.split() for line in results.out.splitlines()]
     assert rows[:3] == [["number", "total", "n"], ["1", "1.000", "1"], ["2", "2.000", "1"]]
@@ -193,7 +196,7 @@ def test_a_sweep_is_handed_in_left_followed_again_and_read_from_outside(laptop):
 
 
 def test_a_job_is_stopped_in_order(laptop):
-    running = laptop("submit", "sweeps/afar.py", "--slots", "1")
+    running = laptop("submit", "sweeps/calendar.py")
     running.until("to run  2")
     until((laptop.root / "begun").exists)
     (job,) = re.findall(r"(\S+) is handed in", running.err)

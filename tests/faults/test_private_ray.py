@@ -30,7 +30,7 @@ def test_it_is_started_again_and_the_run_goes_on(sweep_file, tmp_path, victim, w
         program, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
     )
     store = Store(home / "store")
-    deadline = time.monotonic() + 180
+    deadline = time.monotonic() + 400
     while not list(store.finished()) and time.monotonic() < deadline:
         time.sleep(0.1)
     (one,) = [
@@ -39,7 +39,7 @@ def test_it_is_started_again_and_the_run_goes_on(sweep_file, tmp_path, victim, w
         if victim in " ".join(child.cmdline()[:1])
     ]
     one.kill()
-    out, _ = process.communicate(timeout=300)
+    out, _ = process.communicate(timeout=400)
     assert process.returncode == 0, out
     said = f"Ray is gone ({what}) and is started again. What Ray says of it is in {home}/ray.log"
     assert (out.count("Ray is gone"), said in out) == (1, True), out

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from orchestrator.errors import call, for_shell, option
+import pytest
+
+from orchestrator.errors import call, for_shell, nearest, option
 
 
 def said() -> list[str]:
@@ -31,3 +33,20 @@ def test_options_are_said_as_python_or_as_the_command_line_says_them():
         "`spolia status --json`",
     ]
     assert said() == in_python
+
+
+@pytest.mark.parametrize(
+    ("name", "valid", "meant"),
+    [
+        ("B", ["a", "b"], "'b'"),
+        ("TRESHOLD", ["epochs", "threshold"], "'threshold'"),
+        ("Pol", ["POOL", "pool", "Pool"], "'Pool'"),
+        (None, ["none"], "'none'"),
+    ],
+)
+def test_the_nearest_name_is_found_whatever_its_case(name, valid, meant):
+    assert nearest(name, valid).startswith(f"Did you mean {meant}? Valid: ")
+
+
+def test_what_is_no_name_is_near_to_none():
+    assert nearest(5, ["a"]) == "Valid: 'a'."

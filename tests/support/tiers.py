@@ -22,7 +22,7 @@ import pytest
 
 TIERS = ("fast", "full", "all")  # each holds the one before it
 FULL = frozenset({"ray", "cluster", "mlflow", "process", "faults", "slow"})
-LONG = frozenset({"long"})
+LONG = frozenset({"long", "browser"})
 MOST_STEPS = 300  # of optimisers, in a fast test
 HEAVY = frozenset({"ray", "mlflow"})  # what a fast test does not even import
 # What files of tests import where they want it, and not when they are read: every worker reads all
@@ -202,7 +202,10 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_finish(session: pytest.Session) -> None:
     if file := getattr(session.config, "workerinput", {}).get("groups"):
         groups = {item.nodeid: group for item in session.items if (group := group_of(item))}
-        Path(file).write_text(json.dumps(groups))
+        # All workers leave the same, and it is read as soon as the first has: it appears whole.
+        own = Path(f"{file}.{os.getpid()}")
+        own.write_text(json.dumps(groups))
+        own.replace(file)
     WATCH.read = set(LATE & sys.modules.keys())
     if "torch" in sys.modules:  # not so in a process that only hands out the tests
         from torch.optim.optimizer import register_optimizer_step_post_hook

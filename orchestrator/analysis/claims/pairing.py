@@ -18,9 +18,10 @@ from orchestrator.analysis.averages import LoggedBy
 from orchestrator.analysis.claims.mismatches import mismatches
 from orchestrator.analysis.claims.places import Aligned, Held, Place, mean_of, trials_of
 from orchestrator.analysis.claims.sides import Measured, Side
+from orchestrator.analysis.claims.wording import told_apart
 from orchestrator.analysis.estimates import Estimate, estimate, rounding_of
 from orchestrator.analysis.results import Results
-from orchestrator.spec.claim import Entry, Labels
+from orchestrator.spec.claim import Entry, Labels, Pairs
 
 Array = NDArray[np.float64]
 
@@ -38,8 +39,15 @@ class Comparison:
     values: Array
     problems: tuple[str, ...] = ()
     averaged_over: str = ""
+    sides: tuple[str, ...] = ()
+    """What tells each side from the others, in words."""
     series: tuple[tuple[float, ...], ...] = field(default=(), repr=False)
     """For every seed, setting and label that two sides or more share, all values that they have."""
+
+    @property
+    def pairs(self) -> Pairs:
+        """Its values by side and seed, for people to look at."""
+        return Pairs(self.sides, self.seeds, tuple(map(tuple, self.values.tolist())))
 
     @property
     def is_complete(self) -> bool:
@@ -105,6 +113,7 @@ def pair(sides: Sequence[Side], *, apart: Iterable[str] = ()) -> Comparison:
         array.T,
         tuple(mismatches(aligned)),
         _averaged_over(aligned),
+        told_apart(sides[0].results, [side.labels for side in sides]),
         tuple(_series(aligned)),
     )
 

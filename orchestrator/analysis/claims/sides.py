@@ -61,7 +61,7 @@ class Side:
         labels: Labels,
         cells: Sequence[Cell] | None = None,
     ) -> None:
-        self.results, self.metric = results, metric
+        self.results, self.metric, self.labels = results, metric, labels
         names = axes_by_name(results.plan.axes)
         # Sets, since sides are held against each other by them: [1, 2] asks for what [2, 1] does.
         self.wanted = {axis: set(keys) for axis, keys in results.wanted(labels).items()}

@@ -29,7 +29,7 @@ from orchestrator.analysis.distributions import range_above, range_quantile
 from orchestrator.analysis.estimates import estimate, figures, rounding_of
 from orchestrator.analysis.results import Results
 from orchestrator.spec.canonical import is_number, show
-from orchestrator.spec.claim import Claim, Entry, Labels, Verdict
+from orchestrator.spec.claim import Claim, Entry, Labels, Pairs, Verdict
 from orchestrator.spec.claim_fields import limited
 from orchestrator.spec.labels import AxisValue, axes_by_name
 
@@ -262,7 +262,20 @@ class Related(Claim):
         pairs = zip(values, metric, other, strict=True)
         means = ", ".join(f"{v.text} {figures(one)}/{figures(two)}" for v, one, two in pairs)
         evidence = f"rho {sign * rho:.2f} over {count} values{_limits(1, count, self.rho)}; {means}"
-        return verdict_of(self, statement, evidence, comparison, decision, n=count)
+        verdict = verdict_of(self, statement, evidence, comparison, decision, n=count)
+        return replace(verdict, pairs=_both_pairs(self.metric, first, self.other, second))
+
+
+def _both_pairs(
+    metric: str | Entry, first: Comparison, other: str, second: Comparison
+) -> Pairs | None:
+    """The values of two metrics, those of the second below those of the first."""
+    if first.seeds != second.seeds:  # one draws nothing from the seed: no column is of both
+        return None
+    of_first = [f"{metric} at {side}" for side in first.sides]
+    of_second = [f"{other} at {side}" for side in second.sides]
+    values = (*first.pairs.values, *second.pairs.values)
+    return Pairs((*of_first, *of_second), first.seeds, values)
 
 
 def _both_averaged_over(

@@ -35,7 +35,16 @@ def verdict_of(
         decision = UNSHOWN
     if decision.p == 1.0 and comparison.is_too_regular:  # as certain as two seeds can be
         words.append("two seeds that agree show nothing")
-    return Verdict(claim.paper, statement, decision.verdict, "; ".join(words), count, decision.p)
+    evidence = "; ".join(words)
+    return Verdict(
+        claim.paper,
+        statement,
+        decision.verdict,
+        evidence,
+        count,
+        decision.p,
+        pairs=comparison.pairs,
+    )
 
 
 def _first_of(problems: Sequence[str]) -> list[str]:

@@ -4,6 +4,7 @@ two that look alike (floats equal to six digits, tasks of one name) read apart.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from orchestrator.analysis.results import Results
@@ -56,6 +57,14 @@ def contrast(results: Results, first: Labels, second: Labels) -> tuple[str, str,
     common = shared(results, first, second)
     one, other = (_side(results, only_in(labels, common)) for labels in (first, second))
     return one, other, prefix(results, common)
+
+
+def told_apart(results: Results, sides: Sequence[Labels]) -> tuple[str, ...]:
+    """Each of several sides in words, without what all of them share."""
+    if len(sides) == 1:
+        return (text(results, sides[0]) or "all cells",)
+    common = shared(results, *sides)
+    return tuple(_side(results, only_in(labels, common)) for labels in sides)
 
 
 def _side(results: Results, labels: Labels) -> str:

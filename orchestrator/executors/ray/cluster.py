@@ -84,7 +84,7 @@ def logs() -> str:
 def what_died() -> str:
     """What of the Ray that we are connected to has died, so that nothing can run any more, or an
     empty string. Ray itself says it late or not at all: a driver whose head service is gone works
-    on for a minute and is then ended, one whose raylet is gone may wait for ever.
+    on for a minute and is then ended, one whose raylet is gone only sees all else fail.
     """
     node = ray._private.worker._global_node
     if node is None:

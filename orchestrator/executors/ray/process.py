@@ -40,7 +40,7 @@ class PoolProcess:
     def __init__(self, log: Path, address: str | None, cpus: float, say_after: float) -> None:
         self._asked = address, cpus, say_after
         self._connection, theirs = Pipe()
-        said = {"path": sys.path, "program": sys.argv, "connection": theirs.fileno()}
+        said = {"path": [*map(str, sys.path)], "program": sys.argv, "connection": theirs.fileno()}
         log.parent.mkdir(parents=True, exist_ok=True)
         with open(log, "ab") as output:
             self._process = subprocess.Popen(

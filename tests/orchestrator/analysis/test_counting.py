@@ -53,6 +53,7 @@ def ending(ways, num_seeds, more=""):
 
 
 @pytest.mark.mlflow
+@pytest.mark.usefixtures("written_here")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore:.*Any type hint:UserWarning")
 def test_terminal_page_json_parquet_and_mlflow_tell_one_story(
     spolia, sweep_file, tmp_path, fresh_database

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from orchestrator.analysis.figures import Line, heat_map, lines, matrix_svg
+from orchestrator.analysis.figures import heat_map, matrix_svg
 from orchestrator.parts.matrix import make_matrix
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -111,5 +111,3 @@ def test_a_dollar_in_a_label_is_no_formula():
     names = ["cost $\\nothing$", "$x^$"]
     matrix = make_matrix("m", axes=names, rows=names, columns=names, values=np.eye(2))
     assert heat_map([(names[0], matrix, None)], title=names[1]).startswith(b"\x89PNG")
-    several = [Line(name, [(0.0, 1.0, 0.0), (1.0, 2.0, 0.1)]) for name in names]
-    assert lines(several, *names).startswith(b"\x89PNG")

@@ -9,10 +9,11 @@ from dataclasses import replace
 
 import pytest
 from drawn import Drawn, DrawnOfTargets, drawn_results
-from sample_methods import Count, Ending
+from sample_methods import Count, Ending, Noisy, Tabled
 
 from orchestrator import (
     InputError,
+    MatrixSpec,
     Metric,
     Results,
     Sweep,
@@ -127,6 +128,18 @@ def test_curves_are_a_long_frame_by_stage_name_and_epoch(store):
         results.curves("los")
 
 
+def test_curves_of_several_tasks_are_had_by_the_name_that_they_share(store):
+    results = drawn_results(store, levels(1.0, seeds=1), by_level)
+    (result,) = results.by_key.values()
+    names = ["warm/up/val_accuracy/a", "warm/up/val_accuracy/b", "warm/up/val"]
+    result.record["curves"] = [[name, 1, 0.5, 11.0] for name in names]
+    result.record["timings"] = {"began": 10.0, "fits": {"warm": 1.0, "warm/up": 2.0}}
+    curves = results.curves("val_accuracy")
+    assert curves["stage"].tolist() == ["warm/up"] * 2
+    assert curves["name"].tolist() == ["val_accuracy/a", "val_accuracy/b"]
+    assert len(results.curves("val_accuracy/b")) == len(results.curves(names[1])) == 1
+
+
 def test_curves_of_needs_are_there_once_however_many_cells_need_them(store):
     results = executed(store, product(Count.grid(depth=1, fan=2), seed=range(2)))
     key = next(iter(results.plan.cells[0].trial.needs.values())).key
@@ -170,6 +183,24 @@ def test_where_that_is_no_mapping_is_told(store, ask):
         getattr(results, ask)(where="level=1", **more)
 
 
+@pytest.mark.parametrize("metrics", [5, [5], ["score", {}]])
+def test_what_is_no_name_of_a_metric_is_told(store, metrics):
+    with pytest.raises(InputError, match="the sweep has no metric"):
+        drawn_results(store, levels(1.0), by_level).means(metrics)
+
+
+def test_the_cells_asked_for_say_which_matrix_and_which_end_is_meant(store, monkeypatch):
+    """Other methods of the sweep have a headline matrix and a direction of their own."""
+    cells = product(union(Noisy.grid(level=[1.0, 2.0]), Tabled.grid()), seed=[0])
+    results = executed(store, cells)
+    monkeypatch.setattr(Noisy, "metrics", (Metric("score", higher_is_better=False),))
+    monkeypatch.setattr(Noisy, "matrices", (MatrixSpec("other", "r", "c", headline=True),))
+    assert results.matrix({"method": "tabled"}).name == "table"
+    assert results.best("score", {"method": "noisy"}).where["level"] == 1.0
+    with pytest.raises(InputError, match="disagree whether a higher score is better"):
+        results.best("score")
+
+
 def test_cells_may_stand_first_where_a_name_may_be_left_out(store):
     results = drawn_results(store, levels(1.0, 2.0), by_level)
     assert results.means({"level": 2.0}).equals(results.means(where={"level": 2.0}))
@@ -190,7 +221,9 @@ class TestLabelsThatMetricsAreLoggedBy:
 
     @pytest.mark.parametrize("long", [False, True])
     def test_one_that_nothing_is_logged_by_is_told_with_the_nearest(self, results, long):
-        with pytest.raises(InputError, match=r"nothing is logged by task='A'. Valid: 'a', 'b'"):
+        with pytest.raises(
+            InputError, match=r"nothing is logged by task='A'. Did you mean 'a'\? Valid: 'a', 'b'"
+        ):
             results.frame({"task": "A"}, long=long)
 
     @pytest.mark.parametrize("ask", ["groups", "curves", "matrix"])

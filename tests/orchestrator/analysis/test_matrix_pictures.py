@@ -5,7 +5,7 @@ from __future__ import annotations
 from sample_methods import Count, Tabled
 
 from orchestrator import Results, Sweep, make_plan, product, union
-from orchestrator.analysis.matrix_pictures import others, overview, panels
+from orchestrator.analysis.matrix_pictures import overview, panels
 from orchestrator.training.execute import execute
 
 
@@ -35,7 +35,6 @@ def test_what_is_the_same_within_a_method_is_no_heading(store):
 def test_a_matrix_of_one_entry_is_no_picture(store):
     results = results_of(store, product(Tabled.grid(), seed=[0]))
     assert panels(results, "single") == []
-    assert list(others(results)) == []
     assert overview(results, "single") is None
     assert overview(results)[:4] == b"\x89PNG"
 

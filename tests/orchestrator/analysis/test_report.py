@@ -16,17 +16,16 @@ from orchestrator.training.execute import execute
 
 
 class Page(HTMLParser):
-    """Text and images of a page; void elements aside, what is opened is closed."""
+    """Text of a page; void elements aside, what is opened is closed. It has no pictures."""
 
     def __init__(self, text):
         super().__init__()
-        self.text, self.images, self.open = [], [], []
+        self.text, self.open = [], []
         self.feed(text)
 
     def handle_starttag(self, tag, attrs):
-        if tag == "img":
-            self.images.append(dict(attrs)["src"])
-        elif tag != "meta":
+        assert tag != "img"
+        if tag not in ("meta", "input"):
             self.open.append(tag)
 
     def handle_endtag(self, tag):
@@ -57,11 +56,11 @@ def test_the_page_has_question_claims_results_matrices_and_use(spolia, sweep_fil
     assert "C7 compatibility is higher at ingredients=identical than at ingredients=none" in text
     assert "4 of 4 cells done; 8 of 8 trials done." in text
     assert "8 trials took" in text
-    more = [m.name.replace("_", " ") for m in Recombine.matrices if not m.headline]
-    assert [
-        t.partition(", of")[0].lower() for t in page.text if t.endswith(", of every setting")
-    ] == more
-    assert [src[:22] for src in page.images] == ["data:image/png;base64,"] * (1 + len(more))
+    for matrix in Recombine.matrices:
+        assert matrix.name.replace("_", " ") in page.text
+    # Both trainings of a setting, and the seeds behind its claim.
+    assert "joint/own/a" in page.text
+    assert "ingredients=identical" in page.text
 
 
 def test_metrics_that_a_method_declares_are_drawn_against_each_other(spolia, sweep_file, tmp_path):
@@ -73,8 +72,7 @@ def test_metrics_that_a_method_declares_are_drawn_against_each_other(spolia, swe
     assert spolia("run", file, "--executor", "inline", "--tracking", "none")[0] == 0
     assert spolia("report", file, "--out", tmp_path / "page.html")[0] == 0
     page = Page((tmp_path / "page.html").read_text())
-    assert "Worth against price" in page.text
-    assert len(page.images) == 1
+    assert "worth against price" in page.text
 
 
 def test_cells_with_other_axes_stand_in_tables_of_their_own(spolia, sweep_file, tmp_path):

@@ -372,6 +372,8 @@ def test_the_debugger_opens_where_a_trial_fails(spolia, sweep_file, monkeypatch)
     assert "second_epoch" in err
     code, _, err = spolia("run", file, "--pdb", trial["key"][:10])
     assert (code, "add --executor inline" in err) == (2, True)
+    code, _, err = spolia("run", file, *QUICK, "--smoke", "--pdb", trial["key"][:10])
+    assert (code, "leave out --smoke" in err) == (2, True)
 
 
 # ---------------------------------------------------------------------- data, gc, doctor

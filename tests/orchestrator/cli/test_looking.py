@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import json
 
+import pandas as pd
 import pytest
+from sample_methods import Ending
 
-from orchestrator import Session, Store
+from orchestrator import Session, Store, Sweep, product
+from orchestrator.analysis.matrix_pictures import Panel
 from orchestrator.cli.statuses import watch
+from orchestrator.cli.tables import comparable
+from orchestrator.planning.choose import labels_in
 
 QUICK = ("--executor", "inline", "--tracking", "none")
 DIGITS = "network=resnet8(width=4), tasks=digits.classes(0, 1).images(limit=40), seed=0"
@@ -51,7 +57,7 @@ def test_what_is_listed_is_chosen_by_settings_role_method_and_state(spolia, ran)
 # ---------------------------------------------------------------------- compare
 
 
-def test_two_settings_two_trials_and_two_homes_are_compared(spolia, ran, tmp_path):
+def test_two_settings_two_trials_and_two_homes_are_compared(spolia, ran, tmp_path, monkeypatch):
     code, out, _ = spolia("compare", ran, "number=1.0", "number=2.0")
     assert (code, "number='1.0'" in out, "second - first" in out) == (0, True, True)
     view = json.loads(spolia("compare", ran, "number=1.0", "number=2.0", "--json")[1])
@@ -69,6 +75,20 @@ def test_two_settings_two_trials_and_two_homes_are_compared(spolia, ran, tmp_pat
     assert spolia("run", ran, *QUICK, "--home", other)[0] == 0
     code, out, _ = spolia("compare", ran, "--with-home", other)
     assert (code, out.count("number=")) == (0, 4)  # two settings, two metrics
+    # The other home has its own store, whatever store is named for this one.
+    monkeypatch.setenv("SPOLIA_STORE", str(tmp_path / "spolia-home/store"))
+    assert spolia("compare", ran, "--with-home", other)[0] == 0
+
+
+def test_a_value_with_a_comma_in_it_is_one_value_of_a_side():
+    """Split at its comma it would be the mean of two other settings."""
+    ways = [("done",), ("raise",), ("done", "raise")]
+    sweep = Sweep(cells=product(Ending.grid(ways=ways), seed=range(2)), expect=6)
+    assert labels_in(sweep, "ways=done,raise") == {"ways": "done,raise"}
+    assert labels_in(sweep, "ways=raise,done seed=0 seed=1") == {
+        "ways": ["raise", "done"],
+        "seed": ["0", "1"],
+    }
 
 
 def test_a_result_is_compared_with_the_one_that_it_replaced(spolia, ran, tmp_path):
@@ -153,3 +173,45 @@ def test_watching_ends_when_all_has_ended(ran, tmp_path, monkeypatch, capsys):
     assert "4 of 4 cells done" in capsys.readouterr().out
     # Without a terminal it looks once.
     assert watch(Console(force_terminal=False, width=80), lambda: half) is half
+
+
+# ---------------------------------------------------------------------- results
+
+
+def test_the_best_of_each_metric_is_marked(spolia, ran):
+    out = spolia("results", ran)[1]
+    starred = [line for line in out.splitlines() if "*" in line]
+    assert "4.000 ±0.000*" in " ".join(starred)
+    assert "2.000 ±0.000*" not in out
+    assert "* is the best mean of its metric: no test, see claims." in " ".join(out.split())
+
+
+def test_rows_are_sorted_and_columns_chosen(spolia, ran):
+    out = spolia("results", ran, "--sort", "total", "--columns", "total")[1]
+    rows = [line.split() for line in out.splitlines() if "±" in line and line[0].isdigit()]
+    assert [row[0] for row in rows] == ["2", "1"]
+    code, _, err = spolia("results", ran, "--columns", "totl")
+    assert (code, "Did you mean 'total'?" in err) == (2, True)
+    assert spolia("results", ran, "--sort", "totl")[0] == 2
+
+
+def test_means_for_other_programs_are_those_of_the_frame(spolia, ran, tmp_path):
+    code, out, _ = spolia("results", ran, "--format", "csv", "--sort", "total")
+    means = Session(ran, home=tmp_path / "spolia-home").results().means(["total"])
+    read = pd.read_csv(io.StringIO(out))
+    assert (code, list(read["total"])) == (0, sorted(means["total"], reverse=True))
+    code, out, _ = spolia("results", ran, "--format", "markdown")
+    heads, rule, *rows = [line.strip("| \n").split(" | ") for line in out.splitlines()]
+    assert (code, heads[0], set(rule), len(rows)) == (0, "number", {"---"}, 2)
+
+
+def test_the_matrices_that_are_shown_differ_in_one_axis_only():
+    def panel(**labels):
+        return Panel("", labels, None, "m")
+
+    panels = [panel(a=a, b=b) for a in range(3) for b in range(2)]
+    shown = comparable(panels, 4)
+    assert [one.labels for one in shown] == [{"a": a, "b": 0} for a in range(3)]
+    assert comparable(panels[:4], 4) == panels[:4]
+    many = [panel(a=a) for a in range(9)]
+    assert [one.labels["a"] for one in comparable(many, 4)] == [0, 3, 5, 8]

@@ -63,9 +63,9 @@ def test_a_sweep_is_handed_in_with_the_options_of_a_run(spolia, sweep_file, head
     assert where in told
     ((command, variables),) = handed_in
     assert command.startswith(
-        "spolia run asked.py --only seed=0 --limit 1 --smoke --stale keep --retry diverged "
-        "--retry infeasible --slots 2 --checkpoint-every 5.0 --address auto --store /nowhere/s "
-        "--home"
+        "spolia run sweep-file/asked.py --only seed=0 --limit 1 --smoke --stale keep "
+        "--retry diverged --retry infeasible --slots 2 --checkpoint-every 5.0 --address auto "
+        "--store /nowhere/s --home"
     )
     assert variables["COLUMNS"] == "80"
 

@@ -11,6 +11,7 @@ from methods.networks import small_vgg
 from orchestrator import (
     Component,
     InputError,
+    MethodError,
     Result,
     Session,
     Store,
@@ -138,6 +139,17 @@ def test_they_show_themselves_in_a_line(result):
     )
     assert repr(network.extractor("pool")) == "extractor of SmallVGG up to 'pool': 4,556 weights"
     assert repr(network.head("pool")) == "head of SmallVGG behind 'pool': 51 weights"
+
+
+@pytest.mark.parametrize("name", [None, 5, ["m"]])
+def test_what_is_no_name_of_a_matrix_is_told(result, name):
+    with pytest.raises(MethodError, match="has no matrix"):
+        result.matrix(name)
+
+
+def test_cells_are_no_name_of_a_matrix(result):
+    with pytest.raises(InputError, match=r"result.matrix\({'split': 'pool'}\): a trial's matrices"):
+        result.matrix({"split": "pool"})
 
 
 class TestMatrixPair:

@@ -41,7 +41,7 @@ def test_what_is_said_goes_before_the_environment_and_that_before_the_site_file(
     file.write_text('home = "of-site"\nstore = "s3://bucket/x"\ntracking = "none"\ndata = "d"')
     assert places().home.root == empty_folder / "of-site"
     assert (places().home.store, places().home.tracking) == ("s3://bucket/x", None)
-    assert os.environ["SPOLIA_DATA"] == str(empty_folder / "d")
+    assert places().data == str(empty_folder / "d")
     monkeypatch.setenv("SPOLIA_HOME", "of-environment")
     monkeypatch.setenv("SPOLIA_TRACKING", "http://tracker:5000")
     assert places().home.root == empty_folder / "of-environment"
@@ -49,7 +49,7 @@ def test_what_is_said_goes_before_the_environment_and_that_before_the_site_file(
     said = places(home_folder=Path("said"), store="here", tracking="none", data="elsewhere")
     assert said.home.root == empty_folder / "said"
     assert (said.home.store, said.home.tracking) == (str(empty_folder / "here"), None)
-    assert os.environ["SPOLIA_DATA"] == str(empty_folder / "elsewhere")
+    assert said.data == str(empty_folder / "elsewhere")
     assert said.file == file
 
 

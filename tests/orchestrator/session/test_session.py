@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import gc
 import io
+import os
+import threading
 from pathlib import Path
 
 import pytest
-from sample_methods import Count, Faulty, Named, Seedless
+from sample_methods import Count, Ending, Faulty, Named, Noisy, OneBase, Seedless
 
 from methods.compatible_features import CompatibleFeatures
 from methods.networks import resnet8
@@ -23,6 +25,7 @@ from orchestrator import (
     product,
     union,
 )
+from orchestrator.data.root import reading_from
 from orchestrator.session.display import LineDisplay
 
 DIGITS = {"network": resnet8(width=4), "tasks": digits.classes(0, 1).images(limit=40)}
@@ -151,6 +154,36 @@ def test_a_session_without_data_has_none_of_the_others(tmp_path, monkeypatch):
     assert "pass data='FOLDER' or set SPOLIA_DATA" in missing.reason
 
 
+def test_what_is_no_session_leaves_no_data_folder_behind(tmp_path, monkeypatch):
+    monkeypatch.setenv("SPOLIA_DATA", "mine")
+    with pytest.raises(InputError):
+        Session(tmp_path / "none.py", data=tmp_path / "theirs")
+    assert str(data_root()) == "mine"
+
+
+def test_two_sessions_at_work_in_two_threads_read_each_from_its_own(monkeypatch):
+    monkeypatch.setenv("SPOLIA_DATA", "mine")
+    seen = {}
+    second_began, first_ended = threading.Event(), threading.Event()
+
+    def first():
+        with reading_from("first"):
+            second_began.wait(10)
+            seen["first"] = str(data_root())
+        first_ended.set()
+
+    thread = threading.Thread(target=first)
+    thread.start()
+    with reading_from("second"):
+        second_began.set()
+        first_ended.wait(10)
+        seen["second"] = str(data_root())
+        seen["variable"] = os.environ["SPOLIA_DATA"]  # for processes that are started meanwhile
+    thread.join()
+    assert seen == {"first": "first", "second": "second", "variable": "second"}
+    assert os.environ["SPOLIA_DATA"] == "mine"
+
+
 def test_a_session_without_a_sweep_opens_results_and_plans_nothing(ran):
     session, _ = ran
     store_only = Session(store=session.store)
@@ -174,6 +207,13 @@ def test_a_part_is_named_by_text_or_by_a_mapping(tmp_path):
     assert (len(by_text.cells), by_text.num_whole) == (2, 6)
     with pytest.raises(InputError, match=r"no axis 'numbr'.*\n.*seed is never 9"):
         session.plan({"numbr": 2, "seed": 9})
+
+
+def test_a_part_without_an_axis_is_named_by_a_dash_in_text_and_mapping(tmp_path):
+    cells = product(union(Noisy.grid(level=[1.0, 2.0]), OneBase.grid()), seed=0)
+    session = session_in(tmp_path, Sweep(cells=cells, expect=3))
+    for only in ("level=-", {"level": "-"}):
+        assert [one.labels["method"] for one in session.plan(only).cells] == ["one_base"]
 
 
 # ---------------------------------------------------------------------- run
@@ -248,6 +288,10 @@ def test_a_home_that_cannot_be_written_is_told_before_anything_runs(tmp_path):
         ({"stale": "kep"}, "stale='kep' is no such choice. Did you mean 'keep'?"),
         ({"retry": ["failed"]}, "retry='failed' is no such choice."),
         ({"retry": "failed"}, "retry='failed' is no such choice."),
+        ({"retry": 5}, "retry=5 is no such choice."),
+        ({"only": ""}, "only='': expected axis=value"),
+        ({"only": []}, "only=[]: write axes with their values"),
+        ({"smoke": True, "limit": 1}, "smoke=True goes without limit=...: a smoke run is of every"),
         ({"slots": 0}, "slots=0: how many trials run at once, a whole number from 1"),
         ({"slots": "2"}, "slots='2'"),
         ({"slots": True}, "slots=True"),
@@ -377,6 +421,13 @@ def test_what_no_trial_can_be_is_told(ran, where, message):
         ran[0].trials(where=where)
 
 
+def test_a_method_is_the_trials_own_even_where_cells_differ_in_it(tmp_path):
+    cells = product(union(OneBase.grid(), Noisy.grid()), seed=range(2))
+    session = session_in(tmp_path, Sweep(cells=cells, expect=4))
+    assert [row.role for row in session.trials({"method": "ending"})] == ["need"]
+    assert [row.method for row in session.trials({"method": "one_base"})] == ["one_base"] * 2
+
+
 def test_a_training_has_the_axes_on_which_it_depends_and_no_others(tmp_path):
     cells = product(
         Recombine.grid(
@@ -430,7 +481,8 @@ def test_nothing_is_tracked_where_nothing_is_to_be(ran):
 
 
 @pytest.mark.mlflow
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.usefixtures("written_here")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore:.*Any type hint:UserWarning")
 def test_tracking_brings_mlflow_level(tmp_path, fresh_database):
     address = fresh_database(tmp_path / "m.db")
     session = Session(counting(), name="asked", home=tmp_path / "home", tracking=address)
@@ -509,6 +561,33 @@ def test_nothing_is_held_against_itself(ran):
     for sides in ([session], [session, session]):
         with pytest.raises(InputError, match=r"both are the same trials. Give a session on ano"):
             session.compare(*sides)
+
+
+def test_what_two_trials_cannot_be_held_against_each_other_in_is_told(tmp_path):
+    cells = product(Ending.grid(ways=[("done", "diverged")]), seed=range(2))
+    session = session_in(tmp_path, Sweep(cells=cells, expect=2))
+    session.run(executor="inline")
+    contrast = session.compare(*session.trials())
+    # The diverged one logged a score before it did, and never logs a side.
+    assert [gap.metric for gap in contrast.gaps] == ["score"]
+    assert contrast.notes == (
+        "the second is diverged: these are the values that it had logged by then",
+        "only the first has side",
+    )
+    assert contrast.notes[0] in repr(contrast)
+
+
+def test_two_sweeps_say_in_what_they_differ_beside_their_settings(tmp_path):
+    """What is constant in either is no setting, and would be compared in silence."""
+    sessions = []
+    for level in (1.0, 2.0):
+        cells = product(Noisy.grid(level=level), seed=range(2))
+        sessions.append(session_in(tmp_path, Sweep(cells=cells, expect=2), f"at_{level:g}"))
+        sessions[-1].run(executor="inline")
+    contrast = sessions[0].compare(sessions[1])
+    assert [gap.at for gap in contrast.gaps] == ["all cells"]
+    assert [(one.field, one.words) for one in contrast.differs] == [("settings.level", ("1", "2"))]
+    assert "settings.level: 1 against 2" in repr(contrast)
 
 
 def test_an_explanation_shows_itself_in_a_few_lines(ran):

@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from orchestrator import digits
+from orchestrator import InputError, digits
+from orchestrator.analysis.selection import keys_of, select
+from orchestrator.session.cells import cells_like
 from orchestrator.spec.labels import ABSENT, COLUMNS, Axes, axes_by_name, short_names
 from orchestrator.spec.trial import Cell
 
@@ -106,3 +108,27 @@ def test_tasks_that_differ_in_their_normalisation_are_told_apart_by_it():
     texts = [value.text for value in axes.values("x")]
     assert texts == ["numbers=digits", "numbers (own)", "numbers=digits-9"]
     assert axes.find("x", (plain.normalised("own"),)).text == "numbers (own)"
+
+
+def test_an_axis_is_called_as_whoever_asked_called_it():
+    axes = Axes([Cell(0, {"of.split": "pool"}, None)], ["of.split"])
+    for name in ("split", "of.split"):
+        with pytest.raises(LookupError, match=rf"^{name} is never 'Pol'\. Did you mean 'pool'"):
+            keys_of(axes, name, "Pol")
+
+
+def test_an_axis_that_is_named_twice_is_told():
+    """One of the two values would win in silence."""
+    cells = [Cell(i, {"of.split": split}, None) for i, split in enumerate(("stem", "pool"))]
+    twice = {"split": "pool", "of.split": "stem"}
+    axes = Axes(cells, ["of.split"])
+    for ask in (lambda: cells_like(cells, axes, twice), lambda: select(axes, [], twice)):
+        with pytest.raises(InputError, match=r"'split' and 'of\.split' are one axis: name it once"):
+            ask()
+
+
+@pytest.mark.parametrize("wanted", [float("nan"), np.arange(2)])
+def test_what_has_no_key_is_never_there(wanted):
+    axes = Axes([Cell(i, {"seed": i}, None) for i in range(2)], ["seed"])
+    with pytest.raises(LookupError, match="seed is never"):
+        axes.find("seed", wanted)

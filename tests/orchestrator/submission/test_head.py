@@ -120,6 +120,16 @@ def test_a_job_that_is_not_there_is_told_with_those_that_are(server):
         Head(server.address).job("asked-2")
 
 
+def test_a_head_that_is_just_starting_is_waited_for(server, monkeypatch):
+    monkeypatch.setattr(time, "sleep", lambda seconds: None)
+    head = Head(server.address)
+    answers = [(500, "No available agent to submit job")] * 2
+    answers += [(200, json.dumps({"job_id": "asked-1", "submission_id": "asked-1"}))]
+    server.answer = lambda path: (200, "") if "packages" in path else answers.pop(0)
+    head.hand_in("asked-1", "spolia run", b"zip", {}, {})
+    assert answers == []
+
+
 def test_what_is_given_goes_before_rays_own_variables(server, monkeypatch):
     for name in ("RAY_ADDRESS", "RAY_API_SERVER_ADDRESS"):
         monkeypatch.setenv(name, "http://127.0.0.1:1")
@@ -134,7 +144,11 @@ def test_what_is_given_goes_before_rays_own_variables(server, monkeypatch):
         ((503, "no upstream"), UnreachableError, "answers 503, no upstream"),
         ((404, "nothing"), InputError, "is no Ray dashboard .Version check returned 404"),
         ((200, "<html>"), InputError, "is no Ray dashboard"),
-        ((401, "Unauthorized"), InputError, "does not let us in: set RAY_AUTH_MODE=token"),
+        (
+            (401, "Unauthorized"),
+            InputError,
+            "^http://[0-9.:]+ does not let us in: set RAY_AUTH_MODE=token",
+        ),
         ((403, "Forbidden"), InputError, "does not let us in"),
     ],
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 
 from orchestrator import InputError, PlanError, Session, Store
 from orchestrator.errors import SpoliaError
+from orchestrator.spec.classes import class_at
 from orchestrator.store.origin import MARKER, submission_in
 from orchestrator.submission.arrival import check_arrival
 from orchestrator.submission.head import Job
@@ -34,7 +36,17 @@ def ready(sweep_file, tmp_path, monkeypatch):
 def test_the_head_is_told_what_a_run_here_would_be_told(ready, tmp_path):
     submission = ready(options=["--only", "seed=0", "--slots", "3"])
     assert shlex.split(submission.command) == [
-        *("spolia", "run", "asked.py", "--only", "seed=0", "--slots", "3", "--address", "auto"),
+        *(
+            "spolia",
+            "run",
+            "sweep-file/asked.py",
+            "--only",
+            "seed=0",
+            "--slots",
+            "3",
+            "--address",
+            "auto",
+        ),
         *("--store", f"{tmp_path}/s", "--home", "${SPOLIA_HOME:-$HOME/spolia-home}"),
     ]
     # Modules beside it, and the samples that it imports.
@@ -102,19 +114,25 @@ def arrived(ready, tmp_path, store):
     def make(**other):
         submission = ready(store="store")
         there = tmp_path / "there"
-        there.mkdir()
         for name, file in submission.package.files.items():
+            (there / name).parent.mkdir(parents=True, exist_ok=True)
             (there / name).write_bytes(file.read_bytes())
         said = {**json.loads(submission.package.texts[MARKER]), **other}
         (there / MARKER).write_text(json.dumps(said))
         submission_in.cache_clear()
-        return Session(there / "asked.py", store=str(tmp_path / "store"), tracking="none")
+        return Session(
+            there / "sweep-file/asked.py", store=str(tmp_path / "store"), tracking="none"
+        )
 
     return make
 
 
-def test_the_same_machine_means_the_same(arrived):
-    check_arrival(arrived())
+def test_the_same_machine_means_the_same_and_trusts_what_came_along(arrived, tmp_path):
+    session = arrived()
+    (tmp_path / "there/came_along.py").write_text("class Net:\n    pass\n")
+    check_arrival(session)
+    assert class_at("came_along:Net", object).__name__ == "Net"
+    del sys.modules["came_along"]
 
 
 def test_a_sweep_that_nobody_submitted_is_asked_nothing(ready, tmp_path):

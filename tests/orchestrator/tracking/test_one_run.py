@@ -280,6 +280,50 @@ def test_what_mlflow_refuses_is_told_and_all_else_is_written(tracker, store, pla
     assert [run.data.tags["spolia.key"] for run in runs(tracker)] == [keys[1]]
 
 
+def test_a_run_whose_end_was_heard_and_not_answered_counts_as_written(
+    tracker, store, plan, monkeypatch
+):
+    from mlflow.exceptions import MlflowException
+
+    execute(plan.cells[0].trial, store)
+    end = tracker.client.set_terminated
+
+    def unanswered(*arguments, **others):
+        end(*arguments, **others)
+        monkeypatch.undo()
+        raise MlflowException("the connection broke")
+
+    monkeypatch.setattr(tracker.client, "set_terminated", unanswered)
+    tracker.write([plan.cells[0].trial.key])
+    assert len(tracker.written) == 1
+
+
+def test_a_run_over_which_mlflow_stumbles_each_time_does_not_keep_the_others(
+    tracker, store, plan, monkeypatch
+):
+    from mlflow.exceptions import MlflowException
+
+    from orchestrator.tracking import patience
+
+    keys = [cell.trial.key for cell in plan.cells]
+    for cell in plan.cells:
+        execute(cell.trial, store)
+    create_run = tracker.client.create_run
+
+    def stumbling(experiment, start_time, tags):
+        if tags["spolia.key"] == keys[0]:
+            raise MlflowException("internal error")
+        return create_run(experiment, start_time, tags)
+
+    monkeypatch.setattr(patience, "STUBBORN", 2)
+    monkeypatch.setattr(tracker.client, "create_run", stumbling)
+    # The driver may say more, so that an outage would be waited for.
+    tracker.patience._is_last = threading.Event()
+    tracker.write(keys)
+    assert tracker.refused == {keys[0]: "MlflowException: internal error"}
+    assert [run.data.tags["spolia.key"] for run in runs(tracker)] == [keys[1]]
+
+
 def test_a_request_that_was_heard_and_not_answered_makes_no_second_run(
     tracker, store, plan, monkeypatch
 ):
@@ -299,6 +343,11 @@ def test_a_request_that_was_heard_and_not_answered_makes_no_second_run(
     tracker.write([plan.cells[0].trial.key])
     (run,) = runs(tracker)
     assert (run.info.status, run.info.run_id) == ("FINISHED", asked[0].info.run_id)
+
+
+def _first_when_ended(inbox):
+    assert inbox.has_ended.wait(60)
+    return inbox._lines.get()
 
 
 @pytest.mark.process
@@ -321,6 +370,8 @@ def test_many_runs_that_wait_are_written_by_several_processes(
     lines = [manifest(plan, store, address, (tmp_path / "art").as_uri())]
     lines += [{"finished": cell.trial.key} for cell in plan.cells]
     stream = [json.dumps(line) for line in [*lines, {"summary": NOTHING}]]
+    # Nothing more is said when the writing begins.
+    monkeypatch.setattr(process.Inbox, "first", _first_when_ended)
     assert process.report_on(stream, with_helpers=True) == (6, "")
     assert asked == []  # this process had nothing to write itself
     monkeypatch.undo()

@@ -89,6 +89,8 @@ def test_among_takes_class_names_and_numbers(knowing):
     assert accuracy(Two(), zeros, outputs_of=TASK) == 0
     assert accuracy(Two(), zeros, outputs_of=TASK, among=("0", "1")) == 1
     assert accuracy(Two(), zeros, outputs_of=TASK, among=(0, 1)) == 1
+    assert accuracy(Two(), zeros, outputs_of=TASK, among="0") == 1
+    assert accuracy(Two(), zeros, outputs_of=TASK, among=0) == 1
 
 
 def test_a_component_knows_what_its_outputs_are(store):

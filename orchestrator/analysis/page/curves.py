@@ -1,0 +1,132 @@
+"""The curves of trainings, of a sweep's cells and of all that they need: means over seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from orchestrator.analysis.estimates import estimate
+from orchestrator.analysis.page.plots import Plot, lines_plot, words
+from orchestrator.analysis.plots import Line
+from orchestrator.analysis.results import Results
+from orchestrator.spec.canonical import canonical_json, show
+from orchestrator.spec.trial import Trial
+
+KINDS = 40  # trials that differ in more than the seed, whose curves are read
+POINTS = 60  # of a line; of more epochs some are left out
+TOTAL = 24_000  # points of all curves of a page
+
+
+def training_curves(results: Results) -> tuple[list[Plot], list[str]]:
+    """A plot for each curve that trainings left, and in words what is not in them."""
+    by_kind: dict[str, list[Trial]] = {}
+    for key, trial in results.plan.trials.items():
+        if results.plan.standing(key) == "done" and key in results.plan.records:
+            by_kind.setdefault(_kind(trial), []).append(trial)
+    points: dict[str, dict[str, Mapping[int, list[float]]]] = {}  # by curve and kind
+    num_read = 0
+    for kind, trials in by_kind.items():
+        if num_read == KINDS:
+            break
+        found = _points(results, trials)
+        num_read += bool(found)  # measurements, which leave no curve, take no place
+        for curve, by_epoch in found.items():
+            points.setdefault(curve, {})[kind] = by_epoch
+    notes = []
+    if num_read == KINDS:
+        notes.append(f"Curves are those of the first {KINDS} settings of trainings.")
+    first = {kind: trials[0] for kind, trials in by_kind.items()}
+    return _plots(points, first), notes
+
+
+def _plots(
+    points: Mapping[str, Mapping[str, Mapping[int, list[float]]]], first: Mapping[str, Trial]
+) -> list[Plot]:
+    found, total = [], 0
+    for curve, by_kind in points.items():
+        names = _names([first[kind] for kind in by_kind])
+        lines = []
+        for name, by_epoch in zip(names, by_kind.values(), strict=True):
+            lines.append(Line(name, list(_mean(by_epoch))))
+        total += sum(len(line.points) for line in lines)
+        if total > TOTAL:
+            break
+        y = words(curve.partition("/")[2])  # without its stage
+        found.append(lines_plot(curve, lines, "epoch", y))
+    return found
+
+
+def _kind(trial: Trial) -> str:
+    """What a trial is but for its seed."""
+    without = ("seed", "needs")
+    return canonical_json({k: v for k, v in trial.identity.items() if k not in without})
+
+
+def _points(results: Results, trials: Sequence[Trial]) -> dict[str, dict[int, list[float]]]:
+    """By curve and epoch the values of all seeds."""
+    found: dict[str, dict[int, list[float]]] = {}
+    for trial in trials:
+        for curve, epoch, value, _ in results.plan.records[trial.key]["curves"]:
+            if value is not None:
+                found.setdefault(curve, {}).setdefault(epoch, []).append(value)
+    return found
+
+
+def _mean(by_epoch: Mapping[int, list[float]]) -> Iterator[tuple[float, float, float]]:
+    for epoch in _kept(by_epoch):
+        mean = estimate(by_epoch[epoch])
+        if mean.n:
+            yield float(epoch), mean.mean, float(np.nan_to_num(mean.half))
+
+
+def _kept(epochs: Iterable[int]) -> list[int]:
+    """Of many epochs some, evenly spread, the first and the last among them."""
+    every = sorted(epochs)
+    if len(every) <= POINTS:
+        return every
+    places = [round(i * (len(every) - 1) / (POINTS - 1)) for i in range(POINTS)]
+    return [every[place] for place in places]
+
+
+def _names(trials: Sequence[Trial]) -> list[str]:
+    """What tells each of these trials from the others: the method where there are several, and the
+    settings in which those of one method differ; a number behind where that is not enough.
+    """
+    told = [_told(trial) for trial in trials]
+    methods = [trial.method.name for trial in trials]
+    names = []
+    for own, method in zip(told, methods, strict=True):
+        alike = [one for one, other in zip(told, methods, strict=True) if other == method]
+        differing = [name for name in own if len({one.get(name) for one in alike}) > 1]
+        words = {name: f"{name.rpartition('.')[2]} {own[name]}" for name in differing}
+        names.append(", ".join([*([method] if len(alike) < len(told) else []), *words.values()]))
+    for i, name in enumerate(names):
+        if names.count(name) > 1 or not name:
+            names[i] = f"{name or methods[i]} ({i + 1})" if len(names) > 1 else methods[i]
+    return names
+
+
+def _told(trial: Trial) -> dict[str, str]:
+    """All that may be said of a trial, by what it is."""
+    json = trial.to_json()
+    found: dict[str, str] = {}
+    if trial.network:
+        found["network"] = trial.network.label
+    if trial.tasks:
+        found["tasks"] = " + ".join(task.name for task in trial.tasks)
+    return {**found, **dict(_settings(json["method"]["settings"]))}
+
+
+def _settings(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Settings with their values in words; those of a method within a method behind its name."""
+    for name, value in settings.items():
+        if isinstance(value, Mapping) and "settings" in value:
+            yield f"{prefix}{name}", str(value.get("method", ""))
+            yield from _settings(value["settings"], f"{prefix}{name}.")
+        elif isinstance(value, list) and any(isinstance(one, Mapping) for one in value):
+            for number, one in enumerate(value):
+                yield from _settings({f"{name}.{number}": one}, prefix)
+        else:
+            yield f"{prefix}{name}", show(value)
