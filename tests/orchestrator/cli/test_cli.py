@@ -49,18 +49,18 @@ def test_run_status_and_results(spolia, sweep_file, tmp_path):
         ["role", "method", "done", "open"],
         ["cell", "count", "6"],
     ]
-    code, out, _ = spolia("run", file, *QUICK)
+    code, ran, _ = spolia("run", file, *QUICK)
     assert code == 0
-    assert "\n6 of 6 done · " in out
-    assert "1.000 ±0.000" in out
-    assert "spolia-home/tables/asked/metrics.parquet" in out
+    assert "\n6 of 6 done · " in ran
+    assert "1.000 ±0.000" in ran
+    assert "spolia-home/tables/asked/metrics.parquet" in ran
     code, out, _ = spolia("status", file)
     assert (code, out.splitlines()[0]) == (0, "asked: 6 of 6 cells done; 6 of 6 trials done")
     code, again, _ = spolia("run", file, *QUICK)
     assert code == 0
     assert "Nothing to run" in again
     shown = spolia("results", file)[1]
-    assert shown.partition("\nTables")[0].strip() in out
+    assert shown.partition("\nTables")[0].strip() in ran
     rows = pq.read_table(tmp_path / "spolia-home/tables/asked/metrics.parquet").to_pylist()
     assert [(r["number"], r["seed"], r["metric"], r["value"]) for r in rows][:2] == [
         (1.0, 0, "total", 1.0),
