@@ -220,7 +220,8 @@ class ByHand:
         self.normalise = normaliser(task, bench.device)
         self.device, self.batch, self.is_bf16 = bench.device, bench.sizes.batch, numerics == "bf16"
         net = built(spec, seed)
-        self.net = net.to(bench.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        net = net.to(bench.device)
+        self.net = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.net.train()
         self.optimizer = torch.optim.SGD(
             self.net.parameters(), lr=LR, momentum=MOMENTUM, weight_decay=DECAY

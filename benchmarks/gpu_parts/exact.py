@@ -131,7 +131,8 @@ def networks(bench: Bench) -> None:
 
 
 def _gradients(bench: Bench, spec: Any) -> dict[str, Tensor]:
-    net = built(spec).to(bench.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    net = built(spec).to(bench.device)
+    net = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     generator = torch.Generator().manual_seed(1)
     x = torch.randn(bench.sizes.batch, 3, 32, 32, generator=generator)
     x = x.to(bench.device).contiguous(memory_format=torch.channels_last)

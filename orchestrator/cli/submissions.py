@@ -186,9 +186,9 @@ def _exit_status(job: Job) -> int:
         return 0
     if job.status == "STOPPED":
         return INTERRUPTED
-    # No program's own: killed, never started, or the shell did not find it.
-    is_own = job.exit_code is not None and 0 < job.exit_code < 127
-    return job.exit_code if is_own or job.exit_code == INTERRUPTED else FAILED  # type: ignore[return-value]
+    status = FAILED if job.exit_code is None else job.exit_code
+    # Others are no program's own: killed, never started, or the shell did not find it.
+    return status if 0 < status < 127 or status == INTERRUPTED else FAILED
 
 
 def _stop(head: Head, job: str) -> None:

@@ -87,7 +87,8 @@ class PoolProcess:
     def greetings(
         self, store: str, probe: str, classes: Sequence[str], variables: Mapping[str, str]
     ) -> list[Greeting]:
-        return self._call("greetings", store, probe, classes, variables)  # type: ignore[no-any-return]
+        found: list[Greeting] = self._call("greetings", store, probe, classes, variables)
+        return found
 
     def drain(self, lots: Source, assignment: Assignment, slots: int) -> None:
         self._call("drain", assignment, slots, lots=lots)
