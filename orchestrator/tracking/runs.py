@@ -6,7 +6,7 @@ Requests are as few and as large as MLflow's client admits. Each may be made twi
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -177,6 +177,16 @@ class Runs:
         with tempfile.TemporaryDirectory() as folder:
             put_files(Path(folder), files)
             place.log_artifacts(folder)
+
+    def remove_files(self, run: KnownRun, folder: str, kept: Container[str]) -> None:
+        """Remove the files of a folder of artifacts but for those whose path, without its endings,
+        is one of `kept`.
+        """
+        place = get_artifact_repository(run.artifacts, tracking_uri=self.client.tracking_uri)
+        for file in place.list_artifacts(folder):
+            path = file.path.rpartition(".")[0].removesuffix("+compressed")
+            if path not in kept:
+                place.delete_artifacts(file.path)
 
     def end(self, run: KnownRun, status: str, ended: int | None) -> None:
         """Give a run its last status, and when it ended in milliseconds since 1970 (None: now)."""

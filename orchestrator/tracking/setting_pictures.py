@@ -49,14 +49,21 @@ class SettingPictures:
             has_grown = has_grown or self.scales[name] != known
         return has_grown
 
-    def marks(self, names: Sequence[str]) -> str:
-        """What tells pictures on today's scales from others."""
-        return digest([[name, *self.scales.get(name, (0.0, 1.0))] for name in names])[:8]
+    def marks(self, entry: SettingEntry, names: Sequence[str]) -> str:
+        """What tells a setting's pictures on today's scales, and where they are, from others."""
+        scales = [[name, *self.scales.get(name, (0.0, 1.0))] for name in names]
+        return digest([scales, entry["name"], entry["series"], entry["step"]])[:8]
+
+    def in_sweep(self, entry: SettingEntry, names: Sequence[str]) -> Iterator[tuple[str, str]]:
+        """Of the matrices that are pictures in the sweep's run, too, the names with the series."""
+        for name in names[: self._in_sweep]:
+            yield name, "/".join(filter(None, [name, entry["series"]]))
 
     def of(self, entry: SettingEntry, group: Group, names: Sequence[str]) -> tuple[Files, Files]:
         """Files for the run of a setting, and for that of its sweep."""
         own: Files = {}
         of_sweep: Files = {}
+        series = dict(self.in_sweep(entry, names))
         for name, mean in _means(group, names):
             title = f"{entry['name']} (mean of n = {int(mean.n.max(initial=0))})"
             picture = matrix_png(mean, f"{_words(name)}: {title}", self.scales[name], mean.half)
@@ -64,9 +71,8 @@ class SettingPictures:
             own.update(image_files(name, 0, picture, preview))
             if mean.values.size <= ROWS:
                 own[f"{file_name(name)}.json"] = _table(mean)
-            if name in names[: self._in_sweep]:
-                series = "/".join(filter(None, [name, entry["series"]]))
-                of_sweep.update(image_files(series, entry["step"], picture, preview))
+            if name in series:
+                of_sweep.update(image_files(series[name], entry["step"], picture, preview))
         return own, of_sweep
 
 
@@ -91,10 +97,15 @@ def image_files(key: str, step: int, picture: bytes, preview: bytes) -> Files:
     """A picture as `log_image(key=..., step=...)` files it; the same key and step give the same
     names, so that MLflow has one picture there.
     """
+    path = image_path(key, step)
+    return {f"{path}.png": picture, f"{path}+compressed.webp": preview}
+
+
+def image_path(key: str, step: int) -> str:
+    """Where a picture is, but for its endings."""
     key = image_key(key)
     one = uuid.uuid5(uuid.NAMESPACE_URL, f"spolia:{key}")
-    path = f"images/{key.replace('/', '~')}+step+{step}+timestamp+1+{one}"
-    return {f"{path}.png": picture, f"{path}+compressed.webp": preview}
+    return f"images/{key.replace('/', '~')}+step+{step}+timestamp+1+{one}"
 
 
 def _preview(picture: bytes) -> bytes:

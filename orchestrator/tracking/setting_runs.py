@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from orchestrator.tracking.finished_run import LAYOUT, Point, params_of, tags_of
 from orchestrator.tracking.manifest import SWEEP
 from orchestrator.tracking.setting_means import SettingMeans, SettingState
-from orchestrator.tracking.setting_pictures import SettingPictures, tags_of_files
+from orchestrator.tracking.setting_pictures import SettingPictures, image_path, tags_of_files
 
 if TYPE_CHECKING:
     from orchestrator.analysis.groups import Column
@@ -49,6 +49,7 @@ class SettingRuns:
         self._changed: dict[str, None] = {}
         self._undrawn: dict[str, None] = {}  # whose pictures are behind their numbers
         self._not_before, self._last_drawn = 0.0, time.monotonic()
+        self._has_drawn = False
         self._read_scales()
 
     def prepare(self, identities: Iterable[str], began: int, *, is_live: bool = False) -> None:
@@ -90,6 +91,7 @@ class SettingRuns:
         if status is not None:
             for identity in self._means.entries:
                 ask(identity, partial(self._end_if_running, identity, status))
+            ask(SWEEP, self._tidy)
         now = time.monotonic()
         self._not_before = now + max(PAUSE, SHARE * (now - began))
 
@@ -122,7 +124,8 @@ class SettingRuns:
         return run is not None and run.tags.get("spolia.result") == self._result(identity, state)
 
     def _result(self, identity: str, state: SettingState) -> str:
-        return f"{state.digest} {self._pictures.marks(self._means.matrices(identity))}"
+        entry, names = self._means.entries[identity], self._means.matrices(identity)
+        return f"{state.digest} {self._pictures.marks(entry, names)}"
 
     def _read_scales(self) -> None:
         """The colour scales that this sweep's pictures have had so far."""
@@ -182,8 +185,21 @@ class SettingRuns:
         own, of_sweep = self._pictures.of(entry, self._means.group(identity), names)
         self._runs.put_files(run, own)
         self._runs.put_files(sweep, of_sweep)
+        self._has_drawn = self._has_drawn or bool(of_sweep)
         self._runs.fill(sweep, {}, [], tags_of_files(of_sweep))
         return tags_of_files(own)
+
+    def _tidy(self) -> None:
+        """Take pictures of what is no part of the sweep any more out of its run."""
+        sweep = self._runs.get(SWEEP)
+        if sweep is None or not self._has_drawn:
+            return
+        kept = set()
+        for identity, entry in self._means.entries.items():
+            for _, series in self._pictures.in_sweep(entry, self._means.matrices(identity)):
+                kept.add(image_path(series, entry["step"]))
+        self._runs.remove_files(sweep, "images", kept)
+        self._has_drawn = False
 
     def _replace(self, identity: str, began: int) -> KnownRun:
         run = self._create(identity, began)
