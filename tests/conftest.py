@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import random
 import shutil
+import signal
 import sys
 import tempfile
 from importlib.metadata import version
@@ -54,6 +55,10 @@ def pytest_configure(config: pytest.Config) -> None:
         "RAY_TMPDIR": tempfile.mkdtemp(prefix="ray", dir="/tmp"),  # paths of sockets must be short
     }
     os.environ.update(made)
+    # A shell without job control has what it starts in the background ignore Ctrl-C, and that is
+    # inherited by the processes which tests interrupt.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     # What draws the plots of pages takes four seconds to make, and only a browser reads it.
     Path(made["SPOLIA_CACHE"], f"vega-{version('vl-convert-python')}.js").write_text("// Vega\n")
     for folder in made.values():
