@@ -26,7 +26,8 @@ os.environ.pop("SPOLIA_SWEEP_FOLDERS", None)
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
 # Ray starts its workers with a niceness of 15: beside tests that compute they hardly get a core,
 # and a node whose answer to the handshake takes two seconds of computing gives none in a minute.
-os.environ.update({"RAY_worker_niceness": "0"})
+# Nor is Ray's own half a minute for its start always enough.
+os.environ.update({"RAY_worker_niceness": "0", "RAY_raylet_start_wait_time_s": "300"})
 for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):  # tests run beside each other
     os.environ[name] = "1"
 for name in ("RAY_ADDRESS", "MLFLOW_TRACKING_URI"):
