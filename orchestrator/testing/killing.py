@@ -72,6 +72,9 @@ def fingerprint(record: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+MOST_IN_CALLED = 4  # kills in what train calls: each executes train up to there anew
+
+
 class Killed(BaseException):
     """Stands for the end of the process; nothing in the product catches it."""
 
@@ -184,15 +187,19 @@ def statements_of(file: str) -> dict[int, int]:
     return begins
 
 
-def places_to_kill(passed: Sequence[Place]) -> list[Place]:
-    """Of the statements that were executed, the first and the last execution of each; of those in
-    what `train` calls, the first.
+def places_to_kill(passed: Sequence[Place], *, every: bool = False) -> list[Place]:
+    """Of the statements of `train` that were executed, the first and the last execution of each. Of
+    those in what it calls the first, and of these some, evenly spread, unless `every` is asked for.
     """
     last = {(place.file, place.line): place.time for place in passed}
+    called = [place for place in passed if place.time == 1 and not place.is_of_train]
+    step = 1 if every else max(1, -(-len(called) // MOST_IN_CALLED))
+    chosen = set(called[::step])
     return [
         place
         for place in passed
-        if place.time == 1 or (place.is_of_train and place.time == last[place.file, place.line])
+        if place in chosen
+        or (place.is_of_train and place.time in (1, last[place.file, place.line]))
     ]
 
 

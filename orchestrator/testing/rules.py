@@ -63,7 +63,7 @@ def survives_kills_before_statements(
 
     One trial is killed before each in turn. Where that goes wrong, the message names the place.
     """
-    places = places_to_kill(reference.passed)
+    places = places_to_kill(reference.passed, every=one_by_one)
     assert places, "train has no statement"
     alone, is_equal = set(places), True
     if not one_by_one:
