@@ -15,7 +15,7 @@ from orchestrator.executors.by_name import executor
 from orchestrator.executors.handshake import Greeting, disagreements, greet
 from orchestrator.executors.site import Site, SiteFile, unknown_methods
 from orchestrator.session.places import Places
-from orchestrator.spec.registry import discover
+from orchestrator.spec.registry import discover, installed
 from orchestrator.store.home import Home
 from orchestrator.store.store import Store
 
@@ -120,11 +120,14 @@ def _is_on(variable: str) -> bool:
 
 def _methods(site: SiteFile) -> Iterator[Check]:
     try:
-        methods = discover()
+        all_found = installed()
     except MethodError as error:
         yield Check("methods", False, str(error))
         return
+    methods = all_found.methods
     yield Check("methods", True, ", ".join(methods))
+    for reason in all_found.broken.values():
+        yield Check("methods", False, reason)
     if site.gpus or site.cpus:
         problems = unknown_methods(site, methods)
         found = "; ".join(problems) or "[gpus] and [cpus] name methods that there are"

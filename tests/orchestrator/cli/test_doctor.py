@@ -24,6 +24,7 @@ def test_methods_that_cannot_be_had_are_findings_of_a_cluster_too(monkeypatch, t
         raise MethodError("the methods of 'methods' are not to be had")
 
     monkeypatch.setattr(doctor, "discover", no_methods)
+    monkeypatch.setattr(doctor, "installed", no_methods)
     places = Places(home(tmp_path, None, "none"), SiteFile(), None)
     checks = {check.subject: check for check in doctor.examine(places, "auto")}
     for subject in ("methods", "cluster"):
