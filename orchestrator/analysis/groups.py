@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -23,11 +23,14 @@ from orchestrator.analysis.averages import (
 from orchestrator.analysis.estimates import Estimate, estimate
 from orchestrator.analysis.mean_matrix import MeanMatrix, mean_of
 from orchestrator.parts.matrix import Matrix
-from orchestrator.parts.result import Result
 from orchestrator.planning import standing
 from orchestrator.spec.formatting import html_table
-from orchestrator.spec.labels import AxisValue
-from orchestrator.spec.trial import Trial
+
+# For types only: results bring torch, and who writes MLflow averages without it.
+if TYPE_CHECKING:
+    from orchestrator.parts.result import Result
+    from orchestrator.spec.labels import AxisValue
+    from orchestrator.spec.trial import Trial
 
 # Axes whose values say what they are without the axis's name before them.
 NAMED_BY_VALUE = ("method", "network", "tasks")
