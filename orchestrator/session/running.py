@@ -24,6 +24,7 @@ from orchestrator.session.following import Tracked, finish_writer, start_writer,
 from orchestrator.session.formatting import as_html
 from orchestrator.spec.sweep import Sweep
 from orchestrator.spec.trial import Trial
+from orchestrator.spec.wording import short
 from orchestrator.store.home import Home
 from orchestrator.store.store import Store
 from orchestrator.tracking.writer import Writer
@@ -107,6 +108,9 @@ class TrialListener:
     ) -> None:
         self._progress, self._writer, self._store, self._trials = progress, writer, store, trials
 
+    def preparing(self, what: str) -> None:
+        self._progress.preparing(what)
+
     def started(self, trial: Trial) -> None:
         self._progress.started(trial)
         if self._writer is not None:
@@ -141,15 +145,23 @@ class TrialListener:
 
 
 def run_sweep(
-    plan: Plan, sweep: Sweep, home: Home, site: Site, executor_name: str, display: Display
+    plan: Plan,
+    sweep: Sweep,
+    home: Home,
+    site: Site,
+    executor_name: str,
+    display: Display,
+    *,
+    seeds_first: bool = False,
+    is_kept: bool = True,
 ) -> RunSummary:
     """Run what a plan lacks, of `sweep` or of a part of it. What became of trials that failed is in
     the summary; nothing is raised for them. Results that the plan calls outdated stay in the store
-    until others take their places.
+    until others take their places. Unless it `is_kept`, nobody is told where the home is.
     """
     store = Store(home.store)
     runner = executor(executor_name)
-    queue = Queue(plan, Tries(site.hold_back_after))
+    queue = Queue(plan, Tries(site.hold_back_after), seeds_first=seeds_first)
     writer = _writer_of_whole(plan, sweep, store, home)
     try:
         is_interrupted, stopped = _drain(runner, queue, store, site, writer, display)
@@ -160,11 +172,14 @@ def run_sweep(
         raise
     # Whatever the executor believes, the store knows. What was to be replaced and was not is not
     # done.
-    plan_now = make_plan(plan.name, sweep, store, outdated=plan.outdated)
-    results = Results(plan_now, store)
-    # Tables and MLflow's note are of the whole sweep, whatever part ran; the summary is of the
-    # part.
-    tables = write_tables(results, home)
+    with display.busy("looking what is done, and writing tables"):
+        plan_now = make_plan(plan.name, sweep, store, outdated=plan.outdated)
+        results = Results(plan_now, store)
+        # Tables and MLflow's note are of the whole sweep, whatever part ran; the summary is of the
+        # part.
+        tables = write_tables(results, home)
+    if tables and is_kept:
+        display.say(_where(tables))
     tracked = Tracked(plan_now)
     if writer is not None:
         tracked = finish_writer(writer, results, tables, display, is_interrupted=is_interrupted)
@@ -179,6 +194,12 @@ def run_sweep(
         is_interrupted=is_interrupted,
         stopped=stopped,
     )
+
+
+def _where(tables: list[Path]) -> str:
+    """Tables of one folder, in a line."""
+    names = ", ".join(path.name for path in tables)
+    return f"Tables are in {short(tables[0].parent)}: {names}"
 
 
 def _writer_of_whole(plan: Plan, sweep: Sweep, store: Store, home: Home) -> Writer | None:
@@ -216,7 +237,7 @@ def _drain(
     if not queue.trials:
         return False, ""
     try:
-        with display.follow(queue) as progress:
+        with display.follow(queue, store) as progress:
             runner.run(queue, store, site, TrialListener(progress, writer, store, queue.trials))
     except KeyboardInterrupt:
         display.say(INTERRUPTED, strongly=True)

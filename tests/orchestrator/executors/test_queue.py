@@ -5,6 +5,7 @@ its share.
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
 from sample_methods import After, AfterAnything, Count, Faulty
 
@@ -110,3 +111,41 @@ def test_what_a_plan_expects_of_open_trials_is_kept_as_they_end(store):
     ended(queue, queue.take(), 1.0)
     left = queue.left.by_method["count"]
     assert (left.number, left.seconds, left.num_unknown) == (3, 7.5, 0)
+
+
+def planned(store):
+    """Three settings with three seeds each, which all need another trial."""
+    cells = product(Count.grid(number=[1, 2, 3], depth=1), seed=range(3))
+    return make_plan("asked", Sweep(question="?", cells=cells, expect=9), store)
+
+
+def seeds_in_order(queue):
+    seeds = []
+    while (trial := queue.take()) is not None:
+        seeds.append(trial.seed)
+        ended(queue, trial, 1.0)
+    return seeds
+
+
+def test_one_seed_of_every_setting_goes_first_where_that_is_asked_for(store):
+    plan = planned(store)
+    # With what it needs: six trials of each seed.
+    assert seeds_in_order(Queue(plan, seeds_first=True)) == [0] * 6 + [1] * 6 + [2] * 6
+    assert seeds_in_order(Queue(plan)) != [0] * 6 + [1] * 6 + [2] * 6
+
+
+def test_no_free_worker_begins_with_the_next_seeds_because_they_fit_it(store):
+    def is_last(trial):
+        return trial.seed == 2
+
+    queue = Queue(planned(store), seeds_first=True).shaped(is_last)
+    assert queue.take(True).seed == 0
+    assert Queue(planned(store)).shaped(is_last).take(True).seed == 2
+
+
+def test_a_setting_that_lacks_its_later_seeds_only_waits_for_the_first_of_others(store):
+    plan = planned(store)
+    first = next(cell.trial for cell in plan.cells if cell.trial.seed == 0)
+    outcomes = {key: "done" for key in (first.key, *(n.key for n in first.needs.values()))}
+    queue = Queue(replace(plan, outcomes=outcomes), seeds_first=True)
+    assert seeds_in_order(queue) == [0] * 4 + [1] * 6 + [2] * 6
