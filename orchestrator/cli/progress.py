@@ -219,8 +219,9 @@ class Progress:
         table = Table(box=None, padding=(0, 2, 0, 0), expand=True, header_style="dim")
         for head in heads:
             ratio = 1 if head == "trial" else None
-            justify = "left" if head in ("running", "trial", "on") else "right"
-            table.add_column(head, no_wrap=True, overflow="ellipsis", ratio=ratio, justify=justify)
+            table.add_column(head, no_wrap=True, overflow="ellipsis", ratio=ratio)
+            if head not in ("running", "trial", "on"):
+                table.columns[-1].justify = "right"
         for key, (trial, handed_out) in rows.items():
             told = news[key]
             epoch = f"{told.epoch}/{told.epochs}" if told else ""
@@ -242,8 +243,11 @@ class Progress:
     def _what_waits(self) -> list[str]:
         """What waits for what, by method."""
         # A copy: the executor goes on meanwhile.
-        waits = Counter(dict(self._queue.left.waits)).most_common(2)
-        return [f"{count} {name} wait for {needed}" for (name, needed), count in waits if count]
+        lines = []
+        for methods, count in Counter(dict(self._queue.left.waits)).most_common(2):
+            if count:
+                lines.append(f"{count} {' wait for '.join(methods)}")
+        return lines
 
 
 def _coloured(parts: Sequence[tuple[str, str]]) -> Text:

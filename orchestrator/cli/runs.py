@@ -6,7 +6,7 @@ import shlex
 import sys
 from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.text import Text
@@ -82,20 +82,14 @@ def run(
     """Run what a sweep lacks, and show its results. Runs are tracked to MLflow. The same command
     again goes on where it stopped.
     """
-    # Torch is loaded, which takes seconds.
-    with console.status("reading the sweep") if console.is_terminal else nullcontext():
-        session = where.session(sweep)
-        from orchestrator.cli.progress import TerminalDisplay
-        from orchestrator.submission.arrival import check_arrival
+    session = _opened(where, sweep)
+    from orchestrator.cli.progress import TerminalDisplay
 
-    check_arrival(session)
     display = TerminalDisplay(console, [] if smoke else _hints(session, sweep))
     if pdb is not None:
         _refuse_beside_pdb(executor, smoke)
-        plan = session.prepare(
-            only, executor=executor, limit=limit, stale=stale, retry=retry or (), display=display
-        )
-        _debug(session, plan, pdb)
+        again: dict[str, Any] = {"limit": limit, "stale": stale, "retry": retry or ()}
+        _debug(session, session.prepare(only, executor=executor, display=display, **again), pdb)
         return
     summary = session.run(
         only,
@@ -111,6 +105,17 @@ def run(
         display=display,
     )
     _print_end(summary, None if smoke else session.home, sweep)
+
+
+def _opened(where: Where, sweep: str) -> Session:
+    """The session of a run, which may be a job from elsewhere."""
+    # Torch is loaded, which takes seconds.
+    with console.status("reading the sweep") if console.is_terminal else nullcontext():
+        session = where.session(sweep)
+        from orchestrator.submission.arrival import check_arrival
+
+    check_arrival(session)
+    return session
 
 
 def _hints(session: Session, sweep: str) -> list[str]:

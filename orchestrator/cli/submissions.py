@@ -92,11 +92,8 @@ def submit(
     # The head first: a sweep file that names a method loads torch.
     head = _head(address, where.session())
     again = _this_command(address, where)
-    if stop is not None:
-        _stop(head, stop)
-        return
-    if follow is not None:
-        _follow(head, follow, again)
+    if sweep is None:
+        _stop(head, stop) if stop is not None else _follow(head, str(follow), again)
         return
     options = _options(
         only=only,

@@ -73,7 +73,7 @@ class Tally:
         """The trials that run longest, each with when it was handed out, in seconds since 1970."""
         with self._lock:
             oldest = list(itertools.islice(self._began.items(), most))
-        return {key: (self._queue.trials[key], wall) for key, (_, wall) in oldest}
+        return {key: (self._queue.trials[key], began[1]) for key, began in oldest}
 
     def parts(self, longest: float = LINE) -> list[tuple[str, str]]:
         """The pieces of a line of so many characters (more only where the counts alone take more),
@@ -151,8 +151,12 @@ class Tally:
         now = time.monotonic()
         with self._lock:
             began = list(self._began.items())
-        found = ((self._queue.left.expected(key), now - start) for key, (start, _) in began)
-        return [(expected, lasts) for expected, lasts in found if expected is not None]
+        found = []
+        for key, clocks in began:
+            expected = self._queue.left.expected(key)
+            if expected is not None:
+                found.append((expected, now - clocks[0]))
+        return found
 
 
 class LineDisplay:

@@ -170,17 +170,8 @@ def run_sweep(
             # Nothing to close the sweep's own run with; what was sent gets written.
             writer.finish(None)
         raise
-    # Whatever the executor believes, the store knows. What was to be replaced and was not is not
-    # done.
-    with display.busy("looking what is done, and writing tables"):
-        plan_now = make_plan(plan.name, sweep, store, outdated=plan.outdated)
-        results = Results(plan_now, store)
-        # Tables and MLflow's note are of the whole sweep, whatever part ran; the summary is of the
-        # part.
-        tables = write_tables(results, home)
-    if tables and is_kept:
-        display.say(_where(tables))
-    tracked = Tracked(plan_now)
+    results, tables = _told(plan, sweep, store, home, display, is_kept=is_kept)
+    tracked = Tracked(results.plan)
     if writer is not None:
         tracked = finish_writer(writer, results, tables, display, is_interrupted=is_interrupted)
     return RunSummary(
@@ -194,6 +185,23 @@ def run_sweep(
         is_interrupted=is_interrupted,
         stopped=stopped,
     )
+
+
+def _told(
+    plan: Plan, sweep: Sweep, store: Store, home: Home, display: Display, *, is_kept: bool
+) -> tuple[Results, list[Path]]:
+    """The results of the whole sweep as they stand now, and its tables."""
+    with display.busy("reading what is done, and writing tables"):
+        # Whatever the executor believes, the store knows. What was to be replaced and was not is
+        # not done.
+        plan_now = make_plan(plan.name, sweep, store, outdated=plan.outdated)
+        results = Results(plan_now, store)
+        # Tables and MLflow's note are of the whole sweep, whatever part ran; the summary is of the
+        # part.
+        tables = write_tables(results, home)
+    if tables and is_kept:
+        display.say(_where(tables))
+    return results, tables
 
 
 def _where(tables: list[Path]) -> str:

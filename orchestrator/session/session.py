@@ -334,19 +334,12 @@ class Session:
 
         where = chosen(ExecutorName, executor, "executor")
         display = display or LineDisplay()
+        wanted: dict[str, Any] = {"limit": limit, "stale": stale, "retry": retry}
         if smoke:
-            given = {"limit": limit, "stale": stale, "retry": retry, "address": address}
-            _refuse_beside_smoke(**given, seeds_first=seeds_first or None)
+            _refuse_beside_smoke(**wanted, seeds_first=seeds_first, address=address)
             return run_smoke(self.name, self.part(only), self.places, where, slots, display)
         plan = self.prepare(
-            only,
-            executor=where,
-            slots=slots,
-            limit=limit,
-            stale=stale,
-            retry=retry,
-            address=address,
-            display=display,
+            only, executor=where, slots=slots, address=address, display=display, **wanted
         )
         site = self.places.site_of_run(
             where, address=address, slots=slots, checkpoint_every=checkpoint_every
@@ -490,7 +483,7 @@ def _each(given: Any) -> Iterable[Any]:
 
 def _refuse_beside_smoke(**given: object) -> None:
     """Raise InputError for what a smoke run would pass over in silence."""
-    said = [option(name) for name, value in given.items() if value not in (None, (), [])]
+    said = [option(name) for name, value in given.items() if value not in (None, False, (), [])]
     if said:
         raise InputError(
             f"{option('smoke', True)} goes without {' and '.join(said)}: a smoke run is of every "

@@ -37,7 +37,7 @@ def meant(error: Exception) -> str:
         if isinstance(error, ImportError) and (found := _IMPORTED.match(str(error))):
             return _nearest(found[1], _public(sys.modules[error.name or ""]))
         if isinstance(error, AttributeError) and error.obj is not None:
-            return _nearest(error.name, _public(error.obj))
+            return _nearest(error.name or "", _public(error.obj))
         if isinstance(error, NameError) and (frame := _last_frame(error)):
             known = {**vars(builtins), **frame.f_globals, **frame.f_locals}
             return did_you_mean(error.name, known)

@@ -51,7 +51,7 @@ class Made:
         """By hand, from the records themselves."""
         told = Told()
         # Student's quantiles at 97.5 % with one and two degrees of freedom
-        quantiles = {2: 12.706204736432095, 3: 4.302652729696142}
+        quantiles = {2: 12.706204736174694, 3: 4.302652729749462}
         by_setting: dict[tuple[str, str], list] = {}
         for cell in self.results.plan.cells:
             if (result := self.results.by_key.get(cell.trial.key)) is not None:
@@ -89,7 +89,7 @@ def as_json(made: Made) -> Told:
     for group in results_view(made.results)["groups"]:
         for metric, one in group["metrics"].items():
             place = (group["labels"]["split"], str(group["labels"]["helped"]), metric)
-            told.means[place] = (one["mean"], one["half_width"], one["n"])
+            told.means[place] = (one["mean"], one["half_width_95"], one["n"])
     return told
 
 

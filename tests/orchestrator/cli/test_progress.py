@@ -48,6 +48,7 @@ def test_progress_counts_and_estimates(store, terminal):
 
 def test_lines_without_a_terminal_count_what_runs_once_all_workers_are_busy(store, monkeypatch):
     monkeypatch.setattr("orchestrator.cli.progress.PLAIN_EVERY", 0.0)
+    monkeypatch.setattr("orchestrator.cli.progress.PLAIN_SHARE", 0.0)
     _, printed = shown(store, terminal=False, kinds=["done", "done"])
     lines = [line for line in printed.splitlines() if " running" in line]
     assert [line.partition(" running")[0][-1] for line in lines[:2]] == ["1", "1"]
@@ -140,7 +141,7 @@ def test_what_runs_is_shown_with_key_epoch_loss_and_time_in_the_terminals_size(
 
 
 def test_a_low_terminal_shows_as_many_of_those_that_run_as_fit_and_how_many_more(running):
-    progress, console, _ = running(80, 13)
+    progress, console, _ = running(80, 12)
     console.print(progress._render())
     text = console.export_text()
     assert "and 1 more" in text

@@ -25,7 +25,7 @@ class DrawnApart(Drawn):
 def printed(results, width=80, **asked):
     console = Console(file=io.StringIO(), width=width, color_system=None)
     print_results(console, results, **asked)
-    return console.file.getvalue()
+    return "".join(f"{line.rstrip()}\n" for line in console.file.getvalue().splitlines())
 
 
 @pytest.fixture

@@ -33,6 +33,11 @@ def queue_of(store, cells, at_once=1):
     return queue
 
 
+def size(store, **settings):
+    (trial,) = queue_of(store, product(Long.grid(**settings), seed=0)).trials.values()
+    return size_of(trial)
+
+
 def finish(queue, seconds, kind="done", where=lambda trial: True):
     """End the next trial that is so; others that are taken on the way run on."""
     while not where(trial := queue.take()):
@@ -79,24 +84,21 @@ def test_sums_are_those_of_a_fresh_count_however_trials_end(store):
     assert queue.left.number == len(left) == 9
 
 
-def test_trials_with_other_counts_of_things_are_of_another_size():
-    plain = product(Long.grid(epochs=3, retrain_epochs=2), seed=0)
-    more = product(Long.grid(epochs=3, retrain_epochs=2, parts=(("a", "b"),)), seed=0)
-    sizes = [size_of(Sweep(question="?", cells=c, expect=1).cells[0].trial) for c in (plain, more)]
-    assert [size.length for size in sizes] == [5.0, 5.0]
-    assert [size.counts for size in sizes] == [(0,), (2,)]
-    assert sizes[0].group == sizes[1].group
+def test_trials_with_other_counts_of_things_are_of_another_size(store):
+    plain = size(store, epochs=3, retrain_epochs=2)
+    more = size(store, epochs=3, retrain_epochs=2, parts=("a", "b"))
+    assert (plain.length, plain.counts) == (5.0, (0,))
+    assert (more.length, more.counts) == (5.0, (2,))
+    assert plain.group == more.group
 
 
-def test_what_this_run_shows_counts_before_what_earlier_ones_took():
-    earlier = Durations()
-    (cell,) = Sweep(question="?", cells=product(Long.grid(), seed=0), expect=1).cells
-    size = size_of(cell.trial)
-    earlier.took(size, 100.0)
+def test_what_this_run_shows_counts_before_what_earlier_ones_took(store):
+    earlier, one = Durations(), size(store)
+    earlier.took(one, 100.0)
     now = Durations(earlier)
-    assert now.expected(size) == 100.0
-    now.took(size, 1.0)
-    assert now.expected(size) == 1.0
+    assert now.expected(one) == 100.0
+    now.took(one, 1.0)
+    assert now.expected(one) == 1.0
 
 
 def test_at_the_end_the_time_left_is_that_of_those_that_still_run(store, monkeypatch):
