@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -26,7 +27,7 @@ from orchestrator.session.display import SEPARATOR, Tally
 from orchestrator.session.trial_names import TrialNames
 from orchestrator.session.under_way import News
 from orchestrator.spec.trial import Trial
-from orchestrator.spec.wording import duration
+from orchestrator.spec.wording import duration, short
 from orchestrator.store.store import Store
 from orchestrator.training.outcome import Outcome
 
@@ -58,6 +59,11 @@ class TerminalDisplay:
 
     def say(self, text: str, *, strongly: bool = False) -> None:
         self._console.print(Text(text, style="bold" if strongly else ""), soft_wrap=True)
+
+    def wrote(self, tables: Sequence[Path]) -> None:
+        self._console.print("Tables")
+        for path in tables:
+            self._console.print(Text(f"  {short(path)}"), soft_wrap=True)
 
 
 class Progress:

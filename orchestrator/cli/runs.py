@@ -120,11 +120,16 @@ def _opened(where: Where, sweep: str) -> Session:
 
 def _hints(session: Session, sweep: str) -> list[str]:
     """Where more is to be seen while trials run."""
-    hints = [f"more in another terminal: spolia status {shlex.quote(sweep)} --watch"]
+    hints = [f"more in another terminal: spolia status {_named(sweep)} --watch"]
     tracking = session.home.tracking
     if tracking is not None and tracking.startswith("http"):
         hints.append(f"live curves: {tracking}")
     return hints
+
+
+def _named(sweep: str) -> str:
+    """A sweep file as a command takes it, in this folder."""
+    return shlex.quote(short(Path(sweep).absolute()))
 
 
 def _print_end(summary: RunSummary, home: Home | None, sweep: str) -> None:
@@ -133,10 +138,9 @@ def _print_end(summary: RunSummary, home: Home | None, sweep: str) -> None:
     if home is not None:
         _print_addresses(summary, home)
         if summary.results.by_key:
-            console.print(f"Page: spolia report {shlex.quote(sweep)}", soft_wrap=True)
-            console.print(
-                f"These results again: spolia results {shlex.quote(sweep)}", soft_wrap=True
-            )
+            named = _named(sweep)
+            console.print(f"Page: spolia report {named}", soft_wrap=True)
+            console.print(f"These results again: spolia results {named}", soft_wrap=True)
     _exit_unless_complete(summary)
 
 

@@ -9,7 +9,8 @@ import itertools
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Protocol, TextIO
 
 from orchestrator.executors.executor import Listener
@@ -44,6 +45,10 @@ class Display(Protocol):
 
     def say(self, text: str, *, strongly: bool = False) -> None:
         """A sentence in between."""
+        ...
+
+    def wrote(self, tables: Sequence[Path]) -> None:
+        """The sweep's tables are there."""
         ...
 
 
@@ -188,6 +193,9 @@ class LineDisplay:
     def say(self, text: str, *, strongly: bool = False) -> None:
         if _moves(self._stream):
             print(text, file=self._stream)
+
+    def wrote(self, tables: Sequence[Path]) -> None:
+        pass  # they are in the summary
 
 
 class _MovingLine:

@@ -24,7 +24,6 @@ from orchestrator.session.following import Tracked, finish_writer, start_writer,
 from orchestrator.session.formatting import as_html
 from orchestrator.spec.sweep import Sweep
 from orchestrator.spec.trial import Trial
-from orchestrator.spec.wording import short
 from orchestrator.store.home import Home
 from orchestrator.store.store import Store
 from orchestrator.tracking.writer import Writer
@@ -200,14 +199,8 @@ def _told(
         # part.
         tables = write_tables(results, home)
     if tables and is_kept:
-        display.say(_where(tables))
+        display.wrote(tables)
     return results, tables
-
-
-def _where(tables: list[Path]) -> str:
-    """Tables of one folder, in a line."""
-    names = ", ".join(path.name for path in tables)
-    return f"Tables are in {short(tables[0].parent)}: {names}"
 
 
 def _writer_of_whole(plan: Plan, sweep: Sweep, store: Store, home: Home) -> Writer | None:
