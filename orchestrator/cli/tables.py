@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Literal
@@ -69,15 +70,12 @@ def _print_definitions(
     # A dictionary for its order: sections may show the same metric.
     for name in dict.fromkeys(c.metric for section in sections for c in section.columns):
         told.setdefault(name, definitions.metric(results, name).sentence)
-    table = Table.grid(padding=(0, 2, 0, 0))
-    table.add_column(no_wrap=True)
-    table.add_column(overflow="fold")
-    for name, sentence in told.items():
-        if sentence:
-            table.add_row(name, sentence, style="dim")
-    if table.row_count:
+    lines = [f"{name}: {sentence}" for name, sentence in told.items() if sentence]
+    if lines:
         console.print(Text("\nwhat the numbers are", style="bold"))
-        console.print(table)
+    for line in lines:
+        folded = textwrap.fill(line, console.width, subsequent_indent="  ")
+        console.print(Text(folded, style="dim"))
 
 
 def _chance(matrices: Sequence[Panel]) -> str:

@@ -38,7 +38,10 @@ def under_way(trial: Trial, store: Store) -> UnderWay | None:
         return None
     told = {name: now[name] for name in ("stage", "epoch", "epochs", "began", "time")}
     host = str(now.get("host", ""))
-    return UnderWay(trial.key, trial.label, loss=_last_loss(now), host=host, **told)
+    loss = now.get("loss")
+    if loss is None:  # a method with a loop of its own, which may draw it as a curve
+        loss = _last_loss(now)
+    return UnderWay(trial.key, trial.label, loss=loss, host=host, **told)
 
 
 def _last_loss(progress: Mapping[str, Any]) -> float | None:

@@ -58,6 +58,7 @@ class Reporter:
             "stage": moment.stage,
             "epoch": moment.epoch,
             "epochs": moment.epochs,
+            "loss": moment.loss,
             "host": platform.node(),
             "time": time.time(),
             "curves": [[p.name, p.step, p.value, round(p.time, 3)] for p in moment.curves],

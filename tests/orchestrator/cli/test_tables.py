@@ -41,14 +41,14 @@ def paged(store):
 def test_beneath_the_results_stands_what_each_number_is_and_what_guessing_gives(paged, width):
     told = printed(paged, width).partition("what the numbers are\n")[2].splitlines()
     assert told == [
-        "fits (matrix)  How well two pieces fit. Guessing gives 0.1.",
-        "score          The share that it <b>got</b> right. Guessing gives 0.1.",
+        "fits (matrix): How well two pieces fit. Guessing gives 0.1.",
+        "score: The share that it <b>got</b> right. Guessing gives 0.1.",
     ]
 
 
 def test_only_what_was_shown_is_told(paged):
     told = printed(paged, columns=["cost"]).partition("what the numbers are\n")[2]
-    assert told == "cost  Lower is better.\n"
+    assert told == "cost: Lower is better.\n"
 
 
 def test_of_numbers_of_which_nobody_says_anything_nothing_is_told(store):

@@ -76,12 +76,12 @@ def test_how_far_a_trial_is_it_leaves_soon_and_then_every_so_often(store, monkey
     for epoch in range(1, 26):  # of a second each
         now[0] += 1
         curves = [SimpleNamespace(name="train/loss", step=epoch, value=0.5, time=now[0])]
-        reporter(Moment("train", epoch, 25, curves))
+        reporter(Moment("train", epoch, 25, curves, loss=1.5))
         found = store.progress("key")
         reached.append(found and found["epoch"])
     assert reached[:3] == [None, 2, 2]
     assert sorted(set(reached[1:])) == [2, 12, 22]
-    assert found["host"]
+    assert (found["loss"], bool(found["host"])) == (1.5, True)
     reporter.close()
     assert store.progress("key") is None
 
