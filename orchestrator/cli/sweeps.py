@@ -15,16 +15,17 @@ from orchestrator.cli.options import (
     FAILED,
     AsJson,
     Only,
+    SeedsFirst,
     SweepFile,
     Where,
     console,
     errors,
     print_json,
-    short,
     short_lived,
     with_places,
 )
 from orchestrator.errors import InputError
+from orchestrator.spec.wording import short
 
 Format = Literal["csv", "markdown"]
 
@@ -40,6 +41,7 @@ def plan(
     where: Where,
     sweep: SweepFile,
     only: Only = None,
+    seeds_first: SeedsFirst = False,
     why: Annotated[
         str | None,
         typer.Option(
@@ -76,7 +78,8 @@ def plan(
     if as_json:
         print_json(plan_view(found, known.missing))
     else:
-        print_plan(console, found, session.places.site.slots or os.cpu_count() or 1)
+        slots = session.places.site.slots or os.cpu_count() or 1
+        print_plan(console, found, slots, seeds_first=seeds_first)
 
 
 def _show_shares(session: Session, only: str | None, as_json: bool) -> None:
@@ -97,7 +100,10 @@ def status(
     sweep: SweepFile,
     only: Only = None,
     keep_watching: Annotated[
-        bool, typer.Option("--watch", help="Look again every two seconds, until all has ended.")
+        bool,
+        typer.Option(
+            "--watch", help="Look again every two seconds, until nothing goes on any more."
+        ),
     ] = False,
     as_json: AsJson = False,
 ) -> None:
