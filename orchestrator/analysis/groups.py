@@ -94,6 +94,17 @@ class Group:
         """Which trials are in no mean: `2 diverged, 1 open`; empty where all are done."""
         return standing.in_words(self.counts, without=["done"])
 
+    @cached_property
+    def devices(self) -> tuple[str, ...]:
+        """The classes of device that the results come from: names of GPUs, or `cpu x86_64`."""
+        made_by = (result.record["provenance"] for result in self.results)
+        return tuple(sorted({str(one["device"]) for one in made_by if "device" in one}))
+
+    @property
+    def mixed_devices(self) -> tuple[str, ...]:
+        """The same where there are several, so that means mix them; else nothing."""
+        return self.devices if len(self.devices) > 1 else ()
+
     @property
     def shares_needs(self) -> bool:
         """Whether fewer distinct needs than trials stand behind the means."""
@@ -276,6 +287,11 @@ class Section:
             yield (
                 "Where a row has fewer distinct needs than n, trials share trainings and differ "
                 "less than they seem to."
+            )
+        if mixed := sorted({one for group in self.groups for one in group.mixed_devices}):
+            yield (
+                f"Some means mix results of {' and '.join(mixed)}: equal bits are promised within "
+                "one kind of device only."
             )
 
 

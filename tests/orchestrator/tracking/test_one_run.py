@@ -353,6 +353,7 @@ def _first_when_ended(inbox):
 
 
 @pytest.mark.process
+@pytest.mark.long
 def test_many_runs_that_wait_are_written_by_several_processes(
     sweep_file, store, address, tmp_path, monkeypatch
 ):
