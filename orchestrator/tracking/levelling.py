@@ -118,8 +118,9 @@ class Tracker:
             **self.source,
             **self.manifest["code"],
         }
-        began = self.manifest["began"] or int(time.time() * 1000)
-        return self.runs.create(SWEEP, self.manifest["sweep"], began, tags_of(tags))
+        return self.runs.create(
+            SWEEP, self.manifest["sweep"], self.manifest["began"], tags_of(tags)
+        )
 
     def _write_views(self) -> None:
         """What MLflow's pages show first, where they are pages that we know."""
