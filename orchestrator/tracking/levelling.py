@@ -315,8 +315,8 @@ class Tracker:
         """Make, fill and end a run: what has not come to its end is written again."""
         run = self._run_for(entry, finished.began, finished.tags, finished.points)
         self.runs.put_files(run, finished.files)
-        self.models.write(run.run_id, record, finished.params)
-        self.runs.fill(run, finished.params, finished.points, finished.tags)
+        of_models = self.models.write(run.run_id, record, finished)
+        self.runs.fill(run, finished.params, finished.points, finished.tags, of_models)
         self.runs.end(run, "FINISHED", finished.ended)
         run.points = None  # not looked at any more
 
