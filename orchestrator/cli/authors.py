@@ -37,7 +37,7 @@ def new_method(
         ),
     ] = None,
 ) -> None:
-    """Write a package for a method of your own. It has a class to write over, a sweep and tests, and
+    """Write a package for a method of your own. It has a class to write over, a sweep and tests; it
     installs and runs as it is.
     """
     from orchestrator.errors import InputError
