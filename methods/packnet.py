@@ -205,8 +205,8 @@ class PackNet(Method):
             of_targets=True,
             help="Accuracy on validation images, for choosing among settings.",
         ),
-        Metric("owned", by=("task",)),
-        Metric("free"),
+        Metric("owned", by=("task",), help="Share of the weights that a task was given."),
+        Metric("free", help="Share of the weights that no task was given yet."),
         ACCURACY_AT_PLACE,
     )
     components = (Kept("packed"),)

@@ -45,6 +45,8 @@ def examine(places: Places, address: str | None) -> Iterator[Check]:
     yield _store(home.store)
     yield _tracking(home.tracking)
     yield from _data(home.store)
+    if site.head:
+        yield _head(places)
     if address:
         yield from _cluster(address, home, site)
 
@@ -180,6 +182,20 @@ def _data(address: str) -> Iterator[Check]:
         return
     names = ", ".join(record.name for record in records)
     yield Check("data records", True, names or "none yet (spolia data add)")
+
+
+def _head(places: Places) -> Check:
+    """Whether sweeps can be handed in at the head that the site file names."""
+    from orchestrator.submission.head import Head
+    from orchestrator.submission.places import address_of_head
+
+    try:
+        head = Head(address_of_head(None, places))
+        jobs = head.jobs()
+    except SpoliaError as error:
+        return Check("head", False, str(error))
+    num_running = sum(not job.has_ended for job in jobs)
+    return Check("head", True, f"{head.address} takes jobs; {num_running} of {len(jobs)} run")
 
 
 def _cluster(address: str, home: Home, site: SiteFile) -> Iterator[Check]:

@@ -92,6 +92,7 @@ def status_view(status: Status) -> dict[str, object]:
     return {
         "sweep": status.name,
         "complete": status.is_complete,
+        "at_work": status.is_at_work,
         "cell_counts": dict(status.cell_counts),
         "trial_counts": dict(status.trial_counts),
         "cells": [] if status.plan is None else _cell_views(status.plan),
@@ -104,6 +105,8 @@ def status_view(status: Status) -> dict[str, object]:
                 "stage": one.stage,
                 "epoch": one.epoch,
                 "epochs": one.epochs,
+                "loss": one.loss,
+                "host": one.host,
                 "began": one.began,
                 "time": one.time,
             }

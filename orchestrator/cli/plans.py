@@ -16,6 +16,7 @@ from orchestrator.executors.shares import Wanted, proposals
 from orchestrator.planning import standing
 from orchestrator.planning.explain import Explanation, unmet
 from orchestrator.planning.plan import Plan
+from orchestrator.planning.rounds import rounds_of
 from orchestrator.session.trial_log import TrialLog, progress_in_words
 from orchestrator.spec.canonical import show
 from orchestrator.spec.labels import short_names
@@ -26,8 +27,10 @@ from orchestrator.spec.wording import duration, first_few
 VALUES_SHOWN = 8  # of an axis
 
 
-def print_plan(console: Console, plan: Plan, slots: int = 1) -> None:
-    """The grid, distinct trials, sharing, what is done, and what is left on so many slots."""
+def print_plan(console: Console, plan: Plan, slots: int = 1, *, seeds_first: bool = False) -> None:
+    """The grid, distinct trials, sharing, what is done, and what is left on so many slots; with
+    `seeds_first`, how much of that each round of seeds is.
+    """
     # Its first paragraph, on one line: what follows is for the report.
     first = " ".join(plan.question.split("\n\n")[0].split())
     console.print(Text.assemble((plan.name, "bold"), f"  {first}"))
@@ -37,6 +40,8 @@ def print_plan(console: Console, plan: Plan, slots: int = 1) -> None:
     _add_axes(table, plan)
     _add_trials(table, plan)
     _add_state(table, plan, slots)
+    if seeds_first:
+        _add_rounds(table, plan, slots)
     console.print(table, highlight=False)
     for note in plan.notes:
         console.print(Text(f"note: {note}"))
@@ -81,11 +86,22 @@ def _add_state(table: Table, plan: Plan, slots: int) -> None:
         reasons = Counter(plan.stale.values()).most_common(3)
         listed = "; ".join(f"{count} {why}" for why, count in reasons)
         table.add_row("stale", str(len(plan.stale)), listed)
-    table.add_row("to run", str(len(plan.todo)), _cost(plan, slots))
+    table.add_row("to run", str(len(plan.todo)), _cost(plan, plan.todo, slots))
     unshared = plan.unshared()
     saved = unshared - len(plan.trials)
     if saved:
         table.add_row("saved", str(saved), f"trials by sharing: {unshared} without it")
+
+
+def _add_rounds(table: Table, plan: Plan, slots: int) -> None:
+    """A row for what the first seed of every setting takes, the second, and so on."""
+    rounds: dict[int, list[Trial]] = {}
+    by_key = rounds_of(plan)
+    for trial in plan.todo:
+        rounds.setdefault(by_key[trial.key], []).append(trial)
+    for number, trials in sorted(rounds.items())[:VALUES_SHOWN]:
+        words = f"for seed {number + 1} of every setting: {_cost(plan, trials, slots)}"
+        table.add_row("", str(len(trials)), words)
 
 
 def _when_tried_again(state: str) -> str:
@@ -250,8 +266,8 @@ def _in_gib(size: int) -> str:
     return f"{size / 2**30:,.1f} GiB"
 
 
-def _cost(plan: Plan, slots: int) -> str:
-    costs = [plan.cost(t) for t in plan.todo]
+def _cost(plan: Plan, trials: Sequence[Trial], slots: int) -> str:
+    costs = [plan.cost(t) for t in trials]
     known = [c for c in costs if c is not None]
     if not costs:
         return "nothing"

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import shlex
 import sys
+from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.text import Text
@@ -18,6 +19,7 @@ from orchestrator.cli.options import (
     Limit,
     Only,
     RetryOption,
+    SeedsFirst,
     Slots,
     Smoke,
     StaleOption,
@@ -25,10 +27,10 @@ from orchestrator.cli.options import (
     Where,
     console,
     errors,
-    short,
     with_places,
 )
 from orchestrator.session.choices import ExecutorName
+from orchestrator.spec.wording import short
 
 if TYPE_CHECKING:
     from orchestrator.planning.plan import Plan
@@ -68,6 +70,7 @@ def run(
     only: Only = None,
     limit: Limit = None,
     smoke: Smoke = False,
+    seeds_first: SeedsFirst = False,
     stale: StaleOption = None,
     retry: RetryOption = None,
     executor: ExecutorOption = ExecutorName.ray,
@@ -79,18 +82,14 @@ def run(
     """Run what a sweep lacks, and show its results. Runs are tracked to MLflow. The same command
     again goes on where it stopped.
     """
-    session = where.session(sweep)
+    session = _opened(where, sweep)
     from orchestrator.cli.progress import TerminalDisplay
-    from orchestrator.submission.arrival import check_arrival
 
-    check_arrival(session)
-    display = TerminalDisplay(console)
+    display = TerminalDisplay(console, [] if smoke else _hints(session, sweep))
     if pdb is not None:
         _refuse_beside_pdb(executor, smoke)
-        plan = session.prepare(
-            only, executor=executor, limit=limit, stale=stale, retry=retry or (), display=display
-        )
-        _debug(session, plan, pdb)
+        again: dict[str, Any] = {"limit": limit, "stale": stale, "retry": retry or ()}
+        _debug(session, session.prepare(only, executor=executor, display=display, **again), pdb)
         return
     summary = session.run(
         only,
@@ -100,18 +99,48 @@ def run(
         stale=stale,
         retry=retry or (),
         smoke=smoke,
+        seeds_first=seeds_first,
         address=address,
         checkpoint_every=checkpoint_every,
         display=display,
     )
-    _print_end(summary, None if smoke else session.home)
+    _print_end(summary, None if smoke else session.home, sweep)
 
 
-def _print_end(summary: RunSummary, home: Home | None) -> None:
+def _opened(where: Where, sweep: str) -> Session:
+    """The session of a run, which may be a job from elsewhere."""
+    # Torch is loaded, which takes seconds.
+    with console.status("reading the sweep") if console.is_terminal else nullcontext():
+        session = where.session(sweep)
+        from orchestrator.submission.arrival import check_arrival
+
+    check_arrival(session)
+    return session
+
+
+def _hints(session: Session, sweep: str) -> list[str]:
+    """Where more is to be seen while trials run."""
+    hints = [f"more in another terminal: spolia status {_named(sweep)} --watch"]
+    tracking = session.home.tracking
+    if tracking is not None and tracking.startswith("http"):
+        hints.append(f"live curves: {tracking}")
+    return hints
+
+
+def _named(sweep: str) -> str:
+    """A sweep file as a command takes it, in this folder."""
+    return shlex.quote(short(Path(sweep).absolute()))
+
+
+def _print_end(summary: RunSummary, home: Home | None, sweep: str) -> None:
     """What came of a run, and where it is (None: thrown away); ends the command with its status."""
     _print_summary(summary)
     if home is not None:
         _print_addresses(summary, home)
+        if summary.results.by_key:
+            named = _named(sweep)
+            console.print(f"Page: spolia report {named}", soft_wrap=True)
+            console.print(f"These results again: spolia results {named}", soft_wrap=True)
     _exit_unless_complete(summary)
 
 
@@ -202,11 +231,8 @@ def _print_error(text: str, *, soft_wrap: bool | None = None) -> None:
 
 
 def _print_addresses(summary: RunSummary, home: Home) -> None:
-    """Where tables and MLflow are."""
-    if summary.tables:
-        console.print("\nTables")
-    for path in summary.tables:
-        console.print(f"  {short(path)}", soft_wrap=True)
+    """Where MLflow is; the tables were named when they were written."""
+    console.print()
     if home.tracking is None:
         return
     if summary.tracking_error:

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from orchestrator.errors import ExecutorError
 from orchestrator.planning.plan import Plan
 from orchestrator.planning.remainder import Remainder
+from orchestrator.planning.rounds import rounds_of
 from orchestrator.planning.standing import usable_states
 from orchestrator.planning.tries import Tries
 from orchestrator.spec.trial import Trial
@@ -21,8 +22,11 @@ LARGEST_LOT = 64
 
 
 class _Ready(NamedTuple):
-    """A trial that can be handed out; those first in order have the longest path before them."""
+    """A trial that can be handed out; those first in order have the longest path before them, of
+    those in the earliest round.
+    """
 
+    round: int  # 0 for all, unless seeds go first
     negative_path: float
     place: int  # in the plan
     key: str
@@ -30,7 +34,8 @@ class _Ready(NamedTuple):
 
 class Queue:
     """Trials that have no result yet. `take` hands out one whose needs are done, longest remaining
-    path first; `heard` is told what came of it, and decides whether it is tried again.
+    path first; with `seeds_first`, what one seed of every setting takes before what the next does.
+    `heard` is told what came of it, and decides whether it is tried again.
 
     What needs a trial that ended without being `done` is blocked, unless its method accepts such
     needs (and then only those that are results).
@@ -44,7 +49,9 @@ class Queue:
     none is left that could be given any, `stopped` says why the run ends.
     """
 
-    def __init__(self, plan: Plan, tries: Tries | None = None) -> None:
+    def __init__(
+        self, plan: Plan, tries: Tries | None = None, *, seeds_first: bool = False
+    ) -> None:
         todo = plan.todo
         self.plan = plan
         self.trials: Mapping[str, Trial] = {trial.key: trial for trial in todo}
@@ -68,7 +75,11 @@ class Queue:
             for key in {need.key for need in trial.needs.values()}:
                 self._users.setdefault(key, []).append(trial.key)
         paths = self._remaining_paths(todo)
-        self._entries = {t.key: _Ready(-paths[t.key], i, t.key) for i, t in enumerate(todo)}
+        rounds = rounds_of(plan) if seeds_first else {}
+        self._entries = {
+            t.key: _Ready(rounds.get(t.key, 0), -paths[t.key], place, t.key)
+            for place, t in enumerate(todo)
+        }
         self._shape: Callable[[Trial], Hashable] = lambda trial: None
         self._ready: dict[Hashable, list[_Ready]] = {}  # a heap for each shape
         self._held: list[_Ready] = []  # ready, and of methods that are held back
@@ -160,8 +171,10 @@ class Queue:
         heaps = self._heaps()
         if heaps:
             # Else the heap whose first entry has the longest path.
-            heap = heaps.get(prefer) or min(heaps.values())
-            return self._hand_out(heap)
+            first = min(heaps.values())
+            preferred = heaps.get(prefer, first)
+            # A worker that fits another shape is no reason to begin with the next seeds.
+            return self._hand_out(preferred if preferred[0].round <= first[0].round else first)
         if not self.running and not self.is_finished:
             stuck = [k[:12] for k in self.trials if k not in self.ended and k not in self.blocked]
             raise ExecutorError(
@@ -276,6 +289,8 @@ class Queue:
         if outcome.is_result:
             of = workload(self.trials[outcome.key])
             self._longest[of] = max(outcome.seconds, self._longest.get(of, 0.0))
+        if outcome.kind == "done":  # others ended early
+            self.left.took(outcome.key, outcome.seconds)
         for user in self._users.get(outcome.key, []):
             # However it ended: whether the outcome will do is asked once all needs have ended.
             self.left.need_ended(user, self.trials[outcome.key])

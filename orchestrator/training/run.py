@@ -277,7 +277,8 @@ class Run:
     def _tell(self, stage: Stage) -> None:
         """Tell the listener of the end of an epoch."""
         if self._on_epoch is not None:
-            self._on_epoch(Moment(stage.name, stage.epoch, stage.num_epochs, self.curves))
+            moment = Moment(stage.name, stage.epoch, stage.num_epochs, self.curves, stage.loss)
+            self._on_epoch(moment)
 
     def epochs(self, stage: str, count: int, **state: Any) -> Iterator[int]:
         """An own loop, for what `fit` cannot express: `for epoch in run.epochs("train", 10,

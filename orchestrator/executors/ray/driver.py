@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
-from orchestrator.errors import ExecutorError
+from orchestrator.errors import ExecutorError, option
 from orchestrator.executors.assignment import Assignment
 from orchestrator.executors.executor import Listener, check_that_it_ended
 from orchestrator.executors.handshake import Greeting, disagreements, greet, versions
@@ -56,6 +56,7 @@ class RayTune:
             run = _Run(queue, store, site, listener, probe)
             cpus = _cpus_for_slots(queue, site)
             for num_left in reversed(range(RESTARTS + 1)):
+                listener.preparing(_coming_up(site))
                 try:
                     with _pool(site, cpus, self.say_after) as pool:
                         run.on(pool)
@@ -91,6 +92,13 @@ def _pool(site: Site, cpus: float = 0, say_after: float = SAY_AFTER) -> Iterator
     cpus = cpus or site.slots or os.cpu_count() or 1
     with PoolProcess(site.ray_log, site.address, cpus, say_after) as pool:
         yield pool
+
+
+def _coming_up(site: Site) -> str:
+    """What takes its time before there is a pool, in words."""
+    if _is_connected():
+        return "asking Ray for its machines"
+    return f"joining the Ray cluster at {site.address}" if site.address else "starting Ray"
 
 
 def _is_connected() -> bool:
@@ -140,6 +148,7 @@ class _Run:
                 lambda placement: with_more_memory(placement, usable),
             )
         assignment = _assignment(queue, self._store, site, self._probe)
+        self._listener.preparing("starting workers, which load torch")
         pool.drain(self._lots, assignment, slots)
 
     def _check(self, pool: Pool, there: Nodes) -> None:
@@ -150,6 +159,7 @@ class _Run:
         trials = self._queue.trials.values()
         classes = sorted({path for trial in trials for path in class_paths(trial)})
         store, probe = self._store.address, self._probe
+        self._listener.preparing("asking every machine whether it has the same code and store")
         driver = greet(store, probe, classes, {})
         others = pool.greetings(store, probe, classes, _variables(classes))
         problems = disagreements(driver, others)
@@ -208,7 +218,7 @@ def _slots(nodes: Nodes, site: Site) -> int:
     if not num_cpus:
         raise ExecutorError(
             "the cluster has no CPUs yet, so nothing says how many trials to run at once: "
-            "name it (slots = 16 in spolia.toml, or --slots 16)"
+            f"name it (slots = 16 in spolia.toml, or {option('slots', 16)})"
         )
     return num_cpus
 

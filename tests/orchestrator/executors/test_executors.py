@@ -27,6 +27,9 @@ class Heard:
     def __init__(self):
         self.starts, self.ends = [], []
 
+    def preparing(self, what):
+        pass
+
     def started(self, trial):
         self.starts.append(trial.key)
 
