@@ -9,6 +9,7 @@
     |-- MethodError (TypeError)    a method's class or its `train` breaks the contract
     |-- StoreError (OSError)       the store cannot be read or written
     |   `-- CorruptError           what was read is not what was written
+    |-- TrackingError              MLflow does not answer
     `-- ExecutorError              the executor cannot go on
         `-- UnreachableError       nobody answers at the head of a cluster
 
@@ -73,6 +74,10 @@ class StoreError(SpoliaError, OSError):
 
 class CorruptError(StoreError):
     """What was read from the store is not what was written."""
+
+
+class TrackingError(SpoliaError):
+    """MLflow does not answer."""
 
 
 class ExecutorError(SpoliaError):
