@@ -56,6 +56,8 @@ def test_it_says_that_both_packages_are_typed_and_has_the_files_that_are_no_modu
         "methods/py.typed",
         *(str(path.relative_to(ROOT)) for path in templates),
         "orchestrator/cli/first_sweep.txt",
+        "orchestrator/cli/new_method.txt",
+        "orchestrator/cli/new_method_module.txt",
     }
 
 

@@ -20,7 +20,16 @@ from typing import Any
 import typer
 from rich.text import Text
 
-from orchestrator.cli import beginning, looking, methods, runs, stores, submissions, sweeps
+from orchestrator.cli import (
+    authors,
+    beginning,
+    looking,
+    methods,
+    runs,
+    stores,
+    submissions,
+    sweeps,
+)
 from orchestrator.cli.options import BAD_INPUT, FAILED, INTERRUPTED, errors
 from orchestrator.errors import CorruptError, InputError, MethodError, SpoliaError, StoreError
 
@@ -50,6 +59,8 @@ COMMANDS: tuple[Callable[..., None], ...] = (
     sweeps.report,
     sweeps.track,
     methods.methods,
+    authors.new_method,
+    authors.check_method,
     stores.export,
     stores.gc,
     stores.doctor,

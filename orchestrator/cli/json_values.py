@@ -6,8 +6,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
+from orchestrator.executors.shares import Wanted, proposals
 from orchestrator.planning.explain import why_not_done
 from orchestrator.planning.plan import Plan
 from orchestrator.session.cells import MissingData
@@ -46,6 +48,24 @@ def plan_view(plan: Plan, missing: Sequence[MissingData] = ()) -> dict[str, obje
         "trials": [_trial_view(plan, trial, cell_keys) for trial in plan.trials.values()],
         "missing_data": _missing_views(missing),
     }
+
+
+def shares_view(found: Sequence[Wanted]) -> dict[str, object]:
+    """What trials took of a GPU, by workload (bytes; a share is null where none was measured), and
+    the share of each method.
+    """
+    workloads = [
+        {
+            **asdict(one.workload),
+            "measured": one.num_measured,
+            "peak": one.peak,
+            "gpu_memory": one.gpu_memory,
+            "share": one.share,
+            "to_run": one.num_todo,
+        }
+        for one in found
+    ]
+    return {"workloads": workloads, "gpus": proposals(found)}
 
 
 def _missing_views(missing: Sequence[MissingData]) -> list[dict[str, object]]:

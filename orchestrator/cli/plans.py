@@ -12,6 +12,7 @@ from rich.text import Text
 
 from orchestrator.cli.data_sets import print_warnings
 from orchestrator.cli.options import STYLES
+from orchestrator.executors.shares import Wanted, proposals
 from orchestrator.planning import standing
 from orchestrator.planning.explain import Explanation, unmet
 from orchestrator.planning.plan import Plan
@@ -226,6 +227,43 @@ def _print_record(console: Console, log: TrialLog) -> None:
     if kept:
         console.print(Text(f"\nIn Python: Component.open({kept[0]!r}).ready()"), soft_wrap=True)
         console.print(Text(f"As a file: spolia export {log.key[:12]} --to FILE"), soft_wrap=True)
+
+
+def print_shares(console: Console, found: Sequence[Wanted]) -> None:
+    """What trials took of a GPU, by workload, and the lines for the site file that follow."""
+    if not found:
+        console.print("No method of this sweep asks for a GPU.")
+        return
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for name in ("method", "network", "images"):
+        table.add_column(name, overflow="fold")
+    for name in ("batch", "runs", "peak", "share", "to run"):
+        table.add_column(name, justify="right")
+    for one in found:
+        of = one.workload
+        numerics = "" if of.numerics == "fp32" else f" {of.numerics}"
+        measured = ["-", "-"]
+        if one.share is not None:
+            measured = [_in_gib(one.peak), f"{one.share:g}"]
+        row = [of.method + numerics, of.network or "-", of.images or "-", of.batch or "-"]
+        row += [str(one.num_measured), *measured, str(one.num_todo)]
+        table.add_row(*map(Text, row))
+    console.print(table)
+    shares = proposals(found)
+    if not shares:
+        console.print(
+            "\nNo trial like these has run on a GPU yet. Until one has, give each a whole one:\n"
+            "[gpus] default = 1.0; then a few trials show the rest (spolia run --limit 4)."
+        )
+        return
+    smallest = _in_gib(found[0].gpu_memory)
+    console.print(f"\nFor spolia.toml, and GPUs of {smallest} or more:\n")
+    for line in ("[gpus]", *(f"{name} = {share:g}" for name, share in shares.items())):
+        console.print(Text(line))
+
+
+def _in_gib(size: int) -> str:
+    return f"{size / 2**30:,.1f} GiB"
 
 
 def _cost(plan: Plan, trials: Sequence[Trial], slots: int) -> str:

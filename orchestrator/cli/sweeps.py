@@ -24,6 +24,7 @@ from orchestrator.cli.options import (
     short_lived,
     with_places,
 )
+from orchestrator.errors import InputError
 from orchestrator.spec.wording import short
 
 Format = Literal["csv", "markdown"]
@@ -49,10 +50,21 @@ def plan(
             show_default=False,
         ),
     ] = None,
+    with_shares: Annotated[
+        bool,
+        typer.Option(
+            "--shares", help="Show the memory that such trials took, and [gpus] for spolia.toml."
+        ),
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Show what a sweep would run, shares, and has done. Starts nothing."""
     session = where.session(sweep)
+    if with_shares:
+        if why is not None:
+            raise InputError("--shares and --why are two questions; ask one of them")
+        _show_shares(session, only, as_json)
+        return
     # Late, as all that follows: these load torch, and a wrong sweep file is told without it.
     from orchestrator.cli.json_values import plan_view
     from orchestrator.cli.plans import print_explanation, print_plan
@@ -68,6 +80,17 @@ def plan(
     else:
         slots = session.places.site.slots or os.cpu_count() or 1
         print_plan(console, found, slots, seeds_first=seeds_first)
+
+
+def _show_shares(session: Session, only: str | None, as_json: bool) -> None:
+    from orchestrator.cli.json_values import shares_view
+    from orchestrator.cli.plans import print_shares
+
+    found = session.shares(only)
+    if as_json:
+        print_json(shares_view(found))
+    else:
+        print_shares(console, found)
 
 
 @with_places("home", "store", "data", "site")

@@ -14,7 +14,7 @@ from orchestrator.planning.rounds import rounds_of
 from orchestrator.planning.standing import usable_states
 from orchestrator.planning.tries import Tries
 from orchestrator.spec.trial import Trial
-from orchestrator.training.attempts import Attempt, Broken, Finished, Gone, Unfit
+from orchestrator.training.attempts import Attempt, Broken, Cramped, Finished, Gone, Unfit
 from orchestrator.training.outcome import Outcome
 
 LOT_SECONDS = 1.0  # trials that are known to be short are handed out together, for about this long
@@ -65,6 +65,7 @@ class Queue:
         self.at_once: float | None = None
         self._tries = tries or Tries()
         self._nodes: Callable[[], Collection[str]] = lambda: ()
+        self._give_more: Callable[[Trial], bool] = lambda trial: False
         self._outcomes = dict(plan.outcomes)
         self._longest = self._known_seconds()
         self._alone: set[str] = set()  # keys of trials that go into no lot with others
@@ -89,16 +90,22 @@ class Queue:
         self,
         shape: Callable[[Trial], Hashable],
         nodes: Callable[[], Collection[str]] = lambda: (),
+        give_more: Callable[[Trial], bool] = lambda trial: False,
     ) -> Queue:
         """The same queue, told what a trial's worker must be like: a worker that has just become
-        free gets a trial of its own shape first. `nodes` gives the ids of the machines there are.
+        free gets a trial of its own shape first. `nodes` gives the ids of the machines there are;
+        `give_more` gives trials of a workload another shape, with more memory, if there is one.
         """
-        self._nodes = nodes
+        self._nodes, self._give_more = nodes, give_more
+        self._shape = shape
+        self._sort_by_shape()
+        return self
+
+    def _sort_by_shape(self) -> None:
         ready = [entry for heap in self._ready.values() for entry in heap]
-        self._shape, self._ready = shape, {}
+        self._ready = {}
         for entry in ready:
             self._push(entry.key)
-        return self
 
     def _remaining_paths(self, todo: Iterable[Trial]) -> dict[str, float]:
         """Seconds from a trial's start to the end of the longest chain behind it, by key."""
@@ -219,18 +226,18 @@ class Queue:
         return lot
 
     def _expected_seconds(self, trial: Trial) -> float | None:
-        """How long a trial may take: as long as the longest of its kind that left a result, in this
-        run or before; None where there is none.
+        """How long a trial may take: as long as the longest of its workload that left a
+        result, in this run or before; None where there is none.
         """
-        return self._longest.get(_kind(trial))
+        return self._longest.get(workload(trial))
 
     def _known_seconds(self) -> dict[Hashable, float]:
-        """Seconds of the longest of each kind of trials, of those that have a result."""
+        """Seconds of the longest trial of each workload, of those that have a result."""
         longest: dict[Hashable, float] = {}
         for key, seconds in self.plan.seconds.items():
             if key in self.plan.trials:
-                kind = _kind(self.plan.trials[key])
-                longest[kind] = max(seconds, longest.get(kind, 0.0))
+                of = workload(self.plan.trials[key])
+                longest[of] = max(seconds, longest.get(of, 0.0))
         return longest
 
     def put_back(self, key: str, *, alone: bool = True) -> None:
@@ -254,6 +261,10 @@ class Queue:
             case Broken(outcome):
                 self._hold_back_if_alike(attempt)
                 return self.finish(outcome)
+            case Cramped(outcome) if not self._give_more(self.trials[outcome.key]):
+                return self.finish(outcome)
+            case Cramped():
+                self._sort_by_shape()  # it is not the only one whose shape has changed
             case Gone():
                 given_up = self._tries.gone(attempt)
             case Unfit(is_node=True):
@@ -276,8 +287,8 @@ class Queue:
         self._outcomes[outcome.key] = outcome.kind
         # An exception tells nothing of how long a training takes.
         if outcome.is_result:
-            kind = _kind(self.trials[outcome.key])
-            self._longest[kind] = max(outcome.seconds, self._longest.get(kind, 0.0))
+            of = workload(self.trials[outcome.key])
+            self._longest[of] = max(outcome.seconds, self._longest.get(of, 0.0))
         if outcome.kind == "done":  # others ended early
             self.left.took(outcome.key, outcome.seconds)
         for user in self._users.get(outcome.key, []):
@@ -329,9 +340,9 @@ class Queue:
         return [outcome for outcome in self.ended.values() if outcome.kind in kinds]
 
 
-def _kind(trial: Trial) -> Hashable:
-    """Trials of one kind take about as long: of one method on one network. Not of one method alone:
-    a small network on trial says nothing of a large one.
+def workload(trial: Trial) -> Hashable:
+    """Trials of one workload take about as long, and as much memory: of one method on one network.
+    Not of one method alone: a small network on trial says nothing of a large one.
     """
     network = trial.network
     return trial.method.name, None if network is None else network.label

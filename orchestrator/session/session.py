@@ -29,6 +29,7 @@ from orchestrator.store.store import Store
 # takes seconds, and `spolia logs` needs none of it.
 if TYPE_CHECKING:
     from orchestrator.analysis.results import Results
+    from orchestrator.executors.shares import Wanted
     from orchestrator.parts.result import Result
     from orchestrator.planning.explain import Explanation
     from orchestrator.planning.plan import Plan
@@ -189,6 +190,15 @@ class Session:
         from orchestrator.session.cells import known_cells
 
         return known_cells(self.name, self.part(only), self.store)
+
+    def shares(self, only: str | Labels | None = None) -> list[Wanted]:
+        """What trials like those of this sweep took of a GPU, in this sweep or any other of the
+        store, and the share of one that follows; see `spolia plan --shares`. Reads every result of
+        the store.
+        """
+        from orchestrator.executors.shares import wanted
+
+        return wanted(self._plan_of_known(only), self.store.find_all(self.store.finished()))
 
     @_on_own_data
     def status(self, only: str | Labels | None = None) -> Status:

@@ -155,7 +155,7 @@ def _keep_leaving(lines: list[str], key: str, store: Store, has_ended: threading
 
 class PeakMemory:
     """Highest memory from here on: of the process (where the system can tell), and on the GPU what
-    comes to what was there before; bytes.
+    comes to what was there before, and what torch holds in all; bytes.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -176,6 +176,8 @@ class PeakMemory:
         if self._device.type == "cuda":
             highest = int(torch.cuda.max_memory_allocated(self._device))
             peak["gpu"] = highest - self._before
+            # What torch holds of the GPU, gaps and all: that much has to be free for the trial.
+            peak["gpu_reserved"] = int(torch.cuda.max_memory_reserved(self._device))
         return peak
 
 

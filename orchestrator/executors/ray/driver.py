@@ -6,7 +6,7 @@ import contextlib
 import json
 import os
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from orchestrator.errors import ExecutorError, option
@@ -16,11 +16,11 @@ from orchestrator.executors.handshake import Greeting, disagreements, greet, ver
 from orchestrator.executors.lots import Lots
 from orchestrator.executors.placement import (
     Nodes,
-    Placement,
     at_once,
     cpus_for_slots,
     place_all,
     this_machine,
+    with_more_memory,
 )
 from orchestrator.executors.pool import Pool, PoolEnded
 from orchestrator.executors.ray import address
@@ -139,8 +139,15 @@ class _Run:
         slots = _slots(usable, site)
         queue.at_once = at_once(placements.values(), there, slots)
         if self._lots is None:
-            self._lots = Lots(queue, self._listener, self._store, slots, placements)
-        assignment = _assignment(queue, self._store, site, self._probe, placements)
+            self._lots = Lots(
+                queue,
+                self._listener,
+                self._store,
+                slots,
+                placements,
+                lambda placement: with_more_memory(placement, usable),
+            )
+        assignment = _assignment(queue, self._store, site, self._probe)
         self._listener.preparing("starting workers, which load torch")
         pool.drain(self._lots, assignment, slots)
 
@@ -224,14 +231,11 @@ def _variables(paths: Iterable[str]) -> dict[str, str]:
     return {**set_here, PACKAGES: packages_of(paths)}
 
 
-def _assignment(
-    queue: Queue, store: Store, site: Site, probe: str, placements: Mapping[str, Placement]
-) -> Assignment:
+def _assignment(queue: Queue, store: Store, site: Site, probe: str) -> Assignment:
     trials = queue.trials
     paths = {class_paths(trial) for trial in trials.values()}
     return Assignment(
         trials={key: json.dumps(trial.to_json()) for key, trial in trials.items()},
-        placements=placements,
         replaces={key: queue.plan.outdated[key] for key in trials if key in queue.plan.outdated},
         code={classes: dict(code_in_use(classes).modules) for classes in paths},
         versions=versions(),

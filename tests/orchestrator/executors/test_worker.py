@@ -46,7 +46,6 @@ def assignment(store, tmp_path, monkeypatch):
         "probe": "here",
         "scratch": str(tmp_path / "scratch"),
         "checkpoint_every": 60.0,
-        "placements": {trial.key: ON_CPU},
         "variables": {},
         "versions": versions(),
     }
@@ -54,8 +53,7 @@ def assignment(store, tmp_path, monkeypatch):
 
 def run(assignment, placement=ON_CPU):
     (key,) = assignment["trials"]
-    assigned = Assignment(**{**assignment, "placements": {key: placement}})
-    return TrialRunner(assigned, HERE, placement).run(key)
+    return TrialRunner(Assignment(**assignment), HERE, placement).run(key)
 
 
 def unfit(attempt):

@@ -355,7 +355,7 @@ def test_an_own_loop_is_held_to_the_same_rules(store):
     with pytest.raises(MethodError, match="belongs inside"):
         run.curve(x=1.0)
     with pytest.raises(
-        MethodError, match=r"state cannot be saved|cannot be saved; pass modules and optimisers"
+        MethodError, match=r"state cannot be saved and brought back in place; pass modules"
     ):
         list(run.epochs("a", 1, state=3))
     for _ in run.epochs("b", 1):
