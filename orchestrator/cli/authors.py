@@ -10,7 +10,8 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from orchestrator.cli.options import FAILED, console, short
+from orchestrator.cli.options import FAILED, console
+from orchestrator.spec.wording import short
 
 TEMPLATE = "new_method.txt"
 MODULE = "new_method_module.txt"
