@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 from collections.abc import Callable, Collection, Mapping, Sequence
 
+from orchestrator.errors import StoreError
 from orchestrator.executors.executor import Listener
 from orchestrator.executors.placement import Placement
 from orchestrator.executors.pool import Lot
@@ -13,6 +15,7 @@ from orchestrator.spec.trial import Trial
 from orchestrator.store.store import Store
 from orchestrator.training.attempts import Attempt, Gone, Unfit, Worker, attempt_of
 from orchestrator.training.execute import finished_by_others
+from orchestrator.training.outcome import Outcome
 
 
 class Lots:
@@ -75,8 +78,7 @@ class Lots:
             return
         left = []
         for key in lot.keys:
-            replaces = self._queue.plan.outdated.get(key, "")
-            found = finished_by_others(self._queue.trials[key], self._store, replaces)
+            found = self._found(key)
             if found is None:
                 left.append(key)
             else:
@@ -86,6 +88,15 @@ class Lots:
                 self._queue.put_back(key)
             else:
                 self._tell(Gone(key, why, is_node))
+
+    def _found(self, key: str) -> Outcome | None:
+        """How a trial ended that has a result, or None, also where the store does not answer: a
+        worker that is given the trial asks again, and nobody's run ends for that.
+        """
+        replaces = self._queue.plan.outdated.get(key, "")
+        with contextlib.suppress(StoreError):
+            return finished_by_others(self._queue.trials[key], self._store, replaces)
+        return None
 
     def give_back(self, why: str) -> None:
         """The whole pool is gone, and its workers with it, by no fault of a trial."""

@@ -6,7 +6,7 @@ import pytest
 from listeners import Heard
 from sample_methods import Count, Named
 
-from orchestrator import ExecutorError, Sweep, make_plan, product, union
+from orchestrator import ExecutorError, Store, StoreError, Sweep, make_plan, product, union
 from orchestrator.executors.executor import check_that_it_ended
 from orchestrator.executors.lots import Lots
 from orchestrator.executors.placement import Node, Nodes, Placement, with_more_memory
@@ -78,6 +78,16 @@ def test_what_a_lost_worker_had_committed_is_not_run_again(ledger, store):
     lots.gone(lot, "killed", is_node=False)
     assert [outcome.key for outcome in heard.ends[1:]] == [lot.keys[0]]
     assert queue.num_waiting == 3
+
+
+def test_a_store_that_does_not_answer_when_a_worker_goes_away_ends_no_run(ledger, monkeypatch):
+    def away(self, key):
+        raise StoreError("no answer")
+
+    lots, queue, heard = ledger(2)
+    monkeypatch.setattr(Store, "find", away)
+    lots.gone(lots.take(None), "killed", is_node=False)
+    assert (queue.num_waiting, heard.ends) == (2, [])
 
 
 def test_a_trial_whose_worker_goes_away_three_times_is_lost_with_the_reason(ledger):
