@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 
 from orchestrator.errors import StoreError
 from orchestrator.executors.executor import Listener
@@ -118,8 +119,10 @@ class Lots:
             return False
         of = workload(trial)
         for key, other in self._queue.trials.items():
-            if workload(other) == of and self._placements[key].gpus < larger.gpus:
-                self._placements[key] = larger
+            has = self._placements[key]
+            # What computes on a CPU stays there, and CPUs are each trial's own affair.
+            if workload(other) == of and 0 < has.gpus < larger.gpus:
+                self._placements[key] = replace(has, gpus=larger.gpus)
         name, share = trial.method.name, f"{larger.gpus:g}"
         on = "" if trial.network is None else f" on {trial.network.label}"
         self._listener.noted(

@@ -191,6 +191,21 @@ def test_all_of_a_workload_get_the_larger_share_and_others_keep_theirs(on_a_gpu)
     assert (len(heard.notes), heard.ends) == (1, [])
 
 
+def test_a_larger_share_of_a_gpu_changes_nothing_else_of_what_is_set_aside(store):
+    """A method may ask for CPUs by its settings, and for a GPU or none."""
+    cells = product(Count.grid(), seed=range(3))
+    queue = Queue(make_plan("asked", Sweep(question="?", cells=cells, expect=3), store))
+    each = (QUARTER, Placement(cpus=4.0, gpus=0.25), ONE_CPU)
+    node = Nodes((Node("one", cpus=8.0, gpus=1.0),))
+    shares = dict(zip(queue.trials, each, strict=True))
+    lots = Lots(queue, Heard(), store, 4, shares, lambda has: with_more_memory(has, node))
+    first = lots.take(QUARTER)
+    assert first.placement == QUARTER
+    lots.heard(first, [cramped(*first.keys)])
+    after = {lots.take(None).placement for _ in range(3)}
+    assert after == {Placement(1.0, 0.5), Placement(4.0, 0.5), ONE_CPU}
+
+
 def test_no_share_is_larger_than_any_node_has(on_a_gpu):
     lots, _, heard = on_a_gpu(product(Count.grid(), seed=range(1)), gpus=0.25)
     lots.heard(lot := lots.take(None), [cramped(*lot.keys)])
