@@ -26,6 +26,7 @@ from orchestrator.cli.options import (
     errors,
     with_places,
 )
+from orchestrator.session.choices import refuse_beside_smoke
 
 if TYPE_CHECKING:
     from orchestrator.session.session import Session
@@ -83,6 +84,8 @@ def submit(
     there.
     """
     _one_of_three(sweep, follow, stop)
+    if smoke:
+        refuse_beside_smoke(limit=limit, stale=stale, retry=retry)
     from orchestrator.submission.places import Given
 
     # Before there is a session, which sets variables for its own workers.
