@@ -140,7 +140,9 @@ def _train_and_commit(
         is_first, seconds = _commit(run, store, ending, checkpoints, memory, replaces)
     finally:
         reporter.close()
-    store.forget_failure(trial.key)
+    # It has a result, whatever the store says to what was left of earlier tries.
+    with contextlib.suppress(StoreError):
+        store.forget_failure(trial.key)
     # Only now: until the record stands, checkpoints are all that there is of this trial.
     checkpoints.clear()
     # Somebody else was faster while we trained: theirs stands, and is what is told.
@@ -238,8 +240,9 @@ def _leave_traces(trial: Trial, store: Store, outcome: Outcome, log: str) -> Non
     """Leave in the store why a trial has no result, and what it printed."""
     # A store that refuses everything refuses this too; the outcome still tells.
     with contextlib.suppress(StoreError):
-        # Where the node is at fault, the trial has not failed: it is run elsewhere.
-        if not outcome.is_result and outcome.fault in ("trial", "memory"):
+        # Where the node is at fault, or the share of a GPU is too small, it has not failed yet: it
+        # is run elsewhere, or with a larger one. The driver notes what it gives up.
+        if not outcome.is_result and outcome.fault == "trial":
             store.put_failure(trial.key, failure_record(trial, outcome))
         if log.strip():
             store.put_log(trial.key, log[-LONGEST_LOG:])
