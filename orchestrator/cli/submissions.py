@@ -84,12 +84,7 @@ def submit(
     _one_of_three(sweep, follow, stop)
     if smoke:
         refuse_beside_smoke(limit=limit, stale=stale, retry=retry)
-    from orchestrator.submission.places import Given
-
-    # Before there is a session, which sets variables for its own workers.
-    given = Given.without_own_folders(
-        home=where.home, store=where.store, tracking=where.tracking, data=where.data
-    )
+    given = _given(where)  # before there is a session, which sets variables for its own workers
     # The head first: a sweep file that names a method loads torch.
     head = _head(address, where.session())
     again = _this_command(address, where)
@@ -116,6 +111,14 @@ def _one_of_three(sweep: str | None, follow: str | None, stop: str | None) -> No
 
     if [sweep, follow, stop].count(None) != 2:
         raise InputError("spolia submit takes one of three: a sweep file, --follow ID or --stop ID")
+
+
+def _given(where: Where) -> Given:
+    from orchestrator.submission.places import Given
+
+    return Given.without_own_folders(
+        home=where.home, store=where.store, tracking=where.tracking, data=where.data
+    )
 
 
 def _head(address: str | None, session: Session) -> Head:
