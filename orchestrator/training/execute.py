@@ -44,7 +44,8 @@ from orchestrator.training.record import Ending, trial_record
 from orchestrator.training.run import Run
 from orchestrator.training.stage import OnEpoch
 
-COMMIT_FOR = (3.0, 600.0)  # seconds for which a commit is tried again: at least, at most
+# Seconds for which the store is asked again, before a trial and for its commit: at least, at most.
+TRY_FOR = (3.0, 600.0)
 
 
 def execute(
@@ -121,7 +122,8 @@ def _train_and_commit(
     threads: int | None,
     on_epoch: OnEpoch | None,
 ) -> Outcome:
-    if (found := finished_by_others(trial, store, replaces)) is not None:
+    found = _patiently(0.0)(finished_by_others, trial, store, replaces)
+    if found is not None:
         return found
     hint = trial.method.resources(trial)
     reporter = Reporter(trial.key, store, began=checkpoints.began, on_epoch=on_epoch)
@@ -131,7 +133,7 @@ def _train_and_commit(
             memory = PeakMemory(torch_device)
             run = Run(
                 trial,
-                needs_of(trial, store),
+                _patiently(0.0)(needs_of, trial, store),
                 checkpoints=checkpoints,
                 device=torch_device,
                 on_epoch=reporter,
@@ -173,10 +175,10 @@ def _commit(
 
 
 def _patiently(seconds: float) -> tenacity.Retrying:
-    """Tries of a commit, with growing pauses: for a tenth of the time that the training took
-    (`seconds`), within bounds.
+    """Tries to reach the store, with growing pauses: for a tenth of the time that the training took
+    (`seconds`), within bounds. A node that gives up is given no more work.
     """
-    at_least, at_most = COMMIT_FOR
+    at_least, at_most = TRY_FOR
     return tenacity.Retrying(
         retry=tenacity.retry_if_exception(_may_pass),
         stop=tenacity.stop_after_delay(min(max(seconds / 10, at_least), at_most)),

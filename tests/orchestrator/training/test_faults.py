@@ -74,6 +74,19 @@ def test_a_store_that_is_away_for_a_moment_costs_no_training(store, monkeypatch)
     assert store.find(TRIAL.key)["outcome"] == "done"
 
 
+def test_a_store_that_is_away_for_a_moment_before_a_trial_costs_no_node(store, monkeypatch):
+    find, tries = Store.find, []
+
+    def away_at_first(self, key):
+        tries.append(key)
+        if len(tries) < 3:
+            raise StoreError("no answer")
+        return find(self, key)
+
+    monkeypatch.setattr(Store, "find", away_at_first)
+    assert execute(TRIAL, store).kind == "done"
+
+
 def test_a_trial_whose_result_is_committed_has_it_whatever_the_store_says_then(store, monkeypatch):
     def away(self, key):
         raise StoreError("no answer")
@@ -107,7 +120,7 @@ def test_a_store_that_stays_away_is_the_nodes_fault_and_no_failure_of_the_trial(
     def away(self, record, **options):
         raise StoreError("no answer")
 
-    monkeypatch.setattr(execution, "COMMIT_FOR", (0.0, 0.0))
+    monkeypatch.setattr(execution, "TRY_FOR", (0.0, 0.0))
     monkeypatch.setattr(Store, "commit", away)
     outcome = execute(TRIAL, store)
     assert (outcome.kind, outcome.fault, outcome.reason) == (
