@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from orchestrator.tracking.finished_run import LAYOUT, Point, params_of, tags_of
 from orchestrator.tracking.manifest import SWEEP
-from orchestrator.tracking.setting_means import SettingMeans, SettingState
+from orchestrator.tracking.setting_means import SettingMeans, SettingState, Shown
 from orchestrator.tracking.setting_pictures import SettingPictures, image_path, tags_of_files
 
 if TYPE_CHECKING:
@@ -74,6 +74,10 @@ class SettingRuns:
     def add(self, record: Record) -> None:
         """A trial has ended."""
         self._changed.update(dict.fromkeys(self._means.add(record)))
+
+    def shown(self) -> Shown:
+        """What views of the sweep show."""
+        return self._means.shown()
 
     def write(self, ask: Ask, status: str | None) -> None:
         """Write the settings that have changed: while more may come (`status` is None) not too
