@@ -22,6 +22,22 @@ OTHERS = {  # documented, and no names of the front door
     "smoke_trial": "orchestrator.testing",
     "LabelledImages": "orchestrator.data.labelled_images",
 }
+# Names that are for messages, other programs, and what is documented elsewhere.
+FOR_INSIDE = {
+    "Estimate",
+    "Group",
+    "IGNORED",
+    "Plan",
+    "Augmentation",
+    "resolve",
+    "derive",
+    "data_root",
+    "make_plan",
+    "nearest",
+    "show",
+    "Infeasible",
+    "Store",
+}
 NO_CLAIMS = {"Claim", "Entry", "Labels", "Verdict", "verdicts"}
 SMALL = """\
 from methods.fine_tune import FineTune

@@ -9,6 +9,7 @@
     |-- MethodError (TypeError)    a method's class or its `train` breaks the contract
     |-- StoreError (OSError)       the store cannot be read or written
     |   `-- CorruptError           what was read is not what was written
+    |-- TrackingError              MLflow does not answer
     `-- ExecutorError              the executor cannot go on
         `-- UnreachableError       nobody answers at the head of a cluster
 
@@ -75,6 +76,10 @@ class CorruptError(StoreError):
     """What was read from the store is not what was written."""
 
 
+class TrackingError(SpoliaError):
+    """MLflow does not answer."""
+
+
 class ExecutorError(SpoliaError):
     """The executor cannot go on."""
 
@@ -138,7 +143,7 @@ def option(name: str, value: object = None) -> str:
     if not _reader.is_at_shell:
         return f"{name}=..." if value is None else f"{name}={value!r}"
     dashed = "--" + name.replace("_", "-")
-    if value is None:
+    if value is None or value is True:  # a switch
         return dashed
     is_phrase = isinstance(value, str) and " " in value
     return f"{dashed} {value!r}" if is_phrase else f"{dashed} {value}"

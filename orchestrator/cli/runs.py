@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import sys
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -31,6 +30,7 @@ from orchestrator.cli.options import (
 )
 from orchestrator.session.choices import ExecutorName
 from orchestrator.spec.wording import short
+from orchestrator.store.home import DEFAULT_HOME
 
 if TYPE_CHECKING:
     from orchestrator.planning.plan import Plan
@@ -121,10 +121,21 @@ def _opened(where: Where, sweep: str) -> Session:
 def _hints(session: Session, sweep: str) -> list[str]:
     """Where more is to be seen while trials run."""
     hints = [f"more in another terminal: spolia status {_named(sweep)} --watch"]
-    tracking = session.home.tracking
-    if tracking is not None and tracking.startswith("http"):
-        hints.append(f"live curves: {tracking}")
+    if (pages := _pages(session.home, sweep)) is not None:
+        hints.append(f"live curves: {pages}")
     return hints
+
+
+def _pages(home: Home, sweep: str) -> str | None:
+    """What shows a sweep in MLflow, to paste; None where nothing is tracked."""
+    if home.tracking is None:
+        return None
+    if home.tracking.startswith("http"):
+        return f"{home.tracking}/#/experiments?workflowType=machine_learning"
+    # A database has no pages until a server is started on it.
+    is_usual = home.root == Path.cwd() / DEFAULT_HOME
+    options = "" if is_usual else f" --home {shlex.quote(short(home.root))}"
+    return f"spolia ui {_named(sweep)}{options}"
 
 
 def _named(sweep: str) -> str:
@@ -136,7 +147,7 @@ def _print_end(summary: RunSummary, home: Home | None, sweep: str) -> None:
     """What came of a run, and where it is (None: thrown away); ends the command with its status."""
     _print_summary(summary)
     if home is not None:
-        _print_addresses(summary, home)
+        _print_addresses(summary, home, sweep)
         if summary.results.by_key:
             named = _named(sweep)
             console.print(f"Page: spolia report {named}", soft_wrap=True)
@@ -230,7 +241,7 @@ def _print_error(text: str, *, soft_wrap: bool | None = None) -> None:
     errors.print(Text(text, style="red"), soft_wrap=soft_wrap)
 
 
-def _print_addresses(summary: RunSummary, home: Home) -> None:
+def _print_addresses(summary: RunSummary, home: Home, sweep: str) -> None:
     """Where MLflow is; the tables were named when they were written."""
     console.print()
     if home.tracking is None:
@@ -245,17 +256,4 @@ def _print_addresses(summary: RunSummary, home: Home) -> None:
         return
     news = f"{summary.num_tracked} runs written now" if summary.num_tracked else "up to date"
     console.print(f"MLflow ({news})")
-    # A database has no page until a server is started on it.
-    if home.tracking.startswith("sqlite:"):
-        console.print("  " + mlflow_command(home.tracking), soft_wrap=True)
-        console.print("  then open http://127.0.0.1:5000")
-    else:
-        console.print(f"  {home.tracking}", soft_wrap=True)
-
-
-def mlflow_command(tracking: str) -> str:
-    """The command that opens the MLflow UI on a database, ready to paste."""
-    # The environment that this runs in may not be the one on the shell's path.
-    beside_python = Path(sys.executable).with_name("mlflow")
-    program = short(beside_python) if beside_python.exists() else "mlflow"
-    return shlex.join([program, "ui", "--backend-store-uri", tracking])
+    console.print(f"  {_pages(home, sweep)}", soft_wrap=True)

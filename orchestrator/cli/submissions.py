@@ -26,6 +26,7 @@ from orchestrator.cli.options import (
     errors,
     with_places,
 )
+from orchestrator.session.choices import refuse_beside_smoke
 
 if TYPE_CHECKING:
     from orchestrator.session.session import Session
@@ -77,12 +78,13 @@ def submit(
     slots: Slots = None,
     checkpoint_every: CheckpointEvery = None,
 ) -> None:
-    """Run a sweep as a job of a cluster, and follow it. The sweep is handed in at the head with
-    what it uses of your own modules; this machine need not be part of the cluster. The job needs
-    nobody who follows it; the same command again follows it, too. Exit status: that of `spolia run`
-    there.
+    """Run a sweep as a job of a cluster, and follow it. It is handed in at the head with what it
+    uses of your own modules, and needs nobody who follows it; the same command again follows it.
+    Exit status: that of `spolia run` there.
     """
     _one_of_three(sweep, follow, stop)
+    if smoke:
+        refuse_beside_smoke(limit=limit, stale=stale, retry=retry, seeds_first=seeds_first)
     from orchestrator.submission.places import Given
 
     # Before there is a session, which sets variables for its own workers.

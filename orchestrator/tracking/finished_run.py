@@ -95,9 +95,9 @@ def _metric_points(record: Mapping[str, Any], when: int) -> Iterator[Point]:
 
 def costs_of(record: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
     """What a trial took, as metrics."""
-    yield "cost/seconds", float(record["timings"]["seconds"])
+    yield "cost.seconds", float(record["timings"]["seconds"])
     for name, number in record.get("memory", {}).items():
-        yield fit_name(f"cost/{name}_mib"), number / 2**20
+        yield fit_name(f"cost.{name}_mib"), number / 2**20
 
 
 def curve_points(points: Iterable[Sequence[Any]]) -> Iterator[Point]:

@@ -16,7 +16,11 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import mlflow
 from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+from mlflow.tracking._tracking_service.utils import get_default_host_creds
+from mlflow.utils.rest_utils import http_request
 
 from orchestrator.store.records import Record
 from orchestrator.store.store import Store
@@ -35,6 +39,7 @@ from orchestrator.tracking.models import Models
 from orchestrator.tracking.patience import ERRORS, Patience, first_line, is_refusal
 from orchestrator.tracking.runs import KnownRun, Runs
 from orchestrator.tracking.setting_runs import SettingRuns
+from orchestrator.tracking.views import is_known, views
 
 if TYPE_CHECKING:
     from orchestrator.tracking.manifest import Manifest, RunEntry
@@ -76,6 +81,7 @@ class Tracker:
         self.models = Models(self.client, self.experiment, self.store, identity)
         self.settings = SettingRuns(self.manifest, self.store, self.runs, self.source)
         self.sweep_run = self._open_sweep_run()
+        self._write_views()
 
     def _is_there(self) -> bool:
         """Whether MLflow answers."""
@@ -114,6 +120,27 @@ class Tracker:
         }
         began = self.manifest["began"] or int(time.time() * 1000)
         return self.runs.create(SWEEP, self.manifest["sweep"], began, tags_of(tags))
+
+    def _write_views(self) -> None:
+        """What MLflow's pages show first, where they are pages that we know."""
+        if not is_known(self._version_of_pages()):
+            return
+        known = self.client.get_experiment(self.experiment).tags
+        when = self.manifest["began"]
+        for name, value in views(self.settings.shown(), when).items():
+            if known.get(name) != value:
+                self.client.set_experiment_tag(self.experiment, name, value)
+
+    def _version_of_pages(self) -> str:
+        """The version of MLflow that people look with: a server's, or the one installed here."""
+        address = self.manifest["tracking"]
+        if not address.startswith("http"):
+            return str(mlflow.__version__)
+        try:
+            answer = http_request(get_default_host_creds(address), "/version", "GET", max_retries=0)
+        except (MlflowException, OSError):
+            return ""
+        return str(answer.text)
 
     # ------------------------------------------------------------------ one run
 
@@ -336,6 +363,7 @@ class Tracker:
             }
             self.runs.fill(self.sweep_run, {}, [], tags_of(tags))
             self.runs.end(self.sweep_run, summary["status"], summary["ended"])
+            self._write_views()
             self._end_what_ran()
 
         self._ask_of_sweep(write)

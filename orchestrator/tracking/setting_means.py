@@ -78,11 +78,25 @@ class SettingState:
     is_whole: bool
 
 
+@dataclass(frozen=True)
+class Shown:
+    """What views show: the axes of the settings; the headline metrics and whether a higher value is
+    better; all metrics that settings have; the headline matrix (blank where there is none), and the
+    series of its pictures in the sweep's run.
+    """
+
+    axes: Sequence[str]
+    headline: Mapping[str, bool]
+    metrics: Sequence[str]
+    matrix: str = ""
+    series: Sequence[str] = ()
+
+
 class SettingMeans:
     """The settings of a sweep, as far as their trials have ended."""
 
     def __init__(self, manifest: Manifest, store: Store) -> None:
-        self._store, self._methods = store, manifest["methods"]
+        self._store, self._methods, self._axes = store, manifest["methods"], manifest["axes"]
         self.entries: dict[str, SettingEntry] = {e["id"]: e for e in manifest["settings"]}
         self._of_key: dict[str, list[str]] = {}
         for identity, entry in self.entries.items():
@@ -146,6 +160,24 @@ class SettingMeans:
         groups = [self.group(identity) for identity in self.entries if self.ended(identity)]
         names = dict.fromkeys(n for one in self._methods.values() for n in one["metrics"])
         return {name: columns_of(name, groups) for name in names}
+
+    def shown(self) -> Shown:
+        """What is worth a look, by what is known so far."""
+        columns = self.columns()
+        headline: dict[str, bool] = {}
+        for declared in self._methods.values():
+            for name, is_higher_better in declared["headline"].items():
+                # Before there are results, by its name alone.
+                for one in columns[name] or [Column(name)]:
+                    headline.setdefault(column_name(one), is_higher_better)
+        metrics = [column_name(one) for those in columns.values() for one in those]
+        matrix = next((one["matrices"][0] for one in self._methods.values() if one["matrices"]), "")
+        series = [
+            entry["series"]
+            for identity, entry in self.entries.items()
+            if matrix in self.matrices(identity)
+        ]
+        return Shown(self._axes, headline, metrics, matrix, list(dict.fromkeys(series)))
 
     def state(self, identity: str, columns: Mapping[str, Sequence[Column]]) -> SettingState:
         """How a setting of which some trial has ended stands."""

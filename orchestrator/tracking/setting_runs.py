@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from orchestrator.tracking.finished_run import LAYOUT, Point, params_of, tags_of
 from orchestrator.tracking.manifest import SWEEP
-from orchestrator.tracking.setting_means import SettingMeans, SettingState
+from orchestrator.tracking.setting_means import SettingMeans, SettingState, Shown
 from orchestrator.tracking.setting_pictures import SettingPictures, image_path, tags_of_files
 
 if TYPE_CHECKING:
@@ -75,6 +75,10 @@ class SettingRuns:
         """A trial has ended."""
         self._changed.update(dict.fromkeys(self._means.add(record)))
 
+    def shown(self) -> Shown:
+        """What views of the sweep show."""
+        return self._means.shown()
+
     def write(self, ask: Ask, status: str | None) -> None:
         """Write the settings that have changed: while more may come (`status` is None) not too
         often; at the end all, and those that are not whole get the status of the sweep.
@@ -131,9 +135,7 @@ class SettingRuns:
         """The colour scales that this sweep's pictures have had so far."""
         sweep = self._runs.get(SWEEP)
         told = sweep.tags.get(SCALES, "{}") if sweep else "{}"
-        self._pictures.scales = {
-            name: (low, high) for name, (low, high) in json.loads(told).items()
-        }
+        self._pictures.scales = {name: tuple(ends) for name, ends in json.loads(told).items()}
 
     def _write_scales(self) -> None:
         sweep = self._runs.get(SWEEP)

@@ -240,8 +240,8 @@ def test_a_run_has_few_tags_and_says_what_made_it_in_a_file(tracked):
     assert own == {*identity, "spolia.role", "spolia.key", "spolia.outcome"}
     told = client(home).download_artifacts(cell.info.run_id, "provenance.json")
     assert {"torch", "python", "code", "host"} <= json.loads(Path(told).read_text()).keys()
-    assert cell.data.metrics["cost/seconds"] > 0
-    assert 1 < cell.data.metrics["cost/process_mib"] < 100_000
+    assert cell.data.metrics["cost.seconds"] > 0
+    assert 1 < cell.data.metrics["cost.process_mib"] < 100_000
 
 
 def _check_parent(home, parent):
