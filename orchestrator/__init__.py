@@ -51,7 +51,14 @@ if TYPE_CHECKING:
     from orchestrator.session.session import Session
     from orchestrator.spec.canonical import derive, show
     from orchestrator.spec.classes import ClassPath, class_at
-    from orchestrator.spec.datasets import digits, image_folder, parquet, pasted, torchvision_set
+    from orchestrator.spec.datasets import (
+        digits,
+        image_folder,
+        parquet,
+        pasted,
+        torchvision_set,
+        unseen,
+    )
     from orchestrator.spec.declarations import (
         Curve,
         Kept,
@@ -179,6 +186,7 @@ __all__ = [
     "show",
     "torchvision_set",
     "union",
+    "unseen",
     "zipped",
 ]
 
@@ -193,6 +201,7 @@ _DEFINED_IN = {
         "parquet",
         "pasted",
         "torchvision_set",
+        "unseen",
     ),
     # A method: what it declares, and what it works with.
     "orchestrator.spec.method": ("Method",),
