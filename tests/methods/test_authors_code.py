@@ -78,7 +78,8 @@ class TestPiggyback:
         expected = RECORDED["piggyback"][theirs]
         assert losses[::8] == pytest.approx(expected["losses"], **CLOSE)
         zeroed = [int((mask == 0).sum()) for mask in masks.masks().values()]
-        assert sum(zeroed) > 10
+        if method.start == "constant":  # the mean |W| is far above tau, so there none crosses it
+            assert sum(zeroed) > 10
         # A score that ends next to the threshold may fall on either side of it.
         assert zeroed == pytest.approx(expected["zeroed"], abs=1)
         sums = [float(masks.score(name).detach().double().sum()) for name in masks.masked]
@@ -129,7 +130,6 @@ class TestPackNet:
 class TestNetTailor:
     """ResNet-18 with proxies that bridge up to three blocks, costs as at 224 pixels."""
 
-    @pytest.fixture(scope="class")
     def networks(self):
         spec = torchvision_network("resnet18")
         universal = class_at(spec.path, Network)(**dict(spec.settings), channels=3, classes=CLASSES)
@@ -146,10 +146,10 @@ class TestNetTailor:
                 graph.scores[places] = wave(f"scores into {node}", (len(places),))
         return universal, graph
 
-    def test_two_steps_with_teacher_and_complexity(self, networks):
+    def test_two_steps_with_teacher_and_complexity(self):
         from methods.nettailor.cost import complexities
 
-        expected, (universal, graph) = RECORDED["nettailor"], networks
+        expected, (universal, graph) = RECORDED["nettailor"], self.networks()
         x, y = wave("images", (4, 3, 64, 64)), torch.arange(4)
         logits = graph.eval()(x, universal).detach().flatten().tolist()
         assert logits == pytest.approx(expected["eval"], **CLOSE)
