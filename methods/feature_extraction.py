@@ -34,6 +34,8 @@ from methods.pieces.task_orders import (
 )
 from orchestrator import (
     Augmentation,
+    Data,
+    Features,
     Kept,
     Method,
     Metric,
@@ -137,11 +139,11 @@ class FeatureExtraction(Method):
         part.take(base)  # batch norms of its own, if any, begin as the base's
         images = task.train.augmented(self.augmentation)
         is_fixed = self.norm == "frozen" and self.augmentation == "none"
+        data: Data | Features = images
+        loss = self.loss
         if is_fixed and not (self.dropout and drops_out(base)):
             # Each image has the same features in each epoch.
             data, loss = run.features(base.extractor(base.splits[-1]), images), self.loss_of_head
-        else:
-            data, loss = images, self.loss
         run.fit(
             "train",
             {"part": part},

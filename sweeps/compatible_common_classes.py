@@ -9,13 +9,13 @@ from typing import Any
 from methods.compatible_features import CompatibleFeatures
 from methods.networks import resnet8
 from methods.recombine import Recombine
-from orchestrator import Sweep, claims, parquet, product
+from orchestrator import Sweep, Task, claims, parquet, product
 
 cifar = parquet("cifar100").resized(16)
 NUMBERS = (0, 2, 4, 6)
 
 
-def tasks(number: int) -> tuple[Any, Any]:
+def tasks(number: int) -> tuple[Task, ...]:
     """Two tasks with so many classes in common, of disjoint images."""
     return tuple(
         cifar.classes(*classes).images(half, of=2).drawn(classes=True).named(f"{name}{number}")

@@ -527,7 +527,7 @@ class NetworkTransplanting(Method):
         samples = guest.train.few(self.samples, seed=run.seed) if self.samples else None
         if self.trains_the_adapter or self.new_task_module:
             data = self.data_to_compare_on(samples, g_student, features)
-            adapter = {"adapter": h.to(run.device)}
+            adapter: dict[str, nn.Module] = {"adapter": h.to(run.device)}
             self.fit_adapter(run, stage, adapter, f, g_student, g_teacher, data)
         path = on_device(run, Transplanted.of(f, h, g_student))
         if samples is not None and self.calibrate != "none":
@@ -728,8 +728,7 @@ def category_logits(run: Run, net: TransplantNetwork, category: Task, host: Task
 
 def first_stage(module: nn.Module) -> nn.Module:
     """The first layer group of a task module: what comes right behind the cut."""
-    layers = cast(nn.Sequential, cast(Piece, module).layers)
-    return next(layers.children())
+    return next(cast(Piece, module).layers.children())
 
 
 def on_device(run: Run, module: AnyModule) -> AnyModule:
