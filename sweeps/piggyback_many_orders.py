@@ -29,7 +29,10 @@ targets = [
 ]
 orders = [(base, *targets), (base, *reversed(targets))]
 trained = FineTune(epochs=15, lr=0.03)
-MASKS, PACKED = {"method": "piggyback"}, {"method": "packnet"}
+MASKS, PACKED = (
+    {"method": "piggyback", "epochs": 60},
+    {"method": "packnet", "epochs": 40},  # and twenty of retraining
+)
 
 sweep = Sweep(
     question=__doc__,

@@ -206,26 +206,24 @@ class CompatibleFeatures(Method):
             learning = learning[1:]  # the first network is trained already, and stays as it is
         nets = {task.name: self.initial_network(run, task) for task in learning}  # f_t and h_t
         if "shared" in self.ingredients:
-            # One set of layers under several names: a step adds
-            # up the gradients of all tasks in them.
+            # Under several names: a step adds up the gradients of all tasks in these layers.
             for task in learning[1:]:
                 nets[task.name].borrow(nets[first.name], self.split)
         heads = self.auxiliary_heads(run)  # r and d
         trained: dict[str, nn.Module] = {**nets, **heads}
         frozen: dict[str, nn.Module] = {}
         if self.incremental:  # (6)
-            # The first network takes no part in the loss. It is listed as frozen so that the result
-            # certifies that it kept its bits.
+            # The first network takes no part in the loss, but for `regression`. It is listed as
+            # frozen so that the result certifies that it kept its bits.
             first_network = run.need("first").module("network", task=first.name)
             trained, frozen = {**nets}, {first.name: first_network, **heads}
         # Without labels there is no (1), and the accuracy of an untrained h would say nothing.
         labelled = [t for t in learning if t.name == first.name or not self.unlabelled]
+        names = frozenset(task.name for task in labelled)
         run.fit(
             "joint",
             trained,
-            partial(
-                self.loss, labelled=frozenset(task.name for task in labelled), first=first.name
-            ),
+            partial(self.loss, labelled=names, first=first.name),
             {task.name: self.training_images(run, task) for task in learning},
             frozen=frozen,
             optimizer=sgd(self.lr, weight_decay=self.weight_decay),

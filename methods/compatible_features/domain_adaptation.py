@@ -131,18 +131,23 @@ class DomainAdaptation(Method):
             values=np.array(list(scores.values())),  # [network, images of source and target]
             chance=1 / source.num_classes,
         )
-        on_targets_images = {name: accuracies[1] for name, accuracies in scores.items()}
-        adapted_accuracy = on_targets_images["adapted"]
-        re_estimated_accuracy = on_targets_images["re_estimated"]
-        run.log(
-            adapted_accuracy=adapted_accuracy,
-            adapted_re_estimated_accuracy=on_targets_images["adapted_re_estimated"],
-            re_estimated_gain=on_targets_images["adapted_re_estimated"] - re_estimated_accuracy,
-            source_only_accuracy=on_targets_images["source_only"],
-            unadapted_accuracy=on_targets_images["unadapted"],
-            re_estimated_accuracy=re_estimated_accuracy,
-            gain=adapted_accuracy - on_targets_images["source_only"],
-            gain_over_unadapted=adapted_accuracy - on_targets_images["unadapted"],
-            gain_over_re_estimated=adapted_accuracy - re_estimated_accuracy,
-            source_accuracy=scores["source_only"][0],
-        )
+        log_gains(run, {name: accuracies[1] for name, accuracies in scores.items()})
+        run.log(source_accuracy=scores["source_only"][0])
+
+
+def log_gains(run: Run, on_target: Mapping[str, float]) -> None:
+    """Log each network's accuracy on the target's images, and what the compatible extractor gains
+    over the others.
+    """
+    adapted, both = on_target["adapted"], on_target["adapted_re_estimated"]
+    run.log(
+        adapted_accuracy=adapted,
+        adapted_re_estimated_accuracy=both,
+        source_only_accuracy=on_target["source_only"],
+        unadapted_accuracy=on_target["unadapted"],
+        re_estimated_accuracy=on_target["re_estimated"],
+        gain=adapted - on_target["source_only"],
+        gain_over_unadapted=adapted - on_target["unadapted"],
+        gain_over_re_estimated=adapted - on_target["re_estimated"],
+        re_estimated_gain=both - on_target["re_estimated"],
+    )

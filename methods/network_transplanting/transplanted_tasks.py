@@ -33,7 +33,7 @@ from methods.network_transplanting.network_transplanting import (
 from methods.network_transplanting.report import unsuitable_tasks
 from orchestrator import Kept, MatrixSpec, Method, Metric, Network, Run, Task, Trial, axis, roles
 
-PAIR = ("category", "task")
+PAIR = ("category", "kind")
 
 
 class TransplantedTasks(Method):
@@ -248,8 +248,8 @@ def name_of(task: Task) -> str:
 
 
 def pair(task: Task) -> dict[str, str]:
-    """The labels of a pair's metrics and components."""
-    return {"category": category_of(task), "task": name_of(task)}
+    """The labels of a pair's metrics and components; `kind` is the task, of any category."""
+    return {"category": category_of(task), "kind": name_of(task)}
 
 
 def networks_of(run: Run, need: str, tasks: Sequence[Task]) -> list[Network]:

@@ -81,7 +81,7 @@ def test_the_network_computes_each_pair(result, store):
     host = Result(store, store.find(result.record["needs"]["host"]["key"]))
     assert torch.equal(network(x, "zero", "which"), host.module("network", task="zero.which")(x))
     assert network(x, "one", "where").shape == (2, 2, 12, 12)
-    path = result.module("transplanted", category="one", task="where").eval()
+    path = result.module("transplanted", category="one", kind="where").eval()
     assert torch.equal(network(x, "one", "where"), path(x))
 
 
@@ -93,10 +93,10 @@ def test_matrices_are_categories_by_tasks(result):
     ):
         matrix = result.matrix(name)
         assert (matrix.rows, matrix.columns) == (("one", "two"), ("which", "where"))
-        assert matrix.values[1, 0] == result.metric(metric, category="two", task="which")
-    assert result.metric("gap", category="one", task="where") == pytest.approx(
-        result.metric("balanced_error", category="one", task="where")
-        - result.metric("own_error", category="one", task="where")
+        assert matrix.values[1, 0] == result.metric(metric, category="two", kind="which")
+    assert result.metric("gap", category="one", kind="where") == pytest.approx(
+        result.metric("balanced_error", category="one", kind="where")
+        - result.metric("own_error", category="one", kind="where")
     )
 
 
