@@ -92,9 +92,9 @@ def trials_part(options: argparse.Namespace) -> list[Figure]:
         assert execute(first, store).kind == "done"
         template = dict(store.find(first.key))
         queue = Queue(make_plan("scale", sweep, store))
-        # Live, as on a terminal: it is drawn by a thread of its own, four times a second.
+        # Live, as on a terminal: it is drawn by a thread of its own, twice a second.
         console = Console(file=io.StringIO(), force_terminal=True, width=80)
-        with Progress(console, queue) as progress:
+        with Progress(console, queue, store) as progress:
             began = time.process_time()
             ended = drain(queue, store, progress, template)
         after = make_plan("scale", sweep, store)
@@ -122,10 +122,11 @@ def progress_part(options: argparse.Namespace) -> list[Figure]:
     found = {}
     for trials in (100, options.trials):
         with tempfile.TemporaryDirectory() as name:
-            queue = Queue(plan_of(trials, Path(name))[0])
+            plan, _, store = plan_of(trials, Path(name))
+            queue = Queue(plan)
         queue.at_once = SLOTS
         console = Console(file=io.StringIO(), width=80)
-        progress = Progress(console, queue)
+        progress = Progress(console, queue, store)
         for _ in range(trials // 2):
             trial = queue.take()
             progress.started(trial)
@@ -142,7 +143,6 @@ def drawing(progress: Any) -> float:
     """CPU seconds for a line and the list of what waits, each anew."""
     began = time.process_time()
     for _ in range(20):
-        progress._waits = (-10.0, [])
         progress._render()
     return (time.process_time() - began) / 20
 

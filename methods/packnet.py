@@ -221,8 +221,8 @@ class PackNet(Method):
             help="Accuracy on validation images, for choosing among settings.",
         ),
         replace(TOP5_ACCURACY, of_targets=True),
-        Metric("owned", by=("task",)),
-        Metric("free"),
+        Metric("owned", by=("task",), help="Share of the weights that a task was given."),
+        Metric("free", help="Share of the weights that no task was given yet."),
         ACCURACY_AT_PLACE,
     )
     components = (Kept("packed"),)

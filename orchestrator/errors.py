@@ -9,6 +9,7 @@
     |-- MethodError (TypeError)    a method's class or its `train` breaks the contract
     |-- StoreError (OSError)       the store cannot be read or written
     |   `-- CorruptError           what was read is not what was written
+    |-- TrackingError              MLflow does not answer
     `-- ExecutorError              the executor cannot go on
         `-- UnreachableError       nobody answers at the head of a cluster
 
@@ -75,6 +76,10 @@ class CorruptError(StoreError):
     """What was read from the store is not what was written."""
 
 
+class TrackingError(SpoliaError):
+    """MLflow does not answer."""
+
+
 class ExecutorError(SpoliaError):
     """The executor cannot go on."""
 
@@ -104,13 +109,19 @@ def nearest(name: object, valid: Iterable[str]) -> str:
     if not names:
         return "There is none."
     listed = f"Valid: {', '.join(map(repr, names))}."
+    return " ".join(filter(None, [did_you_mean(name, names), listed]))
+
+
+def did_you_mean(name: object, valid: Iterable[str]) -> str:
+    """`Did you mean 'threshold'?`, or an empty string where no valid name is close."""
+    names = list(valid)
     # Whoever writes `B` for `b` means it; of names that differ in case only, the one most like it.
     close = difflib.get_close_matches(str(name).lower(), [n.lower() for n in names], 1, cutoff=0.6)
     if not close:
-        return listed
+        return ""
     alike = [one for one in names if one.lower() == close[0]]
     closest = difflib.get_close_matches(str(name), alike, n=1, cutoff=0.0)[0]
-    return f"Did you mean {closest!r}? {listed}"
+    return f"Did you mean {closest!r}?"
 
 
 @contextlib.contextmanager

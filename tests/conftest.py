@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import random
 import shutil
+import signal
 import sys
 import tempfile
 from importlib.metadata import version
@@ -25,7 +26,8 @@ os.environ.pop("SPOLIA_SWEEP_FOLDERS", None)
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
 # Ray starts its workers with a niceness of 15: beside tests that compute they hardly get a core,
 # and a node whose answer to the handshake takes two seconds of computing gives none in a minute.
-os.environ.update({"RAY_worker_niceness": "0"})
+# Nor is Ray's own half a minute for its start always enough.
+os.environ.update({"RAY_worker_niceness": "0", "RAY_raylet_start_wait_time_s": "300"})
 for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):  # tests run beside each other
     os.environ[name] = "1"
 for name in ("RAY_ADDRESS", "MLFLOW_TRACKING_URI"):
@@ -54,6 +56,10 @@ def pytest_configure(config: pytest.Config) -> None:
         "RAY_TMPDIR": tempfile.mkdtemp(prefix="ray", dir="/tmp"),  # paths of sockets must be short
     }
     os.environ.update(made)
+    # A shell without job control has what it starts in the background ignore Ctrl-C, and that is
+    # inherited by the processes which tests interrupt.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     # What draws the plots of pages takes four seconds to make, and only a browser reads it.
     Path(made["SPOLIA_CACHE"], f"vega-{version('vl-convert-python')}.js").write_text("// Vega\n")
     for folder in made.values():

@@ -28,6 +28,7 @@ ROOMS = (
     "data",
     "parts",
     "training",
+    "testing",
     "planning",
     "executors",
     "analysis",
@@ -37,7 +38,7 @@ ROOMS = (
     "cli",
 )
 NOT_BESIDE = {"analysis": {"executors"}, "tracking": {"executors"}}
-ABOVE_ALL = ("testing", "")  # the contract suite, and the front door, which loads late
+ABOVE_ALL = ("",)  # the front door, which loads late
 
 # Imports for types that point up: a signature needs the name, nothing of it is called.
 FOR_TYPES = {

@@ -83,7 +83,6 @@ def test_with_a_marker(): pass
     ("arguments", "passed"),
     [
         ((), 1),  # what `make test` runs
-        (("--tier", "fast"), 1),
         (("--tier", "all"), 2),
         (("::test_with_a_marker",), 1),  # a test that is named, whatever its tier
     ],

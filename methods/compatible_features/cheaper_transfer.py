@@ -58,12 +58,32 @@ class CheaperTransfer(Method):
     tasks = roles("rich", "near", "target")
     base_role = "rich"
     metrics = (
-        Metric("steps_to_bar", higher_is_better=False, headline=True),
-        Metric("first_val_accuracy", headline=True),
-        Metric("final_val_accuracy", headline=True),
-        Metric("accuracy", headline=True),
-        Metric("reached"),
-        Metric("mean_val_accuracy"),
+        Metric(
+            "steps_to_bar",
+            higher_is_better=False,
+            headline=True,
+            help="Steps until validation accuracy reaches the bar; all steps where it never does.",
+        ),
+        Metric(
+            "first_val_accuracy",
+            headline=True,
+            help="Accuracy on validation images before the first step.",
+        ),
+        Metric(
+            "final_val_accuracy",
+            headline=True,
+            help="Accuracy on validation images, mean of the last three epochs.",
+        ),
+        Metric(
+            "accuracy", headline=True, help="Accuracy on the target's test images after training."
+        ),
+        Metric(
+            "reached",
+            help="1 where the bar was reached, 0 where not; as a mean, the share of seeds.",
+        ),
+        Metric(
+            "mean_val_accuracy", help="Accuracy on validation images, mean over the whole training."
+        ),
     )
     plots = (Curve("transfer/val_accuracy", begins="first_val_accuracy"),)
 

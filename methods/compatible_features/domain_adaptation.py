@@ -54,13 +54,37 @@ class DomainAdaptation(Method):
     name = "domain_adaptation"
     tasks = roles("source", "target")
     metrics = (
-        Metric("adapted_accuracy", headline=True),
-        Metric("gain", headline=True),
-        Metric("re_estimated_accuracy", headline=True),
-        Metric("source_only_accuracy"),
-        Metric("unadapted_accuracy"),
-        Metric("gain_over_unadapted"),
-        Metric("gain_over_re_estimated"),
+        Metric(
+            "adapted_accuracy",
+            headline=True,
+            help="Accuracy on the target's images: its own extractor with the source's head.",
+        ),
+        Metric(
+            "gain",
+            headline=True,
+            help="Adapted accuracy, less that of a network that saw the source only.",
+        ),
+        Metric(
+            "re_estimated_accuracy",
+            headline=True,
+            help="Accuracy of the source-only network with the target's batch norm statistics.",
+        ),
+        Metric(
+            "source_only_accuracy",
+            help="Accuracy on the target's images of a network that saw the source only.",
+        ),
+        Metric(
+            "unadapted_accuracy",
+            help="Accuracy on the target's images of the source's own extractor and head.",
+        ),
+        Metric(
+            "gain_over_unadapted",
+            help="Adapted accuracy, less that of the source's own extractor and head.",
+        ),
+        Metric(
+            "gain_over_re_estimated",
+            help="Adapted accuracy, less that with re-estimated batch norm statistics.",
+        ),
         Metric(
             "adapted_re_estimated_accuracy",
             headline=True,
@@ -71,9 +95,20 @@ class DomainAdaptation(Method):
             "re_estimated_gain",
             help="The same less the source-only network with re-estimated batch norm.",
         ),
-        Metric("source_accuracy"),
+        Metric(
+            "source_accuracy",
+            help="Accuracy on the source's images of the network that saw the source only.",
+        ),
     )
-    matrices = (MatrixSpec("accuracy", "network", "images", headline=True),)
+    matrices = (
+        MatrixSpec(
+            "accuracy",
+            "network",
+            "images",
+            headline=True,
+            help="Accuracy of each network on the test images of source and target.",
+        ),
+    )
 
     training: CompatibleFeatures = axis(
         TRAINING,

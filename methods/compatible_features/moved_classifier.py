@@ -54,16 +54,48 @@ class MovedClassifier(Method):
     name = "moved_classifier"
     tasks = roles("new", "learned", at_least=3)
     metrics = (
-        Metric("kept_share", headline=True),
-        Metric("moved_accuracy", headline=True),
-        Metric("own_accuracy", headline=True),
-        Metric("worst_kept_share", headline=True),
-        Metric("kept_share_from", by=("extractor",)),
+        Metric(
+            "kept_share",
+            headline=True,
+            chance=0.0,
+            help="What a head keeps of its accuracy above chance on other extractors.",
+        ),
+        Metric(
+            "moved_accuracy",
+            headline=True,
+            help="Accuracy of heads on extractors that they were not trained on.",
+        ),
+        Metric(
+            "own_accuracy",
+            headline=True,
+            help="Accuracy of heads on the extractors that they were trained on.",
+        ),
+        Metric(
+            "worst_kept_share",
+            headline=True,
+            help="The lowest share that any head keeps on any other extractor.",
+        ),
+        Metric(
+            "kept_share_from",
+            by=("extractor",),
+            help="The share kept by the head trained on this extractor, mean over the others.",
+        ),
     )
     components = (Kept("head", by=("extractor",)),)
     matrices = (
-        MatrixSpec("accuracy", "extractor", "head trained on", headline=True),
-        MatrixSpec("kept", "extractor", "head trained on"),
+        MatrixSpec(
+            "accuracy",
+            "extractor",
+            "head trained on",
+            headline=True,
+            help="Accuracy of a head on an extractor, on test images of the new task.",
+        ),
+        MatrixSpec(
+            "kept",
+            "extractor",
+            "head trained on",
+            help="The same from chance (0) to the head's accuracy on its own extractor (1).",
+        ),
     )
 
     extractors: CompatibleFeatures = axis(

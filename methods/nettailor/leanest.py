@@ -37,15 +37,52 @@ class Leanest(Method):
     base_role = "source"
     accepts_diverged = True
     metrics = (
-        Metric("accuracy", headline=True),
-        Metric("drop", higher_is_better=False, headline=True),
-        Metric("flops_share", higher_is_better=False, headline=True),
-        Metric("parameters_share", higher_is_better=False, headline=True),
-        Metric("task_share", higher_is_better=False, optional=True),
-        Metric("blocks", higher_is_better=False, optional=True),
-        Metric("latency_share", higher_is_better=False, optional=True, timing=True),
-        Metric("tailored"),
-        Metric("area"),
+        Metric("accuracy", headline=True, help="Accuracy of the chosen network on test images."),
+        Metric(
+            "drop",
+            higher_is_better=False,
+            headline=True,
+            help="Test accuracy of the fine-tuned network, less that of the chosen one.",
+        ),
+        Metric(
+            "flops_share",
+            higher_is_better=False,
+            headline=True,
+            help="Multiply-accumulates, as a share of the whole network's.",
+        ),
+        Metric(
+            "parameters_share",
+            higher_is_better=False,
+            headline=True,
+            help="Parameters in use, as a share of the whole network's.",
+        ),
+        Metric(
+            "task_share",
+            higher_is_better=False,
+            optional=True,
+            help="Parameters that only this task uses, as a share of the universal network's.",
+        ),
+        Metric(
+            "blocks",
+            higher_is_better=False,
+            optional=True,
+            help="Blocks of the universal network that are left.",
+        ),
+        Metric(
+            "latency_share",
+            higher_is_better=False,
+            optional=True,
+            timing=True,
+            help="Time for images, as a share of the whole universal network's.",
+        ),
+        Metric(
+            "tailored",
+            help="1 where a pruning was good enough, 0 where the fine-tuned network is the answer.",
+        ),
+        Metric(
+            "area",
+            help="Test accuracy that a budget of multiply-accumulates buys, mean over budgets.",
+        ),
         Metric(
             "flops_at_drop",
             higher_is_better=False,
@@ -56,7 +93,14 @@ class Leanest(Method):
         ),
     )
     components = (Kept("student", optional=True),)
-    matrices = (MatrixSpec("candidates", "removed", "property"),)
+    matrices = (
+        MatrixSpec(
+            "candidates",
+            "removed",
+            "property",
+            help="Accuracies and costs of the pruning with so many blocks removed.",
+        ),
+    )
 
     of: NetTailor = axis(
         NetTailor(),

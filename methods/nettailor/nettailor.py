@@ -495,7 +495,15 @@ class NetTailor(Method):
     accepts_diverged = True
     metrics = METRICS
     components = (Kept("student"),)
-    matrices = (MatrixSpec("graph", "edge", "property"), MatrixSpec("attention", "edge", "epoch"))
+    matrices = (
+        MatrixSpec(
+            "graph",
+            "edge",
+            "property",
+            help="Attention, multiply-accumulates and parameters of each edge that is left.",
+        ),
+        MatrixSpec("attention", "edge", "epoch", help="Attention of each edge after each epoch."),
+    )
     plots = (
         Plot("accuracy", "parameters", along="removed"),
         Plot("accuracy", "flops", along="removed"),

@@ -24,19 +24,58 @@ METRICS = (
         optional=True,
         help="Accuracy on validation images, for choosing among settings.",
     ),
-    Metric("accuracy_before_retraining", optional=True),
-    Metric("parameters", higher_is_better=False),
-    Metric("parameters_share", higher_is_better=False),
-    Metric("task_share", higher_is_better=False),
-    Metric("flops", higher_is_better=False),
-    Metric("flops_share", higher_is_better=False, headline=True),
-    Metric("flops_paper", higher_is_better=False),
-    Metric("attended_complexity", higher_is_better=False),
-    Metric("blocks", higher_is_better=False, headline=True),
+    Metric(
+        "accuracy_before_retraining",
+        optional=True,
+        help="Accuracy on test images after pruning, before retraining.",
+    ),
+    Metric(
+        "parameters",
+        higher_is_better=False,
+        help="Parameters in use: blocks that are left, proxies, classifier, statistics.",
+    ),
+    Metric(
+        "parameters_share",
+        higher_is_better=False,
+        help="Parameters in use, as a share of the whole universal network's.",
+    ),
+    Metric(
+        "task_share",
+        higher_is_better=False,
+        help="Parameters that only this task uses, as a share of the universal network's.",
+    ),
+    Metric("flops", higher_is_better=False, help="Multiply-accumulates for one image."),
+    Metric(
+        "flops_share",
+        higher_is_better=False,
+        headline=True,
+        help="Multiply-accumulates, as a share of the whole universal network's.",
+    ),
+    Metric(
+        "flops_paper",
+        higher_is_better=False,
+        help="Multiply-accumulates as the paper counts them: stem after pooling, no classifier.",
+    ),
+    Metric(
+        "attended_complexity",
+        higher_is_better=False,
+        help="Attention times complexity, summed over edges: the size that it asks for.",
+    ),
+    Metric(
+        "blocks",
+        higher_is_better=False,
+        headline=True,
+        help="Blocks of the universal network that are left.",
+    ),
     Metric(
         "late_bias", help="Share of blocks removed from the last stage, less that of the first."
     ),
-    Metric("restored", higher_is_better=False, optional=True),
+    Metric(
+        "restored",
+        higher_is_better=False,
+        optional=True,
+        help="Weak proxies that the guard kept, because a path needs them.",
+    ),
     Metric(
         "latency_share",
         higher_is_better=False,

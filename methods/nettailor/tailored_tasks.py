@@ -35,15 +35,53 @@ class TailoredTasks(Method):
     base_role = "source"
     accepts_diverged = True
     metrics = (
-        Metric("accuracy", by=("task",), headline=True, optional=True),
-        Metric("flops_share", by=("task",), higher_is_better=False, headline=True, optional=True),
-        Metric("storage_parameters", higher_is_better=False),
-        Metric("storage_share", higher_is_better=False, headline=True),
+        Metric(
+            "accuracy",
+            by=("task",),
+            headline=True,
+            optional=True,
+            help="Accuracy of the network chosen for each task, on test images.",
+        ),
+        Metric(
+            "flops_share",
+            by=("task",),
+            higher_is_better=False,
+            headline=True,
+            optional=True,
+            help="Multiply-accumulates of each task's network, as a share of the whole network's.",
+        ),
+        Metric(
+            "storage_parameters",
+            higher_is_better=False,
+            help="Parameters to store for all tasks, shared blocks once.",
+        ),
+        Metric(
+            "storage_share",
+            higher_is_better=False,
+            headline=True,
+            help="Parameters to store for all tasks, as a share of a fine-tuned network for each.",
+        ),
     )
     matrices = (
-        MatrixSpec("kept", "task", "block", headline=True),
-        MatrixSpec("shared", "task", "task"),
-        MatrixSpec("lost_by_stage", "task", "stage"),
+        MatrixSpec(
+            "kept",
+            "task",
+            "block",
+            headline=True,
+            help="1 where a task keeps a block, 0 where not.",
+        ),
+        MatrixSpec(
+            "shared",
+            "task",
+            "task",
+            help="Share of all blocks that both tasks keep; on the diagonal, those of one task.",
+        ),
+        MatrixSpec(
+            "lost_by_stage",
+            "task",
+            "stage",
+            help="Share of a stage's blocks that a task does without.",
+        ),
     )
 
     of: Leanest = axis(Leanest(), smoke=Leanest.smoke(), help="how each task's network is chosen")

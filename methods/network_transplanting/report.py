@@ -19,25 +19,111 @@ from methods.network_transplanting.margins import (
 from orchestrator import MatrixSpec, Metric, Plot, Run, Task
 
 METRICS = (
-    Metric("error", by=("category",), higher_is_better=False),
-    Metric("balanced_error", by=("category",), higher_is_better=False, headline=True),
-    Metric("auc", by=("category",), headline=True),
-    Metric("calibrated_error", by=("category",), higher_is_better=False, optional=True),
-    Metric("validation_error", by=("category",), higher_is_better=False, optional=True),
-    Metric("own_error", by=("category",), higher_is_better=False),
-    Metric("bare_error", by=("category",), higher_is_better=False),
-    Metric("gap", by=("category",), higher_is_better=False),
-    Metric("recovery", by=("category",)),
-    Metric("gradient_loss", by=("category",), higher_is_better=False, optional=True),
-    Metric("samples", higher_is_better=False, optional=True),
-    Metric("error_at", by=("place",), higher_is_better=False),
-    Metric("iou", by=("category",), optional=True),
-    Metric("retention", by=("category",), higher_is_better=False),
+    Metric(
+        "error",
+        by=("category",),
+        higher_is_better=False,
+        help="Share of the category's test images (or pixels) on the wrong side.",
+    ),
+    Metric(
+        "balanced_error",
+        by=("category",),
+        higher_is_better=False,
+        headline=True,
+        chance=0.5,
+        help="Share on the wrong side, mean over images of category and background.",
+    ),
+    Metric(
+        "auc",
+        by=("category",),
+        headline=True,
+        chance=0.5,
+        help="How often an image of the category scores above one of the background.",
+    ),
+    Metric(
+        "calibrated_error",
+        by=("category",),
+        higher_is_better=False,
+        optional=True,
+        help="Balanced error at the threshold that is best on validation images.",
+    ),
+    Metric(
+        "validation_error",
+        by=("category",),
+        higher_is_better=False,
+        optional=True,
+        help="Balanced error on validation images, for choosing among settings.",
+    ),
+    Metric(
+        "own_error",
+        by=("category",),
+        higher_is_better=False,
+        help="Balanced error of the category's own network: what transplanting aims at.",
+    ),
+    Metric(
+        "bare_error",
+        by=("category",),
+        higher_is_better=False,
+        help="Balanced error where extractor and task module are joined without an adapter.",
+    ),
+    Metric(
+        "gap",
+        by=("category",),
+        higher_is_better=False,
+        help="Balanced error of the transplanted network, less that of the category's own.",
+    ),
+    Metric(
+        "recovery",
+        by=("category",),
+        help="What the adapter makes good of what joining without one costs: 1 all, 0 nothing.",
+    ),
+    Metric(
+        "gradient_loss",
+        by=("category",),
+        higher_is_better=False,
+        optional=True,
+        help="The gradient term of equation 5 in the last epoch.",
+    ),
+    Metric(
+        "samples",
+        higher_is_better=False,
+        optional=True,
+        help="Images of the category that the adapter was trained on.",
+    ),
+    Metric(
+        "error_at",
+        by=("place",),
+        higher_is_better=False,
+        help="Balanced error of the category that was added in this place, from 1.",
+    ),
+    Metric(
+        "iou",
+        by=("category",),
+        optional=True,
+        help="Intersection over union of the pixels predicted and labelled as the category.",
+    ),
+    Metric(
+        "retention",
+        by=("category",),
+        higher_is_better=False,
+        help="Largest change of a logit of a category that was there before; 0: none has changed.",
+    ),
 )
 PLOTS = (Plot("balanced_error", "samples", along="samples", over=("tasks",)),)
 MATRICES = (
-    MatrixSpec("after", "category", "task", headline=True),
-    MatrixSpec("before", "category", "task"),
+    MatrixSpec(
+        "after",
+        "category",
+        "task",
+        headline=True,
+        help="Balanced error of a category through its adapter and the host's task module.",
+    ),
+    MatrixSpec(
+        "before",
+        "category",
+        "task",
+        help="Balanced error of a category where nothing adapts its features.",
+    ),
 )
 
 

@@ -45,7 +45,13 @@ from orchestrator import (
     sgd,
 )
 
-SCORES = ("joined", "re_estimated", "stitched", "fine_tuned")
+# On the images of the head's task, by name.
+SCORES = {
+    "joined": "Accuracy of an extractor with a foreign head",
+    "re_estimated": "The same after batch norm's statistics are re-estimated",
+    "stitched": "Accuracy of extractor and foreign head after learning a 1x1 stitch between them",
+    "fine_tuned": "Accuracy of an extractor with a foreign head after fine-tuning the head",
+}
 
 
 class PairDiagnostics(NetworkMeasurement):
@@ -58,12 +64,27 @@ class PairDiagnostics(NetworkMeasurement):
     name = "pair_diagnostics"
     tasks = roles("tasks", at_least=1)
     metrics = (
-        Metric("cka", headline=True),
-        *(Metric(f"{name}_accuracy", headline=True) for name in SCORES),
+        Metric(
+            "cka",
+            headline=True,
+            help="Linear CKA of two extractors: 1 the same features up to a rotation, 0 unrelated.",
+        ),
+        *(
+            Metric(f"{name}_accuracy", headline=True, help=f"{what}, mean over pairs.")
+            for name, what in SCORES.items()
+        ),
     )
     matrices = (
-        MatrixSpec("cka", "extractor", "extractor"),
-        *(MatrixSpec(name, "extractor", "head", headline=name == "stitched") for name in SCORES),
+        MatrixSpec(
+            "cka",
+            "extractor",
+            "extractor",
+            help="Linear CKA of two extractors on images of the row's task.",
+        ),
+        *(
+            MatrixSpec(name, "extractor", "head", headline=name == "stitched", help=f"{what}.")
+            for name, what in SCORES.items()
+        ),
     )
 
     samples: int = axis(

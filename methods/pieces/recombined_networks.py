@@ -262,6 +262,6 @@ def specs_of_networks(method: Method, trial: Trial) -> list[NetworkSpec]:
     """The trial's network, and those that a method's settings name."""
     specs = [trial.network] if trial.network else []
     for value in method.settings().values():
-        if isinstance(value, tuple):
-            specs += [item for item in value if isinstance(item, NetworkSpec)]
+        values = value if isinstance(value, tuple) else (value,)
+        specs += [item for item in values if isinstance(item, NetworkSpec)]
     return specs

@@ -11,8 +11,19 @@ import numpy as np
 
 from orchestrator import MatrixSpec, Method, Metric, Network, Run, Trial
 
-ACCURACY_AT_PLACE = Metric("accuracy_at", by=("place",), optional=True)
-ACCURACY_AFTER_EACH_TASK = MatrixSpec("accuracy", "learned", "evaluated", headline=True)
+ACCURACY_AT_PLACE = Metric(
+    "accuracy_at",
+    by=("place",),
+    optional=True,
+    help="Final accuracy of the task that was learned in this place, from 1.",
+)
+ACCURACY_AFTER_EACH_TASK = MatrixSpec(
+    "accuracy",
+    "learned",
+    "evaluated",
+    headline=True,
+    help="Accuracy on the test images of one task after another was learned.",
+)
 
 
 def needs_of_targets(trial: Trial, base: Method) -> Mapping[str, Trial]:

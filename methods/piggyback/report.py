@@ -41,15 +41,29 @@ METRICS = (
         headline=True,
         help="Share of the base's weights that a task's mask sets to zero.",
     ),
-    Metric("mask_bytes", by=("task",), higher_is_better=False),
-    Metric("task_bytes", by=("task",), higher_is_better=False),
+    Metric(
+        "mask_bytes",
+        by=("task",),
+        higher_is_better=False,
+        help="Bytes of a task's mask, packed to a bit a weight.",
+    ),
+    Metric(
+        "task_bytes",
+        by=("task",),
+        higher_is_better=False,
+        help="Bytes of all that a task adds: mask, classifier, batch norm.",
+    ),
     Metric(
         "bytes_share",
         by=("task",),
         higher_is_better=False,
         help="Bytes that a task adds, as a share of the backbone's.",
     ),
-    Metric("late_bias", by=("task",)),
+    Metric(
+        "late_bias",
+        by=("task",),
+        help="Share that is zeroed in later layers, less that in the first.",
+    ),
     Metric(
         "storage_share",
         higher_is_better=False,
@@ -59,8 +73,15 @@ METRICS = (
 )
 MATRICES = (
     ACCURACY_AFTER_EACH_TASK,
-    MatrixSpec("kept", "layer", "task"),
-    MatrixSpec("overlap", "task", "task"),
+    MatrixSpec(
+        "kept", "layer", "task", help="Share of a layer's weights that a task's mask keeps."
+    ),
+    MatrixSpec(
+        "overlap",
+        "task",
+        "task",
+        help="Weights that two masks keep, as a share of those that either keeps.",
+    ),
 )
 
 

@@ -9,10 +9,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
-from orchestrator.parts.result import Result
-from orchestrator.spec.declarations import Metric
-from orchestrator.spec.trial import Trial
+# For types only: results bring torch, and who writes MLflow averages without it.
+if TYPE_CHECKING:
+    from orchestrator.parts.result import Result
+    from orchestrator.spec.declarations import Metric
+    from orchestrator.spec.trial import Trial
 
 LoggedBy = tuple[tuple[str, str], ...]
 """What one value of a metric is logged by: `(("task", "a"),)`."""

@@ -83,7 +83,7 @@ def _svg_of_many(matrix: Matrix, title: str) -> str:
     are more entries than SIDE either way, neighbours share a place, which has their mean.
     """
     num_rows, num_columns = matrix.values.shape
-    values, down, across = _thinned(matrix.values)
+    values, down, across = thinned(matrix.values)
     scale = max(2, min(8, 900 // max(values.shape)))  # pixels a place
     width, height = scale * values.shape[1], scale * values.shape[0]
     size = f"{num_rows} x {num_columns} entries; none is grey"
@@ -103,7 +103,7 @@ def _svg_of_many(matrix: Matrix, title: str) -> str:
     )
 
 
-def _thinned(values: Values) -> tuple[Values, int, int]:
+def thinned(values: Values) -> tuple[Values, int, int]:
     """Means of blocks of neighbours, at most SIDE each way, and how many entries a block has down
     and across; entries that are NaN do not count.
     """

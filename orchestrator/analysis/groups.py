@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -23,11 +23,14 @@ from orchestrator.analysis.averages import (
 from orchestrator.analysis.estimates import Estimate, estimate
 from orchestrator.analysis.mean_matrix import MeanMatrix, mean_of
 from orchestrator.parts.matrix import Matrix
-from orchestrator.parts.result import Result
 from orchestrator.planning import standing
 from orchestrator.spec.formatting import html_table
-from orchestrator.spec.labels import AxisValue
-from orchestrator.spec.trial import Trial
+
+# For types only: results bring torch, and who writes MLflow averages without it.
+if TYPE_CHECKING:
+    from orchestrator.parts.result import Result
+    from orchestrator.spec.labels import AxisValue
+    from orchestrator.spec.trial import Trial
 
 # Axes whose values say what they are without the axis's name before them.
 NAMED_BY_VALUE = ("method", "network", "tasks")
@@ -90,6 +93,17 @@ class Group:
     def missing(self) -> str:
         """Which trials are in no mean: `2 diverged, 1 open`; empty where all are done."""
         return standing.in_words(self.counts, without=["done"])
+
+    @cached_property
+    def devices(self) -> tuple[str, ...]:
+        """The classes of device that the results come from: names of GPUs, or `cpu x86_64`."""
+        made_by = (result.record.get("provenance", {}) for result in self.results)
+        return tuple(sorted({str(one["device"]) for one in made_by if "device" in one}))
+
+    @property
+    def mixed_devices(self) -> tuple[str, ...]:
+        """The same where there are several, so that means mix them; else nothing."""
+        return self.devices if len(self.devices) > 1 else ()
 
     @property
     def shares_needs(self) -> bool:
@@ -273,6 +287,11 @@ class Section:
             yield (
                 "Where a row has fewer distinct needs than n, trials share trainings and differ "
                 "less than they seem to."
+            )
+        if mixed := sorted({one for group in self.groups for one in group.mixed_devices}):
+            yield (
+                f"Some means mix results of {' and '.join(mixed)}: equal bits are promised within "
+                "one kind of device only."
             )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from html import escape
 from pathlib import Path
@@ -478,7 +479,11 @@ class Results:
                 f"the methods of the sweep disagree whether a higher {metric} is better; say "
                 "highest=True or highest=False"
             )
-        return best_of(column, groups, highest=highest)
+        found = best_of(column, groups, highest=highest)
+        # The seeds that were asked for belong to the answer: means over all of them are others.
+        seeds = {axis: value for axis, value in (where or {}).items() if axis == "seed"}
+        following = {**found.next, **seeds} if found.next else {}
+        return replace(found, where={**found.where, **seeds}, next=following)
 
     def is_higher_better(self, metric: str, cells: Sequence[Cell] = ()) -> bool | None:
         """Whether a higher value of a metric is the better one, as the methods of some cells say

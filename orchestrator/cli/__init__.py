@@ -20,7 +20,17 @@ from typing import Any
 import typer
 from rich.text import Text
 
-from orchestrator.cli import beginning, looking, methods, runs, stores, submissions, sweeps
+from orchestrator.cli import (
+    authors,
+    beginning,
+    looking,
+    methods,
+    pages,
+    runs,
+    stores,
+    submissions,
+    sweeps,
+)
 from orchestrator.cli.options import BAD_INPUT, FAILED, INTERRUPTED, errors
 from orchestrator.errors import CorruptError, InputError, MethodError, SpoliaError, StoreError
 
@@ -49,7 +59,10 @@ COMMANDS: tuple[Callable[..., None], ...] = (
     looking.compare,
     sweeps.report,
     sweeps.track,
+    pages.ui,
     methods.methods,
+    authors.new_method,
+    authors.check_method,
     stores.export,
     stores.gc,
     stores.doctor,

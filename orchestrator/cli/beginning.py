@@ -9,7 +9,8 @@ from typing import Annotated
 
 import typer
 
-from orchestrator.cli.options import console, short
+from orchestrator.cli.options import console
+from orchestrator.spec.wording import short
 
 FIRST = "first_sweep.py"
 

@@ -15,7 +15,7 @@ from orchestrator.executors.by_name import executor
 from orchestrator.executors.handshake import Greeting, disagreements, greet
 from orchestrator.executors.site import Site, SiteFile, unknown_methods
 from orchestrator.session.places import Places
-from orchestrator.spec.registry import discover
+from orchestrator.spec.registry import discover, installed
 from orchestrator.store.home import Home
 from orchestrator.store.store import Store
 
@@ -45,6 +45,8 @@ def examine(places: Places, address: str | None) -> Iterator[Check]:
     yield _store(home.store)
     yield _tracking(home.tracking)
     yield from _data(home.store)
+    if site.head:
+        yield _head(places)
     if address:
         yield from _cluster(address, home, site)
 
@@ -118,11 +120,14 @@ def _is_on(variable: str) -> bool:
 
 def _methods(site: SiteFile) -> Iterator[Check]:
     try:
-        methods = discover()
+        all_found = installed()
     except MethodError as error:
         yield Check("methods", False, str(error))
         return
+    methods = all_found.methods
     yield Check("methods", True, ", ".join(methods))
+    for reason in all_found.broken.values():
+        yield Check("methods", False, reason)
     if site.gpus or site.cpus:
         problems = unknown_methods(site, methods)
         found = "; ".join(problems) or "[gpus] and [cpus] name methods that there are"
@@ -177,6 +182,20 @@ def _data(address: str) -> Iterator[Check]:
         return
     names = ", ".join(record.name for record in records)
     yield Check("data records", True, names or "none yet (spolia data add)")
+
+
+def _head(places: Places) -> Check:
+    """Whether sweeps can be handed in at the head that the site file names."""
+    from orchestrator.submission.head import Head
+    from orchestrator.submission.places import address_of_head
+
+    try:
+        head = Head(address_of_head(None, places))
+        jobs = head.jobs()
+    except SpoliaError as error:
+        return Check("head", False, str(error))
+    num_running = sum(not job.has_ended for job in jobs)
+    return Check("head", True, f"{head.address} takes jobs; {num_running} of {len(jobs)} run")
 
 
 def _cluster(address: str, home: Home, site: SiteFile) -> Iterator[Check]:

@@ -6,8 +6,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
+from orchestrator.executors.shares import Wanted, proposals
 from orchestrator.planning.explain import why_not_done
 from orchestrator.planning.plan import Plan
 from orchestrator.session.cells import MissingData
@@ -48,6 +50,24 @@ def plan_view(plan: Plan, missing: Sequence[MissingData] = ()) -> dict[str, obje
     }
 
 
+def shares_view(found: Sequence[Wanted]) -> dict[str, object]:
+    """What trials took of a GPU, by workload (bytes; a share is null where none was measured), and
+    the share of each method.
+    """
+    workloads = [
+        {
+            **asdict(one.workload),
+            "measured": one.num_measured,
+            "peak": one.peak,
+            "gpu_memory": one.gpu_memory,
+            "share": one.share,
+            "to_run": one.num_todo,
+        }
+        for one in found
+    ]
+    return {"workloads": workloads, "gpus": proposals(found)}
+
+
 def _missing_views(missing: Sequence[MissingData]) -> list[dict[str, object]]:
     return [{"name": one.name, "reason": one.reason, "cells": one.num_cells} for one in missing]
 
@@ -72,6 +92,7 @@ def status_view(status: Status) -> dict[str, object]:
     return {
         "sweep": status.name,
         "complete": status.is_complete,
+        "at_work": status.is_at_work,
         "cell_counts": dict(status.cell_counts),
         "trial_counts": dict(status.trial_counts),
         "cells": [] if status.plan is None else _cell_views(status.plan),
@@ -84,6 +105,8 @@ def status_view(status: Status) -> dict[str, object]:
                 "stage": one.stage,
                 "epoch": one.epoch,
                 "epochs": one.epochs,
+                "loss": one.loss,
+                "host": one.host,
                 "began": one.began,
                 "time": one.time,
             }

@@ -85,6 +85,10 @@ Smoke = Annotated[
         "--smoke", help="Try every method at its smoke values on 256 images, in a temporary store."
     ),
 ]
+SeedsFirst = Annotated[
+    bool,
+    typer.Option("--seeds-first", help="One seed of every setting before the next seed of any."),
+]
 StaleOption = Annotated[
     Stale | None,
     typer.Option(
@@ -265,11 +269,3 @@ def leave_memory() -> None:
 def print_json(value: object) -> None:
     """JSON as it is: no colours, no folding."""
     typer.echo(json.dumps(value, indent=1, default=dict))  # a record is no dictionary itself
-
-
-def short(path: Path) -> str:
-    """A path relative to the current folder where it lies below that."""
-    try:
-        return str(path.relative_to(Path.cwd()))
-    except ValueError:
-        return str(path)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from rich.console import Console
 from rich.table import Table
@@ -12,9 +12,11 @@ from rich.text import Text
 
 from orchestrator.cli.data_sets import print_warnings
 from orchestrator.cli.options import STYLES
+from orchestrator.executors.shares import Wanted, proposals
 from orchestrator.planning import standing
 from orchestrator.planning.explain import Explanation, unmet
 from orchestrator.planning.plan import Plan
+from orchestrator.planning.rounds import rounds_of
 from orchestrator.session.trial_log import TrialLog, progress_in_words
 from orchestrator.spec.canonical import show
 from orchestrator.spec.labels import short_names
@@ -25,8 +27,10 @@ from orchestrator.spec.wording import duration, first_few
 VALUES_SHOWN = 8  # of an axis
 
 
-def print_plan(console: Console, plan: Plan, slots: int = 1) -> None:
-    """The grid, distinct trials, sharing, what is done, and what is left on so many slots."""
+def print_plan(console: Console, plan: Plan, slots: int = 1, *, seeds_first: bool = False) -> None:
+    """The grid, distinct trials, sharing, what is done, and what is left on so many slots; with
+    `seeds_first`, how much of that each round of seeds is.
+    """
     # Its first paragraph, on one line: what follows is for the report.
     first = " ".join(plan.question.split("\n\n")[0].split())
     console.print(Text.assemble((plan.name, "bold"), f"  {first}"))
@@ -36,6 +40,8 @@ def print_plan(console: Console, plan: Plan, slots: int = 1) -> None:
     _add_axes(table, plan)
     _add_trials(table, plan)
     _add_state(table, plan, slots)
+    if seeds_first:
+        _add_rounds(table, plan, slots)
     console.print(table, highlight=False)
     for note in plan.notes:
         console.print(Text(f"note: {note}"))
@@ -80,11 +86,22 @@ def _add_state(table: Table, plan: Plan, slots: int) -> None:
         reasons = Counter(plan.stale.values()).most_common(3)
         listed = "; ".join(f"{count} {why}" for why, count in reasons)
         table.add_row("stale", str(len(plan.stale)), listed)
-    table.add_row("to run", str(len(plan.todo)), _cost(plan, slots))
+    table.add_row("to run", str(len(plan.todo)), _cost(plan, plan.todo, slots))
     unshared = plan.unshared()
     saved = unshared - len(plan.trials)
     if saved:
         table.add_row("saved", str(saved), f"trials by sharing: {unshared} without it")
+
+
+def _add_rounds(table: Table, plan: Plan, slots: int) -> None:
+    """A row for what the first seed of every setting takes, the second, and so on."""
+    rounds: dict[int, list[Trial]] = {}
+    by_key = rounds_of(plan)
+    for trial in plan.todo:
+        rounds.setdefault(by_key[trial.key], []).append(trial)
+    for number, trials in sorted(rounds.items())[:VALUES_SHOWN]:
+        words = f"for seed {number + 1} of every setting: {_cost(plan, trials, slots)}"
+        table.add_row("", str(len(trials)), words)
 
 
 def _when_tried_again(state: str) -> str:
@@ -212,8 +229,45 @@ def _print_record(console: Console, log: TrialLog) -> None:
         console.print(Text(f"As a file: spolia export {log.key[:12]} --to FILE"), soft_wrap=True)
 
 
-def _cost(plan: Plan, slots: int) -> str:
-    costs = [plan.cost(t) for t in plan.todo]
+def print_shares(console: Console, found: Sequence[Wanted]) -> None:
+    """What trials took of a GPU, by workload, and the lines for the site file that follow."""
+    if not found:
+        console.print("No method of this sweep asks for a GPU.")
+        return
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for name in ("method", "network", "images"):
+        table.add_column(name, overflow="fold")
+    for name in ("batch", "runs", "peak", "share", "to run"):
+        table.add_column(name, justify="right")
+    for one in found:
+        of = one.workload
+        numerics = "" if of.numerics == "fp32" else f" {of.numerics}"
+        measured = ["-", "-"]
+        if one.share is not None:
+            measured = [_in_gib(one.peak), f"{one.share:g}"]
+        row = [of.method + numerics, of.network or "-", of.images or "-", of.batch or "-"]
+        row += [str(one.num_measured), *measured, str(one.num_todo)]
+        table.add_row(*map(Text, row))
+    console.print(table)
+    shares = proposals(found)
+    if not shares:
+        console.print(
+            "\nNo trial like these has run on a GPU yet. Until one has, give each a whole one:\n"
+            "[gpus] default = 1.0; then a few trials show the rest (spolia run --limit 4)."
+        )
+        return
+    smallest = _in_gib(found[0].gpu_memory)
+    console.print(f"\nFor spolia.toml, and GPUs of {smallest} or more:\n")
+    for line in ("[gpus]", *(f"{name} = {share:g}" for name, share in shares.items())):
+        console.print(Text(line))
+
+
+def _in_gib(size: int) -> str:
+    return f"{size / 2**30:,.1f} GiB"
+
+
+def _cost(plan: Plan, trials: Sequence[Trial], slots: int) -> str:
+    costs = [plan.cost(t) for t in trials]
     known = [c for c in costs if c is not None]
     if not costs:
         return "nothing"

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import shlex
-import sys
+from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.text import Text
@@ -18,6 +18,7 @@ from orchestrator.cli.options import (
     Limit,
     Only,
     RetryOption,
+    SeedsFirst,
     Slots,
     Smoke,
     StaleOption,
@@ -25,10 +26,11 @@ from orchestrator.cli.options import (
     Where,
     console,
     errors,
-    short,
     with_places,
 )
 from orchestrator.session.choices import ExecutorName
+from orchestrator.spec.wording import short
+from orchestrator.store.home import DEFAULT_HOME
 
 if TYPE_CHECKING:
     from orchestrator.planning.plan import Plan
@@ -68,6 +70,7 @@ def run(
     only: Only = None,
     limit: Limit = None,
     smoke: Smoke = False,
+    seeds_first: SeedsFirst = False,
     stale: StaleOption = None,
     retry: RetryOption = None,
     executor: ExecutorOption = ExecutorName.ray,
@@ -79,18 +82,14 @@ def run(
     """Run what a sweep lacks, and show its results. Runs are tracked to MLflow. The same command
     again goes on where it stopped.
     """
-    session = where.session(sweep)
+    session = _opened(where, sweep)
     from orchestrator.cli.progress import TerminalDisplay
-    from orchestrator.submission.arrival import check_arrival
 
-    check_arrival(session)
-    display = TerminalDisplay(console)
+    display = TerminalDisplay(console, [] if smoke else _hints(session, sweep))
     if pdb is not None:
         _refuse_beside_pdb(executor, smoke)
-        plan = session.prepare(
-            only, executor=executor, limit=limit, stale=stale, retry=retry or (), display=display
-        )
-        _debug(session, plan, pdb)
+        again: dict[str, Any] = {"limit": limit, "stale": stale, "retry": retry or ()}
+        _debug(session, session.prepare(only, executor=executor, display=display, **again), pdb)
         return
     summary = session.run(
         only,
@@ -100,18 +99,59 @@ def run(
         stale=stale,
         retry=retry or (),
         smoke=smoke,
+        seeds_first=seeds_first,
         address=address,
         checkpoint_every=checkpoint_every,
         display=display,
     )
-    _print_end(summary, None if smoke else session.home)
+    _print_end(summary, None if smoke else session.home, sweep)
 
 
-def _print_end(summary: RunSummary, home: Home | None) -> None:
+def _opened(where: Where, sweep: str) -> Session:
+    """The session of a run, which may be a job from elsewhere."""
+    # Torch is loaded, which takes seconds.
+    with console.status("reading the sweep") if console.is_terminal else nullcontext():
+        session = where.session(sweep)
+        from orchestrator.submission.arrival import check_arrival
+
+    check_arrival(session)
+    return session
+
+
+def _hints(session: Session, sweep: str) -> list[str]:
+    """Where more is to be seen while trials run."""
+    hints = [f"more in another terminal: spolia status {_named(sweep)} --watch"]
+    if (pages := _pages(session.home, sweep)) is not None:
+        hints.append(f"live curves: {pages}")
+    return hints
+
+
+def _pages(home: Home, sweep: str) -> str | None:
+    """What shows a sweep in MLflow, to paste; None where nothing is tracked."""
+    if home.tracking is None:
+        return None
+    if home.tracking.startswith("http"):
+        return f"{home.tracking}/#/experiments?workflowType=machine_learning"
+    # A database has no pages until a server is started on it.
+    is_usual = home.root == Path.cwd() / DEFAULT_HOME
+    options = "" if is_usual else f" --home {shlex.quote(short(home.root))}"
+    return f"spolia ui {_named(sweep)}{options}"
+
+
+def _named(sweep: str) -> str:
+    """A sweep file as a command takes it, in this folder."""
+    return shlex.quote(short(Path(sweep).absolute()))
+
+
+def _print_end(summary: RunSummary, home: Home | None, sweep: str) -> None:
     """What came of a run, and where it is (None: thrown away); ends the command with its status."""
     _print_summary(summary)
     if home is not None:
-        _print_addresses(summary, home)
+        _print_addresses(summary, home, sweep)
+        if summary.results.by_key:
+            named = _named(sweep)
+            console.print(f"Page: spolia report {named}", soft_wrap=True)
+            console.print(f"These results again: spolia results {named}", soft_wrap=True)
     _exit_unless_complete(summary)
 
 
@@ -201,12 +241,9 @@ def _print_error(text: str, *, soft_wrap: bool | None = None) -> None:
     errors.print(Text(text, style="red"), soft_wrap=soft_wrap)
 
 
-def _print_addresses(summary: RunSummary, home: Home) -> None:
-    """Where tables and MLflow are."""
-    if summary.tables:
-        console.print("\nTables")
-    for path in summary.tables:
-        console.print(f"  {short(path)}", soft_wrap=True)
+def _print_addresses(summary: RunSummary, home: Home, sweep: str) -> None:
+    """Where MLflow is; the tables were named when they were written."""
+    console.print()
     if home.tracking is None:
         return
     if summary.tracking_error:
@@ -219,17 +256,4 @@ def _print_addresses(summary: RunSummary, home: Home) -> None:
         return
     news = f"{summary.num_tracked} runs written now" if summary.num_tracked else "up to date"
     console.print(f"MLflow ({news})")
-    # A database has no page until a server is started on it.
-    if home.tracking.startswith("sqlite:"):
-        console.print("  " + mlflow_command(home.tracking), soft_wrap=True)
-        console.print("  then open http://127.0.0.1:5000")
-    else:
-        console.print(f"  {home.tracking}", soft_wrap=True)
-
-
-def mlflow_command(tracking: str) -> str:
-    """The command that opens the MLflow UI on a database, ready to paste."""
-    # The environment that this runs in may not be the one on the shell's path.
-    beside_python = Path(sys.executable).with_name("mlflow")
-    program = short(beside_python) if beside_python.exists() else "mlflow"
-    return shlex.join([program, "ui", "--backend-store-uri", tracking])
+    console.print(f"  {_pages(home, sweep)}", soft_wrap=True)

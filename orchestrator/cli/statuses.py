@@ -28,22 +28,26 @@ def print_status(console: Console, status: Status) -> None:
 
 
 def watch(console: Console, look: Callable[[], Status]) -> Status:
-    """Show how a sweep stands until all of it has ended, or somebody interrupts; what was seen
-    last.
+    """Show how a sweep stands until nothing can change any more, or somebody interrupts; what was
+    seen last. Who watches before the run begins waits for it; once a run was seen, its end is one.
     """
     status = look()
     # Where there is no terminal, each look would be appended to the one before.
     if not console.is_terminal:
         print_status(console, status)
         return status
+    was_at_work = status.is_at_work
     with Live(as_renderable(status), console=console, auto_refresh=False) as live:
-        while not status.is_complete:
+        while status.can_go_on and (status.is_at_work or not was_at_work):
             try:
                 time.sleep(WATCHED_EVERY)
             except KeyboardInterrupt:  # how one leaves it
-                break
+                return status
             status = look()
+            was_at_work = was_at_work or status.is_at_work
             live.update(as_renderable(status), refresh=True)
+    if not status.is_complete:
+        console.print("Nothing goes on here any more; the same `spolia run` does.", style="yellow")
     return status
 
 

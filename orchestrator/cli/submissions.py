@@ -17,6 +17,7 @@ from orchestrator.cli.options import (
     Limit,
     Only,
     RetryOption,
+    SeedsFirst,
     Slots,
     Smoke,
     StaleOption,
@@ -70,6 +71,7 @@ def submit(
     only: Only = None,
     limit: Limit = None,
     smoke: Smoke = False,
+    seeds_first: SeedsFirst = False,
     stale: StaleOption = None,
     retry: RetryOption = None,
     slots: Slots = None,
@@ -90,16 +92,14 @@ def submit(
     # The head first: a sweep file that names a method loads torch.
     head = _head(address, where.session())
     again = _this_command(address, where)
-    if stop is not None:
-        _stop(head, stop)
-        return
-    if follow is not None:
-        _follow(head, follow, again)
+    if sweep is None:
+        _stop(head, stop) if stop is not None else _follow(head, str(follow), again)
         return
     options = _options(
         only=only,
         limit=limit,
         smoke=smoke,
+        seeds_first=seeds_first,
         stale=stale and stale.value,
         retry=[one.value for one in retry or ()],
         slots=slots,

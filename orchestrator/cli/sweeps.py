@@ -15,17 +15,25 @@ from orchestrator.cli.options import (
     FAILED,
     AsJson,
     Only,
+    SeedsFirst,
     SweepFile,
     Where,
     console,
     errors,
     print_json,
-    short,
     short_lived,
     with_places,
 )
+from orchestrator.errors import InputError
+from orchestrator.spec.wording import short
 
 Format = Literal["csv", "markdown"]
+Shares = Annotated[
+    bool,
+    typer.Option(
+        "--shares", help="Show the memory that such trials took, and [gpus] for spolia.toml."
+    ),
+]
 
 if TYPE_CHECKING:
     from orchestrator.analysis.results import Results
@@ -39,6 +47,7 @@ def plan(
     where: Where,
     sweep: SweepFile,
     only: Only = None,
+    seeds_first: SeedsFirst = False,
     why: Annotated[
         str | None,
         typer.Option(
@@ -47,10 +56,16 @@ def plan(
             show_default=False,
         ),
     ] = None,
+    with_shares: Shares = False,
     as_json: AsJson = False,
 ) -> None:
     """Show what a sweep would run, shares, and has done. Starts nothing."""
     session = where.session(sweep)
+    if with_shares:
+        if why is not None:
+            raise InputError("--shares and --why are two questions; ask one of them")
+        _show_shares(session, only, as_json)
+        return
     # Late, as all that follows: these load torch, and a wrong sweep file is told without it.
     from orchestrator.cli.json_values import plan_view
     from orchestrator.cli.plans import print_explanation, print_plan
@@ -64,7 +79,19 @@ def plan(
     if as_json:
         print_json(plan_view(found, known.missing))
     else:
-        print_plan(console, found, session.places.site.slots or os.cpu_count() or 1)
+        slots = session.places.site.slots or os.cpu_count() or 1
+        print_plan(console, found, slots, seeds_first=seeds_first)
+
+
+def _show_shares(session: Session, only: str | None, as_json: bool) -> None:
+    from orchestrator.cli.json_values import shares_view
+    from orchestrator.cli.plans import print_shares
+
+    found = session.shares(only)
+    if as_json:
+        print_json(shares_view(found))
+    else:
+        print_shares(console, found)
 
 
 @with_places("home", "store", "data", "site")
@@ -74,7 +101,10 @@ def status(
     sweep: SweepFile,
     only: Only = None,
     keep_watching: Annotated[
-        bool, typer.Option("--watch", help="Look again every two seconds, until all has ended.")
+        bool,
+        typer.Option(
+            "--watch", help="Look again every two seconds, until nothing goes on any more."
+        ),
     ] = False,
     as_json: AsJson = False,
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Literal
@@ -14,6 +15,7 @@ from rich.console import Group as Renderables
 from rich.table import Table
 from rich.text import Text
 
+from orchestrator.analysis import definitions
 from orchestrator.analysis.claims import verdicts
 from orchestrator.analysis.groups import Column, Group, Section
 from orchestrator.analysis.matrix_pictures import Panel, panels
@@ -44,8 +46,7 @@ def print_results(
     sections = [_asked_for(results, one, sort, columns) for one in results.sections()]
     if plan.is_part:
         print_part(console, plan)
-    if columns is None:
-        _print_matrices(console, results)
+    shown = _print_matrices(console, results) if columns is None else []
     for section in sections:
         _print_section(console, results, section, is_sorted=sort is not None)
     print_verdicts(console, results)
@@ -53,6 +54,35 @@ def print_results(
     if any(_bests(results, section) for section in sections):
         about += " * is the best mean of its metric: no test, see claims."
     console.print(about, style="dim", highlight=False)
+    _print_definitions(console, results, sections, shown)
+
+
+def _print_definitions(
+    console: Console, results: Results, sections: Sequence[Section], matrices: Sequence[Panel]
+) -> None:
+    """What was shown, in a sentence each; what its method does not say is left out."""
+    told = {}
+    for spec in definitions.matrices(results) if matrices else []:
+        if spec.name == matrices[0].mean.name:
+            # Methods may call a metric so, too.
+            said = filter(None, [spec.help, _chance(matrices)])
+            told[f"{spec.name} (matrix)"] = " ".join(said)
+    # A dictionary for its order: sections may show the same metric.
+    for name in dict.fromkeys(c.metric for section in sections for c in section.columns):
+        told.setdefault(name, definitions.metric(results, name).sentence)
+    lines = [f"{name}: {sentence}" for name, sentence in told.items() if sentence]
+    if lines:
+        console.print(Text("\nwhat the numbers are", style="bold"))
+    for line in lines:
+        folded = textwrap.fill(line, console.width, subsequent_indent="  ")
+        console.print(Text(folded, style="dim"))
+
+
+def _chance(matrices: Sequence[Panel]) -> str:
+    """What guessing scores in every entry of some matrices, or nothing where entries differ."""
+    known = {float(chance) for one in matrices for chance in np.unique(one.mean.chance)}
+    is_one = len(known) == 1 and not math.isnan(min(known))
+    return f"Guessing gives {known.pop():.3g}." if is_one else ""
 
 
 def _asked_for(
@@ -101,18 +131,19 @@ def print_part(console: Console, plan: Plan) -> None:
     console.print(words, style="bold", highlight=False)
 
 
-def _print_matrices(console: Console, results: Results) -> None:
-    """The headline matrix of a few groups, spread over all of them."""
+def _print_matrices(console: Console, results: Results) -> Sequence[Panel]:
+    """The headline matrix of a few groups, spread over all of them; what was shown."""
     name = results.headline_matrix()
     all_panels = panels(results, name) if name else []
     if not all_panels:
-        return
+        return []
     shown = comparable(all_panels, MATRICES_SHOWN)
     down, across = shown[0].mean.axes
     how_many = f"({len(shown)} of {len(all_panels)} settings; all are in the tables)"
     about = f": {down} down, {across} across, mean over trials {how_many}"
     console.print(Text.assemble("\n", (str(name), "bold"), about))
     console.print(Columns([_matrix(panel) for panel in shown], padding=(1, 3)))
+    return shown
 
 
 def comparable(panels: Sequence[Panel], most: int) -> Sequence[Panel]:

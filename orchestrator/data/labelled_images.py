@@ -70,16 +70,28 @@ def images(data: Task | Data, *, raw: bool = False) -> LabelledImages:
         6 images of a, test: x float32 1x8x8, y of 2 classes
     """
     part = part_of(data)
+    if not raw:
+        return images_on(part, CPU)
     pixels, labels = tensors(part, CPU)
-    if not len(labels):
-        raise InputError(f"{part.task.name} has no {part.part} image")
-    if raw:
-        # Copies: these tensors are shared by all who read the task.
-        everything = slice(0, len(labels))
-        return LabelledImages(part, pixels.take(everything).clone(), labels.long().clone())
-    batches = list(in_order(part, CPU))
+    _check_any(part, labels)
+    # Copies: these tensors are shared by all who read the task.
+    everything = slice(0, len(labels))
+    return LabelledImages(part, pixels.take(everything).clone(), labels.long().clone())
+
+
+def images_on(data: Data, device: torch.device) -> LabelledImages:
+    """All images of a part of a task, normalised, and their labels, on a device. Raises InputError
+    for a part without images.
+    """
+    _check_any(data, tensors(data, device)[1])
+    batches = list(in_order(data, device))
     x = torch.cat([x for x, _ in batches])  # [n, C, H, W]
-    return LabelledImages(part, x, torch.cat([y for _, y in batches]))
+    return LabelledImages(data, x, torch.cat([y for _, y in batches]))
+
+
+def _check_any(data: Data, labels: Tensor) -> None:
+    if not len(labels):
+        raise InputError(f"{data.task.name} has no {data.part} image")
 
 
 def part_of(data: Task | Data) -> Data:

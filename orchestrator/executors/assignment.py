@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from orchestrator.executors.placement import Placement
-
 
 @dataclass(frozen=True)
 class Assignment:
@@ -15,14 +13,13 @@ class Assignment:
     `trials` are trials as JSON by key, `replaces` the digests, by key, of records that their new
     results are to replace. `code` holds the driver's digests of modules, by name, for the classes
     that a trial names (`class_paths`), `versions` its versions of Python and packages. `store` is
-    an address, and `probe` names what the driver left in it for workers to see. `placements` say by
-    key what is set aside for a trial, `scratch` and `checkpoint_every` (seconds) how it leaves
-    checkpoints; `variables` are set in the worker's environment. `lifeline` is the address at which
-    the driver listens as long as it lives, or empty.
+    an address, and `probe` names what the driver left in it for workers to see. `scratch` and
+    `checkpoint_every` (seconds) say how trials leave checkpoints; `variables` are set in the
+    worker's environment. `lifeline` is the address at which the driver listens as long as it lives,
+    or empty.
     """
 
     trials: Mapping[str, str]
-    placements: Mapping[str, Placement]
     replaces: Mapping[str, str]
     code: Mapping[tuple[str, ...], Mapping[str, str]]
     versions: Mapping[str, str]

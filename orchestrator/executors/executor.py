@@ -17,6 +17,10 @@ from orchestrator.training.outcome import Outcome
 class Listener(Protocol):
     """Hears of every trial that starts and ends, in the driver."""
 
+    def preparing(self, what: str) -> None:
+        """What the executor does before the first trial runs, and may take its time over."""
+        ...
+
     def started(self, trial: Trial) -> None: ...
 
     def ended(self, outcome: Outcome) -> None: ...

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from orchestrator.executors.executor import Listener
 from orchestrator.executors.placement import Placement
 from orchestrator.executors.pool import Lot
-from orchestrator.planning.queue import Queue
+from orchestrator.planning.queue import Queue, workload
+from orchestrator.spec.trial import Trial
 from orchestrator.store.store import Store
 from orchestrator.training.attempts import Attempt, Gone, Unfit, Worker, attempt_of
 from orchestrator.training.execute import finished_by_others
@@ -26,11 +27,17 @@ class Lots:
         store: Store,
         slots: int,
         placements: Mapping[str, Placement],
+        with_more_memory: Callable[[Placement], Placement | None] = lambda placement: None,
     ) -> None:
         self._nodes: Collection[str] = ()  # ids of those that can take work, as last told
-        self._queue = queue.shaped(lambda trial: placements[trial.key], lambda: self._nodes)
+        self._placements = dict(placements)
+        self._with_more_memory = with_more_memory
+        self._had: dict[str, Placement] = {}  # what each trial was last handed out with, by key
+        self._queue = queue.shaped(
+            lambda trial: self._placements[trial.key], lambda: self._nodes, self._give_more
+        )
         self._listener, self._store = listener, store
-        self._slots, self._placements = slots, placements
+        self._slots = slots
         self._live: dict[int, Lot] = {}  # handed out and not heard of
         self._numbers = itertools.count()
 
@@ -42,6 +49,7 @@ class Lots:
         unfit = tuple(sorted(self._queue.unfit))
         lot = Lot(next(self._numbers), keys, self._placements[keys[0]], unfit)
         self._live[lot.number] = lot
+        self._had.update(dict.fromkeys(keys, lot.placement))
         for trial in trials:
             self._listener.started(trial)
         return lot
@@ -86,6 +94,28 @@ class Lots:
 
     def noted(self, text: str) -> None:
         self._listener.noted(text)
+
+    def _give_more(self, trial: Trial) -> bool:
+        """Give a trial that ran out of GPU memory a larger share, and with it those of its workload
+        that are still to come; whether there is a larger one.
+        """
+        had = self._had[trial.key]
+        if self._placements[trial.key] != had:  # one like it ran out at the same time
+            return True
+        larger = self._with_more_memory(had)
+        if larger is None:
+            return False
+        of = workload(trial)
+        for key, other in self._queue.trials.items():
+            if workload(other) == of and self._placements[key].gpus < larger.gpus:
+                self._placements[key] = larger
+        name, share = trial.method.name, f"{larger.gpus:g}"
+        on = "" if trial.network is None else f" on {trial.network.label}"
+        self._listener.noted(
+            f"{name}{on} ran out of GPU memory with {had.words} a trial, and has {larger.words} "
+            f"from here on ([gpus] {name} = {share} in spolia.toml spares the tries)"
+        )
+        return True
 
     def _tell(self, attempt: Attempt) -> None:
         known = len(self._queue.unfit), len(self._queue.held_back)

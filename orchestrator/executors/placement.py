@@ -8,7 +8,7 @@ import os
 import platform
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from orchestrator.errors import ExecutorError
 from orchestrator.executors.site import Site
@@ -109,6 +109,16 @@ def _held(trial: Trial, site: Site, kind: str, wanted: float, nodes: Sequence[No
         f"[{kind}] {said_for} = {wanted:g}{of_whom}: no node that could run it has as many; "
         f"the largest is {largest.words}"
     )
+
+
+def with_more_memory(placement: Placement, nodes: Nodes) -> Placement | None:
+    """The placement with twice the share of a GPU, a whole one at most; None where that is no more
+    than it has, or than any node is known to have.
+    """
+    most = max((node.gpus for node in nodes.known), default=0.0)
+    most = 1.0 if nodes.may_grow else min(1.0, most)
+    larger = replace(placement, gpus=min(most, 2 * placement.gpus))
+    return larger if larger.gpus > placement.gpus else None
 
 
 def place_all(trials: Iterable[Trial], site: Site, nodes: Nodes) -> dict[str, Placement]:

@@ -44,7 +44,7 @@ class TrialRunner:
         # GPUs of a machine to a worker for which none was set aside.
         if not placement.gpus:
             os.environ.update(HIDING)
-        self._assignment, self._worker = assignment, worker
+        self._assignment, self._worker, self._placement = assignment, worker, placement
         self._scratch = _usable_scratch(Path(assignment.scratch))
         self._unfit = self._problem_here()
         self._store = Store(assignment.store) if not self._unfit else None
@@ -81,7 +81,7 @@ class TrialRunner:
             return self._unfit_for(key, f"it cannot run this trial: {error}")
         if problem := self._other_code(trial, key):
             return self._unfit_for(key, f"it {problem}; {SAME_VERSION}")
-        placement = self._assignment.placements[key]
+        placement = self._placement
         if placement.device == "cuda" and not torch.cuda.is_available():
             visible = os.environ.get("CUDA_VISIBLE_DEVICES", "not set")
             why = f"{placement.words} are set aside and torch sees no GPU"

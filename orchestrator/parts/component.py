@@ -36,8 +36,9 @@ class Part(nn.Module):
 
         Adapter(channels=8).config  # {"channels": 8, "bias": False}
 
-    Some parts compute nothing alone: a mask needs the network whose weights it masks. Such a part
-    is kept with `requires=` that component, and `joined` says what network the two make.
+    Some parts compute nothing alone: a mask needs the network whose weights it masks, a stitch the
+    two networks between which it stands. Such a part is kept with `requires=` that component, or
+    several by name, and `joined` says what network they make together.
     """
 
     config: dict[str, Any]
@@ -53,22 +54,32 @@ class Part(nn.Module):
         """`module:Class`, under which another process finds the class."""
         return f"{type(self).__module__}:{type(self).__qualname__}"
 
-    def joined(self, other: Part) -> nn.Module:
+    def joined(self, *other: Any, **others: Any) -> nn.Module:
         """The network, images to logits, that this part makes with the component it requires. It is
         what `Component.ready` gives, and so what is exported and served.
 
         The default is for parts whose `forward` takes images and the other part:
-        `PartWithBase(self, other)`. Override it where a plain network computes the same (a mask:
-        the base with masked weights) or where the part takes something else (a head: features).
+        `PartWithBase(self, other)`. Override it as `joined(self, other)` where a plain network
+        computes the same (a mask: the base with masked weights) or where the part takes something
+        else (a head: features). A part that requires several components by name is given them under
+        these names, and always overrides it: `joined(self, front, back)`, for one that is kept with
+        `requires={"front": ..., "back": ...}`. What it is given are the modules of these
+        components, loaded anew each time, so they may be changed.
+
         Raises MethodError where `forward` takes one input and nothing is overridden.
         """
+        if others or len(other) != 1:
+            raise MethodError(
+                f"{type(self).__name__} does not say how it is joined with {', '.join(others)}: "
+                f"define joined(self, {', '.join(others)})"
+            )
         if len(inspect.signature(self.forward).parameters) != 2:
             raise MethodError(
                 f"{type(self).__name__} does not say how it is joined with "
-                f"{type(other).__name__}: define joined(other). Two networks are joined at a split "
-                "point: join(a, b, split=...)"
+                f"{type(other[0]).__name__}: define joined(other). Two networks are joined at a "
+                "split point: join(a, b, split=...)"
             )
-        return PartWithBase(self, other)
+        return PartWithBase(self, other[0])
 
 
 class PartWithBase(nn.Module):
@@ -135,6 +146,7 @@ class ComponentRecord:
     """A component as a result lists it: its name and labels, how to build it, and the digest of its
     weights' blob. `requires` is empty, or what is kept of the component that this one cannot be
     used without: the keys `component` (its reference), `blob`, `path`, `config` and `requires`.
+    Where there are several, it holds such a pin of each by its name.
     """
 
     name: str
@@ -153,9 +165,26 @@ class ComponentRecord:
         return replace(self, **kept)
 
     @property
+    def pins(self) -> dict[str, Mapping[str, Any]]:
+        """What is kept of each component that this one requires, by name; the name of an only one
+        is empty.
+        """
+        return pins_in(self.requires)
+
+    @property
     def title(self) -> str:
         """`network-a`: the name and the labels' values."""
         return self.name + "".join(f"-{v}" for v in self.labels.values())
+
+
+def pins_in(requires: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """The pins that the field `requires` of a component holds, by name; see
+    `ComponentRecord.pins`.
+    """
+    if not requires:
+        return {}
+    # Of an only one the pin itself is there, and its reference is a text; a pin is a mapping.
+    return {"": requires} if isinstance(requires.get("component"), str) else dict(requires)
 
 
 def rebuild(path: str, config: Mapping[str, Any], weights: bytes) -> Part:

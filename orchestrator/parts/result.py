@@ -60,9 +60,8 @@ class Component:
 
     def __repr__(self) -> str:
         kind = self.record.path.rpartition(":")[2]
-        needs = (
-            f", needs {_short(self.record.requires['component'])}" if self.record.requires else ""
-        )
+        needed = [_short(pin["component"]) for pin in self.record.pins.values()]
+        needs = f", needs {' and '.join(needed)}" if needed else ""
         return (
             f"Component({_short(self.reference)!r}): {kind} of {self.result.trial.method.name}, "
             f"seed {self.result.trial.seed}{needs}"
@@ -70,10 +69,10 @@ class Component:
 
     def module(self) -> Part:
         """The part, rebuilt with its weights; eval mode, on the CPU, a fresh copy each time. Raises
-        CorruptError where the component it requires changed.
+        CorruptError where a component it requires changed.
         """
-        # Only to be sure that it is there: weights for a base that is gone are of no use.
-        self.required()
+        # Only to be sure that they are there: weights for a base that is gone are of no use.
+        self.requirements()
         # Verified by its name, the SHA-256.
         weights = self.result.store.blob(self.record.blob, of=self.result.key)
         part = rebuild(self.record.path, self.record.config, weights)
@@ -81,24 +80,41 @@ class Component:
         return part
 
     def ready(self) -> nn.Module:
-        """The network, images to logits, eval mode, on the CPU: this part, joined with the one it
-        requires where there is one.
+        """The network, images to logits, eval mode, on the CPU: this part, joined with what it
+        requires where there is something.
         """
-        part, required = self.module(), self.required()
-        if required is None:
+        part, required = self.module(), self.requirements()
+        if not required:
             return part
-        network = part.joined(required.module()).eval()
+        modules = {name: component.module() for name, component in required.items()}
+        alone = [modules.pop("")] if "" in modules else []
+        network = part.joined(*alone, **modules).eval()
         remember(network, self.output_tasks)
         return network
 
     def required(self) -> Component | None:
-        """The component that this one cannot be used without. Raises CorruptError unless the store
-        holds it with the very bits that this one was trained on, whether or not a later result of
-        its trial names other weights.
+        """The one component that this one cannot be used without, or None; see `requirements`.
+        Raises MethodError where there are several.
         """
-        if not self.record.requires:
-            return None
-        pin, store = self.record.requires, self.result.store
+        found = self.requirements()
+        if len(found) > 1:
+            raise MethodError(
+                f"{self.record.title} requires several components, {', '.join(found)}: ask for "
+                "requirements()"
+            )
+        return next(iter(found.values()), None)
+
+    def requirements(self) -> dict[str, Component]:
+        """The components that this one cannot be used without, by the names under which it was kept
+        with them; the name of an only one is empty. Raises CorruptError unless the store holds each
+        with the very bits that this one was trained on, whether or not a later result of its trial
+        names other weights.
+        """
+        return {name: self._pinned(pin) for name, pin in self.record.pins.items()}
+
+    def _pinned(self, pin: Mapping[str, Any]) -> Component:
+        """The component of a pin; see `requirements`."""
+        store = self.result.store
         reference, blob = pin["component"], pin["blob"]
         record = store.find(reference.partition("/")[0])
         if record is not None:

@@ -9,12 +9,12 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from statistics import fmean
 from types import MappingProxyType
 
 from orchestrator.errors import PlanError, SpoliaError
 from orchestrator.planning import standing
 from orchestrator.planning.checks import Checks
+from orchestrator.planning.durations import Durations, size_of
 from orchestrator.planning.history import NOTHING, history_of
 from orchestrator.planning.kinds import Kind
 from orchestrator.planning.preparation_notes import notes_of
@@ -226,22 +226,23 @@ class Plan:
         return set(self.cell_counts) <= {"done"}
 
     def cost(self, trial: Trial) -> float | None:
-        """Estimated seconds of a trial: its own if it ran before, else the mean of its method's
-        finished trials, else None.
+        """Estimated seconds of a trial: its own if it ran before, else what finished trials of its
+        method on its network lead to expect, else None.
         """
         if trial.key in self.seconds:
             return self.seconds[trial.key]
-        return self._mean_seconds.get(trial.method.name)
+        return self.durations.expected(size_of(trial))
 
     @cached_property
-    def _mean_seconds(self) -> Mapping[str, float]:
-        """Mean seconds of the finished trials, by method."""
+    def durations(self) -> Durations:
+        """What the finished trials took."""
         # Outdated results count as well: what they took is the best guess at what replaces them.
-        by_method: dict[str, list[float]] = {}
+        # A training that diverged ended early.
+        found = Durations()
         for key, seconds in self.seconds.items():
-            if key in self.trials:
-                by_method.setdefault(self.trials[key].method.name, []).append(seconds)
-        return {name: fmean(seconds) for name, seconds in by_method.items()}
+            if key in self.trials and self.outcomes.get(key, "done") == "done":
+                found.took(size_of(self.trials[key]), seconds)
+        return found
 
     def unshared(self) -> int:
         """Trials that would be run if every cell were run from scratch by itself."""

@@ -10,10 +10,11 @@ from typing import NamedTuple
 from orchestrator.errors import ExecutorError
 from orchestrator.planning.plan import Plan
 from orchestrator.planning.remainder import Remainder
+from orchestrator.planning.rounds import rounds_of
 from orchestrator.planning.standing import usable_states
 from orchestrator.planning.tries import Tries
 from orchestrator.spec.trial import Trial
-from orchestrator.training.attempts import Attempt, Broken, Finished, Gone, Unfit
+from orchestrator.training.attempts import Attempt, Broken, Cramped, Finished, Gone, Unfit
 from orchestrator.training.outcome import Outcome
 
 LOT_SECONDS = 1.0  # trials that are known to be short are handed out together, for about this long
@@ -21,8 +22,11 @@ LARGEST_LOT = 64
 
 
 class _Ready(NamedTuple):
-    """A trial that can be handed out; those first in order have the longest path before them."""
+    """A trial that can be handed out; those first in order have the longest path before them, of
+    those in the earliest round.
+    """
 
+    round: int  # 0 for all, unless seeds go first
     negative_path: float
     place: int  # in the plan
     key: str
@@ -30,7 +34,8 @@ class _Ready(NamedTuple):
 
 class Queue:
     """Trials that have no result yet. `take` hands out one whose needs are done, longest remaining
-    path first; `heard` is told what came of it, and decides whether it is tried again.
+    path first; with `seeds_first`, what one seed of every setting takes before what the next does.
+    `heard` is told what came of it, and decides whether it is tried again.
 
     What needs a trial that ended without being `done` is blocked, unless its method accepts such
     needs (and then only those that are results).
@@ -44,7 +49,9 @@ class Queue:
     none is left that could be given any, `stopped` says why the run ends.
     """
 
-    def __init__(self, plan: Plan, tries: Tries | None = None) -> None:
+    def __init__(
+        self, plan: Plan, tries: Tries | None = None, *, seeds_first: bool = False
+    ) -> None:
         todo = plan.todo
         self.plan = plan
         self.trials: Mapping[str, Trial] = {trial.key: trial for trial in todo}
@@ -58,6 +65,7 @@ class Queue:
         self.at_once: float | None = None
         self._tries = tries or Tries()
         self._nodes: Callable[[], Collection[str]] = lambda: ()
+        self._give_more: Callable[[Trial], bool] = lambda trial: False
         self._outcomes = dict(plan.outcomes)
         self._longest = self._known_seconds()
         self._alone: set[str] = set()  # keys of trials that go into no lot with others
@@ -67,7 +75,11 @@ class Queue:
             for key in {need.key for need in trial.needs.values()}:
                 self._users.setdefault(key, []).append(trial.key)
         paths = self._remaining_paths(todo)
-        self._entries = {t.key: _Ready(-paths[t.key], i, t.key) for i, t in enumerate(todo)}
+        rounds = rounds_of(plan) if seeds_first else {}
+        self._entries = {
+            t.key: _Ready(rounds.get(t.key, 0), -paths[t.key], place, t.key)
+            for place, t in enumerate(todo)
+        }
         self._shape: Callable[[Trial], Hashable] = lambda trial: None
         self._ready: dict[Hashable, list[_Ready]] = {}  # a heap for each shape
         self._held: list[_Ready] = []  # ready, and of methods that are held back
@@ -78,16 +90,22 @@ class Queue:
         self,
         shape: Callable[[Trial], Hashable],
         nodes: Callable[[], Collection[str]] = lambda: (),
+        give_more: Callable[[Trial], bool] = lambda trial: False,
     ) -> Queue:
         """The same queue, told what a trial's worker must be like: a worker that has just become
-        free gets a trial of its own shape first. `nodes` gives the ids of the machines there are.
+        free gets a trial of its own shape first. `nodes` gives the ids of the machines there are;
+        `give_more` gives trials of a workload another shape, with more memory, if there is one.
         """
-        self._nodes = nodes
+        self._nodes, self._give_more = nodes, give_more
+        self._shape = shape
+        self._sort_by_shape()
+        return self
+
+    def _sort_by_shape(self) -> None:
         ready = [entry for heap in self._ready.values() for entry in heap]
-        self._shape, self._ready = shape, {}
+        self._ready = {}
         for entry in ready:
             self._push(entry.key)
-        return self
 
     def _remaining_paths(self, todo: Iterable[Trial]) -> dict[str, float]:
         """Seconds from a trial's start to the end of the longest chain behind it, by key."""
@@ -153,8 +171,10 @@ class Queue:
         heaps = self._heaps()
         if heaps:
             # Else the heap whose first entry has the longest path.
-            heap = heaps.get(prefer) or min(heaps.values())
-            return self._hand_out(heap)
+            first = min(heaps.values())
+            preferred = heaps.get(prefer, first)
+            # A worker that fits another shape is no reason to begin with the next seeds.
+            return self._hand_out(preferred if preferred[0].round <= first[0].round else first)
         if not self.running and not self.is_finished:
             stuck = [k[:12] for k in self.trials if k not in self.ended and k not in self.blocked]
             raise ExecutorError(
@@ -206,18 +226,18 @@ class Queue:
         return lot
 
     def _expected_seconds(self, trial: Trial) -> float | None:
-        """How long a trial may take: as long as the longest of its kind that left a result, in this
-        run or before; None where there is none.
+        """How long a trial may take: as long as the longest of its workload that left a
+        result, in this run or before; None where there is none.
         """
-        return self._longest.get(_kind(trial))
+        return self._longest.get(workload(trial))
 
     def _known_seconds(self) -> dict[Hashable, float]:
-        """Seconds of the longest of each kind of trials, of those that have a result."""
+        """Seconds of the longest trial of each workload, of those that have a result."""
         longest: dict[Hashable, float] = {}
         for key, seconds in self.plan.seconds.items():
             if key in self.plan.trials:
-                kind = _kind(self.plan.trials[key])
-                longest[kind] = max(seconds, longest.get(kind, 0.0))
+                of = workload(self.plan.trials[key])
+                longest[of] = max(seconds, longest.get(of, 0.0))
         return longest
 
     def put_back(self, key: str, *, alone: bool = True) -> None:
@@ -241,6 +261,10 @@ class Queue:
             case Broken(outcome):
                 self._hold_back_if_alike(attempt)
                 return self.finish(outcome)
+            case Cramped(outcome) if not self._give_more(self.trials[outcome.key]):
+                return self.finish(outcome)
+            case Cramped():
+                self._sort_by_shape()  # it is not the only one whose shape has changed
             case Gone():
                 given_up = self._tries.gone(attempt)
             case Unfit(is_node=True):
@@ -263,8 +287,10 @@ class Queue:
         self._outcomes[outcome.key] = outcome.kind
         # An exception tells nothing of how long a training takes.
         if outcome.is_result:
-            kind = _kind(self.trials[outcome.key])
-            self._longest[kind] = max(outcome.seconds, self._longest.get(kind, 0.0))
+            of = workload(self.trials[outcome.key])
+            self._longest[of] = max(outcome.seconds, self._longest.get(of, 0.0))
+        if outcome.kind == "done":  # others ended early
+            self.left.took(outcome.key, outcome.seconds)
         for user in self._users.get(outcome.key, []):
             # However it ended: whether the outcome will do is asked once all needs have ended.
             self.left.need_ended(user, self.trials[outcome.key])
@@ -314,9 +340,9 @@ class Queue:
         return [outcome for outcome in self.ended.values() if outcome.kind in kinds]
 
 
-def _kind(trial: Trial) -> Hashable:
-    """Trials of one kind take about as long: of one method on one network. Not of one method alone:
-    a small network on trial says nothing of a large one.
+def workload(trial: Trial) -> Hashable:
+    """Trials of one workload take about as long, and as much memory: of one method on one network.
+    Not of one method alone: a small network on trial says nothing of a large one.
     """
     network = trial.network
     return trial.method.name, None if network is None else network.label

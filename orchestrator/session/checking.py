@@ -104,8 +104,9 @@ def check_stale(
         layer = f"checks/{run}"
         queue = Queue(_once_more(plan, list(chosen)))
         try:
-            with display.follow(queue) as progress:
-                executor(executor_name).run(queue, store.layer(layer), site, progress)
+            layered = store.layer(layer)
+            with display.follow(queue, layered) as progress:
+                executor(executor_name).run(queue, layered, site, progress)
             made_now = Store(store.folder(layer))
             problems = [
                 _compare(plan.trials[key], kind, store, made_now, queue.ended.get(key))

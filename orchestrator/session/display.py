@@ -5,10 +5,12 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Protocol, TextIO
 
 from orchestrator.executors.executor import Listener
@@ -17,6 +19,7 @@ from orchestrator.planning.plan import Plan
 from orchestrator.planning.queue import Queue
 from orchestrator.spec.trial import Trial
 from orchestrator.spec.wording import duration
+from orchestrator.store.store import Store
 from orchestrator.training.outcome import Outcome
 
 LINE, SEPARATOR = 80, " · "
@@ -30,8 +33,10 @@ class Display(Protocol):
         """What is going to run, before it does."""
         ...
 
-    def follow(self, queue: Queue) -> contextlib.AbstractContextManager[Listener]:
-        """While trials run: a listener that hears of each that starts and ends."""
+    def follow(self, queue: Queue, store: Store) -> contextlib.AbstractContextManager[Listener]:
+        """While trials run: a listener that hears of each that starts and ends. How far they are,
+        they leave in the store.
+        """
         ...
 
     def busy(self, doing: str) -> contextlib.AbstractContextManager[object]:
@@ -42,110 +47,121 @@ class Display(Protocol):
         """A sentence in between."""
         ...
 
-
-class _Mean:
-    """The mean of what was added so far."""
-
-    def __init__(self) -> None:
-        self._sum, self._number = 0.0, 0
-
-    def add(self, value: float) -> None:
-        self._sum += value
-        self._number += 1
-
-    @property
-    def value(self) -> float:
-        return self._sum / self._number
+    def wrote(self, tables: Sequence[Path]) -> None:
+        """The sweep's tables are there."""
+        ...
 
 
 class Tally:
     """Counts of a queue's trials by how they stand, and how fast it goes; a listener. What it says
-    is made of sums kept on the way, and of the trials that run: it is asked four times a second.
+    is made of sums kept on the way, and of the trials that run: it is asked twice a second.
     """
 
     def __init__(self, queue: Queue) -> None:
         self._queue = queue
-        self._began: dict[str, float] = {}
-        self._spent: dict[str, _Mean] = {}  # seconds of trials that ended now, by method
+        self._began: dict[str, tuple[float, float]] = {}  # by both clocks, the oldest first
         self._start = time.monotonic()
+        self.preparing = ""  # what the executor does before the first trial runs
         # Trials start and end in the executor's thread, and a terminal draws in one of its own.
         self._lock = threading.Lock()
 
     def started(self, trial: Trial) -> None:
         with self._lock:
-            self._began[trial.key] = time.monotonic()
+            self._began[trial.key] = time.monotonic(), time.time()
 
     def ended(self, outcome: Outcome) -> None:
+        self.preparing = ""
         with self._lock:
             self._began.pop(outcome.key, None)
-            if outcome.is_result:
-                method = self._queue.trials[outcome.key].method.name
-                self._spent.setdefault(method, _Mean()).add(outcome.seconds)
 
-    def parts(self) -> list[tuple[str, str]]:
-        """The pieces of a line of 80 characters (more only where the counts alone take more), each
-        with the state of trials that it counts, or none: `2 of 4 done`, `1 failed`, `5 s left`.
+    def running(self, most: int) -> dict[str, tuple[Trial, float]]:
+        """The trials that run longest, each with when it was handed out, in seconds since 1970."""
+        with self._lock:
+            oldest = list(itertools.islice(self._began.items(), most))
+        return {key: (self._queue.trials[key], began[1]) for key, began in oldest}
+
+    def parts(self, longest: float = LINE) -> list[tuple[str, str]]:
+        """The pieces of a line of so many characters (more only where the counts alone take more),
+        each with the state of trials that it counts, or none: `2 of 4 done`, `1 failed`,
+        `5 s left`.
         """
-        counts = self._counts()
-        parts = [(f"{counts.pop('done', 0)} of {len(self._queue.trials)} done", "")]
-        parts += [(f"{count} {state}", state) for state, count in counts.items()]
+        parts = self.counts()
         length = sum(len(words) + len(SEPARATOR) for words, _ in parts)
-        for words in self._pace():
+        for words in self.pace():
             length += len(words) + len(SEPARATOR)
             # Counts are never left out; of the pace whatever still fits.
-            if length - len(SEPARATOR) <= LINE:
+            if length - len(SEPARATOR) <= longest:
                 parts.append((words, ""))
         return parts
 
     def line(self) -> str:
         """All of them, one behind the other."""
-        return SEPARATOR.join(words for words, _ in self.parts())
+        parts = [words for words, _ in self.parts()]
+        if self.preparing:
+            parts.insert(0, self.preparing)
+        return SEPARATOR.join(parts)
 
-    def seconds_left(self) -> float | None:
-        """Estimated from trials of the same method, finished now or before; None while nothing is
-        known of one of them, or of how many run at once.
-        """
-        queue, total = self._queue, 0.0
-        if queue.at_once is None:
-            return None
-        with self._lock:
-            for method, left in list(queue.left.by_method.items()):
-                spent = self._spent.get(method)
-                if spent is None and left.num_unknown:
-                    return None
-                # Of this run, else from earlier ones.
-                total += left.seconds if spent is None else left.number * spent.value
-            total -= sum(self._run_already())
-        # As if the work spread evenly: chains of needs make it an underestimate near the end.
-        return max(total, 0.0) / queue.at_once
-
-    def _run_already(self) -> Iterator[float]:
-        """Seconds of each trial that runs, out of those that are expected of it."""
-        now, queue = time.monotonic(), self._queue
-        for key, began in self._began.items():
-            trial = queue.trials[key]
-            spent = self._spent.get(trial.method.name)
-            cost = queue.plan.cost(trial) if spent is None else spent.value
-            # One that takes longer than expected is taken to end any moment.
-            yield min(now - began, cost or 0.0)
-
-    def _counts(self) -> dict[str, int]:
-        """How many trials have ended how, or are blocked."""
+    def counts(self) -> list[tuple[str, str]]:
+        """How many trials have ended how, are blocked, run and wait; see `parts`."""
+        queue = self._queue
         # A copy: the executor may add to it while this is drawn.
-        return standing.in_order({**self._queue.num_ended, "blocked": len(self._queue.blocked)})
+        counts = standing.in_order({**queue.num_ended, "blocked": len(queue.blocked)})
+        parts = [(f"{counts.pop('done', 0)} of {len(queue.trials)} done", "")]
+        parts += [(f"{count} {state}", state) for state, count in counts.items()]
+        if not queue.is_finished:
+            num_open = len(queue.running) + queue.num_waiting
+            # What is handed out behind another trial, to the same worker, waits as well.
+            num_running = int(min(len(queue.running), queue.at_once or 0))
+            parts += [(f"{num_running} running", ""), (f"{num_open - num_running} waiting", "")]
+        return parts
 
-    def _pace(self) -> list[str]:
-        """What goes on: running, waiting, time left or taken, trials a minute."""
+    def pace(self) -> list[str]:
+        """Time taken, time left, trials a minute."""
         queue = self._queue
         elapsed = time.monotonic() - self._start
-        if queue.is_finished:
-            times = [duration(elapsed)]
-        else:
-            left = self.seconds_left()
-            times = [f"{len(queue.running)} running", f"{queue.num_waiting} waiting"]
-            times += [] if left is None else [f"{duration(left)} left"]
         rate = [f"{len(queue.ended) / elapsed * 60:.1f}/min"] if queue.ended else []
-        return times + rate
+        if queue.is_finished:
+            return [duration(elapsed), *rate]
+        return [f"{duration(elapsed)} so far", *filter(None, [self.time_left()]), *rate]
+
+    def time_left(self) -> str:
+        """`5 s left`, or `over 5 s left` where of some trials nothing like them has ended yet;
+        empty where that is so of all of them, or nobody knows how many run at once.
+        """
+        seconds, num_unknown = self.seconds_left()
+        if seconds is None or (num_unknown and not seconds):
+            return ""
+        return f"{'over ' if num_unknown else ''}{duration(seconds)} left"
+
+    def seconds_left(self) -> tuple[float | None, int]:
+        """Estimated from trials of the same method and size, finished now or before (None where it
+        is not known how many run at once), and of how many trials nothing is known.
+        """
+        queue = self._queue
+        if queue.at_once is None:
+            return None, 0
+        seconds, num_unknown = queue.left.seconds()
+        longest = 0.0
+        for expected, lasts in self._run_already():
+            # One that takes longer than expected is taken to end any moment.
+            seconds -= min(lasts, expected)
+            longest = max(longest, expected - lasts)
+        # As if the work spread evenly over what runs at once, which at the end is no longer all:
+        # chains of needs make it an underestimate.
+        at_once = min(queue.at_once, max(1, queue.left.number))
+        return max(seconds / at_once, longest, 0.0), num_unknown
+
+    def _run_already(self) -> list[tuple[float, float]]:
+        """Of each trial that runs, how long it is expected to take, and how long it has run."""
+        now = time.monotonic()
+        with self._lock:
+            began = list(self._began.items())
+        found = []
+        for key, clocks in began:
+            expected = self._queue.left.expected(key)
+            if expected is not None:
+                found.append((expected, now - clocks[0]))
+        return found
 
 
 class LineDisplay:
@@ -164,7 +180,7 @@ class LineDisplay:
         pass
 
     @contextlib.contextmanager
-    def follow(self, queue: Queue) -> Iterator[Listener]:
+    def follow(self, queue: Queue, store: Store) -> Iterator[Listener]:
         line = _MovingLine(Tally(queue), self._stream)
         try:
             yield line
@@ -178,6 +194,9 @@ class LineDisplay:
         if _moves(self._stream):
             print(text, file=self._stream)
 
+    def wrote(self, tables: Sequence[Path]) -> None:
+        pass  # they are in the summary
+
 
 class _MovingLine:
     """The line of a tally; drawn when a trial starts or ends, a few times a second at most."""
@@ -186,6 +205,10 @@ class _MovingLine:
         self._tally, self._stream = tally, stream
         self._is_seen = _moves(stream)
         self._drawn, self._length = 0.0, 0
+
+    def preparing(self, what: str) -> None:
+        self._tally.preparing = what
+        self._draw("")
 
     def started(self, trial: Trial) -> None:
         self._tally.started(trial)

@@ -107,6 +107,9 @@ class TrialListener:
     ) -> None:
         self._progress, self._writer, self._store, self._trials = progress, writer, store, trials
 
+    def preparing(self, what: str) -> None:
+        self._progress.preparing(what)
+
     def started(self, trial: Trial) -> None:
         self._progress.started(trial)
         if self._writer is not None:
@@ -141,15 +144,23 @@ class TrialListener:
 
 
 def run_sweep(
-    plan: Plan, sweep: Sweep, home: Home, site: Site, executor_name: str, display: Display
+    plan: Plan,
+    sweep: Sweep,
+    home: Home,
+    site: Site,
+    executor_name: str,
+    display: Display,
+    *,
+    seeds_first: bool = False,
+    is_kept: bool = True,
 ) -> RunSummary:
     """Run what a plan lacks, of `sweep` or of a part of it. What became of trials that failed is in
     the summary; nothing is raised for them. Results that the plan calls outdated stay in the store
-    until others take their places.
+    until others take their places. Unless it `is_kept`, nobody is told where the home is.
     """
     store = Store(home.store)
     runner = executor(executor_name)
-    queue = Queue(plan, Tries(site.hold_back_after))
+    queue = Queue(plan, Tries(site.hold_back_after), seeds_first=seeds_first)
     writer = _writer_of_whole(plan, sweep, store, home)
     try:
         is_interrupted, stopped = _drain(runner, queue, store, site, writer, display)
@@ -158,14 +169,8 @@ def run_sweep(
             # Nothing to close the sweep's own run with; what was sent gets written.
             writer.finish(None)
         raise
-    # Whatever the executor believes, the store knows. What was to be replaced and was not is not
-    # done.
-    plan_now = make_plan(plan.name, sweep, store, outdated=plan.outdated)
-    results = Results(plan_now, store)
-    # Tables and MLflow's note are of the whole sweep, whatever part ran; the summary is of the
-    # part.
-    tables = write_tables(results, home)
-    tracked = Tracked(plan_now)
+    results, tables = _told(plan, sweep, store, home, display, is_kept=is_kept)
+    tracked = Tracked(results.plan)
     if writer is not None:
         tracked = finish_writer(writer, results, tables, display, is_interrupted=is_interrupted)
     return RunSummary(
@@ -179,6 +184,23 @@ def run_sweep(
         is_interrupted=is_interrupted,
         stopped=stopped,
     )
+
+
+def _told(
+    plan: Plan, sweep: Sweep, store: Store, home: Home, display: Display, *, is_kept: bool
+) -> tuple[Results, list[Path]]:
+    """The results of the whole sweep as they stand now, and its tables."""
+    with display.busy("reading what is done, and writing tables"):
+        # Whatever the executor believes, the store knows. What was to be replaced and was not is
+        # not done.
+        plan_now = make_plan(plan.name, sweep, store, outdated=plan.outdated)
+        results = Results(plan_now, store)
+        # Tables and MLflow's note are of the whole sweep, whatever part ran; the summary is of the
+        # part.
+        tables = write_tables(results, home)
+    if tables and is_kept:
+        display.wrote(tables)
+    return results, tables
 
 
 def _writer_of_whole(plan: Plan, sweep: Sweep, store: Store, home: Home) -> Writer | None:
@@ -216,7 +238,7 @@ def _drain(
     if not queue.trials:
         return False, ""
     try:
-        with display.follow(queue) as progress:
+        with display.follow(queue, store) as progress:
             runner.run(queue, store, site, TrialListener(progress, writer, store, queue.trials))
     except KeyboardInterrupt:
         display.say(INTERRUPTED, strongly=True)

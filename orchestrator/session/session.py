@@ -29,6 +29,7 @@ from orchestrator.store.store import Store
 # takes seconds, and `spolia logs` needs none of it.
 if TYPE_CHECKING:
     from orchestrator.analysis.results import Results
+    from orchestrator.executors.shares import Wanted
     from orchestrator.parts.result import Result
     from orchestrator.planning.explain import Explanation
     from orchestrator.planning.plan import Plan
@@ -190,6 +191,15 @@ class Session:
 
         return known_cells(self.name, self.part(only), self.store)
 
+    def shares(self, only: str | Labels | None = None) -> list[Wanted]:
+        """What trials like those of this sweep took of a GPU, in this sweep or any other of the
+        store, and the share of one that follows; see `spolia plan --shares`. Reads every result of
+        the store.
+        """
+        from orchestrator.executors.shares import wanted
+
+        return wanted(self._plan_of_known(only), self.store.find_all(self.store.finished()))
+
     @_on_own_data
     def status(self, only: str | Labels | None = None) -> Status:
         """How many cells and trials stand how, by method; what is under way, what failed and why.
@@ -316,6 +326,7 @@ class Session:
         stale: Stale | str | None = None,
         retry: Retry | str | Sequence[Retry | str] = (),
         smoke: bool = False,
+        seeds_first: bool = False,
         address: str | None = None,
         checkpoint_every: float | None = None,
         display: Display | None = None,
@@ -323,8 +334,9 @@ class Session:
         """Run what the sweep lacks, and track it to MLflow; see `spolia run`. The same call again
         goes on where it stopped. Raises nothing for trials that fail: they are in the summary.
 
-        Interrupted, it keeps what is done, and says so in the summary. With `smoke`, every method
-        runs at its smoke values on 256 images, in a store that goes away with the summary.
+        With `seeds_first`, one seed of every setting is run before the next seed of any. With
+        `smoke`, every method runs at its smoke values on 256 images, in a store that goes away with
+        the summary. Interrupted, it keeps what is done, and says so in the summary.
         """
         from orchestrator.session.display import LineDisplay
         from orchestrator.session.running import run_sweep
@@ -332,23 +344,19 @@ class Session:
 
         where = chosen(ExecutorName, executor, "executor")
         display = display or LineDisplay()
+        wanted: dict[str, Any] = {"limit": limit, "stale": stale, "retry": retry}
         if smoke:
-            _refuse_beside_smoke(limit=limit, stale=stale, retry=retry, address=address)
+            _refuse_beside_smoke(**wanted, seeds_first=seeds_first, address=address)
             return run_smoke(self.name, self.part(only), self.places, where, slots, display)
         plan = self.prepare(
-            only,
-            executor=where,
-            slots=slots,
-            limit=limit,
-            stale=stale,
-            retry=retry,
-            address=address,
-            display=display,
+            only, executor=where, slots=slots, address=address, display=display, **wanted
         )
         site = self.places.site_of_run(
             where, address=address, slots=slots, checkpoint_every=checkpoint_every
         )
-        return run_sweep(plan, self.sweep, self.home, site, where.value, display)
+        return run_sweep(
+            plan, self.sweep, self.home, site, where.value, display, seeds_first=seeds_first
+        )
 
     @_on_own_data
     def prepare(
@@ -485,7 +493,7 @@ def _each(given: Any) -> Iterable[Any]:
 
 def _refuse_beside_smoke(**given: object) -> None:
     """Raise InputError for what a smoke run would pass over in silence."""
-    said = [option(name) for name, value in given.items() if value not in (None, (), [])]
+    said = [option(name) for name, value in given.items() if value not in (None, False, (), [])]
     if said:
         raise InputError(
             f"{option('smoke', True)} goes without {' and '.join(said)}: a smoke run is of every "

@@ -42,7 +42,9 @@ def run_smoke(
         store.prepare()
         plan = make_plan(name, made.sweep, store)
         display.planned(plan)
-        summary = run_sweep(plan, made.sweep, within.home, site, executor.value, display)
+        summary = run_sweep(
+            plan, made.sweep, within.home, site, executor.value, display, is_kept=False
+        )
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise

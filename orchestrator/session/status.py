@@ -5,33 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from orchestrator.planning import standing
 from orchestrator.planning.explain import Unmet, first_lines, unmet
 from orchestrator.planning.plan import Plan
 from orchestrator.session.cells import KnownCells, MissingData
 from orchestrator.session.formatting import as_html, as_text
+from orchestrator.session.under_way import UnderWay, under_way
+from orchestrator.store.heartbeat import SEEN_WITHIN, living
 from orchestrator.store.store import Store
 
 if TYPE_CHECKING:
     import pandas as pd
-
-
-@dataclass(frozen=True)
-class UnderWay:
-    """A trial that runs: how far it is, its `loss` (None: not known), when it `began` and when this
-    was written (`time`), both in seconds since 1970.
-    """
-
-    key: str
-    label: str
-    stage: str
-    epoch: int
-    epochs: int
-    began: float
-    time: float
-    loss: float | None = None
 
 
 @dataclass(frozen=True)
@@ -70,6 +56,7 @@ class Status:
     plan: Plan | None
     under_way: tuple[UnderWay, ...]
     missing: tuple[MissingData, ...] = ()
+    is_at_work: bool = False
 
     @property
     def is_complete(self) -> bool:
@@ -80,6 +67,14 @@ class Status:
     def is_done(self) -> bool:
         """Whether every cell is done: none diverged, is infeasible, or has no result."""
         return self.plan is not None and not self.missing and self.plan.is_done
+
+    @property
+    def can_go_on(self) -> bool:
+        """Whether anything may still change without a new run: some trial is open or under way, or
+        failed and a run is at work that tries it again.
+        """
+        is_open = bool(self.trial_counts.get("open")) or self.plan is None
+        return not self.is_complete and (is_open or bool(self.under_way) or self.is_at_work)
 
     @property
     def cell_counts(self) -> Mapping[str, int]:
@@ -180,8 +175,9 @@ class Status:
 def status_of(name: str, num_cells: int, known: KnownCells, store: Store) -> Status:
     """The status of what is known of a sweep with so many cells."""
     plan = known.plan
-    under_way = tuple(_under_way(plan, store)) if plan else ()
-    return Status(name, num_cells, plan, under_way, known.missing)
+    running = tuple(_under_way(plan, store)) if plan else ()
+    is_at_work = bool(living(store, SEEN_WITHIN))
+    return Status(name, num_cells, plan, running, known.missing, is_at_work)
 
 
 def _under_way(plan: Plan, store: Store) -> list[UnderWay]:
@@ -190,15 +186,7 @@ def _under_way(plan: Plan, store: Store) -> list[UnderWay]:
     running = store.under_way()
     found = []
     for trial in plan.todo:
-        now = store.progress(trial.key) if trial.key in running else None
+        now = under_way(trial, store) if trial.key in running else None
         if now is not None:
-            told = {name: now[name] for name in ("stage", "epoch", "epochs", "began", "time")}
-            found.append(UnderWay(key=trial.key, label=trial.label, loss=_last_loss(now), **told))
+            found.append(now)
     return found
-
-
-def _last_loss(progress: Mapping[str, Any]) -> float | None:
-    """The loss of the stage under way at the end of its last epoch."""
-    name = f"{progress['stage']}/loss"
-    values = [value for curve, _, value, _ in progress.get("curves", ()) if curve == name]
-    return values[-1] if values else None

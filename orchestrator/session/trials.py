@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, overload
 
-from orchestrator.errors import InputError, nearest
+from orchestrator.errors import InputError, call, nearest
 from orchestrator.planning.explain import why_not_done
 from orchestrator.planning.plan import Plan
 from orchestrator.planning.standing import STANDINGS
@@ -151,7 +151,7 @@ def trials_of(plan: Plan, where: Labels) -> Trials:
     _refuse_unknown_values(by_field, plan)
     labels = {name: value for name, value in where.items() if name in names}
     wanted = _with_needs(plan, cells_like(plan.cells, plan.values, labels))
-    shared, cell_keys, short = _shared_values(plan), plan.cell_keys, short_names(plan.axes)
+    shared, cell_keys, short = shared_values(plan), plan.cell_keys, short_names(plan.axes)
     rows = []
     for key in filter(wanted.__contains__, plan.trials):
         axes = {short[axis]: value for axis, value in shared[key].items()}
@@ -167,7 +167,7 @@ def _refuse_unknown(by_field: Mapping[str, Sequence[object]], names: Mapping[str
         if name not in FIELDS
     ]
     if problems:
-        raise InputError("trials(where=...) cannot be used as written:", problems)
+        raise InputError(f"{call('list', 'trials(...)')} cannot be used as written:", problems)
 
 
 def _refuse_unknown_values(by_field: Mapping[str, Sequence[object]], plan: Plan) -> None:
@@ -188,7 +188,7 @@ def _refuse_unknown_values(by_field: Mapping[str, Sequence[object]], plan: Plan)
             unknown = [value for value in wanted if value not in valid[name]]
             problems += [f"{name} {v!r}: {nearest(str(v), valid[name])}" for v in unknown]
     if problems:
-        raise InputError("trials(where=...) cannot be used as written:", problems)
+        raise InputError(f"{call('list', 'trials(...)')} cannot be used as written:", problems)
 
 
 def _has(row: TrialRow, by_field: Mapping[str, Sequence[object]]) -> bool:
@@ -210,7 +210,7 @@ def _with_needs(plan: Plan, cells: Sequence[Cell]) -> set[str]:
     return found
 
 
-def _shared_values(plan: Plan) -> dict[str, dict[str, AxisValue]]:
+def shared_values(plan: Plan) -> dict[str, dict[str, AxisValue]]:
     """By key the values of axes that are the same in all cells which are a trial or need it."""
     axes = plan.values
     found: dict[str, dict[str, AxisValue]] = {}

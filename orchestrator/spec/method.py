@@ -123,7 +123,16 @@ class Method(ABC, _Settings):
 
     def canonical(self) -> Self:
         """The same method with settings that make no difference back at their defaults (use
-        `reset`), so that they split no trials. Must be idempotent.
+        `reset`), so that they split no trials. Must be idempotent. Where it depends on the trial,
+        use `canonical_for`.
+        """
+        return self
+
+    def canonical_for(self, trial: Trial) -> Self:
+        """The same method with settings that make no difference in this trial back at their
+        defaults: a penalty on forgetting, where there is one task only. Asked behind `canonical`,
+        of a trial's own method and not of the methods among its settings. Pure, reads nothing, and
+        idempotent; tasks are symbolic here, so their names and number are known, not their classes.
         """
         return self
 
@@ -132,8 +141,8 @@ class Method(ABC, _Settings):
         return ()
 
     def needs(self, trial: Trial) -> Mapping[str, Trial]:
-        """The trials whose results `train` uses, by name; make them with `trial.replace`. Pure;
-        reads nothing.
+        """The trials whose results `train` uses, by name; make them with `trial.replace`. The names
+        are in the key: another name is another trial. Pure; reads nothing.
         """
         return {}
 

@@ -15,8 +15,11 @@ from orchestrator.spec.classes import (
     is_of_a_distribution,
     of_another_sweep,
 )
+from orchestrator.spec.misspelt import meant
 from orchestrator.spec.shadowing import shadowing
 from orchestrator.spec.sweep import Sweep
+
+OWN_CODE = Path(__file__).resolve().parents[1]
 
 
 def load_sweep(file: str | Path) -> tuple[str, Sweep]:
@@ -77,7 +80,8 @@ def _imported(path: Path) -> ModuleType:
     except Exception as error:
         message = f"{_where(error, path)}: {type(error).__name__}: {error}"
         hidden = shadowing(error) if isinstance(error, ImportError) else None
-        raise SweepError(f"{message}. {hidden}" if hidden else message) from error
+        hint = hidden or meant(error)
+        raise SweepError(f"{message}. {hint}" if hint else message) from error
     return module
 
 
@@ -124,7 +128,21 @@ def imported_names(file: Path) -> set[str]:
 
 
 def _where(error: BaseException, path: Path) -> str:
-    """The file, and its line that the error came through last, if it came through it."""
+    """The file, and its line that the error came through last, if it came through it; and where it
+    went on to a module beside the file, the last line there.
+    """
+    file = path.absolute()
     frames = traceback.extract_tb(error.__traceback__)
-    lines = [frame.lineno for frame in frames if frame.filename == str(path.absolute())]
-    return f"{path}, line {lines[-1]}" if lines else str(path)
+    lines = [frame.lineno for frame in frames if frame.filename == str(file)]
+    place = f"{path}, line {lines[-1]}" if lines else str(path)
+    beside = [one for one in frames if _is_beside(Path(one.filename), file)]
+    if beside and beside[-1].filename != str(file):
+        within = Path(beside[-1].filename).relative_to(file.parent)
+        place += f" ({within}, line {beside[-1].lineno})"
+    return place
+
+
+def _is_beside(module: Path, file: Path) -> bool:
+    """Whether a module is its author's as the sweep file is, and not installed."""
+    is_installed = "site-packages" in module.parts or module.is_relative_to(OWN_CODE)
+    return module.is_relative_to(file.parent) and not is_installed

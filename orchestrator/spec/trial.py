@@ -143,7 +143,8 @@ class Trial:
     def __post_init__(self) -> None:
         # In this order: what a base decides depends on the canonical method (`base_place` may be a
         # matter of settings).
-        method = canonical_method(self.method)
+        object.__setattr__(self, "method", canonical_method(self.method))
+        method = canonical_method(self.method.canonical_for(self))
         object.__setattr__(self, "method", method)
         # Before the seed may go blank: what it draws is part of the tasks.
         tasks = tuple(task.of_seed(self.seed) for task in self.tasks)

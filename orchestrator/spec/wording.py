@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 
 def duration(seconds: float) -> str:
@@ -23,3 +24,11 @@ def first_few(texts: Sequence[str], most: int = 3) -> str:
     """The first of some texts, and how many more there are: `a, b, c and 4 more`."""
     shown = ", ".join(texts[:most])
     return f"{shown} and {len(texts) - most} more" if len(texts) > most else shown
+
+
+def short(path: Path) -> str:
+    """A path relative to the current folder where it lies below that."""
+    try:
+        return str(path.relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)

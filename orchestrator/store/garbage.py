@@ -70,4 +70,8 @@ def _needed_blobs(store: Store) -> set[str]:
 
 def _required_blobs(part: Mapping[str, Any]) -> set[str]:
     required = part.get("requires")
-    return {required["blob"]} | _required_blobs(required) if required else set()
+    if not required:
+        return set()
+    # One component, or several by name (`orchestrator.parts.component.pins_in`, a room above).
+    pins = [required] if isinstance(required.get("component"), str) else list(required.values())
+    return {blob for pin in pins for blob in ({pin["blob"]} | _required_blobs(pin))}

@@ -13,6 +13,7 @@ from orchestrator.store.store import Store
 
 EVERY = 60.0  # seconds between two heartbeats
 FRESH = 15 * 60.0  # seconds after which a run that shows nothing is taken for dead
+SEEN_WITHIN = 3 * EVERY  # the same where nothing is deleted, and people want to know soon
 
 
 @contextlib.contextmanager
@@ -49,11 +50,11 @@ def _beat(store: Store, run: str) -> None:
     store.leave_probe(run)
 
 
-def living(store: Store) -> set[str]:
-    """Names of the runs whose heartbeat is fresh. A heartbeat that is just being written has a file
-    beside it, whose name begins with a dot; that is no run.
+def living(store: Store, fresh: float = FRESH) -> set[str]:
+    """Names of the runs whose heartbeat is no older than `fresh` seconds. A heartbeat that is just
+    being written has a file beside it, whose name begins with a dot; that is no run.
     """
-    limit = time.time() - FRESH
-    fresh = [beat for beat in store.entries("runs") if beat.changed / 1e9 >= limit]
-    names = {beat.path.rpartition("/")[2] for beat in fresh}
+    limit = time.time() - fresh
+    beats = [beat for beat in store.entries("runs") if beat.changed / 1e9 >= limit]
+    names = {beat.path.rpartition("/")[2] for beat in beats}
     return {name for name in names if not name.startswith(".")}

@@ -14,7 +14,8 @@ statement and resumed to the same bits, and leaves exactly what it declares.
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from orchestrator.testing.contract import MethodContract, fingerprint, smoke_trial
+    from orchestrator.testing.contract import MethodContract
+    from orchestrator.testing.killing import fingerprint, smoke_trial
 
 __all__ = ["MethodContract", "fingerprint", "smoke_trial"]
 
@@ -23,6 +24,10 @@ def __getattr__(name: str) -> Any:
     """Load the suite, and torch with it, when it is first asked for: not for its option alone."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from orchestrator.testing import contract
+    if name == "MethodContract":  # brings pytest
+        from orchestrator.testing import contract
 
-    return getattr(contract, name)
+        return contract.MethodContract
+    from orchestrator.testing import killing
+
+    return getattr(killing, name)

@@ -4,6 +4,7 @@ writes it, and however often, writes the same.
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,6 +21,8 @@ from orchestrator.tracking.names import LONGEST_PARAM, LONGEST_TAG, fit_name, fi
 
 if TYPE_CHECKING:
     from orchestrator.tracking.manifest import RunEntry
+
+LAYOUT = "2"  # how a sweep's runs are laid out; those of another layout are written anew
 
 Point = tuple[str, float, int, int]
 """Name, value, time in milliseconds since 1970, step."""
@@ -45,6 +48,7 @@ def finished_run(entry: RunEntry, record: Record, store: Store) -> FinishedRun:
     began, ended = (int(record["timings"][moment] * 1000) for moment in ("began", "ended"))
     tags = {
         "spolia.id": entry["id"],
+        "spolia.layout": LAYOUT,
         "spolia.role": entry["role"],
         "spolia.key": record["key"],
         "spolia.try": name_of_try(record["timings"]["began"]),
@@ -53,20 +57,14 @@ def finished_run(entry: RunEntry, record: Record, store: Store) -> FinishedRun:
     }
     if record["reason"]:
         tags["spolia.reason"] = record["reason"]
-    for name, value in record["provenance"].items():
-        # Not some fifty digests (`code` is the digest of them all), nor somebody's folders.
-        if name not in ("modules", "files"):
-            tags[f"spolia.{name}"] = value
-    for name, value in record.get("memory", {}).items():
-        tags[f"spolia.memory.{name}"] = value
     return FinishedRun(
         name=entry["name"],
         began=began,
         ended=ended,
-        params=params_of(entry),
+        params=params_of(entry["params"]),
         tags=tags_of(tags),
         points=[*_metric_points(record, ended), *curve_points(record["curves"])],
-        files=_files(record, store, entry["headline"]),
+        files=_files(record, store),
     )
 
 
@@ -80,10 +78,9 @@ def tags_of(tags: Mapping[str, Any]) -> dict[str, str]:
     return {fit_name(name): fit_text(value, LONGEST_TAG) for name, value in tags.items()}
 
 
-def params_of(entry: RunEntry) -> dict[str, str]:
+def params_of(params: Mapping[str, str]) -> dict[str, str]:
     """Params as they fit into MLflow."""
-    params = entry["params"].items()
-    return {fit_name(name): fit_text(value, LONGEST_PARAM) for name, value in params}
+    return {fit_name(name): fit_text(value, LONGEST_PARAM) for name, value in params.items()}
 
 
 def _metric_points(record: Mapping[str, Any], when: int) -> Iterator[Point]:
@@ -92,6 +89,15 @@ def _metric_points(record: Mapping[str, Any], when: int) -> Iterator[Point]:
         if metric["value"] is not None:
             name = "/".join([metric["name"], *metric["labels"].values()])
             yield fit_name(name), metric["value"], when, 0
+    for name, value in costs_of(record):
+        yield name, value, when, 0
+
+
+def costs_of(record: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
+    """What a trial took, as metrics."""
+    yield "cost.seconds", float(record["timings"]["seconds"])
+    for name, number in record.get("memory", {}).items():
+        yield fit_name(f"cost.{name}_mib"), number / 2**20
 
 
 def curve_points(points: Iterable[Sequence[Any]]) -> Iterator[Point]:
@@ -101,17 +107,24 @@ def curve_points(points: Iterable[Sequence[Any]]) -> Iterator[Point]:
             yield fit_name(name), value, int(when * 1000), step
 
 
-def _files(record: Mapping[str, Any], store: Store, headline: str | None) -> dict[str, bytes]:
-    """Every matrix as Parquet, and the headline one as a picture, too."""
-    files: dict[str, bytes] = {}
+def _files(record: Mapping[str, Any], store: Store) -> dict[str, bytes]:
+    """Every matrix as Parquet and as a picture, and what made the result. At the root: MLflow's
+    comparison of runs looks nowhere else.
+    """
+    # Not some fifty digests (`code` is the digest of them all), nor somebody's folders.
+    told = {k: v for k, v in record["provenance"].items() if k not in ("modules", "files")}
+    files = {"provenance.json": json.dumps(told, indent=1).encode()}
     for entry in record["matrices"]:
         content = store.blob(entry["blob"], of=record["key"])
-        name = quote(entry["name"], safe=" ")  # one file in this folder, whatever a record says
-        files[f"matrices/{name}.parquet"] = content
-        if entry["name"] == headline:
-            picture = matrix_svg(Matrix.from_parquet(content))
-            files[f"matrices/{name}.svg"] = picture.encode()
+        name = file_name(entry["name"])
+        files[f"{name}.parquet"] = content
+        files[f"{name}.svg"] = matrix_svg(Matrix.from_parquet(content)).encode()
     return files
+
+
+def file_name(name: str) -> str:
+    """One file of a run, whatever a record calls what is in it."""
+    return quote(name, safe=" ")
 
 
 def put_files(folder: Path, files: Mapping[str, bytes]) -> None:

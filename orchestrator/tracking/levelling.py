@@ -1,10 +1,10 @@
 """MLflow, brought level with the store, through MLflow's client and in no other way.
 
 One experiment a sweep name; in it the runs that the manifest lists, each below the one that it
-names. Everything is derived from the store's records, timestamps too, so writing again changes
-nothing: a run that is complete is FINISHED and bears the digest of its record in the tag
-`spolia.result`. What a run holds that is not of the same try at the same trial cannot be taken out
-of it; then another run takes its place.
+names; those of settings are `orchestrator.tracking.setting_runs`'. Everything is derived from the
+store's records, timestamps too, so writing again changes nothing: a run that is complete is
+FINISHED and bears the digest of its record in the tag `spolia.result`. What a run holds that is not
+of the same try at the same trial cannot be taken out of it; then another run takes its place.
 """
 
 from __future__ import annotations
@@ -16,11 +16,16 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import mlflow
 from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+from mlflow.tracking._tracking_service.utils import get_default_host_creds
+from mlflow.utils.rest_utils import http_request
 
 from orchestrator.store.records import Record
 from orchestrator.store.store import Store
 from orchestrator.tracking.finished_run import (
+    LAYOUT,
     FinishedRun,
     Point,
     curve_points,
@@ -33,6 +38,8 @@ from orchestrator.tracking.manifest import SWEEP
 from orchestrator.tracking.models import Models
 from orchestrator.tracking.patience import ERRORS, Patience, first_line, is_refusal
 from orchestrator.tracking.runs import KnownRun, Runs
+from orchestrator.tracking.setting_runs import SettingRuns
+from orchestrator.tracking.views import is_known, views
 
 if TYPE_CHECKING:
     from orchestrator.tracking.manifest import Manifest, RunEntry
@@ -72,7 +79,9 @@ class Tracker:
         self.experiment = self._find_or_create_experiment()
         self.runs = Runs(self.client, self.experiment, identity)
         self.models = Models(self.client, self.experiment, self.store, identity)
+        self.settings = SettingRuns(self.manifest, self.store, self.runs, self.source)
         self.sweep_run = self._open_sweep_run()
+        self._write_views()
 
     def _is_there(self) -> bool:
         """Whether MLflow answers."""
@@ -107,10 +116,31 @@ class Tracker:
             "mlflow.note.content": self.manifest["question"],
             "spolia.role": "sweep",
             **self.source,
-            **{f"spolia.{name}": value for name, value in self.manifest["code"].items()},
+            **self.manifest["code"],
         }
         began = self.manifest["began"] or int(time.time() * 1000)
         return self.runs.create(SWEEP, self.manifest["sweep"], began, tags_of(tags))
+
+    def _write_views(self) -> None:
+        """What MLflow's pages show first, where they are pages that we know."""
+        if not is_known(self._version_of_pages()):
+            return
+        known = self.client.get_experiment(self.experiment).tags
+        when = self.manifest["began"]
+        for name, value in views(self.settings.shown(), when).items():
+            if known.get(name) != value:
+                self.client.set_experiment_tag(self.experiment, name, value)
+
+    def _version_of_pages(self) -> str:
+        """The version of MLflow that people look with: a server's, or the one installed here."""
+        address = self.manifest["tracking"]
+        if not address.startswith("http"):
+            return str(mlflow.__version__)
+        try:
+            answer = http_request(get_default_host_creds(address), "/version", "GET", max_retries=0)
+        except (MlflowException, OSError):
+            return ""
+        return str(answer.text)
 
     # ------------------------------------------------------------------ one run
 
@@ -126,14 +156,23 @@ class Tracker:
         return self._create(entry, began, tags)
 
     def _create(self, entry: RunEntry, began: int, tags: Mapping[str, str]) -> KnownRun:
-        parent = self.sweep_run if entry["parent"] == SWEEP else self.runs.get(entry["parent"])
-        assert parent is not None, "the manifest lists a run before those below it"
+        parent = self.parent_of(entry)
         nested = {"mlflow.parentRunId": parent.run_id, **self.source, **tags}
         return self.runs.create(entry["id"], entry["name"], began, nested)
+
+    def parent_of(self, entry: RunEntry) -> KnownRun:
+        """The run below which another stands."""
+        if entry["parent"] == SWEEP:
+            return self.sweep_run
+        known = self.runs.get(entry["parent"])
+        assert known is not None, "a setting's run is made before those of its cells"
+        return known
 
     def _is_of(self, known: KnownRun, tags: Mapping[str, str], points: Sequence[Point]) -> bool:
         """Whether a run is the beginning of one with these tags and points."""
         if known.tags.get("spolia.try") != tags["spolia.try"] or "spolia.failed" in known.tags:
+            return False
+        if known.tags.get("spolia.layout") != LAYOUT:  # it may have params that are none any more
             return False
         if known.tags.get("spolia.result", "") not in ("", tags.get("spolia.result")):
             return False
@@ -146,6 +185,8 @@ class Tracker:
         def look_again() -> None:
             for entry in self.entries.get(key, []):
                 self.runs.look_again(entry["id"])
+                if entry["parent"] != SWEEP:
+                    self.runs.look_again(entry["parent"])
             self.models.look_again(key)
 
         try:
@@ -178,16 +219,12 @@ class Tracker:
         progress = self.store.progress(key)
         if progress is None:
             return
-        points = list(curve_points(progress["curves"]))
+        points, began = list(curve_points(progress["curves"])), int(progress["began"] * 1000)
+        self._prepare(key, began, is_live=True)
         for entry in self.entries.get(key, []):
-            tags = {
-                "spolia.role": entry["role"],
-                "spolia.key": key,
-                "spolia.try": name_of_try(progress["began"]),
-            }
-            run = self._run_for(entry, int(progress["began"] * 1000), tags, points)
+            run = self._run_for(entry, began, _tags(entry, name_of_try(progress["began"])), points)
             self.runs.reopen(run)
-            params = {} if run.points else params_of(entry)
+            params = {} if run.points else params_of(entry["params"])
             self.runs.fill(run, params, points, {})
 
     # ------------------------------------------------------------------ finished trials
@@ -198,6 +235,8 @@ class Tracker:
 
         def read(key: str) -> None:
             if (record := self.store.find(key)) is not None:
+                self._prepare(key, int(record["timings"]["began"] * 1000))
+                self.settings.add(record)
                 records[key] = record
 
         for key in dict.fromkeys(keys):
@@ -213,9 +252,31 @@ class Tracker:
             for wave in waves(records):
                 list(pool.map(partial(self._ask, write=write), wave))
 
+    def _prepare(self, key: str, began: int, *, is_live: bool = False) -> None:
+        """There are the runs below which those of a trial stand."""
+        parents = [entry["parent"] for entry in self.entries.get(key, [])]
+        self.settings.prepare(parents, began, is_live=is_live)
+
+    def write_settings(self, status: str | None = None) -> None:
+        """Write the settings that trials have changed, not too often; with a `status`, that of the
+        sweep, all of them, since nothing more will come.
+        """
+
+        def ask(identity: str, request: Callable[[], None]) -> None:
+            try:
+                self.patience.ask(request, lambda: self.runs.look_again(identity))
+                self.refused.pop(identity, None)
+            except ERRORS as error:
+                if not is_refusal(error) and not self._is_there():
+                    raise
+                self.refused[identity] = f"{type(error).__name__}: {first_line(error)}"
+
+        self.settings.write(ask, status)
+
     def known_of(self, keys: Sequence[str]) -> dict[str, KnownRun]:
         """What is known of the runs of some trials."""
-        return self.runs.known(entry["id"] for key in keys for entry in self.entries.get(key, []))
+        entries = [entry for key in keys for entry in self.entries.get(key, [])]
+        return self.runs.known([*(e["id"] for e in entries), *(e["parent"] for e in entries)])
 
     def have_written(self, runs: Mapping[str, KnownRun]) -> None:
         """Another process has written these runs for us."""
@@ -231,9 +292,17 @@ class Tracker:
             if not self._is_written(entry, record):
                 self.begun.add(entry["id"])
                 self._write_run(entry, finished_run(entry, record, self.store), record)
+            else:
+                self._move(entry)
             # One whose last request was heard, and not answered, was written by us, too.
             if entry["id"] in self.begun:
                 self.written.add(entry["id"])
+
+    def _move(self, entry: RunEntry) -> None:
+        """A run that is whole stands where it is to stand today."""
+        known = self.runs.get(entry["id"])
+        assert known is not None
+        self.runs.move(known, entry["name"], self.parent_of(entry).run_id)
 
     def _is_written(self, entry: RunEntry, record: Record) -> bool:
         known = self.runs.get(entry["id"])
@@ -263,22 +332,27 @@ class Tracker:
             return
         when = float(failure["time"])
         reason, traceback = str(failure["reason"]), str(failure["traceback"])
+        self._prepare(key, int(when * 1000))
         for entry in self.entries.get(key, []):
             known = self.runs.get(entry["id"])
             # A result that was to be replaced stands, and so does its run.
-            if known is not None and (known.is_written or _is_failure(known, when, "FAILED")):
+            if known is not None and (known.is_result or _is_failure(known, when, "FAILED")):
                 continue
             if known is None or not _is_failure(known, when, "RUNNING"):
-                known = self._create(entry, int(when * 1000), _tags_of_failure(entry, when))
+                known = self._create(
+                    entry, int(when * 1000), _tags(entry, f"failed at {name_of_try(when)}")
+                )
             self.runs.put_files(known, {"traceback.txt": (traceback or reason).encode()})
             reasons = {"spolia.reason": reason, "spolia.failed": name_of_try(when)}
-            self.runs.fill(known, params_of(entry), [], tags_of(reasons))
+            self.runs.fill(known, params_of(entry["params"]), [], tags_of(reasons))
             self.runs.end(known, "FAILED", int(when * 1000))
 
     def close(self, summary: Mapping[str, Any]) -> None:
         """End the sweep's own run: `artifacts` (paths of tables and figures), `note` (Markdown),
         `counts` of outcomes, the `status` that it is to have, and when it `ended` in milliseconds.
         """
+
+        self.write_settings(summary["status"])
 
         def write() -> None:
             for path in summary["artifacts"]:
@@ -289,12 +363,14 @@ class Tracker:
             }
             self.runs.fill(self.sweep_run, {}, [], tags_of(tags))
             self.runs.end(self.sweep_run, summary["status"], summary["ended"])
+            self._write_views()
             self._end_what_ran()
 
         self._ask_of_sweep(write)
 
     def abandon(self) -> None:
         """Whoever ran the sweep is gone, and has not said how it ended."""
+        self.write_settings("KILLED")
 
         def write() -> None:
             if self.sweep_run.status == "RUNNING":
@@ -317,7 +393,8 @@ class Tracker:
         for found in list(self.runs.search("attributes.status = 'RUNNING'")):
             run = KnownRun.of(found)
             key = run.tags.get("spolia.key", "")
-            if run.run_id != self.sweep_run.run_id and not self._is_under_way(key):
+            is_trial = run.tags.get("spolia.role") not in ("sweep", "setting")
+            if is_trial and not self._is_under_way(key):
                 self.runs.end(run, "KILLED", None)
 
     def _is_under_way(self, key: str) -> bool:
@@ -333,13 +410,18 @@ def _is_failure(run: KnownRun, when: float, status: str) -> bool:
     and has a status.
     """
     failed = run.tags.get("spolia.failed", name_of_try(when)) == name_of_try(when)
-    return failed and "spolia.result" not in run.tags and run.status == status
+    is_of_today = run.tags.get("spolia.layout") == LAYOUT
+    return failed and is_of_today and "spolia.result" not in run.tags and run.status == status
 
 
-def _tags_of_failure(entry: RunEntry, when: float) -> dict[str, str]:
-    """Of a try of which nothing was seen before it failed."""
-    one_try = f"failed at {name_of_try(when)}"
-    return {"spolia.role": entry["role"], "spolia.key": entry["key"], "spolia.try": one_try}
+def _tags(entry: RunEntry, one_try: str) -> dict[str, str]:
+    """Of a run that has no result yet."""
+    return {
+        "spolia.layout": LAYOUT,
+        "spolia.role": entry["role"],
+        "spolia.key": entry["key"],
+        "spolia.try": one_try,
+    }
 
 
 def waves(records: Mapping[str, Record]) -> Iterator[list[str]]:

@@ -12,6 +12,7 @@ import re
 LONGEST_NAME, LONGEST_PARAM, LONGEST_TAG = 250, 6000, 5000
 
 _REFUSED = re.compile(r"[^\w\-. :/]")
+_REFUSED_OF_IMAGES = re.compile(r"[^A-Za-z0-9_\-. /]")
 _REFUSED_OF_MODELS = re.compile(r"[/:.%\"']")
 
 
@@ -39,3 +40,14 @@ def model_name(title: str) -> str:
     it as it is.
     """
     return _REFUSED_OF_MODELS.sub("_", title)
+
+
+def image_key(name: str) -> str:
+    """A series of pictures as MLflow takes it, `matrix/common - lr 0.1`; any letter that it does
+    not take is in the six digits of a digest behind it.
+    """
+    told = name.replace(" · ", " - ").replace("=", " ")
+    fit = _REFUSED_OF_IMAGES.sub("_", told)
+    if fit == told:
+        return fit
+    return f"{fit}-{hashlib.sha256(name.encode(errors='surrogatepass')).hexdigest()[:6]}"

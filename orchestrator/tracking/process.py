@@ -119,6 +119,7 @@ def handle(tracker: Tracker, messages: Sequence[Message]) -> bool:
         if "started" in message:
             tracker.follow(message["started"])
     tracker.write([message["finished"] for message in messages if "finished" in message])
+    tracker.write_settings()
     is_closed = False
     for message in messages:
         if "failed" in message:

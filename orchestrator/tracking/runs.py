@@ -6,7 +6,7 @@ Requests are as few and as large as MLflow's client admits. Each may be made twi
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, RunTag
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
-from orchestrator.tracking.finished_run import Point, put_files
+from orchestrator.tracking.finished_run import LAYOUT, Point, put_files
 
 # In one request, with some tags beside them; MLflow's limits are 1000 in all, 100 params, 1 MB.
 METRICS_AT_ONCE, PARAMS_AT_ONCE = 800, 100
@@ -23,25 +23,34 @@ METRICS_AT_ONCE, PARAMS_AT_ONCE = 800, 100
 
 @dataclass
 class KnownRun:
-    """A run as MLflow has it, as far as we look at it again. `points` are those that it holds, or
-    None where that has not been looked up.
+    """A run as MLflow has it, as far as we look at it again. `metrics` are the names of those that
+    it has, `points` all that they were, or None where that has not been looked up.
     """
 
     run_id: str
     status: str
     artifacts: str
     tags: dict[str, str] = field(default_factory=dict)
+    metrics: frozenset[str] = frozenset()
     points: set[Point] | None = None
 
     @staticmethod
     def of(run: Any) -> KnownRun:
-        info = run.info
-        return KnownRun(info.run_id, str(info.status), info.artifact_uri, dict(run.data.tags))
+        info, tags = run.info, dict(run.data.tags)
+        # Of other runs they are not asked for, and a sweep may have thousands.
+        is_setting = tags.get("spolia.role") == "setting"
+        metrics = frozenset(run.data.metrics) if is_setting else frozenset()
+        return KnownRun(info.run_id, str(info.status), info.artifact_uri, tags, metrics)
+
+    @property
+    def is_result(self) -> bool:
+        """Whether it is the whole run of a result."""
+        return "spolia.result" in self.tags and self.status == "FINISHED"
 
     @property
     def is_written(self) -> bool:
-        """Whether it is the whole run of a result."""
-        return "spolia.result" in self.tags and self.status == "FINISHED"
+        """The same, laid out as today."""
+        return self.is_result and self.tags.get("spolia.layout") == LAYOUT
 
 
 class Runs:
@@ -155,6 +164,7 @@ class Runs:
         if first or pairs or changed:
             self.client.log_batch(run.run_id, metrics=first, params=pairs, tags=changed)
         run.tags.update(tags)
+        run.metrics = run.metrics.union(point[0] for point in new)
         if run.points is not None:
             run.points.update(new)
 
@@ -168,10 +178,31 @@ class Runs:
             put_files(Path(folder), files)
             place.log_artifacts(folder)
 
+    def remove_files(self, run: KnownRun, folder: str, kept: Container[str]) -> None:
+        """Remove the files of a folder of artifacts but for those whose path, without its endings,
+        is one of `kept`.
+        """
+        place = get_artifact_repository(run.artifacts, tracking_uri=self.client.tracking_uri)
+        for file in place.list_artifacts(folder):
+            path = file.path.rpartition(".")[0].removesuffix("+compressed")
+            if path not in kept:
+                place.delete_artifacts(file.path)
+
     def end(self, run: KnownRun, status: str, ended: int | None) -> None:
         """Give a run its last status, and when it ended in milliseconds since 1970 (None: now)."""
         self.client.set_terminated(run.run_id, status, end_time=ended)
         run.status = status
+
+    def move(self, run: KnownRun, name: str, parent: str | None) -> None:
+        """Give a run the name and the place that it has today (None: at the top): a sweep that
+        grows an axis calls all of its cells otherwise.
+        """
+        if run.tags.get("mlflow.runName") != name:
+            self.client.update_run(run.run_id, name=name)
+            run.tags["mlflow.runName"] = name
+        if parent is not None and run.tags.get("mlflow.parentRunId") != parent:
+            self.client.set_tag(run.run_id, "mlflow.parentRunId", parent)
+            run.tags["mlflow.parentRunId"] = parent
 
     def reopen(self, run: KnownRun) -> None:
         """Say of a run that it goes on."""

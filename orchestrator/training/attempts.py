@@ -21,7 +21,7 @@ class Worker:
 
 @dataclass(frozen=True)
 class Ended:
-    """The trial has come to an end, as `outcome` says: base of the two ways to."""
+    """The trial has come to an end, as `outcome` says: base of the three ways to."""
 
     outcome: Outcome
     worker: Worker = Worker()
@@ -37,6 +37,10 @@ class Finished(Ended):
 
 class Broken(Ended):
     """Its own code raised an exception; `outcome` has it."""
+
+
+class Cramped(Ended):
+    """It ran out of GPU memory; `outcome` has the exception, should no larger share be had."""
 
 
 @dataclass(frozen=True)
@@ -64,8 +68,10 @@ class Gone:
     worker: Worker = Worker()
 
 
-Attempt = Finished | Broken | Unfit | Gone
-TYPES: Mapping[str, type[Attempt]] = {t.__name__: t for t in (Finished, Broken, Unfit, Gone)}
+Attempt = Finished | Broken | Cramped | Unfit | Gone
+TYPES: Mapping[str, type[Attempt]] = {
+    t.__name__: t for t in (Finished, Broken, Cramped, Unfit, Gone)
+}
 
 
 def attempt_of(outcome: Outcome, worker: Worker) -> Attempt:
@@ -74,6 +80,8 @@ def attempt_of(outcome: Outcome, worker: Worker) -> Attempt:
         return Finished(outcome, worker)
     if outcome.fault == "trial":
         return Broken(outcome, worker)
+    if outcome.fault == "memory":
+        return Cramped(outcome, worker)
     return Unfit(outcome.key, outcome.reason, outcome.fault == "node", worker)
 
 

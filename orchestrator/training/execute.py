@@ -239,7 +239,7 @@ def _leave_traces(trial: Trial, store: Store, outcome: Outcome, log: str) -> Non
     # A store that refuses everything refuses this too; the outcome still tells.
     with contextlib.suppress(StoreError):
         # Where the node is at fault, the trial has not failed: it is run elsewhere.
-        if not outcome.is_result and outcome.fault == "trial":
+        if not outcome.is_result and outcome.fault in ("trial", "memory"):
             store.put_failure(trial.key, failure_record(trial, outcome))
         if log.strip():
             store.put_log(trial.key, log[-LONGEST_LOG:])

@@ -1,4 +1,6 @@
-"""Whose fault an exception is: the trial's, its process's, or its machine's."""
+"""Whose fault an exception is: the trial's, its process's, its machine's, or of a share of a GPU
+that is too small.
+"""
 
 from __future__ import annotations
 
@@ -12,17 +14,19 @@ from orchestrator.training.outcome import Fault
 
 # No space, no quota, a file system that has turned read-only, a disk that cannot be read.
 OF_THE_DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO})
+# cuBLAS takes its workspace from what torch has left, and says so in a way of its own.
+CRAMPED = "CUBLAS_STATUS_ALLOC_FAILED"
 # What the older ways of telling begin with; newer ones raise torch.AcceleratorError.
 OF_THE_GPU = ("CUDA error", "cuDNN error", "CUDA driver error", "NCCL error")
 
 
 def fault_of(error: BaseException) -> Fault:
-    """Whose fault an exception is. Running out of GPU memory is the trial's: it asked for more
-    than its share.
+    """Whose fault an exception is. Running out of GPU memory is a matter of the share that was set
+    aside for the trial.
     """
     for cause in _chain(error):
-        if isinstance(cause, torch.OutOfMemoryError):
-            return "trial"
+        if isinstance(cause, torch.OutOfMemoryError) or CRAMPED in str(cause):
+            return "memory"
         if isinstance(cause, torch.AcceleratorError) or _is_of_the_gpu(cause):
             # The process cannot be saved: every later call of CUDA fails, too. Whether the trial
             # did it or the GPU is broken, another process will show.

@@ -20,6 +20,7 @@ def fit(stage: Stage, feeds: Feeds, learner: Learner, evaluation: Evaluation) ->
     for epoch in stage.remaining(feeds.num_epochs, learner, evaluation):
         losses = _one_epoch(epoch, feeds, learner)
         stage.record(losses)
+        stage.loss = sum(losses.values())
         # The last step of an epoch may spoil the weights with every loss still finite.
         weights = [] if learner.is_finite() else ["a weight"]
         if bad := not_finite(losses) or weights:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import platform
 import sys
 import threading
 import time
@@ -21,12 +22,13 @@ from orchestrator.training.stage import Moment, OnEpoch
 
 LONGEST_LOG = 200_000  # characters; the end is kept
 PROGRESS_EVERY = 10.0  # seconds between what a running trial leaves for others to see
+FIRST_PROGRESS = 2.0  # seconds after which it leaves the first of it
 FIRST_LOG = 1.0  # seconds after which it leaves what it has printed by then
 
 
 class Reporter:
-    """Leaves the curves of a trial in the store while it runs, every so often; a trial shorter than
-    that leaves nothing.
+    """Leaves in the store how far a trial is and its curves, while it runs: first soon, so that
+    people see it live, then every so often. A trial of a moment leaves nothing.
     """
 
     def __init__(
@@ -40,21 +42,24 @@ class Reporter:
     ) -> None:
         self._key, self._store, self._began = key, store, began
         self._on_epoch, self._every = on_epoch, every
-        self._last, self._has_written = time.monotonic(), False
+        self._has_written = False
+        self._next = time.monotonic() + min(FIRST_PROGRESS, every)
 
     def __call__(self, moment: Moment) -> None:
         if self._on_epoch is not None:
             self._on_epoch(moment)
-        if time.monotonic() - self._last < self._every:
+        if time.monotonic() < self._next:
             return
         # Before the attempt: a store that does not answer is not asked at every epoch.
-        self._last, self._has_written = time.monotonic(), True
+        self._next, self._has_written = time.monotonic() + self._every, True
         progress = {
             "key": self._key,
             "began": self._began,
             "stage": moment.stage,
             "epoch": moment.epoch,
             "epochs": moment.epochs,
+            "loss": moment.loss,
+            "host": platform.node(),
             "time": time.time(),
             "curves": [[p.name, p.step, p.value, round(p.time, 3)] for p in moment.curves],
         }
@@ -150,7 +155,7 @@ def _keep_leaving(lines: list[str], key: str, store: Store, has_ended: threading
 
 class PeakMemory:
     """Highest memory from here on: of the process (where the system can tell), and on the GPU what
-    comes to what was there before; bytes.
+    comes to what was there before, and what torch holds in all; bytes.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -171,6 +176,8 @@ class PeakMemory:
         if self._device.type == "cuda":
             highest = int(torch.cuda.max_memory_allocated(self._device))
             peak["gpu"] = highest - self._before
+            # What torch holds of the GPU, gaps and all: that much has to be free for the trial.
+            peak["gpu_reserved"] = int(torch.cuda.max_memory_reserved(self._device))
         return peak
 
 

@@ -11,7 +11,8 @@ from typing import Any, Literal
 from orchestrator.spec.trial import Trial
 
 FINAL = ("done", "diverged", "infeasible")  # outcomes that are results
-Fault = Literal["trial", "worker", "node"]  # where an exception comes from
+# Where an exception comes from; "memory": more of a GPU was wanted than the trial's share has.
+Fault = Literal["trial", "memory", "worker", "node"]
 
 
 @dataclass(frozen=True)

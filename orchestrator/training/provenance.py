@@ -21,8 +21,8 @@ from orchestrator.store.code import code_of, own_files
 def provenance(trial: Trial, device: torch.device) -> dict[str, Any]:
     """Versions of packages, the digest of the trial's code and of each of its modules, where the
     modules of its classes lie that belong to no package, the commit of our checkout (`changed`:
-    whether files differ from it; both absent where there is none), the class of device and the
-    machine.
+    whether files differ from it; both absent where there is none), the class of device (of a GPU,
+    its memory, too) and the machine.
     """
     code = code_of(trial)
     return {
@@ -32,6 +32,7 @@ def provenance(trial: Trial, device: torch.device) -> dict[str, Any]:
         "modules": dict(code.modules),
         "files": dict(own_files(class_paths(trial))),
         "device": device_class(device),
+        **_gpu_memory(device),
         "host": platform.node(),
     }
 
@@ -41,6 +42,13 @@ def device_class(device: torch.device) -> str:
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     return f"cpu {platform.machine()}"
+
+
+def _gpu_memory(device: torch.device) -> dict[str, int]:
+    """Bytes that the GPU has in all; nothing on a CPU."""
+    if device.type != "cuda":
+        return {}
+    return {"gpu_memory": int(torch.cuda.get_device_properties(device).total_memory)}
 
 
 @lru_cache(maxsize=1)

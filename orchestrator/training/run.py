@@ -5,15 +5,18 @@ and nothing of any one of them.
 from __future__ import annotations
 
 import contextlib
+import inspect
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Literal, NoReturn
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Literal, NoReturn, ParamSpec, TypeVar, overload
 
 import torch
 from torch import nn
 
 from orchestrator.data import sources
 from orchestrator.data.batches import Batch, Features, Feed, in_order, tensors
+from orchestrator.data.labelled_images import LabelledImages, images_on, part_of
 from orchestrator.errors import Infeasible, MethodError, nearest
 from orchestrator.parts.as_it_was import in_eval_mode
 from orchestrator.parts.component import ComponentRecord, Part, state_bytes
@@ -33,6 +36,7 @@ from orchestrator.training.feeds import Feeds, FitData, LastBatch, Span, refuse_
 from orchestrator.training.fit import fit
 from orchestrator.training.kernels import without_faulty_kernels
 from orchestrator.training.learner import Learner, Loss, Nets
+from orchestrator.training.loop_variables import LoopVariables
 from orchestrator.training.optimisers import OptimizerOf, Schedule, constant
 from orchestrator.training.own_loop import OwnLoop
 from orchestrator.training.scoring import outputs_for, share_correct, shares_correct
@@ -41,6 +45,8 @@ from orchestrator.training.stopping import Best, Until
 
 Labels = Mapping[str, str]
 LabelPairs = tuple[tuple[str, str], ...]  # labels in the order of their declaration
+Arguments = ParamSpec("Arguments")
+Made = TypeVar("Made")
 
 
 class Run:
@@ -132,6 +138,51 @@ class Run:
             generator = torch.Generator().manual_seed(seed)
             layer.weight[row].uniform_(-bound, bound, generator=generator)
             layer.bias[row].uniform_(-bound, bound, generator=generator)
+
+    @overload
+    def draw(self, name: str, /) -> torch.Generator: ...
+
+    @overload
+    def draw(
+        self,
+        name: str,
+        make: Callable[Arguments, Made],
+        /,
+        *args: Arguments.args,
+        **kwargs: Arguments.kwargs,
+    ) -> Made: ...
+
+    def draw(
+        self, name: str, make: Callable[..., Any] | None = None, /, *args: Any, **kwargs: Any
+    ) -> Any:
+        """Randomness by name: equal names give equal numbers in every trial of this seed, whatever
+        was drawn before.
+
+        `run.draw("anchors")` is a generator on the CPU, a new one at its beginning each time:
+        `torch.randperm(n, generator=run.draw("anchors"))`. `run.draw("stitch", Stitch, channels=8)`
+        is `Stitch(channels=8)` with weights that are drawn so; the generators of the process stand
+        afterwards where they stood. As with `run.network`, neither the task nor the method is in
+        the name: put into it what is to make a difference.
+        """
+        seed = derive(self.seed, "draw", name)
+        if make is None:
+            return torch.Generator().manual_seed(seed)
+        with torch.random.fork_rng([self.device] if self.device.type == "cuda" else []):
+            torch.manual_seed(seed)
+            return make(*args, **kwargs)
+
+    def images(self, data: Data) -> LabelledImages:
+        """All images of a part of a task and their labels, in their own order, on this run's
+        device, as networks take them: `x, y = run.images(task.train.few(50, seed=run.seed))`. Not
+        augmented. For a part too large to lie there at once, go through
+        `in_order(data, run.device)`.
+
+        For what is no training: anchors, statistics, a measurement. It may stand anywhere in
+        `train`; the test part is refused during a fit. Raises InputError for a part without images.
+        """
+        data = part_of(data)
+        self._refuse_test_part(data)
+        return images_on(data, self.device)
 
     def image(self, task: Task) -> tuple[int, int, int]:
         """Shape of a task's images: (channels, height, width)."""
@@ -236,19 +287,24 @@ class Run:
     def _tell(self, stage: Stage) -> None:
         """Tell the listener of the end of an epoch."""
         if self._on_epoch is not None:
-            self._on_epoch(Moment(stage.name, stage.epoch, stage.num_epochs, self.curves))
+            moment = Moment(stage.name, stage.epoch, stage.num_epochs, self.curves, stage.loss)
+            self._on_epoch(moment)
 
     def epochs(self, stage: str, count: int, **state: Any) -> Iterator[int]:
         """An own loop, for what `fit` cannot express: `for epoch in run.epochs("train", 10,
         net=net, optimizer=optimizer): ...`
 
-        `state` is all that changes from epoch to epoch (modules, optimisers); it is saved and
-        restored, so that a resumed trial goes on with the same bits. Read data by `run.batches`,
-        leave values by `run.curve`.
+        `state` is all that changes from epoch to epoch: modules, optimisers, tensors and arrays
+        that are changed in place, dictionaries and lists of tensors and plain values. It is saved
+        and restored, so that a resumed trial goes on with the same bits. A trial that is resumed
+        behind the loop does not execute its body at all. So MethodError is raised for a variable
+        that the body sets or changes, that is read later, and that is not in `state`. Read data by
+        `run.batches`, leave values by `run.curve`.
         """
         modules = [part for part in state.values() if isinstance(part, nn.Module)]
+        variables = LoopVariables(sys._getframe(1), state)
         with self._entered(stage) as entered, without_faulty_kernels(modules, self.device):
-            loop = self._own_loop = OwnLoop(entered, count, state)
+            loop = self._own_loop = OwnLoop(entered, count, state, variables)
             try:
                 yield from loop
             finally:
@@ -294,7 +350,7 @@ class Run:
         `among` restricts the choice to these outputs. With `outputs_of` the outputs are that task's
         classes, and only images of these count; NaN where there are none. Leaves the net's mode as
         it was."""
-        self._refuse_test_part_in_a_fit(data)
+        self._refuse_test_part(data)
         net.to(self.device)
         table = None if outputs_of is None else outputs_for(data.task, outputs_of, self.device)
         outputs = None if among is None else torch.tensor(list(among), device=self.device)
@@ -304,11 +360,11 @@ class Run:
         """For each number in `top`, the share of images whose label is among so many outputs of
         largest logit, in one pass: `run.accuracies(net, task.test, top=(1, 5))`.
         """
-        self._refuse_test_part_in_a_fit(data)
+        self._refuse_test_part(data)
         net.to(self.device)
         return shares_correct(net, in_order(data, self.device), top)
 
-    def _refuse_test_part_in_a_fit(self, data: Data) -> None:
+    def _refuse_test_part(self, data: Data) -> None:
         if self._stage is not None and data.part == "test" and not data.because:
             raise MethodError(
                 f"stage {self._stage.name!r}: the test part is not measured during a fit; "
@@ -351,10 +407,16 @@ class Run:
             self.metrics[name, labels] = float(value)
 
     def keep(
-        self, name: str, part: Part, *, by: Labels | None = None, requires: Component | None = None
+        self,
+        name: str,
+        part: Part,
+        *,
+        by: Labels | None = None,
+        requires: Component | Mapping[str, Component] | None = None,
     ) -> None:
-        """A declared component, as it is now. `requires` names the component that it cannot be
-        used without; see `Part.joined`.
+        """A declared component, as it is now. `requires` names the component that it cannot be used
+        without, or several by name: `requires={"front": one, "back": other}` for a part with
+        `joined(self, front, back)`. See `Part.joined`.
         """
         labels = self._declared("component", name, self.trial.method.components, by)
         if not isinstance(part, Part):
@@ -365,8 +427,9 @@ class Run:
         # A class that no other process can import is refused now, not when somebody wants the
         # component.
         class_at(part.path, Part)
-        pin = requires.pin() if requires else {}
-        record = ComponentRecord(name, dict(labels), part.path, part.config, "", pin)
+        record = ComponentRecord(
+            name, dict(labels), part.path, part.config, "", pinned(part, requires)
+        )
         self.kept[name, labels] = (record, state_bytes(part))
 
     def matrix(
@@ -463,3 +526,22 @@ class Run:
             for declared in declarations
             if not declared.optional and declared.name not in left
         ]
+
+
+def pinned(part: Part, requires: Component | Mapping[str, Component] | None) -> dict[str, Any]:
+    """What a component keeps of those that it requires. Raises MethodError for names of several
+    that its `joined` does not take.
+    """
+    if not isinstance(requires, Mapping):
+        return requires.pin() if requires else {}
+    try:
+        inspect.signature(part.joined).bind(**requires)
+    except TypeError as error:
+        names = ", ".join(requires)
+        raise MethodError(
+            f"{type(part).__name__} is kept with requires={{{names}}}, and cannot be joined with "
+            f"these: {error}. Define joined(self, {names})"
+        ) from error
+    if type(part).joined is Part.joined:
+        part.joined(**requires)  # says that it has to be defined
+    return {name: component.pin() for name, component in requires.items()}

@@ -34,14 +34,15 @@ class CurvePoint:
 
 @dataclass(frozen=True)
 class Moment:
-    """The end of an epoch, as listeners hear of it: `epoch` of `epochs` of a stage, and all curves
-    of the trial so far.
+    """The end of an epoch, as listeners hear of it: `epoch` of `epochs` of a stage, all curves of
+    the trial so far, and the whole `loss` of the epoch where a fit trains.
     """
 
     stage: str
     epoch: int
     epochs: int
     curves: Sequence[CurvePoint]
+    loss: float | None = None
 
 
 OnEpoch = Callable[[Moment], None]
@@ -86,6 +87,7 @@ class Stage:
         self.name, self.seed = name, seed
         self.epoch = self.num_epochs = 0
         self.curves: list[CurvePoint] = []
+        self.loss: float | None = None  # all terms of the epoch under way
         self._is_stopped = False
         self._checkpoints, self._on_epoch = checkpoints, on_epoch
         self._began = time.monotonic()

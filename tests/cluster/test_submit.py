@@ -197,6 +197,7 @@ def test_a_sweep_is_handed_in_left_followed_again_and_read_from_outside(laptop):
     assert "2 results are stale" in again.err
 
 
+@pytest.mark.long
 def test_a_job_is_stopped_in_order(laptop):
     running = laptop("submit", "sweeps/calendar.py")
     running.until("to run  2")

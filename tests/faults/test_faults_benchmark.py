@@ -25,6 +25,7 @@ def counted(folder, *parts, num_cases, seed):
     return ended.returncode, (ended.stdout + ended.stderr)[-3000:]
 
 
+@pytest.mark.long
 def test_a_disturbed_sweep_ends_like_an_undisturbed_one(tmp_path):
     # One process for all parts: most of its time goes into its imports.
     status, output = counted(tmp_path, "calls", "sweeps", "stores", num_cases=5, seed=1)

@@ -31,7 +31,7 @@ def test_it_is_started_again_and_the_run_goes_on(sweep_file, tmp_path, victim, w
     )
     store = Store(home / "store")
     deadline = time.monotonic() + 400
-    while not list(store.finished()) and time.monotonic() < deadline:
+    while not list(store.finished()) and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.1)
     (one,) = [
         child

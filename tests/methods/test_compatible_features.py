@@ -106,6 +106,7 @@ def test_3_common_classes_make_networks_compatible_at_the_last_split(measured, e
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("split", "epochs"), PLACES)
+@pytest.mark.long
 def test_4_rotation_with_common_classes_is_no_worse_than_rotation(measured, split, epochs):
     both, rotation = (mean(measured(asked, split, epochs)) for asked in (BOTH, ROTATION))
     assert both >= rotation - 0.05  # higher by 0.17 (stem) and 0.73; by 0.03 (stem) to 0.79

@@ -21,8 +21,8 @@ from methods.networks import resnet8
 from orchestrator import Method, Store, Trial, resolve
 from orchestrator.spec.registry import discover
 from orchestrator.store.code import MODULES_WITHOUT_BITS, code_of
-from orchestrator.testing import MethodContract, contract, smoke_trial
-from orchestrator.testing.contract import Killed, Killing, Reference
+from orchestrator.testing import MethodContract, killing, smoke_trial
+from orchestrator.testing.killing import Killed, Killing, Reference
 
 
 class TestContract(MethodContract):
@@ -72,7 +72,7 @@ def noted(reference: Reference, folder: Path) -> tuple[set[CodeType], set[str]]:
     key = reference.trial.key
     if key in _NOTED:
         return _NOTED[key]
-    killing = Killing(reference, folder)
+    never_killed = Killing(reference, folder)
     executed: set[CodeType] = set()
 
     def note(frame: FrameType, event: str, argument: object) -> None:
@@ -84,7 +84,7 @@ def noted(reference: Reference, folder: Path) -> tuple[set[CodeType], set[str]]:
     with Unrepeatable() as mode:
         sys.setprofile(note)
         try:
-            assert killing.survives()
+            assert never_killed.survives()
         finally:
             sys.setprofile(before)
             gc.enable()
@@ -123,12 +123,12 @@ def test_the_suite_trains_where_its_option_says(monkeypatch, tmp_path):
         raise Killed
 
     options = SimpleNamespace(getoption=lambda name, default: {"--device": "cuda"}[name])
-    monkeypatch.setattr(contract, "execute", train)
-    monkeypatch.setattr(contract, "run_with_needs", lambda *a, device: asked.append(device))
+    monkeypatch.setattr(killing, "execute", train)
+    monkeypatch.setattr(killing, "run_with_needs", lambda *a, device: asked.append(device))
     device = MethodContract.device.__wrapped__(None, SimpleNamespace(config=options))
     trial = resolve(smoke_trial(TwoFits), Store(tmp_path / "needs"))
     with pytest.raises(Killed):
-        contract._reference(trial, tmp_path, device)
+        killing.reference_of(trial, tmp_path, device)
     reference = Reference(trial, {}, (), (), tmp_path / "needs", device)
     assert not Killing(reference, tmp_path / "killing").survives()
     assert asked == ["cuda"] * 3

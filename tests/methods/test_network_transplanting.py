@@ -249,6 +249,7 @@ def good(**settings):
 
 class TestMethod:
     @pytest.mark.slow
+    @pytest.mark.long
     def test_4_gradients_without_gates_agree_while_the_transplant_is_poor(self, store):
         """Of seed 1, whose specific networks the next test has, too."""
         results = {

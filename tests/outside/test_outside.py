@@ -122,6 +122,7 @@ def test_it_is_planned_run_on_ray_workers_and_tracked(environment, fresh_databas
     }
 
 
+@pytest.mark.long
 def test_it_passes_the_contract_suite(environment):
     ran = environment(
         "-m",

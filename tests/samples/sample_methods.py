@@ -21,6 +21,7 @@ from orchestrator import (
     MatrixSpec,
     Method,
     Metric,
+    Network,
     Part,
     Plot,
     Resources,
@@ -313,6 +314,41 @@ class Attached(Method):
             Dropping(),
             requires=run.need("base").component("network", task=run.tasks.task.name),
         )
+
+
+class Between(Part):
+    """Between the front of one network and the back of another, it changes nothing."""
+
+    def __init__(self, *, split: str) -> None:
+        super().__init__()
+        self.split = split
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x
+
+    def joined(self, front: Network, back: Network) -> nn.Module:
+        return nn.Sequential(front.extractor(self.split), self, back.head(self.split))
+
+
+class Stitched(Method):
+    """Keeps a part that two networks are needed for."""
+
+    name = "stitched"
+    tasks = roles("task")
+    components = (Kept("stitch", by=("task",)),)
+
+    def needs(self, trial: Trial) -> Mapping[str, Trial]:
+        from methods.fine_tune import FineTune
+
+        copies = trial.replace(method=FineTune(epochs=0)).copies(2)
+        return dict(zip(("front", "back"), copies, strict=True))
+
+    def train(self, run: Run) -> None:
+        name = run.tasks.task.name
+        required = {
+            which: need.component("network", task=name) for which, need in run.needs.items()
+        }
+        run.keep("stitch", Between(split="stem"), by={"task": name}, requires=required)
 
 
 class TwoFits(Method):

@@ -9,6 +9,9 @@ class Heard:
     def __init__(self):
         self.ends, self.notes = [], []
 
+    def preparing(self, what):
+        pass
+
     def started(self, trial):
         pass
 

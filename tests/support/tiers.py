@@ -53,9 +53,9 @@ def tier_of(item: pytest.Item) -> str:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """One worker a core; where tests start Ray one more, since theirs mostly waits."""
+    """One worker a core; where tests start Ray two more, since theirs mostly wait."""
     has_ray = config.getoption("tier") != "fast"
-    return len(os.sched_getaffinity(0)) + has_ray
+    return len(os.sched_getaffinity(0)) + 2 * has_ray
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -86,13 +86,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def group_of(item: pytest.Function) -> str | None:
     """Tests of one group run in one worker, one after another.
 
-    All that start Ray are one group, so that no two Rays share the cores; tests that share a
-    fixture of their module or class are one, so that it is made once; so are the contract's tests
-    of one method, which share a reference.
+    All that use the session's Ray are one group, and all that start clusters of their own another:
+    both wait more than they compute, so two Rays side by side are done sooner than one after the
+    other, and a third would be in their way. Tests that share a fixture of their module or class
+    are one, so that it is made once; so are the contract's tests of one method, which share a
+    reference.
     """
     names = {mark.name for mark in item.iter_markers()}
     if names & {"ray", "cluster"}:
-        return "ray"
+        return "cluster" if "cluster" in names else "ray"
     if "trial" in item.fixturenames and hasattr(item, "callspec"):
         return f"{item.nodeid.rpartition('::')[0]}[{item.callspec.id}]"
     shared = [

@@ -8,11 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from orchestrator.analysis import definitions
 from orchestrator.analysis.page.plots import words
 from orchestrator.analysis.results import Results
 from orchestrator.planning.plan import Plan
 from orchestrator.spec.canonical import show
-from orchestrator.spec.declarations import MatrixSpec, Metric
 from orchestrator.spec.settings import settings_of
 from orchestrator.spec.trial import Trial
 from orchestrator.spec.wording import duration, first_few
@@ -125,29 +125,21 @@ def _counted(texts: Iterator[str]) -> str:
 
 def metrics(results: Results) -> list[dict[str, str]]:
     """What each metric is: its meaning, which end is better, and where guessing is."""
-    found: dict[str, Metric] = {}
-    for cell in results.plan.cells:
-        for metric in cell.trial.method.metrics:
-            found.setdefault(metric.name, metric)
     return [
         {
-            "name": words(metric.name),
-            "what": metric.help,
-            "better": "higher" if metric.higher_is_better else "lower",
-            "chance": "" if metric.chance is None else f"{metric.chance:g}",
-            "by": ", ".join(metric.by),
+            "name": words(one.name),
+            "what": one.what,
+            "better": one.better,
+            "chance": "" if one.chance is None else f"{one.chance:g}",
+            "by": ", ".join(one.by),
         }
-        for metric in found.values()
+        for one in definitions.metrics(results)
     ]
 
 
 def matrices(results: Results) -> list[dict[str, str]]:
     """What each matrix is: its meaning, its rows and its columns."""
-    found: dict[str, MatrixSpec] = {}
-    for cell in results.plan.cells:
-        for matrix in cell.trial.method.matrices:
-            found.setdefault(matrix.name, matrix)
     return [
-        {"name": words(m.name), "what": m.help, "down": m.rows, "across": m.columns}
-        for m in found.values()
+        {"name": words(one.name), "what": one.help, "down": one.rows, "across": one.columns}
+        for one in definitions.matrices(results)
     ]

@@ -30,7 +30,7 @@ def start_local(cpus: float) -> None:
         )
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise ExecutorError(
-            f"a local Ray cannot be started: {error}. --executor inline works without it"
+            f"a local Ray cannot be started: {error}. The executor 'inline' works without it"
         ) from error
 
 

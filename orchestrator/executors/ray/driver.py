@@ -6,21 +6,21 @@ import contextlib
 import json
 import os
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
-from orchestrator.errors import ExecutorError
+from orchestrator.errors import ExecutorError, option
 from orchestrator.executors.assignment import Assignment
 from orchestrator.executors.executor import Listener, check_that_it_ended
 from orchestrator.executors.handshake import Greeting, disagreements, greet, versions
 from orchestrator.executors.lots import Lots
 from orchestrator.executors.placement import (
     Nodes,
-    Placement,
     at_once,
     cpus_for_slots,
     place_all,
     this_machine,
+    with_more_memory,
 )
 from orchestrator.executors.pool import Pool, PoolEnded
 from orchestrator.executors.ray import address
@@ -56,6 +56,7 @@ class RayTune:
             run = _Run(queue, store, site, listener, probe)
             cpus = _cpus_for_slots(queue, site)
             for num_left in reversed(range(RESTARTS + 1)):
+                listener.preparing(_coming_up(site))
                 try:
                     with _pool(site, cpus, self.say_after) as pool:
                         run.on(pool)
@@ -91,6 +92,13 @@ def _pool(site: Site, cpus: float = 0, say_after: float = SAY_AFTER) -> Iterator
     cpus = cpus or site.slots or os.cpu_count() or 1
     with PoolProcess(site.ray_log, site.address, cpus, say_after) as pool:
         yield pool
+
+
+def _coming_up(site: Site) -> str:
+    """What takes its time before there is a pool, in words."""
+    if _is_connected():
+        return "asking Ray for its machines"
+    return f"joining the Ray cluster at {site.address}" if site.address else "starting Ray"
 
 
 def _is_connected() -> bool:
@@ -131,8 +139,16 @@ class _Run:
         slots = _slots(usable, site)
         queue.at_once = at_once(placements.values(), there, slots)
         if self._lots is None:
-            self._lots = Lots(queue, self._listener, self._store, slots, placements)
-        assignment = _assignment(queue, self._store, site, self._probe, placements)
+            self._lots = Lots(
+                queue,
+                self._listener,
+                self._store,
+                slots,
+                placements,
+                lambda placement: with_more_memory(placement, usable),
+            )
+        assignment = _assignment(queue, self._store, site, self._probe)
+        self._listener.preparing("starting workers, which load torch")
         pool.drain(self._lots, assignment, slots)
 
     def _check(self, pool: Pool, there: Nodes) -> None:
@@ -143,6 +159,7 @@ class _Run:
         trials = self._queue.trials.values()
         classes = sorted({path for trial in trials for path in class_paths(trial)})
         store, probe = self._store.address, self._probe
+        self._listener.preparing("asking every machine whether it has the same code and store")
         driver = greet(store, probe, classes, {})
         others = pool.greetings(store, probe, classes, _variables(classes))
         problems = disagreements(driver, others)
@@ -201,7 +218,7 @@ def _slots(nodes: Nodes, site: Site) -> int:
     if not num_cpus:
         raise ExecutorError(
             "the cluster has no CPUs yet, so nothing says how many trials to run at once: "
-            "name it (slots = 16 in spolia.toml, or --slots 16)"
+            f"name it (slots = 16 in spolia.toml, or {option('slots', 16)})"
         )
     return num_cpus
 
@@ -214,14 +231,11 @@ def _variables(paths: Iterable[str]) -> dict[str, str]:
     return {**set_here, PACKAGES: packages_of(paths)}
 
 
-def _assignment(
-    queue: Queue, store: Store, site: Site, probe: str, placements: Mapping[str, Placement]
-) -> Assignment:
+def _assignment(queue: Queue, store: Store, site: Site, probe: str) -> Assignment:
     trials = queue.trials
     paths = {class_paths(trial) for trial in trials.values()}
     return Assignment(
         trials={key: json.dumps(trial.to_json()) for key, trial in trials.items()},
-        placements=placements,
         replaces={key: queue.plan.outdated[key] for key in trials if key in queue.plan.outdated},
         code={classes: dict(code_in_use(classes).modules) for classes in paths},
         versions=versions(),

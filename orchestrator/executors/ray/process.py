@@ -20,6 +20,7 @@ from orchestrator.executors.placement import Nodes
 from orchestrator.executors.pool import PoolEnded, Source
 
 RELEASE = "release"  # the last message: the process is to end, and its Ray with it
+LARGEST_LOG = 10_000_000  # bytes after which the next process begins a new one
 LEAVE_WITHIN = 30.0  # seconds for the process to end its Ray
 
 # It finds modules where this process does, and Ray is told of the same program.
@@ -41,8 +42,7 @@ class PoolProcess:
         self._asked = address, cpus, say_after
         self._connection, theirs = Pipe()
         said = {"path": [*map(str, sys.path)], "program": sys.argv, "connection": theirs.fileno()}
-        log.parent.mkdir(parents=True, exist_ok=True)
-        with open(log, "ab") as output:
+        with open(_begun(log), "ab") as output:
             self._process = subprocess.Popen(
                 [sys.executable, "-P", "-c", PROGRAM, json.dumps(said)],
                 stdin=subprocess.DEVNULL,
@@ -119,3 +119,14 @@ class PoolProcess:
     def _ended(self) -> PoolEnded:
         status = self._process.wait()
         return PoolEnded(f"the process that works with it ended with status {status}")
+
+
+def _begun(log: Path) -> Path:
+    """A log file, in a folder that is there. A long one makes room for a new one; the last but one
+    is kept.
+    """
+    log.parent.mkdir(parents=True, exist_ok=True)
+    if log.exists() and log.stat().st_size > LARGEST_LOG:
+        # Another run of the same home goes on writing to the file that it has open.
+        log.replace(log.with_name(f"{log.name}.1"))
+    return log

@@ -222,7 +222,7 @@ class LotRunner(tune.Trainable):  # type: ignore[misc]  # Ray has no types
         name = f"{socket.gethostname()}, process {os.getpid()}"
         self._keys = config["keys"].split(",")
         # Tune hands an actor on to lots of the same resources only.
-        placement = assignment.placements[self._keys[0]]
+        placement = Placement(config["CPU"], config["GPU"])
         self._runner = TrialRunner(assignment, Worker(node, name), placement)
         self._has_lot = threading.Lock()
         threading.Thread(target=self._end_if_abandoned, daemon=True).start()

@@ -22,10 +22,11 @@ from sample_methods import (
 from methods.compatible_features import CompatibleFeatures
 from methods.networks import resnet8
 from methods.recombine import Recombine
-from orchestrator import Results, Sweep, digits, make_plan, product, union
+from orchestrator import Results, Store, Sweep, digits, make_plan, product, union
 from orchestrator.analysis.plots import series
 from orchestrator.analysis.summary import summary
 from orchestrator.planning.explain import unmet
+from orchestrator.training import provenance
 from orchestrator.training.execute import execute
 from orchestrator.training.outcome import Outcome, failure_record
 
@@ -193,6 +194,18 @@ def test_trials_that_share_a_need_are_shown_with_it(store):
     (group,) = section.groups
     assert (section.counting_heads, section.counting(group)) == (["n", "needs"], ["5", "1"])
     assert "fewer distinct needs than n" in summary(found)
+
+
+def test_a_mean_over_several_kinds_of_device_says_so(store, monkeypatch):
+    cells = product(Priced.grid(), seed=range(4))
+    assert "kind of device" not in summary(results(cells, store))
+    kinds = iter(["cpu x86_64", "cpu x86_64", "NVIDIA H200", "NVIDIA H200"])
+    monkeypatch.setattr(provenance, "device_class", lambda device: next(kinds))
+    found = results(cells, Store(store.address + "-of-two"))
+    (group,) = found.groups()
+    assert group.devices == ("NVIDIA H200", "cpu x86_64")
+    told = "Some means mix results of NVIDIA H200 and cpu x86_64: equal bits are promised within"
+    assert told in summary(found)
 
 
 # ---------------------------------------------------------------------- parts, and nothing

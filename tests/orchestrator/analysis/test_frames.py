@@ -269,6 +269,13 @@ def test_intervals_that_overlap_are_told_and_so_is_that_there_are_none(store):
     assert noisy.best("score", {"seed": 0}).overlaps is None
 
 
+def test_the_best_over_some_seeds_is_that_of_these_seeds(store):
+    results = drawn_results(store, levels(1.0, 2.0, 3.0), by_level)
+    best = results.best("score", {"seed": [0, 1]})
+    assert best.where == {"level": 3.0, "seed": [0, 1]}
+    assert best.next == {"level": 2.0, "seed": [0, 1]}
+
+
 def test_the_best_is_the_lowest_where_the_method_or_the_caller_says_so(store, monkeypatch):
     results = drawn_results(store, levels(1.0, 2.0), by_level)
     assert results.best("score", highest=False).where == {"level": 1.0}

@@ -229,6 +229,7 @@ def test_numbers_far_apart_have_a_logarithmic_axis():
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_plots_are_such_as_this_version_of_vega_lite_takes(store):
     """By its compiler, which takes seconds to start."""
     import vl_convert

@@ -12,6 +12,7 @@ from methods.recombine import Recombine
 from orchestrator import Results, load_sweep, make_plan
 from orchestrator.analysis.plots import series
 from orchestrator.tracking.manifest import cell_entry
+from orchestrator.tracking.run_names import RunNames
 from orchestrator.training.execute import execute
 
 
@@ -151,7 +152,8 @@ def test_a_run_is_called_by_the_axes_that_its_cell_has(store, sweep_file):
         )
     )
     plan = make_plan(name, sweep, store)
-    first, *_, last = (cell_entry(plan, cell) for cell in plan.cells)
-    assert first["name"] == "priced size=1 seed=0"
+    names = RunNames(plan)
+    first, *_, last = (cell_entry(plan, cell, names) for cell in plan.cells)
+    assert first["name"] == "priced · size=1 · 0"
     assert "-" not in {*first["params"].values(), *last["params"].values()}
-    assert last["name"] == "count seed=1 number=3"
+    assert last["name"] == "count · number=3 · 1"

@@ -24,6 +24,7 @@ def test_methods_that_cannot_be_had_are_findings_of_a_cluster_too(monkeypatch, t
         raise MethodError("the methods of 'methods' are not to be had")
 
     monkeypatch.setattr(doctor, "discover", no_methods)
+    monkeypatch.setattr(doctor, "installed", no_methods)
     places = Places(home(tmp_path, None, "none"), SiteFile(), None)
     checks = {check.subject: check for check in doctor.examine(places, "auto")}
     for subject in ("methods", "cluster"):
@@ -64,3 +65,11 @@ def test_slots_that_leave_gpus_idle_are_told(findings):
     assert not findings(SiteFile(slots=8), num_gpus=8)
     # On a cluster this machine's GPUs say nothing.
     assert not findings(SiteFile(slots=2, address="auto"), num_gpus=8)
+
+
+@pytest.mark.process  # imports Ray's client
+def test_a_head_that_does_not_answer_is_told(tmp_path):
+    places = Places(home(tmp_path, None, "none"), SiteFile(head="http://127.0.0.1:9"), None)
+    check = doctor._head(places)
+    assert (check.subject, check.is_fine) == ("head", False)
+    assert "does not answer" in check.finding

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import replace
 
 import pandas as pd
 import pytest
@@ -14,6 +15,7 @@ from orchestrator.analysis.matrix_pictures import Panel
 from orchestrator.cli.statuses import watch
 from orchestrator.cli.tables import comparable
 from orchestrator.planning.choose import labels_in
+from orchestrator.store.heartbeat import alive
 
 QUICK = ("--executor", "inline", "--tracking", "none")
 DIGITS = "network=resnet8(width=4), tasks=digits.classes(0, 1).images(limit=40), seed=0"
@@ -173,6 +175,46 @@ def test_watching_ends_when_all_has_ended(ran, tmp_path, monkeypatch, capsys):
     assert "4 of 4 cells done" in capsys.readouterr().out
     # Without a terminal it looks once.
     assert watch(Console(force_terminal=False, width=80), lambda: half) is half
+
+
+@pytest.fixture
+def watching(monkeypatch):
+    """Looks at these statuses one after another: the last one seen, and what was printed."""
+    from rich.console import Console
+
+    monkeypatch.setattr("orchestrator.cli.statuses.WATCHED_EVERY", 0.0)
+
+    def see(*statuses):
+        looks = iter(statuses)
+        console = Console(file=io.StringIO(), force_terminal=True, width=80, color_system=None)
+        return watch(console, lambda: next(looks)), console.file.getvalue()
+
+    return see
+
+
+def test_watching_ends_when_its_run_has_ended_with_cells_left(ran, tmp_path, watching):
+    left = Session(ran, home=tmp_path / "elsewhere").status()
+    at_work = replace(left, is_at_work=True)
+    # It waits for a run to begin, and ends with it.
+    last, told = watching(left, left, at_work, at_work, left)
+    assert last is left
+    assert "Nothing goes on here any more" in told
+
+
+def test_watching_ends_when_only_failures_are_left(spolia, sweep_file, tmp_path, watching):
+    file = sweep_file(f"product(Faulty.grid(how='undeclared'), {DIGITS})")
+    spolia("run", file, *QUICK)
+    failed = Session(file, home=tmp_path / "spolia-home").status()
+    assert not failed.can_go_on
+    # A run that is at work tries it again.
+    assert watching(replace(failed, is_at_work=True), failed)[0] is failed
+
+
+def test_a_status_says_whether_a_run_is_at_work(ran, tmp_path):
+    session = Session(ran, home=tmp_path / "spolia-home")
+    assert not session.status().is_at_work
+    with alive(session.store):
+        assert session.status().is_at_work
 
 
 # ---------------------------------------------------------------------- results

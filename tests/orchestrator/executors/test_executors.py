@@ -27,6 +27,9 @@ class Heard:
     def __init__(self):
         self.starts, self.ends = [], []
 
+    def preparing(self, what):
+        pass
+
     def started(self, trial):
         self.starts.append(trial.key)
 
@@ -281,6 +284,7 @@ def test_an_unknown_executor_is_named():
 
 @pytest.mark.ray
 @pytest.mark.slow
+@pytest.mark.long
 def test_ray_works_where_the_interpreters_path_holds_a_space(sweep_file, tmp_path):
     """Ray gives the path to a shell unquoted; without our quoting no worker would start and the run
     would hang.

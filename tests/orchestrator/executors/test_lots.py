@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 from listeners import Heard
-from sample_methods import Count
+from sample_methods import Count, Named
 
-from orchestrator import ExecutorError, Sweep, make_plan, product
+from orchestrator import ExecutorError, Sweep, make_plan, product, union
 from orchestrator.executors.executor import check_that_it_ended
 from orchestrator.executors.lots import Lots
-from orchestrator.executors.placement import Placement
+from orchestrator.executors.placement import Node, Nodes, Placement, with_more_memory
 from orchestrator.planning.queue import Queue
-from orchestrator.training.attempts import Finished, Unfit, Worker
+from orchestrator.training.attempts import Cramped, Finished, Unfit, Worker
 from orchestrator.training.execute import execute
 from orchestrator.training.outcome import Outcome
 
@@ -123,3 +123,65 @@ def test_what_is_out_when_the_pool_ends_goes_back_and_uses_up_no_try(ledger):
         # Nobody is there any more who could be heard of.
         lots.heard(taken[0], done(*taken[0].keys))
     assert heard.ends == []
+
+
+QUARTER = Placement(cpus=1.0, gpus=0.25)
+
+
+def cramped(key):
+    return Cramped(Outcome(key, "failed", 0.5, "OutOfMemoryError: CUDA out of memory"), HERE)
+
+
+@pytest.fixture
+def on_a_gpu(store):
+    """`on_a_gpu(cells)`: (lots, queue, listener); each trial has a quarter of one GPU."""
+
+    def make(cells, gpus=1.0):
+        plan = make_plan("asked", Sweep(question="?", cells=cells, expect=len(cells)), store)
+        queue, heard = Queue(plan), Heard()
+        nodes = Nodes((Node("one", cpus=8.0, gpus=gpus),))
+        shares = dict.fromkeys(queue.trials, QUARTER)
+        lots = Lots(queue, heard, store, 4, shares, lambda has: with_more_memory(has, nodes))
+        return lots, queue, heard
+
+    return make
+
+
+def test_what_ran_out_of_gpu_memory_is_tried_again_with_a_larger_share_up_to_a_whole(on_a_gpu):
+    lots, _, heard = on_a_gpu(product(Count.grid(), seed=range(1)))
+    shares = []
+    while (lot := lots.take(None)) is not None:
+        shares.append(lot.placement.gpus)
+        lots.heard(lot, [cramped(*lot.keys)])
+    assert shares == [0.25, 0.5, 1.0]
+    (failed,) = heard.ends
+    assert (failed.kind, failed.reason) == ("failed", "OutOfMemoryError: CUDA out of memory")
+    assert lots.is_finished()
+    assert heard.notes == [
+        "count ran out of GPU memory with 1 CPU and 0.25 GPUs a trial, and has 1 CPU and 0.5 GPUs "
+        "from here on ([gpus] count = 0.5 in spolia.toml spares the tries)",
+        "count ran out of GPU memory with 1 CPU and 0.5 GPUs a trial, and has 1 CPU and 1 GPU from "
+        "here on ([gpus] count = 1 in spolia.toml spares the tries)",
+    ]
+
+
+def test_all_of_a_workload_get_the_larger_share_and_others_keep_theirs(on_a_gpu):
+    cells = union(product(Count.grid(), seed=range(4)), product(Named.grid(), seed=range(1)))
+    lots, queue, heard = on_a_gpu(cells)
+    methods = {trial.key: trial.method.name for trial in queue.trials.values()}
+    first, second = lots.take(None), lots.take(None)
+    # Two run out at once: what the first has led to is enough for the second, too.
+    for lot in (first, second):
+        lots.heard(lot, [cramped(*lot.keys)])
+    taken = [lots.take(None) for _ in range(5)]
+    shares = {methods[lot.keys[0]]: set() for lot in taken}
+    for lot in taken:
+        shares[methods[lot.keys[0]]].add(lot.placement.gpus)
+    assert shares == {"count": {0.5}, "named": {0.25}}
+    assert (len(heard.notes), heard.ends) == (1, [])
+
+
+def test_no_share_is_larger_than_any_node_has(on_a_gpu):
+    lots, _, heard = on_a_gpu(product(Count.grid(), seed=range(1)), gpus=0.25)
+    lots.heard(lot := lots.take(None), [cramped(*lot.keys)])
+    assert [outcome.kind for outcome in heard.ends] == ["failed"]

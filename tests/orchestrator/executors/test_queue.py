@@ -5,6 +5,7 @@ its share.
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
 from sample_methods import After, AfterAnything, Count, Faulty
 
@@ -79,8 +80,7 @@ def counted(queue):
         needed = {need.key: need.method.name for need in trial.needs.values()}
         open_needs = {n for k, n in needed.items() if k in queue.trials and k not in queue.ended}
         waits.update((trial.method.name, name) for name in open_needs)
-    number = Counter(trial.method.name for trial in left)
-    return number, waits, Counter(outcome.kind for outcome in queue.ended.values())
+    return len(left), waits, Counter(outcome.kind for outcome in queue.ended.values())
 
 
 def test_what_is_left_is_what_counting_all_trials_gives_however_they_end(store):
@@ -94,9 +94,7 @@ def test_what_is_left_is_what_counting_all_trials_gives_however_they_end(store):
     while (trial := queue.take()) is not None:
         queue.finish(Outcome(trial.key, kinds[len(queue.ended) % 3], 1.0))
         number, waits, ended = counted(queue)
-        assert {
-            name: left.number for name, left in queue.left.by_method.items() if left.number
-        } == (number)
+        assert queue.left.number == number
         assert +queue.left.waits == waits
         assert queue.num_ended == ended
     assert queue.blocked
@@ -104,9 +102,46 @@ def test_what_is_left_is_what_counting_all_trials_gives_however_they_end(store):
 
 
 def test_what_a_plan_expects_of_open_trials_is_kept_as_they_end(store):
-    queue = queue_of(store, 4)
-    queue.plan.seconds.update(dict.fromkeys(queue.trials, 2.5))
-    queue = Queue(queue.plan)
-    ended(queue, queue.take(), 1.0)
-    left = queue.left.by_method["count"]
-    assert (left.number, left.seconds, left.num_unknown) == (3, 7.5, 0)
+    plan = queue_of(store, 4).plan
+    queue = Queue(replace(plan, seconds=dict.fromkeys(plan.trials, 2.5)))
+    assert queue.left.seconds() == (10.0, 0)
+    queue.finish(Outcome(queue.take().key, "failed", 1.0))
+    assert queue.left.seconds() == (7.5, 0)
+
+
+def planned(store):
+    """Three settings with three seeds each, which all need another trial."""
+    cells = product(Count.grid(number=[1, 2, 3], depth=1), seed=range(3))
+    return make_plan("asked", Sweep(question="?", cells=cells, expect=9), store)
+
+
+def seeds_in_order(queue):
+    seeds = []
+    while (trial := queue.take()) is not None:
+        seeds.append(trial.seed)
+        ended(queue, trial, 1.0)
+    return seeds
+
+
+def test_one_seed_of_every_setting_goes_first_where_that_is_asked_for(store):
+    plan = planned(store)
+    # With what it needs: six trials of each seed.
+    assert seeds_in_order(Queue(plan, seeds_first=True)) == [0] * 6 + [1] * 6 + [2] * 6
+    assert seeds_in_order(Queue(plan)) != [0] * 6 + [1] * 6 + [2] * 6
+
+
+def test_no_free_worker_begins_with_the_next_seeds_because_they_fit_it(store):
+    def is_last(trial):
+        return trial.seed == 2
+
+    queue = Queue(planned(store), seeds_first=True).shaped(is_last)
+    assert queue.take(True).seed == 0
+    assert Queue(planned(store)).shaped(is_last).take(True).seed == 2
+
+
+def test_a_setting_that_lacks_its_later_seeds_only_waits_for_the_first_of_others(store):
+    plan = planned(store)
+    first = next(cell.trial for cell in plan.cells if cell.trial.seed == 0)
+    outcomes = {key: "done" for key in (first.key, *(n.key for n in first.needs.values()))}
+    queue = Queue(replace(plan, outcomes=outcomes), seeds_first=True)
+    assert seeds_in_order(queue) == [0] * 4 + [1] * 6 + [2] * 6

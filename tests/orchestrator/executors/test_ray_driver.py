@@ -12,7 +12,7 @@ from sample_methods import Count
 from orchestrator import ExecutorError, Store, Sweep, Trial, make_plan, product
 from orchestrator.executors.placement import Node, Nodes
 from orchestrator.executors.pool import PoolEnded
-from orchestrator.executors.ray import driver
+from orchestrator.executors.ray import driver, process
 from orchestrator.executors.site import Site
 from orchestrator.planning.queue import Queue
 from orchestrator.training.attempts import Finished
@@ -121,3 +121,16 @@ def test_it_is_known_how_many_run_at_once(run, there, said, expected):
     said = {"address": "auto", **said} if len(there.known) > 1 else said
     queue, _, error = run([9], there=there, **said)
     assert (error, queue.at_once) == (None, expected)
+
+
+def test_rays_log_begins_anew_where_it_is_long(tmp_path, monkeypatch):
+    monkeypatch.setattr(process, "LARGEST_LOG", 10)
+    log = tmp_path / "home" / "ray.log"
+    assert process._begun(log) == log
+    log.write_text("short")
+    assert process._begun(log).read_text() == "short"
+    for words in ("the longer one", "another long one"):
+        log.write_text(words)
+        process._begun(log)
+        assert not log.exists()
+        assert log.with_name("ray.log.1").read_text() == words

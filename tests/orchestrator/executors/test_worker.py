@@ -46,7 +46,6 @@ def assignment(store, tmp_path, monkeypatch):
         "probe": "here",
         "scratch": str(tmp_path / "scratch"),
         "checkpoint_every": 60.0,
-        "placements": {trial.key: ON_CPU},
         "variables": {},
         "versions": versions(),
     }
@@ -54,8 +53,7 @@ def assignment(store, tmp_path, monkeypatch):
 
 def run(assignment, placement=ON_CPU):
     (key,) = assignment["trials"]
-    assigned = Assignment(**{**assignment, "placements": {key: placement}})
-    return TrialRunner(assigned, HERE, placement).run(key)
+    return TrialRunner(Assignment(**assignment), HERE, placement).run(key)
 
 
 def unfit(attempt):
@@ -187,7 +185,7 @@ def test_a_disk_that_fills_up_fails_the_trial_with_a_reason_and_loses_nothing(
 def progress_of(store, cells, expect):
     queue = Queue(make_plan("asked", Sweep(question="?", cells=cells, expect=expect), store))
     console = Console(record=True, width=80, force_terminal=False, file=io.StringIO())
-    return Progress(console, queue), queue, console
+    return Progress(console, queue, store), queue, console
 
 
 def test_failures_are_counted_by_kind_and_the_first_of_a_kind_is_shown_whole(store):
@@ -217,5 +215,5 @@ def test_what_waits_for_what_is_told(store):
     )
     progress, queue, console = progress_of(store, cells, 3)
     assert queue.take() is not None
-    assert progress._what_waits() == ["running: 1 faulty", "3 after wait for faulty"]
+    assert progress._what_waits() == ["3 after wait for faulty"]
     console.file.close()

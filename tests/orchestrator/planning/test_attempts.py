@@ -12,6 +12,7 @@ from orchestrator.planning.queue import Queue
 from orchestrator.planning.tries import ALIKE, NODE_TRIES, PROCESS_TRIES, WORKER_TRIES, Tries
 from orchestrator.training.attempts import (
     Broken,
+    Cramped,
     Finished,
     Gone,
     Unfit,
@@ -21,6 +22,7 @@ from orchestrator.training.attempts import (
 )
 from orchestrator.training.outcome import Outcome
 
+CRAMPED = Cramped(Outcome("a", "failed", 0.001, "OutOfMemoryError"))
 ONE, TWO = Worker("node one", "one, process 1"), Worker("node two", "two, process 2")
 
 
@@ -38,7 +40,8 @@ def done(key, seconds=0.1, worker=ONE):
 
 
 @pytest.mark.parametrize(
-    "attempt", [done("a"), broken("a"), Unfit("a", "no", True, ONE), Gone("a", "out of memory")]
+    "attempt",
+    [done("a"), broken("a"), CRAMPED, Unfit("a", "no", True, ONE), Gone("a", "out of memory")],
 )
 def test_an_attempt_travels_as_json(attempt):
     assert from_json(to_json(attempt)) == attempt

@@ -337,3 +337,33 @@ def test_a_network_is_written_in_json():
     assert path == "path 'nowhere' is not of the form 'package.module:Class'"
     assert a.startswith("a = {1} is no JSON value: ")
     assert b.startswith("b = nan is no JSON value: ")
+
+
+class Penalised(Method):
+    """What it is penalised by matters where there is something to forget."""
+
+    name = "penalised"
+    strength: float = axis(1.0)
+
+    def canonical_for(self, trial):
+        return self.reset("strength") if len(trial.tasks) < 2 else self
+
+    def needs(self, trial):
+        return {"before": trial.replace(tasks=trial.tasks[:-1])} if len(trial.tasks) > 1 else {}
+
+    def train(self, run):
+        raise AssertionError
+
+
+def test_a_setting_may_make_a_difference_in_some_trials_only():
+    def made(strength, number):
+        method = Penalised(strength=strength)
+        return Trial(method=method, network=NETWORK, tasks=TASKS[:number], seed=0)
+
+    assert made(5.0, 1) == made(9.0, 1)
+    assert made(5.0, 1).method == Penalised()
+    assert made(5.0, 2).key != made(9.0, 2).key
+    # The need is one trial for all strengths, with no word of it in `needs`.
+    assert made(5.0, 2).needs["before"] is made(9.0, 2).needs["before"]
+    assert made(5.0, 2).replace(tasks=TASKS[:1]).key == made(1.0, 1).key
+    assert Trial.from_json(made(5.0, 1).to_json()) == made(5.0, 1)

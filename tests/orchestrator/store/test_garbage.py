@@ -116,6 +116,19 @@ def test_weights_that_a_component_requires_count_as_named(store):
     assert would_go(store) == {f"blobs/{blobs[3][:2]}/{blobs[3]}"}
 
 
+def test_so_do_those_of_several_that_it_requires_by_name(store):
+    blobs = [store.put_blob(word) for word in (b"stitch", b"front", b"back", b"nobody's")]
+    pins = {
+        name: {"component": name, "blob": blob, "requires": {}}
+        for name, blob in zip(("component", "back"), blobs[1:3], strict=True)
+    }
+    stitch = {"name": "stitch", "blob": blobs[0], "requires": pins}
+    store.commit({"key": KEY, "outcome": "done", "components": [stitch], "matrices": []})
+    for name in blobs:
+        grown_old(store, f"blobs/{name[:2]}/{name}")
+    assert would_go(store) == {f"blobs/{blobs[3][:2]}/{blobs[3]}"}
+
+
 @pytest.mark.process
 def test_on_an_object_store_a_blob_that_is_put_again_is_written_again(s3):
     store = Store(s3)

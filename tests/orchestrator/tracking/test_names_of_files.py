@@ -16,11 +16,12 @@ def test_a_matrix_with_the_name_of_a_path_is_one_file_in_its_folder(store, tmp_p
     record = dict(store.find(trial.key))
     names = ["../../../outside", "/tmp/outside", "..", "a/b"]
     record["matrices"] = [{**record["matrices"][0], "name": name} for name in names]
-    files = _files(record, store, "a/b")
+    files = _files(record, store)
     put_files(tmp_path / "run", files)
     made = [path for path in tmp_path.rglob("*") if path.is_file() and "store" not in path.parts]
-    assert {path.parent for path in made} == {tmp_path / "run" / "matrices"}
-    assert len(made) == len(files) == len(names) + 1
+    assert {path.parent for path in made} == {tmp_path / "run"}
+    # Each as Parquet and as a picture, and what made the result.
+    assert len(made) == len(files) == 2 * len(names) + 1
 
 
 @pytest.mark.parametrize("name", ["../outside", "/tmp/outside"])

@@ -73,14 +73,11 @@ def dump(home):
             ]
             for name in run.data.metrics
         }
-        artifacts = sorted(
-            f.path
-            for folder in ("", "matrices")
-            for f in found.list_artifacts(run.info.run_id, folder)
-        )
+        is_setting = run.data.tags["spolia.role"] == "setting"
+        artifacts = sorted(f.path for f in found.list_artifacts(run.info.run_id))
         times = (
             (run.info.start_time, run.info.end_time)
-            if "mlflow.parentRunId" in run.data.tags
+            if "mlflow.parentRunId" in run.data.tags or is_setting
             else None
         )
         models = (
@@ -137,42 +134,120 @@ def _move_places(database, old, new):
     assert old not in left
 
 
+def by_role(home):
+    found = {}
+    for run in runs(home):
+        found.setdefault(run.data.tags["spolia.role"], []).append(run)
+    return found
+
+
+def names(found):
+    return {run.info.run_name for run in found}
+
+
 def test_a_sweep_in_mlflow(tracked):
     home, _file, out = tracked
     assert "14 runs written now" in out
-    by_role = {}
-    for run in runs(home):
-        by_role.setdefault(run.data.tags["spolia.role"], []).append(run)
-    assert {role: len(many) for role, many in by_role.items()} == {"sweep": 1, "cell": 8, "need": 6}
+    found = by_role(home)
+    counts = {role: len(many) for role, many in found.items()}
+    assert counts == {"sweep": 1, "setting": 4, "cell": 8, "need": 6}
     assert {r.info.status for r in runs(home)} == {"FINISHED"}
-    _check_parent(home, by_role["sweep"][0])
-    parent = by_role["sweep"][0].info.run_id
-    assert {r.data.tags["mlflow.parentRunId"] for r in by_role["cell"] + by_role["need"]} == {
-        parent
-    }
-    for cell in by_role["cell"]:
-        assert {
-            "method",
-            "network",
-            "tasks",
-            "seed",
-            "split",
-            "ingredients",
-            "of",
-            "other_seeds",
-        } <= set(cell.data.params)
+    _check_parent(home, found["sweep"][0])
+    for cell in found["cell"]:
+        axes = {"method", "network", "tasks", "seed", "split", "ingredients", "of", "other_seeds"}
+        assert axes <= set(cell.data.params)
         assert {"compatibility", "own_accuracy"} <= set(cell.data.metrics)
         assert len(cell.inputs.model_inputs) == 2 + (cell.data.params["ingredients"] == "common")
-    for need in by_role["need"]:
+    for need in found["need"]:
         history = client(home).get_metric_history(need.info.run_id, "joint/val_accuracy/a")
         assert [m.step for m in history] == [1, 2]
         assert need.data.metrics["accuracy/a"] >= 0
         assert all(m.timestamp <= need.info.end_time for m in history)
 
 
+def test_settings_are_at_the_top_cells_below_them_and_needs_below_the_sweep(tracked):
+    found = by_role(tracked[0])
+    (sweep,) = found["sweep"]
+    settings = {run.info.run_id: run for run in found["setting"]}
+    top = [*found["sweep"], *found["setting"]]
+    assert not any("mlflow.parentRunId" in run.data.tags for run in top)
+    assert names(found["setting"]) == {
+        f"{how} · {split}" for how in ("none", "common") for split in ("stage1", "pool")
+    }
+    for cell in found["cell"]:
+        setting = settings[cell.data.tags["mlflow.parentRunId"]]
+        assert cell.info.run_name == f"{setting.info.run_name} · {cell.data.params['seed']}"
+        # What a setting says of itself is true of each of its cells.
+        assert setting.data.params.items() <= cell.data.params.items()
+        assert setting.data.params.keys() == cell.data.params.keys() - {"seed"}
+    parents = {run.data.tags["mlflow.parentRunId"] for run in found["need"]}
+    assert parents == {sweep.info.run_id}
+
+
+def test_a_need_is_named_by_what_it_depends_on_and_has_no_param_of_anything_else(tracked):
+    needs = by_role(tracked[0])["need"]
+    # Without ingredients, a training does not depend on where its network is split.
+    assert names(needs) == {
+        *(f"train: none · {seed}" for seed in (0, 1)),
+        *(f"train: common · {split} · {seed}" for split in ("stage1", "pool") for seed in (0, 1)),
+    }
+    for need in needs:
+        is_plain = need.info.run_name.startswith("train: none")
+        assert ("split" in need.data.params) == (not is_plain)
+        assert "ingredients" in need.data.params
+
+
+def test_a_setting_has_the_numbers_of_the_tables(tracked):
+    home, file, _ = tracked
+    name, sweep = load_sweep(file)
+    store = Store(home / "store")
+    results = Results(make_plan(name, sweep, store), store)
+    means = results.means()
+    settings = by_role(home)["setting"]
+    assert len(means) == len(settings) == 4
+    for _, row in means.iterrows():
+        told = (row["ingredients"], row["split"])
+        (run,) = [
+            one
+            for one in settings
+            if (one.data.params["ingredients"], one.data.params["split"]) == told
+        ]
+        found = run.data.metrics
+        assert (found["n"], found["planned"], found["diverged"]) == (2, 2, 0)
+        for metric in results.metrics():
+            assert found[metric] == row[metric]
+            assert found[f"{metric}.ci95"] == row[f"{metric}_half"]
+            assert found[f"{metric}.n"] == row[f"{metric}_n"]
+
+
+def test_cells_have_the_numbers_of_the_parquet_table(tracked):
+    home = tracked[0]
+    table = pq.read_table(home / "tables/asked/metrics.parquet").to_pylist()
+    in_mlflow = set()
+    for cell in by_role(home)["cell"]:
+        for name, value in cell.data.metrics.items():
+            in_mlflow.add((cell.data.tags["spolia.key"], name, value))
+    for row in table:
+        labels = [one.partition("=")[2] for one in row["label"].split(",") if one]
+        assert (row["key"], "/".join([row["metric"], *labels]), row["value"]) in in_mlflow
+
+
+def test_a_run_has_few_tags_and_says_what_made_it_in_a_file(tracked):
+    home = tracked[0]
+    cell = by_role(home)["cell"][0]
+    own = {name for name in cell.data.tags if name.startswith("spolia.")}
+    identity = ["spolia.id", "spolia.store", "spolia.layout", "spolia.try", "spolia.result"]
+    assert own == {*identity, "spolia.role", "spolia.key", "spolia.outcome"}
+    told = client(home).download_artifacts(cell.info.run_id, "provenance.json")
+    assert {"torch", "python", "code", "host"} <= json.loads(Path(told).read_text()).keys()
+    assert cell.data.metrics["cost.seconds"] > 0
+    assert 1 < cell.data.metrics["cost.process_mib"] < 100_000
+
+
 def _check_parent(home, parent):
     files = {f.path for f in client(home).list_artifacts(parent.info.run_id)}
-    assert files == {"metrics.parquet", "matrices.parquet", "overview.png", "report.html"}
+    tables = {"metrics.parquet", "matrices.parquet"}
+    assert files == {*tables, "overview.png", "report.html", "images"}
     note = parent.data.tags["mlflow.note.content"]
     assert note.startswith("What is asked?\n\n8 of 8 cells done; 14 of 14 trials done.\n")
     assert (
@@ -181,11 +256,11 @@ def _check_parent(home, parent):
     )
 
 
-def test_matrices_are_parquet_and_a_picture(tracked):
+def test_matrices_are_parquet_and_pictures_at_the_root(tracked):
     home, _file, _ = tracked
-    cell = next(r for r in runs(home) if r.data.tags["spolia.role"] == "cell")
-    folder = client(home).download_artifacts(cell.info.run_id, "matrices")
-    with open(f"{folder}/accuracy_by_extractor.parquet", "rb") as stream:
+    cell = by_role(home)["cell"][0]
+    folder = Path(client(home).download_artifacts(cell.info.run_id, ""))
+    with open(folder / "accuracy_by_extractor.parquet", "rb") as stream:
         rows = pq.read_table(io.BytesIO(stream.read())).to_pylist()
     assert [(r["row"], r["column"]) for r in rows] == [
         ("a", "a"),
@@ -194,8 +269,54 @@ def test_matrices_are_parquet_and_a_picture(tracked):
         ("b", "b"),
     ]
     assert all(r["count"] > 0 and 0 <= r["value"] <= 1 for r in rows)
-    with open(f"{folder}/accuracy_by_extractor.svg", "rb") as stream:
-        assert b"<svg" in stream.read(200)
+    names = {path.stem for path in folder.glob("*.parquet")}
+    assert len(names) == 6
+    assert all(b"<svg" in (folder / f"{name}.svg").read_bytes()[:200] for name in names)
+
+
+def images(home, run):
+    """Series and steps of a run's pictures, as MLflow's pages read them off the files."""
+    found = {}
+    for file in client(home).list_artifacts(run.info.run_id, "images"):
+        series, _, step, *_ = file.path.removeprefix("images/").split("+")
+        found.setdefault((series.replace("~", "/"), int(step)), []).append(file)
+    # Each once in full and once as a preview.
+    assert {len(files) for files in found.values()} == {2}
+    assert max(file.file_size for files in found.values() for file in files) < 300_000
+    return set(found)
+
+
+def test_pictures_of_the_sweep_are_series_along_the_axis_in_question(tracked):
+    home = tracked[0]
+    (sweep,) = by_role(home)["sweep"]
+    found = images(home, sweep)
+    assert sweep.data.tags["mlflow.loggedImages"] == "True"
+    of_headline = {one for one in found if one[0].startswith("accuracy_by_extractor/")}
+    # Of two axes with two values each the first is gone along.
+    assert of_headline == {
+        (f"accuracy_by_extractor/{split}", step) for split in ("stage1", "pool") for step in (0, 1)
+    }
+    assert len({series for series, _ in found}) == 2 * 6
+
+
+def test_a_setting_has_its_mean_matrices_as_pictures_and_as_tables(tracked):
+    home, file, _ = tracked
+    run = next(r for r in by_role(home)["setting"] if r.info.run_name == "common · pool")
+    name, sweep = load_sweep(file)
+    store = Store(home / "store")
+    results = Results(make_plan(name, sweep, store), store)
+    mean = results.matrix(where={"ingredients": "common", "split": "pool"})
+    assert images(home, run) == {(one, 0) for one in results.matrix_names()}
+    told = json.loads(run.data.tags["mlflow.loggedArtifacts"])
+    assert {"path": "accuracy_by_extractor.json", "type": "table"} in told
+    place = client(home).download_artifacts(run.info.run_id, "accuracy_by_extractor.json")
+    table = json.loads(Path(place).read_text())
+    assert table["columns"] == ["score", "ci95", "n", "extractor", "head"]
+    assert table["data"] == [
+        [mean[row, column].mean, mean[row, column].half, 2, row, column]
+        for row in mean.rows
+        for column in mean.columns
+    ]
 
 
 def test_running_again_changes_nothing(tracked, spolia):
@@ -223,17 +344,22 @@ def test_a_half_written_run_and_a_deleted_one_are_completed(tracked, spolia):
     assert dump(home) == before
 
 
-def test_a_new_seed_adds_its_runs_only(tracked, spolia, sweep_file):
+def test_a_new_seed_adds_its_runs_only_and_is_in_the_means(tracked, spolia, sweep_file):
     home, _, _ = tracked
     before = dump(home)
+    settings = {run.info.run_id: run.data.metrics for run in by_role(home)["setting"]}
     grown = sweep_file(CELLS.replace("SEEDS", "3"), expect=12)
     code, out, err = spolia("run", grown, "--home", home, "--executor", "inline")
     assert (code, "7 runs written now" in out) == (0, True), err
     after = dump(home)
-    assert {k: after[k] for k in before if k != "parent"} == {
-        k: v for k, v in before.items() if k != "parent"
+    anew = {"parent", *(run.data.tags["spolia.id"] for run in by_role(home)["setting"])}
+    assert {k: after[k] for k in before if k not in anew} == {
+        k: v for k, v in before.items() if k not in anew
     }
     assert len(after) == len(before) + 7
+    for run in by_role(home)["setting"]:
+        assert (settings[run.info.run_id]["n"], run.data.metrics["n"]) == (2, 3)
+        assert run.data.metrics["compatibility.n"] == 3
 
 
 def test_a_network_loads_in_a_fresh_process_without_pickle(tracked, tmp_path):
@@ -361,9 +487,9 @@ def test_what_the_process_prints_does_not_stop_it(sweep_file, store, fresh_datab
         writer = Writer(manifest(plan, store, address, artifacts), tmp_path / "log")
     writer.send({"finished": cell.trial.key})
     deadline = time.monotonic() + 180
-    while time.monotonic() < deadline and not num_finished(tmp_path / "m.db"):
+    while time.monotonic() < deadline and num_finished(tmp_path / "m.db") < 2:
         time.sleep(0.2)
-    assert num_finished(tmp_path / "m.db") == 1
+    assert num_finished(tmp_path / "m.db") == 2  # the cell and its setting
     assert writer.finish(None) == (1, "")
     assert "x" * 200_000 in (tmp_path / "log").read_text()
 

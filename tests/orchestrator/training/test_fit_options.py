@@ -55,6 +55,19 @@ def weights(net):
     return torch.cat([p.detach().reshape(-1) for p in net.parameters()])
 
 
+def test_who_follows_a_fit_hears_the_sum_of_the_terms_of_its_loss(store):
+    def two_terms(nets, batch):
+        own = loss(nets, batch)
+        return {"own": own, "half": own / 2}
+
+    run, heard = make_run(store), []
+    run._on_epoch = heard.append
+    net = run.network("n")
+    run.fit("s", {"net": net}, two_terms, run.tasks[0].train, optimizer=sgd(0.05), epochs=2)
+    by_epoch = {step: [p.value for p in run.curves if p.step == step] for step in (1, 2)}
+    assert [moment.loss for moment in heard] == [sum(by_epoch[1]), sum(by_epoch[2])]
+
+
 # ---------------------------------------------------------------------- steps
 
 
@@ -411,7 +424,7 @@ def test_an_own_loop_is_held_to_the_same_rules(store):
     with pytest.raises(MethodError, match="belongs inside"):
         run.curve(x=1.0)
     with pytest.raises(
-        MethodError, match=r"state cannot be saved|cannot be saved; pass modules and optimisers"
+        MethodError, match=r"state cannot be saved and brought back in place; pass modules"
     ):
         list(run.epochs("a", 1, state=3))
     for _ in run.epochs("b", 1):

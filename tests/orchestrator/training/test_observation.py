@@ -5,13 +5,15 @@ from __future__ import annotations
 import io
 import sys
 import time
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 from orchestrator import Store
 from orchestrator.training import observation
-from orchestrator.training.observation import PeakMemory, leaving_log, printed
+from orchestrator.training.observation import PeakMemory, Reporter, leaving_log, printed
+from orchestrator.training.stage import Moment
 
 
 def ascii_console():
@@ -64,6 +66,24 @@ def test_a_trial_that_is_over_in_a_moment_leaves_its_log_once(store, monkeypatch
     monkeypatch.setattr(Store, "put_log", lambda *a: pytest.fail("a log was left"))
     with leaving_log(["said"], "key", store):
         pass
+
+
+def test_how_far_a_trial_is_it_leaves_soon_and_then_every_so_often(store, monkeypatch):
+    now = [100.0]
+    clock = SimpleNamespace(monotonic=lambda: now[0], time=lambda: 1e9 + now[0])
+    monkeypatch.setattr(observation, "time", clock)
+    reporter, reached = Reporter("key", store, began=1.0), []
+    for epoch in range(1, 26):  # of a second each
+        now[0] += 1
+        curves = [SimpleNamespace(name="train/loss", step=epoch, value=0.5, time=now[0])]
+        reporter(Moment("train", epoch, 25, curves, loss=1.5))
+        found = store.progress("key")
+        reached.append(found and found["epoch"])
+    assert reached[:3] == [None, 2, 2]
+    assert sorted(set(reached[1:])) == [2, 12, 22]
+    assert (found["loss"], bool(found["host"])) == (1.5, True)
+    reporter.close()
+    assert store.progress("key") is None
 
 
 def test_the_peak_on_a_gpu_is_one_trials_own(monkeypatch):

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import safetensors.torch
 import torch
-from sample_methods import Attached
+from sample_methods import Attached, Between, Dropping, Stitched
 
 from methods.compatible_features import CompatibleFeatures
 from methods.fine_tune import FineTune
@@ -23,13 +23,16 @@ from orchestrator import (
     Trial,
     axis,
     digits,
+    images,
     local_run,
     make_plan,
     product,
     resolve,
     union,
 )
+from orchestrator.parts.export import export
 from orchestrator.training.execute import execute, run_with_needs
+from orchestrator.training.run import pinned
 
 TASKS = (
     digits.classes(0, 1, 2).images(limit=60).named("a"),
@@ -144,6 +147,93 @@ def test_a_component_loads_only_beside_the_bits_it_was_made_for(store):
     assert store.discard(f"blobs/{blob[:2]}/{blob}")
     with pytest.raises(CorruptError, match="which the store does not hold"):
         mask.module()
+
+
+# ---------------------------------------------------------------------- several required
+
+
+@pytest.fixture
+def stitch(store):
+    trial = resolve(
+        Trial(method=Stitched(), network=resnet8(width=4), tasks=TASKS[:1], seed=0), store
+    )
+    run_with_needs(trial, store)
+    assert execute(trial, store).kind == "done"
+    return Result(store, store.find(trial.key)).component("stitch", task="a")
+
+
+def test_a_component_that_requires_several_is_ready_with_all_of_them(stitch):
+    required = stitch.requirements()
+    assert sorted(required) == ["back", "front"]
+    x, _ = images(TASKS[0].test)
+    front, back = (required[name].module() for name in ("front", "back"))
+    with torch.no_grad():
+        assert torch.equal(stitch.ready()(x), back.head("stem")(front.extractor("stem")(x)))
+    with pytest.raises(MethodError, match=r"back, front: ask for requirements\(\)"):
+        stitch.required()
+    assert "needs" in repr(stitch)
+    assert " and " in repr(stitch)
+
+
+def test_it_can_be_exported(stitch):
+    assert export(stitch, stitch.result.store)
+
+
+def test_it_loads_only_beside_all_of_them(stitch):
+    back = stitch.requirements()["back"].result
+    store = stitch.result.store
+    Path(store.address, f"results/{back.key[:2]}/{back.key}/result.json").unlink()
+    with pytest.raises(CorruptError, match="which the store does not hold"):
+        stitch.module()
+
+
+def test_names_that_a_part_is_not_joined_by_are_refused(run):
+    component = run.need("before").component("network", task="a")
+    with pytest.raises(MethodError, match=r"Between is kept .* Define joined\(self, front, head\)"):
+        pinned(Between(split="stem"), {"front": component, "head": component})
+    with pytest.raises(MethodError, match=r"define joined\(self, front, back\)"):
+        pinned(Dropping(), {"front": component, "back": component})
+
+
+# ---------------------------------------------------------------------- draws and images
+
+
+def test_a_draw_depends_on_seed_and_name_only(run):
+    def drawn(of, name):
+        return float(torch.rand(1, generator=of.draw(name)))
+
+    other = local_run(
+        Trial(method=FineTune(epochs=0), network=resnet8(width=4), tasks=TASKS[:1], seed=1)
+    )
+    assert drawn(run, "anchors") == drawn(run, "anchors")
+    assert len({drawn(run, "anchors"), drawn(run, "others"), drawn(other, "anchors")}) == 3
+
+
+def test_a_drawn_module_moves_nobodys_random_numbers(run):
+    before = torch.get_rng_state()
+    one, again = run.draw("layer", torch.nn.Linear, 3, 2), run.draw("layer", torch.nn.Linear, 3, 2)
+    other = run.draw("another", torch.nn.Linear, in_features=3, out_features=2)
+    assert torch.equal(one.weight, again.weight)
+    assert not torch.equal(one.weight, other.weight)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_images_are_had_outside_a_fit_as_networks_take_them(run):
+    task = run.tasks[1]
+    x, y = run.images(task.train.few(6, seed=0))
+    assert (x.shape, y.shape) == ((6, 1, 8, 8), (6,))
+    assert torch.equal(x, images(task.train.few(6, seed=0)).x)
+    net = run.network("n", task).eval()
+    x, y = run.images(task.test)
+    with torch.no_grad():
+        correct = (net(x).argmax(1) == y).double()
+    assert float(correct.mean()) == run.accuracy(net, task.test)
+
+
+def test_the_test_part_is_not_seen_during_a_fit(run):
+    for _ in run.epochs("loop", 1):
+        with pytest.raises(MethodError, match="not measured during a fit"):
+            run.images(run.tasks[1].test)
 
 
 # ---------------------------------------------------------------------- independent or not
