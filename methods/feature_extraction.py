@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from methods.fine_tune import FineTune
 from methods.pieces.accuracies import TOP5_ACCURACY, log_accuracies
 from methods.pieces.building import recipe_of
+from methods.pieces.fixed_features import features_or_images
 from methods.pieces.losses import cross_entropy
 from methods.pieces.task_network import Norm, TaskNetwork
 from methods.pieces.task_orders import (
@@ -138,16 +139,14 @@ class FeatureExtraction(Method):
         )
         part.take(base)  # batch norms of its own, if any, begin as the base's
         images = task.train.augmented(self.augmentation)
-        is_fixed = self.norm == "frozen" and self.augmentation == "none"
         data: Data | Features = images
-        loss = self.loss
-        if is_fixed and not (self.dropout and drops_out(base)):
+        if self.norm == "frozen" and not (self.dropout and drops_out(base)):
             # Each image has the same features in each epoch.
-            data, loss = run.features(base.extractor(base.splits[-1]), images), self.loss_of_head
+            data = features_or_images(run, base.extractor(base.splits[-1]), images)
         run.fit(
             "train",
             {"part": part},
-            loss,
+            self.loss_of_head if isinstance(data, Features) else self.loss,
             data,
             frozen={"base": base},
             optimizer=adam(self.lr) if self.optimizer == "adam" else sgd(self.lr),

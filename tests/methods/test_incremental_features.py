@@ -95,6 +95,37 @@ class TestIncremental:
         assert np.array_equal(first.values, second.values[np.ix_(moved, moved)])
 
 
+def test_features_may_be_pulled_to_the_first_networks(store):
+    method = CompatibleFeatures(
+        ingredients=("regression",),
+        split="stage2",
+        incremental=True,
+        epochs=8,
+        regression_weight=10.0,
+    )
+    pulled, free = (done(store, m, FEW[:2]) for m in (method, method.replace(ingredients=())))
+    assert pulled.trial.needs["first"].key == free.trial.needs["first"].key
+    first = Result(store, store.find(pulled.trial.needs["first"].key)).module("network", task="a")
+    x = torch.randn(16, 1, 8, 8)
+    wanted = first.eval().extractor("stage2")(x)
+
+    def apart(result):
+        net = result.module("network", task="b").eval()
+        return (net.extractor("stage2")(x) - wanted).square().mean()
+
+    assert apart(pulled) < 0.7 * apart(free)
+    trial = resolve(
+        Trial(
+            method=method.replace(incremental=False),
+            network=resnet8(width=4),
+            tasks=FEW[:2],
+            seed=0,
+        ),
+        store,
+    )
+    assert "so it needs incremental=True" in str(trial.problems())
+
+
 def test_earlier_components_keep_their_bits_and_the_result_certifies_it(store):
     method = CompatibleFeatures(
         ingredients=("rotation", "common"), split="stage2", incremental=True, epochs=1
