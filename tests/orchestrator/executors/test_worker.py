@@ -113,7 +113,7 @@ def test_a_trial_is_told_of_its_share(assignment, monkeypatch):
         return Outcome(trial.key, "failed")
 
     monkeypatch.setattr(worker, "execute", note)
-    monkeypatch.setattr(worker, "problem_with_gpu", lambda: "")
+    monkeypatch.setattr(worker, "problem_with_gpu", lambda share: "")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     run(assignment, Placement(1.0, 0.5))
     assert told == [("cuda", 0.5)]

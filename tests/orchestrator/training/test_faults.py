@@ -30,6 +30,12 @@ def caused(error, by):
         (CorruptError("altered"), "trial"),
         (torch.OutOfMemoryError("CUDA out of memory"), "memory"),
         (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling"), "memory"),
+        (torch.AcceleratorError("CUDA error: out of memory\nCUDA kernel errors might"), "memory"),
+        (
+            RuntimeError("cuDNN error: CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED"),
+            "memory",
+        ),
+        (ValueError("what says CUDA error: out of memory"), "trial"),
         (RuntimeError("shapes cannot be multiplied"), "trial"),
         (torch.AcceleratorError("CUDA error: device-side assert triggered"), "worker"),
         (RuntimeError("CUDA error: an illegal memory access"), "worker"),
