@@ -245,7 +245,7 @@ class CompatibleFeatures(Method):
     # --- (1) to (4): the losses, and the inputs of the auxiliary heads ----------------------------
 
     def loss(
-        self, nets: Any, batch: Any, *, labelled: frozenset[str], first: str
+        self, nets: Any, batch: Any, *, labelled: frozenset[str], first: str = ""
     ) -> dict[str, Tensor]:
         """The terms of (4), by name, which the fit adds up. Gradients of the auxiliary losses reach
         the auxiliary heads (unless these are frozen) and through them the extractors.
