@@ -14,7 +14,7 @@ import torch
 from methods.compatible_features import CompatibleFeatures
 from methods.networks import projected, resnet8, resnet20, small_mobilenet, small_vgg
 from methods.recombine import Recombine
-from orchestrator import Network, Result, Run, Store, Trial, digits, resolve
+from orchestrator import Network, Result, Run, Store, Trial, digits, in_order, resolve
 from orchestrator.planning.checks import Checks
 from orchestrator.spec.classes import class_at
 from orchestrator.training.execute import execute, needs_of, run_with_needs
@@ -100,13 +100,14 @@ def test_features_may_be_pulled_to_the_first_networks(store):
         ingredients=("regression",),
         split="stage2",
         incremental=True,
-        epochs=8,
-        regression_weight=10.0,
+        epochs=20,
+        batch=20,
+        lr=0.03,
     )
     pulled, free = (done(store, m, FEW[:2]) for m in (method, method.replace(ingredients=())))
     assert pulled.trial.needs["first"].key == free.trial.needs["first"].key
     first = Result(store, store.find(pulled.trial.needs["first"].key)).module("network", task="a")
-    x = torch.randn(16, 1, 8, 8)
+    x, _ = next(in_order(pulled.tasks["b"].test, torch.device("cpu")))
     wanted = first.eval().extractor("stage2")(x)
 
     def apart(result):
