@@ -292,6 +292,7 @@ def test_a_home_that_cannot_be_written_is_told_before_anything_runs(tmp_path):
         ({"only": ""}, "only='': expected axis=value"),
         ({"only": []}, "only=[]: write axes with their values"),
         ({"smoke": True, "limit": 1}, "smoke=True goes without limit=...: a smoke run is of every"),
+        ({"smoke": True, "seeds_first": True}, "smoke=True goes without seeds_first=...: a smoke"),
         ({"slots": 0}, "slots=0: how many trials run at once, a whole number from 1"),
         ({"slots": "2"}, "slots='2'"),
         ({"slots": True}, "slots=True"),
@@ -323,6 +324,13 @@ def test_a_smoke_run_is_gone_when_its_summary_is(tmp_path):
 class Terminal(io.StringIO):
     def isatty(self):
         return True
+
+
+def test_with_seeds_first_one_seed_of_every_setting_is_run_before_the_next(tmp_path):
+    session = session_in(tmp_path, counting())
+    session.run(executor="inline", seeds_first=True)
+    rows = sorted(session.trials(), key=lambda r: session.open(r).record["timings"]["began"])
+    assert [row.values["seed"] for row in rows] == [0] * 4 + [1] * 4 + [2] * 4
 
 
 def test_the_line_of_a_run_moves_on_a_terminal_and_nothing_is_printed_elsewhere(tmp_path, capsys):
