@@ -196,6 +196,7 @@ few = low.train.few(20, seed=0).augmented("flip").drawing(rotation=randint(4))
             "image_folder",
             "parquet",
             "pasted",
+            "unseen",
         ),
     ),
     "images": Page(
@@ -210,7 +211,17 @@ x, y = seen
 assert x.shape[1:] == (1, 8, 8) and len(x) == len(y) == len(seen)
 data = task.train.drawing(rotation=randint(4), code=normal(16))  # batch.rotation, batch.code
 """,
-        ("Batch", "images", "LabelledImages", "in_order", "randint", "normal", "Noise", "noise"),
+        (
+            "Batch",
+            "Features",
+            "images",
+            "LabelledImages",
+            "in_order",
+            "randint",
+            "normal",
+            "Noise",
+            "noise",
+        ),
     ),
     "optimisers": Page(
         "Optimisers, schedules, stopping",
@@ -399,14 +410,14 @@ def described(name: str, value: Any) -> Iterator[str]:
         yield markdown(inspect.getdoc(type(value)) or "") if name != "ClassPath" else CLASS_PATH
         return
     if (shown := signature(name, value)) and "Literal" not in str(type(value)):
-        yield f"```python\n{shown}\n```"
+        yield f"```text\n{shown}\n```"
     if text := inspect.getdoc(value):
         yield markdown(text)
     if inspect.isclass(value):
         for member, function in members(value):
             yield f"### {name}.{member}"
             if not isinstance(function, property):
-                yield f"```python\n{signature(member, function)}\n```"
+                yield f"```text\n{signature(member, function)}\n```"
             text = inspect.getdoc(function)
             yield markdown(text or "")
 
@@ -450,7 +461,7 @@ def markdown(text: str) -> str:
         if code:
             while code and not code[-1].strip():
                 code.pop()
-            lines += ["", "```python", *code, "```", ""]
+            lines += ["", "```text", *code, "```", ""]
             code = []
         lines.append(re.sub(r"::$", ":", line))
     joined = "\n".join(lines[:-1])

@@ -85,12 +85,8 @@ def submit(
     _one_of_three(sweep, follow, stop)
     if smoke:
         refuse_beside_smoke(limit=limit, stale=stale, retry=retry, seeds_first=seeds_first)
-    from orchestrator.submission.places import Given
-
     # Before there is a session, which sets variables for its own workers.
-    given = Given.without_own_folders(
-        home=where.home, store=where.store, tracking=where.tracking, data=where.data
-    )
+    given = _given(where)
     # The head first: a sweep file that names a method loads torch.
     head = _head(address, where.session())
     again = _this_command(address, where)
@@ -108,6 +104,15 @@ def submit(
         checkpoint_every=checkpoint_every,
     )
     _follow(head, _handed_in(head, where.session(sweep), given, options, only), again)
+
+
+def _given(where: Where) -> Given:
+    """What was said of places for this command, as far as it counts for the head."""
+    from orchestrator.submission.places import Given
+
+    return Given.without_own_folders(
+        home=where.home, store=where.store, tracking=where.tracking, data=where.data
+    )
 
 
 def _one_of_three(sweep: str | None, follow: str | None, stop: str | None) -> None:
