@@ -22,11 +22,14 @@ from orchestrator import (
     data_root,
     digits,
     image_folder,
+    make_plan,
     product,
     union,
 )
 from orchestrator.data.root import reading_from
-from orchestrator.session.display import LineDisplay
+from orchestrator.planning.queue import Queue
+from orchestrator.session.display import LineDisplay, Tally
+from orchestrator.training.outcome import Outcome
 
 DIGITS = {"network": resnet8(width=4), "tasks": digits.classes(0, 1).images(limit=40)}
 
@@ -324,6 +327,15 @@ def test_a_smoke_run_is_gone_when_its_summary_is(tmp_path):
 class Terminal(io.StringIO):
     def isatty(self):
         return True
+
+
+def test_the_line_says_what_is_prepared_until_a_trial_has_ended(store):
+    sweep = counting()
+    tally = Tally(Queue(make_plan("asked", sweep, store)))
+    tally.preparing = "starting Ray"
+    assert tally.line() == "starting Ray · 0 of 12 done"
+    tally.ended(Outcome(next(iter(make_plan("asked", sweep, store).trials)), "done"))
+    assert tally.line().startswith("0 of 12 done · 0 running")
 
 
 def test_with_seeds_first_one_seed_of_every_setting_is_run_before_the_next(tmp_path):
