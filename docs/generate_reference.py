@@ -196,6 +196,7 @@ few = low.train.few(20, seed=0).augmented("flip").drawing(rotation=randint(4))
             "image_folder",
             "parquet",
             "pasted",
+            "unseen",
         ),
     ),
     "images": Page(
@@ -210,7 +211,17 @@ x, y = seen
 assert x.shape[1:] == (1, 8, 8) and len(x) == len(y) == len(seen)
 data = task.train.drawing(rotation=randint(4), code=normal(16))  # batch.rotation, batch.code
 """,
-        ("Batch", "images", "LabelledImages", "in_order", "randint", "normal", "Noise", "noise"),
+        (
+            "Batch",
+            "Features",
+            "images",
+            "LabelledImages",
+            "in_order",
+            "randint",
+            "normal",
+            "Noise",
+            "noise",
+        ),
     ),
     "optimisers": Page(
         "Optimisers, schedules, stopping",

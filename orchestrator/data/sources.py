@@ -29,6 +29,7 @@ from orchestrator.data.readers import (
     digits_arrays,
     file_stamp,
     location_of,
+    no_arrays,
     torchvision_arrays,
     torchvision_files,
 )
@@ -36,6 +37,7 @@ from orchestrator.data.root import data_root
 from orchestrator.errors import DataError
 from orchestrator.spec.canonical import derive
 from orchestrator.spec.datasets import Source, parse
+from orchestrator.spec.preparation import IMAGENET
 from orchestrator.spec.task import BINARY, IGNORED, DataRecord, Part, Task
 
 BYTES_AT_ONCE = 8 * 2**20  # of images, when their statistics are taken
@@ -86,7 +88,7 @@ def stamp_of(name: str, root: Path | None) -> list[Any]:
     there are none.
     """
     source = parse(name)
-    if source.kind == "digits":
+    if source.kind in ("digits", "unseen"):
         return [name, str(root)]
     if source.kind == "torchvision":
         files = torchvision_files(source.path, root)
@@ -118,7 +120,7 @@ def _build(
     digest of what was written. `objects_of` reads the set that a `pasted` one is made of.
     """
     source = parse(name)
-    if source.kind in ("digits", "torchvision"):
+    if source.kind in ("digits", "torchvision", "unseen"):
         return _from_arrays(name, source, root, folder)
     if source.kind == "pasted":
         return _from_objects(name, source, objects_of(source.objects), folder)
@@ -148,6 +150,8 @@ def read_again(name: str, use: Callable[[Images, Mapping[str, Any]], str]) -> st
 def _from_arrays(name: str, source: Source, root: Path | None, folder: Path) -> dict[str, Any]:
     if source.kind == "digits":
         train, test, classes = digits_arrays()
+    elif source.kind == "unseen":
+        train, test, classes = no_arrays(source)
     else:
         scratch = folder / "unpacked"
         train, test, classes = torchvision_arrays(source.path, root, scratch)
@@ -184,10 +188,11 @@ def _about(name: str, folder: Path, classes: tuple[str, ...], summary: Summary) 
     (x, y), (test, y_test) = mapped(folder, "train"), mapped(folder, "test")
     if x.shape[1:] != test.shape[1:]:
         raise DataError(f"{name}: training images are {x.shape[1:]}, test images {test.shape[1:]}")
-    mean, std = _statistics(x)
+    mean, std = _statistics(x) if len(x) else (IMAGENET.mean, IMAGENET.std)
     num_train, num_test = (np.bincount(labels, minlength=len(classes)) for labels in (y, y_test))
     class_counts = tuple(zip(num_train.tolist(), num_test.tolist(), strict=True))
-    summary.warnings += _warnings_of_classes(classes, class_counts)
+    if len(x) or len(test):  # of what is unseen, nobody expects any image
+        summary.warnings += _warnings_of_classes(classes, class_counts)
     sizes = {}
     for (high, wide), count in summary.sizes.items():
         sizes[f"{high}x{wide}"] = count

@@ -24,6 +24,7 @@ OPTIONS: Mapping[str, tuple[str, ...]] = {  # of each kind's names
     "torchvision": (),
     "parquet": ("image", "label", "mask", "crop", "size", "reduced", "test"),
     "folder": ("size", "reduced", "test"),
+    "unseen": ("classes", "size"),
     "pasted": ("canvas",),
 }
 
@@ -106,6 +107,27 @@ def image_folder(
     that is at least `size`: faster for photographs, with slightly other pixels.
     """
     return Task(data=_name("folder", path, {}, size, reduced=reduced, test=test))
+
+
+def unseen(name: str, *, classes: int, size: int = 224) -> Task:
+    """The task of a network that was trained elsewhere, on images that are not here: so many
+    classes, called by their numbers, of colour images. Nothing can be trained or measured on it; it
+    stands for the source of a base whose trained weights are at hand::
+
+        tasks=(unseen("imagenet", classes=1000), target)
+
+    with `torchvision_network("resnet50", weights=...)` and
+    `FineTune(epochs=0, classifier="trained")` as the base. Images of the tasks behind it are
+    normalised by ImageNet's statistics.
+    """
+    if not name or not set(name) <= set("abcdefghijklmnopqrstuvwxyz0123456789_.-"):
+        raise DataError(
+            f"unseen({name!r}): call it by lower-case letters, digits, '_', '.' and '-'"
+        )
+    if classes < 2 or size < 1:
+        raise DataError(f"unseen({name!r}): classes={classes} and size={size} cannot be meant")
+    query = urlencode({"classes": str(classes), "size": str(size)})
+    return Task(data=f"unseen/{name}?{query}", held_out=0.0).named(name)
 
 
 def pasted(objects: Task, *, seed: int = 0) -> Task:
@@ -230,7 +252,7 @@ def parse(name: str) -> Source:
     is_known = kind in OPTIONS
     if kind == "torchvision":
         is_known = path in TORCHVISION_SETS
-    elif kind in ("parquet", "folder"):
+    elif kind in ("parquet", "folder", "unseen"):
         is_known = bool(path)
     if not is_known:
         known = f"torchvision/NAME with NAME one of {', '.join(TORCHVISION_SETS)}"

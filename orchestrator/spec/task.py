@@ -459,6 +459,11 @@ class Task:
         return channels, height, width
 
     @property
+    def is_unseen(self) -> bool:
+        """Whether there are no images of it; see `unseen`."""
+        return self.data.startswith("unseen/")
+
+    @property
     def kept_classes(self) -> tuple[str, ...]:
         """Classes of the data set whose images the task takes, in order. Raises InputError where
         the task has not been resolved.
