@@ -115,6 +115,7 @@ def test_a_sweep_of_the_cookbook_can_be_written_like_this(text):
     assert run(text)["sweep"].question  # it counts its cells, and checks its claims
 
 
+@pytest.mark.filterwarnings("ignore:.*steps are few")  # a smoke run has no more
 @pytest.mark.slow
 @pytest.mark.long
 @pytest.mark.parametrize("text", COOKBOOK[:-1], ids=lambda text: text[3:40])
@@ -151,6 +152,7 @@ def my_package(tmp_path, monkeypatch):
         del sys.modules[name]
 
 
+@pytest.mark.slow
 def test_the_own_loop_of_the_page_keeps_the_contract(my_package):
     _, folder = my_package
     findings = list(check(folder / "own_loop.py"))
@@ -158,6 +160,7 @@ def test_the_own_loop_of_the_page_keeps_the_contract(my_package):
     assert len(findings) >= 10
 
 
+@pytest.mark.slow
 def test_the_network_the_local_run_and_the_contract_of_the_page_work(my_package):
     page, _ = my_package
     assert run(next(b for b in page if "local_run(" in b))["run"].metrics
