@@ -411,14 +411,14 @@ def described(name: str, value: Any) -> Iterator[str]:
         yield markdown(inspect.getdoc(type(value)) or "") if name != "ClassPath" else CLASS_PATH
         return
     if (shown := signature(name, value)) and "Literal" not in str(type(value)):
-        yield f"```python\n{shown}\n```"
+        yield f"```text\n{shown}\n```"
     if text := inspect.getdoc(value):
         yield markdown(text)
     if inspect.isclass(value):
         for member, function in members(value):
             yield f"### {name}.{member}"
             if not isinstance(function, property):
-                yield f"```python\n{signature(member, function)}\n```"
+                yield f"```text\n{signature(member, function)}\n```"
             text = inspect.getdoc(function)
             yield markdown(text or "")
 
@@ -462,7 +462,7 @@ def markdown(text: str) -> str:
         if code:
             while code and not code[-1].strip():
                 code.pop()
-            lines += ["", "```python", *code, "```", ""]
+            lines += ["", "```text", *code, "```", ""]
             code = []
         lines.append(re.sub(r"::$", ":", line))
     joined = "\n".join(lines[:-1])

@@ -64,6 +64,7 @@ COMMANDS: tuple[Callable[..., None], ...] = (
     authors.new_method,
     authors.check_method,
     stores.export,
+    pages.promote,
     stores.gc,
     stores.doctor,
 )

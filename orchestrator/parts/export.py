@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
+from typing import cast
 
 import torch
+from torch import Tensor, nn
 
 from orchestrator.errors import InputError, nearest, option
 from orchestrator.parts.result import Component, Result
+from orchestrator.spec.preparation import Statistics
+from orchestrator.spec.task import DataRecord, Task
 from orchestrator.store.files import appears_whole
 from orchestrator.store.store import Store
 
@@ -38,6 +42,41 @@ def find_component(result: Result, name: str | None) -> Component:
     )
 
 
+class FromPixels(nn.Module):
+    """A network of normalised images as one of pixels, 0 to 255: [B, C, H, W] to logits."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, network: nn.Module, by: Statistics) -> None:
+        super().__init__()
+        self.network = network
+        for name, values in (("mean", by.mean), ("std", by.std)):
+            self.register_buffer(name, torch.tensor(values).view(1, -1, 1, 1))  # [1, C, 1, 1]
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        return cast(Tensor, self.network((pixels / 255 - self.mean) / self.std))
+
+
+def of_pixels(
+    component: Component,
+) -> tuple[nn.Module, tuple[int, int, int], tuple[str, ...]]:
+    """The ready network from pixels to logits, the shape of an image, and what its classes are
+    called. Raises InputError where the store does not know the data.
+    """
+    task, record = _task_and_data(component, component.result.store)
+    by = task.normalised_by or Statistics(record.mean, record.std)
+    return FromPixels(component.ready(), by).eval(), task.image(record), tuple(task.class_names)
+
+
+def _task_and_data(component: Component, store: Store) -> tuple[Task, DataRecord]:
+    task = component.task if "task" in component.record.labels else component.result.trial.tasks[-1]
+    record = store.data(task.data)
+    if record is None:
+        raise InputError(f"the store has no record of {task.data}; spolia data add {task.data}")
+    return task, record
+
+
 def export(component: Component, store: Store) -> bytes:
     """The ready network (see `Component.ready`) as torch.export's archive, for batches of any size
     of the task's images, normalised as in training.
@@ -45,10 +84,7 @@ def export(component: Component, store: Store) -> bytes:
     `torch.export.load(file).module()(images)` gives the logits. Raises InputError for a component
     that is no network of images.
     """
-    task = component.task if "task" in component.record.labels else component.result.trial.tasks[-1]
-    record = store.data(task.data)
-    if record is None:
-        raise InputError(f"the store has no record of {task.data}; spolia data add {task.data}")
+    task, record = _task_and_data(component, store)
     images = torch.zeros(2, *task.image(record))  # [B, C, H, W]; B is left open
     any_batch = ({0: torch.export.Dim("batch")},)
     try:

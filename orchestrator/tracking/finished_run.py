@@ -87,10 +87,14 @@ def _metric_points(record: Mapping[str, Any], when: int) -> Iterator[Point]:
     """Final metrics, named with their labels' values: `accuracy/a`."""
     for metric in record["metrics"]:
         if metric["value"] is not None:
-            name = "/".join([metric["name"], *metric["labels"].values()])
-            yield fit_name(name), metric["value"], when, 0
+            yield metric_name(metric), metric["value"], when, 0
     for name, value in costs_of(record):
         yield name, value, when, 0
+
+
+def metric_name(metric: Mapping[str, Any]) -> str:
+    """A metric with its labels' values: `accuracy/a`."""
+    return fit_name("/".join([metric["name"], *metric["labels"].values()]))
 
 
 def costs_of(record: Mapping[str, Any]) -> Iterator[tuple[str, float]]:

@@ -36,6 +36,7 @@ from orchestrator.tracking.finished_run import (
 )
 from orchestrator.tracking.manifest import SWEEP
 from orchestrator.tracking.models import Models
+from orchestrator.tracking.moved_homes import is_elsewhere
 from orchestrator.tracking.patience import ERRORS, Patience, first_line, is_refusal
 from orchestrator.tracking.runs import KnownRun, Runs
 from orchestrator.tracking.setting_runs import SettingRuns
@@ -94,6 +95,12 @@ class Tracker:
     def _find_or_create_experiment(self) -> str:
         name = self.manifest["sweep"]
         found = self.client.get_experiment_by_name(name)
+        if found is not None and self._was_moved(found):
+            # MLflow has no way to say where the files of a run are now. The store has them all.
+            aside = f"{name}, before its home was moved ({found.experiment_id})"
+            self.client.rename_experiment(found.experiment_id, aside)
+            self.client.delete_experiment(found.experiment_id)
+            found = None
         if found is None:
             # The kind decides which of MLflow's two faces the UI shows; ours is model training.
             tags = {
@@ -107,6 +114,15 @@ class Tracker:
             self.client.restore_experiment(found.experiment_id)
         return str(found.experiment_id)
 
+    def _was_moved(self, experiment: Any) -> bool:
+        """Whether an experiment in a home's own database has its files in another home: it was
+        moved since, or is a copy, and would write into the original.
+        """
+        tracking, artifacts = self.manifest["tracking"], self.manifest["artifacts"]
+        if experiment.lifecycle_stage == "deleted" or artifacts is None:
+            return False
+        return is_elsewhere(experiment.artifact_location, artifacts, tracking)
+
     def _open_sweep_run(self) -> KnownRun:
         """The sweep's own run."""
         known = self.runs.get(SWEEP)
@@ -118,8 +134,9 @@ class Tracker:
             **self.source,
             **self.manifest["code"],
         }
-        began = self.manifest["began"] or int(time.time() * 1000)
-        return self.runs.create(SWEEP, self.manifest["sweep"], began, tags_of(tags))
+        return self.runs.create(
+            SWEEP, self.manifest["sweep"], self.manifest["began"], tags_of(tags)
+        )
 
     def _write_views(self) -> None:
         """What MLflow's pages show first, where they are pages that we know."""
@@ -314,8 +331,8 @@ class Tracker:
         """Make, fill and end a run: what has not come to its end is written again."""
         run = self._run_for(entry, finished.began, finished.tags, finished.points)
         self.runs.put_files(run, finished.files)
-        self.models.write(run.run_id, record, finished.params)
-        self.runs.fill(run, finished.params, finished.points, finished.tags)
+        of_models = self.models.write(run.run_id, record, finished)
+        self.runs.fill(run, finished.params, finished.points, finished.tags, of_models)
         self.runs.end(run, "FINISHED", finished.ended)
         run.points = None  # not looked at any more
 

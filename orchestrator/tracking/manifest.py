@@ -6,6 +6,7 @@ nowhere else: whoever writes them puts each below the run that its entry names.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
@@ -71,8 +72,8 @@ class Declared(TypedDict):
 
 
 class Manifest(TypedDict):
-    """A sweep and its runs. `began` is when its first trial began, in milliseconds since 1970, or
-    0; `identity` is the store's; `artifacts` is where MLflow is to put files, or None where a
+    """A sweep and its runs. `began` is just before its first trial, in milliseconds since 1970;
+    `identity` is the store's; `artifacts` is where MLflow is to put files, or None where a
     server decides; `axes` are those of the settings, as params call them.
     """
 
@@ -100,7 +101,8 @@ def manifest(plan: Plan, store: Store, tracking: str, artifacts: str | None) -> 
     return {
         "sweep": plan.name,
         "question": plan.question,
-        "began": int(plan.span[0] * 1000),
+        # Before all trials: MLflow's pages order by it, and the sweep's own run comes first.
+        "began": int((plan.span[0] or time.time()) * 1000) - 1,
         "code": _code_state(),
         "store": store.address,
         "identity": store.identity(),

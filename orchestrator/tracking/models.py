@@ -8,17 +8,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlflow import MlflowClient
-from mlflow.entities import LoggedModelInput, LoggedModelOutput
+from mlflow.entities import DatasetInput, LoggedModelInput, LoggedModelOutput
 
-from orchestrator.spec.task import Task
+from orchestrator.errors import SpoliaError
+from orchestrator.spec.task import DataRecord, Task
 from orchestrator.store.store import Store
+from orchestrator.tracking.data_sets import DataSets
+from orchestrator.tracking.finished_run import FinishedRun, metric_name
 from orchestrator.tracking.names import model_name
-from orchestrator.tracking.runs import pages
+from orchestrator.tracking.runs import OfModel, pages
 
 if TYPE_CHECKING:
     from orchestrator.parts.component import ComponentRecord
 
 READY = "READY"
+EXAMPLE = 4096  # numbers of an image up to which one is an example: it is JSON
 Known = dict[tuple[str, str], str]
 """Ids of a trial's models by component and weights."""
 
@@ -32,6 +36,7 @@ class Models:
         self.client, self.experiment, self.store = client, experiment, store
         self._identity = identity
         self._known: dict[str, Known] = {}  # by the trial's key
+        self._data_sets = DataSets(store)
         self._begun: dict[str, Known] = {}  # those that a writer did not bring to their end
         self.look_again()
 
@@ -54,36 +59,49 @@ class Models:
             )
         )
 
-    def write(self, run_id: str, record: Mapping[str, Any], params: Mapping[str, str]) -> None:
-        """The models of a trial as this run's outputs, and those of its needs as its inputs."""
+    def write(
+        self, run_id: str, record: Mapping[str, Any], finished: FinishedRun
+    ) -> dict[str, OfModel]:
+        """The models of a trial as this run's outputs, those of its needs and its data sets as its
+        inputs. Returns, by name, of which model and on what data its metrics are.
+        """
+        data = self._data_sets.of(record)
         if not record["components"] and not record["needs"]:
-            return
+            self._link(run_id, [], [], data)
+            return {}
         # Brings torch: two seconds that runs without models can do without.
         from orchestrator.parts.component import ComponentRecord
 
         known = self._known.setdefault(record["key"], {})
         outputs, inputs = [], []
+        by_labels: dict[tuple[tuple[str, str], ...], str] = {}
         for stored in record["components"]:
             component = ComponentRecord(**stored)
             identity = (component.title, component.blob)
             if identity not in known:
-                known[identity] = self._write_model(run_id, record, component, params)
+                known[identity] = self._write_model(run_id, record, component, finished)
             outputs.append(LoggedModelOutput(known[identity], step=0))
+            by_labels.setdefault(tuple(sorted(component.labels.items())), known[identity])
         # Lineage: whose models this run was made from. None, where they are another sweep's.
         for need in record["needs"].values():
             inputs += [LoggedModelInput(m) for m in self._known.get(need["key"], {}).values()]
-        self._link(run_id, outputs, inputs)
+        self._link(run_id, outputs, inputs, data)
+        return metrics_of_models(record, by_labels, data)
 
     def _link(
         self,
         run_id: str,
         outputs: Sequence[LoggedModelOutput],
         inputs: Sequence[LoggedModelInput],
+        data: Mapping[str, DatasetInput],
     ) -> None:
         """Link a run to models, those that it is not linked to: MLflow refuses a link that is
-        there, which a writer that died after it had made it leaves behind.
+        there, which a writer that died after it had made it leaves behind. Data sets it takes
+        twice.
         """
         if not outputs and not inputs:
+            if data:
+                self.client.log_inputs(run_id, datasets=list(data.values()))
             return
         run = self.client.get_run(run_id)
         have = {
@@ -94,15 +112,15 @@ class Models:
         new_inputs = [one for one in inputs if one.model_id not in have]
         if new_outputs:
             self.client.log_outputs(run_id, models=new_outputs)
-        if new_inputs:
-            self.client.log_inputs(run_id, models=new_inputs)
+        if new_inputs or data:
+            self.client.log_inputs(run_id, datasets=list(data.values()), models=new_inputs)
 
     def _write_model(
         self,
         run_id: str,
         record: Mapping[str, Any],
         component: ComponentRecord,
-        params: Mapping[str, str],
+        finished: FinishedRun,
     ) -> str:
         """One component as a model; its id."""
         with tempfile.TemporaryDirectory() as folder:
@@ -110,7 +128,7 @@ class Models:
             begun = self._begun.get(record["key"], {})
             model_id = begun.get((component.title, component.blob))
             if model_id is None:
-                model_id = self._create(run_id, record, component, params)
+                model_id = self._create(run_id, record, component, finished)
             self.client.log_model_artifacts(model_id, str(saved))
             self.client.finalize_logged_model(model_id, READY)
         return model_id
@@ -120,19 +138,26 @@ class Models:
         run_id: str,
         record: Mapping[str, Any],
         component: ComponentRecord,
-        params: Mapping[str, str],
+        finished: FinishedRun,
     ) -> str:
+        """A model that says what it is: whose it is, of which task, and where it can be split."""
+        network = record["trial"]["network"] or {}
+        about = {
+            "spolia.task": component.labels.get("task", ""),
+            "spolia.splits": ", ".join(network.get("splits", ())),
+        }
         model = self.client.create_logged_model(
             self.experiment,
-            name=model_name(component.title),
+            name=model_name(f"{finished.name.removeprefix('train: ')} · {component.title}"),
             source_run_id=run_id,
             tags={
                 "spolia.store": self._identity,
                 "spolia.key": record["key"],
                 "spolia.component": component.title,
                 "spolia.blob": component.blob,
+                **{name: value for name, value in about.items() if value},
             },
-            params={**params, **component.labels},
+            params={**finished.params, **component.labels},
             model_type="spolia",
         )
         return str(model.model_id)
@@ -163,5 +188,48 @@ class Models:
             loader_module="orchestrator.tracking.pyfunc_model",
             data_path=str(parts),
             pip_requirements=requirements,
+            **form_of(component, task, data),
         )
         return model
+
+
+def metrics_of_models(
+    record: Mapping[str, Any],
+    by_labels: Mapping[tuple[tuple[str, str], ...], str],
+    data: Mapping[str, DatasetInput],
+) -> dict[str, OfModel]:
+    """By its name of which model a metric is: the one that was kept by the same labels; and on the
+    data of which task it was measured.
+    """
+    found = {}
+    for entry in record["metrics"]:
+        model = by_labels.get(tuple(sorted(entry["labels"].items())))
+        task = data.get(entry["labels"].get("task", ""))
+        if model is not None:
+            names = (task.dataset.name, task.dataset.digest) if task else (None, None)
+            found[metric_name(entry)] = OfModel(model, *names)
+    return found
+
+
+def form_of(component: ComponentRecord, task: Task, data: DataRecord) -> dict[str, Any]:
+    """What a network takes and gives, as MLflow notes it; nothing of what takes something else than
+    images.
+    """
+    import numpy as np
+    from mlflow.models import ModelSignature
+    from mlflow.types import Schema, TensorSpec
+
+    from orchestrator.parts.network import Network
+    from orchestrator.spec.classes import class_at
+
+    try:
+        class_at(component.path, Network)
+    except SpoliaError:
+        return {}
+    shape = task.image(data)
+    given = (-1, len(task.class_names), *(shape[1:] if task.each_pixel else ()))
+    pixels = Schema([TensorSpec(np.dtype("uint8"), (-1, *shape))])
+    signature = ModelSignature(pixels, Schema([TensorSpec(np.dtype("float32"), given)]))
+    if np.prod(shape) > EXAMPLE:
+        return {"signature": signature}
+    return {"signature": signature, "input_example": np.full((1, *shape), 127, np.uint8)}

@@ -18,6 +18,7 @@ from urllib.parse import quote
 
 from orchestrator.errors import InputError, TrackingError, nearest
 from orchestrator.tracking import views
+from orchestrator.tracking.moved_homes import is_elsewhere
 
 PATIENCE = 120.0  # seconds until a server has to answer
 _ROLE = "tags.`spolia.role` = 'setting'"
@@ -26,11 +27,6 @@ _ROLE = "tags.`spolia.role` = 'setting'"
 def is_served(tracking: str) -> bool:
     """Whether an address of MLflow's has pages already."""
     return tracking.startswith("http")
-
-
-def path_of_database(tracking: str) -> Path | None:
-    """The file of a database of SQLite's; None for any other."""
-    return Path(tracking.removeprefix("sqlite:///")) if tracking.startswith("sqlite:///") else None
 
 
 @contextlib.contextmanager
@@ -112,6 +108,19 @@ def link(address: str, sweeps: Sequence[str]) -> str:
         return views.link(address, experiment.experiment_id)
     # This MLflow's views are not known to us.
     return f"{address}/#/experiments/{experiment.experiment_id}/runs?workflowType=machine_learning"
+
+
+def moved(address: str, tracking: str, artifacts: str | None) -> list[str]:
+    """Names of the sweeps whose files MLflow looks for in another home, from which this one was
+    moved or copied.
+    """
+    if artifacts is None:
+        return []
+    from mlflow import MlflowClient
+
+    found = MlflowClient(address).search_experiments()
+    ours = [one for one in found if "spolia.question" in one.tags]
+    return [one.name for one in ours if is_elsewhere(one.artifact_location, artifacts, tracking)]
 
 
 def comparison(address: str, experiments: Sequence[str]) -> str:

@@ -97,7 +97,7 @@ def report_on(
     helpers = Helpers(manifest, inbox.has_ended)
     tracker = None
     error = ""
-    with _settings(), contextlib.closing(helpers):
+    with settings(), contextlib.closing(helpers):
         try:
             patience = Patience(inbox.has_ended, last_tries)
             tracker = Tracker(manifest, patience, helpers.write if with_helpers else None)
@@ -138,7 +138,7 @@ def _refused(refused: Mapping[str, str]) -> str:
 
 
 @contextlib.contextmanager
-def _settings() -> Iterator[None]:
+def settings() -> Iterator[None]:
     """MLflow's settings, which it reads from the environment, as long as we write."""
     set_here = [name for name in SETTINGS if name not in os.environ]
     os.environ.update({name: SETTINGS[name] for name in set_here})

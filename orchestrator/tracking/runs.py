@@ -9,7 +9,8 @@ import tempfile
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, RunTag
@@ -19,6 +20,17 @@ from orchestrator.tracking.finished_run import LAYOUT, Point, put_files
 
 # In one request, with some tags beside them; MLflow's limits are 1000 in all, 100 params, 1 MB.
 METRICS_AT_ONCE, PARAMS_AT_ONCE = 800, 100
+
+
+class OfModel(NamedTuple):
+    """Of which model a metric is, and on which data set it was measured, by name and digest."""
+
+    model: str
+    data: str | None = None
+    digest: str | None = None
+
+
+NOBODY: Mapping[str, OfModel] = MappingProxyType({})
 
 
 @dataclass
@@ -147,15 +159,21 @@ class Runs:
         params: Mapping[str, str],
         points: Iterable[Point],
         tags: Mapping[str, str],
+        of_models: Mapping[str, OfModel] = NOBODY,
     ) -> None:
         """Params, points and tags that a run does not have yet, in as few requests as MLflow's
-        limits admit.
+        limits admit. `of_models` says by name of which models metrics are.
         """
         held = run.points or set()
         new = [point for point in dict.fromkeys(points) if point not in held]
         pairs = [Param(name, value) for name, value in params.items()]
         changed = [RunTag(k, v) for k, v in tags.items() if run.tags.get(k) != v]
-        metrics = [Metric(*point) for point in new]
+        metrics = [
+            Metric(*point, *of_models[point[0]], run.run_id)
+            if point[0] in of_models
+            else Metric(*point)
+            for point in new
+        ]
         for start in range(PARAMS_AT_ONCE, len(pairs), PARAMS_AT_ONCE):
             self.client.log_batch(run.run_id, params=pairs[start : start + PARAMS_AT_ONCE])
         for start in range(METRICS_AT_ONCE, len(metrics), METRICS_AT_ONCE):

@@ -67,7 +67,8 @@ def _state(shown: Shown, order: str, *, ascending: bool) -> dict[str, Any]:
     for name in headline:
         columns += [f"metrics.`{one}`" for one in (name, name + INTERVAL)]
     return {
-        "searchFilter": "tags.`spolia.role` = 'setting'",
+        # The sweep's own run, too: its page has the verdicts.
+        "searchFilter": "tags.`spolia.role` != 'cell' AND tags.`spolia.role` != 'need'",
         "orderByKey": order,
         "orderByAsc": ascending,
         "startTime": "ALL",
@@ -101,17 +102,14 @@ def _best(shown: Shown) -> dict[str, Any]:
 
 
 def _matrices(shown: Shown) -> dict[str, Any]:
-    """The headline matrix: in the sweep's run beside each other at one place along the axis in
-    question, which a slider chooses; and those of all settings.
+    """The headline matrix: a card for each series, with a slider along the axis in question; and
+    the means of settings, of which MLflow shows the first ten.
     """
     state = _state(shown, "attributes.start_time", ascending=True)
-    roles = "tags.`spolia.role` != 'cell' AND tags.`spolia.role` != 'need'"
-    series = [image_key(f"{shown.matrix}/{one}" if one else shown.matrix) for one in shown.series]
-    along = [_images(key) for key in series[:MOST_SERIES]]
-    means = [_images(image_key(shown.matrix))]
-    sections = [(shown.matrix, along), ("Mean matrices of settings", means)]
-    sections.append((_SECTION, list(_left_out(shown, []))))
-    return {**state, "searchFilter": roles} | _charts(sections)
+    series = [f"{shown.matrix}/{one}" if one else shown.matrix for one in shown.series]
+    along = [_images(image_key(one)) for one in series[:MOST_SERIES]]
+    sections = [(shown.matrix, along), ("means of settings", [_images(image_key(shown.matrix))])]
+    return state | _charts([*sections, (_SECTION, list(_left_out(shown, [])))])
 
 
 def _charts(sections: Sequence[tuple[str, Sequence[dict[str, Any]]]]) -> dict[str, Any]:
@@ -138,6 +136,7 @@ def _bar(metric: str) -> dict[str, Any]:
 
 
 def _images(key: str) -> dict[str, Any]:
+    # One series a card: MLflow adds a card for each series that has none of its own.
     return _chart("IMAGE", imageKeys=[key], step=0, showRunParams=False)
 
 

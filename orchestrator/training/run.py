@@ -265,7 +265,7 @@ class Run:
         if self._stage is not None:
             raise MethodError(
                 f"stage {name!r} begins inside stage {self._stage.name!r}; "
-                "one after another, please"
+                "end the first before the second begins"
             )
         self._stage = self._entered_stages[name] = Stage(
             name, seed=self.seed, checkpoints=self._checkpoints, on_epoch=self._tell

@@ -362,11 +362,52 @@ def test_a_new_seed_adds_its_runs_only_and_is_in_the_means(tracked, spolia, swee
         assert run.data.metrics["compatibility.n"] == 3
 
 
+def test_a_model_says_what_it_is_and_how_good(tracked):
+    home = tracked[0]
+    found = client(home)
+    experiment = found.get_experiment_by_name("asked").experiment_id
+    models = {m.name: m for m in found.search_logged_models([experiment])}
+    assert set(models) == {
+        *(f"none · {seed} · network-{task}" for seed in (0, 1) for task in "ab"),
+        *(
+            f"common · {split} · {seed} · {part}"
+            for split in ("stage1", "pool")
+            for seed in (0, 1)
+            for part in ("network-a", "network-b", "auxiliary-common")
+        ),
+    }
+    model = models["common · pool · 1 · network-b"]
+    assert model.tags["spolia.task"] == "b"
+    assert {"stage1", "pool"} <= set(model.tags["spolia.splits"].split(", "))
+    need = found.get_run(model.source_run_id)
+    (accuracy,) = [metric for metric in model.metrics if metric.key == "accuracy/b"]
+    assert accuracy.value == need.data.metrics["accuracy/b"]
+    data = {one.dataset.name: one for one in need.inputs.dataset_inputs}
+    assert set(data) == {"a", "b"}
+    assert (accuracy.dataset_name, accuracy.dataset_digest) == ("b", data["b"].dataset.digest)
+    assert [(tag.key, tag.value) for tag in data["b"].tags] == [("mlflow.data.context", "training")]
+    from mlflow.models import Model
+
+    told = Model.load(model.artifact_location.removeprefix("file://"))
+    assert told.signature.inputs.to_dict()[0]["tensor-spec"]["shape"] == (-1, 1, 8, 8)
+    assert told.saved_input_example_info is not None
+
+
+def test_a_measurement_says_which_networks_it_joined_and_on_which_data(tracked):
+    home = tracked[0]
+    found = client(home)
+    cell = next(r for r in by_role(home)["cell"] if r.info.run_name == "none · pool · 0")
+    joined = [found.get_logged_model(one.model_id).name for one in cell.inputs.model_inputs]
+    assert sorted(joined) == ["none · 0 · network-a", "none · 0 · network-b"]
+    contexts = {one.dataset.name: one.tags[0].value for one in cell.inputs.dataset_inputs}
+    assert contexts == {"a": "evaluation", "b": "evaluation"}
+
+
 def test_a_network_loads_in_a_fresh_process_without_pickle(tracked, tmp_path):
     home, file, _ = tracked
     found = client(home)
     experiment = found.get_experiment_by_name("asked").experiment_id
-    model = next(m for m in found.search_logged_models([experiment]) if m.name == "network-a")
+    model = next(m for m in found.search_logged_models([experiment]) if "network-a" in m.name)
     x, _ = sources.load("digits").test
     np.save(tmp_path / "x.npy", x[:16])
     program = (
