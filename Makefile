@@ -9,7 +9,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # How many tests run beside each other, and in which order (tests/support/tiers.py).
 PARALLEL := -n auto --maxprocesses 8 --dist loadgroup --no-loadscope-reorder
 
-.PHONY: install quickstart test-fast test test-all check clean
+.PHONY: install quickstart test-fast test test-all check reference clean
 
 install: $(VENV)/installed
 
@@ -36,6 +36,10 @@ check: install
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+
+# After a docstring has changed; a test holds that the pages are what this writes.
+reference: install
+	@$(BIN)/python docs/generate_reference.py
 
 clean:
 	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -22,6 +22,22 @@ OTHERS = {  # documented, and no names of the front door
     "smoke_trial": "orchestrator.testing",
     "LabelledImages": "orchestrator.data.labelled_images",
 }
+# Names that are for messages, other programs, and what is documented elsewhere.
+FOR_INSIDE = {
+    "Estimate",
+    "Group",
+    "IGNORED",
+    "Plan",
+    "Augmentation",
+    "resolve",
+    "derive",
+    "data_root",
+    "make_plan",
+    "nearest",
+    "show",
+    "Infeasible",
+    "Store",
+}
 NO_CLAIMS = {"Claim", "Entry", "Labels", "Verdict", "verdicts"}
 SMALL = """\
 from methods.fine_tune import FineTune
@@ -180,6 +196,8 @@ few = low.train.few(20, seed=0).augmented("flip").drawing(rotation=randint(4))
             "image_folder",
             "parquet",
             "pasted",
+            "unseen",
+            "windows",
         ),
     ),
     "images": Page(
@@ -194,7 +212,17 @@ x, y = seen
 assert x.shape[1:] == (1, 8, 8) and len(x) == len(y) == len(seen)
 data = task.train.drawing(rotation=randint(4), code=normal(16))  # batch.rotation, batch.code
 """,
-        ("Batch", "images", "LabelledImages", "in_order", "randint", "normal", "Noise", "noise"),
+        (
+            "Batch",
+            "Features",
+            "images",
+            "LabelledImages",
+            "in_order",
+            "randint",
+            "normal",
+            "Noise",
+            "noise",
+        ),
     ),
     "optimisers": Page(
         "Optimisers, schedules, stopping",
@@ -358,7 +386,7 @@ def page_text(page: Page) -> str:
         {name for name in orchestrator.__all__ if re.search(rf"\b{name}\b", page.example)}
     )
     example = page.example
-    if "from orchestrator import" not in example:
+    if used and "from orchestrator" not in example:
         example = f"from orchestrator import {', '.join(used)}\n\n\n{example}"
     elif "Store(" in example:
         example = example.replace(
@@ -383,14 +411,14 @@ def described(name: str, value: Any) -> Iterator[str]:
         yield markdown(inspect.getdoc(type(value)) or "") if name != "ClassPath" else CLASS_PATH
         return
     if (shown := signature(name, value)) and "Literal" not in str(type(value)):
-        yield f"```python\n{shown}\n```"
+        yield f"```text\n{shown}\n```"
     if text := inspect.getdoc(value):
         yield markdown(text)
     if inspect.isclass(value):
         for member, function in members(value):
             yield f"### {name}.{member}"
             if not isinstance(function, property):
-                yield f"```python\n{signature(member, function)}\n```"
+                yield f"```text\n{signature(member, function)}\n```"
             text = inspect.getdoc(function)
             yield markdown(text or "")
 
@@ -434,7 +462,7 @@ def markdown(text: str) -> str:
         if code:
             while code and not code[-1].strip():
                 code.pop()
-            lines += ["", "```python", *code, "```", ""]
+            lines += ["", "```text", *code, "```", ""]
             code = []
         lines.append(re.sub(r"::$", ":", line))
     joined = "\n".join(lines[:-1])

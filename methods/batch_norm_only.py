@@ -25,6 +25,7 @@ class BatchNormOnly(FeatureExtraction):
     """
 
     name = "batch_norm_only"
+    revision = 1  # features change with the batch norms, so none are computed once
     norm: ClassVar[Norm] = "full"
 
     def check(self, trial: Trial) -> Iterable[str]:

@@ -97,6 +97,7 @@ class ControlMasks(Method):
             schedule=drops((0.5,)),
             epochs=self.of.epochs,
             batch=self.of.batch,
+            last_batch=self.of.last_batch,
         )
         log_and_keep(run, task, masks, base)
         return masks

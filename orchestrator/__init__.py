@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from orchestrator.analysis.mean_matrix import MeanMatrix
     from orchestrator.analysis.results import Results
     from orchestrator.analysis.verdicts import Verdicts
-    from orchestrator.data.batches import Batch, in_order
+    from orchestrator.data.batches import Batch, Features, in_order
     from orchestrator.data.labelled_images import images
     from orchestrator.data.resolve import common_classes, resolve
     from orchestrator.data.root import data_root
@@ -51,7 +51,15 @@ if TYPE_CHECKING:
     from orchestrator.session.session import Session
     from orchestrator.spec.canonical import derive, show
     from orchestrator.spec.classes import ClassPath, class_at
-    from orchestrator.spec.datasets import digits, image_folder, parquet, pasted, torchvision_set
+    from orchestrator.spec.datasets import (
+        digits,
+        image_folder,
+        parquet,
+        pasted,
+        torchvision_set,
+        unseen,
+        windows,
+    )
     from orchestrator.spec.declarations import (
         Curve,
         Kept,
@@ -102,6 +110,7 @@ __all__ = [
     "DataError",
     "Estimate",
     "ExecutorError",
+    "Features",
     "Grid",
     "Group",
     "Infeasible",
@@ -179,6 +188,8 @@ __all__ = [
     "show",
     "torchvision_set",
     "union",
+    "unseen",
+    "windows",
     "zipped",
 ]
 
@@ -193,6 +204,8 @@ _DEFINED_IN = {
         "parquet",
         "pasted",
         "torchvision_set",
+        "unseen",
+        "windows",
     ),
     # A method: what it declares, and what it works with.
     "orchestrator.spec.method": ("Method",),
@@ -225,7 +238,7 @@ _DEFINED_IN = {
         "sgd",
     ),
     "orchestrator.training.stopping": ("Best", "Plateau", "Reached"),
-    "orchestrator.data.batches": ("Batch", "in_order"),
+    "orchestrator.data.batches": ("Batch", "Features", "in_order"),
     "orchestrator.data.root": ("data_root",),
     # Networks and other parts.
     "orchestrator.parts.component": ("Part", "PartWithBase"),

@@ -143,7 +143,7 @@ def option(name: str, value: object = None) -> str:
     if not _reader.is_at_shell:
         return f"{name}=..." if value is None else f"{name}={value!r}"
     dashed = "--" + name.replace("_", "-")
-    if value is None:
+    if value is None or value is True:  # a switch
         return dashed
     is_phrase = isinstance(value, str) and " " in value
     return f"{dashed} {value!r}" if is_phrase else f"{dashed} {value}"

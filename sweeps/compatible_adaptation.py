@@ -96,6 +96,13 @@ sweep = Sweep(
             )
             for way in WAYS
         ),
+        # With the statistics of the target's images on both sides: what is left of the gain.
+        *(
+            claims.Within(
+                metric="re_estimated_gain", where=way, above=0.0, paper="C8, both re-estimated"
+            )
+            for way in WAYS
+        ),
         # And against what takes no training at all.
         *(
             claims.Within(

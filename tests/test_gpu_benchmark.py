@@ -25,6 +25,7 @@ def figure(value, least=None, most=None):
         (figure(1.0, least=0.95), [], 0, "it: 1 (bar 0.95)"),
         (figure(0.9, least=0.95), [], 1, "it: 0.9 (bar 0.95)   falls short"),
         (figure(float("nan"), least=0.95), [], 1, "it: nan (bar 0.95)   falls short"),
+        (figure(float("inf"), least=0.95), [], 1, "it: inf (bar 0.95)   falls short"),
         (figure(1e-8, most=0), [], 1, "it: 1e-08 (bar at most 0)   falls short"),
         (figure(0, most=0), [], 0, "it: 0 (bar at most 0)"),
         (figure(12345.6), [], 0, "it: 1.235e+04 (no bar)"),

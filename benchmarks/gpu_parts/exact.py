@@ -52,6 +52,7 @@ def contract(bench: Bench) -> None:
                 running[log] = subprocess.Popen(
                     command, cwd=ROOT, stdout=file, stderr=file, env=environment
                 )
+        num_late = 0
         for process in running.values():
             try:
                 process.wait(max(1, bench.left - 5))
@@ -59,6 +60,7 @@ def contract(bench: Bench) -> None:
                 print("time is up")
                 process.kill()
                 process.wait()
+                num_late += 1
         text = "".join(log.read_text() for log in running)
     counts = {word: text.count(f" {word} ") for word in ("PASSED", "FAILED", "ERROR")}
     for line in text.splitlines():
@@ -69,6 +71,8 @@ def contract(bench: Bench) -> None:
     print(f"{counts} in {time.monotonic() - began:.0f} s, of {len(methods)} methods")
     bench.figure("contract, tests failed", counts["FAILED"] + counts["ERROR"], most=0)
     bench.figure("contract, tests passed", counts["PASSED"], least=1)
+    # Their tests that did not run have not passed.
+    bench.figure("contract, processes that ran out of time", num_late, most=0)
 
 
 def _environment(folder: Path) -> dict[str, str]:
@@ -164,6 +168,8 @@ def resume(bench: Bench) -> None:
         with tempfile.TemporaryDirectory() as folder:
             with contextlib.suppress(Killed):
                 _trained(bench, task, spec, numerics, Path(folder), kill=True)
+            # Without one the fit begins anew, and ends with the same bits as well.
+            assert list(Path(folder).glob("*.pt")), "the killed fit left no checkpoint"
             killed = largest_difference(whole, _trained(bench, task, spec, numerics, Path(folder)))
         row(numerics, f"{again:.1e}", f"{killed:.1e}")
         if numerics == "fp32":

@@ -6,10 +6,10 @@
 * spolia: a sweep file and a method.
 
 Each has two slots. The trainings are the same small ones (`science.py`), and write down when they
-begin and end. What is counted: lines of code; trainings that ran, that were done before the kill
-and ran again, that the kill cut short; cells without a result after the second command; rows in the
-tool's own records that stand for no result or for one that is there already; processes that the
-kill left running 20 seconds later.
+begin and end. What is counted: lines of code; trainings that were done before the kill and ran
+again, that the kill cut short, that ran in all; cells without a result after the second command,
+and with several; how the rows of the tool's own records stand; processes that the kill left running
+20 seconds later.
 
     python -m pip install -r benchmarks/peers/requirements.txt
     python benchmarks/peers/compare.py
@@ -141,29 +141,39 @@ def killed(peer: Peer, after: int) -> tuple[float, int]:
     return moment, len(left)
 
 
-def strays(peer: Peer) -> str:
-    """Rows of the tool's own records that are no result, or one that is there already."""
+def cells(peer: Peer) -> Counter[tuple[str, ...]]:
+    """How many results the tool's own records have of each cell."""
+    if peer.name == "spolia":
+        from orchestrator import Session
+
+        trials = Session(HERE / "with_spolia.py", home=peer.folder).trials({"role": "cell"})
+        return Counter((row.key,) for row in trials if row.state == "done")
     if peer.name == "tune":
-        query = "select status, name from runs join experiments using (experiment_id)"
-        rows = sqlite3.connect(peer.folder / "mlflow.db").execute(query).fetchall()
-        states = Counter(state for state, name in rows if name == "pairs")
-        params = "select run_uuid, key, value from params order by key"
-        wanted = ("recipe", "split", "seed")
-        by_run: dict[str, list[str]] = {}
-        for run, key, value in sqlite3.connect(peer.folder / "mlflow.db").execute(params):
-            if key in wanted:
-                by_run.setdefault(run, []).append(value)
-        twice = len(by_run) - len({tuple(values) for values in by_run.values()})
-        return f"{states.get('RUNNING', 0)} runs RUNNING for ever, {twice} cells with a second run"
+        database = "mlflow.db"
+        query = (
+            "select run_uuid, key, value from params join runs using (run_uuid) "
+            "where status = 'FINISHED' and key in ('recipe', 'split', 'seed') order by key"
+        )
+    else:
+        database = "optuna.db"
+        query = (
+            "select trial_id, param_name, param_value from trial_params join trials "
+            "using (trial_id) where state = 'COMPLETE' order by param_name"
+        )
+    by_trial: dict[object, list[str]] = {}
+    for trial, _, value in sqlite3.connect(peer.folder / database).execute(query):
+        by_trial.setdefault(trial, []).append(str(value))
+    return Counter(tuple(values) for values in by_trial.values())
+
+
+def states(peer: Peer) -> str:
+    """How the rows of the tool's own records say that they stand."""
+    database, table, column = ("mlflow.db", "runs", "status")
     if peer.name == "optuna":
-        rows = sqlite3.connect(peer.folder / "optuna.db").execute("select state from trials")
-        states = Counter(state for (state,) in rows)
-        num_complete = states.get("COMPLETE", 0)
-        others = ", ".join(f"{n} {state}" for state, n in states.items() if state != "COMPLETE")
-        return f"{num_complete} COMPLETE, {others or 'no other'}"
-    query = "select status, count(*) from runs group by status"
-    rows = sqlite3.connect(peer.folder / "mlflow.db").execute(query).fetchall()
-    return ", ".join(f"{count} {status}" for status, count in rows)
+        database, table, column = ("optuna.db", "trials", "state")
+    query = f"select {column}, count(*) from {table} group by {column} order by 2 desc"
+    rows = sqlite3.connect(peer.folder / database).execute(query).fetchall()
+    return ", ".join(f"{count} {state}" for state, count in rows)
 
 
 def best(peer: Peer, printed: str) -> str:
@@ -184,23 +194,21 @@ def report(peer: Peer, folder: Path) -> dict[str, str]:
     ended = {tuple(line[1:4]) for line in before if line[0] == "end" and float(line[4]) <= moment}
     begun = [tuple(line[1:4]) for line in before if line[0] == "begin"]
     second, _ = to_the_end(peer, SEEDS)
-    lines = peer.lines()
+    lines, found, stood = peer.lines(), cells(peer), states(peer)
     again = [tuple(line[1:4]) for line in lines if line[0] == "begin" and float(line[4]) > moment]
-    done = {tuple(line[1:4]) for line in lines if line[0] == "end"}
-    after_second = strays(peer)
-    num_before_seed = len(lines)
     seeds = (3,) if peer.name != "spolia" else (*SEEDS, 3)
     third, printed = to_the_end(peer, seeds)
-    added = [line for line in peer.lines()[num_before_seed:] if line[0] == "begin"]
-    needed = 18 if peer.name == "spolia" else SETTINGS * len(SEEDS)
+    added = [line for line in peer.lines()[len(lines) :] if line[0] == "begin"]
+    num_begun = sum(line[0] == "begin" for line in lines)
     return {
         "lines that run the job": str(sum(code_lines((HERE / f).read_text()) for f in peer.files)),
-        "trainings of the first 36 cells": str(needed),
-        "done before the kill": str(len(ended)),
+        "trainings done before the kill": str(len(ended)),
         "of these trained again": str(len(ended & set(again))),
-        "cut short by the kill, trained again": str(len(set(begun) - ended)),
-        "cells or trainings missing afterwards": str(needed - len(done)),
-        "records afterwards": after_second,
+        "trainings that the kill cut short": str(len(set(begun) - ended)),
+        "trainings begun for 36 cells, in all": str(num_begun),
+        "cells without a result afterwards": str(SETTINGS * len(SEEDS) - len(found)),
+        "cells with more than one result": str(sum(count > 1 for count in found.values())),
+        "the tool's own records": stood,
         "processes left by the kill": str(num_left),
         "the same command again": f"{second:.0f} s",
         "a seed added": f"{len(added)} trainings, {third:.0f} s",

@@ -5,7 +5,7 @@ import sys
 
 import optuna
 from optuna.samplers import GridSampler
-from optuna.storages import RDBStorage
+from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback
 from science import RECIPES, SPLITS, cell
 
 
@@ -21,7 +21,12 @@ def main(folder, seeds):
     space = {"recipe": RECIPES, "split": SPLITS, "seed": seeds}
     study = optuna.create_study(
         study_name="pairs",
-        storage=RDBStorage(f"sqlite:///{folder}/optuna.db", heartbeat_interval=5),
+        storage=RDBStorage(
+            f"sqlite:///{folder}/optuna.db",
+            heartbeat_interval=5,
+            # The grid takes a trial that failed for one that is done: it is put back by hand.
+            heartbeat_stale_trial_callback=RetryHeartbeatStaleTrialCallback(max_retry=3),
+        ),
         sampler=GridSampler(space),
         direction="maximize",
         load_if_exists=True,  # goes on where a process was killed

@@ -28,6 +28,7 @@ def main(folder, seeds):
         tuner = tune.Tuner(
             trainable,
             param_space=space,
+            tune_config=tune.TuneConfig(reuse_actors=True),  # torch is loaded once a slot
             run_config=tune.RunConfig(
                 name=name, storage_path=f"{folder}/tune", callbacks=[callback], verbose=1
             ),

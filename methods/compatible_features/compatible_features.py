@@ -75,7 +75,7 @@ from orchestrator import (
     sgd,
 )
 
-Ingredient = Literal["rotation", "common", "identical", "trained", "shared"]
+Ingredient = Literal["rotation", "common", "identical", "trained", "shared", "regression"]
 
 
 class CompatibleFeatures(Method):
@@ -84,9 +84,10 @@ class CompatibleFeatures(Method):
 
     `ingredients` make them compatible: `rotation` and `common` are auxiliary heads shared by all
     networks (which of four rotations; which of the common classes), `identical` gives all networks
-    the same initial weights. Without any they are trained independently. Two more are references,
+    the same initial weights. Without any they are trained independently. Three more are references,
     not the paper's: `shared` is one extractor for all tasks (a multi-task network), `trained`
-    starts later networks from the trained first one.
+    starts later networks from the trained first one, and `regression` pulls a later extractor's
+    features towards those of the first, frozen, on the later task's images.
     """
 
     name = "compatible_features"
@@ -132,6 +133,12 @@ class CompatibleFeatures(Method):
         over=(0.1, 0.3, 1.0, 3.0, 10.0),
         help="lambda_d, of the loss on common classes; more: features fit d better and the task's "
         "other classes less",
+    )
+    regression_weight: float = axis(
+        1.0,
+        over=(0.1, 1.0, 10.0),
+        help="weight of the squared distance to the first extractor's features, as a share of "
+        "their variance; more: features are nearer, and fit their own task less",
     )
     auxiliary: Literal["same_as_head", "linear", "mlp"] = axis(
         "same_as_head",
@@ -199,24 +206,24 @@ class CompatibleFeatures(Method):
             learning = learning[1:]  # the first network is trained already, and stays as it is
         nets = {task.name: self.initial_network(run, task) for task in learning}  # f_t and h_t
         if "shared" in self.ingredients:
-            # One set of layers under several names: a step adds
-            # up the gradients of all tasks in them.
+            # Under several names: a step adds up the gradients of all tasks in these layers.
             for task in learning[1:]:
                 nets[task.name].borrow(nets[first.name], self.split)
         heads = self.auxiliary_heads(run)  # r and d
         trained: dict[str, nn.Module] = {**nets, **heads}
         frozen: dict[str, nn.Module] = {}
         if self.incremental:  # (6)
-            # The first network takes no part in the loss. It is listed as frozen so that the result
-            # certifies that it kept its bits.
+            # The first network takes no part in the loss, but for `regression`. It is listed as
+            # frozen so that the result certifies that it kept its bits.
             first_network = run.need("first").module("network", task=first.name)
             trained, frozen = {**nets}, {first.name: first_network, **heads}
         # Without labels there is no (1), and the accuracy of an untrained h would say nothing.
         labelled = [t for t in learning if t.name == first.name or not self.unlabelled]
+        names = frozenset(task.name for task in labelled)
         run.fit(
             "joint",
             trained,
-            partial(self.loss, labelled=frozenset(task.name for task in labelled)),
+            partial(self.loss, labelled=names, first=first.name),
             {task.name: self.training_images(run, task) for task in learning},
             frozen=frozen,
             optimizer=sgd(self.lr, weight_decay=self.weight_decay),
@@ -237,13 +244,15 @@ class CompatibleFeatures(Method):
 
     # --- (1) to (4): the losses, and the inputs of the auxiliary heads ----------------------------
 
-    def loss(self, nets: Any, batch: Any, *, labelled: frozenset[str]) -> dict[str, Tensor]:
+    def loss(
+        self, nets: Any, batch: Any, *, labelled: frozenset[str], first: str = ""
+    ) -> dict[str, Tensor]:
         """The terms of (4), by name, which the fit adds up. Gradients of the auxiliary losses reach
         the auxiliary heads (unless these are frozen) and through them the extractors.
         """
         terms = {}
         for task, b in batch.items():
-            if not self.heads:  # then nothing reads the features, and no network is cut
+            if not self.reads_features:  # then no network is cut
                 terms[f"own/{task}"] = cross_entropy(nets[task](b.x), b.y)
                 continue
             # Views of the network's own layers; nothing is copied.
@@ -260,6 +269,10 @@ class CompatibleFeatures(Method):
                 logits = nets["rotation"](self.rotated_features(extractor, b))  # [B, 4]
                 rotation = F.cross_entropy(logits, b.rotation)
                 terms[f"rotation/{task}"] = self.rotation_weight * rotation
+            if "regression" in self.ingredients:
+                wanted = nets[first].extractor(self.split)(b.x).detach()
+                apart = F.mse_loss(features, wanted) / (wanted.var(correction=0) + 1e-6)
+                terms[f"regression/{task}"] = self.regression_weight * apart
         return terms
 
     def rotated_features(self, extractor: nn.Module, batch: Any) -> Tensor:
@@ -278,6 +291,11 @@ class CompatibleFeatures(Method):
     def heads(self) -> list[str]:
         """The ingredients that are auxiliary heads."""
         return sorted(self.ingredients & {"rotation", "common"})
+
+    @property
+    def reads_features(self) -> bool:
+        """Whether a term of the loss is of the features at the split point."""
+        return bool(self.heads) or "regression" in self.ingredients
 
     def auxiliary_heads(self, run: Run) -> dict[str, Part]:
         """r and d by ingredient: new ones or, incrementally, those of the first network."""
@@ -363,7 +381,7 @@ class CompatibleFeatures(Method):
         return dict(zip(names, (trial.network, *others), strict=True))
 
     def same_features(self, trial: Trial) -> Iterable[SameFeatures]:
-        if self.heads:
+        if self.reads_features:
             specs = self.network_specs(trial)
             yield SameFeatures(
                 self.split,
@@ -387,7 +405,7 @@ class CompatibleFeatures(Method):
             incremental=False,
             unlabelled=False,
             other_networks=(),
-            ingredients=self.ingredients - {"trained"},
+            ingredients=self.ingredients - {"trained", "regression"},
         )
         needs = {"first": trial.replace(method=alone, tasks=(first,))}
         if len(later) == 1:
@@ -403,7 +421,7 @@ class CompatibleFeatures(Method):
 
     @property
     def split_matters(self) -> bool:
-        if self.heads or "shared" in self.ingredients:
+        if self.reads_features or "shared" in self.ingredients:
             return True
         return "identical" in self.ingredients and self.identical_part == "extractor"
 
@@ -414,6 +432,8 @@ class CompatibleFeatures(Method):
             without_effect += ["rotation_weight", "transforms", "rotated_statistics"]
         if "common" not in self.ingredients:
             without_effect += ["common_weight", "classes"]
+        if "regression" not in self.ingredients:
+            without_effect += ["regression_weight"]
         if "identical" not in self.ingredients:
             without_effect += ["identical_part"]
         if not self.heads:
@@ -451,6 +471,11 @@ class CompatibleFeatures(Method):
             yield (
                 "the ingredient 'trained' starts later networks from the first one, so it needs "
                 "incremental=True"
+            )
+        if "regression" in given and not self.incremental:
+            yield (
+                "the ingredient 'regression' pulls later extractors towards the first one's, which "
+                "is frozen, so it needs incremental=True"
             )
         starts = ("trained", "identical"), ("shared", "identical"), ("shared", "trained")
         for one, other in starts:

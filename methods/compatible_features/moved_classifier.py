@@ -14,16 +14,19 @@ with a projection to one feature shape (`methods.networks.projected`).
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any, cast
 
 import numpy as np
 from torch import Tensor
 
 from methods.compatible_features.compatible_features import CompatibleFeatures
+from methods.pieces.fixed_features import features_or_images
 from methods.pieces.losses import cross_entropy
 from methods.pieces.matrix_scores import lowest_score, mean_score
 from orchestrator import (
     Augmentation,
+    Features,
     Kept,
     MatrixSpec,
     Method,
@@ -52,6 +55,7 @@ class MovedClassifier(Method):
     """
 
     name = "moved_classifier"
+    revision = 2  # 2: features are computed once, in other batches
     tasks = roles("new", "learned", at_least=3)
     metrics = (
         Metric(
@@ -147,11 +151,13 @@ class MovedClassifier(Method):
             # The same first weights for every head of one build:
             # what differs is the extractor alone.
             head = run.network("new", new, spec=specs[task.name]).head(self.split)
+            images = new.train.augmented(self.augmentation)
+            data = features_or_images(run, extractor, images)
             run.fit(
                 f"head on {task.name}",
                 {"head": head},
-                self.loss,
-                new.train.augmented(self.augmentation),
+                partial(self.loss, is_computed=isinstance(data, Features)),
+                data,
                 frozen={"extractor": extractor},
                 optimizer=sgd(self.lr),
                 schedule=one_cycle(),
@@ -165,8 +171,9 @@ class MovedClassifier(Method):
         scores = run.recombine(extractors, heads, [new] * len(heads))
         self.report(run, [task.name for task in learned], scores)
 
-    def loss(self, nets: Any, batch: Any) -> Tensor:
-        return cross_entropy(nets["head"](nets["extractor"](batch.x)), batch.y)
+    def loss(self, nets: Any, batch: Any, *, is_computed: bool) -> Tensor:
+        features = batch.x if is_computed else nets["extractor"](batch.x)
+        return cross_entropy(nets["head"](features), batch.y)
 
     def report(self, run: Run, names: Sequence[str], scores: Scores) -> None:
         """The matrices of extractors and heads, and what a head keeps of (own accuracy - chance)

@@ -1,3 +1,3 @@
-from methods.nettailor.nettailor import NetTailor
+from methods.nettailor.nettailor import AS_WRITTEN, PUBLISHED, NetTailor
 
-__all__ = ["NetTailor"]
+__all__ = ["AS_WRITTEN", "PUBLISHED", "NetTailor"]

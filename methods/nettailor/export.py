@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from methods.nettailor.edges import Edge
-from methods.nettailor.own_statistics import OwnStatistics
+from methods.nettailor.own_statistics import STEM, OwnStatistics
 from methods.pieces.residual import sum_before_relu
 from orchestrator import Network
 
@@ -81,6 +81,10 @@ def plain(graph: TailoredGraph, universal: Network) -> Plain:
         else:
             modules[edge] = folded(graph.proxies[edge.name], alpha)
     stem = nn.Sequential(*copied(pieces[name] for name in backbone.stem))
+    if graph.own_statistics:
+        own = graph.own_statistics[STEM]
+        assert isinstance(own, OwnStatistics)
+        stem.load_state_dict(own.by_name(), strict=False)
     rest = nn.Sequential(*copied(pieces[name] for name in backbone.pool), *copied([graph.head]))
     return Plain(stem, modules, rest).eval()
 

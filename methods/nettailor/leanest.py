@@ -8,12 +8,12 @@ What it costs: no training of its own. It needs one student, a retraining for ea
 
 Departs from the paper: it chooses on the test images; here the choice is made on the validation
 part and the test part is read once. Where no pruning is good enough, the answer is the fine-tuned
-network itself, at its whole cost. `area` is ours.
+network itself, at its whole cost. `area` and `flops_at_drop` are ours.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal, Self
 
 import numpy as np
@@ -82,6 +82,14 @@ class Leanest(Method):
         Metric(
             "area",
             help="Test accuracy that a budget of multiply-accumulates buys, mean over budgets.",
+        ),
+        Metric(
+            "flops_at_drop",
+            higher_is_better=False,
+            optional=True,
+            help="Operations, as a share of the whole network's, at which validation accuracy has "
+            "fallen by `drop`; on the line from one pruning to the next, so it depends less on the "
+            "luck of a choice than `flops_share`.",
         ),
     )
     components = (Kept("student", optional=True),)
@@ -168,7 +176,11 @@ class Leanest(Method):
                 values[row] = [candidates[name].metric(column) for column in COLUMNS]
         run.matrix("candidates", rows=list(prunings), columns=COLUMNS, values=values)
         accuracy = fine_tuned.metric("accuracy", task=target.name)
-        chosen = self.choose(candidates, fine_tuned.metric("val_accuracy", task=target.name))
+        reference = fine_tuned.metric("val_accuracy", task=target.name)
+        chosen = self.choose(candidates, reference)
+        if self.parameters_at_most is None:
+            share = flops_at_drop(list(candidates.values()), reference, self.drop)
+            run.log(flops_at_drop=share)
         if chosen is not None:
             run.adopt(chosen)
             run.log(drop=accuracy - candidates[chosen].metric("accuracy"), tailored=1)
@@ -202,6 +214,23 @@ def most_accurate(candidates: Mapping[str, Result], num_parameters: int) -> str 
         return candidates[name].metric("val_accuracy"), int(name)
 
     return max(small, key=accuracy_then_removed, default=None)
+
+
+def flops_at_drop(prunings: Sequence[Result], reference: float, drop: float) -> float:
+    """From the whole network, with validation accuracy `reference`, down to leaner and leaner
+    prunings: the share of its multiply-accumulates at which that accuracy first falls by `drop`, on
+    straight lines between them; that of the leanest where it never does.
+    """
+    points = [(r.metric("flops_share"), r.metric("val_accuracy")) for r in prunings]
+    # A student with all its proxies costs more than the whole network.
+    leaner = sorted((point for point in points if point[0] < 1.0), reverse=True)
+    share, accuracy = 1.0, reference
+    for next_share, next_accuracy in leaner:
+        if next_accuracy < reference - drop - 1e-9:
+            way = (accuracy - (reference - drop)) / (accuracy - next_accuracy)
+            return share - way * (share - next_share)
+        share, accuracy = next_share, next_accuracy
+    return share
 
 
 def area(prunings: list[Result], chance: float) -> float:

@@ -1,4 +1,4 @@
-"""A task's own running statistics of a frozen block's batch norms.
+"""A task's own running statistics of the batch norms of a frozen block, or of the frozen stem.
 
 The authors' code leaves the universal batch norms in training mode: weights, scales and shifts stay
 as they are, running means and variances become the task's. Here they are kept with the task, so
@@ -14,9 +14,13 @@ from torch.func import functional_call
 
 from methods.pieces.residual import sum_before_relu
 
+STEM = "0"  # as node 0 is its output; blocks go by their numbers, from 1
+
 
 class OwnStatistics(nn.Module):
-    """Running statistics of one residual block's batch norms; the block itself stays as it is."""
+    """Running statistics of the batch norms of one residual block, or of the stem; the block itself
+    stays as it is.
+    """
 
     def __init__(self, block: nn.Module) -> None:
         super().__init__()
@@ -31,6 +35,12 @@ class OwnStatistics(nn.Module):
         """Begin with a block's own statistics."""
         statistics = {name.replace(".", "-"): value for name, value in block.named_buffers()}
         self.load_state_dict(statistics)
+
+    def through(self, stem: nn.Module, x: Tensor) -> Tensor:
+        """The stem's output, normalised by these statistics, which a stem in training mode
+        updates.
+        """
+        return cast(Tensor, functional_call(stem, self.by_name(), (x,)))
 
     def sum_before_relu(self, block: nn.Module, x: Tensor) -> Tensor:
         """The block's sum before its last ReLU, normalised by these statistics, which a block in

@@ -7,7 +7,7 @@ with respect to the features should match that of the network trained for the ne
 In the order of this file (the numbers are ours: the paper could not be read)::
 
     (1)  y = g_S(h(f(I)))                            `Adapter`, `Transplanted`
-    (2)  y(I, c) = g_S(h_c(f_c(I))), categories c    `TransplantNetwork`
+    (2)  y(I, c, t) = g_t(h_ct(f_c(I))), categories c, tasks t   `TransplantNetwork`
     (3)  D(x) = dJ(g(x)) / dx with J(y) = v . y      `feature_gradient`
     (4)  D without any x: gates in place of ReLUs    `surrogate_gradient`
     (5)  L = L_task + lambda ||D_S - alpha D_T||^2   `loss`
@@ -26,11 +26,12 @@ and 5 for an adapter (one thread of an AMD EPYC, 2026-11-25).
 
 Departs from the paper: neither its text nor code was available. Only the idea and the headline
 claims have sources; the formulas are our reconstruction. `dummy` is our version of its gradients
-without images, and `lin` the same without gates; in both the adapter's own ReLUs have no gates.
+without images, and `lin` the same without gates. In `dummy` the gates of the adapter's own ReLUs
+are drawn, too; those that are open count 1 / p, so that the mean of D_S is what it is in `lin`.
 `noise` (gradients at synthetic features, the default) and `real` (at features of images) are our
 own, as are the adapter's shape, initial weights, steps and calibration, and the normalisation of
-the loss. The paper's network has many task modules and an adapter for each pair of category and
-task; here it has one task module. Two outputs and cross entropy stand in for one output and
+the loss. This method has one task module, `transplanted_tasks` several, with an adapter for each
+pair of category and task. Two outputs and cross entropy stand in for one output and
 logistic loss. Images are normalised like those of the pre-training and not augmented unless
 `augmentation` says so (the paper adds mirror images).
 """
@@ -171,34 +172,70 @@ class Transplanted(Part):
 
 
 class TransplantNetwork(Part):
-    """The network of (2), for one task: g_S, and for each category c its f_c and h_c."""
+    """The network of (2): for each task t its g_t, for each category c its f_c, and for each pair
+    that has been joined its h_ct. It grows by copies, in any order; what is there never changes.
+
+    `tasks` and `categories` are configurations by name, `adapters` by category and then by task.
+    """
 
     def __init__(
-        self, *, task: dict[str, Any], categories: Mapping[str, Mapping[str, Any]]
+        self,
+        *,
+        tasks: Mapping[str, Mapping[str, Any]] | None = None,
+        categories: Mapping[str, Mapping[str, Any]] | None = None,
+        adapters: Mapping[str, Mapping[str, Mapping[str, Any]]] | None = None,
     ) -> None:
         super().__init__()
-        self.task = Piece(**task)
-        self.categories = nn.ModuleDict()
+        self.tasks = nn.ModuleDict({_dotless(t): Piece(**g) for t, g in (tasks or {}).items()})
+        self.categories = nn.ModuleDict(
+            {_dotless(c): Piece(**f) for c, f in (categories or {}).items()}
+        )
         self.adapters = nn.ModuleDict()
-        for name, config in categories.items():
-            self.categories[name] = Piece(**config["category"])
-            self.adapters[name] = Adapter(**config["adapter"])
+        for category, of_tasks in (adapters or {}).items():
+            self.adapters[_dotless(category)] = nn.ModuleDict(
+                {_dotless(task): Adapter(**h) for task, h in of_tasks.items()}
+            )
 
-    def with_category(self, name: str, category: Part, adapter: Part) -> TransplantNetwork:
-        """A copy with one more category, and with all that was there unchanged."""
-        config = {"category": category.config, "adapter": adapter.config}
-        categories = {**self.config["categories"], name: config}
-        grown = TransplantNetwork(task=self.config["task"], categories=categories)
-        # strict=False: the new category has no weights yet
+    def with_task(self, name: str, g: Part) -> TransplantNetwork:
+        """A copy with one more task module, which no category is joined to yet."""
+        grown = self._grown("tasks", name, g.config)
+        grown.tasks[_dotless(name)].load_state_dict(g.state_dict())
+        return grown
+
+    def with_category(self, name: str, f: Part) -> TransplantNetwork:
+        """A copy with one more category module, which is joined to no task yet."""
+        grown = self._grown("categories", name, f.config)
+        grown.categories[_dotless(name)].load_state_dict(f.state_dict())
+        return grown
+
+    def with_adapter(self, category: str, task: str, h: Part) -> TransplantNetwork:
+        """A copy in which this category is joined to this task, both of which it has."""
+        of_tasks = {**(self.config.get("adapters") or {}).get(category, {}), task: h.config}
+        grown = self._grown("adapters", category, of_tasks)
+        of_category = cast(nn.ModuleDict, grown.adapters[_dotless(category)])
+        of_category[_dotless(task)].load_state_dict(h.state_dict())
+        return grown
+
+    def _grown(self, where: str, name: str, config: Mapping[str, Any]) -> TransplantNetwork:
+        entries = {**(self.config.get(where) or {}), name: dict(config)}
+        grown = TransplantNetwork(**{**self.config, where: entries})
+        # strict=False: what is new has no weights yet
         grown.load_state_dict(self.state_dict(), strict=False)
-        grown.categories[name].load_state_dict(category.state_dict())
-        grown.adapters[name].load_state_dict(adapter.state_dict())
         return grown.eval()
 
-    def forward(self, images: Tensor, category: str) -> Tensor:
-        """y(I, c) of (2): images [B, C, H, W] of a category to logits [B, outputs, ...]."""
-        adapter = cast(Adapter, self.adapters[category])
-        return adapter.calibrated(self.task(adapter(self.categories[category](images))))
+    def forward(self, images: Tensor, category: str, task: str) -> Tensor:
+        """y(I, c, t) of (2): images [B, C, H, W] of a category to logits [B, outputs, ...] of a
+        task.
+        """
+        of_category = cast(nn.ModuleDict, self.adapters[_dotless(category)])
+        adapter = cast(Adapter, of_category[_dotless(task)])
+        features = self.categories[_dotless(category)](images)
+        return adapter.calibrated(self.tasks[_dotless(task)](adapter(features)))
+
+
+def _dotless(name: str) -> str:
+    """Names of modules have no dot."""
+    return name.replace(".", "_")
 
 
 # (3) and (4): D, the gradient of J(y) = v . y with respect to the features.
@@ -260,6 +297,7 @@ class NetworkTransplanting(Method):
     """
 
     name = "network_transplanting"
+    revision = 2  # 2: with `dummy` the adapter's own ReLUs have gates
     tasks = roles("pretrain", "host", "guests", at_least=3)
     base_role = "pretrain"
     metrics = METRICS
@@ -283,18 +321,20 @@ class NetworkTransplanting(Method):
         over=("he", "dirac"),
         help="first weights of h: drawn (He et al. 2015), or the identity (dirac)",
     )
-    gradients: Literal["none", "lin", "dummy", "noise", "real"] = axis(
+    gradients: Literal["none", "lin", "dummy", "noise", "real", "input"] = axis(
         "noise",
-        over=("none", "lin", "dummy", "noise", "real"),
+        over=("none", "lin", "dummy", "noise", "real", "input"),
         help="gates of the ReLUs in D_S and D_T: all open (lin), drawn and the same in both "
         "(dummy), true at synthetic features (noise), true at features of the samples (real); "
+        "input: as real, with respect to the images, a baseline (Srinivas and Fleuret 2018); "
         "none: gradients are not compared",
     )
-    labels: Literal["none", "direct", "distill", "both", "synthetic"] = axis(
+    labels: Literal["none", "direct", "distill", "both", "hint", "synthetic"] = axis(
         "none",
-        over=("none", "direct", "distill", "both", "synthetic"),
+        over=("none", "direct", "distill", "both", "hint", "synthetic"),
         help="L_task, what outputs y_S are compared with: labels (direct), y_T on the samples "
-        "(distill), both, or y_T at synthetic features; with gradients=none these are baselines",
+        "(distill), both, or y_T at synthetic features; hint: what the first stage of g_S makes of "
+        "the samples, with that of g_T (Romero et al. 2015); baselines where gradients=none",
     )
     samples: int = axis(
         0,
@@ -334,6 +374,11 @@ class NetworkTransplanting(Method):
         False,
         help="a reference: train f and g_S, too, which breaks the rule that old parts never change",
     )
+    new_task_module: bool = axis(
+        False,
+        help="a reference: in place of h and g_S a newly drawn g, learned from the samples' "
+        "labels behind f; then no task module is shared",
+    )
     steps: int = axis(
         600, over=(200, 600), smoke=5, help="of Adam; more take longer and fit more closely"
     )
@@ -360,14 +405,18 @@ class NetworkTransplanting(Method):
 
     @property
     def trains_on_samples(self) -> bool:
-        return self.gradients == "real" or self.labels in ("direct", "distill", "both")
+        with_samples = ("direct", "distill", "both", "hint")
+        return self.gradients in ("real", "input") or self.labels in with_samples
 
     def canonical(self) -> Self:
         # What trains no adapter compares nothing, whatever these two say.
         method = self
-        if not self.trains_the_adapter:
+        if self.new_task_module:
+            method = self.replace(depth=0, gradients="none", labels="direct", everything=False)
+        elif not self.trains_the_adapter:
             method = self.replace(gradients="none", labels="none")
         compares_gradients = method.gradients != "none"
+        trains = method.trains_the_adapter or method.new_task_module
         makes_a_difference = {
             "start": method.depth > 0,
             "specific": method.jointly is None,
@@ -376,9 +425,9 @@ class NetworkTransplanting(Method):
             "spread": method.gradients == "noise" or method.labels == "synthetic",
             "gates": method.gradients == "dummy",
             "everything": method.trains_the_adapter,
-            "steps": method.trains_the_adapter,
-            "batch": method.trains_the_adapter,
-            "lr": method.trains_the_adapter,
+            "steps": trains,
+            "batch": trains,
+            "lr": trains,
             "augmentation": method.trains_on_samples,
         }
         return method.reset(*(name for name, does in makes_a_difference.items() if not does))
@@ -444,21 +493,14 @@ class NetworkTransplanting(Method):
         # A copy, so that `everything`, which trains f, leaves the guest's own network as it was.
         f = copy.deepcopy(guest_network).extractor(self.split)
         g_teacher, g_student = guest_network.head(self.split), host_network.head(self.split)
-        features = guest_network.shape(self.split, run.image(guest))  # of one image, [C, H, W]
-        h = self.new_adapter(features, run.seed)
-        samples = guest.train.few(self.samples, seed=run.seed) if self.samples else None
         # Before the fit: with no h between them
         bare = margins(run, nn.Sequential(f, g_student), guest.test)
         # [N, outputs, ...]; compared with those after the fit
         host_logits = logits_of(run, host_network, host.test)[0]
-
-        if self.trains_the_adapter:
-            data = self.data_to_compare_on(samples, g_student, features)
-            self.fit_adapter(run, {"adapter": h.to(run.device)}, f, g_student, g_teacher, data)
-        path = on_device(run, Transplanted.of(f, h, g_student))
-        if samples is not None and self.calibrate != "none":
-            path.adapter.set_offset(self.missing_offset(run, path, guest_network, samples))
-
+        if self.new_task_module:
+            # By the guest's name: drawn anew for each category.
+            g_student = run.network("new task module", guest, start=guest.name).head(self.split)
+        path = self.joined(run, "adapter", guest, f, g_teacher, g_student)
         log_errors(
             run,
             guest,
@@ -473,9 +515,30 @@ class NetworkTransplanting(Method):
         run.log(retention=float(change), by={"category": host.name})
         run.keep("transplanted", path, by={"category": guest.name})
 
+    def joined(
+        self, run: Run, stage: str, guest: Task, f: Piece, g_teacher: Piece, g_student: Piece
+    ) -> Transplanted:
+        """f and g_S with an adapter between them, which is trained in the stage of this name and
+        calibrated, as the settings say.
+        """
+        # Of one image, [C, H, W]; no image is read for it
+        features = output_shape(f, run.image(guest))
+        h = self.new_adapter(features, run.seed)
+        samples = guest.train.few(self.samples, seed=run.seed) if self.samples else None
+        if self.trains_the_adapter or self.new_task_module:
+            data = self.data_to_compare_on(samples, g_student, features)
+            adapter: dict[str, nn.Module] = {"adapter": h.to(run.device)}
+            self.fit_adapter(run, stage, adapter, f, g_student, g_teacher, data)
+        path = on_device(run, Transplanted.of(f, h, g_student))
+        if samples is not None and self.calibrate != "none":
+            own = nn.Sequential(f, g_teacher)
+            path.adapter.set_offset(self.missing_offset(run, path, own, samples))
+        return path
+
     def fit_adapter(
         self,
         run: Run,
+        stage: str,
         adapter: dict[str, nn.Module],
         f: nn.Module,
         g_student: nn.Module,
@@ -488,8 +551,10 @@ class NetworkTransplanting(Method):
         if self.everything:
             # The teacher is never trained, or there would be nothing to agree with.
             nets, frozen = {**adapter, **joined}, teacher
+        elif self.new_task_module:
+            nets, frozen = {"task": g_student}, {**adapter, "category": f, **teacher}
         run.fit(
-            "adapter",
+            stage,
             nets,
             self.loss,
             data,
@@ -513,6 +578,8 @@ class NetworkTransplanting(Method):
         terms = {}
         if self.gradients != "none":
             x = synthetic if self.gradients == "noise" else real
+            if self.gradients == "input":
+                x = batch["few"].x
             d_student, d_teacher = self.both_gradients(nets, student, batch, x)
             size = d_teacher.square().mean()
             alpha: Tensor | float = 1.0
@@ -530,6 +597,12 @@ class NetworkTransplanting(Method):
             # Without the mean over outputs, which the softmax does not see: [B, outputs, ...].
             y_student, y_teacher = centred(student(x)), centred(nets["teacher"](x))
             terms["outputs"] = F.mse_loss(y_student, y_teacher.detach())
+        if self.labels == "hint":
+            hinted, wanted = first_stage(nets["task"]), first_stage(nets["teacher"])
+            guided, guide = hinted(nets["adapter"](real)), wanted(real).detach()
+            # Relative to the teacher's activations, as D is to D_T
+            size = guide.square().mean().clamp_min(1e-12)
+            terms["hint"] = F.mse_loss(guided, guide) / size
         return terms
 
     def both_gradients(
@@ -541,20 +614,31 @@ class NetworkTransplanting(Method):
             v = directions(batch["noise" if self.gradients == "noise" else "few"].direction)
             d_teacher = feature_gradient(nets["teacher"], x, v).detach()
             return feature_gradient(student, x, v), d_teacher
+        if self.gradients == "input":  # through f as well, at images x
+            assert x is not None
+            v, f = directions(batch["few"].direction), nets["category"]
+            d_teacher = feature_gradient(nn.Sequential(f, nets["teacher"]), x, v).detach()
+            return feature_gradient(nn.Sequential(f, student), x, v), d_teacher
 
         features = batch["noise"].x.shape[1:]  # [C, H, W]; the numbers themselves are not used
         v = directions(batch["noise"].direction)
-        gates = {}  # `lin`: none, so all are open
+        gates: dict[str, Tensor] = {}  # `lin`: none, so all are open
+        own_gates: dict[str, Tensor] = {}  # of h
         if self.gradients == "dummy":  # the same in g_T and g_S, each open with probability p
             # A normal number is above this with probability p.
             # What is drawn is the same for every p.
             threshold = NormalDist().inv_cdf(1 - self.gates)
             for name in gate_shapes(nets["teacher"], features):
                 gates[name] = (getattr(batch["noise"], f"gate {name}") > threshold).float()
+            for name in gate_shapes(nets["adapter"].layers, features):
+                is_open = getattr(batch["noise"], f"own gate {name}") > threshold
+                # Only D_S passes these: what is open makes up for what is shut.
+                own_gates[name] = is_open.float() / self.gates
         d_teacher = surrogate_gradient(nets["teacher"], features, v, gates)
-        # The chain rule: back through g_S first, then through h, whose ReLUs are all open.
+        # The chain rule: back through g_S first, then through h.
         d_after_h = surrogate_gradient(nets["task"], features, v, gates)
-        return surrogate_gradient(nets["adapter"].layers, features, d_after_h, {}), d_teacher
+        d_student = surrogate_gradient(nets["adapter"].layers, features, d_after_h, own_gates)
+        return d_student, d_teacher
 
     def absorb_in_turn(self, run: Run, host: Task, guests: Sequence[Task]) -> None:
         """(6): insert one category after another, with adapters that other trials have learned.
@@ -562,21 +646,24 @@ class NetworkTransplanting(Method):
         """
         run.adopt(*(guest.name for guest in guests))
         f, g = network_of(run.need("host"), host).cut(self.split)
-        net = TransplantNetwork(task=g.config, categories={})
-        net.task.load_state_dict(g.state_dict())
+        # The host is the first category, and the task is called after it.
+        net = TransplantNetwork().with_task(host.name, g).with_category(host.name, f)
         identity = Adapter(channels=1, depth=0)  # g was trained on the host's own features
-        # The host is the first category
-        net = on_device(run, net.with_category(host.name, f, identity))
-        logits = {host.name: category_logits(run, net, host)}  # by category, at its own insertion
+        net = on_device(run, net.with_adapter(host.name, host.name, identity))
+        logits = {
+            host.name: category_logits(run, net, host, host)
+        }  # by category, at its own insertion
         largest_change = {host.name: 0.0}
         for guest in guests:  # an insertion must not change a bit of the earlier logits
             part = run.need(guest.name).module("transplanted", category=guest.name)
             path = cast(Transplanted, part)
-            net = on_device(run, net.with_category(guest.name, path.category, path.adapter))
+            net = net.with_category(guest.name, path.category)
+            net = on_device(run, net.with_adapter(guest.name, host.name, path.adapter))
             for name, before in logits.items():
-                change = np.abs(category_logits(run, net, run.tasks.by_name[name]) - before).max()
+                now = category_logits(run, net, run.tasks.by_name[name], host)
+                change = np.abs(now - before).max()
                 largest_change[name] = max(largest_change[name], float(change))
-            logits[guest.name] = category_logits(run, net, guest)
+            logits[guest.name] = category_logits(run, net, guest, host)
             largest_change[guest.name] = 0.0
         for name, change in largest_change.items():
             run.log(retention=change, by={"category": name})
@@ -599,13 +686,16 @@ class NetworkTransplanting(Method):
         self, samples: Data | None, g: nn.Module, features: Sequence[int]
     ) -> dict[str, Data | Noise]:
         """What the fit reads: "noise" for synthetic features, "few" for the samples, or both. A
-        direction v is drawn for each of them, and for `dummy` the gates of g.
+        direction v is drawn for each of them, and for `dummy` the gates of g and of h.
         """
         direction = normal(*output_shape(g, features))
         gates = {}
         if self.gradients == "dummy":
             for name, shape in gate_shapes(g, features).items():
                 gates[f"gate {name}"] = normal(*shape)  # one number per unit of a ReLU and image
+            own = Adapter(channels=features[0], depth=self.depth).layers
+            for name, shape in gate_shapes(own, features).items():
+                gates[f"own gate {name}"] = normal(*shape)
         data: dict[str, Data | Noise] = {}
         if self.gradients in ("lin", "dummy", "noise") or self.labels == "synthetic":
             synthetic = noise(*features, images=SYNTHETIC_FEATURES)
@@ -615,7 +705,7 @@ class NetworkTransplanting(Method):
         return data
 
     def missing_offset(
-        self, run: Run, path: Transplanted, guest_network: Network, samples: Data
+        self, run: Run, path: Transplanted, guest_network: nn.Module, samples: Data
     ) -> float:
         """What to add to the last logit, since (3) says nothing about a constant in y."""
         margin, labels = margins(run, path, samples)
@@ -630,9 +720,15 @@ def network_of(result: Result, task: Task) -> Network:
     return cast(Network, result.module("network", task=task.name))
 
 
-def category_logits(run: Run, net: TransplantNetwork, category: Task) -> Any:
+def category_logits(run: Run, net: TransplantNetwork, category: Task, host: Task) -> Any:
     """Logits [N, outputs, ...] of the category's test images, on its path through the network."""
-    return logits_of(run, partial(net, category=category.name), category.test)[0]
+    path = partial(net, category=category.name, task=host.name)
+    return logits_of(run, path, category.test)[0]
+
+
+def first_stage(module: nn.Module) -> nn.Module:
+    """The first layer group of a task module: what comes right behind the cut."""
+    return next(cast(Piece, module).layers.children())
 
 
 def on_device(run: Run, module: AnyModule) -> AnyModule:

@@ -106,8 +106,8 @@ class TorchvisionNetwork(Network):
         self.set_stages(_stages(name)(model))
 
     def pretrained(self) -> Mapping[str, Tensor] | None:
-        """Trained weights under this network's names, less those of the classifier; None where none
-        were asked for.
+        """Trained weights under this network's names, the classifier's as the file has them; None
+        where none were asked for.
         """
         name, weights, channels = (self.config[k] for k in ("name", "weights", "channels"))
         if weights is None:
@@ -123,8 +123,7 @@ class TorchvisionNetwork(Network):
         classifier = [value for value in state.values() if value.ndim == 2][-1]
         donor = _model(name, classes=len(classifier))
         donor.load_state_dict({_todays_name(key): value for key, value in state.items()})
-        stages = nn.ModuleDict(_stages(name)(donor))
-        return {k: v for k, v in stages.state_dict().items() if not k.startswith("classifier.")}
+        return nn.ModuleDict(_stages(name)(donor)).state_dict()
 
 
 def find_weights(file: str) -> Path:

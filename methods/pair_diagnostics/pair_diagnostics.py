@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -27,12 +28,14 @@ from torch.nn import functional as F
 
 from methods.pair_diagnostics.similarity import features_of, linear_cka
 from methods.pieces.batch_norm_statistics import re_estimated
+from methods.pieces.fixed_features import features_or_images
 from methods.pieces.losses import cross_entropy
 from methods.pieces.matrix_scores import mean_score
 from methods.pieces.recombined_networks import NetworkMeasurement, TrainedNetworks
 from orchestrator import (
     Augmentation,
     Data,
+    Features,
     MatrixSpec,
     Metric,
     Run,
@@ -40,6 +43,7 @@ from orchestrator import (
     Trial,
     augmentation_axis,
     axis,
+    in_order,
     one_cycle,
     roles,
     sgd,
@@ -62,6 +66,7 @@ class PairDiagnostics(NetworkMeasurement):
     """
 
     name = "pair_diagnostics"
+    revision = 2  # 2: features of the few images are computed once, in other batches
     tasks = roles("tasks", at_least=1)
     metrics = (
         Metric(
@@ -175,22 +180,23 @@ class PairDiagnostics(NetworkMeasurement):
         if given[1:] != wanted[1:]:
             shapes = " and ".join("x".join(map(str, shape)) for shape in (given, wanted))
             return {}, f"features of {shapes} differ in size, which no 1x1 stitch mends"
-        scores = {}
         stitch = Stitch(channels=given[0], features=wanted[0])
+        # Both trainings read the same features of the same few images.
+        data = features_or_images(run, extractor, few.augmented(self.augmentation))
         # Both sides frozen: all that a stitch can show is whether a linear map is what is missing.
         frozen = {"extractor": extractor, "head": head}
-        self.fit(run, f"stitch {pair}", {"stitch": stitch}, frozen, few)
-        stitched = nn.Sequential(extractor, stitch, head)
-        scores["stitched"] = run.accuracy(stitched, task.test)
+        self.fit(run, f"stitch {pair}", {"stitch": stitch}, frozen, data)
+        heads: dict[str, nn.Module] = {"stitched": nn.Sequential(stitch, head)}
         stack = StackedHeads([head], run.device, lambda _: wanted)
         if refused := stack.refusals((1, *given)):
-            return scores, refused[0]  # without a stitch the numbers of channels must be equal
-        joined = nn.Sequential(extractor, head)
-        scores["joined"] = run.accuracy(joined, task.test)
-        scores["re_estimated"] = run.accuracy(re_estimated(run, joined, task.train), task.test)
+            # Without a stitch the numbers of channels must be equal.
+            return accuracies_behind(run, extractor, heads, task.test), refused[0]
         tuned = copy.deepcopy(head)  # the network's own head stays as it is for the pairs to come
-        self.fit(run, f"fine-tune {pair}", {"head": tuned}, {"extractor": extractor}, few)
-        scores["fine_tuned"] = run.accuracy(nn.Sequential(extractor, tuned), task.test)
+        self.fit(run, f"fine-tune {pair}", {"head": tuned}, {"extractor": extractor}, data)
+        heads |= {"joined": head, "fine_tuned": tuned}
+        scores = accuracies_behind(run, extractor, heads, task.test)
+        joined = nn.Sequential(extractor, head)
+        scores["re_estimated"] = run.accuracy(re_estimated(run, joined, task.train), task.test)
         return scores, ""
 
     def fit(
@@ -199,14 +205,14 @@ class PairDiagnostics(NetworkMeasurement):
         stage: str,
         nets: Mapping[str, nn.Module],
         frozen: Mapping[str, nn.Module],
-        data: Data,
+        data: Data | Features,
     ) -> None:
         """Train the stitch, or the head, with everything else frozen."""
         run.fit(
             stage,
             nets,
-            self.loss,
-            data.augmented(self.augmentation),
+            partial(self.loss, is_computed=isinstance(data, Features)),
+            data,
             frozen=frozen,
             optimizer=sgd(self.lr),
             schedule=one_cycle(),
@@ -214,11 +220,28 @@ class PairDiagnostics(NetworkMeasurement):
             batch=self.batch,
         )
 
-    def loss(self, nets: Any, batch: Any) -> Tensor:
-        features = nets["extractor"](batch.x)  # [B, C, H, W]; [B, C] after the pooling
+    def loss(self, nets: Any, batch: Any, *, is_computed: bool) -> Tensor:
+        # [B, C, H, W]; [B, C] after the pooling
+        features = batch.x if is_computed else nets["extractor"](batch.x)
         if "stitch" in nets:
             features = nets["stitch"](features)
         return cross_entropy(nets["head"](features), batch.y)
+
+
+@torch.no_grad()
+def accuracies_behind(
+    run: Run, extractor: nn.Module, heads: Mapping[str, nn.Module], data: Data
+) -> dict[str, float]:
+    """The accuracy of each head behind one extractor, whose features are computed once."""
+    for module in (extractor, *heads.values()):
+        module.to(run.device).eval()
+    hits, count = dict.fromkeys(heads, 0), 0
+    for x, y in in_order(data, run.device):
+        features = extractor(x)
+        count += int((y >= 0).sum())  # where labels are masks, pixels of no class do not count
+        for name, head in heads.items():
+            hits[name] += int((head(features).argmax(1) == y).sum())
+    return {name: hits[name] / count for name in heads}
 
 
 class Stitch(nn.Module):

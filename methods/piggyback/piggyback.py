@@ -25,20 +25,19 @@ the loss, * the product weight by weight.
 
 Departs from the paper: its PDF could not be read; the method and its constants follow the authors'
 code and a detailed analysis of the paper. A score exactly at the threshold is masked out, as in the
-code (the paper keeps it). The classifier's learning rate is 1e-3: the paper's 1e-4 leaves it
-undertrained in short runs. The learning rates drop halfway, whatever the number of epochs; the
-authors' drop every 15 of 30. The last epoch counts, not the one that is best on the test images.
-Images are not augmented unless `augmentation` says so (the authors mirror those of cropped sets and
-take random resized crops of the others); the incomplete last batch of an epoch is dropped. A
-pretrained base loses its classifier, so the source task needs images to train a new one. The code's
-third kind of first scores, the mean |W| of the layer, is missing, and so is the top-5 error.
+code (the paper keeps it). By default the classifier's learning rate is 1e-3 (the paper's 1e-4
+leaves it undertrained in short runs) and images that fill no batch at the end of an epoch are left
+out: `PUBLISHED` has the authors' settings. The learning rates drop halfway, whatever the number of
+epochs; the authors' drop every 15 of 30. The last epoch counts, not the one that is best on the
+test images. Images are not augmented unless `augmentation` says so (the authors mirror those of
+sets that they crop to a box, and take random resized crops of the others).
 """
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Literal, cast
+from typing import Any, Literal, Self, cast
 
 import torch
 from torch import Tensor, nn
@@ -75,9 +74,25 @@ from orchestrator import (
     roles,
 )
 
-Start = Literal["constant", "uniform"]
+Start = Literal["constant", "uniform", "weights"]
 Scaling = Literal["none", "layer", "weight"]
 SMALLEST_DIVISOR = 1e-12  # of a gradient, where a weight is zero
+# Piggyback(**PUBLISHED): the settings of the authors' script run_piggyback_training.sh.
+PUBLISHED: dict[str, Any] = {
+    "threshold": 5e-3,
+    "start": "constant",
+    "size": 1e-2,
+    "optimizer": "adam",
+    "lr": 1e-4,
+    "head_lr": 1e-4,
+    "norm": "frozen",
+    "scaling": "none",
+    "layers": "all",
+    "dropout": True,
+    "epochs": 30,
+    "batch": 32,
+    "last_batch": "keep",
+}
 
 
 def binarised(scores: Tensor, threshold: float, kind: Kind) -> Tensor:
@@ -137,11 +152,15 @@ class Masks(TaskNetwork):
         features are the base's own at first.
         """
         self.take(base)
-        for score in self.scores.values():
+        weights = base.state_dict()
+        for name in self.masked:
+            score = self.score(name)
             if start == "constant":
                 nn.init.constant_(score, size)
-            else:
+            elif start == "uniform":
                 nn.init.uniform_(score, -size, size)
+            else:
+                nn.init.constant_(score, float(weights[name].abs().mean()))
         self.flips_and_zeros()  # remembers the first masks, against which flips are counted
 
     def effective(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -240,8 +259,11 @@ class Piggyback(Method):
     )
     start: Start = axis(
         "constant",
-        over=("constant", "uniform"),
-        help="first scores m^r: all `size`, which keeps every weight, or drawn from [-size, size]",
+        over=("constant", "uniform", "weights"),
+        help=(
+            "first scores m^r: all `size`, which keeps every weight; drawn from [-size, size]; or "
+            "the mean |W| of their layer, which tau masks out where it is not below it"
+        ),
     )
     size: float = axis(
         1e-2,
@@ -261,6 +283,11 @@ class Piggyback(Method):
             "of scores m^r and batch norm; a tenth in the second half; "
             "the larger, the more masks change"
         ),
+    )
+    norm_lr: float | None = axis(
+        None,
+        over=(None, 1e-3),
+        help="of batch norm's scale and shift; None: `lr`, as in the authors' code",
     )
     head_lr: float = axis(
         1e-3,
@@ -302,8 +329,19 @@ class Piggyback(Method):
         help="passes through a target's images; with too few, no score crosses tau",
     )
     batch: int = axis(32, over=(32, 64), help="images per step")
+    last_batch: Literal["drop", "keep"] = axis(
+        "drop",
+        over=("drop", "keep"),
+        help="images that fill no batch at the end of an epoch: left out, or a smaller batch",
+    )
     augmentation: Augmentation = augmentation_axis()
     base: FineTune = axis(FineTune(), smoke=FineTune(epochs=1), help="how the base is trained")
+
+    def canonical(self) -> Self:
+        idle = [] if self.start != "weights" else ["size"]
+        if self.norm == "frozen" or self.norm_lr == self.lr:
+            idle.append("norm_lr")
+        return self.reset(*idle)
 
     def check(self, trial: Trial) -> Iterable[str]:
         network = trial.network
@@ -361,6 +399,7 @@ class Piggyback(Method):
             schedule=drops((0.5,)),
             epochs=self.epochs,
             batch=self.batch,
+            last_batch=self.last_batch,
             watch=masks.flips_and_zeros,
         )
         # Packed before it is measured: the numbers are those of what is stored.
@@ -376,21 +415,26 @@ class Piggyback(Method):
         """One for the scores (and batch norms), one for the classifier. No weight decay: it would
         pull every score below tau.
         """
-        scores = parameters.other("masks.head.*")
-        head = parameters.matching("masks.head.*")
+        groups: list[dict[str, Any]] = [{"params": parameters.other("masks.head.*")}]
+        if self.norm_lr is not None and self.norm != "frozen":
+            groups = [
+                {"params": parameters.other("masks.head.*", "masks.norm.*")},
+                {"params": parameters.matching("masks.norm.*"), "lr": self.norm_lr},
+            ]
         of_scores: Optimizer
         if self.optimizer == "adam":
-            of_scores = Adam(scores, self.lr)
+            of_scores = Adam(groups, self.lr)
         else:
-            of_scores = SGD(scores, self.lr, momentum=0.9)
-        return [of_scores, Adam(head, self.head_lr)]
+            of_scores = SGD(groups, self.lr, momentum=0.9)
+        return [of_scores, Adam(parameters.matching("masks.head.*"), self.head_lr)]
 
     def warn_if_steps_are_few(self, run: Run, task: Task) -> None:
         """A step of Adam moves a score by about `lr`, so the first crosses tau after (size - tau) /
         lr steps at the earliest; warn of a training that is not five times as long.
         """
-        # The incomplete last batch is dropped
-        num_steps = self.epochs * (run.count(task.train) // self.batch)
+        num_images = run.count(task.train)
+        whole, rest = divmod(num_images, self.batch)
+        num_steps = self.epochs * (whole + bool(rest and self.last_batch == "keep"))
         crossing = abs(self.size - self.threshold) / self.lr
         if self.optimizer == "adam" and num_steps < 5 * crossing:
             warnings.warn(

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from methods.pieces.accuracies import TOP5_ACCURACY, log_accuracies
 from methods.pieces.task_orders import (
     ACCURACY_AFTER_EACH_TASK,
     ACCURACY_AT_PLACE,
@@ -33,6 +34,7 @@ METRICS = (
         optional=True,
         help="Accuracy on validation images, for choosing among settings.",
     ),
+    TOP5_ACCURACY,
     Metric(
         "zeroed",
         by=("task",),
@@ -91,8 +93,8 @@ def log_and_keep(run: Run, task: Task, packed: PackedMasks, base: Network) -> No
     net, by = PartWithBase(packed, base), {"task": task.name}
     zeroed = [float((packed.mask(layer) == 0).float().mean()) for layer in packed.masked]
     first, *later = zeroed  # by layer, in the order of the network
+    log_accuracies(run, net, task)
     run.log(
-        accuracy=run.accuracy(net, task.test),
         zeroed=packed.zeroed,
         mask_bytes=packed.payload,
         task_bytes=task_bytes(packed),
@@ -101,8 +103,6 @@ def log_and_keep(run: Run, task: Task, packed: PackedMasks, base: Network) -> No
         late_bias=float(np.mean(later or first)) - first,
         by=by,
     )
-    if task.held_out:
-        run.log(val_accuracy=run.accuracy(net, task.validation_part), by=by)
     network = run.need("base").component("network", task=run.tasks[0].name)
     run.keep("mask", packed, by=by, requires=network)
 

@@ -97,7 +97,7 @@ class Group:
     @cached_property
     def devices(self) -> tuple[str, ...]:
         """The classes of device that the results come from: names of GPUs, or `cpu x86_64`."""
-        made_by = (result.record["provenance"] for result in self.results)
+        made_by = (result.record.get("provenance", {}) for result in self.results)
         return tuple(sorted({str(one["device"]) for one in made_by if "device" in one}))
 
     @property

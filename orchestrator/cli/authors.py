@@ -37,7 +37,7 @@ def new_method(
         ),
     ] = None,
 ) -> None:
-    """Write a package with a method of your own: a class to write over, a sweep, its tests. It
+    """Write a package for a method of your own. It has a class to write over, a sweep and tests; it
     installs and runs as it is.
     """
     from orchestrator.errors import InputError
@@ -119,8 +119,8 @@ def check_method(
         typer.Option(help="One method, where there are several.", show_default="all"),
     ] = "",
 ) -> None:
-    """Hold methods to their contract on a small trial, and say for each broken rule what to
-    change. It takes seconds to a minute.
+    """Hold methods to their contract on a small trial. For each broken rule it says what to change.
+    It takes seconds to a minute.
     """
     from orchestrator.testing.checking import Finding, check
 

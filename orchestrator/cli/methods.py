@@ -34,8 +34,8 @@ def methods(
         ),
     ] = None,
 ) -> None:
-    """List the methods that are installed, or show one: its paper, its settings, what it leaves,
-    and a sweep to begin with.
+    """List the installed methods, or show one. Of one: its paper, its settings, what it leaves, and
+    a sweep to begin with.
     """
     from orchestrator.errors import InputError, nearest
     from orchestrator.spec.registry import installed

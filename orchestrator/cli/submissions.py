@@ -26,6 +26,7 @@ from orchestrator.cli.options import (
     errors,
     with_places,
 )
+from orchestrator.session.choices import refuse_beside_smoke
 
 if TYPE_CHECKING:
     from orchestrator.session.session import Session
@@ -77,18 +78,15 @@ def submit(
     slots: Slots = None,
     checkpoint_every: CheckpointEvery = None,
 ) -> None:
-    """Run a sweep as a job of a cluster, and follow it. The sweep is handed in at the head with
-    what it uses of your own modules; this machine need not be part of the cluster. The job needs
-    nobody who follows it; the same command again follows it, too. Exit status: that of `spolia run`
-    there.
+    """Run a sweep as a job of a cluster, and follow it. It is handed in at the head with what it
+    uses of your own modules, and needs nobody who follows it; the same command again follows it.
+    Exit status: that of `spolia run` there.
     """
     _one_of_three(sweep, follow, stop)
-    from orchestrator.submission.places import Given
-
+    if smoke:
+        refuse_beside_smoke(limit=limit, stale=stale, retry=retry, seeds_first=seeds_first)
     # Before there is a session, which sets variables for its own workers.
-    given = Given.without_own_folders(
-        home=where.home, store=where.store, tracking=where.tracking, data=where.data
-    )
+    given = _given(where)
     # The head first: a sweep file that names a method loads torch.
     head = _head(address, where.session())
     again = _this_command(address, where)
@@ -106,6 +104,15 @@ def submit(
         checkpoint_every=checkpoint_every,
     )
     _follow(head, _handed_in(head, where.session(sweep), given, options, only), again)
+
+
+def _given(where: Where) -> Given:
+    """What was said of places for this command, as far as it counts for the head."""
+    from orchestrator.submission.places import Given
+
+    return Given.without_own_folders(
+        home=where.home, store=where.store, tracking=where.tracking, data=where.data
+    )
 
 
 def _one_of_three(sweep: str | None, follow: str | None, stop: str | None) -> None:

@@ -28,6 +28,12 @@ from orchestrator.errors import InputError
 from orchestrator.spec.wording import short
 
 Format = Literal["csv", "markdown"]
+Shares = Annotated[
+    bool,
+    typer.Option(
+        "--shares", help="Show the memory that such trials took, and [gpus] for spolia.toml."
+    ),
+]
 
 if TYPE_CHECKING:
     from orchestrator.analysis.results import Results
@@ -50,12 +56,7 @@ def plan(
             show_default=False,
         ),
     ] = None,
-    with_shares: Annotated[
-        bool,
-        typer.Option(
-            "--shares", help="Show the memory that such trials took, and [gpus] for spolia.toml."
-        ),
-    ] = False,
+    with_shares: Shares = False,
     as_json: AsJson = False,
 ) -> None:
     """Show what a sweep would run, shares, and has done. Starts nothing."""

@@ -134,7 +134,7 @@ def _read(task: Task, part: Part, device: torch.device) -> Kept[Stored]:
     if is_own:
         x = changed(x, task, part, rows)
         rows = np.arange(len(x))
-    num_bytes = len(rows) * x[0].size + labels.nbytes
+    num_bytes = len(rows) * math.prod(x.shape[1:]) + labels.nbytes
     if device.type != "cpu" and _fits(num_bytes, device):
         pixels = Pixels(_copied(x, rows, device), None, device)
         return Kept((pixels, labels.to(device)), device, num_bytes)
@@ -197,6 +197,24 @@ def nested(labels: Tensor, count: int, seed: int, *, name: str) -> Tensor:
     return torch.cat(positions)[in_turn[:count]]
 
 
+@dataclass(frozen=True)
+class Features:
+    """What a frozen net makes of each image of a part, `x` [N, ...] in the images' own order,
+    computed once: a fit reads it in place of the images, in the same order. Made by `Run.features`.
+    """
+
+    data: Data
+    x: Tensor
+
+    @property
+    def part(self) -> Part:
+        return self.data.part
+
+    @property
+    def because(self) -> str:
+        return self.data.because
+
+
 class Feed:
     """One data set as a fit reads it: `epoch(...)` yields its batches.
 
@@ -204,8 +222,17 @@ class Feed:
     """
 
     def __init__(
-        self, data: Data | Noise, *, name: str, seed: int | None, stage: str, device: torch.device
+        self,
+        data: Data | Noise | Features,
+        *,
+        name: str,
+        seed: int | None,
+        stage: str,
+        device: torch.device,
     ) -> None:
+        self.computed: Tensor | None = None
+        if isinstance(data, Features):
+            self.computed, data = data.x, data.data
         self.data, self.device = data, device
         self.stream = (seed, stage, "data", data.order or name)  # names its random numbers
         if isinstance(data, Noise):
@@ -220,7 +247,8 @@ class Feed:
         self.ready: Tensor | None = None
         # What is scaled up is another image each time, so nothing of it can be prepared.
         is_scaled = data.augmentation == "random resized crop"
-        if device.type == "cpu" and data.chosen is None and not is_scaled:
+        wants_images = data.chosen is None and not is_scaled and self.computed is None
+        if device.type == "cpu" and wants_images:
             margin = margin_of(data.augmentation, height, width)
             self.ready = _ready(data.task, data.part, margin, str(data_root()))
         self.tables = {name: torch.tensor(table, device=device) for name, table in data.labels}
@@ -231,12 +259,14 @@ class Feed:
     def _generator(self, epoch: int, what: str, device: torch.device = CPU) -> torch.Generator:
         return torch.Generator(device).manual_seed(derive(*self.stream, epoch, what))
 
-    def epoch(self, epoch: int, steps: int, batch: int) -> Iterator[Batch]:
-        """`steps` batches of `batch` images. A set shorter than that is passed through again, in
-        another order each time.
+    def epoch(
+        self, epoch: int, steps: int, batch: int, *, total: int | None = None
+    ) -> Iterator[Batch]:
+        """`steps` batches of `batch` images; with `total` the last one has what so many images
+        leave it. A set shorter than that is passed through again, in another order each time.
         """
-        total = steps * batch
-        integers: dict[str, Tensor] = {}  # [steps x batch]
+        total = steps * batch if total is None else total
+        integers: dict[str, Tensor] = {}  # [total]
         normals: dict[str, tuple[tuple[int, ...], torch.Generator]] = {}
         for name, draw in self.data.draws:
             what = "draw " + name
@@ -247,7 +277,7 @@ class Feed:
             else:
                 normals[name] = (draw.shape, self._generator(epoch, what, self.device))
         if isinstance(self.data, Noise):
-            contents = self._noise(self.data, epoch, steps, batch)
+            contents = self._noise(self.data, epoch, total, batch)
         else:
             contents = self._images(self.data, epoch, total, batch)
         for step, content in enumerate(contents):
@@ -255,15 +285,16 @@ class Feed:
                 content[name] = values[step * batch : (step + 1) * batch]
             # Normal numbers are drawn a batch at a time: an epoch of them may not fit into memory.
             for name, (shape, generator) in normals.items():
-                content[name] = self._normal((batch, *shape), generator)
+                content[name] = self._normal((len(content["x"]), *shape), generator)
             yield Batch(content)
 
     def _noise(
-        self, noise: Noise, epoch: int, steps: int, batch: int
+        self, noise: Noise, epoch: int, total: int, batch: int
     ) -> Iterator[dict[str, Tensor]]:
         generator = self._generator(epoch, "noise", self.device)
-        for _ in range(steps):
-            yield {"x": self._normal((batch, *noise.shape), generator)}
+        for start in range(0, total, batch):
+            count = min(batch, total - start)
+            yield {"x": self._normal((count, *noise.shape), generator)}
 
     def _normal(self, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
         """Drawn where it is used: a step's noise may be more than its images."""
@@ -281,7 +312,9 @@ class Feed:
         changes = draw_changes(data.augmentation, total, self.size, generator, self.device)
         for start in range(0, total, batch):
             now = slice(start, start + batch)
-            if self.ready is None:
+            if self.computed is not None:
+                x = self.computed[on_device[now]]
+            elif self.ready is None:
                 x = self.normalise(changes.of(now).applied(self.x.take(of_images[now])))
             else:
                 x = cut(self.ready, of_images[now], changes.of(now))

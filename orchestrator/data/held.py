@@ -46,9 +46,11 @@ class Held(Generic[Value]):
         kept_bytes = 0
         for key in reversed(list(self._kept)):
             kept = self._kept[key]
-            kept_bytes += kept.size
-            if kept.device.type != "cpu" or kept_bytes > most:
+            # What is given up anyway takes no room from the others.
+            if kept.device.type != "cpu" or kept_bytes + kept.size > most:
                 del self._kept[key]
+            else:
+                kept_bytes += kept.size
 
 
 def is_same(device: torch.device, other: torch.device) -> bool:

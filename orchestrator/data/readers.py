@@ -118,6 +118,17 @@ def digits_arrays() -> tuple[tuple[Pixels, Labels], tuple[Pixels, Labels], tuple
     return (x[train], y[train]), (x[test], y[test]), tuple(str(d) for d in range(10))
 
 
+def no_arrays(
+    source: Source,
+) -> tuple[tuple[Pixels, Labels], tuple[Pixels, Labels], tuple[str, ...]]:
+    """No colour images of so many classes, which are called by their numbers: what there is of an
+    `unseen` set.
+    """
+    size = source.size or 1
+    nothing = np.zeros((0, 3, size, size), dtype=np.uint8), np.zeros(0, dtype=np.int64)
+    return nothing, nothing, tuple(map(str, range(int(source.options["classes"]))))
+
+
 # Where torchvision keeps what it reads, so that a change is noticed without importing it.
 _TORCHVISION_FILES = {
     "CIFAR10": "cifar-10-batches-py",

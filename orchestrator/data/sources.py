@@ -29,13 +29,16 @@ from orchestrator.data.readers import (
     digits_arrays,
     file_stamp,
     location_of,
+    no_arrays,
     torchvision_arrays,
     torchvision_files,
 )
 from orchestrator.data.root import data_root
-from orchestrator.errors import DataError
+from orchestrator.data.scenes import windows_arrays
+from orchestrator.errors import DataError, nearest
 from orchestrator.spec.canonical import derive
 from orchestrator.spec.datasets import Source, parse
+from orchestrator.spec.preparation import IMAGENET
 from orchestrator.spec.task import BINARY, IGNORED, DataRecord, Part, Task
 
 BYTES_AT_ONCE = 8 * 2**20  # of images, when their statistics are taken
@@ -86,13 +89,15 @@ def stamp_of(name: str, root: Path | None) -> list[Any]:
     there are none.
     """
     source = parse(name)
-    if source.kind == "digits":
+    if source.kind in ("digits", "unseen"):
         return [name, str(root)]
     if source.kind == "torchvision":
         files = torchvision_files(source.path, root)
         return [name, [file_stamp(file) for file in files] or str(root)]
     if source.kind == "pasted":
         return [name, stamp_of(source.objects, root)]
+    if source.kind == "windows":
+        return [name, stamp_of(source.scenes, root)]
     location = location_of(source, root)
     return [name, location, _reader(location, source).files]
 
@@ -118,10 +123,12 @@ def _build(
     digest of what was written. `objects_of` reads the set that a `pasted` one is made of.
     """
     source = parse(name)
-    if source.kind in ("digits", "torchvision"):
+    if source.kind in ("digits", "torchvision", "unseen"):
         return _from_arrays(name, source, root, folder)
     if source.kind == "pasted":
         return _from_objects(name, source, objects_of(source.objects), folder)
+    if source.kind == "windows":
+        return _from_scenes(name, source, objects_of(source.scenes), folder)
     reader = _reader(location_of(source, root), source)
     summary = decode_all(name, reader, source, folder)
     return _about(name, folder, reader.classes, summary)
@@ -148,6 +155,8 @@ def read_again(name: str, use: Callable[[Images, Mapping[str, Any]], str]) -> st
 def _from_arrays(name: str, source: Source, root: Path | None, folder: Path) -> dict[str, Any]:
     if source.kind == "digits":
         train, test, classes = digits_arrays()
+    elif source.kind == "unseen":
+        train, test, classes = no_arrays(source)
     else:
         scratch = folder / "unpacked"
         train, test, classes = torchvision_arrays(source.path, root, scratch)
@@ -179,15 +188,39 @@ def _from_objects(name: str, source: Source, objects: Images, folder: Path) -> d
     return _about(name, folder, objects.record.classes, summary)
 
 
+def _from_scenes(name: str, source: Source, scenes: Images, folder: Path) -> dict[str, Any]:
+    category, size = source.options["of"], int(source.options["window"])
+    names, (_, height, width) = scenes.record.mask_names, scenes.record.shape
+    if category not in names:
+        raise DataError(
+            f"{name}: {source.scenes} has no class of pixels {category!r}. "
+            f"{nearest(category, names)}"
+        )
+    if size > min(height, width):
+        raise DataError(f"{name}: scenes of {height} x {width} have no window of {size} pixels")
+    seed, sha = int(source.options["cut"]), hashlib.sha256()
+    for part, (x, _) in (("train", scenes.train), ("test", scenes.test)):
+        masks_of_scenes = np.load(scenes.folder / f"{part}_masks.npy", mmap_mode="r")
+        arrays = windows_arrays(x, masks_of_scenes, names.index(category), size, seed, part)
+        for array in arrays:
+            sha.update(np.ascontiguousarray(array).tobytes())
+        images, y, cut_masks = arrays
+        write_arrays(folder, part, images, y)
+        np.save(folder / f"{part}_masks.npy", cut_masks)
+    summary = Summary(sha.hexdigest(), mask_names=names)
+    return _about(name, folder, ("rest", category), summary)
+
+
 def _about(name: str, folder: Path, classes: tuple[str, ...], summary: Summary) -> dict[str, Any]:
     """The record of a set that has just been decoded, and the digest of its decoded form."""
     (x, y), (test, y_test) = mapped(folder, "train"), mapped(folder, "test")
     if x.shape[1:] != test.shape[1:]:
         raise DataError(f"{name}: training images are {x.shape[1:]}, test images {test.shape[1:]}")
-    mean, std = _statistics(x)
+    mean, std = _statistics(x) if len(x) else (IMAGENET.mean, IMAGENET.std)
     num_train, num_test = (np.bincount(labels, minlength=len(classes)) for labels in (y, y_test))
     class_counts = tuple(zip(num_train.tolist(), num_test.tolist(), strict=True))
-    summary.warnings += _warnings_of_classes(classes, class_counts)
+    if len(x) or len(test):  # of what is unseen, nobody expects any image
+        summary.warnings += _warnings_of_classes(classes, class_counts)
     sizes = {}
     for (high, wide), count in summary.sizes.items():
         sizes[f"{high}x{wide}"] = count

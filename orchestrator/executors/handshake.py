@@ -99,13 +99,14 @@ def other_versions(drivers: Mapping[str, str], theirs: Mapping[str, str]) -> lis
     ]
 
 
-def problem_with_gpu() -> str:
-    """Why the GPU of this process cannot compute, or an empty string where it can or there is
-    none.
+def problem_with_gpu(share: float = 1.0) -> str:
+    """Why the GPU of this process, which has such a `share` of it, cannot compute; an empty string
+    where it can or there is none.
     """
     import torch
 
     from orchestrator.training.arithmetic import arithmetic
+    from orchestrator.training.faults import fault_of
 
     if not torch.cuda.is_available():
         return ""
@@ -115,6 +116,10 @@ def problem_with_gpu() -> str:
         with arithmetic(torch.get_num_threads(), "fp32", cuda):
             (torch.ones(8, 8, device=cuda) @ torch.ones(8, 8, device=cuda)).sum().item()
     except RuntimeError as error:
+        # Full of others who share it, who may have taken more than theirs: no fault of the GPU's.
+        # A trial that finds no room there says so itself, and gets a larger share.
+        if share < 1 and fault_of(error) == "memory":
+            return ""
         return f"its GPU cannot compute: {str(error).strip().splitlines()[0]}"
     return ""
 

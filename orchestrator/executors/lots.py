@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 
+from orchestrator.errors import StoreError
 from orchestrator.executors.executor import Listener
 from orchestrator.executors.placement import Placement
 from orchestrator.executors.pool import Lot
@@ -13,6 +16,7 @@ from orchestrator.spec.trial import Trial
 from orchestrator.store.store import Store
 from orchestrator.training.attempts import Attempt, Gone, Unfit, Worker, attempt_of
 from orchestrator.training.execute import finished_by_others
+from orchestrator.training.outcome import Outcome
 
 
 class Lots:
@@ -75,8 +79,7 @@ class Lots:
             return
         left = []
         for key in lot.keys:
-            replaces = self._queue.plan.outdated.get(key, "")
-            found = finished_by_others(self._queue.trials[key], self._store, replaces)
+            found = self._found(key)
             if found is None:
                 left.append(key)
             else:
@@ -86,6 +89,15 @@ class Lots:
                 self._queue.put_back(key)
             else:
                 self._tell(Gone(key, why, is_node))
+
+    def _found(self, key: str) -> Outcome | None:
+        """How a trial ended that has a result, or None, also where the store does not answer: a
+        worker that is given the trial asks again, and nobody's run ends for that.
+        """
+        replaces = self._queue.plan.outdated.get(key, "")
+        with contextlib.suppress(StoreError):
+            return finished_by_others(self._queue.trials[key], self._store, replaces)
+        return None
 
     def give_back(self, why: str) -> None:
         """The whole pool is gone, and its workers with it, by no fault of a trial."""
@@ -107,8 +119,10 @@ class Lots:
             return False
         of = workload(trial)
         for key, other in self._queue.trials.items():
-            if workload(other) == of and self._placements[key].gpus < larger.gpus:
-                self._placements[key] = larger
+            has = self._placements[key]
+            # What computes on a CPU stays there, and CPUs are each trial's own affair.
+            if workload(other) == of and 0 < has.gpus < larger.gpus:
+                self._placements[key] = replace(has, gpus=larger.gpus)
         name, share = trial.method.name, f"{larger.gpus:g}"
         on = "" if trial.network is None else f" on {trial.network.label}"
         self._listener.noted(

@@ -82,6 +82,10 @@ def place(trial: Trial, site: Site, nodes: Nodes) -> Placement:
     gpus = float(wanted.gpus) if has_gpu or site.device == "gpu" else 0.0
     if nodes.may_grow:
         return Placement(float(wanted.cpus), gpus)
+    if not holders:
+        raise ExecutorError(
+            "no machine has a CPU, and none that the cluster starts: each trial sets one aside"
+        )
     if gpus and not has_gpu:
         raise ExecutorError(
             'the site says device = "gpu" and no machine has one: '

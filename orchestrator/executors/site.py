@@ -6,7 +6,7 @@ part of a sweep, never part of a key.
     address = "auto"                   # a Ray cluster to join; without it, a private Ray here
     head = "http://head:8265"          # where `spolia submit` hands sweeps in, from anywhere
     slots = 16                         # trials at once
-    device = "gpu"                     # ask for GPUs even while none is there, on clusters that
+    device = "gpu"                     # request GPUs even if none is up yet, on clusters that
                                        # scale from zero; or cpu; default auto
     checkpoint_every = 60              # seconds
     hold_back_after = 5                # failures of a method in one way, from two workers, after

@@ -109,7 +109,7 @@ class TrialRunner:
         differing = other_versions(drivers, versions()) if drivers else []
         if differing:
             return f"{', '.join(differing)}; {SAME_VERSION}"
-        return problem_with_gpu()
+        return problem_with_gpu(self._placement.gpus)
 
     def _other_code(self, trial: Trial, key: str) -> str:
         """In what this node would compute something else than the driver, or an empty string."""

@@ -55,9 +55,10 @@ class Network(Part):
         self.stage_names = tuple(stages)
 
     def pretrained(self) -> Mapping[str, Tensor] | None:
-        """Trained weights to start from, by this network's names, the classifier's left out; None
-        (the default) starts from what `__init__` drew. Called where a network is drawn for
-        training, never where one is rebuilt from a store."""
+        """Trained weights to start from, by this network's names; None (the default) starts from
+        what `__init__` drew. The classifier may be among them: it is used only where a method asks
+        for it. Called where a network is drawn for training, never where one is rebuilt from a
+        store."""
         return None
 
     def take(self, trained: Mapping[str, Tensor]) -> None:
@@ -79,6 +80,27 @@ class Network(Part):
             raise InputError(
                 f"{type(self).__name__}: the trained weights are of another network: {error}"
             ) from error
+
+    def take_classifier(self, trained: Mapping[str, Tensor]) -> None:
+        """Load the classifier of trained weights. Raises InputError where they have none, or one
+        for another number of classes.
+        """
+        classifier = f"{self.stage_names[-1]}."
+        wanted = {name: v for name, v in self.state_dict().items() if name.startswith(classifier)}
+        found = {name: trained[name] for name in wanted if name in trained}
+        if len(found) < len(wanted):
+            raise InputError(
+                f"{type(self).__name__} starts from no trained classifier; say what the network "
+                "starts from, such as torchvision_network(..., weights=...), or let the classifier "
+                "be drawn"
+            )
+        for name, value in found.items():
+            if value.shape != wanted[name].shape:
+                raise InputError(
+                    f"{type(self).__name__}: the trained classifier is for {len(value)} classes, "
+                    f"the task has {len(wanted[name])}; let it be drawn"
+                )
+        self.load_state_dict(found, strict=False)
 
     def pieces(self) -> dict[str, nn.Module]:
         """Every stage, those of blocks taken apart, by the name of the split point behind it (the

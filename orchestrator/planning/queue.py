@@ -262,6 +262,7 @@ class Queue:
                 self._hold_back_if_alike(attempt)
                 return self.finish(outcome)
             case Cramped(outcome) if not self._give_more(self.trials[outcome.key]):
+                self._hold_back_if_alike(attempt)
                 return self.finish(outcome)
             case Cramped():
                 self._sort_by_shape()  # it is not the only one whose shape has changed
@@ -307,7 +308,7 @@ class Queue:
         """Hand out nothing more."""
         self.stopped = self.stopped or why
 
-    def _hold_back_if_alike(self, attempt: Broken) -> None:
+    def _hold_back_if_alike(self, attempt: Broken | Cramped) -> None:
         """Where trials of a method break alike, let the rest of it wait until all else is done."""
         method = self.trials[attempt.key].method.name
         if method in self._held_back or not self._tries.broken(attempt, method):

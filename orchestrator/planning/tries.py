@@ -7,7 +7,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 
-from orchestrator.training.attempts import Broken, Gone, Unfit
+from orchestrator.training.attempts import Broken, Cramped, Gone, Unfit
 
 WORKER_TRIES = 3  # tries of a trial whose worker goes away
 NODE_TRIES = 10  # tries of a trial whose machine goes away: spot machines are taken back often
@@ -44,9 +44,11 @@ class Tries:
         workers.add(attempt.worker.name)
         return attempt.why if len(workers) >= PROCESS_TRIES else ""
 
-    def broken(self, attempt: Broken, method: str) -> bool:
+    def broken(self, attempt: Broken | Cramped, method: str) -> bool:
         """Whether trials of this method are known to break in this way."""
         error = _VARYING.sub("#", attempt.outcome.reason.partition("\n")[0])
+        if isinstance(attempt, Cramped):
+            error = "no GPU memory"  # which is told with amounts in units that vary
         workers = self._broken.setdefault((method, error), [])
         workers.append(attempt.worker.name)
         return len(workers) >= self._alike and len(set(workers)) >= self._num_workers

@@ -60,3 +60,13 @@ def refuse_no_labels(argument: str, labels: object) -> None:
             f"{argument}={labels!r}: write axes with their values, such as "
             f"{argument}={{'split': 'pool'}}"
         )
+
+
+def refuse_beside_smoke(**given: object) -> None:
+    """Raise InputError for what a smoke run would pass over in silence."""
+    said = [option(name) for name, value in given.items() if value not in (None, False, (), [])]
+    if said:
+        raise InputError(
+            f"{option('smoke', True)} goes without {' and '.join(said)}: a smoke run is of every "
+            "setting, in an empty store, on this machine"
+        )

@@ -16,6 +16,7 @@ from orchestrator.session.choices import (
     Retry,
     Stale,
     chosen,
+    refuse_beside_smoke,
     refuse_no_count,
     refuse_no_labels,
 )
@@ -346,7 +347,7 @@ class Session:
         display = display or LineDisplay()
         wanted: dict[str, Any] = {"limit": limit, "stale": stale, "retry": retry}
         if smoke:
-            _refuse_beside_smoke(**wanted, seeds_first=seeds_first, address=address)
+            refuse_beside_smoke(**wanted, seeds_first=seeds_first, address=address)
             return run_smoke(self.name, self.part(only), self.places, where, slots, display)
         plan = self.prepare(
             only, executor=where, slots=slots, address=address, display=display, **wanted
@@ -489,16 +490,6 @@ def _each(given: Any) -> Iterable[Any]:
     # A text is a sequence, too: of letters.
     is_one = isinstance(given, str) or not isinstance(given, Iterable)
     return [given] if is_one else given
-
-
-def _refuse_beside_smoke(**given: object) -> None:
-    """Raise InputError for what a smoke run would pass over in silence."""
-    said = [option(name) for name, value in given.items() if value not in (None, False, (), [])]
-    if said:
-        raise InputError(
-            f"{option('smoke', True)} goes without {' and '.join(said)}: a smoke run is of every "
-            "setting, in an empty store, on this machine"
-        )
 
 
 def _refuse_no_file(sweep: object) -> None:

@@ -19,12 +19,15 @@ TORCHVISION_SETS = (
     "STL10",
     "USPS",
 )
+WINDOWED = ("of", "window", "cut")  # category, size and seed of windows
 OPTIONS: Mapping[str, tuple[str, ...]] = {  # of each kind's names
     "digits": (),
     "torchvision": (),
     "parquet": ("image", "label", "mask", "crop", "size", "reduced", "test"),
     "folder": ("size", "reduced", "test"),
+    "unseen": ("classes", "size"),
     "pasted": ("canvas",),
+    "windows": WINDOWED,
 }
 
 digits = Task(data="digits")
@@ -108,6 +111,27 @@ def image_folder(
     return Task(data=_name("folder", path, {}, size, reduced=reduced, test=test))
 
 
+def unseen(name: str, *, classes: int, size: int = 224) -> Task:
+    """The task of a network that was trained elsewhere, on images that are not here: so many
+    classes, called by their numbers, of colour images. Nothing can be trained or measured on it; it
+    stands for the source of a base whose trained weights are at hand::
+
+        tasks=(unseen("imagenet", classes=1000), target)
+
+    with `torchvision_network("resnet50", weights=...)` and
+    `FineTune(epochs=0, classifier="trained")` as the base. Images of the tasks behind it are
+    normalised by ImageNet's statistics.
+    """
+    if not name or not set(name) <= set("abcdefghijklmnopqrstuvwxyz0123456789_.-"):
+        raise DataError(
+            f"unseen({name!r}): call it by lower-case letters, digits, '_', '.' and '-'"
+        )
+    if classes < 2 or size < 1:
+        raise DataError(f"unseen({name!r}): classes={classes} and size={size} cannot be meant")
+    query = urlencode({"classes": str(classes), "size": str(size)})
+    return Task(data=f"unseen/{name}?{query}", held_out=0.0).named(name)
+
+
 def pasted(objects: Task, *, seed: int = 0) -> Task:
     """A grey set's images as objects on textured canvases, with a mask of each object's pixels:
     `pasted(torchvision_set("FashionMNIST"))`.
@@ -126,6 +150,30 @@ def pasted(objects: Task, *, seed: int = 0) -> Task:
     # pasted; `Source.objects` takes it out again.
     options = dict(parse_qsl(query)) | {"canvas": str(seed)}
     return Task(data=f"pasted/{name}?{urlencode(sorted(options.items()))}")
+
+
+def windows(scenes: Task, category: str, *, size: int, seed: int = 0) -> Task:
+    """Square pieces of a set's scenes, of `size` pixels: from each scene one around a pixel of the
+    category and one without any, as far as there are any, drawn by the seed. The classes are `rest`
+    and the category; masks are those of the scenes::
+
+        road = windows(parquet("camvid", mask="mask"), "road", size=48)
+        road.binary("road", called="category")   # is it there?
+        road.classes("road").foreground("road")  # and where?
+    """
+    if scenes != Task(data=scenes.data):
+        raise DataError(
+            f"windows() takes a whole set, such as parquet('camvid', mask='mask'), "
+            f"not {scenes.data} with something taken from it"
+        )
+    if size < 1 or not category:
+        raise DataError(f"windows() of {size} pixels around {category!r} cannot be meant")
+    name, _, query = scenes.data.partition("?")
+    own = {"of": category, "window": str(size), "cut": str(seed)}
+    options = dict(parse_qsl(query))
+    if "of" in options or name.startswith("windows/"):
+        raise DataError(f"windows() takes scenes, and {scenes.data} has windows already")
+    return Task(data=f"windows/{name}?{urlencode(sorted((options | own).items()))}")
 
 
 def _name(
@@ -216,6 +264,12 @@ class Source:
         return f"{self.path}?{query}" if query else self.path
 
     @property
+    def scenes(self) -> str:
+        """The name of the set that windows are cut from."""
+        query = urlencode(sorted((k, v) for k, v in self.options.items() if k not in WINDOWED))
+        return f"{self.path}?{query}" if query else self.path
+
+    @property
     def where(self) -> dict[str, str]:
         """The value that rows must have, by column."""
         prefix = "where."
@@ -230,7 +284,7 @@ def parse(name: str) -> Source:
     is_known = kind in OPTIONS
     if kind == "torchvision":
         is_known = path in TORCHVISION_SETS
-    elif kind in ("parquet", "folder"):
+    elif kind in ("parquet", "folder", "unseen"):
         is_known = bool(path)
     if not is_known:
         known = f"torchvision/NAME with NAME one of {', '.join(TORCHVISION_SETS)}"
@@ -242,6 +296,9 @@ def parse(name: str) -> Source:
     # The options are those of the inner set, beside `canvas`, which `objects` leaves out.
     if kind == "pasted":
         parse(source.objects)
+        return source
+    if kind == "windows":
+        parse(source.scenes)
         return source
     for option in source.options:
         if option not in OPTIONS[kind] and not (kind == "parquet" and option.startswith("where.")):

@@ -160,7 +160,7 @@ class Task:
         # images may not be.
         kind, _, rest = self.data.partition("/")
         options = dict(parse_qsl(rest.partition("?")[2]))
-        if kind != "pasted" and "mask" not in options:
+        if kind not in ("pasted", "windows") and "mask" not in options:
             hint = "pasted(...) makes a set that has"
             if kind == "parquet":
                 hint = 'parquet(..., mask="mask") names the column that holds them'
@@ -457,6 +457,11 @@ class Task:
         if self.size:
             height = width = self.size
         return channels, height, width
+
+    @property
+    def is_unseen(self) -> bool:
+        """Whether there are no images of it; see `unseen`."""
+        return self.data.startswith("unseen/")
 
     @property
     def kept_classes(self) -> tuple[str, ...]:

@@ -26,6 +26,8 @@ from orchestrator.errors import StoreError, option
 from orchestrator.store import cache_limit
 
 LAYERED = "layered:"
+# What file systems without hard links say to one; those in user space that it is no call of theirs.
+WITHOUT_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
 READERS = 16  # requests to an object store at once
 SHARDS = [f"{number:02x}" for number in range(256)]  # what results and blobs are spread over
 # Files in one of them from which on all are listed side by side. An answer has at most a thousand
@@ -492,7 +494,7 @@ def _link(temporary: Path, target: Path) -> bool:
     except FileExistsError:
         return False
     except OSError as error:
-        if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP):
+        if error.errno not in WITHOUT_LINKS:
             raise
         # A file system without hard links. Two writers at once replace each other's file, which
         # does no harm: see Bucket.

@@ -62,7 +62,9 @@ def prepare(
     says = this_machine(classes)
     pack = partial(package_of, session.file, classes, session.places.file)
     file = f"{SWEEP_FOLDER}/{session.file.name}"
-    words = ["spolia", "run", file, *options, "--address", "auto"]
+    # A smoke run is of the machine that it starts on, and goes without an address.
+    where = [] if is_smoke else ["--address", "auto"]
+    words = ["spolia", "run", file, *options, *where]
     command = f"{shlex.join(words)} {places}"
     # Without the probe: the first job of a sweep may make the store that it would lie in.
     request = sha256(command.encode() + pack(says).packed()).hexdigest()

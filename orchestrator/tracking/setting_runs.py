@@ -135,9 +135,7 @@ class SettingRuns:
         """The colour scales that this sweep's pictures have had so far."""
         sweep = self._runs.get(SWEEP)
         told = sweep.tags.get(SCALES, "{}") if sweep else "{}"
-        self._pictures.scales = {
-            name: (low, high) for name, (low, high) in json.loads(told).items()
-        }
+        self._pictures.scales = {name: tuple(ends) for name, ends in json.loads(told).items()}
 
     def _write_scales(self) -> None:
         sweep = self._runs.get(SWEEP)

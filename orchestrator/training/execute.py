@@ -44,7 +44,8 @@ from orchestrator.training.record import Ending, trial_record
 from orchestrator.training.run import Run
 from orchestrator.training.stage import OnEpoch
 
-COMMIT_FOR = (3.0, 600.0)  # seconds for which a commit is tried again: at least, at most
+# Seconds for which the store is asked again, before a trial and for its commit: at least, at most.
+TRY_FOR = (3.0, 600.0)
 
 
 def execute(
@@ -121,7 +122,8 @@ def _train_and_commit(
     threads: int | None,
     on_epoch: OnEpoch | None,
 ) -> Outcome:
-    if (found := finished_by_others(trial, store, replaces)) is not None:
+    found = _patiently(0.0)(finished_by_others, trial, store, replaces)
+    if found is not None:
         return found
     hint = trial.method.resources(trial)
     reporter = Reporter(trial.key, store, began=checkpoints.began, on_epoch=on_epoch)
@@ -131,7 +133,7 @@ def _train_and_commit(
             memory = PeakMemory(torch_device)
             run = Run(
                 trial,
-                needs_of(trial, store),
+                _patiently(0.0)(needs_of, trial, store),
                 checkpoints=checkpoints,
                 device=torch_device,
                 on_epoch=reporter,
@@ -140,7 +142,9 @@ def _train_and_commit(
         is_first, seconds = _commit(run, store, ending, checkpoints, memory, replaces)
     finally:
         reporter.close()
-    store.forget_failure(trial.key)
+    # It has a result, whatever the store says to what was left of earlier tries.
+    with contextlib.suppress(StoreError):
+        store.forget_failure(trial.key)
     # Only now: until the record stands, checkpoints are all that there is of this trial.
     checkpoints.clear()
     # Somebody else was faster while we trained: theirs stands, and is what is told.
@@ -171,10 +175,10 @@ def _commit(
 
 
 def _patiently(seconds: float) -> tenacity.Retrying:
-    """Tries of a commit, with growing pauses: for a tenth of the time that the training took
-    (`seconds`), within bounds.
+    """Tries to reach the store, with growing pauses: for a tenth of the time that the training took
+    (`seconds`), within bounds. A node that gives up is given no more work.
     """
-    at_least, at_most = COMMIT_FOR
+    at_least, at_most = TRY_FOR
     return tenacity.Retrying(
         retry=tenacity.retry_if_exception(_may_pass),
         stop=tenacity.stop_after_delay(min(max(seconds / 10, at_least), at_most)),
@@ -238,8 +242,9 @@ def _leave_traces(trial: Trial, store: Store, outcome: Outcome, log: str) -> Non
     """Leave in the store why a trial has no result, and what it printed."""
     # A store that refuses everything refuses this too; the outcome still tells.
     with contextlib.suppress(StoreError):
-        # Where the node is at fault, the trial has not failed: it is run elsewhere.
-        if not outcome.is_result and outcome.fault in ("trial", "memory"):
+        # Where the node is at fault, or the share of a GPU is too small, it has not failed yet: it
+        # is run elsewhere, or with a larger one. The driver notes what it gives up.
+        if not outcome.is_result and outcome.fault == "trial":
             store.put_failure(trial.key, failure_record(trial, outcome))
         if log.strip():
             store.put_log(trial.key, log[-LONGEST_LOG:])

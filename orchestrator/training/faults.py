@@ -14,8 +14,14 @@ from orchestrator.training.outcome import Fault
 
 # No space, no quota, a file system that has turned read-only, a disk that cannot be read.
 OF_THE_DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO})
-# cuBLAS takes its workspace from what torch has left, and says so in a way of its own.
-CRAMPED = "CUBLAS_STATUS_ALLOC_FAILED"
+# Whoever takes memory beside torch says in a way of its own that none is left: CUDA for what it
+# needs in a process at all, cuBLAS and cuDNN for their workspaces.
+CRAMPED = (
+    "CUDA error: out of memory",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+    "CUDNN_STATUS_ALLOC_FAILED",
+    "CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED",
+)
 # What the older ways of telling begin with; newer ones raise torch.AcceleratorError.
 OF_THE_GPU = ("CUDA error", "cuDNN error", "CUDA driver error", "NCCL error")
 
@@ -25,7 +31,7 @@ def fault_of(error: BaseException) -> Fault:
     aside for the trial.
     """
     for cause in _chain(error):
-        if isinstance(cause, torch.OutOfMemoryError) or CRAMPED in str(cause):
+        if isinstance(cause, torch.OutOfMemoryError) or _finds_no_memory(cause):
             return "memory"
         if isinstance(cause, torch.AcceleratorError) or _is_of_the_gpu(cause):
             # The process cannot be saved: every later call of CUDA fails, too. Whether the trial
@@ -38,6 +44,11 @@ def fault_of(error: BaseException) -> Fault:
         if isinstance(cause, StoreError) and not isinstance(cause, CorruptError):
             return "node"
     return "trial"
+
+
+def _finds_no_memory(error: BaseException) -> bool:
+    text = str(error)
+    return isinstance(error, RuntimeError) and any(words in text for words in CRAMPED)
 
 
 def _is_of_the_gpu(error: BaseException) -> bool:

@@ -8,25 +8,29 @@ from typing import Literal
 
 import torch
 
-from orchestrator.data.batches import Batch, Feed
+from orchestrator.data.batches import Batch, Features, Feed
 from orchestrator.errors import MethodError
 from orchestrator.spec.draws import Noise
 from orchestrator.spec.task import Data
 from orchestrator.training.stage import Stage, check_count
 
-FitData = Data | Noise | Mapping[str, Data | Noise]
+LastBatch = Literal["drop", "keep"]
+OneSet = Data | Noise | Features
+FitData = OneSet | Mapping[str, OneSet]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Span:
     """How far a fit goes: `epochs` passes through the longest (or shortest) of its data sets, or
-    `steps` of the optimiser, with `batch` images of each data set a step.
+    `steps` of the optimiser, with `batch` images of each data set a step. The images that are left
+    at the end of an epoch are dropped, or with `last_batch` "keep" a smaller batch.
     """
 
     epochs: int | None
     steps: int | None
     batch: int
     length: Literal["longest", "shortest"]
+    last_batch: LastBatch = "drop"
 
     def check(self, stage: str) -> None:
         """Raises MethodError for numbers that cannot be meant."""
@@ -62,7 +66,11 @@ class Feeds:
         num_images = max(lengths) if span.length == "longest" else min(lengths)
         # Fewer images than that: all of them are one batch.
         self.batch = min(span.batch, num_images)
-        self.steps_an_epoch = num_images // self.batch  # the incomplete last batch is dropped
+        self.steps_an_epoch = num_images // self.batch
+        self._num_images = self.steps_an_epoch * self.batch  # of each data set, in an epoch
+        if span.last_batch == "keep" and self._num_images < num_images:
+            self.steps_an_epoch += 1
+            self._num_images = num_images
         self.num_steps = span.steps or self.steps_an_epoch * (span.epochs or 0)
         # Rounded up: a fit by steps may end inside an epoch.
         self.num_epochs = -(-self.num_steps // self.steps_an_epoch)
@@ -80,7 +88,10 @@ class Feeds:
         num_steps = self.steps_in(epoch)
         # Shorter data sets begin again within the epoch; each
         # has as many batches as there are steps.
-        feeds = [feed.epoch(epoch, num_steps, self.batch) for feed in self._feeds.values()]
+        total = min(num_steps * self.batch, self._num_images)
+        feeds = [
+            feed.epoch(epoch, num_steps, self.batch, total=total) for feed in self._feeds.values()
+        ]
         for batches in zip(*feeds, strict=True):
             yield batches[0] if self._is_one else dict(zip(self._feeds, batches, strict=True))
 
@@ -90,10 +101,12 @@ class Feeds:
 
     def images_of(self, num_epochs: int) -> int:
         """Images that these steps read, from all data sets together."""
-        return self.steps_of(num_epochs) * self.batch * len(self._feeds)
+        whole, rest = divmod(self.steps_of(num_epochs), self.steps_an_epoch)
+        images = whole * self._num_images + rest * self.batch
+        return images * len(self._feeds)
 
 
-def refuse_test_part(stage: str, name: str, data: Data | Noise) -> None:
+def refuse_test_part(stage: str, name: str, data: OneSet) -> None:
     """Raises MethodError for test images, unless the method says why it trains on them."""
     if data.part == "test" and not data.because:
         raise MethodError(

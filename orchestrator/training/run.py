@@ -15,9 +15,10 @@ import torch
 from torch import nn
 
 from orchestrator.data import sources
-from orchestrator.data.batches import Batch, Feed, in_order, tensors
+from orchestrator.data.batches import Batch, Features, Feed, in_order, tensors
 from orchestrator.data.labelled_images import LabelledImages, images_on, part_of
 from orchestrator.errors import Infeasible, MethodError, nearest
+from orchestrator.parts.as_it_was import in_eval_mode
 from orchestrator.parts.component import ComponentRecord, Part, state_bytes
 from orchestrator.parts.matrix import Matrix, make_matrix
 from orchestrator.parts.network import Network
@@ -31,14 +32,14 @@ from orchestrator.spec.task import Data, Task, Tasks
 from orchestrator.spec.trial import NetworkSpec, Trial
 from orchestrator.training.checkpoints import Checkpoints
 from orchestrator.training.evaluation import Evaluation, Watch
-from orchestrator.training.feeds import Feeds, FitData, Span, refuse_test_part
+from orchestrator.training.feeds import Feeds, FitData, LastBatch, Span, refuse_test_part
 from orchestrator.training.fit import fit
 from orchestrator.training.kernels import without_faulty_kernels
 from orchestrator.training.learner import Learner, Loss, Nets
 from orchestrator.training.loop_variables import LoopVariables
 from orchestrator.training.optimisers import OptimizerOf, Schedule, constant
 from orchestrator.training.own_loop import OwnLoop
-from orchestrator.training.scoring import outputs_for, share_correct
+from orchestrator.training.scoring import outputs_for, share_correct, shares_correct
 from orchestrator.training.stage import CurvePoint, Fit, Moment, OnEpoch, Stage
 from orchestrator.training.stopping import Best, Until
 
@@ -87,13 +88,16 @@ class Run:
         start: str | None = None,
         classes: int | None = None,
         spec: NetworkSpec | None = None,
+        trained_classifier: bool = False,
     ) -> Network:
         """The trial's network (or `spec`), freshly drawn, for the images and classes of `task`
         (default: the first task), or for `classes` outputs.
 
         Weights come from `derive(seed, "init", start or name)`: the same `start` gives the same
         weights. Each row of the classifier is drawn by its class's name, so networks with one start
-        agree on the classes they share and differ on the others.
+        agree on the classes they share and differ on the others. With `trained_classifier` the
+        classifier is that of the trained weights, for a task whose classes are theirs; raises
+        InputError where the network starts from none, or they are for another number of classes.
 
         Neither the task nor the method is in that name: networks of two trials of one seed are not
         independent of each other. `Trial.copies` gives trials whose networks are.
@@ -117,9 +121,13 @@ class Run:
             settings = dict(spec.settings)
             cls = class_at(spec.path, Network)
             net = cls(**settings, channels=channels, classes=len(class_names))
-            if trained := net.pretrained():
+            trained = net.pretrained()
+            if trained:
                 net.take(trained)
-            self._draw_classifier(net.last_layer, stream, class_names)
+            if trained_classifier:
+                net.take_classifier(trained or {})
+            else:
+                self._draw_classifier(net.last_layer, stream, class_names)
         return net
 
     @torch.no_grad()
@@ -206,6 +214,7 @@ class Run:
         steps: int | None = None,
         batch: int = 128,
         length: Literal["longest", "shortest"] = "longest",
+        last_batch: LastBatch = "drop",
         schedule: Schedule | None = None,
         frozen: Nets | None = None,
         watch: Watch | None = None,
@@ -219,14 +228,15 @@ class Run:
         holds the trained and the frozen nets by name, `batch` is a `Batch`, or a mapping of them
         where `data` is a mapping. Everything reaches it through its arguments. `epochs` count
         passes through the longest (or shortest) data set, `steps` optimiser steps; the other data
-        sets cycle. `frozen` nets stay in eval mode, get no gradient, and their bits are compared
-        afterwards. `watch` is evaluated every `every` epochs and at the end;
-        `select=Best("val_accuracy")` ends with the best state on that curve, `until=Plateau(...)`
-        or any pure function of the curves stops early. With the trial's numerics at bf16 the loss
-        is computed under autocast, weights and optimiser stay in fp32. Stage names are unique
-        within a trial.
+        sets cycle. Images that fill no batch at the end of an epoch are left out of it, or with
+        `last_batch="keep"` are a smaller one. `frozen` nets stay in eval mode, get no gradient, and
+        their bits are compared afterwards. `watch` is evaluated every `every` epochs and at the
+        end; `select=Best("val_accuracy")` ends with the best state on that curve,
+        `until=Plateau(...)` or any pure function of the curves stops early. With the trial's
+        numerics at bf16 the loss is computed under autocast, weights and optimiser stay in fp32.
+        Stage names are unique within a trial.
         """
-        span = Span(epochs=epochs, steps=steps, batch=batch, length=length)
+        span = Span(epochs=epochs, steps=steps, batch=batch, length=length, last_batch=last_batch)
         schedule = schedule or constant()
         with self._entered(stage) as entered:
             evaluation = Evaluation(entered, watch=watch, every=every, select=select, until=until)
@@ -255,7 +265,7 @@ class Run:
         if self._stage is not None:
             raise MethodError(
                 f"stage {name!r} begins inside stage {self._stage.name!r}; "
-                "one after another, please"
+                "end the first before the second begins"
             )
         self._stage = self._entered_stages[name] = Stage(
             name, seed=self.seed, checkpoints=self._checkpoints, on_epoch=self._tell
@@ -346,12 +356,39 @@ class Run:
         outputs = None if among is None else torch.tensor(list(among), device=self.device)
         return share_correct(net, in_order(data, self.device), table=table, among=outputs)
 
+    def accuracies(self, net: nn.Module, data: Data, *, top: Sequence[int]) -> list[float]:
+        """For each number in `top`, the share of images whose label is among so many outputs of
+        largest logit, in one pass: `run.accuracies(net, task.test, top=(1, 5))`.
+        """
+        self._refuse_test_part(data)
+        net.to(self.device)
+        return shares_correct(net, in_order(data, self.device), top)
+
     def _refuse_test_part(self, data: Data) -> None:
         if self._stage is not None and data.part == "test" and not data.because:
             raise MethodError(
                 f"stage {self._stage.name!r}: the test part is not measured during a fit; "
                 "watch task.validation_part"
             )
+
+    @torch.no_grad()
+    def features(self, net: nn.Module, data: Data) -> Features:
+        """What a net makes of each image of a part, in eval mode, computed once for all epochs of a
+        fit that reads it in place of the images: `batch.x` is [B, ...] as the net's outputs are.
+
+        Only for a net that no part of the fit changes, and for images that are not augmented;
+        raises MethodError for those that are. All of it lies on the device.
+        """
+        if data.augmentation != "none":
+            raise MethodError(
+                f"features of {data.task.name}: images that are augmented are others in each "
+                "epoch, so nothing can be computed once"
+            )
+        net.to(self.device)
+        with in_eval_mode(net):
+            # `in_order` reads a part as it is; of `few`, the batches are its own.
+            pieces = [net(x) for x, _ in in_order(data, self.device)]
+        return Features(data, torch.cat(pieces))
 
     def recombine(
         self, extractors: Sequence[nn.Module], heads: Sequence[nn.Module], tasks: Sequence[Task]

@@ -33,15 +33,37 @@ def share_correct(
     `table`, [classes of the images], has the output that stands for each class, negative where
     there is none; `among` are the outputs that the choice is restricted to.
     """
-    hits = total = 0
+    return shares_correct(net, batches, (1,), table=table, among=among)[0]
+
+
+@torch.no_grad()
+def shares_correct(
+    net: nn.Module,
+    batches: Batches,
+    tops: Sequence[int],
+    *,
+    table: Tensor | None = None,
+    among: Tensor | None = None,
+) -> list[float]:
+    """The same for several numbers of guesses in one pass: for each of `tops`, the share of images
+    whose label is among so many outputs of largest logit.
+    """
+    hits, total = [0] * len(tops), 0
     with in_eval_mode(net):
         for x, y in batches:
             logits = net(x)  # [B, outputs], with masks [B, outputs, H, W]
             label = y if table is None else relabelled(table, y)
-            guess = logits.argmax(1) if among is None else among[logits[:, among].argmax(1)]
-            hits += int((guess == label).sum())
+            if among is not None:
+                logits = logits[:, among]
+            for place, top in enumerate(tops):
+                # [B, top, ...]; of equals the first, which `topk` does not promise
+                guesses = (
+                    logits.argmax(1, keepdim=True) if top == 1 else logits.topk(top, 1).indices
+                )
+                guesses = guesses if among is None else among[guesses]
+                hits[place] += int((guesses == label.unsqueeze(1)).sum())
             total += int((label >= 0).sum())  # below 0: a class that is none of the outputs
-    return hits / total if total else float("nan")
+    return [count / total if total else float("nan") for count in hits]
 
 
 def outputs_for(images: Task, outputs: Task, device: torch.device) -> Tensor:

@@ -29,6 +29,7 @@ WITHOUT = {
     "recombine",
     "sequential_fine_tuning",
     "tailored_tasks",
+    "transplanted_tasks",
 }
 
 

@@ -16,6 +16,7 @@ from repeatable import Unrepeatable
 from sample_methods import TwoFits
 
 from methods.network_transplanting import NetworkTransplanting
+from methods.network_transplanting.transplanted_tasks import TransplantedTasks
 from methods.networks import resnet8
 from orchestrator import Method, Store, Trial, resolve
 from orchestrator.spec.registry import discover
@@ -36,6 +37,11 @@ class TestContract(MethodContract):
             return trial.replace(
                 tasks=tuple(task.binary(0, called="category") for task in trial.tasks)
             )
+        if method is TransplantedTasks:  # and called by category and task
+            names = ("pretrain.which", "host.which", "guest.which")
+            categories = [task.binary(0, called="category") for task in trial.tasks]
+            named = zip(categories, names, strict=True)
+            return trial.replace(tasks=tuple(task.named(name) for task, name in named))
         return trial
 
     @pytest.mark.slow  # notes every call

@@ -14,7 +14,7 @@ import torch
 from methods.compatible_features import CompatibleFeatures
 from methods.networks import projected, resnet8, resnet20, small_mobilenet, small_vgg
 from methods.recombine import Recombine
-from orchestrator import Network, Result, Run, Store, Trial, digits, resolve
+from orchestrator import Network, Result, Run, Store, Trial, digits, in_order, resolve
 from orchestrator.planning.checks import Checks
 from orchestrator.spec.classes import class_at
 from orchestrator.training.execute import execute, needs_of, run_with_needs
@@ -93,6 +93,38 @@ class TestIncremental:
         )
         moved = [0, 2, 1]
         assert np.array_equal(first.values, second.values[np.ix_(moved, moved)])
+
+
+def test_features_may_be_pulled_to_the_first_networks(store):
+    method = CompatibleFeatures(
+        ingredients=("regression",),
+        split="stage2",
+        incremental=True,
+        epochs=20,
+        batch=20,
+        lr=0.03,
+    )
+    pulled, free = (done(store, m, FEW[:2]) for m in (method, method.replace(ingredients=())))
+    assert pulled.trial.needs["first"].key == free.trial.needs["first"].key
+    first = Result(store, store.find(pulled.trial.needs["first"].key)).module("network", task="a")
+    x, _ = next(in_order(pulled.tasks["b"].test, torch.device("cpu")))
+    wanted = first.eval().extractor("stage2")(x)
+
+    def apart(result):
+        net = result.module("network", task="b").eval()
+        return (net.extractor("stage2")(x) - wanted).square().mean()
+
+    assert apart(pulled) < 0.7 * apart(free)
+    trial = resolve(
+        Trial(
+            method=method.replace(incremental=False),
+            network=resnet8(width=4),
+            tasks=FEW[:2],
+            seed=0,
+        ),
+        store,
+    )
+    assert "so it needs incremental=True" in str(trial.problems())
 
 
 def test_earlier_components_keep_their_bits_and_the_result_certifies_it(store):

@@ -27,7 +27,7 @@ from methods.network_transplanting.surrogate_layers import gate_shapes, named_la
 from methods.networks import resnet8, small_fcn, small_vgg
 from methods.networks.fcn import PerPixel
 from methods.networks.vgg import SmallVGG
-from orchestrator import Result, Store, Trial, digits, pasted, resolve
+from orchestrator import Batch, Result, Store, Trial, digits, pasted, resolve
 from orchestrator.parts.recombination import recombine
 from orchestrator.training.execute import execute, run_with_needs
 
@@ -119,6 +119,33 @@ class TestGradients:
             torch.testing.assert_close(drawn.sum(1), 0 * ones, atol=1e-12, rtol=0)
             torch.testing.assert_close(drawn.norm(dim=1), 2**0.5 * ones)
 
+    def test_drawn_gates_of_the_adapter_leave_the_mean_gradient_as_it_is(self):
+        module, adapter = smooth_module(0).float(), new_adapter(2)
+        teacher = smooth_module(1).float()
+        method = NetworkTransplanting(gradients="dummy", gates=0.25, depth=2)
+        nets = {"adapter": adapter, "task": module, "teacher": teacher}
+        data = method.data_to_compare_on(None, module, (4, 8, 8))["noise"]
+        drawn = dict(data.draws)
+        assert {name for name in drawn if name.startswith("own gate")} == {
+            "own gate 1",
+            "own gate 3",
+        }
+        torch.manual_seed(0)
+        count = 4000
+        along = torch.randn(1, 2).expand(count, 2)
+        batch = {name: torch.full((count, *d.shape), 9.0) for name, d in drawn.items()}
+        batch["x"], batch["direction"] = torch.zeros(count, 4, 8, 8), along
+        for name, draw in drawn.items():
+            if name.startswith("own gate"):
+                batch[name] = torch.randn(count, *draw.shape)
+        found, _ = method.both_gradients(nets, None, {"noise": Batch(batch)}, None)
+        all_open = surrogate_gradient(
+            nn.Sequential(*adapter.layers, *module), (4, 8, 8), directions(along[:1]), {}
+        )
+        error = (found.mean(0) - all_open[0]).norm() / all_open[0].norm()
+        assert error < 0.15
+        assert (found[0] - all_open[0]).norm() / all_open[0].norm() > 0.5
+
     def test_gates_are_as_large_as_the_features_at_their_relu(self):
         assert set(gate_shapes(smooth_module(0), (4, 8, 8)).values()) == {(6, 8, 8), (8, 2, 2)}
 
@@ -144,20 +171,50 @@ class TestParts:
         nets = [SmallVGG(width=4, channels=1, classes=2).eval() for _ in range(3)]
         x = torch.randn(6, 1, 8, 8)
         host, split = nets[0], "stage2"
-        net = TransplantNetwork(task=host.head(split).config, categories={})
-        net.task.load_state_dict(host.head(split).state_dict())
-        net = net.with_category("host", host.extractor(split), Adapter(channels=1, depth=0))
-        assert torch.equal(net(x, "host"), host(x))
+        net = TransplantNetwork().with_category("host", host.extractor(split))
+        net = net.with_task("which", host.head(split))
+        net = net.with_adapter("host", "which", Adapter(channels=1, depth=0))
+        assert torch.equal(net(x, "host", "which"), host(x))
         for name, own in zip("ab", nets[1:], strict=True):
-            before = {c: net(x, c) for c in net.categories}
+            before = {c: net(x, c, "which") for c in net.categories}
             adapter = new_adapter(2, channels=8)
             adapter.set_offset(0.25)
-            net = net.with_category(name, own.extractor(split), adapter)
-            assert all(torch.equal(net(x, c), y) for c, y in before.items())
+            net = net.with_category(name, own.extractor(split))
+            net = net.with_adapter(name, "which", adapter)
+            assert all(torch.equal(net(x, c, "which"), y) for c, y in before.items())
             assert torch.equal(
-                net(x, name), Transplanted.of(own.extractor(split), adapter, host.head(split))(x)
+                net(x, name, "which"),
+                Transplanted.of(own.extractor(split), adapter, host.head(split))(x),
             )
         assert list(net.categories) == ["host", "a", "b"]
+
+    def test_it_grows_by_tasks_and_categories_in_any_order(self):
+        torch.manual_seed(0)
+        nets = {name: SmallVGG(width=4, channels=1, classes=2).eval() for name in "ab"}
+        tasks = {name: SmallVGG(width=4, channels=1, classes=2).eval() for name in "st"}
+        adapters = {
+            c: {t: new_adapter(1, channels=8, seed=ord(c) * ord(t)) for t in "st"} for c in "ab"
+        }
+        x = torch.randn(3, 1, 8, 8)
+
+        def grown(steps):
+            net, seen = TransplantNetwork(), {}
+            for step in steps:
+                if step in nets:
+                    net = net.with_category(step, nets[step].extractor("stage2"))
+                elif step in tasks:
+                    net = net.with_task(step, tasks[step].head("stage2"))
+                else:
+                    net = net.with_adapter(*step, adapters[step[0]][step[1]])
+                    seen[step] = net(x, *step)
+                for pair, before in seen.items():
+                    assert torch.equal(net(x, *pair), before)
+            return seen
+
+        by_category = grown(["a", "s", "as", "t", "at", "b", "bs", "bt"])
+        by_task = grown(["s", "b", "a", "bs", "as", "t", "bt", "at"])
+        assert by_category.keys() == by_task.keys()
+        assert all(torch.equal(by_category[p], by_task[p]) for p in by_task)
 
     def test_the_offset_moves_the_last_logit_only(self):
         net = SmallVGG(width=4, channels=1, classes=2).eval()
@@ -353,6 +410,9 @@ class TestMethod:
             {"labels": "synthetic"},
             {"labels": "direct", "samples": 10, "calibrate": "labels"},
             {"gradients": "none", "labels": "distill", "samples": 10, "calibrate": "teacher"},
+            {"gradients": "none", "labels": "hint", "samples": 10},
+            {"gradients": "input", "samples": 10},
+            {"gradients": "none", "labels": "direct", "samples": 10, "new_task_module": True},
         ],
     )
     def test_every_form_trains(self, store, changes):

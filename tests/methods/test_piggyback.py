@@ -418,6 +418,16 @@ class TestMethod:
                 scores.param_groups[0]["weight_decay"],
             ) == (1e-2, 1e-3, 0)
 
+    def test_batch_norm_may_have_a_rate_of_its_own(self):
+        masks = Masks(network=recipe_of(a_base()), classes=3, masked=["stem.0.weight"], norm="full")
+        parameters = Parameters({f"masks.{n}": p for n, p in masks.named_parameters()})
+        own = QUICK.replace(norm="full", norm_lr=1e-3).optimizers(parameters)[0]
+        assert [group["lr"] for group in own.param_groups] == [1e-2, 1e-3]
+        assert {id(p) for p in own.param_groups[1]["params"]} == {
+            id(p) for p in masks.norm.parameters()
+        }
+        assert QUICK.replace(norm_lr=1e-3).canonical() == QUICK
+
     def test_a_base_may_be_as_it_was_drawn(self, store):
         result = result_of(QUICK.replace(base=FineTune(epochs=0)), store, (BASE, TARGETS[0]))
         need = Result(store, store.find(result.record["needs"]["base"]["key"]))

@@ -95,7 +95,7 @@ def drawn_results(
         if quality is not None:
             metrics.append(_entry("quality", quality(cell), {}))
         record = {"key": cell.trial.key, "outcome": outcome(cell), "metrics": metrics}
-        record |= {"matrices": [], "needs": {}, "curves": []}
+        record |= {"matrices": [], "needs": {}, "curves": [], "provenance": {"device": "cpu"}}
         results.by_key[cell.trial.key] = Result(store, record)
         plan.outcomes[cell.trial.key] = outcome(cell)
     return results

@@ -6,6 +6,7 @@ sets take minutes to decode. That the records are those of the files is a test, 
 
 from __future__ import annotations
 
+import itertools
 import json
 import random
 from pathlib import Path
@@ -99,21 +100,25 @@ def _drawn(trial, claims, store, drawn):
     """A result with a number for every metric, by every label that a claim names."""
     metrics = []
     for metric in trial.method.metrics:
-        named = {
-            str(one)
-            for claim in claims
-            for labels in claim.named
-            for name, value in labels.items()
-            if metric.by == (name,)
-            for one in several(value)
-        }
-        for value in sorted(named) or ["one"]:
-            labels = dict.fromkeys(metric.by, value)
+        values = [_named(label, claims) for label in metric.by]
+        for chosen in itertools.product(*values):
+            labels = dict(zip(metric.by, chosen, strict=True))
             metrics.append({"name": metric.name, "labels": labels, "value": drawn.random()})
-            if not metric.by:
-                break
     record = {"key": trial.key, "outcome": "done", "metrics": metrics, "matrices": [], "needs": {}}
     return Result(store, record)
+
+
+def _named(label, claims):
+    """The values of a label that claims name, or any one."""
+    named = {
+        str(one)
+        for claim in claims
+        for labels in claim.named
+        for name, value in labels.items()
+        if name == label
+        for one in several(value)
+    }
+    return sorted(named) or ["one"]
 
 
 @pytest.mark.slow

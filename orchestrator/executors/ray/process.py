@@ -126,7 +126,8 @@ def _begun(log: Path) -> Path:
     is kept.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
-    if log.exists() and log.stat().st_size > LARGEST_LOG:
-        # Another run of the same home goes on writing to the file that it has open.
-        log.replace(log.with_name(f"{log.name}.1"))
+    with contextlib.suppress(FileNotFoundError):  # there is none, or another run just moved it
+        if log.stat().st_size > LARGEST_LOG:
+            # Another run of the same home goes on writing to the file that it has open.
+            log.replace(log.with_name(f"{log.name}.1"))
     return log

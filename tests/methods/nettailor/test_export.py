@@ -47,7 +47,7 @@ def masked_forward(graph, universal, x, chosen):
     folded. Nodes that nothing enters are zero.
     """
     pieces, b, nodes = universal.pieces(), graph.backbone, {}
-    nodes[0] = pieces["stem"](x)
+    nodes[0] = graph.stem_output(pieces, x)
     scores = {
         e: float(s) if e.name in chosen else -float("inf")
         for e, s in zip(graph.edges, graph.scores, strict=True)

@@ -60,6 +60,9 @@ class TestGraph:
         now = graph.own_statistics.state_dict()
         changed = [name for name, value in now.items() if not torch.equal(begun[name], value)]
         assert len(changed) == len(begun)
+        # Those of the stem are among them, as in the authors' code.
+        assert begun["0.0-1-running_mean"].equal(universal.stem[1].running_mean)
+        assert "0.0-1-running_mean" in changed
 
     @pytest.mark.parametrize("statistics", ["task", "frozen"])
     def test_the_local_pass_has_the_same_values_and_updates_statistics_once(self, statistics):

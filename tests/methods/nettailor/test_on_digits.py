@@ -18,7 +18,7 @@ from methods.fine_tune import FineTune
 from methods.nettailor import NetTailor
 from methods.nettailor.cost import ledger
 from methods.nettailor.edges import all_edges
-from methods.nettailor.leanest import Leanest, area
+from methods.nettailor.leanest import Leanest, area, flops_at_drop
 from methods.nettailor.nettailor import PUBLISHED
 from methods.nettailor.tailored_tasks import TailoredTasks, shared, storage
 from methods.networks import resnet8, small_vgg
@@ -208,7 +208,7 @@ class TestMethod:
             {"imitated": "logits"},
             {"statistics": "frozen"},
             {"cost": "parameters"},
-            PUBLISHED,
+            PUBLISHED | {"epochs": 1, "teacher": PUBLISHED["teacher"].replace(epochs=1)},
         ],
     )
     def test_every_form_trains(self, digits_store, changes):
@@ -288,6 +288,18 @@ class TestLeanest:
         # budgets 0.25 to 1 in steps of 0.05: five below 0.5 buy chance, eight the lean one, three
         # the large one
         assert area([lean, large], 0.1) == pytest.approx((5 * 0.1 + 8 * 0.7 + 3 * 0.95) / 16)
+
+    def test_where_a_point_is_lost_lies_between_two_prunings(self):
+        class Pruning:
+            def __init__(self, flops_share, val_accuracy):
+                self.metric = vars(self).__getitem__
+                vars(self).update(flops_share=flops_share, val_accuracy=val_accuracy)
+
+        student, large, lean = Pruning(1.1, 0.5), Pruning(0.8, 0.9), Pruning(0.4, 0.7)
+        # From 0.9 at 0.8 down to 0.7 at 0.4: 0.85 is a quarter of the way
+        assert flops_at_drop([student, lean, large], 0.9, 0.05) == pytest.approx(0.7)
+        assert flops_at_drop([lean, large], 0.9, 0.3) == 0.4  # it never falls so far
+        assert flops_at_drop([lean, large], 0.95, 0.01) == pytest.approx(0.96)
 
 
 class TestTailoredTasks:

@@ -25,6 +25,8 @@ from orchestrator.analysis.page.model import page_model
 from orchestrator.analysis.page.rendering import rendered
 from orchestrator.cli.json_values import results_view
 from orchestrator.cli.tables import as_csv_or_markdown, print_results
+from orchestrator.tracking.manifest import manifest
+from orchestrator.tracking.setting_means import COUNT, INTERVAL, SettingMeans
 from orchestrator.training.execute import execute
 
 SPLITS = ("early", "middle", "late")
@@ -158,6 +160,23 @@ def page(made: Made) -> Told:
     return told
 
 
+def mlflow(made: Made) -> Told:
+    """What MLflow is sent of the settings; that it has what it is sent, the tracker's own tests
+    say. Its matrices are pictures and tables of `Group.matrix`, as the page's are.
+    """
+    plan, store = made.results.plan, made.results.store
+    means = SettingMeans(manifest(plan, store, "sqlite:///none.db", None), store)
+    for result in made.results.by_key.values():
+        means.add(result.record)
+    told, columns = Told(), means.columns()
+    for identity, entry in means.entries.items():
+        sent = means.state(identity, columns).metrics
+        for metric in ("score", "cost"):
+            place = (entry["params"]["split"], str(entry["params"]["helped"]), metric)
+            told.means[place] = (sent[metric], sent[metric + INTERVAL], int(sent[metric + COUNT]))
+    return told
+
+
 PLACES = {
     "parquet": parquet,
     "json": as_json,
@@ -165,6 +184,7 @@ PLACES = {
     "markdown": as_markdown,
     "terminal": terminal,
     "page": page,
+    "mlflow": mlflow,
 }
 
 

@@ -51,7 +51,7 @@ def test_a_sweep_is_handed_in_with_the_options_of_a_run(spolia, sweep_file, head
     handed_in = head()
     sweep_file("product(Count.grid(), seed=range(2))", 2)
     options = ("--only", "seed=0", "--limit", "1", "--stale", "keep", "--retry", "diverged")
-    more = ("--retry", "infeasible", "--slots", "2", "--checkpoint-every", "5", "--smoke")
+    more = ("--retry", "infeasible", "--slots", "2", "--checkpoint-every", "5")
     code, out, err = spolia(
         "submit", "asked.py", *ADDRESS, "--store", "/nowhere/s", *options, *more
     )
@@ -63,11 +63,25 @@ def test_a_sweep_is_handed_in_with_the_options_of_a_run(spolia, sweep_file, head
     assert where in told
     ((command, variables),) = handed_in
     assert command.startswith(
-        "spolia run sweep-file/asked.py --only seed=0 --limit 1 --smoke --stale keep "
+        "spolia run sweep-file/asked.py --only seed=0 --limit 1 --stale keep "
         "--retry diverged --retry infeasible --slots 2 --checkpoint-every 5.0 --address auto "
         "--store /nowhere/s --home"
     )
     assert variables["COLUMNS"] == "80"
+
+
+def test_a_smoke_run_is_handed_in_as_run_takes_it(spolia, sweep_file, head):
+    """`spolia run` refuses an address beside --smoke, and what chooses among results."""
+    handed_in = head()
+    sweep_file("product(Count.grid(), seed=range(2))", 2)
+    where = (*ADDRESS, "--store", "/nowhere/s", "--smoke")
+    code, _, err = spolia("submit", "asked.py", *where, "--limit", "1")
+    assert (code, handed_in) == (2, [])
+    assert "--smoke goes without --limit: a smoke run is of every setting" in " ".join(err.split())
+    code, _, err = spolia("submit", "asked.py", *where)
+    assert code == 0, err
+    ((command, _),) = handed_in
+    assert command.startswith("spolia run sweep-file/asked.py --smoke --store /nowhere/s --home")
 
 
 def test_who_interrupts_is_told_how_to_follow_again_and_how_to_stop(spolia, head, monkeypatch):

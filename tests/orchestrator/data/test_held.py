@@ -57,6 +57,14 @@ def test_of_what_is_in_memory_the_last_used_stay_within_the_bytes():
     assert [held.get(key, fails) for key in "bc"] == ["B", "C"]
 
 
+def test_what_is_given_up_takes_no_room_from_the_others():
+    held = held_of({"small": 3, "large": 9})
+    held.get("on the device", lambda: Kept("on the device", META, 100))
+    held.give_up(8)
+    assert held.get("small", fails) == "SMALL"
+    assert (held.size_on(CPU), held.size_on(META)) == (3, 0)
+
+
 def test_nothing_stays_on_a_device():
     held = held_of({"a": 5}, META)
     assert (held.size_on(META), held.size_on(CPU)) == (5, 0)

@@ -6,7 +6,7 @@ import pytest
 from listeners import Heard
 from sample_methods import Count, Named
 
-from orchestrator import ExecutorError, Sweep, make_plan, product, union
+from orchestrator import ExecutorError, Store, StoreError, Sweep, make_plan, product, union
 from orchestrator.executors.executor import check_that_it_ended
 from orchestrator.executors.lots import Lots
 from orchestrator.executors.placement import Node, Nodes, Placement, with_more_memory
@@ -78,6 +78,16 @@ def test_what_a_lost_worker_had_committed_is_not_run_again(ledger, store):
     lots.gone(lot, "killed", is_node=False)
     assert [outcome.key for outcome in heard.ends[1:]] == [lot.keys[0]]
     assert queue.num_waiting == 3
+
+
+def test_a_store_that_does_not_answer_when_a_worker_goes_away_ends_no_run(ledger, monkeypatch):
+    def away(self, key):
+        raise StoreError("no answer")
+
+    lots, queue, heard = ledger(2)
+    monkeypatch.setattr(Store, "find", away)
+    lots.gone(lots.take(None), "killed", is_node=False)
+    assert (queue.num_waiting, heard.ends) == (2, [])
 
 
 def test_a_trial_whose_worker_goes_away_three_times_is_lost_with_the_reason(ledger):
@@ -179,6 +189,21 @@ def test_all_of_a_workload_get_the_larger_share_and_others_keep_theirs(on_a_gpu)
         shares[methods[lot.keys[0]]].add(lot.placement.gpus)
     assert shares == {"count": {0.5}, "named": {0.25}}
     assert (len(heard.notes), heard.ends) == (1, [])
+
+
+def test_a_larger_share_of_a_gpu_changes_nothing_else_of_what_is_set_aside(store):
+    """A method may ask for CPUs by its settings, and for a GPU or none."""
+    cells = product(Count.grid(), seed=range(3))
+    queue = Queue(make_plan("asked", Sweep(question="?", cells=cells, expect=3), store))
+    each = (QUARTER, Placement(cpus=4.0, gpus=0.25), ONE_CPU)
+    node = Nodes((Node("one", cpus=8.0, gpus=1.0),))
+    shares = dict(zip(queue.trials, each, strict=True))
+    lots = Lots(queue, Heard(), store, 4, shares, lambda has: with_more_memory(has, node))
+    first = lots.take(QUARTER)
+    assert first.placement == QUARTER
+    lots.heard(first, [cramped(*first.keys)])
+    after = {lots.take(None).placement for _ in range(3)}
+    assert after == {Placement(1.0, 0.5), Placement(4.0, 0.5), ONE_CPU}
 
 
 def test_no_share_is_larger_than_any_node_has(on_a_gpu):

@@ -76,6 +76,11 @@ def test_the_device_is_the_one_that_was_set_aside():
             "the largest is fast (4 CPUs and 2 GPUs)",
         ),
         (
+            {},
+            Nodes((Node("head", 0, 0), Node("gpu, a node type", 0, 1, up=0))),
+            "no machine has a CPU, and none that the cluster starts: each trial sets one aside",
+        ),
+        (
             {"gpus": {"default": 4}},
             TWO_KINDS,
             "[gpus] default = 4, for count: no node that could run it has as many; "
@@ -83,7 +88,7 @@ def test_the_device_is_the_one_that_was_set_aside():
         ),
         ({"device": "gpu"}, NO_GPU, 'the site says device = "gpu" and no machine has one'),
     ],
-    ids=["CPUs", "CPUs beside a GPU", "GPUs", "no GPU at all"],
+    ids=["CPUs", "CPUs beside a GPU", "no CPU at all", "GPUs", "no GPU at all"],
 )
 def test_what_no_node_can_hold_is_an_error(tmp_path, said, nodes, message):
     with pytest.raises(ExecutorError) as caught:

@@ -113,7 +113,7 @@ def test_a_trial_is_told_of_its_share(assignment, monkeypatch):
         return Outcome(trial.key, "failed")
 
     monkeypatch.setattr(worker, "execute", note)
-    monkeypatch.setattr(worker, "problem_with_gpu", lambda: "")
+    monkeypatch.setattr(worker, "problem_with_gpu", lambda share: "")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     run(assignment, Placement(1.0, 0.5))
     assert told == [("cuda", 0.5)]
@@ -185,7 +185,7 @@ def test_a_disk_that_fills_up_fails_the_trial_with_a_reason_and_loses_nothing(
 def progress_of(store, cells, expect):
     queue = Queue(make_plan("asked", Sweep(question="?", cells=cells, expect=expect), store))
     console = Console(record=True, width=80, force_terminal=False, file=io.StringIO())
-    return Progress(console, queue), queue, console
+    return Progress(console, queue, store), queue, console
 
 
 def test_failures_are_counted_by_kind_and_the_first_of_a_kind_is_shown_whole(store):
@@ -215,5 +215,5 @@ def test_what_waits_for_what_is_told(store):
     )
     progress, queue, console = progress_of(store, cells, 3)
     assert queue.take() is not None
-    assert progress._what_waits() == ["running: 1 faulty", "3 after wait for faulty"]
+    assert progress._what_waits() == ["3 after wait for faulty"]
     console.file.close()

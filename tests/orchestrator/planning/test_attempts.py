@@ -147,6 +147,17 @@ def test_the_rest_of_a_method_that_breaks_alike_waits_until_all_else_is_done(sto
     assert queue.is_finished
 
 
+def test_a_method_that_finds_no_gpu_memory_anywhere_waits_as_well(store):
+    queue = two_methods(store)
+    words = "OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 {}. GPU 0 has 79.10 GiB"
+    for number in range(ALIKE):
+        trial = queue.take()
+        reason = words.format("GiB" if number % 2 else "MiB")
+        worker = (ONE, TWO)[number % 2]
+        assert queue.heard(Cramped(Outcome(trial.key, "failed", 1.0, reason), worker)) is not None
+    assert list(queue.held_back) == ["named"]
+
+
 def test_one_worker_alone_proves_nothing_of_a_method(store):
     queue = two_methods(store)
     assert drained(queue, workers=(ONE,))[:20] == ["named"] * 20

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import multiprocessing
+import os
 from pathlib import Path
 
 import pytest
@@ -51,6 +53,19 @@ def test_a_file_that_is_written_anew_appears_whole_or_stays_as_it_was(tmp_path):
     with pytest.raises(TypeError), appears_whole(page) as temporary:
         temporary.write_text("half of the second") + None
     assert [path.read_text() for path in tmp_path.iterdir()] == ["first"]
+
+
+@pytest.mark.parametrize("number", [errno.EPERM, errno.ENOTSUP, errno.ENOSYS])
+def test_a_mount_without_hard_links_holds_a_store(tmp_path, monkeypatch, number):
+    def no_links(*paths):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "link", no_links)
+    folder = files_at(tmp_path)
+    assert folder.publish("a/b", b"first")
+    assert not folder.publish("a/b", b"second")
+    assert folder.read("a/b") == b"first"
+    assert [path.name for path in (tmp_path / "a").iterdir()] == ["b"]
 
 
 def test_a_result_on_s3_is_found_as_it_was_committed(bucket):

@@ -206,6 +206,17 @@ def test_a_node_is_tried_as_a_trial_computes(monkeypatch):
     assert seen == [(2, ":4096:8")] * 2
 
 
+@pytest.mark.usefixtures("_fresh")
+def test_a_gpu_that_others_fill_is_not_broken_for_those_who_share_it(monkeypatch):
+    def ones(*shape, device):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 MiB")
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch, "ones", ones)
+    assert problem_with_gpu(0.25) == ""
+    assert problem_with_gpu(1.0).startswith("its GPU cannot compute: CUDA out of memory")
+
+
 def test_drawing_a_network_puts_the_generator_of_the_gpu_back(store, monkeypatch):
     forked = []
     real = torch.random.fork_rng

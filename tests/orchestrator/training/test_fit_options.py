@@ -23,6 +23,7 @@ from orchestrator import (
     resolve,
     sgd,
 )
+from orchestrator.data.batches import Feed
 from orchestrator.errors import Diverged
 from orchestrator.testing import MethodContract, smoke_trial
 from orchestrator.training.checkpoints import Checkpoints
@@ -84,6 +85,74 @@ def test_whole_epochs_by_steps_are_the_same_training(store):
     _, by_epochs = train(make_run(store), epochs=2)
     _, by_steps = train(make_run(store), steps=10)
     assert torch.equal(weights(by_epochs), weights(by_steps))
+
+
+@pytest.mark.parametrize("of_noise", [False, True])
+def test_a_last_batch_may_be_kept_though_it_is_not_full(store, of_noise):
+    run, seen = make_run(store), []
+    data = noise(1, 8, 8, images=81) if of_noise else run.tasks[0].train.drawing(j=normal(2))
+    fitted = run.fit(
+        "s",
+        {"net": run.network("n")},
+        lambda n, b: seen.append(b) or n["net"](b.x).square().mean(),
+        data,
+        optimizer=sgd(0.01),
+        epochs=2,
+        batch=16,
+        last_batch="keep",
+    )
+    assert [len(batch) for batch in seen] == [16, 16, 16, 16, 16, 1] * 2
+    assert (fitted.steps, fitted.images) == (12, 162)
+    if not of_noise:
+        assert [len(batch.j) for batch in seen] == [len(batch) for batch in seen]
+        # Each image once an epoch
+        labels = torch.cat([batch.y for batch in seen[:6]]).bincount()
+        assert labels.tolist() == [27, 27, 27]
+
+
+def test_features_are_read_as_the_images_would_be(store):
+    run = make_run(store)
+    images, net = run.tasks[0].train, run.network("n")
+    front, head = net.extractor("pool"), net.head("pool")
+    features = run.features(front, images)
+    assert features.x.shape == (81, 16)
+
+    def read(data):
+        feed = Feed(data, name="data", seed=0, stage="s", device=torch.device("cpu"))
+        return [batch for epoch in (0, 1) for batch in feed.epoch(epoch, 5, 16)]
+
+    for image, feature in zip(read(images), read(features), strict=True):
+        assert torch.equal(image.y, feature.y)
+        torch.testing.assert_close(front.eval()(image.x), feature.x)
+    fitted = run.fit(
+        "s",
+        {"head": head},
+        lambda n, b: F.cross_entropy(n["head"](b.x), b.y),
+        features,
+        optimizer=sgd(0.1),
+        epochs=2,
+        batch=16,
+    )
+    assert fitted.steps == 10
+
+
+def test_features_of_images_that_change_are_refused(store):
+    run = make_run(store)
+    with pytest.raises(MethodError, match="so nothing can be computed once"):
+        run.features(nn.Identity(), run.tasks[0].train.augmented("flip"))
+
+
+def test_accuracy_among_several_guesses_takes_one_pass(store):
+    run = make_run(store)
+    task = resolve(
+        Trial(method=FineTune(), network=resnet8(width=4), tasks=(digits,), seed=0), store
+    ).tasks[0]
+    net, calls = run.network("n", task).eval(), []
+    net.register_forward_hook(lambda *_: calls.append(1))
+    one, five, ten = run.accuracies(net, task.test, top=(1, 5, 10))
+    assert len(calls) == 2  # of 597 images
+    assert one == run.accuracy(net, task.test)
+    assert one < five < ten == 1
 
 
 @pytest.mark.parametrize("options", [{}, {"epochs": 1, "steps": 1}, {"steps": 0}, {"steps": 1.5}])

@@ -1,20 +1,20 @@
-"""Does elastic weight consolidation keep what was learned before? On KMNIST."""
+"""Does elastic weight consolidation keep what was learned before? On sketches (QuickDraw)."""
 
 from elastic_weights import ElasticWeights
 
 from methods.networks import resnet8
 from orchestrator import Sweep, claims, parquet, product
 
-kmnist = parquet("kmnist").images(limit=3000).validation(0)
+sketches = parquet("quickdraw6").images(limit=1800).validation(0)
 
 sweep = Sweep(
     question=__doc__,
     cells=product(
         ElasticWeights.grid(strength=[0.0, 100.0], epochs=4),
-        network=resnet8(width=8),
+        network=resnet8(width=4),
         tasks=(
-            kmnist.classes(0, 1, 2, 3, 4).named("first"),
-            kmnist.classes(5, 6, 7, 8, 9).named("second"),
+            sketches.classes(0, 1, 2).named("first"),
+            sketches.classes(3, 4, 5).named("second"),
         ),
         seed=range(3),
     ),

@@ -1,4 +1,4 @@
-"""Do new features work with an old classifier and an old gallery? On KMNIST."""
+"""Do new features work with an old classifier and an old gallery? On sketches (QuickDraw)."""
 
 from backward_compatible import BackwardCompatible
 
@@ -7,16 +7,16 @@ from methods.networks import resnet8
 from orchestrator import Sweep, claims, parquet, product
 
 WITH, WITHOUT = {"influence": 1.0}, {"influence": 0.0}
-kmnist = parquet("kmnist").validation(0)
+sketches = parquet("quickdraw6").validation(0)
 
 sweep = Sweep(
     question=__doc__,
     cells=product(
         BackwardCompatible.grid(influence=[0.0, 1.0], epochs=4, old=FineTune(epochs=4)),
-        network=resnet8(width=8),
+        network=resnet8(width=4),
         tasks=(
-            kmnist.classes(0, 1, 2, 3, 4, 5).images(0, of=2, limit=1500).named("old"),
-            kmnist.images(1, of=2, limit=2500).named("new"),
+            sketches.classes(0, 1, 2, 3).images(0, of=2, limit=600).named("old"),
+            sketches.images(1, of=2, limit=1200).named("new"),
         ),
         seed=range(3),
     ),

@@ -1,4 +1,4 @@
-"""Does a head on similarities to anchors serve other networks? On KMNIST."""
+"""Does a head on similarities to anchors serve other networks? On sketches (QuickDraw)."""
 
 from relative_representations import RelativeRepresentations
 
@@ -12,8 +12,8 @@ sweep = Sweep(
         RelativeRepresentations.grid(
             anchors=[0, 20, 50], split="pool", epochs=5, networks=FineTune(epochs=4)
         ),
-        network=resnet8(width=8),
-        tasks=parquet("kmnist").images(limit=2000).validation(0).named("kmnist"),
+        network=resnet8(width=4),
+        tasks=parquet("quickdraw6").images(limit=1200).validation(0).named("sketches"),
         seed=range(3),
     ),
     expect=9,

@@ -1,4 +1,4 @@
-"""Do networks that differ only in their seed stitch? On old Japanese characters (KMNIST)."""
+"""Do networks that differ only in their seed stitch? On sketches (QuickDraw)."""
 
 from model_stitching import ModelStitching
 
@@ -12,8 +12,8 @@ sweep = Sweep(
         ModelStitching.grid(
             front=["trained", "untrained"], split="pool", epochs=3, networks=FineTune(epochs=4)
         ),
-        network=resnet8(width=8),
-        tasks=parquet("kmnist").images(limit=2000).validation(0).named("kmnist"),
+        network=resnet8(width=4),
+        tasks=parquet("quickdraw6").images(limit=1200).validation(0).named("sketches"),
         seed=range(3),
     ),
     expect=6,

@@ -1,0 +1,100 @@
+"""Pictures of the terminal for `docs/terminal/`: the real output of real commands, as SVG.
+
+It runs `sweeps/quickstart.py` in a folder of its own, in a terminal of tmux's, and takes a picture
+when the words that a state is known by are there. Some minutes on two cores.
+
+    python docs/screens.py
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.ansi import AnsiDecoder
+from rich.console import Console
+
+ROOT = Path(__file__).resolve().parents[1]
+OUT = ROOT / "docs/terminal"
+SOCKET, SESSION = "spolia-screens", "screens"
+LIMIT = 900.0  # seconds until a state has to be there
+ONLY = '--only "ingredients=common,identical"'
+
+
+@dataclass(frozen=True)
+class Screen:
+    """A picture: of which command, in which size, and the words by which its state is known."""
+
+    name: str
+    command: str
+    size: tuple[int, int]
+    words: str
+
+
+SCREENS = (
+    Screen("plan", "spolia plan sweeps/quickstart.py", (80, 24), r"saved "),
+    Screen("starting", f"spolia run sweeps/quickstart.py {ONLY}", (80, 24), "starting Ray"),
+    # The same command goes on: no command is a look at what runs.
+    Screen("running", "", (80, 24), r"left(.*\n)+.*\d/30 .*\n.*\d/30 "),
+    Screen("running_wide", "", (120, 40), r"joint \d+/30(.*\n)+.*joint \d+/30"),
+    Screen("ended", "", (80, 60), "These results again"),
+    Screen("status", "spolia status sweeps/quickstart.py", (80, 24), r"need .*\d"),
+)
+
+
+def tmux(*words: str) -> str:
+    command = ["tmux", "-L", SOCKET, *words]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+
+def wait_for(words: str) -> str:
+    """What the terminal shows, with its colours, once these words are there."""
+    deadline = time.monotonic() + LIMIT
+    while time.monotonic() < deadline:
+        shown = tmux("capture-pane", "-p", "-t", SESSION)
+        if re.search(words, shown):
+            return tmux("capture-pane", "-e", "-p", "-t", SESSION)
+        time.sleep(0.2)
+    raise SystemExit(f"{words!r} never came: {shown}")
+
+
+def save(name: str, shown: str, width: int) -> None:
+    """A picture of a terminal's lines; nothing of it is drawn by hand."""
+    console = Console(file=io.StringIO(), record=True, width=width)
+    # One decoder for all lines: a colour may last over several.
+    for line in AnsiDecoder().decode(shown.rstrip()):
+        line.rstrip()
+        console.print(line, no_wrap=True, overflow="crop")
+    OUT.mkdir(exist_ok=True)
+    svg = console.export_svg(title=name, unique_id=name.replace(" ", "-"))
+    (OUT / f"{name.split(maxsplit=1)[0]}.svg").write_text(svg)
+
+
+def main() -> None:
+    program = Path(sys.executable).parent
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "sweeps").mkdir()
+        shutil.copy(ROOT / "sweeps/quickstart.py", Path(folder) / "sweeps")
+        shell = f"cd {folder} && PATH={program}:$PATH PS1='$ ' bash --norc"
+        tmux("new-session", "-d", "-s", SESSION, "-x", "80", "-y", "24", shell)
+        try:
+            for screen in SCREENS:
+                width, height = screen.size
+                tmux("resize-window", "-t", SESSION, "-x", str(width), "-y", str(height))
+                if screen.command:
+                    tmux("send-keys", "-t", SESSION, f"clear; {screen.command}", "Enter")
+                save(screen.name, wait_for(screen.words), width)
+                print(screen.name, flush=True)
+        finally:
+            tmux("kill-session", "-t", SESSION)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,114 @@
+"""NetTailor's table 1: ResNet-34 tailored to flowers and house numbers, with the authors' settings,
+at the paper's size.
+
+Morgado and Vasconcelos (CVPR 2019): skip ranges of one, three and five blocks, or any number;
+flowers with seven blocks removed, house numbers (SVHN) with eleven. Wants below the data folder
+`weights/resnet34-b627a593.pth` of torchvision, `flowers` with `train/CLASS/` (the official training
+and validation parts) and `test/CLASS/`, and SVHN as torchvision reads it. For GPUs: of the order of
+20 hours on one.
+"""
+
+from typing import Any
+
+from methods.fine_tune import FineTune
+from methods.nettailor import PUBLISHED, NetTailor
+from methods.networks import torchvision_network
+from orchestrator import Sweep, claims, image_folder, product, torchvision_set, union, unseen
+
+base = unseen("imagenet", classes=1000)
+trained = FineTune(epochs=0, classifier="trained")
+flowers = image_folder("flowers", size=224, reduced=True).validation(0).named("flowers")
+numbers = torchvision_set("SVHN").resized(224).validation(0).named("svhn")
+
+# What differs by task in the authors' scripts.
+SKIPS = [1, 3, 5, None]
+taught: FineTune = PUBLISHED["teacher"]
+ON_FLOWERS: dict[str, Any] = PUBLISHED | {
+    "base": trained,
+    "skip": SKIPS,
+    "removed": 7,
+    "threshold": 0.04,
+    "augmentation": "random resized crop",
+    "teacher": taught.replace(augmentation="random resized crop"),
+}
+ON_NUMBERS: dict[str, Any] = PUBLISHED | {
+    "base": trained,
+    "skip": SKIPS,
+    "removed": 11,
+    "threshold": 0.075,
+    "epochs": 20,
+    "retrain_epochs": 20,
+    "retrain_drops_at": (0.4, 0.8),
+    "teacher": taught.replace(epochs=20),
+}
+
+
+def tuned(settings: dict[str, Any]) -> Any:
+    """The teacher itself, which is the row "fine-tuning"."""
+    return FineTune.grid(**settings["teacher"].replace(base=trained).settings())
+
+
+def of(method: str, name: str, skip: Any = "-") -> dict[str, Any]:
+    # Each at the rate and in the batches of the authors.
+    lr, batch = (0.1, 32) if method == "nettailor" else (0.01, 64)
+    where = {"method": method, "tasks": f"imagenet + {name}", "skip": skip}
+    return where | {"lr": lr, "batch": batch}
+
+
+# Table 1: accuracies of fine-tuning, and by skip range.
+TUNED = {"flowers": 0.9584, "svhn": 0.9659}
+TAILORED = {
+    ("flowers", 1): 0.9605,
+    ("flowers", 3): 0.9551,
+    ("flowers", 5): 0.9556,
+    ("flowers", "none"): 0.9558,
+    ("svhn", 1): 0.9660,
+    ("svhn", 3): 0.9653,
+    ("svhn", 5): 0.9679,
+    ("svhn", "none"): 0.9613,
+}
+
+sweep = Sweep(
+    question=__doc__,
+    cells=product(
+        union(
+            product(union(NetTailor.grid(**ON_FLOWERS), tuned(ON_FLOWERS)), tasks=(base, flowers)),
+            product(union(NetTailor.grid(**ON_NUMBERS), tuned(ON_NUMBERS)), tasks=(base, numbers)),
+        ),
+        network=torchvision_network("resnet34", weights="resnet34-b627a593.pth"),
+        seed=range(3),
+    ),
+    expect=30,
+    claims=[
+        *(
+            claims.Within(
+                metric="accuracy",
+                where=of("fine_tune", name),
+                above=accuracy - 0.005,
+                below=accuracy + 0.005,
+                paper="table 1",
+            )
+            for name, accuracy in TUNED.items()
+        ),
+        *(
+            claims.Within(
+                metric="accuracy",
+                where=of("nettailor", *row),
+                above=accuracy - 0.007,
+                below=accuracy + 0.007,
+                paper="table 1",
+            )
+            for row, accuracy in TAILORED.items()
+        ),
+        *(
+            claims.Higher(
+                metric="accuracy",
+                where=of("nettailor", *row),
+                than=of("fine_tune", row[0]),
+                by=-0.005,
+                paper="N2",
+            )
+            for row in TAILORED
+        ),
+    ],
+)
