@@ -197,6 +197,7 @@ few = low.train.few(20, seed=0).augmented("flip").drawing(rotation=randint(4))
             "parquet",
             "pasted",
             "unseen",
+            "windows",
         ),
     ),
     "images": Page(
