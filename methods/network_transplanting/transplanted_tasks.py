@@ -93,12 +93,12 @@ class TransplantedTasks(Method):
 
     adapters: NetworkTransplanting = axis(
         NetworkTransplanting(),
-        smoke=NetworkTransplanting(steps=2),
+        smoke=NetworkTransplanting(steps=1),
         help="how adapters are learned",
     )
     networks: CategoryNetworks = axis(
         CategoryNetworks(),
-        smoke=CategoryNetworks(epochs=1),
+        smoke=CategoryNetworks.smoke(),
         help="how the networks of a category are trained; its `columns` are the tasks",
     )
 
