@@ -123,6 +123,8 @@ class Tally:
         """Seconds of each trial that runs, out of those that are expected of it."""
         now, queue = time.monotonic(), self._queue
         for key, began in self._began.items():
+            if key not in queue.running:  # its worker went away, and it waits again
+                continue
             trial = queue.trials[key]
             spent = self._spent.get(trial.method.name)
             cost = queue.plan.cost(trial) if spent is None else spent.value

@@ -12,6 +12,7 @@ from orchestrator import Sweep, make_plan, product
 from orchestrator.cli import show_what_can_be_shown
 from orchestrator.cli.progress import Progress
 from orchestrator.planning.queue import Queue
+from orchestrator.session.display import Tally
 from orchestrator.spec.wording import duration
 from orchestrator.training.outcome import Outcome
 
@@ -66,6 +67,22 @@ def test_nothing_is_estimated_before_it_is_known_how_many_run_at_once(store):
     line, _ = shown(store, terminal=False, kinds=["done"], at_once=None)
     assert line.startswith("1 of 2 done · 0 running · 1 waiting · ")
     assert " left" not in line
+
+
+def test_a_trial_that_waits_again_has_nothing_behind_it(store, monkeypatch):
+    cells = product(Count.grid(), seed=range(3))
+    queue = Queue(make_plan("asked", Sweep(question="?", cells=cells, expect=3), store))
+    clock = [0.0]
+    monkeypatch.setattr("orchestrator.session.display.time.monotonic", lambda: clock[0])
+    queue.at_once, tally = 1, Tally(queue)
+    done, lost = queue.take(), queue.take()
+    for trial in (done, lost):
+        tally.started(trial)
+    clock[0] = 8.0
+    tally.ended(queue.finish(Outcome(done.key, "done", 10.0)))
+    assert tally.seconds_left() == 12.0
+    queue.put_back(lost.key)
+    assert tally.seconds_left() == 20.0
 
 
 class Untouched(dict):
