@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import Counter
 from contextlib import AbstractContextManager, nullcontext
@@ -22,7 +23,8 @@ from orchestrator.session.display import SEPARATOR, Tally
 from orchestrator.spec.trial import Trial
 from orchestrator.training.outcome import Outcome
 
-PLAIN_EVERY = 10.0  # seconds between lines where output is not a terminal
+PLAIN_EVERY = 10.0  # seconds between lines where output is not a terminal, and trials come and go
+QUIET_FOR = 600.0  # seconds after which there is one though none does
 
 
 class TerminalDisplay:
@@ -54,6 +56,7 @@ class Progress:
         self._failures: Counter[str] = Counter()
         self._waits: tuple[float, list[str]] = (-1.0, [])
         self._live: Live | None = None
+        self._has_ended = threading.Event()
         if console.is_terminal:
             # Last, because it draws at once, and what it draws has to be there.
             self._live = Live(
@@ -63,6 +66,8 @@ class Progress:
     def __enter__(self) -> Self:
         if self._live:
             self._live.start()
+        else:
+            threading.Thread(target=self._break_silence, daemon=True).start()
         return self
 
     def __exit__(
@@ -71,6 +76,7 @@ class Progress:
         value: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self._has_ended.set()
         if self._live:
             self._live.stop()
         self._console.print(self.text())
@@ -102,6 +108,15 @@ class Progress:
         if self._live is None and time.monotonic() - self._last_line >= PLAIN_EVERY:
             self._last_line = time.monotonic()
             self._console.print(self.text())
+
+    def _break_silence(self) -> None:
+        """A plain line now and then while nothing starts or ends: whoever follows a job with trials
+        of hours is to see that it lives.
+        """
+        while not self._has_ended.wait(QUIET_FOR / 4):
+            if time.monotonic() - self._last_line >= QUIET_FOR:
+                self._last_line = time.monotonic()
+                self._console.print(self.text())
 
     def _count_failure(self, outcome: Outcome) -> None:
         """The first failure of a kind is printed in full; the rest is counted, and is in the

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import time
 
 import pytest
 from rich.console import Console
@@ -83,6 +84,19 @@ def test_a_trial_that_waits_again_has_nothing_behind_it(store, monkeypatch):
     assert tally.seconds_left() == 12.0
     queue.put_back(lost.key)
     assert tally.seconds_left() == 20.0
+
+
+def test_a_run_of_long_trials_shows_that_it_lives_without_a_terminal(store, monkeypatch):
+    monkeypatch.setattr("orchestrator.cli.progress.QUIET_FOR", 0.01)
+    cells = product(Count.grid(), seed=range(2))
+    queue = Queue(make_plan("asked", Sweep(question="?", cells=cells, expect=2), store))
+    console = Console(file=io.StringIO(), force_terminal=False, width=80)
+    with Progress(console, queue) as progress:
+        progress.started(queue.take())
+        deadline = time.monotonic() + 30
+        while "1 running" not in console.file.getvalue() and time.monotonic() < deadline:
+            time.sleep(0.01)
+    assert "0 of 2 done · 1 running · 1 waiting" in console.file.getvalue()
 
 
 class Untouched(dict):
