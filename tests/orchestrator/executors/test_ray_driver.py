@@ -158,3 +158,25 @@ def test_where_the_only_gpu_is_unfit_nodes_without_one_are_no_others(monkeypatch
     unfit = Unfit(lot.keys[0], "its GPU cannot compute", True, Worker("with", "with, process 1"))
     lots.heard(lot, [unfit], nodes.ids(lot.placement))
     assert queue.stopped == "its GPU cannot compute"
+
+
+def machine(cpus, gpus, up=1):
+    return Node("one", float(cpus), float(gpus), up)
+
+
+@pytest.mark.parametrize(
+    ("nodes", "device", "may_grow"),
+    [
+        ([machine(0, 0)], "auto", True),  # a head that starts workers when they are asked for
+        ([machine(8, 0)], "auto", False),
+        ([machine(8, 0)], "gpu", True),  # GPUs come when they are asked for
+        ([machine(8, 1)], "gpu", False),  # what none of them holds is told before the start
+        ([machine(8, 0), machine(8, 4, up=0)], "gpu", False),  # a kind that the cluster starts
+        ([machine(0, 0), machine(8, 4, up=0)], "auto", False),
+    ],
+)
+def test_a_cluster_is_taken_at_its_word_where_it_has_what_is_asked_for(
+    tmp_path, nodes, device, may_grow
+):
+    site = Site(tmp_path / "scratch", address="auto", device=device)
+    assert driver._usable(Nodes(nodes), site).may_grow is may_grow
