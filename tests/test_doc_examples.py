@@ -83,6 +83,10 @@ def test_the_reference_is_what_the_docstrings_say(generator):
     assert written == generator.pages()
 
 
+def test_every_metric_and_matrix_of_ours_is_explained(generator):
+    assert "|  |" not in generator.glossary()
+
+
 def test_every_name_of_the_front_door_is_in_the_reference(generator):
     import orchestrator
 
