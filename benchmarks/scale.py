@@ -131,6 +131,8 @@ def progress_part(options: argparse.Namespace) -> list[Figure]:
             trial = queue.take()
             progress.started(trial)
             progress.ended(queue.finish(Outcome(trial.key, "done", 1.0)))
+        for _ in range(SLOTS):
+            progress.started(queue.take())
         found[trials] = min(drawing(progress) for _ in range(5))
     print(f"{'progress, half-way through':<34}{'CPU ms':>8}")
     for trials, seconds in found.items():
@@ -140,10 +142,10 @@ def progress_part(options: argparse.Namespace) -> list[Figure]:
 
 
 def drawing(progress: Any) -> float:
-    """CPU seconds for a line and the list of what waits, each anew."""
+    """CPU seconds for all that a terminal shows, with a row for each trial that runs."""
     began = time.process_time()
     for _ in range(20):
-        progress._render()
+        progress._console.print(progress._render())
     return (time.process_time() - began) / 20
 
 

@@ -30,12 +30,15 @@ ONLY = '--only "ingredients=common,identical"'
 
 @dataclass(frozen=True)
 class Screen:
-    """A picture: of which command, in which size, and the words by which its state is known."""
+    """A picture: of which command, in which size, the words by which its state is known, and those
+    in the first line of it, where what stands above is left out.
+    """
 
     name: str
     command: str
     size: tuple[int, int]
     words: str
+    begins: str = ""
 
 
 SCREENS = (
@@ -44,7 +47,8 @@ SCREENS = (
     # The same command goes on: no command is a look at what runs.
     Screen("running", "", (80, 24), r"left(.*\n)+.*\d/30 .*\n.*\d/30 "),
     Screen("running_wide", "", (120, 40), r"joint \d+/30(.*\n)+.*joint \d+/30"),
-    Screen("ended", "", (80, 60), "These results again"),
+    # Behind what the changes of size have left of the picture that moved.
+    Screen("ended", "", (80, 60), "These results again", "30 of 30 done"),
     Screen("status", "spolia status sweeps/quickstart.py", (80, 24), r"need .*\d"),
 )
 
@@ -65,16 +69,19 @@ def wait_for(words: str) -> str:
     raise SystemExit(f"{words!r} never came: {shown}")
 
 
-def save(name: str, shown: str, width: int) -> None:
+def save(screen: Screen, shown: str) -> None:
     """A picture of a terminal's lines; nothing of it is drawn by hand."""
-    console = Console(file=io.StringIO(), record=True, width=width)
+    console = Console(file=io.StringIO(), record=True, width=screen.size[0])
+    has_begun = False
     # One decoder for all lines: a colour may last over several.
     for line in AnsiDecoder().decode(shown.rstrip()):
-        line.rstrip()
-        console.print(line, no_wrap=True, overflow="crop")
+        has_begun = has_begun or screen.begins in line.plain
+        if has_begun:
+            line.rstrip()
+            console.print(line, no_wrap=True, overflow="crop")
     OUT.mkdir(exist_ok=True)
-    svg = console.export_svg(title=name, unique_id=name.replace(" ", "-"))
-    (OUT / f"{name.split(maxsplit=1)[0]}.svg").write_text(svg)
+    svg = console.export_svg(title=screen.name, unique_id=screen.name)
+    (OUT / f"{screen.name}.svg").write_text(svg)
 
 
 def main() -> None:
@@ -90,7 +97,7 @@ def main() -> None:
                 tmux("resize-window", "-t", SESSION, "-x", str(width), "-y", str(height))
                 if screen.command:
                     tmux("send-keys", "-t", SESSION, f"clear; {screen.command}", "Enter")
-                save(screen.name, wait_for(screen.words), width)
+                save(screen, wait_for(screen.words))
                 print(screen.name, flush=True)
         finally:
             tmux("kill-session", "-t", SESSION)
