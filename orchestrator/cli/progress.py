@@ -114,6 +114,7 @@ class Progress:
 
     def preparing(self, what: str) -> None:
         self._tally.preparing = what
+        self._news.is_silent = True  # of whoever is going to work now
         if self._live is None:
             self._console.print(Text(what))
 

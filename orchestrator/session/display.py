@@ -95,11 +95,9 @@ class Tally:
         return parts
 
     def line(self) -> str:
-        """All of them, one behind the other."""
+        """All of them, one behind the other; what is prepared, as long as nothing has ended."""
         parts = [words for words, _ in self.parts()]
-        if self.preparing:
-            parts.insert(0, self.preparing)
-        return SEPARATOR.join(parts)
+        return SEPARATOR.join([self.preparing, parts[0]] if self.preparing else parts)
 
     def counts(self) -> list[tuple[str, str]]:
         """How many trials have ended how, are blocked, run and wait; see `parts`."""

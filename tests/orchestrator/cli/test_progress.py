@@ -174,6 +174,7 @@ def test_what_is_prepared_is_told_until_a_trial_is_heard_of(store):
     queue = Queue(make_plan("asked", Sweep(question="?", cells=cells, expect=1), store))
     console = Console(file=io.StringIO(), force_terminal=True, width=80, record=True)
     progress = Progress(console, queue, store)
+    progress._news.is_silent = False  # Ray is started a second time
     progress.preparing("starting Ray")
     console.print(progress._render())
     assert "starting Ray ..." in console.export_text()

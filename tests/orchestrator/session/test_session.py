@@ -22,11 +22,14 @@ from orchestrator import (
     data_root,
     digits,
     image_folder,
+    make_plan,
     product,
     union,
 )
 from orchestrator.data.root import reading_from
-from orchestrator.session.display import LineDisplay
+from orchestrator.planning.queue import Queue
+from orchestrator.session.display import LineDisplay, Tally
+from orchestrator.training.outcome import Outcome
 
 DIGITS = {"network": resnet8(width=4), "tasks": digits.classes(0, 1).images(limit=40)}
 
@@ -292,6 +295,7 @@ def test_a_home_that_cannot_be_written_is_told_before_anything_runs(tmp_path):
         ({"only": ""}, "only='': expected axis=value"),
         ({"only": []}, "only=[]: write axes with their values"),
         ({"smoke": True, "limit": 1}, "smoke=True goes without limit=...: a smoke run is of every"),
+        ({"smoke": True, "seeds_first": True}, "smoke=True goes without seeds_first=...: a smoke"),
         ({"slots": 0}, "slots=0: how many trials run at once, a whole number from 1"),
         ({"slots": "2"}, "slots='2'"),
         ({"slots": True}, "slots=True"),
@@ -323,6 +327,22 @@ def test_a_smoke_run_is_gone_when_its_summary_is(tmp_path):
 class Terminal(io.StringIO):
     def isatty(self):
         return True
+
+
+def test_the_line_says_what_is_prepared_until_a_trial_has_ended(store):
+    sweep = counting()
+    tally = Tally(Queue(make_plan("asked", sweep, store)))
+    tally.preparing = "starting Ray"
+    assert tally.line() == "starting Ray · 0 of 12 done"
+    tally.ended(Outcome(next(iter(make_plan("asked", sweep, store).trials)), "done"))
+    assert tally.line().startswith("0 of 12 done · 0 running")
+
+
+def test_with_seeds_first_one_seed_of_every_setting_is_run_before_the_next(tmp_path):
+    session = session_in(tmp_path, counting())
+    session.run(executor="inline", seeds_first=True)
+    rows = sorted(session.trials(), key=lambda r: session.open(r).record["timings"]["began"])
+    assert [row.values["seed"] for row in rows] == [0] * 4 + [1] * 4 + [2] * 4
 
 
 def test_the_line_of_a_run_moves_on_a_terminal_and_nothing_is_printed_elsewhere(tmp_path, capsys):
