@@ -197,6 +197,7 @@ few = low.train.few(20, seed=0).augmented("flip").drawing(rotation=randint(4))
             "parquet",
             "pasted",
             "unseen",
+            "windows",
         ),
     ),
     "images": Page(
@@ -385,7 +386,7 @@ def page_text(page: Page) -> str:
         {name for name in orchestrator.__all__ if re.search(rf"\b{name}\b", page.example)}
     )
     example = page.example
-    if "from orchestrator import" not in example:
+    if used and "from orchestrator" not in example:
         example = f"from orchestrator import {', '.join(used)}\n\n\n{example}"
     elif "Store(" in example:
         example = example.replace(

@@ -58,6 +58,7 @@ if TYPE_CHECKING:
         pasted,
         torchvision_set,
         unseen,
+        windows,
     )
     from orchestrator.spec.declarations import (
         Curve,
@@ -188,6 +189,7 @@ __all__ = [
     "torchvision_set",
     "union",
     "unseen",
+    "windows",
     "zipped",
 ]
 
@@ -203,6 +205,7 @@ _DEFINED_IN = {
         "pasted",
         "torchvision_set",
         "unseen",
+        "windows",
     ),
     # A method: what it declares, and what it works with.
     "orchestrator.spec.method": ("Method",),

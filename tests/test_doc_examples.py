@@ -83,6 +83,10 @@ def test_the_reference_is_what_the_docstrings_say(generator):
     assert written == generator.pages()
 
 
+def test_every_metric_and_matrix_of_ours_is_explained(generator):
+    assert "|  |" not in generator.glossary()
+
+
 def test_every_name_of_the_front_door_is_in_the_reference(generator):
     import orchestrator
 
@@ -115,6 +119,7 @@ def test_a_sweep_of_the_cookbook_can_be_written_like_this(text):
     assert run(text)["sweep"].question  # it counts its cells, and checks its claims
 
 
+@pytest.mark.filterwarnings("ignore:.*steps are few")  # a smoke run has no more
 @pytest.mark.slow
 @pytest.mark.long
 @pytest.mark.parametrize("text", COOKBOOK[:-1], ids=lambda text: text[3:40])
@@ -151,6 +156,7 @@ def my_package(tmp_path, monkeypatch):
         del sys.modules[name]
 
 
+@pytest.mark.slow
 def test_the_own_loop_of_the_page_keeps_the_contract(my_package):
     _, folder = my_package
     findings = list(check(folder / "own_loop.py"))
@@ -158,6 +164,7 @@ def test_the_own_loop_of_the_page_keeps_the_contract(my_package):
     assert len(findings) >= 10
 
 
+@pytest.mark.slow
 def test_the_network_the_local_run_and_the_contract_of_the_page_work(my_package):
     page, _ = my_package
     assert run(next(b for b in page if "local_run(" in b))["run"].metrics

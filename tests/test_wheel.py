@@ -148,6 +148,8 @@ def test_strict_types_hold_in_a_package_that_imports_it(installed, tmp_path):
         (tested,) = method.parent.glob("test_*.py")
         file = method.parent / tested.name.removeprefix("test_")
         files.append(shutil.copy(file, tmp_path))
+    ran(installed, tmp_path, "new-method", "my_method", "--to", "mine")
+    files.append(tmp_path / "mine/spolia_my_method/my_method.py")
     python = tmp_path / "environment/bin/python"
     checked = subprocess.run(
         [sys.executable, "-m", "mypy", "--strict", "--python-executable", python, *files],

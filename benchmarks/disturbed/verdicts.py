@@ -65,7 +65,7 @@ _OF_MLFLOW = "mlflow."  # what it writes itself
 
 
 def _without_ids(client: Any, run: Any) -> dict[str, Any]:
-    history = {
+    history: dict[str, Any] = {
         name: sorted(
             (p.step, p.timestamp, p.value) for p in client.get_metric_history(run.info.run_id, name)
         )
@@ -74,10 +74,15 @@ def _without_ids(client: Any, run: Any) -> dict[str, Any]:
     tags = {k: v for k, v in run.data.tags.items() if not k.startswith(_OF_MLFLOW)}
     outputs = len(run.outputs.model_outputs) if run.outputs else 0
     is_sweep = tags.get("spolia.role") == "sweep"
+    times = [run.info.start_time, run.info.end_time]
+    if tags.get("spolia.role") == "setting":
+        # It has been through as many states as there was time for; the last one counts.
+        history, times = dict(run.data.metrics), times[1:]
+        tags.pop("spolia.try", None)
     return {
         "name": run.info.run_name,
         "status": run.info.status,
-        "times": None if is_sweep else [run.info.start_time, run.info.end_time],
+        "times": None if is_sweep else times,
         "params": dict(run.data.params),
         "tags": tags,
         "metrics": history,

@@ -65,6 +65,9 @@ class ElasticWeights(Method):
     )
     images: int = axis(100, over=(50, 100), smoke=20, help="from which F is estimated")
     epochs: int = axis(10, over=(5, 10), smoke=1, help="training on each task")
+    lr: float = axis(
+        0.01, over=(0.01, 0.05), help="highest rate; lr * lambda * F has to stay below about 1"
+    )
 
     def canonical_for(self, trial: Trial) -> Self:
         # On one task there is nothing to forget: its network is the same for all strengths.
@@ -95,7 +98,7 @@ class ElasticWeights(Method):
             self.loss,
             task.train,
             frozen=frozen,
-            optimizer=sgd(0.05),
+            optimizer=sgd(self.lr),
             schedule=one_cycle(),
             epochs=self.epochs,
             batch=32,

@@ -10,7 +10,7 @@ tasks = tuple(digits.classes(*range(first, first + 3)).named(f"from{first}") for
 sweep = Sweep(
     question=__doc__,
     cells=product(
-        ElasticWeights.grid(strength=[0.0, 100.0, 1000.0]),
+        ElasticWeights.grid(strength=[0.0, 10.0, 100.0]),
         network=resnet8(width=4),
         tasks=tasks,
         seed=range(3),

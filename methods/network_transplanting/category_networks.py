@@ -66,7 +66,7 @@ class CategoryNetworks(Method):
         (), help="networks of the tasks after a category's first, if they differ from the trial's"
     )
     epochs: int = axis(10, over=(10, 30), smoke=1, help="passes through the largest task's images")
-    batch: int = axis(32, over=(32, 64), help="images per step and task")
+    batch: int = axis(32, over=(32, 64), smoke=128, help="images per step and task")
     lr: float = axis(
         0.03, over=(0.01, 0.03, 0.1), help="highest learning rate of the one-cycle schedule"
     )

@@ -54,12 +54,13 @@ def auc(margin: Array, labels: Labels) -> float:
     """Probability that an image of the category has the larger margin than one of the background;
     ties count half (Mann and Whitney).
     """
-    from scipy.stats import rankdata  # late: nothing else here needs scipy
-
     positive = int((labels == 1).sum())
     negative = len(labels) - positive
-    # Mann and Whitney's U by ranks instead of all pairs; a tie's ranks are their mean.
-    ranks = rankdata(margin)[labels == 1].sum()
+    # Mann and Whitney's U by ranks instead of all pairs; a tie's ranks are their mean. Not by
+    # scipy.stats, which takes two seconds to import in every worker.
+    _, place, count = np.unique(margin, return_inverse=True, return_counts=True)
+    mean_rank = count.cumsum() - (count - 1) / 2
+    ranks = mean_rank[place][labels == 1].sum()
     return float((ranks - positive * (positive + 1) / 2) / (positive * negative))
 
 

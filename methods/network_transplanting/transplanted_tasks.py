@@ -30,7 +30,6 @@ from methods.network_transplanting.network_transplanting import (
     TransplantNetwork,
     on_device,
 )
-from methods.network_transplanting.report import unsuitable_tasks
 from orchestrator import Kept, MatrixSpec, Method, Metric, Network, Run, Task, Trial, axis, roles
 
 PAIR = ("category", "kind")
@@ -94,12 +93,12 @@ class TransplantedTasks(Method):
 
     adapters: NetworkTransplanting = axis(
         NetworkTransplanting(),
-        smoke=NetworkTransplanting(steps=2),
+        smoke=NetworkTransplanting(steps=1),
         help="how adapters are learned",
     )
     networks: CategoryNetworks = axis(
         CategoryNetworks(),
-        smoke=CategoryNetworks(epochs=1),
+        smoke=CategoryNetworks.smoke(),
         help="how the networks of a category are trained; its `columns` are the tasks",
     )
 
@@ -128,10 +127,18 @@ class TransplantedTasks(Method):
             )
             return
         yield from _misnamed(rows)
-        yield from self.networks.check(self.networks_of(trial, rows[0], rows[1]))
-        _, host, *guests = rows
-        for place, task in enumerate(host):
-            yield from unsuitable_tasks(task, [guest[place] for guest in guests])
+        problems = list(self.networks.check(self.networks_of(trial, rows[0], rows[1])))
+        if not problems and trial.network is not None:
+            for place, network in enumerate(self.networks.specs(trial)):
+                tasks = tuple(row[place] for row in rows)
+                of_one = trial.replace(method=self.adapters, network=network, tasks=tasks)
+                problems += self.adapters.check(of_one)
+        if self.adapters.everything or self.adapters.new_task_module:
+            problems.append(
+                "adapters.everything and adapters.new_task_module are references of "
+                "network_transplanting: here task modules are shared, and never change"
+            )
+        yield from dict.fromkeys(problems)
 
     def networks_of(
         self, trial: Trial, pretrain: Sequence[Task], category: Sequence[Task]

@@ -217,7 +217,22 @@ def _cluster(address: str, home: Home, site: SiteFile) -> Iterator[Check]:
         )
         found = "; ".join(problems) or f"sees the store, has the driver's code; {about}"
         yield Check(f"node {node.node}", not problems, found)
+    yield _gpus_of_cluster(site, nodes)
     yield _worker_shapes(site, nodes)
+
+
+def _gpus_of_cluster(site: SiteFile, nodes: Sequence[Greeting]) -> Check:
+    """Whether trials would compute on CPUs although the site shares out GPUs: none is up, and not
+    every cluster says what it would start.
+    """
+    count = sum(len(node.gpus) for node in nodes)
+    if count or site.device != "auto":
+        return Check("cluster GPUs", True, f"{count} up; device = {site.device!r}")
+    found = (
+        "none is up, so trials compute on CPUs. A cluster that starts nodes with GPUs when they "
+        'are asked for, and does not say so to Ray (KubeRay), needs device = "gpu" and slots'
+    )
+    return Check("cluster GPUs", not site.gpus, found)
 
 
 def _worker_shapes(site: SiteFile, nodes: Sequence[Greeting]) -> Check:

@@ -34,7 +34,8 @@ from orchestrator.data.readers import (
     torchvision_files,
 )
 from orchestrator.data.root import data_root
-from orchestrator.errors import DataError
+from orchestrator.data.scenes import windows_arrays
+from orchestrator.errors import DataError, nearest
 from orchestrator.spec.canonical import derive
 from orchestrator.spec.datasets import Source, parse
 from orchestrator.spec.preparation import IMAGENET
@@ -95,6 +96,8 @@ def stamp_of(name: str, root: Path | None) -> list[Any]:
         return [name, [file_stamp(file) for file in files] or str(root)]
     if source.kind == "pasted":
         return [name, stamp_of(source.objects, root)]
+    if source.kind == "windows":
+        return [name, stamp_of(source.scenes, root)]
     location = location_of(source, root)
     return [name, location, _reader(location, source).files]
 
@@ -124,6 +127,8 @@ def _build(
         return _from_arrays(name, source, root, folder)
     if source.kind == "pasted":
         return _from_objects(name, source, objects_of(source.objects), folder)
+    if source.kind == "windows":
+        return _from_scenes(name, source, objects_of(source.scenes), folder)
     reader = _reader(location_of(source, root), source)
     summary = decode_all(name, reader, source, folder)
     return _about(name, folder, reader.classes, summary)
@@ -181,6 +186,29 @@ def _from_objects(name: str, source: Source, objects: Images, folder: Path) -> d
         np.save(folder / f"{part}_masks.npy", object_masks)
     summary = Summary(sha.hexdigest(), mask_names=BINARY)
     return _about(name, folder, objects.record.classes, summary)
+
+
+def _from_scenes(name: str, source: Source, scenes: Images, folder: Path) -> dict[str, Any]:
+    category, size = source.options["of"], int(source.options["window"])
+    names, (_, height, width) = scenes.record.mask_names, scenes.record.shape
+    if category not in names:
+        raise DataError(
+            f"{name}: {source.scenes} has no class of pixels {category!r}. "
+            f"{nearest(category, names)}"
+        )
+    if size > min(height, width):
+        raise DataError(f"{name}: scenes of {height} x {width} have no window of {size} pixels")
+    seed, sha = int(source.options["cut"]), hashlib.sha256()
+    for part, (x, _) in (("train", scenes.train), ("test", scenes.test)):
+        masks_of_scenes = np.load(scenes.folder / f"{part}_masks.npy", mmap_mode="r")
+        arrays = windows_arrays(x, masks_of_scenes, names.index(category), size, seed, part)
+        for array in arrays:
+            sha.update(np.ascontiguousarray(array).tobytes())
+        images, y, cut_masks = arrays
+        write_arrays(folder, part, images, y)
+        np.save(folder / f"{part}_masks.npy", cut_masks)
+    summary = Summary(sha.hexdigest(), mask_names=names)
+    return _about(name, folder, ("rest", category), summary)
 
 
 def _about(name: str, folder: Path, classes: tuple[str, ...], summary: Summary) -> dict[str, Any]:

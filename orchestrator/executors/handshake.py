@@ -14,6 +14,7 @@ from importlib.metadata import PackageNotFoundError, version
 from orchestrator.errors import SpoliaError
 from orchestrator.spec.classes import class_at
 from orchestrator.store.code import Code, code_in_use, listed
+from orchestrator.store.patience import asking_again
 from orchestrator.store.store import Store
 
 PACKAGES = ("torch", "torchvision", "ray", "spolia")
@@ -58,24 +59,30 @@ def greet(store: str, probe: str, classes: Sequence[str], variables: Mapping[str
     )
 
 
-def problem_with_store(address: str, probe: str) -> str:
-    """Why this node does not share the store with the driver, or an empty string."""
+def problem_with_store(address: str, probe: str, patience: float = 0.0) -> str:
+    """Why this node does not share the store with the driver, or an empty string. A store that does
+    not answer is asked again for so many seconds.
+    """
     try:
-        store = Store(address)
-        if not probe:
-            return ""
-        if not store.sees_probe(probe):
-            return (
-                f"it does not see the driver's store at {store.name}; "
-                "a store for several machines is a shared folder or an s3:// address"
-            )
-        # Seeing is not enough: a node that cannot write would
-        # train and then have nowhere to put it.
-        own_probe = f"{probe}-{platform.node()}-{os.getpid()}"
-        store.leave_probe(own_probe)
-        store.take_probe(own_probe)
+        return str(asking_again(patience)(_look_into_store, address, probe))
     except SpoliaError as error:
         return str(error)
+
+
+def _look_into_store(address: str, probe: str) -> str:
+    """The same; raises where the store does not answer, or nothing can be written to it."""
+    store = Store(address)
+    if not probe:
+        return ""
+    if not store.sees_probe(probe):
+        return (
+            f"it does not see the driver's store at {store.name}; "
+            "a store for several machines is a shared folder or an s3:// address"
+        )
+    # Seeing is not enough: a node that cannot write would train and then have nowhere to put it.
+    own_probe = f"{probe}-{platform.node()}-{os.getpid()}"
+    store.leave_probe(own_probe)
+    store.take_probe(own_probe)
     return ""
 
 

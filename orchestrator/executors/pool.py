@@ -40,7 +40,9 @@ class Source(Protocol):
         ...
 
     def heard(self, lot: Lot, attempts: Sequence[Attempt], nodes: Collection[str] = ()) -> None:
-        """What a worker reported of its lot; where it was unfit, with the ids of all nodes."""
+        """What a worker reported of its lot; where it was unfit, with the ids of all nodes that
+        have room for such a lot.
+        """
         ...
 
     def gone(self, lot: Lot, why: str, is_node: bool) -> None:

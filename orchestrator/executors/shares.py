@@ -70,8 +70,10 @@ def wanted(plan: Plan, records: Iterable[Mapping[str, Any]]) -> list[Wanted]:
     gpus: set[int] = set()  # how much memory they have
     for record in records:
         peak = record.get("memory", {}).get("gpu_reserved", 0)
+        if not peak:
+            continue
         of = workload_of(record["trial"])
-        if peak and of in num_todo:
+        if of in num_todo:
             peaks.setdefault(of, []).append(peak)
             gpus.add(record["provenance"]["gpu_memory"])
     smallest = min(gpus, default=0)

@@ -24,6 +24,7 @@ from orchestrator.executors.placement import HIDING, Placement
 from orchestrator.spec.naming import class_paths
 from orchestrator.spec.trial import Trial
 from orchestrator.store.code import code_of, listed
+from orchestrator.store.patience import AN_OUTAGE
 from orchestrator.store.store import Store
 from orchestrator.training.attempts import Attempt, Unfit, Worker, attempt_of
 from orchestrator.training.execute import execute
@@ -103,7 +104,8 @@ class TrialRunner:
 
     def _problem_here(self) -> str:
         """Why this node can run no trial of the assignment, or an empty string."""
-        if problem := problem_with_store(self._assignment.store, self._assignment.probe):
+        store = self._assignment.store
+        if problem := problem_with_store(store, self._assignment.probe, AN_OUTAGE):
             return problem
         drivers = self._assignment.versions
         differing = other_versions(drivers, versions()) if drivers else []

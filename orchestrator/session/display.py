@@ -77,8 +77,13 @@ class Tally:
     def running(self, most: int) -> dict[str, tuple[Trial, float]]:
         """The trials that run longest, each with when it was handed out, in seconds since 1970."""
         with self._lock:
-            oldest = list(itertools.islice(self._began.items(), most))
+            oldest = list(itertools.islice(self._now_running(), most))
         return {key: (self._queue.trials[key], began[1]) for key, began in oldest}
+
+    def _now_running(self) -> Iterator[tuple[str, tuple[float, float]]]:
+        """Keys and beginnings of those that run; one whose worker went away waits again."""
+        running = self._queue.running
+        return ((key, began) for key, began in self._began.items() if key in running)
 
     def parts(self, longest: float = LINE) -> list[tuple[str, str]]:
         """The pieces of a line of so many characters (more only where the counts alone take more),
@@ -153,7 +158,7 @@ class Tally:
         """Of each trial that runs, how long it is expected to take, and how long it has run."""
         now = time.monotonic()
         with self._lock:
-            began = list(self._began.items())
+            began = list(self._now_running())
         found = []
         for key, clocks in began:
             expected = self._queue.left.expected(key)

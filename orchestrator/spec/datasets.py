@@ -19,6 +19,7 @@ TORCHVISION_SETS = (
     "STL10",
     "USPS",
 )
+WINDOWED = ("of", "window", "cut")  # category, size and seed of windows
 OPTIONS: Mapping[str, tuple[str, ...]] = {  # of each kind's names
     "digits": (),
     "torchvision": (),
@@ -26,6 +27,7 @@ OPTIONS: Mapping[str, tuple[str, ...]] = {  # of each kind's names
     "folder": ("size", "reduced", "test"),
     "unseen": ("classes", "size"),
     "pasted": ("canvas",),
+    "windows": WINDOWED,
 }
 
 digits = Task(data="digits")
@@ -150,6 +152,30 @@ def pasted(objects: Task, *, seed: int = 0) -> Task:
     return Task(data=f"pasted/{name}?{urlencode(sorted(options.items()))}")
 
 
+def windows(scenes: Task, category: str, *, size: int, seed: int = 0) -> Task:
+    """Square pieces of a set's scenes, of `size` pixels: from each scene one around a pixel of the
+    category and one without any, as far as there are any, drawn by the seed. The classes are `rest`
+    and the category; masks are those of the scenes::
+
+        road = windows(parquet("camvid", mask="mask"), "road", size=48)
+        road.binary("road", called="category")   # is it there?
+        road.classes("road").foreground("road")  # and where?
+    """
+    if scenes != Task(data=scenes.data):
+        raise DataError(
+            f"windows() takes a whole set, such as parquet('camvid', mask='mask'), "
+            f"not {scenes.data} with something taken from it"
+        )
+    if size < 1 or not category:
+        raise DataError(f"windows() of {size} pixels around {category!r} cannot be meant")
+    name, _, query = scenes.data.partition("?")
+    own = {"of": category, "window": str(size), "cut": str(seed)}
+    options = dict(parse_qsl(query))
+    if "of" in options or name.startswith("windows/"):
+        raise DataError(f"windows() takes scenes, and {scenes.data} has windows already")
+    return Task(data=f"windows/{name}?{urlencode(sorted((options | own).items()))}")
+
+
 def _name(
     kind: str,
     path: str,
@@ -238,6 +264,12 @@ class Source:
         return f"{self.path}?{query}" if query else self.path
 
     @property
+    def scenes(self) -> str:
+        """The name of the set that windows are cut from."""
+        query = urlencode(sorted((k, v) for k, v in self.options.items() if k not in WINDOWED))
+        return f"{self.path}?{query}" if query else self.path
+
+    @property
     def where(self) -> dict[str, str]:
         """The value that rows must have, by column."""
         prefix = "where."
@@ -264,6 +296,9 @@ def parse(name: str) -> Source:
     # The options are those of the inner set, beside `canvas`, which `objects` leaves out.
     if kind == "pasted":
         parse(source.objects)
+        return source
+    if kind == "windows":
+        parse(source.scenes)
         return source
     for option in source.options:
         if option not in OPTIONS[kind] and not (kind == "parquet" and option.startswith("where.")):

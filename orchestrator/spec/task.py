@@ -160,7 +160,7 @@ class Task:
         # images may not be.
         kind, _, rest = self.data.partition("/")
         options = dict(parse_qsl(rest.partition("?")[2]))
-        if kind != "pasted" and "mask" not in options:
+        if kind not in ("pasted", "windows") and "mask" not in options:
             hint = "pasted(...) makes a set that has"
             if kind == "parquet":
                 hint = 'parquet(..., mask="mask") names the column that holds them'

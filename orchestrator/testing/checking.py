@@ -37,6 +37,7 @@ ADVICE = {
     "default must be": "Take a tuple in place of a list, and settings in place of a dictionary.",
     "setting": "Give it one of the documented types, and values of that type.",
 }
+NO_METHOD = ("test_", "conftest", "setup", "sweep")  # as names of modules begin
 DEFINED, IMPORTED, RUNS, NOTED = (
     "a class is a method as it is defined",
     "the module can be imported",
@@ -101,7 +102,12 @@ def _module_names(path: Path, name: str) -> list[str]:
     if path.is_dir() and not (path / "__init__.py").exists():
         packages = [file.parent for file in sorted(path.glob("*/__init__.py"))]
         packages += [file.parent for file in sorted(path.glob("src/*/__init__.py"))]
-        return [_importable_from(package.parent.resolve(), package.name) for package in packages]
+        # Without a package, the modules beside each other; what is run by its name defines none.
+        modules = [
+            file for file in sorted(path.glob("*.py")) if not file.stem.startswith(NO_METHOD)
+        ]
+        found = packages or modules
+        return [_importable_from(one.parent.resolve(), one.stem) for one in found]
     if not (path.is_dir() or path.suffix == ".py") or not path.exists():
         raise InputError(f"{path} is no module, package or notebook")
     path = path.resolve()

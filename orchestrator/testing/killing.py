@@ -72,7 +72,7 @@ def fingerprint(record: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-MOST_IN_CALLED = 4  # kills in what train calls: each executes train up to there anew
+MOST_IN_CALLED = 2  # kills in what train calls: each executes train up to there anew
 
 
 class Killed(BaseException):

@@ -168,12 +168,10 @@ class Runs:
         new = [point for point in dict.fromkeys(points) if point not in held]
         pairs = [Param(name, value) for name, value in params.items()]
         changed = [RunTag(k, v) for k, v in tags.items() if run.tags.get(k) != v]
-        metrics = [
-            Metric(*point, *of_models[point[0]], run.run_id)
-            if point[0] in of_models
-            else Metric(*point)
-            for point in new
-        ]
+        metrics = []
+        for point in new:
+            about = (*of_models[point[0]], run.run_id) if point[0] in of_models else ()
+            metrics.append(Metric(*point, *about))
         for start in range(PARAMS_AT_ONCE, len(pairs), PARAMS_AT_ONCE):
             self.client.log_batch(run.run_id, params=pairs[start : start + PARAMS_AT_ONCE])
         for start in range(METRICS_AT_ONCE, len(metrics), METRICS_AT_ONCE):

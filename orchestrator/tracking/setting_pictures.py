@@ -118,16 +118,18 @@ def _preview(picture: bytes) -> bytes:
 
 
 def _table(mean: MeanMatrix) -> bytes:
-    """One row an entry, the score first: MLflow's comparison shows the first column at once."""
+    """One row an entry, which pair it is and then its score: MLflow's comparison lines up rows of
+    runs by the first column, and shows the second.
+    """
     names = ("row", "column") if mean.axes[0] == mean.axes[1] else mean.axes
     rows: list[list[Any]] = []
     for i, row in enumerate(mean.rows):
         for j, column in enumerate(mean.columns):
             numbers = [float(mean.values[i, j]), float(mean.half[i, j])]
-            rows.append(
-                [*(None if math.isnan(x) else x for x in numbers), int(mean.n[i, j]), row, column]
-            )
-    return json.dumps({"columns": ["score", "ci95", "n", *names], "data": rows}).encode()
+            known = [None if math.isnan(number) else number for number in numbers]
+            rows.append([f"{row} × {column}", *known, int(mean.n[i, j]), row, column])
+    heads = [" × ".join(names), "score", "ci95", "n", *names]
+    return json.dumps({"columns": heads, "data": rows}).encode()
 
 
 def _words(name: str) -> str:

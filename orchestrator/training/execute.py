@@ -27,6 +27,7 @@ from orchestrator.spec.canonical import digest
 from orchestrator.spec.trial import Trial, needs_first
 from orchestrator.store.code import code_of
 from orchestrator.store.meaning import marks_of_another
+from orchestrator.store.patience import AN_OUTAGE, asking_again
 from orchestrator.store.store import Store, record_digest
 from orchestrator.training.arithmetic import arithmetic, default_device
 from orchestrator.training.checkpoints import Checkpoints
@@ -45,7 +46,7 @@ from orchestrator.training.run import Run
 from orchestrator.training.stage import OnEpoch
 
 # Seconds for which the store is asked again, before a trial and for its commit: at least, at most.
-TRY_FOR = (3.0, 600.0)
+TRY_FOR = (AN_OUTAGE, 600.0)
 
 
 def execute(
@@ -175,21 +176,11 @@ def _commit(
 
 
 def _patiently(seconds: float) -> tenacity.Retrying:
-    """Tries to reach the store, with growing pauses: for a tenth of the time that the training took
-    (`seconds`), within bounds. A node that gives up is given no more work.
+    """Tries to reach the store, for a tenth of the time that the training took (`seconds`), within
+    bounds. A node that gives up is given no more work.
     """
     at_least, at_most = TRY_FOR
-    return tenacity.Retrying(
-        retry=tenacity.retry_if_exception(_may_pass),
-        stop=tenacity.stop_after_delay(min(max(seconds / 10, at_least), at_most)),
-        wait=tenacity.wait_exponential(multiplier=0.5, max=30),
-        reraise=True,
-    )
-
-
-def _may_pass(error: BaseException) -> bool:
-    """Whether a store may answer otherwise a little later."""
-    return isinstance(error, StoreError) and not isinstance(error, CorruptError)
+    return asking_again(min(max(seconds / 10, at_least), at_most))
 
 
 def finished_by_others(trial: Trial, store: Store, replaces: str) -> Outcome | None:

@@ -9,7 +9,8 @@ from collections.abc import Iterator
 
 import torch
 
-from orchestrator.errors import CorruptError, StoreError
+from orchestrator.data.root import data_root
+from orchestrator.errors import CorruptError, MissingDataError, StoreError
 from orchestrator.training.outcome import Fault
 
 # No space, no quota, a file system that has turned read-only, a disk that cannot be read.
@@ -39,11 +40,19 @@ def fault_of(error: BaseException) -> Fault:
             return "worker"
         if isinstance(cause, OSError) and cause.errno in OF_THE_DISK:
             return "node"
+        # One set may be missing everywhere; all of them are on a node whose mount is not there.
+        if isinstance(cause, MissingDataError) and _has_no_data_folder():
+            return "node"
         # A record that is not what was written is so on every node; a store that does not
         # answer here may answer elsewhere.
         if isinstance(cause, StoreError) and not isinstance(cause, CorruptError):
             return "node"
     return "trial"
+
+
+def _has_no_data_folder() -> bool:
+    root = data_root()
+    return root is not None and not root.is_dir()
 
 
 def _finds_no_memory(error: BaseException) -> bool:

@@ -4,8 +4,8 @@ at the paper's size.
 Morgado and Vasconcelos (CVPR 2019): skip ranges of one, three and five blocks, or any number;
 flowers with seven blocks removed, house numbers (SVHN) with eleven. Wants below the data folder
 `weights/resnet34-b627a593.pth` of torchvision, `flowers` with `train/CLASS/` (the official training
-and validation parts) and `test/CLASS/`, and SVHN as torchvision reads it. For GPUs: of the order of
-20 hours on one.
+and validation parts) and `test/CLASS/`, and SVHN as torchvision reads it. For GPUs; what it takes
+has not been measured.
 """
 
 from typing import Any

@@ -6,7 +6,7 @@ at 224 pixels behind ImageNet's ResNet-50, VGG-16 and DenseNet-121, with the aut
 Wants below the data folder `weights/` with torchvision's files, and the sets as the authors prepare
 them: `cubs_cropped`, `stanford_cars_cropped` (cut to their boxes), `flowers`, `wikiart`,
 `sketches`, each with `train/CLASS/` and `test/CLASS/`. PackNet needs ImageNet's images and is not
-here. For GPUs: of the order of 10 hours on one.
+here. For GPUs; what it takes has not been measured.
 """
 
 from typing import Any

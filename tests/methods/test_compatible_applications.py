@@ -197,7 +197,7 @@ class TestDomainAdaptation:
         result = done(kept_in, DomainAdaptation(training=self.TRAINING), self.TASKS)
         matrix = result.matrix("accuracy")
         assert (matrix.rows, matrix.columns) == (
-            ("adapted", "unadapted", "source_only", "re_estimated"),
+            ("adapted", "adapted_re_estimated", "unadapted", "source_only", "re_estimated"),
             ("plain", "inverted"),
         )
         run = Run(result.trial, needs_of(result.trial, kept_in))
@@ -207,9 +207,15 @@ class TestDomainAdaptation:
         )
         joined = nn.Sequential(target.extractor("stage2"), source.head("stage2"))
         assert matrix.values[0, 1] == run.accuracy(joined, run.tasks[1].test)
-        assert matrix.values[1, 0] == run.need("networks").metric("accuracy", task="plain")
-        assert matrix.values[2, 0] == result.metric("source_accuracy") > 0.9
-        assert result.metric("gain") == pytest.approx(matrix.values[0, 1] - matrix.values[2, 1])
+        assert matrix.values[2, 0] == run.need("networks").metric("accuracy", task="plain")
+        assert matrix.values[3, 0] == result.metric("source_accuracy") > 0.9
+        assert result.metric("gain") == pytest.approx(matrix.values[0, 1] - matrix.values[3, 1])
+        # The same parts, with the target's statistics in the head as well
+        both = re_estimated(run, joined, run.tasks[1].train)
+        assert matrix.values[1, 1] == run.accuracy(both, run.tasks[1].test)
+        assert result.metric("re_estimated_gain") == pytest.approx(
+            matrix.values[1, 1] - matrix.values[4, 1]
+        )
 
     def test_the_network_that_saw_the_source_only_is_one_trial_for_all_ways(self, kept_in):
         ways = [

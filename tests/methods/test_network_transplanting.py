@@ -160,6 +160,9 @@ class TestMeasures:
         assert auc(margin, labels) == 1.0
         assert auc(-margin, labels) == 0.0
         assert auc(np.zeros(5), labels) == 0.5
+        tied = np.array([1.0, 2.0, 2.0, 2.0, 3.0])
+        pairs = [(p > n) + 0.5 * (p == n) for p in tied[labels == 1] for n in tied[labels == 0]]
+        assert auc(tied, labels) == np.mean(pairs)
         assert balanced_error(margin, labels) == pytest.approx((1 / 3 + 0) / 2)
         assert 0.5 < best_threshold(margin, labels) < 1.0
         assert balanced_error(margin, labels, best_threshold(margin, labels)) == 0

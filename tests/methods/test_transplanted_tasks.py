@@ -123,6 +123,16 @@ def test_what_makes_no_table_is_told_at_planning(store, rows, message):
     assert message in str(trial_of(*rows, store=store).problems())
 
 
+def test_adapters_that_cannot_be_learned_are_told_at_planning(store):
+    for settings, message in (
+        ({"labels": "direct"}, "need images, and samples is 0"),
+        ({"everything": True}, "task modules are shared, and never change"),
+    ):
+        method = METHOD.replace(adapters=METHOD.adapters.replace(**settings))
+        problems = trial_of(PRETRAIN, HOST, ONE, method=method, store=store).problems()
+        assert message in str(problems)
+
+
 def test_a_wrong_number_of_networks_is_told_at_planning(store):
     method = METHOD.replace(networks=CategoryNetworks(columns=2, other_networks=(small_vgg(),) * 2))
     problems = trial_of(PRETRAIN, HOST, ONE, method=method, store=store).problems()

@@ -201,10 +201,12 @@ def _usable(there: Nodes, site: Site) -> Nodes:
             # A Ray of our own counts as many CPUs as its slots need: more than there may be.
             nodes = [replace(nodes[0], cpus=min(nodes[0].cpus, os.cpu_count() or 1))]
         return Nodes(nodes)
-    # A cluster that starts its nodes when they are asked for: what they have, nobody has said.
-    is_unknown = all(node.up for node in there.known) and (
-        site.device == "gpu" or not any(node.cpus for node in there.known)
+    # A cluster that starts its nodes when they are asked for: what they have, nobody has said. One
+    # that has what the site asks for is taken at its word.
+    has_none_yet = not any(node.cpus for node in there.known) or (
+        site.device == "gpu" and not any(node.gpus for node in there.known)
     )
+    is_unknown = has_none_yet and all(node.up for node in there.known)
     return Nodes(there.known, may_grow=is_unknown)
 
 

@@ -15,7 +15,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from orchestrator.errors import ExecutorError
 from orchestrator.executors.handshake import Greeting, greet
-from orchestrator.executors.placement import Node, in_words
+from orchestrator.executors.placement import Node, Placement, in_words
 from orchestrator.executors.waiting import Look
 
 ANSWER_WITHIN = 60.0  # seconds for every node to answer the handshake
@@ -28,14 +28,18 @@ def alive() -> list[dict[str, Any]]:
     return [node for node in ray.nodes() if node["Alive"]]
 
 
-def ids() -> list[str]:
-    """Ids of the nodes that can take work."""
-    return [node["NodeID"] for node in alive() if node["Resources"].get("CPU")]
+def ids(placement: Placement) -> list[str]:
+    """Ids of the nodes that can take work of this placement, once they have nothing else to do."""
+    return [node["NodeID"] for node in alive() if _as_node(node).room_for(placement)]
 
 
 def there() -> list[Node]:
     """The nodes that are up."""
-    return [_node(node["NodeManagerHostname"], node["Resources"]) for node in alive()]
+    return [_as_node(node) for node in alive()]
+
+
+def _as_node(said: Mapping[str, Any]) -> Node:
+    return _node(said["NodeManagerHostname"], said["Resources"])
 
 
 def types() -> list[Node]:

@@ -168,7 +168,7 @@ class LotSearcher(Searcher):  # type: ignore[misc]  # Ray has no types
         why = self._errors.pop(trial_id, None)
         cause = getattr(why, "cause", why)
         if isinstance(cause, WorkerIsUnfit):
-            self._lots.heard(lot, _read(cause.report), nodes.ids())
+            self._lots.heard(lot, _read(cause.report), nodes.ids(lot.placement))
         elif error or not result or "attempts" not in result:
             self._lots.gone(lot, *_what_ray_says(why))
         else:

@@ -224,6 +224,17 @@ def test_what_does_not_even_begin_is_explained_too(
     assert change in out
 
 
+def test_a_folder_of_modules_is_taken_without_its_tests_and_sweeps(spolia, package, tmp_path):
+    folder = tmp_path / "written"
+    folder.mkdir()
+    (folder / "counting.py").write_text(METHOD.format(cls="Good", name="good"))
+    for other in ("test_counting.py", "sweep_large.py"):
+        (folder / other).write_text("raise RuntimeError\n")
+    code, out, err = spolia("check-method", "written")
+    assert code == 0, out + err
+    assert "good (counting:Good)" in out
+
+
 def test_a_path_without_a_method_is_bad_input(spolia, tmp_path):
     (tmp_path / "empty").mkdir()
     for path in ("empty", "nowhere.py"):

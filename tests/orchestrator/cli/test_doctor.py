@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from orchestrator import MethodError
 from orchestrator.cli import doctor
+from orchestrator.executors.handshake import greet
 from orchestrator.executors.site import SiteFile
 from orchestrator.session.places import Places
 from orchestrator.store.home import home
@@ -65,6 +68,21 @@ def test_slots_that_leave_gpus_idle_are_told(findings):
     assert not findings(SiteFile(slots=8), num_gpus=8)
     # On a cluster this machine's GPUs say nothing.
     assert not findings(SiteFile(slots=2, address="auto"), num_gpus=8)
+
+
+def test_gpus_that_nobody_would_ask_for_are_told():
+    """On a cluster that starts its nodes when they are asked for, and does not say which."""
+    head = greet("", "", [], {})
+    shares = {"default": 0.5}
+    check = doctor._gpus_of_cluster(SiteFile(gpus=shares), [replace(head, gpus=[])])
+    assert not check.is_fine
+    assert 'needs device = "gpu" and slots' in check.finding
+    for site, gpus in (
+        (SiteFile(gpus=shares, device="gpu"), []),
+        (SiteFile(gpus=shares), ["NVIDIA H200, 140 GiB"]),
+        (NOTHING, []),
+    ):
+        assert doctor._gpus_of_cluster(site, [replace(head, gpus=gpus)]).is_fine
 
 
 @pytest.mark.process  # imports Ray's client

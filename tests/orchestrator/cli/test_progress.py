@@ -13,6 +13,7 @@ from orchestrator import Sweep, make_plan, product
 from orchestrator.cli import show_what_can_be_shown
 from orchestrator.cli.progress import Progress
 from orchestrator.planning.queue import Queue
+from orchestrator.session.display import Tally
 from orchestrator.session.under_way import News
 from orchestrator.spec.wording import duration
 from orchestrator.training.outcome import Outcome
@@ -220,3 +221,21 @@ def test_a_stream_that_lacks_a_letter_shows_a_question_mark_and_ends_nothing():
     Console(file=stream, width=40).print("2 of 2 done · 0.5 ±0.1")
     stream.flush()
     assert stream.buffer.getvalue() == b"2 of 2 done ? 0.5 ?0.1\n"
+
+
+def test_a_trial_that_waits_again_has_nothing_behind_it(store, monkeypatch):
+    cells = product(Count.grid(), seed=range(3))
+    queue = Queue(make_plan("asked", Sweep(question="?", cells=cells, expect=3), store))
+    clock = [0.0]
+    monkeypatch.setattr("orchestrator.session.display.time.monotonic", lambda: clock[0])
+    queue.at_once, tally = 1, Tally(queue)
+    done, lost = queue.take(), queue.take()
+    for trial in (done, lost):
+        tally.started(trial)
+    clock[0] = 8.0
+    tally.ended(queue.finish(Outcome(done.key, "done", 10.0)))
+    assert tally.seconds_left() == (12.0, 0)
+    assert list(tally.running(9)) == [lost.key]
+    queue.put_back(lost.key)
+    assert tally.seconds_left() == (20.0, 0)
+    assert not tally.running(9)

@@ -10,12 +10,13 @@ from listeners import Heard
 from sample_methods import Count
 
 from orchestrator import ExecutorError, Store, Sweep, Trial, make_plan, product
-from orchestrator.executors.placement import Node, Nodes
+from orchestrator.executors.lots import Lots
+from orchestrator.executors.placement import Node, Nodes, Placement
 from orchestrator.executors.pool import PoolEnded
 from orchestrator.executors.ray import driver, process
 from orchestrator.executors.site import Site
 from orchestrator.planning.queue import Queue
-from orchestrator.training.attempts import Finished
+from orchestrator.training.attempts import Finished, Unfit, Worker
 from orchestrator.training.execute import execute
 
 HERE = Nodes((Node("here", 2.0, 0.0),))
@@ -134,3 +135,48 @@ def test_rays_log_begins_anew_where_it_is_long(tmp_path, monkeypatch):
         process._begun(log)
         assert not log.exists()
         assert log.with_name("ray.log.1").read_text() == words
+
+
+@pytest.mark.process  # imports Ray
+def test_where_the_only_gpu_is_unfit_nodes_without_one_are_no_others(monkeypatch, store):
+    """What wants a GPU would wait for ever."""
+    from orchestrator.executors.ray import nodes
+
+    there = {"with": {"CPU": 8.0, "GPU": 1.0}, "without": {"CPU": 8.0}, "head": {}}
+    said = [
+        {"NodeID": name, "NodeManagerHostname": name, "Resources": resources}
+        for name, resources in there.items()
+    ]
+    monkeypatch.setattr(nodes, "alive", lambda: said)
+    on_gpu = Placement(cpus=1.0, gpus=0.5)
+    assert nodes.ids(on_gpu) == ["with"]
+    assert nodes.ids(Placement(cpus=1.0, gpus=0.0)) == ["with", "without"]
+    sweep = Sweep(question="?", cells=product(Count.grid(), seed=range(2)), expect=2)
+    queue = Queue(make_plan("asked", sweep, store))
+    lots = Lots(queue, Heard(), store, 1, dict.fromkeys(queue.trials, on_gpu))
+    lot = lots.take(None)
+    unfit = Unfit(lot.keys[0], "its GPU cannot compute", True, Worker("with", "with, process 1"))
+    lots.heard(lot, [unfit], nodes.ids(lot.placement))
+    assert queue.stopped == "its GPU cannot compute"
+
+
+def machine(cpus, gpus, up=1):
+    return Node("one", float(cpus), float(gpus), up)
+
+
+@pytest.mark.parametrize(
+    ("nodes", "device", "may_grow"),
+    [
+        ([machine(0, 0)], "auto", True),  # a head that starts workers when they are asked for
+        ([machine(8, 0)], "auto", False),
+        ([machine(8, 0)], "gpu", True),  # GPUs come when they are asked for
+        ([machine(8, 1)], "gpu", False),  # what none of them holds is told before the start
+        ([machine(8, 0), machine(8, 4, up=0)], "gpu", False),  # a kind that the cluster starts
+        ([machine(0, 0), machine(8, 4, up=0)], "auto", False),
+    ],
+)
+def test_a_cluster_is_taken_at_its_word_where_it_has_what_is_asked_for(
+    tmp_path, nodes, device, may_grow
+):
+    site = Site(tmp_path / "scratch", address="auto", device=device)
+    assert driver._usable(Nodes(nodes), site).may_grow is may_grow

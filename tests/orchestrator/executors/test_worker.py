@@ -79,7 +79,22 @@ def test_a_worker_that_cannot_write_the_store_runs_nothing(assignment, monkeypat
         raise StoreError("no rights on the bucket")
 
     monkeypatch.setattr(Store, "leave_probe", full)
+    monkeypatch.setattr(worker, "AN_OUTAGE", 0.0)
     assert unfit(run(assignment)) == "no rights on the bucket"
+
+
+def test_a_store_that_is_away_while_a_worker_starts_costs_no_node(assignment, monkeypatch):
+    leave, tries = Store.leave_probe, []
+
+    def away_at_first(self, name):
+        tries.append(name)
+        if len(tries) < 3:
+            raise StoreError("no answer")
+        return leave(self, name)
+
+    monkeypatch.setattr(Store, "leave_probe", away_at_first)
+    assert run(assignment).outcome.kind == "done"
+    assert len(tries) == 3
 
 
 @pytest.mark.parametrize("package", ["python", "torch", "torchvision", "spolia"])

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import base64
 import json
+import signal
+import subprocess
+import sys
+import urllib.request
 import zlib
 from pathlib import Path
 
@@ -129,3 +133,26 @@ def test_an_unknown_sweep_is_told_with_the_ones_that_there_are(fresh_database, t
     plain = pages.link(address, ["other"])
     assert plain.endswith(f"experiments/{made[1]}/runs?workflowType=machine_learning")
     assert "compare-experiments" in pages.link(address, ["asked", "other"])
+
+
+@pytest.mark.mlflow
+@pytest.mark.process
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore:.*Any type hint:UserWarning")
+def test_the_pages_are_there_until_somebody_ends_the_command(fresh_database, tmp_path):
+    fresh_database(tmp_path / "home/mlflow.db")
+    program = "from orchestrator.cli import main; main()"
+    command = [sys.executable, "-c", program, "ui", "--home", str(tmp_path / "home")]
+    # As in a shell: what starts it in the background has it ignore Ctrl-C.
+    restored = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    command[2] = restored + program
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as running:
+        link = running.stdout.readline().strip()
+        address = link.partition("/#")[0]
+        assert link == f"{address}/#/experiments?workflowType=machine_learning"
+        with urllib.request.urlopen(f"{address}/health", timeout=20) as answer:
+            assert answer.status == 200
+        assert running.stdout.readline() == "Ctrl-C ends it.\n"
+        running.send_signal(signal.SIGINT)
+        assert running.wait(60) == 130
+    with pytest.raises(OSError, match="refused"):
+        urllib.request.urlopen(f"{address}/health", timeout=20)

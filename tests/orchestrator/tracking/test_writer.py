@@ -311,9 +311,9 @@ def test_a_setting_has_its_mean_matrices_as_pictures_and_as_tables(tracked):
     assert {"path": "accuracy_by_extractor.json", "type": "table"} in told
     place = client(home).download_artifacts(run.info.run_id, "accuracy_by_extractor.json")
     table = json.loads(Path(place).read_text())
-    assert table["columns"] == ["score", "ci95", "n", "extractor", "head"]
+    assert table["columns"] == ["extractor × head", "score", "ci95", "n", "extractor", "head"]
     assert table["data"] == [
-        [mean[row, column].mean, mean[row, column].half, 2, row, column]
+        [f"{row} × {column}", mean[row, column].mean, mean[row, column].half, 2, row, column]
         for row in mean.rows
         for column in mean.columns
     ]

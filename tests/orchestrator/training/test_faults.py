@@ -18,6 +18,7 @@ from orchestrator import (
     Trial,
     product,
 )
+from orchestrator.errors import MissingDataError
 from orchestrator.training import execute as execution
 from orchestrator.training.execute import execute
 from orchestrator.training.faults import fault_of
@@ -57,6 +58,20 @@ def caused(error, by):
 )
 def test_whose_fault_an_exception_is(error, fault):
     assert fault_of(error) == fault
+
+
+def test_a_node_without_the_data_folder_is_at_fault_and_a_set_that_is_missing_in_it_is_not(
+    tmp_path, monkeypatch
+):
+    """A node that fails each trial in a moment would fail them all."""
+    missing = MissingDataError("there is no folder birds")
+    monkeypatch.delenv("SPOLIA_DATA", raising=False)
+    assert fault_of(missing) == "trial"
+    monkeypatch.setenv("SPOLIA_DATA", str(tmp_path))
+    assert fault_of(missing) == "trial"
+    monkeypatch.setenv("SPOLIA_DATA", str(tmp_path / "not mounted"))
+    assert fault_of(missing) == "node"
+    assert fault_of(DataError("altered")) == "trial"
 
 
 def test_a_store_that_is_away_for_a_moment_costs_no_training(store, monkeypatch):
