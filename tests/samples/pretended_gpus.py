@@ -10,6 +10,7 @@ import json
 import os
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import torch
 
@@ -22,6 +23,8 @@ if os.environ.get("PRETENDED_GPUS"):
     torch.cuda.memory_allocated = lambda device=None: 0
     torch.cuda.reset_peak_memory_stats = lambda device=None: None
     torch.cuda.max_memory_allocated = lambda device=None: 0
+    torch.cuda.max_memory_reserved = lambda device=None: 0
+    torch.cuda.get_device_properties = lambda device=None: SimpleNamespace(total_memory=2**30)
 
 
 class SeesGpus(Method):
