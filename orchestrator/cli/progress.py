@@ -78,6 +78,7 @@ class Progress:
         self._began = self._last_line = time.monotonic()
         self._failures: Counter[str] = Counter()
         self._has_ended = threading.Event()
+        self._console_file = vars(console)["_file"]  # None: wherever `sys.stdout` goes
         self._live: Live | None = None
         if console.is_terminal:
             # Last, because it draws at once, and what it draws has to be there.
@@ -91,6 +92,9 @@ class Progress:
     def __enter__(self) -> Self:
         self._news.start()
         if self._live:
+            # Where it draws, whatever `sys.stdout` is meanwhile: a trial in this process puts its
+            # own there, and through that each picture would come back as something to print.
+            self._console.file = self._console.file
             self._live.start()
         else:
             threading.Thread(target=self._keep_printing, daemon=True).start()
@@ -105,6 +109,7 @@ class Progress:
         self._has_ended.set()
         if self._live:
             self._live.stop()
+            vars(self._console)["_file"] = self._console_file
         self._news.stop()
         self._console.print(self.text())
         if self._failures:

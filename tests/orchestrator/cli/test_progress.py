@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import sys
 import time
 
 import pytest
@@ -16,6 +17,7 @@ from orchestrator.planning.queue import Queue
 from orchestrator.session.display import Tally
 from orchestrator.session.under_way import News
 from orchestrator.spec.wording import duration
+from orchestrator.training.observation import printed
 from orchestrator.training.outcome import Outcome
 
 
@@ -239,3 +241,32 @@ def test_a_trial_that_waits_again_has_nothing_behind_it(store, monkeypatch):
     queue.put_back(lost.key)
     assert tally.seconds_left() == (20.0, 0)
     assert not tally.running(9)
+
+
+def test_the_picture_moves_while_a_trial_in_this_process_has_the_standard_output(
+    store, monkeypatch
+):
+    screen = io.StringIO()
+    monkeypatch.setattr(sys, "stdout", screen)
+    queue = Queue(
+        make_plan(
+            "asked", Sweep(question="?", cells=product(Count.grid(), seed=[0]), expect=1), store
+        )
+    )
+    console = Console(force_terminal=True, width=80, color_system=None)
+    with Progress(console, queue, store) as progress:
+        progress.started(queue.take())
+        with printed() as kept:
+            drawn = screen.getvalue().count("so far")
+            print("the trial's")
+            for _ in range(100):
+                if screen.getvalue().count("so far") >= drawn + 3:
+                    break
+                time.sleep(0.1)
+            in_time = screen.getvalue()
+    assert in_time.count("so far") >= drawn + 3
+    assert in_time.count("the trial's") == 1
+    assert kept == ["the trial's", "\n"]
+    assert console.file is screen
+    monkeypatch.undo()
+    assert console.file is sys.stdout
