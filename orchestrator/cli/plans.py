@@ -100,7 +100,7 @@ def _add_rounds(table: Table, plan: Plan, slots: int) -> None:
     for trial in plan.todo:
         rounds.setdefault(by_key[trial.key], []).append(trial)
     for number, trials in sorted(rounds.items())[:VALUES_SHOWN]:
-        words = f"for seed {number + 1} of every setting: {_cost(plan, trials, slots)}"
+        words = f"for seed no. {number + 1} of every setting: {_cost(plan, trials, slots)}"
         table.add_row("", str(len(trials)), words)
 
 
