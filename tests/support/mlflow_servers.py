@@ -83,7 +83,12 @@ def _postgres():
 def postgres(_postgres, tmp_path: Path) -> str:
     """The address of an empty database of the test's own."""
     name = "".join(c for c in tmp_path.name.lower() if c.isalnum())[-40:]
-    _postgres.psql(f'create database "{name}"')
+    # Not by the package's own `psql`, which wants a Python whose path has no space.
+    import psycopg2
+
+    with contextlib.closing(psycopg2.connect(_postgres.get_uri())) as connection:
+        connection.autocommit = True  # no database is made within a transaction
+        connection.cursor().execute(f'create database "{name}"')
     return _postgres.get_uri(name, driver="psycopg2")
 
 
