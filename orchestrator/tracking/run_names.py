@@ -59,8 +59,8 @@ class RunNames:
         return SEPARATOR.join([self.setting(cell), *([] if seed is None else [str(seed)])])
 
     def needs(self, needs: Sequence[Trial]) -> dict[str, str]:
-        """By key `train: common · pool · 0`: what a need's cells have in common, and its seed. More
-        where that is the name of several.
+        """By key `train: common · pool · 0`: what a need's cells have in common, and its seed.
+        More where that is the name of several.
         """
         names = {}
         for need in needs:
