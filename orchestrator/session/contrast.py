@@ -357,9 +357,8 @@ def of_sweeps(
         keys = [{cell.trial.key for cell in one.plan.cells} for one in (first, second)]
         if keys[0] == keys[1]:
             raise InputError(
-                f"{names[0]} against {names[1]}: both are the same trials. Give a session on "
-                "another sweep or in another home; settings of one sweep are compared by "
-                "session.compare({'split': 'stem'}, {'split': 'pool'})"
+                f"{names[0]} against {names[1]}: both are the same trials. Name another sweep, the "
+                "same in another home, or two settings of it, such as split=stem and split=pool"
             )
     axes = list(dict.fromkeys([*first.plan.axes, *second.plan.axes]))
     # Seeds are what pairs are made of, so they tell no settings apart.

@@ -31,15 +31,28 @@ def load_sweep(file: str | Path) -> tuple[str, Sweep]:
     path = Path(file)
     if not path.is_file():
         raise SweepError(_missing(path))
-    sweep = getattr(_imported(path), "sweep", None)
+    module = _imported(path)
+    sweep = getattr(module, "sweep", None)
     if not isinstance(sweep, Sweep):
-        kind = type(sweep).__name__
-        problem = "has no variable 'sweep'" if sweep is None else f"has a 'sweep' that is {kind}"
-        raise SweepError(
-            f"{path} {problem}. A sweep file ends with: "
-            "sweep = Sweep(question=__doc__, cells=product(...), expect=...)"
-        )
+        raise SweepError(_without_sweep(path, module))
     return path.stem, sweep
+
+
+def _without_sweep(path: Path, module: ModuleType) -> str:
+    """That a file has no sweep where one is looked for, and what to write there."""
+    sweep = getattr(module, "sweep", None)
+    kind = type(sweep).__name__
+    problem = "has no variable 'sweep'" if sweep is None else f"has a 'sweep' that is {kind}"
+    others = [name for name, value in vars(module).items() if isinstance(value, Sweep)]
+    if len(others) == 1:
+        return f"{path} {problem}, but a Sweep called {others[0]!r}: call that one sweep."
+    if others:
+        names = ", ".join(map(repr, others))
+        return f"{path} {problem}, but the Sweeps {names}. A file has one, called sweep."
+    return (
+        f"{path} {problem}. A sweep file ends with: "
+        "sweep = Sweep(question=__doc__, cells=product(...), expect=...)"
+    )
 
 
 def _missing(path: Path) -> str:

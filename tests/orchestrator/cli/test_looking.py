@@ -244,7 +244,7 @@ def test_means_for_other_programs_are_those_of_the_frame(spolia, ran, tmp_path):
     assert (code, list(read["total"])) == (0, sorted(means["total"], reverse=True))
     code, out, _ = spolia("results", ran, "--format", "markdown")
     heads, rule, *rows = [line.strip("| \n").split(" | ") for line in out.splitlines()]
-    assert (code, heads[0], set(rule), len(rows)) == (0, "number", {"---"}, 2)
+    assert (code, heads[0], set(rule), len(rows)) == (0, "number", {"---", "---:"}, 2)
 
 
 def test_the_matrices_that_are_shown_differ_in_one_axis_only():

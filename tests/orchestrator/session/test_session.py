@@ -579,7 +579,7 @@ def test_nothing_is_held_against_itself(ran):
     with pytest.raises(InputError, match=f"{trial.key[:12]}.* is held against itself"):
         session.compare(trial, trial.key)
     for sides in ([session], [session, session]):
-        with pytest.raises(InputError, match=r"both are the same trials. Give a session on ano"):
+        with pytest.raises(InputError, match=r"both are the same trials. Name another sweep"):
             session.compare(*sides)
 
 
