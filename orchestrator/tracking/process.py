@@ -20,13 +20,14 @@ from typing import TYPE_CHECKING, NamedTuple
 from orchestrator.tracking.helpers import Helpers
 from orchestrator.tracking.levelling import LIVE_EVERY, Tracker
 from orchestrator.tracking.patience import ERRORS, LAST_TRIES, Patience, first_line
+from orchestrator.tracking.precedence import come_as_others, come_last
 
 if TYPE_CHECKING:
     from orchestrator.tracking.manifest import Message
 
-AT_ONCE = 200  # messages that are worked on together
-
-BEHIND = 10  # niceness: on the driver's machine the trials come first
+# Messages that are worked on together: few while more may come, since what is worth helping
+# processes shows at the end only; then many, so that these do not wait for each other.
+AT_ONCE, AT_ONCE_AT_THE_END = 20, 2000
 
 # What the user has set goes before it.
 SETTINGS = {
@@ -67,6 +68,10 @@ class Inbox:
         """The first line; an empty one where the stream has none."""
         return self._lines.get()
 
+    @property
+    def _at_once(self) -> int:
+        return AT_ONCE_AT_THE_END if self.has_ended.is_set() else AT_ONCE
+
     def batches(self, patience: float) -> Iterator[list[Message]]:
         """The messages that have come meanwhile, in their order; an empty list where none came for
         `patience` seconds. Ends with the stream.
@@ -75,7 +80,7 @@ class Inbox:
             batch: list[str] = []
             with contextlib.suppress(queue.Empty):
                 batch.append(self._lines.get(timeout=patience))
-                while len(batch) < AT_ONCE and batch[-1]:
+                while len(batch) < self._at_once and batch[-1]:
                     batch.append(self._lines.get_nowait())
             yield [json.loads(line) for line in batch if line]
             if batch and not batch[-1]:
@@ -100,7 +105,7 @@ def report_on(
     with settings(), contextlib.closing(helpers):
         try:
             patience = Patience(inbox.has_ended, last_tries)
-            tracker = Tracker(manifest, patience, helpers.write if with_helpers else None)
+            tracker = Tracker(manifest, patience, helpers if with_helpers else None)
             is_closed = False
             for messages in inbox.batches(LIVE_EVERY / 2):
                 is_closed = handle(tracker, messages) or is_closed
@@ -149,13 +154,19 @@ def settings() -> Iterator[None]:
             del os.environ[name]
 
 
+def _until_the_end(stream: Iterable[str]) -> Iterator[str]:
+    """The lines of a stream, with whose end the trials have ended, too."""
+    yield from stream
+    come_as_others()
+
+
 def main() -> int:
     """Report on standard input; write one JSON line at the end to the file descriptor that the
     command line names.
     """
-    os.nice(BEHIND)
+    come_last()
     logging.basicConfig(format="%(asctime)s %(message)s")
-    report = report_on(sys.stdin, with_helpers=True)
+    report = report_on(_until_the_end(sys.stdin), with_helpers=True)
     with os.fdopen(int(sys.argv[1]), "w") as answer:
         json.dump(report._asdict(), answer)
     return 1 if report.error else 0
