@@ -1,5 +1,5 @@
-"""Who comes first on the driver's machine: while trials run they do; afterwards people wait for what
-we write.
+"""Who comes first on the driver's machine: the trials, while they run; afterwards people wait for
+what we write.
 """
 
 from __future__ import annotations
