@@ -356,7 +356,7 @@ def as_csv_or_markdown(
     which people read, mean and half-width in one column. Raises InputError for metrics that there
     are not.
     """
-    names = results.headline() or results.metrics()
+    names = results.headline()
     frame = results.means(list(columns) if columns is not None else names)
     if sort is not None:
         check_metric(sort, results.metrics(), results.matrix_names())

@@ -219,7 +219,7 @@ def _metrics_of_both(results: Results, first: Labels, second: Labels) -> list[st
     is wrong with the sides is told.
     """
     sides = [_metrics_of(_cells_named(results, labels)) for labels in (first, second)]
-    names = results.headline() or results.metrics()
+    names = results.headline()
     return [name for name in names if all(name in side for side in sides)] or list(names)
 
 
@@ -410,7 +410,7 @@ def _gaps_at(
 ) -> Iterator[Gap]:
     """The gaps of one setting that both sweeps have."""
     shared = _metrics_of(cells[0]) & _metrics_of(cells[1])
-    names = [name for name in first.headline() or first.metrics() if name in shared]
+    names = [name for name in first.headline() if name in shared]
     for one in names if metric is None else [metric]:
         # No labels: the cells are chosen already, each from a sweep of its own.
         sides = [Side(first, one, {}, cells[0]), Side(second, one, {}, cells[1])]
