@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+import re
 import traceback
 from pathlib import Path
 from types import ModuleType
@@ -147,12 +148,34 @@ def _where(error: BaseException, path: Path) -> str:
     file = path.absolute()
     frames = traceback.extract_tb(error.__traceback__)
     lines = [frame.lineno for frame in frames if frame.filename == str(file)]
-    place = f"{path}, line {lines[-1]}" if lines else str(path)
+    line = _line_of_argument(file, lines[-1], str(error)) if lines else None
+    place = f"{path}, line {line}" if line else str(path)
     beside = [one for one in frames if _is_beside(Path(one.filename), file)]
     if beside and beside[-1].filename != str(file):
         within = Path(beside[-1].filename).relative_to(file.parent)
         place += f" ({within}, line {beside[-1].lineno})"
     return place
+
+
+_ARGUMENT = re.compile(r"(?:unexpected keyword argument|has no setting) '(\w+)'")
+
+
+def _line_of_argument(file: Path, line: int | None, message: str) -> int | None:
+    """The line of the argument that an error is about, if the file has one such; else the `line`
+    itself. Of a call of several lines Python tells only the first, and a grid's settings are looked
+    at where the sweep is made.
+    """
+    found = _ARGUMENT.search(message)
+    if found is None:
+        return line
+    lines = [
+        argument.value.lineno
+        for call in ast.walk(ast.parse(file.read_bytes()))
+        if isinstance(call, ast.Call)
+        for argument in call.keywords
+        if argument.arg == found[1]
+    ]
+    return lines[0] if len(lines) == 1 else line
 
 
 def _is_beside(module: Path, file: Path) -> bool:

@@ -258,6 +258,16 @@ def test_packages_of_the_site_file_may_be_loaded_from(spolia, sweep_file, tmp_pa
             "cells=product(seed=[0]), expect=1)\n",
             "line 2: question must be a text, got 3",
         ),
+        (
+            "from orchestrator import Sweep\nsweep = Sweep(\n    question='?',\n    claim=[],\n)\n",
+            "line 4: TypeError: Sweep.__init__() got an unexpected keyword argument 'claim'",
+        ),
+        (
+            "from sample_methods import Count\nfrom orchestrator import Sweep, product\n"
+            "grid = Count.grid(\n    number=[1.0],\n    dept=1,\n)\n"
+            "sweep = Sweep(question='?', cells=product(grid, seed=0), expect=1)\n",
+            "line 5: the sweep cannot be used as written:\n  - count has no setting 'dept'.",
+        ),
         ("x = 1\0\n", "bad.py: source code string cannot contain null bytes"),
     ],
 )
