@@ -58,20 +58,20 @@ SCREENS = (
         "results",
         f"spolia results sweeps/quickstart.py {ONLY} --sort compatibility --columns compatibility",
         (80, 60),
-        r"Guessing gives(.*\n)+\$ $",
+        r"Guessing gives(.*\n)+\$ \s*\Z",
     ),
-    Screen("list", f"spolia list sweeps/quickstart.py {AT}", (80, 24), r"need(.*\n)+\$ $"),
+    Screen("list", f"spolia list sweeps/quickstart.py {AT}", (80, 24), r"need(.*\n)+\$ \s*\Z"),
     Screen(
         "compare",
         f'spolia compare sweeps/quickstart.py "{COMMON}" "{IDENTICAL}"',
         (80, 30),
-        r"compatibility(.*\n)+\$ $",
+        r"compatibility(.*\n)+\$ \s*\Z",
     ),
-    Screen("logs", "spolia logs KEY", (80, 40), r"open(.*\n)+\$ $"),
-    Screen("wrong", "spolia plan sweeps/misspelt.py", (80, 24), r"error: (.*\n)+\$ $"),
-    Screen("failing", "spolia run failing.py --executor inline", (80, 40), r"blocked(.*\n)+\$ $"),
-    Screen("failed", "spolia status failing.py", (80, 24), r"blocked(.*\n)+\$ $"),
-    Screen("no_colour", "NO_COLOR=1 spolia status failing.py", (80, 24), r"blocked(.*\n)+\$ $"),
+    Screen("logs", "spolia logs KEY", (80, 40), r"open(.*\n)+\$ \s*\Z"),
+    Screen("wrong", "spolia plan sweeps/misspelt.py", (80, 24), r"error: (.*\n)+\$ \s*\Z"),
+    Screen("failing", "spolia run failing.py --executor inline", (80, 40), r"blocked(.*\n)+\$ \s*\Z"),
+    Screen("failed", "spolia status failing.py", (80, 24), r"blocked(.*\n)+\$ \s*\Z"),
+    Screen("no_colour", "NO_COLOR=1 spolia status failing.py", (80, 24), r"blocked(.*\n)+\$ \s*\Z"),
 )
 
 # Beside a sweep of it: a training that fails for one seed, and a method that needs it.
