@@ -29,6 +29,7 @@ SOCKET, SESSION = "spolia-screens", "screens"
 LIMIT = 900.0  # seconds until a state has to be there
 COMMON, IDENTICAL = "ingredients=common split=pool", "ingredients=identical split=pool"
 ONLY = '--only "ingredients=common,identical"'
+FAILED = "spolia status failing.py"
 AT = '--only "ingredients=common seed=0"'
 
 
@@ -58,20 +59,22 @@ SCREENS = (
         "results",
         f"spolia results sweeps/quickstart.py {ONLY} --sort compatibility --columns compatibility",
         (80, 60),
-        r"Guessing gives(.*\n)+\$ \s*\Z",
+        r"Guessing gives(.*\n)+\$\s*\Z",
     ),
-    Screen("list", f"spolia list sweeps/quickstart.py {AT}", (80, 24), r"need(.*\n)+\$ \s*\Z"),
+    Screen("list", f"spolia list sweeps/quickstart.py {AT}", (80, 24), r"need(.*\n)+\$\s*\Z"),
     Screen(
         "compare",
         f'spolia compare sweeps/quickstart.py "{COMMON}" "{IDENTICAL}"',
         (80, 30),
-        r"compatibility(.*\n)+\$ \s*\Z",
+        r"compatibility(.*\n)+\$\s*\Z",
     ),
-    Screen("logs", "spolia logs KEY", (80, 40), r"open(.*\n)+\$ \s*\Z"),
-    Screen("wrong", "spolia plan sweeps/misspelt.py", (80, 24), r"error: (.*\n)+\$ \s*\Z"),
-    Screen("failing", "spolia run failing.py --executor inline", (80, 40), r"blocked(.*\n)+\$ \s*\Z"),
-    Screen("failed", "spolia status failing.py", (80, 24), r"blocked(.*\n)+\$ \s*\Z"),
-    Screen("no_colour", "NO_COLOR=1 spolia status failing.py", (80, 24), r"blocked(.*\n)+\$ \s*\Z"),
+    Screen("logs", "spolia logs KEY", (80, 40), r"open(.*\n)+\$\s*\Z"),
+    Screen("wrong", "spolia plan sweeps/misspelt.py", (80, 24), r"error: (.*\n)+\$\s*\Z"),
+    Screen(
+        "failing", "spolia run failing.py --executor inline", (80, 40), r"blocked(.*\n)+\$\s*\Z"
+    ),
+    Screen("failed", FAILED, (80, 24), r"blocked(.*\n)+\$\s*\Z"),
+    Screen("no_colour", f"NO_COLOR=1 {FAILED}", (80, 24), r"blocked(.*\n)+\$\s*\Z"),
 )
 
 # Beside a sweep of it: a training that fails for one seed, and a method that needs it.
