@@ -13,6 +13,7 @@ import contextlib
 import getpass
 import json
 import os
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -75,6 +76,7 @@ class Tracker:
         self.begun: set[str] = set()  # identities of runs that we write
         self.written: set[str] = set()
         self.refused: dict[str, str] = {}
+        self._making = threading.Lock()  # of runs below which others stand
         self.stumbled: set[str] = set()  # keys that MLflow may take another time
         patience.ask(self._open)
         patience.is_there = self._is_there
@@ -184,16 +186,20 @@ class Tracker:
         return self._create(entry, began, tags) if is_other else known
 
     def _create(self, entry: RunEntry, began: int, tags: Mapping[str, str]) -> KnownRun:
-        parent = self.parent_of(entry)
+        parent = self.parent_of(entry, began)
         nested = {"mlflow.parentRunId": parent.run_id, **self.source, **tags}
         return self.runs.create(entry["id"], entry["name"], began, nested)
 
-    def parent_of(self, entry: RunEntry) -> KnownRun:
-        """The run below which another stands."""
-        if entry["parent"] == SWEEP:
-            return self.sweep_run
+    def parent_of(self, entry: RunEntry, began: int) -> KnownRun:
+        """The run below which another one that began then stands; made anew where somebody has
+        deleted it.
+        """
+        with self._making:
+            if entry["parent"] == SWEEP:
+                return self.sweep_run
+            self.settings.prepare([entry["parent"]], began)
         known = self.runs.get(entry["parent"])
-        assert known is not None, "a setting's run is made before those of its cells"
+        assert known is not None, "it was made just now"
         return known
 
     def _is_of(self, known: KnownRun, tags: Mapping[str, str], points: Sequence[Point]) -> bool:
@@ -345,7 +351,8 @@ class Tracker:
         """A run that is whole stands where it is to stand today."""
         known = self.runs.get(entry["id"])
         assert known is not None
-        self.runs.move(known, entry["name"], self.parent_of(entry).run_id)
+        parent = self.parent_of(entry, self.manifest["began"])
+        self.runs.move(known, entry["name"], parent.run_id)
 
     def _is_written(self, entry: RunEntry, record: Record) -> bool:
         known = self.runs.get(entry["id"])
@@ -413,7 +420,7 @@ class Tracker:
             self.runs.fill(self.sweep_run, {}, [], tags_of(tags))
             self.runs.end(self.sweep_run, summary["status"], summary["ended"])
             self._write_views()
-            self._gather_needs()
+            self._gather()
             self._end_what_ran()
 
         self._ask_of_sweep(write)
@@ -426,10 +433,10 @@ class Tracker:
         for key in sorted(failed):
             self.write_failure(key)
 
-    def _gather_needs(self) -> None:
-        """Trainings that were written below a run of the sweep that somebody deleted meanwhile."""
+    def _gather(self) -> None:
+        """Have runs that stand below one that somebody deleted meanwhile stand below its like."""
         for entry in self.manifest["runs"]:
-            if entry["parent"] == SWEEP and self.runs.get(entry["id"]) is not None:
+            if self.runs.get(entry["id"]) is not None:
                 self._move(entry)
 
     def abandon(self) -> None:

@@ -100,9 +100,15 @@ class Runs:
         return {one: self._known[one] for one in identities if one in self._known}
 
     def look_again(self, identity: str) -> None:
-        """Ask MLflow for a run: a request that failed may have been heard all the same."""
-        self._known.pop(identity, None)
-        for run in self.search(f"tags.`spolia.id` = '{identity}'"):
+        """Ask MLflow for a run: a request that failed may have been heard all the same. Another
+        thread may ask what is known of it meanwhile.
+        """
+        found = list(self.search(f"tags.`spolia.id` = '{identity}'"))
+        if not found:
+            self._known.pop(identity, None)
+            return
+        self._known[identity] = KnownRun.of(found[0])
+        for run in found[1:]:
             self._add(run)
 
     def search(self, condition: str = "") -> Iterator[Any]:

@@ -501,3 +501,46 @@ def test_a_run_says_whose_it_is(tracker, store, plan, monkeypatch, address, tmp_
     later.write([plan.cells[0].trial.key])
     (run,) = runs(later)
     assert run.data.tags["mlflow.user"] == "anna"
+
+
+def test_a_run_that_is_asked_for_again_is_known_to_other_threads_meanwhile(
+    tracker, store, plan, monkeypatch
+):
+    """Four of them write, and all cells of a setting stand below one run."""
+    execute(plan.cells[0].trial, store)
+    tracker.write([plan.cells[0].trial.key])
+    (setting,) = tracker.manifest["settings"]
+    search, seen = tracker.client.search_runs, []
+
+    def watched(*arguments, **others):
+        seen.append(tracker.runs.get(setting["id"]))
+        return search(*arguments, **others)
+
+    monkeypatch.setattr(tracker.client, "search_runs", watched)
+    tracker.runs.look_again(setting["id"])
+    assert [run is not None for run in seen] == [True]
+
+
+def test_a_setting_that_somebody_deletes_meanwhile_is_made_anew_for_its_cells(
+    tracker, store, plan, monkeypatch
+):
+    from mlflow.exceptions import MlflowException
+
+    keys = [cell.trial.key for cell in plan.cells]
+    for cell in plan.cells:
+        execute(cell.trial, store)
+    tracker.write(keys[:1])
+    (old,) = runs(tracker, "setting")
+    tracker.client.delete_run(old.info.run_id)
+
+    def unheard(*arguments):
+        monkeypatch.undo()  # once: then it is looked for
+        raise MlflowException("the connection broke")
+
+    monkeypatch.setattr(tracker.client, "create_run", unheard)
+    tracker.write(keys[1:])
+    tracker.close(NOTHING)
+    assert not tracker.refused
+    (setting,) = runs(tracker, "setting")
+    parents = {run.data.tags["mlflow.parentRunId"] for run in runs(tracker)}
+    assert (setting.data.metrics["n"], parents) == (2, {setting.info.run_id})
