@@ -204,6 +204,7 @@ class LineDisplay:
 
     def __init__(self, stream: TextIO | None = None) -> None:
         self._given = stream
+        self._line: _MovingLine | None = None  # while a run goes on
 
     @property
     def _stream(self) -> TextIO:
@@ -214,17 +215,20 @@ class LineDisplay:
 
     @contextlib.contextmanager
     def follow(self, queue: Queue, store: Store) -> Iterator[Listener]:
-        line = _MovingLine(Tally(queue), self._stream)
+        line = self._line = _MovingLine(Tally(queue), self._stream)
         try:
             yield line
         finally:
+            self._line = None
             line.end()
 
     def busy(self, doing: str) -> contextlib.AbstractContextManager[object]:
         return contextlib.nullcontext()
 
     def say(self, text: str, *, strongly: bool = False) -> None:
-        if _moves(self._stream):
+        if self._line is not None:
+            self._line.noted(text)
+        elif _moves(self._stream):
             print(text, file=self._stream)
 
     def wrote(self, tables: Sequence[Path]) -> None:

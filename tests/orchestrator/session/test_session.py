@@ -273,6 +273,12 @@ def test_a_run_that_is_interrupted_keeps_what_is_done(tmp_path, monkeypatch):
     assert session.run(executor="inline").num_executed == 9
 
 
+@pytest.mark.parametrize("home", ["http://tracker:5000", "s3://bucket/home"])
+def test_an_address_is_no_home(home):
+    with pytest.raises(InputError, match=r"a home is a folder of this machine.*tracking=\.\.\."):
+        Session(counting(), name="asked", home=home)
+
+
 def test_a_home_that_cannot_be_written_is_told_before_anything_runs(tmp_path):
     (tmp_path / "home").write_text("in the way")
     with pytest.raises(InputError, match=r"home='.*': a home is a folder, and this is a file"):
