@@ -134,7 +134,7 @@ def test_a_sweep_of_the_cookbook_runs(text, tmp_path, monkeypatch):
 
 def test_the_page_shows_the_whole_of_the_example_that_is_tested():
     shown = (DOCS / "adding-a-method.md").read_text()
-    for file in ("model_stitching.py", "sweep.py"):
+    for file in ("model_stitching.py", "model_stitching_digits.py"):
         text = (ROOT / "examples/model_stitching" / file).read_text()
         assert f"```python\n{text}```" in shown
 
