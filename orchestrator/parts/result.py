@@ -188,7 +188,9 @@ def _short(reference: str) -> str:
 
 
 class Result:
-    """A trial's record with its components and matrices at hand."""
+    """A trial's record with its components and matrices at hand. `key` is the trial's, `trial` and
+    `tasks` are what was run, the tasks by role, place and name: `result.tasks["b"]`.
+    """
 
     def __init__(self, store: Store, record: Mapping[str, Any]) -> None:
         self.store, self.record = store, record

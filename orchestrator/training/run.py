@@ -51,7 +51,14 @@ Made = TypeVar("Made")
 
 class Run:
     """Given to `Method.train`. What is logged, kept and measured under the same name and labels
-    again replaces what was there, so that executing `train` twice leaves the same as once."""
+    again replaces what was there, so that executing `train` twice leaves the same as once.
+
+    `tasks` are the trial's, with their images: by role (`run.tasks.source`), by place
+    (`run.tasks[0]`), by name (`run.tasks["a"]`), or in turn (`for task in run.tasks`,
+    `*earlier, last = run.tasks`). `needs` are the results of its needs by name, and `need` gives
+    one. `trial` is what is run, `seed` its seed, `device` where it computes. `metrics`, `kept` and
+    `matrices` hold what it has left so far.
+    """
 
     def __init__(
         self,
