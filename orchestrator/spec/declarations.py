@@ -117,7 +117,8 @@ class Roles:
 
 def roles(*names: str, at_least: int | None = None) -> Roles:
     """Declare the tasks that a method takes: `roles("source", "target")` takes exactly two,
-    `roles("tasks", at_least=1)` one or more.
+    `roles("tasks", at_least=1)` one or more, and `roles("source", "targets", at_least=2)` a source
+    and one or more targets. A run has them by role, by place and in turn; see `Run`.
     """
     return Roles(names, len(names) if at_least is None else at_least, at_least is not None)
 
