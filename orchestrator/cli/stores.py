@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from pathlib import Path
 from typing import Annotated
@@ -225,20 +226,30 @@ def gc(
         typer.Option(min=0, callback=finite, help="Only files older than this many hours."),
     ] = 24.0,
 ) -> None:
-    """Find files that no result uses any more. Blobs of retired results, old progress, probes."""
-    from orchestrator.store.garbage import unneeded
+    """Find files that nothing uses any more. Blobs of retired results, old progress, probes, and in
+    this home checkpoints of trials that failed.
+    """
+    from orchestrator.store.garbage import abandoned, unneeded
 
-    swept_store = where.session().store
-    files = list(unneeded(swept_store, before=time.time() - older_than * 3600))
-    if not files:
+    session, before = where.session(), time.time() - older_than * 3600
+    files = list(unneeded(session.store, before=before))
+    folders = list(abandoned(session.home.scratch, session.store, before=before))
+    if not files and not folders:
         console.print("Nothing to remove.")
         return
     if remove:
         # What was written again since it was listed is being used.
-        files = [file for file in files if swept_store.discard_unchanged(file)]
-    size = sum(file.size for file in files) / 2**20
+        files = [file for file in files if session.store.discard_unchanged(file)]
+        for folder, _ in folders:
+            shutil.rmtree(folder, ignore_errors=True)
     verb = "removed" if remove else "could go (add --remove)"
-    console.print(f"{len(files)} files, {size:.1f} MiB {verb}")
+    if files:
+        size = sum(file.size for file in files) / 2**20
+        console.print(f"{number_of(len(files), 'file')}, {size:.1f} MiB {verb}")
+    if folders:
+        size = sum(size for _, size in folders) / 2**20
+        trials = number_of(len(folders), "trial")
+        console.print(f"checkpoints of {trials}, {size:.1f} MiB {verb}")
 
 
 @with_places("home", "store", "tracking", "data", "site")
