@@ -12,7 +12,6 @@ from rich.table import Table
 from rich.text import Text
 
 from orchestrator.cli.data_sets import (
-    number_of,
     print_cache,
     print_data_line,
     print_data_set,
@@ -27,6 +26,7 @@ from orchestrator.cli.options import (
     print_json,
     with_places,
 )
+from orchestrator.spec.formatting import counted
 
 data_app = typer.Typer(
     help="Data sets recorded in the store. Add, list, verify, and clean their cache.",
@@ -214,7 +214,7 @@ def data_gc(
             console.print(Text(line), soft_wrap=True)
     size = readable_size(sum(generation.size for generation in gone))
     verb = "removed" if remove else "could go (add --remove)"
-    console.print(f"{number_of(len(gone), 'decoded set')}, {size} {verb}")
+    console.print(f"{counted(len(gone), 'decoded set')}, {size} {verb}")
 
 
 @with_places("home", "store", "site")
@@ -245,10 +245,10 @@ def gc(
     verb = "removed" if remove else "could go (add --remove)"
     if files:
         size = sum(file.size for file in files) / 2**20
-        console.print(f"{number_of(len(files), 'file')}, {size:.1f} MiB {verb}")
+        console.print(f"{counted(len(files), 'file')}, {size:.1f} MiB {verb}")
     if folders:
         size = sum(size for _, size in folders) / 2**20
-        trials = number_of(len(folders), "trial")
+        trials = counted(len(folders), "trial")
         console.print(f"checkpoints of {trials}, {size:.1f} MiB {verb}")
 
 
