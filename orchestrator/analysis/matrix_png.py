@@ -5,6 +5,7 @@ beside each other, all on one colour scale.
 from __future__ import annotations
 
 import io
+import textwrap
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,7 @@ LARGEST = 720  # pixels of the fields of a matrix, each way
 FIELD = 64  # pixels of a field, at most
 WRITTEN = 40  # pixels of a field from which its value stands in it
 LINE = 16  # pixels from one line of text to the next
+CHARACTER = 7  # pixels of a character, about
 LONGEST = 20  # characters of a label
 NARROWEST = 260  # pixels of a picture
 _GREY = "#eeeeee"
@@ -39,24 +41,27 @@ def scale_of(values: Values, known: Scale = (0.0, 1.0)) -> Scale:
 
 
 def matrix_png(matrix: Labelled, title: str, scale: Scale, halves: Values | None = None) -> bytes:
-    """Rows down, columns across, the title above and the scale below. Values are in writing, with
-    their half-widths, where there is room; of many rows or columns some are named, and of very many
-    neighbours share a field, which has their mean.
+    """Rows down, columns across, the title above (in as many lines as keep the picture narrow, for
+    it may be shown small) and the scale below. Values are in writing, with their half-widths, where
+    there is room; of many rows or columns some are named, and of very many neighbours share a
+    field, which has their mean.
     """
     values, down, across = thinned(matrix.values)
     rows, columns = matrix.rows[::down], matrix.columns[::across]
     field = max(2, min(FIELD, LARGEST // max(values.shape)))
     left = 8 + _width(rows)
     upright = _width(columns) > field
-    top = 3 * LINE + (_width(columns) if upright else LINE)
     size = f"{matrix.axes[0]} down, {matrix.axes[1]} across"
     if down * across > 1:
         size += f"; means of {down} x {across}"
-    width = max(left + field * values.shape[1] + 8, 7 * max(len(title), len(size)) + 16, NARROWEST)
+    width = max(left + field * values.shape[1] + 8, NARROWEST)
+    titles, sizes = (textwrap.wrap(text, (width - 16) // CHARACTER) for text in (title, size))
+    lines = [*titles, *sizes]
+    top = (len(lines) + 1) * LINE + (_width(columns) if upright else LINE)
     height = top + field * values.shape[0] + 2 * LINE + 8
     page = _Page(width, height)
-    page.text(8, 6, title, strong=True)
-    page.text(8, 6 + LINE, size)
+    for number, line in enumerate(lines):
+        page.text(8, 6 + number * LINE, line, strong=number < len(titles))
     page.fields(left, top, field, _placed(values, scale))
     page.labels_down(left - 4, top, field, rows)
     page.labels_across(left, top - 4, field, columns, upright)
@@ -76,7 +81,7 @@ def _placed(values: Values, scale: Scale) -> Values:
 
 def _width(labels: Any) -> int:
     """Pixels of the longest of some labels."""
-    return 7 * min(LONGEST, max(map(len, labels), default=0)) + 6
+    return CHARACTER * min(LONGEST, max(map(len, labels), default=0)) + 6
 
 
 def _cut(label: str) -> str:

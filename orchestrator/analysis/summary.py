@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+
 from orchestrator.analysis.claims import verdicts
 from orchestrator.analysis.groups import Section
 from orchestrator.analysis.results import Results
@@ -9,34 +11,54 @@ from orchestrator.planning import standing
 from orchestrator.planning.explain import first_lines, unmet
 
 
-def summary(results: Results) -> str:
-    """Question, how many cells are done and how the others ended, means with 95 % intervals over
-    distinct trials, and verdicts, in Markdown.
+def summary(results: Results, longest: int | None = None) -> str:
+    """Question, how many cells are done and how the others ended, verdicts, and means with 95 %
+    intervals over distinct trials, in Markdown; at most so many characters, by whole lines.
     """
     plan = results.plan
     counts = standing.of_total(plan.cell_counts, "cells")
     lines = [plan.question, "", f"{counts}; {standing.of_total(plan.trial_counts, 'trials')}."]
     lines += [f"- {line}" for line in first_lines(unmet(plan))]
     # With nothing finished, tables would be dashes and every verdict undecided.
-    if not results.by_key:
-        return "\n".join(lines)
-    for section in results.sections():
-        lines += ["", *_table(section)]
-    lines += [
-        "",
-        "Means with the half-width of the 95 % interval over the n distinct trials that are done.",
-    ]
-    if plan.claims:
+    if results.by_key:
+        # First, since there may be a row for each of a hundred settings.
+        lines += _verdicts(results)
         lines += [
+            "",
+            "Means with the half-width of the 95 % interval over the n distinct trials that are "
+            "done.",
+        ]
+        for section in results.sections():
+            lines += ["", *_table(section)]
+    return "\n".join(lines if longest is None else _first(lines, longest))
+
+
+def _first(lines: Sequence[str], longest: int) -> list[str]:
+    """As many lines as fit, and where not all do, how many are left out."""
+    lengths = [len(line) + 1 for line in lines]  # with their ends
+    if sum(lengths) <= longest:
+        return list(lines)
+    note = "and {} more lines, which are in the tables and in the report."
+    room, kept = longest - len(note) - len(str(len(lines))) - 2, 0
+    while kept < len(lines) and lengths[kept] <= room:
+        room -= lengths[kept]
+        kept += 1
+    return [*lines[:kept], "", note.format(len(lines) - kept)]
+
+
+def _verdicts(results: Results) -> Iterator[str]:
+    """A table of what came of each claim; nothing where there is none."""
+    claims = results.plan.claims
+    if claims:
+        yield from (
             "",
             "| | claim | verdict | after Holm | evidence | n |",
             "|---|---|---|---|---|---|",
-        ]
-    for found in verdicts(plan.claims, results):
+        )
+    for found in verdicts(claims, results):
         cells = [found.paper, found.claim, f"**{found.verdict}**", found.after_holm]
         cells += [found.evidence, str(found.n)]
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)
+        yield f"| {' | '.join(cells)} |"
 
 
 def _table(section: Section) -> list[str]:

@@ -46,19 +46,19 @@ def ui(
         raise InputError("nothing is tracked here: --tracking is none")
     names = [Path(one).name.removesuffix(".py") for one in sweeps or ()]
     if pages.is_served(home.tracking):
-        _show(pages.link(home.tracking.rstrip("/"), names), browser)
+        _show(pages.link(home.tracking, names), browser)
         return
     database = path_of_database(home.tracking)
     if database is not None and not database.exists():
         raise InputError(f"no sweep has been tracked in {database} yet; `spolia run` does it")
     with pages.serving(home.tracking, home.root / "ui.log") as address:
-        for name in pages.moved(address, home.tracking, home.artifacts):
+        for name in pages.moved(home.tracking, home.artifacts):
             console.print(
                 f"{name}: this home was moved or copied since; `spolia track` with its sweep file "
                 "writes anew what MLflow has, beside the files that are here",
                 soft_wrap=True,
             )
-        _show(pages.link(address, names), browser)
+        _show(pages.link(address, names, home.tracking), browser)
         console.print("Ctrl-C ends it.")
         while True:
             time.sleep(3600)

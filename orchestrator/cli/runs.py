@@ -127,11 +127,11 @@ def _hints(session: Session, sweep: str) -> list[str]:
 
 
 def _pages(home: Home, sweep: str) -> str | None:
-    """What shows a sweep in MLflow, to paste; None where nothing is tracked."""
-    if home.tracking is None:
+    """The command that shows a sweep in MLflow, to paste; None where nothing is tracked, and where
+    a server does, whose address is said when it has the sweep.
+    """
+    if home.tracking is None or home.tracking.startswith("http"):
         return None
-    if home.tracking.startswith("http"):
-        return f"{home.tracking}/#/experiments?workflowType=machine_learning"
     # A database has no pages until a server is started on it.
     is_usual = home.root == Path.cwd() / DEFAULT_HOME
     options = "" if is_usual else f" --home {shlex.quote(short(home.root))}"
@@ -256,4 +256,5 @@ def _print_addresses(summary: RunSummary, home: Home, sweep: str) -> None:
         return
     news = f"{summary.num_tracked} runs written now" if summary.num_tracked else "up to date"
     console.print(f"MLflow ({news})")
-    console.print(f"  {_pages(home, sweep)}", soft_wrap=True)
+    if page := summary.page or _pages(home, sweep):
+        console.print(f"  {page}", soft_wrap=True)

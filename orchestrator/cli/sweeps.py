@@ -262,3 +262,5 @@ def track(where: Where, sweep: SweepFile) -> None:
         f"{session.name}: {tracked.num_written} runs written now; "
         f"MLflow is level with the store ({done})"
     )
+    if tracked.page:
+        console.print(f"  {tracked.page}", soft_wrap=True)

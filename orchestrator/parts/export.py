@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
 
@@ -15,6 +16,10 @@ from orchestrator.spec.preparation import Statistics
 from orchestrator.spec.task import DataRecord, Task
 from orchestrator.store.files import appears_whole
 from orchestrator.store.store import Store
+
+# What a module that takes no images raises: the wrong number of inputs, shapes that do not fit, and
+# torch's own answer for a module without a `forward`, which is a NotImplementedError.
+NOT_OF_IMAGES = (TypeError, RuntimeError, NotImplementedError)
 
 
 def find_component(result: Result, name: str | None) -> Component:
@@ -89,16 +94,19 @@ def export(component: Component, store: Store) -> bytes:
     any_batch = ({0: torch.export.Dim("batch")},)
     try:
         program = torch.export.export(component.ready(), (images,), dynamic_shapes=any_batch)
-    # What a module that takes no images raises: the wrong number of inputs, shapes that do not fit,
-    # and torch's own answer for a module without a `forward`, which is a NotImplementedError.
-    except (TypeError, RuntimeError, NotImplementedError) as error:
-        shape, reason = tuple(images.shape[1:]), str(error).splitlines()[0]
-        raise InputError(
-            f"{component.reference} is not a network that takes images {shape}: {reason}"
-        ) from error
+    except NOT_OF_IMAGES as error:
+        raise not_of_images(component, tuple(images.shape[1:]), error) from error
     buffer = io.BytesIO()
     torch.export.save(program, buffer)
     return buffer.getvalue()
+
+
+def not_of_images(component: Component, shape: Sequence[int], error: Exception) -> InputError:
+    """What one of `NOT_OF_IMAGES`, raised for a component, says to whoever asked for it."""
+    reason = next(iter(str(error).splitlines()), type(error).__name__)
+    return InputError(
+        f"{component.reference} is not a network that takes images {tuple(shape)}: {reason}"
+    )
 
 
 def write(content: bytes, path: Path) -> None:

@@ -12,18 +12,20 @@ from orchestrator.session.display import Display
 from orchestrator.store.home import Home
 from orchestrator.store.store import Store
 from orchestrator.tracking.manifest import manifest
+from orchestrator.tracking.names import LONGEST_TAG
 from orchestrator.tracking.writer import Writer
 
 
 @dataclass(frozen=True)
 class Tracked:
-    """How many runs were written to MLflow, of which plan, and why writing stopped early (empty: it
-    did not).
+    """How many runs were written to MLflow, of which plan, why writing stopped early (empty: it did
+    not), and where a server shows the sweep (empty: none does).
     """
 
     plan: Plan
     num_written: int = 0
     error: str = ""
+    page: str = ""
 
     @property
     def is_level(self) -> bool:
@@ -36,7 +38,7 @@ def track(plan: Plan, home: Home, display: Display) -> Tracked:
     store = Store(home.store)
     results = Results(plan, store)
     tables = write_tables(results, home)
-    return finish_writer(start_writer(plan, store, home), results, tables, display)
+    return finish_writer(start_writer(plan, store, home, display), results, tables, display)
 
 
 def write_tables(results: Results, home: Home) -> list[Path]:
@@ -44,12 +46,16 @@ def write_tables(results: Results, home: Home) -> list[Path]:
     return results.write(home.tables(results.plan.name)) if results.by_key else []
 
 
-def start_writer(plan: Plan, store: Store, home: Home) -> Writer:
-    """The tracker's process, told of all that is done or has failed so far."""
+def start_writer(plan: Plan, store: Store, home: Home, display: Display) -> Writer:
+    """The tracker's process, told of all that is done or has failed so far. Where a server shows
+    the sweep is said as soon as the server has it.
+    """
     assert home.tracking is not None
     home.root.mkdir(parents=True, exist_ok=True)
     described = manifest(plan, store, home.tracking, home.artifacts)
-    writer = Writer(described, home.root / "tracking.log")
+    writer = Writer(
+        described, home.root / "tracking.log", lambda page: display.say(f"in MLflow: {page}")
+    )
     for key in plan.trials:
         # What earlier runs left, too: the tracker may have been away then, and skips what MLflow
         # has.
@@ -77,6 +83,7 @@ def finish_writer(
     from orchestrator.analysis.summary import summary
 
     plan = results.plan
+    _send_rest(writer, plan)
     # The folder is there until `finish` returns: the tracker's process reads the files from it.
     with tempfile.TemporaryDirectory() as folder:
         artifacts = [str(path) for path in tables]
@@ -91,7 +98,7 @@ def finish_writer(
             artifacts.append(str(page))
         closing = {
             "artifacts": artifacts,
-            "note": summary(results),
+            "note": summary(results, LONGEST_TAG),
             "counts": dict(plan.cell_counts),
             "status": _status(plan, is_interrupted),
             # MLflow counts milliseconds since 1970; 0 where nothing has a result.
@@ -99,7 +106,14 @@ def finish_writer(
         }
         with display.busy("bringing MLflow level with the store"):
             num_written, error = writer.finish({"summary": closing})
-    return Tracked(plan, num_written, error)
+    return Tracked(plan, num_written, error, writer.page)
+
+
+def _send_rest(writer: Writer, plan: Plan) -> None:
+    """Tell of what another run of the sweep has done meanwhile in this store."""
+    for key in plan.outcomes:
+        if key not in writer.finished:
+            writer.send({"finished": key})
 
 
 def _status(plan: Plan, is_interrupted: bool) -> str:

@@ -101,6 +101,11 @@ def places(
     said = str(data) if data else users_root()
     folder = _absolute(said or relative_to(base, site.data))
     root = _given(home_folder, "SPOLIA_HOME") or relative_to(base, site.home) or DEFAULT_HOME
+    if "://" in root:
+        raise InputError(
+            f"{option('home', root)}: a home is a folder of this machine. An address is that of a "
+            f"store ({option('store')}) or of MLflow ({option('tracking')})"
+        )
     if Path(root).is_file():
         raise InputError(f"{option('home', str(root))}: a home is a folder, and this is a file")
     address = _given(store, "SPOLIA_STORE") or relative_to(base, site.store)

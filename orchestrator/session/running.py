@@ -41,7 +41,7 @@ class RunSummary:
     `problems` are the trials that failed or were lost, `blocked` says of each trial that could not
     start why. `num_tracked` counts the runs written to MLflow, `tracking_error` says why that
     stopped early, or is empty. `is_interrupted` says that somebody stopped the run, `stopped` why
-    the executor could not go on, or is empty.
+    the executor could not go on, or is empty. `page` is where a server shows the sweep, or empty.
     """
 
     results: Results
@@ -53,6 +53,7 @@ class RunSummary:
     tracking_error: str
     is_interrupted: bool
     stopped: str = ""
+    page: str = ""
 
     @property
     def plan(self) -> Plan:
@@ -161,7 +162,7 @@ def run_sweep(
     store = Store(home.store)
     runner = executor(executor_name)
     queue = Queue(plan, Tries(site.hold_back_after), seeds_first=seeds_first)
-    writer = _writer_of_whole(plan, sweep, store, home)
+    writer = _writer_of_whole(plan, sweep, store, home, display)
     try:
         is_interrupted, stopped = _drain(runner, queue, store, site, writer, display)
     except BaseException:
@@ -183,6 +184,7 @@ def run_sweep(
         tracking_error=tracked.error,
         is_interrupted=is_interrupted,
         stopped=stopped,
+        page=tracked.page,
     )
 
 
@@ -203,7 +205,9 @@ def _told(
     return results, tables
 
 
-def _writer_of_whole(plan: Plan, sweep: Sweep, store: Store, home: Home) -> Writer | None:
+def _writer_of_whole(
+    plan: Plan, sweep: Sweep, store: Store, home: Home, display: Display
+) -> Writer | None:
     """The tracker's process, or None where nothing is tracked. It is told of the whole sweep,
     whatever part of it runs now: the axes in which its cells differ name the runs in MLflow.
     """
@@ -211,7 +215,7 @@ def _writer_of_whole(plan: Plan, sweep: Sweep, store: Store, home: Home) -> Writ
         return None
     if plan.is_part:
         plan = make_plan(plan.name, sweep, store, outdated=plan.outdated, known=plan.records)
-    return start_writer(plan, store, home)
+    return start_writer(plan, store, home, display)
 
 
 def _of_part(results: Results, plan: Plan) -> Results:

@@ -30,7 +30,9 @@ Point = tuple[str, float, int, int]
 
 @dataclass(frozen=True)
 class FinishedRun:
-    """All that a finished run has: times in milliseconds since 1970, artifacts by path."""
+    """All that a finished run has: times in milliseconds since 1970, artifacts by path; `joined`
+    are the references of the components that its matrices are about.
+    """
 
     name: str
     began: int
@@ -39,6 +41,7 @@ class FinishedRun:
     tags: Mapping[str, str]
     points: Sequence[Point]
     files: Mapping[str, bytes] = field(default_factory=dict)
+    joined: frozenset[str] = frozenset()
 
 
 def finished_run(entry: RunEntry, record: Record, store: Store) -> FinishedRun:
@@ -57,6 +60,7 @@ def finished_run(entry: RunEntry, record: Record, store: Store) -> FinishedRun:
     }
     if record["reason"]:
         tags["spolia.reason"] = record["reason"]
+    matrices = _matrices(record, store)
     return FinishedRun(
         name=entry["name"],
         began=began,
@@ -64,7 +68,10 @@ def finished_run(entry: RunEntry, record: Record, store: Store) -> FinishedRun:
         params=params_of(entry["params"]),
         tags=tags_of(tags),
         points=[*_metric_points(record, ended), *curve_points(record["curves"])],
-        files=_files(record, store),
+        files=_files(record, matrices),
+        joined=frozenset(
+            one for matrix, _ in matrices.values() for one in _components(matrix) if one
+        ),
     )
 
 
@@ -111,18 +118,35 @@ def curve_points(points: Iterable[Sequence[Any]]) -> Iterator[Point]:
             yield fit_name(name), value, int(when * 1000), step
 
 
-def _files(record: Mapping[str, Any], store: Store) -> dict[str, bytes]:
+Matrices = Mapping[str, tuple[Matrix, bytes]]
+"""Matrices by name, each with the Parquet that it was read from."""
+
+
+def _matrices(record: Mapping[str, Any], store: Store) -> Matrices:
+    found = {}
+    for entry in record["matrices"]:
+        content = store.blob(entry["blob"], of=record["key"])
+        found[entry["name"]] = Matrix.from_parquet(content), content
+    return found
+
+
+def _components(matrix: Matrix) -> Iterator[str]:
+    """References of what rows and columns stand for; empty where one stands for nothing."""
+    for side in matrix.components or ():
+        yield from side
+
+
+def _files(record: Mapping[str, Any], matrices: Matrices) -> dict[str, bytes]:
     """Every matrix as Parquet and as a picture, and what made the result. At the root: MLflow's
     comparison of runs looks nowhere else.
     """
     # Not some fifty digests (`code` is the digest of them all), nor somebody's folders.
     told = {k: v for k, v in record["provenance"].items() if k not in ("modules", "files")}
     files = {"provenance.json": json.dumps(told, indent=1).encode()}
-    for entry in record["matrices"]:
-        content = store.blob(entry["blob"], of=record["key"])
-        name = file_name(entry["name"])
+    for called, (matrix, content) in matrices.items():
+        name = file_name(called)
         files[f"{name}.parquet"] = content
-        files[f"{name}.svg"] = matrix_svg(Matrix.from_parquet(content)).encode()
+        files[f"{name}.svg"] = matrix_svg(matrix).encode()
     return files
 
 

@@ -9,18 +9,18 @@ of the same try at the same trial cannot be taken out of it; then another run ta
 
 from __future__ import annotations
 
+import contextlib
+import getpass
 import json
+import os
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
-import mlflow
 from mlflow import MlflowClient
-from mlflow.exceptions import MlflowException
-from mlflow.tracking._tracking_service.utils import get_default_host_creds
-from mlflow.utils.rest_utils import http_request
 
 from orchestrator.store.records import Record
 from orchestrator.store.store import Store
@@ -37,7 +37,8 @@ from orchestrator.tracking.finished_run import (
 from orchestrator.tracking.manifest import SWEEP
 from orchestrator.tracking.models import Models
 from orchestrator.tracking.moved_homes import is_elsewhere
-from orchestrator.tracking.patience import ERRORS, Patience, first_line, is_refusal
+from orchestrator.tracking.pages import is_served, page_of, version_at
+from orchestrator.tracking.patience import ERRORS, Patience, first_line, is_refusal, of_artifacts
 from orchestrator.tracking.runs import KnownRun, Runs
 from orchestrator.tracking.setting_runs import SettingRuns
 from orchestrator.tracking.views import is_known, views
@@ -50,8 +51,23 @@ STILL = 120.0  # seconds after which a trial that leaves no progress is not unde
 HANDS = 4  # requests to a server at once
 
 
-Help = Callable[["Tracker", Sequence[str]], None]
-"""Writes runs of these trials, as far as it can, and tells by `have_written`."""
+READ_AT_ONCE = 100  # records, before helping processes begin with them
+
+
+class Help(Protocol):
+    """Writes runs beside us. What it leaves out is for the tracker, which has the patience."""
+
+    def are_worth_it(self, num_trials: int) -> bool:
+        """Whether so many trials are worth the start of processes."""
+        ...
+
+    def begin(self, tracker: Tracker, keys: Sequence[str]) -> None:
+        """Begin to write the runs of finished trials."""
+        ...
+
+    def finish(self, tracker: Tracker) -> None:
+        """Wait for what was begun, and tell the tracker of it by `have_written`."""
+        ...
 
 
 class Tracker:
@@ -65,11 +81,18 @@ class Tracker:
         self.entries: dict[str, list[RunEntry]] = {}  # by key
         for entry in manifest["runs"]:
             self.entries.setdefault(entry["key"], []).append(entry)
-        self.source = {"mlflow.source.name": manifest["sweep"], "mlflow.source.type": "LOCAL"}
+        self.source = {
+            "mlflow.source.name": manifest["sweep"],
+            "mlflow.source.type": "LOCAL",
+            # Of two people with one server and one sweep name, whose it is.
+            **_user(),
+        }
         self.followed: dict[str, float] = {}  # trials under way, and when we last looked at them
         self.begun: set[str] = set()  # identities of runs that we write
         self.written: set[str] = set()
         self.refused: dict[str, str] = {}
+        self._making = threading.Lock()  # of runs below which others stand
+        self.stumbled: set[str] = set()  # keys that MLflow may take another time
         patience.ask(self._open)
         patience.is_there = self._is_there
 
@@ -81,8 +104,21 @@ class Tracker:
         self.runs = Runs(self.client, self.experiment, identity)
         self.models = Models(self.client, self.experiment, self.store, identity)
         self.settings = SettingRuns(self.manifest, self.store, self.runs, self.source)
-        self.sweep_run = self._open_sweep_run()
-        self._write_views()
+        self._open_sweep_run()
+        self._has_views = self._write_views()
+
+    @property
+    def page(self) -> str:
+        """The address at which a server shows this sweep; empty for a database, which has none."""
+        address = self.manifest["tracking"]
+        if not is_served(address):
+            return ""
+        return page_of(address, self.experiment, has_views=self._has_views)
+
+    @property
+    def sweep_run(self) -> KnownRun:
+        """The sweep's own run; another one where somebody has deleted it."""
+        return self._open_sweep_run()
 
     def _is_there(self) -> bool:
         """Whether MLflow answers."""
@@ -124,7 +160,6 @@ class Tracker:
         return is_elsewhere(experiment.artifact_location, artifacts, tracking)
 
     def _open_sweep_run(self) -> KnownRun:
-        """The sweep's own run."""
         known = self.runs.get(SWEEP)
         if known is not None:
             return known
@@ -138,26 +173,17 @@ class Tracker:
             SWEEP, self.manifest["sweep"], self.manifest["began"], tags_of(tags)
         )
 
-    def _write_views(self) -> None:
-        """What MLflow's pages show first, where they are pages that we know."""
-        if not is_known(self._version_of_pages()):
-            return
+    def _write_views(self) -> bool:
+        """What MLflow's pages show first, where they are pages that we know; whether they are."""
+        self._shown = self.settings.shown()
+        if not is_known(version_at(self.manifest["tracking"])):
+            return False
         known = self.client.get_experiment(self.experiment).tags
         when = self.manifest["began"]
-        for name, value in views(self.settings.shown(), when).items():
+        for name, value in views(self._shown, when).items():
             if known.get(name) != value:
                 self.client.set_experiment_tag(self.experiment, name, value)
-
-    def _version_of_pages(self) -> str:
-        """The version of MLflow that people look with: a server's, or the one installed here."""
-        address = self.manifest["tracking"]
-        if not address.startswith("http"):
-            return str(mlflow.__version__)
-        try:
-            answer = http_request(get_default_host_creds(address), "/version", "GET", max_retries=0)
-        except (MlflowException, OSError):
-            return ""
-        return str(answer.text)
+        return True
 
     # ------------------------------------------------------------------ one run
 
@@ -168,21 +194,27 @@ class Tracker:
         and holds nothing else, otherwise a new one in its place.
         """
         known = self.runs.get(entry["id"])
-        if known is not None and self._is_of(known, tags, points):
-            return known
-        return self._create(entry, began, tags)
+        if known is None or not self._is_of(known, tags, points):
+            return self._create(entry, began, tags)
+        # A sweep that has grown since may call a value otherwise.
+        is_other = known.contradicts(params_of(entry["params"]))
+        return self._create(entry, began, tags) if is_other else known
 
     def _create(self, entry: RunEntry, began: int, tags: Mapping[str, str]) -> KnownRun:
-        parent = self.parent_of(entry)
+        parent = self.parent_of(entry, began)
         nested = {"mlflow.parentRunId": parent.run_id, **self.source, **tags}
         return self.runs.create(entry["id"], entry["name"], began, nested)
 
-    def parent_of(self, entry: RunEntry) -> KnownRun:
-        """The run below which another stands."""
-        if entry["parent"] == SWEEP:
-            return self.sweep_run
+    def parent_of(self, entry: RunEntry, began: int) -> KnownRun:
+        """The run below which another one that began then stands; made anew where somebody has
+        deleted it.
+        """
+        with self._making:
+            if entry["parent"] == SWEEP:
+                return self.sweep_run
+            self.settings.prepare([entry["parent"]], began)
         known = self.runs.get(entry["parent"])
-        assert known is not None, "a setting's run is made before those of its cells"
+        assert known is not None, "it was made just now"
         return known
 
     def _is_of(self, known: KnownRun, tags: Mapping[str, str], points: Sequence[Point]) -> bool:
@@ -210,9 +242,15 @@ class Tracker:
             self.patience.ask(lambda: write(key), look_again)
             self.refused.pop(key, None)
         except ERRORS as error:
-            if not is_refusal(error) and not self._is_there():
-                raise
-            self.refused[key] = f"{type(error).__name__}: {first_line(error)}"
+            self._note_refusal(key, error)
+            if not is_refusal(error):
+                self.stumbled.add(key)
+
+    def _note_refusal(self, what: str, error: BaseException) -> None:
+        """Note that MLflow did not take something. Raises the error where MLflow is away."""
+        if not is_refusal(error) and not self._is_there():
+            raise error
+        self.refused[what] = f"{type(error).__name__}: {first_line(error)}"
 
     # ------------------------------------------------------------------ trials under way
 
@@ -248,6 +286,27 @@ class Tracker:
 
     def write(self, keys: Sequence[str]) -> None:
         """Write all runs of finished trials. Those that are there already stay."""
+        keys = list(dict.fromkeys(keys))
+        # A database in this process computes, and gains nothing by several threads.
+        is_database = self.manifest["tracking"].startswith("sqlite:")
+        helpers = self.helpers if is_database else None
+        if helpers is not None and not helpers.are_worth_it(len(keys)):
+            helpers = None
+        records: dict[str, Record] = {}
+        for start in range(0, len(keys), READ_AT_ONCE):
+            found = self._read(keys[start : start + READ_AT_ONCE])
+            records.update(found)
+            if helpers is not None:
+                helpers.begin(self, self._alone_and_unwritten(found))
+        if helpers is not None:
+            helpers.finish(self)
+        with ThreadPoolExecutor(1 if is_database else HANDS) as pool:
+            write = partial(self._write_record, records)
+            for wave in waves(records):
+                list(pool.map(partial(self._ask, write=write), wave))
+
+    def _read(self, keys: Sequence[str]) -> dict[str, Record]:
+        """The records of finished trials, by key. There are the runs below which theirs stand."""
         records: dict[str, Record] = {}
 
         def read(key: str) -> None:
@@ -256,18 +315,15 @@ class Tracker:
                 self.settings.add(record)
                 records[key] = record
 
-        for key in dict.fromkeys(keys):
+        for key in keys:
             self.followed.pop(key, None)
             self._ask(key, read)
-        # A database in this process computes, and gains nothing by several threads.
-        hands = 1 if self.manifest["tracking"].startswith("sqlite:") else HANDS
-        if hands == 1 and self.helpers is not None:
-            alone = [key for key, one in records.items() if not (one["components"] or one["needs"])]
-            self.helpers(self, [key for key in alone if not self._are_written(records[key])])
-        with ThreadPoolExecutor(hands) as pool:
-            write = partial(self._write_record, records)
-            for wave in waves(records):
-                list(pool.map(partial(self._ask, write=write), wave))
+        return records
+
+    def _alone_and_unwritten(self, records: Mapping[str, Record]) -> list[str]:
+        """Of these the keys whose runs name no others, and are still to be written."""
+        alone = [key for key, one in records.items() if not (one["components"] or one["needs"])]
+        return [key for key in alone if not self._are_written(records[key])]
 
     def _prepare(self, key: str, began: int, *, is_live: bool = False) -> None:
         """There are the runs below which those of a trial stand."""
@@ -279,16 +335,25 @@ class Tracker:
         sweep, all of them, since nothing more will come.
         """
 
-        def ask(identity: str, request: Callable[[], None]) -> None:
-            try:
-                self.patience.ask(request, lambda: self.runs.look_again(identity))
-                self.refused.pop(identity, None)
-            except ERRORS as error:
-                if not is_refusal(error) and not self._is_there():
-                    raise
-                self.refused[identity] = f"{type(error).__name__}: {first_line(error)}"
+        def ask(identity: str, request: Callable[[], None]) -> bool:
+            def look_again() -> None:
+                self.runs.look_again(identity)
+                # Pictures go into the sweep's run, too, which somebody may have deleted.
+                self.runs.look_again(SWEEP)
+                self._open_sweep_run()
 
-        self.settings.write(ask, status)
+            try:
+                self.patience.ask(request, look_again)
+            except ERRORS as error:
+                self._note_refusal(identity, error)
+                return False
+            self.refused.pop(identity, None)
+            return True
+
+        was_time = self.settings.write(ask, status)
+        # The names of columns are known when there are results.
+        if was_time and self.settings.shown() != self._shown:
+            self.patience.ask(self._write_views)
 
     def known_of(self, keys: Sequence[str]) -> dict[str, KnownRun]:
         """What is known of the runs of some trials."""
@@ -319,7 +384,8 @@ class Tracker:
         """A run that is whole stands where it is to stand today."""
         known = self.runs.get(entry["id"])
         assert known is not None
-        self.runs.move(known, entry["name"], self.parent_of(entry).run_id)
+        parent = self.parent_of(entry, self.manifest["began"])
+        self.runs.move(known, entry["name"], parent.run_id)
 
     def _is_written(self, entry: RunEntry, record: Record) -> bool:
         known = self.runs.get(entry["id"])
@@ -354,14 +420,17 @@ class Tracker:
             known = self.runs.get(entry["id"])
             # A result that was to be replaced stands, and so does its run.
             if known is not None and (known.is_result or _is_failure(known, when, "FAILED")):
+                self._move(entry)
                 continue
-            if known is None or not _is_failure(known, when, "RUNNING"):
+            params = params_of(entry["params"])
+            is_ours = known is not None and _is_failure(known, when, "RUNNING")
+            if known is None or not is_ours or known.contradicts(params):
                 known = self._create(
                     entry, int(when * 1000), _tags(entry, f"failed at {name_of_try(when)}")
                 )
             self.runs.put_files(known, {"traceback.txt": (traceback or reason).encode()})
             reasons = {"spolia.reason": reason, "spolia.failed": name_of_try(when)}
-            self.runs.fill(known, params_of(entry["params"]), [], tags_of(reasons))
+            self.runs.fill(known, params, [], tags_of(reasons))
             self.runs.end(known, "FAILED", int(when * 1000))
 
     def close(self, summary: Mapping[str, Any]) -> None:
@@ -369,11 +438,14 @@ class Tracker:
         `counts` of outcomes, the `status` that it is to have, and when it `ended` in milliseconds.
         """
 
+        self._write_again()
         self.write_settings(summary["status"])
 
         def write() -> None:
-            for path in summary["artifacts"]:
-                self.client.log_artifact(self.sweep_run.run_id, path)
+            # Whoever made them may have been stopped, and they with it.
+            for path in filter(os.path.exists, summary["artifacts"]):
+                with of_artifacts():
+                    self.client.log_artifact(self.sweep_run.run_id, path)
             tags = {
                 "mlflow.note.content": summary["note"],
                 "spolia.counts": json.dumps(summary["counts"]),
@@ -381,9 +453,24 @@ class Tracker:
             self.runs.fill(self.sweep_run, {}, [], tags_of(tags))
             self.runs.end(self.sweep_run, summary["status"], summary["ended"])
             self._write_views()
+            self._gather()
             self._end_what_ran()
 
         self._ask_of_sweep(write)
+
+    def _write_again(self) -> None:
+        """What MLflow stumbled over while it took others; a part of it may have been away."""
+        again = self.stumbled & self.refused.keys()
+        failed = {key for key in again if self.store.find(key) is None}
+        self.write(sorted(again - failed))
+        for key in sorted(failed):
+            self.write_failure(key)
+
+    def _gather(self) -> None:
+        """Have runs that stand below one that somebody deleted meanwhile stand below its like."""
+        for entry in self.manifest["runs"]:
+            if self.runs.get(entry["id"]) is not None:
+                self._move(entry)
 
     def abandon(self) -> None:
         """Whoever ran the sweep is gone, and has not said how it ended."""
@@ -399,7 +486,7 @@ class Tracker:
     def _ask_of_sweep(self, write: Callable[[], None]) -> None:
         def look_again() -> None:
             self.runs.look_again(SWEEP)
-            self.sweep_run = self._open_sweep_run()
+            self._open_sweep_run()
 
         self.patience.ask(write, look_again)
 
@@ -420,6 +507,15 @@ class Tracker:
             return False
         progress = self.store.progress(key)
         return progress is not None and time.time() - progress["time"] < STILL
+
+
+def _user() -> dict[str, str]:
+    """Who runs this, as the tag that MLflow shows it by; nothing where the machine has no name for
+    them.
+    """
+    with contextlib.suppress(KeyError, OSError):
+        return {"mlflow.user": getpass.getuser()}
+    return {}
 
 
 def _is_failure(run: KnownRun, when: float, status: str) -> bool:

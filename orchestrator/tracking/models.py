@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,11 +12,13 @@ from mlflow import MlflowClient
 from mlflow.entities import DatasetInput, LoggedModelInput, LoggedModelOutput
 
 from orchestrator.errors import SpoliaError
+from orchestrator.spec.naming import reference_of
 from orchestrator.spec.task import DataRecord, Task
 from orchestrator.store.store import Store
 from orchestrator.tracking.data_sets import DataSets
 from orchestrator.tracking.finished_run import FinishedRun, metric_name
 from orchestrator.tracking.names import model_name
+from orchestrator.tracking.patience import of_artifacts
 from orchestrator.tracking.runs import OfModel, pages
 
 if TYPE_CHECKING:
@@ -73,20 +76,38 @@ class Models:
         from orchestrator.parts.component import ComponentRecord
 
         known = self._known.setdefault(record["key"], {})
-        outputs, inputs = [], []
+        outputs = []
         by_labels: dict[tuple[tuple[str, str], ...], str] = {}
-        for stored in record["components"]:
+        for stored in record["components"] if record["trial"]["tasks"] else ():
             component = ComponentRecord(**stored)
             identity = (component.title, component.blob)
             if identity not in known:
                 known[identity] = self._write_model(run_id, record, component, finished)
             outputs.append(LoggedModelOutput(known[identity], step=0))
             by_labels.setdefault(tuple(sorted(component.labels.items())), known[identity])
-        # Lineage: whose models this run was made from. None, where they are another sweep's.
-        for need in record["needs"].values():
-            inputs += [LoggedModelInput(m) for m in self._known.get(need["key"], {}).values()]
+        # None, where they are another sweep's.
+        inputs = [LoggedModelInput(model) for model in self._made_from(record, finished.joined)]
         self._link(run_id, outputs, inputs, data)
         return metrics_of_models(record, by_labels, data)
+
+    def _made_from(self, record: Mapping[str, Any], joined: Container[str]) -> Iterator[str]:
+        """Lineage: the models that a trial was made from. Of each need those that the trial's
+        matrices are about (a need may have kept more, such as the heads of another loss), or all
+        where they are about none.
+        """
+        for key in dict.fromkeys(need["key"] for need in record["needs"].values()):
+            known = self._known.get(key)
+            needed = self.store.find(key) if known else None
+            if known is None or needed is None:
+                continue
+            from orchestrator.parts.component import ComponentRecord
+
+            kept = [ComponentRecord(**stored) for stored in needed["components"]]
+            about = [one for one in kept if reference_of(key, one.name, one.labels) in joined]
+            for one in about or kept:
+                # Not those of a result that was replaced, nor copies that were promoted.
+                if (one.title, one.blob) in known:
+                    yield known[one.title, one.blob]
 
     def _link(
         self,
@@ -129,7 +150,8 @@ class Models:
             model_id = begun.get((component.title, component.blob))
             if model_id is None:
                 model_id = self._create(run_id, record, component, finished)
-            self.client.log_model_artifacts(model_id, str(saved))
+            with of_artifacts():
+                self.client.log_model_artifacts(model_id, str(saved))
             self.client.finalize_logged_model(model_id, READY)
         return model_id
 
@@ -175,8 +197,8 @@ class Models:
         assert data is not None  # planning wrote it before the trial had a key
         parts, model = folder / "parts", folder / "model"
         parts.mkdir()
-        weights = self.store.blob(component.blob, of=record["key"])
-        pyfunc_model.write(parts, component, weights, data, task)
+        blob = partial(self.store.blob, of=record["key"])
+        pyfunc_model.write(parts, component, blob, data, task)
         versions = record["provenance"]
         requirements = [
             f"{name}=={versions[name].partition('+')[0]}"
@@ -222,10 +244,12 @@ def form_of(component: ComponentRecord, task: Task, data: DataRecord) -> dict[st
     from orchestrator.parts.network import Network
     from orchestrator.spec.classes import class_at
 
-    try:
-        class_at(component.path, Network)
-    except SpoliaError:
-        return {}
+    # What requires another component takes images as soon as it is joined with that.
+    if not component.pins:
+        try:
+            class_at(component.path, Network)
+        except SpoliaError:
+            return {}
     shape = task.image(data)
     given = (-1, len(task.class_names), *(shape[1:] if task.each_pixel else ()))
     pixels = Schema([TensorSpec(np.dtype("uint8"), (-1, *shape))])

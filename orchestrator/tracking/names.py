@@ -9,7 +9,11 @@ import hashlib
 import re
 
 # Characters that MLflow keeps of a name, of a param and of a tag.
-LONGEST_NAME, LONGEST_PARAM, LONGEST_TAG = 250, 6000, 5000
+LONGEST_NAME, LONGEST_PARAM, LONGEST_TAG = 250, 6000, 8000
+LONGEST_MODEL = 500  # of a model's name
+LONGEST_IMAGE = (
+    150  # of a series of pictures: names of files end at 255 bytes, and more stands there
+)
 
 _REFUSED = re.compile(r"[^\w\-. :/]")
 _REFUSED_OF_IMAGES = re.compile(r"[^A-Za-z0-9_\-. /]")
@@ -25,8 +29,7 @@ def fit_name(name: str) -> str:
     fit = "/".join(step for step in steps if step not in ("", ".", "..")) or "_"
     if fit == name and len(name) <= LONGEST_NAME:
         return name
-    mark = hashlib.sha256(name.encode(errors="surrogatepass")).hexdigest()[:6]
-    return f"{fit[: LONGEST_NAME - len(mark) - 1]}-{mark}"
+    return f"{fit[: LONGEST_NAME - 7]}-{_mark(name)}"
 
 
 def fit_text(text: object, longest: int) -> str:
@@ -39,15 +42,20 @@ def model_name(title: str) -> str:
     """A component's title as MLflow takes it for a model's name; the tag `spolia.component` keeps
     it as it is.
     """
-    return _REFUSED_OF_MODELS.sub("_", title)
+    return fit_text(_REFUSED_OF_MODELS.sub("_", title), LONGEST_MODEL)
 
 
 def image_key(name: str) -> str:
     """A series of pictures as MLflow takes it, `matrix/common - lr 0.1`; any letter that it does
-    not take is in the six digits of a digest behind it.
+    not take, and what is too long for a file's name, is in the six digits of a digest behind it.
     """
     told = name.replace(" · ", " - ").replace("=", " ")
     fit = _REFUSED_OF_IMAGES.sub("_", told)
-    if fit == told:
+    if fit == told and len(fit) <= LONGEST_IMAGE:
         return fit
-    return f"{fit}-{hashlib.sha256(name.encode(errors='surrogatepass')).hexdigest()[:6]}"
+    return f"{fit[: LONGEST_IMAGE - 7]}-{_mark(name)}"
+
+
+def _mark(name: str) -> str:
+    """Six digits that tell a name from others."""
+    return hashlib.sha256(name.encode(errors="surrogatepass")).hexdigest()[:6]

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import logging
+import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TypeVar
 
+import requests
 from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, wait_exponential
 
-from orchestrator.errors import CorruptError, SpoliaError, StoreError
+from orchestrator.errors import CorruptError, SpoliaError, StoreError, TrackingError
 
 # What ends the writing, or that of one run; the training goes on.
 ERRORS = (MlflowException, SQLAlchemyError, SpoliaError, OSError, ImportError)
@@ -37,19 +41,65 @@ _OUTAGES = frozenset(
     }
 )
 
+# What a request to a server may be told that is over some day: it took too long, or came too often.
+_LATER = frozenset({408, 425, 429})
+
+# What no file system takes, today or later.
+_NEVER = frozenset({errno.ENAMETOOLONG, errno.EINVAL})
+
+# What the user has set goes before it.
+SETTINGS = {
+    # Asking again is `Patience`'s; MLflow's own takes minutes a request.
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    # Two lines for each run, and a request for what they say.
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+}
+
 Answer = TypeVar("Answer")
 _log = logging.getLogger(__name__)
+
+
+class ArtifactsError(TrackingError):
+    """What keeps the artifacts does not take or give them."""
+
+
+@contextlib.contextmanager
+def of_artifacts() -> Iterator[None]:
+    """Where artifacts are put, fetched or removed: whatever goes wrong is one of `ERRORS`. They may
+    lie in a bucket, and errors of its client are neither MLflow's nor an OSError.
+    """
+    try:
+        yield
+    except ERRORS:
+        raise
+    except Exception as error:
+        raise ArtifactsError(f"{type(error).__name__}: {first_line(error)}") from error
 
 
 def is_refusal(error: BaseException) -> bool:
     """Whether asking again is of no use; else it may be an outage, and is over some day."""
     if isinstance(error, MlflowException):
         return error.error_code not in _OUTAGES
+    if isinstance(error, ArtifactsError):
+        return False
     if isinstance(error, SpoliaError):
         # A store that cannot be reached; not a record that was altered, nor one that says something
         # strange.
         return isinstance(error, CorruptError) or not isinstance(error, StoreError)
+    if isinstance(error, requests.HTTPError) and error.response is not None:
+        code = error.response.status_code
+        return 400 <= code < 500 and code not in _LATER
+    if isinstance(error, OSError):
+        return error.errno in _NEVER
     return isinstance(error, ImportError)  # a database's driver that is not installed
+
+
+def _is_of_tracking(error: BaseException | None) -> bool:
+    """Whether it is MLflow, or what keeps its artifacts, that stumbles; not our store."""
+    kinds = (MlflowException, SQLAlchemyError, ArtifactsError, OSError)
+    return isinstance(error, kinds) and not isinstance(error, StoreError)
 
 
 class Patience:
@@ -94,8 +144,7 @@ class Patience:
             self._silent_since = None
             return state.attempt_number >= REFUSED
         # One request over which MLflow stumbles each time does not keep all others.
-        is_of_mlflow = isinstance(error, MlflowException | SQLAlchemyError)
-        if is_of_mlflow and state.attempt_number >= STUBBORN and self.is_there():
+        if _is_of_tracking(error) and state.attempt_number >= STUBBORN and self.is_there():
             return True
         now = time.monotonic()
         since = now if self._silent_since is None else self._silent_since
@@ -121,3 +170,15 @@ def _note(state: RetryCallState) -> None:
 
 def first_line(error: object) -> str:
     return next(iter(str(error).splitlines()), "")
+
+
+@contextlib.contextmanager
+def settings() -> Iterator[None]:
+    """MLflow's settings, which it reads from the environment, as long as we write."""
+    set_here = [name for name in SETTINGS if name not in os.environ]
+    os.environ.update({name: SETTINGS[name] for name in set_here})
+    try:
+        yield
+    finally:
+        for name in set_here:
+            del os.environ[name]

@@ -4,14 +4,16 @@ a name and an alias by which others load it.
 
 from __future__ import annotations
 
+import re
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from orchestrator.errors import InputError, StoreError, TrackingError
 from orchestrator.parts.result import Component
-from orchestrator.tracking.patience import ERRORS, first_line
-from orchestrator.tracking.process import settings
+from orchestrator.tracking.patience import ERRORS, first_line, of_artifacts, settings
+from orchestrator.tracking.runs import pages
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -37,8 +39,14 @@ def promote(component: Component, tracking: str, name: str, alias: str) -> Promo
     """
     from mlflow import MlflowClient
 
-    if not name or set(name) & set("/:"):
+    if not name.strip() or set(name) & set("/:"):
         raise InputError(f"--as {name!r}: MLflow's names have letters in them, no slash, no colon")
+    # Here, since MLflow refuses an alias only when all else is done.
+    if not re.fullmatch(r"[\w-]{1,255}", alias) or re.fullmatch(r"latest|v\d+", alias.lower()):
+        raise InputError(
+            f"--alias {alias!r}: MLflow's aliases have letters, digits, dashes and underscores; "
+            "none is called 'latest', nor as a version is, such as 'v1'"
+        )
     with settings():
         try:
             return _promote(MlflowClient(tracking), component, name, alias)
@@ -62,7 +70,8 @@ def _promote(client: MlflowClient, component: Component, name: str, alias: str) 
             params=tracked.params,
             model_type="spolia",
         )
-        client.log_model_artifacts(made.model_id, str(saved))
+        with of_artifacts():
+            client.log_model_artifacts(made.model_id, str(saved))
         client.finalize_logged_model(made.model_id, "READY")
     try:
         client.create_registered_model(name)
@@ -85,13 +94,21 @@ def _tracked(client: MlflowClient, component: Component) -> LoggedModel:
     """The component as the model that tracking has made of it."""
     key, store = component.result.key, component.result.store.identity()
     condition = f"tags.`spolia.store` = '{store}' and tags.`spolia.key` = '{key}'"
-    for experiment in client.search_experiments():
-        for model in client.search_logged_models([experiment.experiment_id], condition):
-            if model.tags.get("spolia.component") == component.record.title:
+    wanted = component.record.title, component.record.blob
+    for experiment in pages(lambda token: client.search_experiments(page_token=token)):
+        for model in _models(client, experiment.experiment_id, condition):
+            # A result that was replaced had others of the same title.
+            if (model.tags.get("spolia.component"), model.tags.get("spolia.blob")) == wanted:
                 return model
     raise InputError(
         f"MLflow does not have {component.record.title} of {key[:12]}: bring it level first, by "
         "`spolia track` with a sweep that has this trial"
+    )
+
+
+def _models(client: MlflowClient, experiment: str, condition: str) -> Iterator[LoggedModel]:
+    return pages(
+        lambda token: client.search_logged_models([experiment], condition, page_token=token)
     )
 
 
@@ -102,7 +119,7 @@ def _saved(component: Component, folder: Path) -> Path:
     from mlflow.models import ModelSignature
     from mlflow.types import Schema, TensorSpec
 
-    from orchestrator.parts.export import of_pixels
+    from orchestrator.parts.export import NOT_OF_IMAGES, not_of_images, of_pixels
 
     network, shape, classes = of_pixels(component)
     number = np.dtype("float32")
@@ -112,13 +129,16 @@ def _saved(component: Component, folder: Path) -> Path:
     )
     versions = component.result.record["provenance"]
     torch = versions.get("torch", "").partition("+")[0]
-    pytorch.save_model(
-        network,
-        str(folder),
-        signature=signature,
-        input_example=np.zeros((2, *shape), number),
-        serialization_format="pt2",
-        pip_requirements=[f"torch=={torch}" if torch else "torch"],
-        metadata={"component": component.reference, "classes": list(classes)},
-    )
+    try:
+        pytorch.save_model(
+            network,
+            str(folder),
+            signature=signature,
+            input_example=np.zeros((2, *shape), number),
+            serialization_format="pt2",
+            pip_requirements=[f"torch=={torch}" if torch else "torch"],
+            metadata={"component": component.reference, "classes": list(classes)},
+        )
+    except NOT_OF_IMAGES as error:
+        raise not_of_images(component, shape, error) from error
     return folder

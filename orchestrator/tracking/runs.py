@@ -17,9 +17,11 @@ from mlflow.entities import Metric, Param, RunTag
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
 from orchestrator.tracking.finished_run import LAYOUT, Point, put_files
+from orchestrator.tracking.patience import of_artifacts
 
 # In one request, with some tags beside them; MLflow's limits are 1000 in all, 100 params, 1 MB.
 METRICS_AT_ONCE, PARAMS_AT_ONCE = 800, 100
+REPLACED_BY = "spolia.replaced_by"  # tag of a run that another one has taken the place of: its id
 
 
 class OfModel(NamedTuple):
@@ -36,7 +38,8 @@ NOBODY: Mapping[str, OfModel] = MappingProxyType({})
 @dataclass
 class KnownRun:
     """A run as MLflow has it, as far as we look at it again. `metrics` are the names of those that
-    it has, `points` all that they were, or None where that has not been looked up.
+    it has, `points` all that they were, or None where that has not been looked up; `params` are
+    those to which others may be added.
     """
 
     run_id: str
@@ -45,14 +48,23 @@ class KnownRun:
     tags: dict[str, str] = field(default_factory=dict)
     metrics: frozenset[str] = frozenset()
     points: set[Point] | None = None
+    params: dict[str, str] = field(default_factory=dict)
 
     @staticmethod
     def of(run: Any) -> KnownRun:
         info, tags = run.info, dict(run.data.tags)
-        # Of other runs they are not asked for, and a sweep may have thousands.
+        known = KnownRun(info.run_id, str(info.status), info.artifact_uri, tags)
+        # Of whole runs they are not asked for, and a sweep may have thousands.
         is_setting = tags.get("spolia.role") == "setting"
-        metrics = frozenset(run.data.metrics) if is_setting else frozenset()
-        return KnownRun(info.run_id, str(info.status), info.artifact_uri, tags, metrics)
+        if is_setting:
+            known.metrics = frozenset(run.data.metrics)
+        if is_setting or not known.is_result:
+            known.params = dict(run.data.params)
+        return known
+
+    def contradicts(self, params: Mapping[str, str]) -> bool:
+        """Whether it has one of these params with another value, which is there for good."""
+        return any(self.params.get(name, value) != value for name, value in params.items())
 
     @property
     def is_result(self) -> bool:
@@ -88,9 +100,15 @@ class Runs:
         return {one: self._known[one] for one in identities if one in self._known}
 
     def look_again(self, identity: str) -> None:
-        """Ask MLflow for a run: a request that failed may have been heard all the same."""
-        self._known.pop(identity, None)
-        for run in self.search(f"tags.`spolia.id` = '{identity}'"):
+        """Ask MLflow for a run: a request that failed may have been heard all the same. Another
+        thread may ask what is known of it meanwhile.
+        """
+        found = list(self.search(f"tags.`spolia.id` = '{identity}'"))
+        if not found:
+            self._known.pop(identity, None)
+            return
+        self._known[identity] = KnownRun.of(found[0])
+        for run in found[1:]:
             self._add(run)
 
     def search(self, condition: str = "") -> Iterator[Any]:
@@ -101,7 +119,14 @@ class Runs:
                 [self.experiment], " and ".join(parts), max_results=1000, page_token=token
             )
         )
-        ours = [run for run in found if "spolia.replaced_by" not in run.data.tags]
+        ours = []
+        for run in list(found):
+            if REPLACED_BY in run.data.tags:
+                # In sight all the same: nobody heard that it was to be deleted, or its experiment
+                # was restored, and all its runs with it.
+                self._hide(KnownRun.of(run))
+            else:
+                ours.append(run)
         yield from sorted(ours, key=lambda run: (run.info.start_time, run.info.run_id))
 
     def _add(self, run: Any) -> None:
@@ -136,8 +161,12 @@ class Runs:
 
     def _retire(self, run: KnownRun, by: str) -> None:
         note = f"Replaced by run {by}."
-        tags = {"spolia.replaced_by": by, "mlflow.note.content": note}
+        tags = {REPLACED_BY: by, "mlflow.note.content": note}
         self.fill(run, {}, [], tags)
+        self._hide(run)
+
+    def _hide(self, run: KnownRun) -> None:
+        """Delete a run as MLflow deletes."""
         if run.status == "RUNNING":
             self.end(run, "KILLED", None)
         self.client.delete_run(run.run_id)
@@ -180,6 +209,7 @@ class Runs:
         if first or pairs or changed:
             self.client.log_batch(run.run_id, metrics=first, params=pairs, tags=changed)
         run.tags.update(tags)
+        run.params.update(params)
         run.metrics = run.metrics.union(point[0] for point in new)
         if run.points is not None:
             run.points.update(new)
@@ -189,20 +219,25 @@ class Runs:
         if not files:
             return
         # What `client.log_artifacts` does after it has asked for the run once more.
-        place = get_artifact_repository(run.artifacts, tracking_uri=self.client.tracking_uri)
         with tempfile.TemporaryDirectory() as folder:
             put_files(Path(folder), files)
-            place.log_artifacts(folder)
+            with of_artifacts():
+                self._place(run).log_artifacts(folder)
 
     def remove_files(self, run: KnownRun, folder: str, kept: Container[str]) -> None:
         """Remove the files of a folder of artifacts but for those whose path, without its endings,
         is one of `kept`.
         """
-        place = get_artifact_repository(run.artifacts, tracking_uri=self.client.tracking_uri)
-        for file in place.list_artifacts(folder):
-            path = file.path.rpartition(".")[0].removesuffix("+compressed")
-            if path not in kept:
-                place.delete_artifacts(file.path)
+        with of_artifacts():
+            place = self._place(run)
+            for file in place.list_artifacts(folder):
+                path = file.path.rpartition(".")[0].removesuffix("+compressed")
+                if path not in kept:
+                    place.delete_artifacts(file.path)
+
+    def _place(self, run: KnownRun) -> Any:
+        """Where a run's artifacts lie."""
+        return get_artifact_repository(run.artifacts, tracking_uri=self.client.tracking_uri)
 
     def end(self, run: KnownRun, status: str, ended: int | None) -> None:
         """Give a run its last status, and when it ended in milliseconds since 1970 (None: now)."""

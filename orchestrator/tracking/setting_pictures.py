@@ -49,10 +49,13 @@ class SettingPictures:
             has_grown = has_grown or self.scales[name] != known
         return has_grown
 
-    def marks(self, entry: SettingEntry, names: Sequence[str]) -> str:
-        """What tells a setting's pictures on today's scales, and where they are, from others."""
+    def marks(self, entry: SettingEntry, names: Sequence[str], sweep: str) -> str:
+        """What tells a setting's pictures on today's scales, and where they are, from others:
+        `sweep` is the sweep's own run, which has them, too.
+        """
         scales = [[name, *self.scales.get(name, (0.0, 1.0))] for name in names]
-        return digest([scales, entry["name"], entry["series"], entry["step"]])[:8]
+        place = [entry["name"], entry["series"], entry["step"]]
+        return digest([scales, place, sweep if names else ""])[:8]
 
     def in_sweep(self, entry: SettingEntry, names: Sequence[str]) -> Iterator[tuple[str, str]]:
         """Of the matrices that are pictures in the sweep's run, too, the names with the series."""

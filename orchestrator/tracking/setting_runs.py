@@ -21,17 +21,19 @@ if TYPE_CHECKING:
     from orchestrator.analysis.groups import Column
     from orchestrator.store.records import Record
     from orchestrator.store.store import Store
-    from orchestrator.tracking.manifest import Manifest, RunEntry, SettingEntry
+    from orchestrator.tracking.manifest import Manifest, RunEntry
     from orchestrator.tracking.runs import KnownRun, Runs
 
-PAUSE = 10.0  # seconds between states, at least
+PAUSE, LONGEST_PAUSE = 10.0, 300.0  # seconds between states, at least and at most
 DRAWN_EVERY = 60.0  # seconds between pictures of settings that are not whole
 SCALES = "spolia.scales"  # tag of the sweep's run: the ends of scales that are not 0 and 1
 SHARE = 20  # states take at most one part in so many of the time
 
 Columns = Mapping[str, Sequence["Column"]]
-Ask = Callable[[str, Callable[[], None]], None]
-"""Has a request about a setting made, and made again where MLflow does not answer."""
+Ask = Callable[[str, Callable[[], None]], bool]
+"""Has a request about a setting made, and made again where MLflow does not answer; whether MLflow
+took it.
+"""
 
 
 class SettingRuns:
@@ -79,25 +81,28 @@ class SettingRuns:
         """What views of the sweep show."""
         return self._means.shown()
 
-    def write(self, ask: Ask, status: str | None) -> None:
+    def write(self, ask: Ask, status: str | None) -> bool:
         """Write the settings that have changed: while more may come (`status` is None) not too
-        often; at the end all, and those that are not whole get the status of the sweep.
+        often; at the end all, and those that are not whole get the status of the sweep. Whether it
+        was time for it.
         """
         began = time.monotonic()
         if status is None and (not self._changed or began < self._not_before):
-            return
+            return False
         columns = self._means.columns()
         drawn = self._choose_drawn(ask, columns, status)
         for identity in list(self._changed):
             state = self._means.state(identity, columns)
-            ask(identity, partial(self._write, identity, state, status, identity in drawn))
-            del self._changed[identity]
+            if ask(identity, partial(self._write, identity, state, status, identity in drawn)):
+                del self._changed[identity]
         if status is not None:
             for identity in self._means.entries:
                 ask(identity, partial(self._end_if_running, identity, status))
             ask(SWEEP, self._tidy)
         now = time.monotonic()
-        self._not_before = now + max(PAUSE, SHARE * (now - began))
+        # At most: an MLflow that was away meanwhile has taken long, and does not any more.
+        self._not_before = now + min(max(PAUSE, SHARE * (now - began)), LONGEST_PAUSE)
+        return True
 
     def _choose_drawn(self, ask: Ask, columns: Columns, status: str | None) -> set[str]:
         """Of which settings pictures are made now: of those that are whole, and of others now and
@@ -129,7 +134,9 @@ class SettingRuns:
 
     def _result(self, identity: str, state: SettingState) -> str:
         entry, names = self._means.entries[identity], self._means.matrices(identity)
-        return f"{state.digest} {self._pictures.marks(entry, names)}"
+        sweep = self._runs.get(SWEEP)
+        place = sweep.run_id if sweep else ""
+        return f"{state.digest} {self._pictures.marks(entry, names, place)}"
 
     def _read_scales(self) -> None:
         """The colour scales that this sweep's pictures have had so far."""
@@ -145,17 +152,18 @@ class SettingRuns:
 
     def _write(self, identity: str, state: SettingState, status: str | None, drawn: bool) -> None:
         run = self._runs.get(identity)
-        if run is None or run.metrics - state.metrics.keys():
-            # What a run has cannot be taken out of it.
-            run = self._replace(identity, state.began)
         entry = self._means.entries[identity]
+        params = params_of(entry["params"])
+        # What a run has cannot be taken out of it; a sweep that grows may call a value otherwise.
+        if run is None or run.metrics - state.metrics.keys() or run.contradicts(params):
+            run = self._replace(identity, state.began)
         self._runs.move(run, entry["name"], None)
         result = self._result(identity, state) if drawn else f"{state.digest} not drawn"
         # Pictures that are there stay: a state that was drawn is not undone by one that was not.
         is_new = run.tags.get("spolia.result") != result and not self._is_level(identity, state)
         if is_new:
             tags = self._draw(identity, run) if drawn else {}
-            self._fill(run, entry, state, {**tags, "spolia.result": result})
+            self._fill(run, params, state, {**tags, "spolia.result": result})
         last = "FINISHED" if state.is_whole else status
         if last is None:
             self._runs.reopen(run)
@@ -163,11 +171,14 @@ class SettingRuns:
             self._runs.end(run, last, state.ended)
 
     def _fill(
-        self, run: KnownRun, entry: SettingEntry, state: SettingState, tags: Mapping[str, str]
+        self,
+        run: KnownRun,
+        params: Mapping[str, str],
+        state: SettingState,
+        tags: Mapping[str, str],
     ) -> None:
         before = run.tags.get("spolia.result", "")
-        # Once: a param is for good, and texts of values may grow with a sweep.
-        params = {} if before else params_of(entry["params"])
+        new = {name: value for name, value in params.items() if name not in run.params}
         when = int(run.tags.get("spolia.try", 0))
         points: list[Point] = []
         # Not where only its pictures are new.
@@ -175,7 +186,7 @@ class SettingRuns:
             # Of equal steps the latest counts, whatever came in which order.
             when = max(state.ended, when + 1)
             points = [(name, value, when, 0) for name, value in state.metrics.items()]
-        self._runs.fill(run, params, points, {**tags, "spolia.try": str(when)})
+        self._runs.fill(run, new, points, {**tags, "spolia.try": str(when)})
 
     def _draw(self, identity: str, run: KnownRun) -> dict[str, str]:
         """Put the pictures of a setting into its run and into that of the sweep; what the tags of

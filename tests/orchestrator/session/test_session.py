@@ -273,6 +273,12 @@ def test_a_run_that_is_interrupted_keeps_what_is_done(tmp_path, monkeypatch):
     assert session.run(executor="inline").num_executed == 9
 
 
+@pytest.mark.parametrize("home", ["http://tracker:5000", "s3://bucket/home"])
+def test_an_address_is_no_home(home):
+    with pytest.raises(InputError, match=r"a home is a folder of this machine.*tracking=\.\.\."):
+        Session(counting(), name="asked", home=home)
+
+
 def test_a_home_that_cannot_be_written_is_told_before_anything_runs(tmp_path):
     (tmp_path / "home").write_text("in the way")
     with pytest.raises(InputError, match=r"home='.*': a home is a folder, and this is a file"):
@@ -296,6 +302,7 @@ def test_a_home_that_cannot_be_written_is_told_before_anything_runs(tmp_path):
         ({"only": []}, "only=[]: write axes with their values"),
         ({"smoke": True, "limit": 1}, "smoke=True goes without limit=...: a smoke run is of every"),
         ({"smoke": True, "seeds_first": True}, "smoke=True goes without seeds_first=...: a smoke"),
+        ({"smoke": True, "checkpoint_every": 0.0}, "goes without checkpoint_every=...: a smoke"),
         ({"slots": 0}, "slots=0: how many trials run at once, a whole number from 1"),
         ({"slots": "2"}, "slots='2'"),
         ({"slots": True}, "slots=True"),
@@ -579,7 +586,7 @@ def test_nothing_is_held_against_itself(ran):
     with pytest.raises(InputError, match=f"{trial.key[:12]}.* is held against itself"):
         session.compare(trial, trial.key)
     for sides in ([session], [session, session]):
-        with pytest.raises(InputError, match=r"both are the same trials. Give a session on ano"):
+        with pytest.raises(InputError, match=r"both are the same trials. Name another sweep"):
             session.compare(*sides)
 
 

@@ -368,3 +368,26 @@ def test_a_result_that_was_made_again_replaces_its_run_and_its_models(
     store = Store(tmp_path / "home/store")
     (key,) = store.finished()
     assert run[3][0] == int(store.find(key)["timings"]["began"] * 1000)
+
+
+@pytest.mark.usefixtures("written_here")
+def test_what_another_run_of_the_sweep_has_done_meanwhile_is_written_at_the_end(
+    store, tmp_path, sweep_file
+):
+    from orchestrator import Results
+    from orchestrator.session.display import LineDisplay
+    from orchestrator.session.following import finish_writer, start_writer
+    from orchestrator.store.home import home
+
+    name, sweep = load_sweep(sweep_file("product(Count.grid(), seed=range(2))", 2))
+    here = home(tmp_path / "home", store.address, None)
+    plan = make_plan(name, sweep, store)
+    writer = start_writer(plan, store, here, LineDisplay())
+    for trial in plan.todo:
+        execute(trial, store)
+    results = Results(make_plan(name, sweep, store), store)
+    tracked = finish_writer(writer, results, [], LineDisplay())
+    assert (tracked.num_written, tracked.error) == (2, "")
+    runs = dump(here.tracking, tmp_path)["runs"].values()
+    (setting,) = [run for run in runs if run[2] == "setting"]
+    assert (setting[1], setting[6]["n"]) == ("FINISHED", 2)

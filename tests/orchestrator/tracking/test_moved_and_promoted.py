@@ -143,3 +143,50 @@ def test_what_is_not_tracked_cannot_be_promoted(home, spolia, fresh_database, tm
     assert (code, "bring it level first" in err) == (2, True)
     code, _, err = spolia("promote", key, "--as", "a/b", *where)
     assert (code, "no slash" in err) == (2, True)
+
+
+@pytest.mark.process
+@pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::UserWarning")
+def test_a_sweep_and_a_promoted_network_on_a_server(home, spolia, server):
+    """The link that opens the sweep is printed, and files go through the server."""
+    import mlflow
+    from mlflow import MlflowClient
+
+    copied, file = home
+    where = ("--home", copied, "--tracking", f"{server.address}/")
+    code, out, err = spolia("run", file, *where, "--executor", "inline")
+    assert (code, "1 runs written now" in out) == (0, True), err
+    at = MlflowClient(server.address)
+    experiment = at.get_experiment_by_name("asked").experiment_id
+    link = f"{server.address}/#/experiments/{experiment}/runs?viewStateShareKey=spolia-settings"
+    assert f"in MLflow: {link}" in out
+    assert spolia("ui", file, *where)[1].startswith(link)
+    (key,) = Store(copied / "store").finished()
+    for version in (1, 2):
+        code, out, err = spolia("promote", key[:8], "--as", "reader", *where)
+        assert (code, f"version {version} of reader" in out) == (0, True), err
+    mlflow.set_tracking_uri(server.address)
+    try:
+        model = mlflow.pyfunc.load_model("models:/reader@best")
+        assert model.predict(np.zeros((2, 1, 8, 8), np.float32)).shape == (2, 3)
+    finally:
+        mlflow.set_tracking_uri(None)
+
+
+@pytest.mark.parametrize("alias", ["latest", "v2", "a b", ""])
+def test_an_alias_that_mlflow_refuses_is_told_before_anything_is_registered(home, spolia, alias):
+    copied, _ = home
+    (key,) = Store(copied / "store").finished()
+    where = ("--home", copied, "--alias", alias)
+    code, _, err = spolia("promote", key, "--as", "reader", *where)
+    assert (code, "MLflow's aliases have letters" in err) == (2, True)
+    assert not client(copied).search_registered_models()
+
+
+def test_what_kept_nothing_cannot_be_promoted(spolia, sweep_file, tmp_path):
+    file = sweep_file("product(Count.grid(), seed=0)")
+    where = ("--home", tmp_path / "home")
+    spolia("run", file, *where, "--executor", "inline", "--tracking", "none")
+    (key,) = Store(tmp_path / "home/store").finished()
+    code, _, err = spolia("promote", key, "--as", "reader", *where)
+    assert (code, "kept no component" in err) == (2, True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from orchestrator.tracking.names import LONGEST_NAME, fit_name, fit_text
+from orchestrator.tracking.names import LONGEST_NAME, fit_name, fit_text, image_key, model_name
 
 ODD = [
     "score/a+b",
@@ -50,3 +50,18 @@ def test_mlflow_takes_every_name(name):
 def test_a_text_is_cut_and_has_nothing_that_no_database_stores():
     assert fit_text("a\0b\ud800c", 4) == "a?b?"
     assert fit_text(12.5, 10) == "12.5"
+
+
+def test_a_picture_of_any_setting_has_the_name_of_a_file():
+    from orchestrator.tracking.setting_pictures import image_files
+
+    names = ["matrix/" + "width=8 · " * 40 + end for end in ("a", "b", "ü")]
+    assert len({image_key(name) for name in names}) == 3
+    for name in names:
+        for path in image_files(name, 123_456, b"", b""):
+            assert max(len(part.encode()) for part in path.split("/")) <= 255
+
+
+def test_a_model_of_a_long_name_fits_into_every_database():
+    assert len(model_name("x" * 250 + " · " + "network-" + "y" * 300)) == 500
+    assert model_name("a/b: c") == "a_b_ c"

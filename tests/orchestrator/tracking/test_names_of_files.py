@@ -6,7 +6,7 @@ import pytest
 from sample_methods import Tabled
 
 from orchestrator import StoreError, Trial
-from orchestrator.tracking.finished_run import _files, put_files
+from orchestrator.tracking.finished_run import _files, _matrices, put_files
 from orchestrator.training.execute import execute
 
 
@@ -16,7 +16,7 @@ def test_a_matrix_with_the_name_of_a_path_is_one_file_in_its_folder(store, tmp_p
     record = dict(store.find(trial.key))
     names = ["../../../outside", "/tmp/outside", "..", "a/b"]
     record["matrices"] = [{**record["matrices"][0], "name": name} for name in names]
-    files = _files(record, store)
+    files = _files(record, _matrices(record, store))
     put_files(tmp_path / "run", files)
     made = [path for path in tmp_path.rglob("*") if path.is_file() and "store" not in path.parts]
     assert {path.parent for path in made} == {tmp_path / "run"}

@@ -381,3 +381,166 @@ def test_many_runs_that_wait_are_written_by_several_processes(
     tracker = made(plan, store, address, tmp_path)
     tracker.write([cell.trial.key for cell in plan.cells])
     assert (len(runs(tracker)), tracker.written) == (6, set())
+
+
+def test_a_replaced_run_goes_out_of_sight_though_nobody_heard_that_it_was_to_be_deleted(
+    tracker, store, plan, monkeypatch
+):
+    from mlflow.exceptions import MlflowException
+
+    key = plan.cells[0].trial.key
+    progress(store, key, 5.0, 2)
+    look(tracker, key)
+    (old,) = runs(tracker)
+
+    def unheard(run_id):
+        monkeypatch.undo()
+        raise MlflowException("the connection broke")
+
+    monkeypatch.setattr(tracker.client, "delete_run", unheard)
+    assert execute(plan.cells[0].trial, store).kind == "done"
+    tracker.write([key])
+    (run,) = runs(tracker)
+    assert (run.info.status, run.info.run_id != old.info.run_id) == ("FINISHED", True)
+    gone = tracker.client.get_run(old.info.run_id)
+    assert (gone.info.lifecycle_stage, gone.info.status) == ("deleted", "KILLED")
+
+
+def test_an_experiment_that_was_deleted_comes_back_without_the_runs_that_were_replaced(
+    tracker, store, plan, address, tmp_path
+):
+    key = plan.cells[0].trial.key
+    progress(store, key, 5.0, 2)
+    look(tracker, key)
+    execute(plan.cells[0].trial, store)
+    tracker.write([key])
+    (before,) = runs(tracker)
+    # MLflow restores all runs of an experiment with it.
+    tracker.client.delete_experiment(tracker.experiment)
+    again = made(plan, store, address, tmp_path)
+    again.write([key])
+    assert [run.info.run_id for run in runs(again)] == [before.info.run_id]
+    assert not again.written
+
+
+def test_a_resumed_try_of_a_sweep_that_has_grown_since_is_written_with_the_params_of_today(
+    tracker, store, plan, address, tmp_path
+):
+    key = plan.cells[0].trial.key
+    progress(store, key, 5.0, 2)
+    look(tracker, key)
+    (old,) = runs(tracker)
+    later = made(plan, store, address, tmp_path)
+    for entry in later.entries[key]:
+        entry["params"]["number"] = "1 (of two)"  # a value that needs more words beside another
+    progress(store, key, 5.0, 3)
+    look(later, key)
+    (run,) = runs(later)
+    assert (run.data.params["number"], not later.refused) == ("1 (of two)", True)
+    assert run.info.run_id != old.info.run_id
+
+
+def test_a_run_of_the_sweep_that_somebody_deletes_meanwhile_is_made_anew(tracker, store, plan):
+    keys = [cell.trial.key for cell in plan.cells]
+    for cell in plan.cells:
+        execute(cell.trial, store)
+    tracker.write(keys[:1])
+    gone = tracker.sweep_run.run_id
+    tracker.client.delete_run(gone)
+    tracker.write(keys[1:])
+    tracker.close({**NOTHING, "note": "how it stands"})
+    assert not tracker.refused
+    (sweep,) = runs(tracker, "sweep")
+    assert (sweep.info.run_id != gone, sweep.info.status) == (True, "FINISHED")
+    assert sweep.data.tags["mlflow.note.content"] == "how it stands"
+
+
+def test_artifacts_that_nobody_takes_do_not_keep_other_runs(tracker, store, plan, monkeypatch):
+    """What keeps them may be a bucket, whose client has errors of its own."""
+    from orchestrator.tracking import patience
+    from orchestrator.tracking.runs import Runs
+
+    keys = [cell.trial.key for cell in plan.cells]
+    for cell in plan.cells:
+        execute(cell.trial, store)
+    place_of = Runs._place
+
+    class NoCredentialsError(Exception):
+        pass
+
+    def place(self, run):
+        if run.tags.get("spolia.key") == keys[0]:
+            raise NoCredentialsError("unable to locate credentials")
+        return place_of(self, run)
+
+    monkeypatch.setattr(patience, "STUBBORN", 2)
+    monkeypatch.setattr(Runs, "_place", place)
+    tracker.patience._is_last = threading.Event()  # the driver may say more
+    tracker.write(keys)
+    why = "ArtifactsError: NoCredentialsError: unable to locate credentials"
+    assert tracker.refused == {keys[0]: why}
+    finished = [run for run in runs(tracker) if run.info.status == "FINISHED"]
+    assert [run.data.tags["spolia.key"] for run in finished] == [keys[1]]
+    # At the end once more: it may have been a part of MLflow that was away.
+    monkeypatch.undo()
+    tracker.close(NOTHING)
+    assert not tracker.refused
+    assert {run.info.status for run in runs(tracker)} == {"FINISHED"}
+
+
+def test_files_that_went_away_with_whoever_made_them_do_not_keep_the_sweep_open(tracker, tmp_path):
+    tracker.close({**NOTHING, "artifacts": [str(tmp_path / "gone/report.html")]})
+    (sweep,) = runs(tracker, "sweep")
+    assert sweep.info.status == "FINISHED"
+
+
+def test_a_run_says_whose_it_is(tracker, store, plan, monkeypatch, address, tmp_path):
+    monkeypatch.setenv("LOGNAME", "anna")
+    later = made(plan, store, address, tmp_path)
+    execute(plan.cells[0].trial, store)
+    later.write([plan.cells[0].trial.key])
+    (run,) = runs(later)
+    assert run.data.tags["mlflow.user"] == "anna"
+
+
+def test_a_run_that_is_asked_for_again_is_known_to_other_threads_meanwhile(
+    tracker, store, plan, monkeypatch
+):
+    """Four of them write, and all cells of a setting stand below one run."""
+    execute(plan.cells[0].trial, store)
+    tracker.write([plan.cells[0].trial.key])
+    (setting,) = tracker.manifest["settings"]
+    search, seen = tracker.client.search_runs, []
+
+    def watched(*arguments, **others):
+        seen.append(tracker.runs.get(setting["id"]))
+        return search(*arguments, **others)
+
+    monkeypatch.setattr(tracker.client, "search_runs", watched)
+    tracker.runs.look_again(setting["id"])
+    assert [run is not None for run in seen] == [True]
+
+
+def test_a_setting_that_somebody_deletes_meanwhile_is_made_anew_for_its_cells(
+    tracker, store, plan, monkeypatch
+):
+    from mlflow.exceptions import MlflowException
+
+    keys = [cell.trial.key for cell in plan.cells]
+    for cell in plan.cells:
+        execute(cell.trial, store)
+    tracker.write(keys[:1])
+    (old,) = runs(tracker, "setting")
+    tracker.client.delete_run(old.info.run_id)
+
+    def unheard(*arguments):
+        monkeypatch.undo()  # once: then it is looked for
+        raise MlflowException("the connection broke")
+
+    monkeypatch.setattr(tracker.client, "create_run", unheard)
+    tracker.write(keys[1:])
+    tracker.close(NOTHING)
+    assert not tracker.refused
+    (setting,) = runs(tracker, "setting")
+    parents = {run.data.tags["mlflow.parentRunId"] for run in runs(tracker)}
+    assert (setting.data.metrics["n"], parents) == (2, {setting.info.run_id})

@@ -57,3 +57,58 @@ def test_after_the_end_nobody_waits_for_long():
     with pytest.raises(ConnectionError, match="away"):
         patience.ask(request)
     assert len(asked) == 1
+
+
+def raising(error):
+    def request():
+        raise error
+
+    return request
+
+
+def test_whatever_a_store_of_artifacts_raises_may_be_over_some_day():
+    from orchestrator.tracking.patience import ArtifactsError, is_refusal, of_artifacts
+
+    with pytest.raises(ArtifactsError, match="KeyError: 'token'") as raised, of_artifacts():
+        raise KeyError("token")
+    assert not is_refusal(raised.value)
+
+
+@pytest.mark.parametrize(("code", "is_one"), [(413, True), (403, True), (429, False), (502, False)])
+def test_what_a_server_of_artifacts_refuses(code, is_one):
+    import requests
+
+    from orchestrator.tracking.patience import is_refusal
+
+    response = requests.Response()
+    response.status_code = code
+    assert is_refusal(requests.HTTPError(response=response)) == is_one
+
+
+def test_a_file_that_cannot_be_written_keeps_nobody_where_mlflow_answers(monkeypatch):
+    from orchestrator.tracking import patience as module
+
+    monkeypatch.setattr(module, "FIRST_PAUSE", 0.001)
+    patience, _ = made(1000.0, is_last=False)
+    patience.is_there = lambda: True
+    with pytest.raises(OSError, match="no space left"):
+        patience.ask(raising(OSError(28, "no space left")))
+    with pytest.raises(OSError, match="name too long"):
+        patience.ask(raising(OSError(36, "name too long")))
+
+
+def test_our_own_store_is_waited_for_though_mlflow_answers(monkeypatch):
+    from orchestrator import StoreError
+    from orchestrator.tracking import patience as module
+
+    monkeypatch.setattr(module, "FIRST_PAUSE", 0.001)
+    patience, _ = made(0.0, is_last=False)
+    patience.is_there = lambda: True
+    left = [StoreError("away")] * (module.STUBBORN + 2)
+
+    def request():
+        if left:
+            raise left.pop()
+        return "answer"
+
+    assert patience.ask(request) == "answer"

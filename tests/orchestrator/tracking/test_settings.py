@@ -314,3 +314,95 @@ def test_pictures_of_steps_that_a_sweep_has_no_more_are_taken_away(place, tmp_pa
     files = [Path(f.path).name for f in tracker.client.list_artifacts(run.info.run_id, "images")]
     assert {name.split("+")[2] for name in files} == {"0", "1"}
     assert len(files) == 2 * 2 * 2  # matrices, steps, and a preview of each
+
+
+def files_of_images(tracker):
+    run = tracker.client.get_run(tracker.sweep_run.run_id)
+    return len(tracker.client.list_artifacts(run.info.run_id, "images"))
+
+
+def test_a_run_of_the_sweep_that_was_deleted_has_its_pictures_again(place):
+    cells = product(Paged.grid(split=["early", "late"]), seed=range(2))
+    before = whole(place, cells)
+    num_files = files_of_images(before)
+    before.client.delete_run(before.sweep_run.run_id)
+    after = whole(place, cells)
+    assert after.sweep_run.run_id != before.sweep_run.run_id
+    assert files_of_images(after) == num_files > 0
+
+
+def test_a_setting_whose_value_is_called_otherwise_today_has_another_run(place):
+    cells = product(Count.grid(), seed=range(2))
+    old = settings(whole(place, cells))["count"]
+    plan = place.plan(cells)
+    tracker = place.tracker(plan)
+    (entry,) = tracker.settings._means.entries.values()
+    entry["params"].update(number="1 (of two)", more="added")
+    tracker.write([cell.trial.key for cell in plan.cells])
+    tracker.close(NOTHING)
+    assert not tracker.refused
+    new = settings(tracker)["count"]
+    assert new.data.params.items() >= {"number": "1 (of two)", "more": "added"}.items()
+    gone = tracker.client.get_run(old.info.run_id)
+    assert gone.data.tags["spolia.replaced_by"] == new.info.run_id
+
+
+def test_after_an_outage_nobody_waits_for_hours_for_the_next_state(place, monkeypatch):
+    from orchestrator.tracking import setting_runs
+
+    plan = place.plan(product(Count.grid(), seed=range(2)))
+    tracker = place.tracker(plan)
+    tracker.write(place.run(plan, seeds=[0]))
+    clock = iter([0.0, 0.0, 7200.0])  # two hours until MLflow answered
+    monkeypatch.setattr(setting_runs.time, "monotonic", lambda: next(clock))
+    assert tracker.settings.write(lambda identity, request: request() or True, None)
+    monkeypatch.undo()
+    assert tracker.settings._not_before - 7200.0 <= 300.0
+
+
+def test_a_setting_that_mlflow_did_not_take_is_written_with_the_next_state(place, monkeypatch):
+    plan = place.plan(product(Count.grid(), seed=range(2)))
+    tracker = place.tracker(plan)
+    tracker.write(place.run(plan, seeds=[0]))
+    tracker.settings.write(lambda identity, request: False, None)
+    tracker.settings._not_before = 0.0
+    tracker.write_settings()
+    assert settings(tracker)["count"].data.metrics["n"] == 1
+
+
+def test_a_long_name_of_a_setting_is_no_obstacle(place):
+    cells = product(Paged.grid(split=["early", "late"]), seed=[0])
+    plan = place.plan(cells)
+    tracker = place.tracker(plan)
+    for entry in tracker.settings._means.entries.values():
+        entry["series"] = "width=2 · " * 40
+    tracker.write(place.run(plan))
+    tracker.close(NOTHING)
+    assert not tracker.refused
+    assert files_of_images(tracker) == 2 * 2 * 2
+
+
+def test_views_follow_the_names_that_metrics_have(place, monkeypatch):
+    """Before there are results nobody knows by which labels a metric is logged."""
+    from sample_methods import LearnsTarget, ScoresEveryTask
+
+    from orchestrator import digits
+
+    tasks = tuple(
+        digits.classes(*classes).images(limit=20).named(name)
+        for name, classes in (("base", (0, 1)), ("target", (2, 3)))
+    )
+    plan = place.plan(
+        product(union(LearnsTarget.grid(), ScoresEveryTask.grid()), tasks=[tasks], seed=[0])
+    )
+    tracker = place.tracker(plan)
+
+    def view():
+        return tracker.client.get_experiment(tracker.experiment).tags[
+            "mlflow.sharedViewState.spolia-settings"
+        ]
+
+    before = view()
+    tracker.write(place.run(plan))
+    tracker.write_settings()
+    assert view() != before

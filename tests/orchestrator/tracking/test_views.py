@@ -104,9 +104,8 @@ def test_a_run_says_what_shows_it(tmp_path, monkeypatch):
     assert _pages(usual, "sweeps/asked.py") == "spolia ui sweeps/asked.py"
     other = home(Path("else where"), None, None)
     assert _pages(other, "asked.py") == "spolia ui asked.py --home 'else where'"
-    served = home(Path("spolia-home"), None, "http://tracker:5000")
-    address = "http://tracker:5000/#/experiments?workflowType=machine_learning"
-    assert _pages(served, "asked.py") == address
+    # A server says it when it has the sweep.
+    assert _pages(home(Path("spolia-home"), None, "http://tracker:5000"), "asked.py") is None
     assert _pages(home(Path("spolia-home"), None, "none"), "asked.py") is None
 
 
@@ -117,7 +116,9 @@ def test_a_home_in_which_nothing_was_tracked_is_told_of(spolia, tmp_path):
 
 @pytest.mark.mlflow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore:.*Any type hint:UserWarning")
-def test_an_unknown_sweep_is_told_with_the_ones_that_there_are(fresh_database, tmp_path):
+def test_an_unknown_sweep_is_told_with_the_ones_that_there_are(
+    fresh_database, tmp_path, monkeypatch
+):
     from mlflow import MlflowClient
 
     address = fresh_database(tmp_path / "m.db")
@@ -129,6 +130,10 @@ def test_an_unknown_sweep_is_told_with_the_ones_that_there_are(fresh_database, t
     assert f"experiments/{made[0]}/runs?viewStateShareKey=spolia-settings" in pages.link(
         address, ["asked"]
     )
+    # Nor does a view that was written for another MLflow.
+    monkeypatch.setattr(views, "KNOWN", ())
+    assert pages.link(address, ["asked"]).endswith(f"{made[0]}/runs?workflowType=machine_learning")
+    monkeypatch.undo()
     # Without views of ours the list of runs is opened, on the face that shows runs.
     plain = pages.link(address, ["other"])
     assert plain.endswith(f"experiments/{made[1]}/runs?workflowType=machine_learning")
@@ -156,3 +161,11 @@ def test_the_pages_are_there_until_somebody_ends_the_command(fresh_database, tmp
         assert running.wait(60) == 130
     with pytest.raises(OSError, match="refused"):
         urllib.request.urlopen(f"{address}/health", timeout=20)
+
+
+@pytest.mark.mlflow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore:.*Any type hint:UserWarning")
+def test_a_server_that_is_away_is_told_in_a_line(spolia):
+    code, _, err = spolia("ui", "asked", "--tracking", "http://127.0.0.1:9")
+    assert (code, "MLflow at http://127.0.0.1:9 does not answer" in err) == (1, True)
+    assert len(err.splitlines()) < 5

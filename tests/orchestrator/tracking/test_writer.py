@@ -157,7 +157,7 @@ def test_a_sweep_in_mlflow(tracked):
         axes = {"method", "network", "tasks", "seed", "split", "ingredients", "of", "other_seeds"}
         assert axes <= set(cell.data.params)
         assert {"compatibility", "own_accuracy"} <= set(cell.data.metrics)
-        assert len(cell.inputs.model_inputs) == 2 + (cell.data.params["ingredients"] == "common")
+        assert len(cell.inputs.model_inputs) == 2
     for need in found["need"]:
         history = client(home).get_metric_history(need.info.run_id, "joint/val_accuracy/a")
         assert [m.step for m in history] == [1, 2]
@@ -399,8 +399,31 @@ def test_a_measurement_says_which_networks_it_joined_and_on_which_data(tracked):
     cell = next(r for r in by_role(home)["cell"] if r.info.run_name == "none · pool · 0")
     joined = [found.get_logged_model(one.model_id).name for one in cell.inputs.model_inputs]
     assert sorted(joined) == ["none · 0 · network-a", "none · 0 · network-b"]
+    # Nor the heads of a loss that a training kept beside its networks.
+    cell = next(r for r in by_role(home)["cell"] if r.info.run_name == "common · pool · 0")
+    joined = [found.get_logged_model(one.model_id).name for one in cell.inputs.model_inputs]
+    assert sorted(joined) == [f"common · pool · 0 · network-{task}" for task in "ab"]
     contexts = {one.dataset.name: one.tags[0].value for one in cell.inputs.dataset_inputs}
     assert contexts == {"a": "evaluation", "b": "evaluation"}
+
+
+def test_a_network_that_was_promoted_is_not_joined_twice(tracked, spolia):
+    home, file, _ = tracked
+    found = client(home)
+    experiment = found.get_experiment_by_name("asked").experiment_id
+    for model in found.search_logged_models([experiment]):
+        # As `spolia promote` leaves one.
+        told = {**model.tags, "spolia.component": f"{model.tags['spolia.component']} (pt2)"}
+        made = found.create_logged_model(experiment, name="a copy", tags=told)
+        found.finalize_logged_model(made.model_id, "READY")
+    (cell, *_) = by_role(home)["cell"]
+    found.delete_run(cell.info.run_id)
+    code, out, _ = spolia("track", file, "--home", home)
+    assert (code, "1 runs written now" in out) == (0, True)
+    (again,) = [r for r in by_role(home)["cell"] if r.info.run_name == cell.info.run_name]
+    told = [{one.model_id for one in run.inputs.model_inputs} for run in (cell, again)]
+    assert told[0] == told[1]
+    assert len(told[0]) == 2
 
 
 def test_a_network_loads_in_a_fresh_process_without_pickle(tracked, tmp_path):
