@@ -4,6 +4,7 @@ that the pages are what this writes.
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 import re
 from collections.abc import Iterator
@@ -301,7 +302,9 @@ assert "other_seeds" in SharedDirections().settings()
     "claims": Page(
         "Claims",
         "Statements of a paper as tests on a sweep's results. [claims.md](../claims.md) says what "
-        "each tests, and when it is undecided.",
+        "each tests, and when it is undecided. `where`, `than` and other names of sides are "
+        "mappings of axes (and labels of the metric) to values; `metric` is a name or "
+        "`claims.entry(...)`; `paper` says where the paper says it, for tables.",
         """\
 from orchestrator import claims
 
@@ -408,7 +411,7 @@ def described(name: str, value: Any) -> Iterator[str]:
         return
     yield f"## {name}"
     if not (inspect.isclass(value) or inspect.isfunction(value)):
-        yield markdown(inspect.getdoc(type(value)) or "") if name != "ClassPath" else CLASS_PATH
+        yield NO_CLASSES[name]
         return
     if (shown := signature(name, value)) and "Literal" not in str(type(value)):
         yield f"```text\n{shown}\n```"
@@ -423,10 +426,12 @@ def described(name: str, value: Any) -> Iterator[str]:
             yield markdown(text or "")
 
 
-CLASS_PATH = (
-    "The type of an argument of a network that names the class of another network which it is made "
-    "of, as `module:Class`."
-)
+NO_CLASSES = {
+    "ClassPath": "The type of an argument of a network that names the class of another network "
+    "which it is made of, as `module:Class`.",
+    "digits": "The task of telling scikit-learn's handwritten digits apart: 1,797 grey images of "
+    "8 x 8 pixels, which come with scikit-learn. It has all verbs of `Task`.",
+}
 
 
 def members(cls: type) -> Iterator[tuple[str, Any]]:
@@ -441,14 +446,28 @@ def members(cls: type) -> Iterator[tuple[str, Any]]:
 def signature(name: str, value: Any) -> str:
     """How it is called: without self, annotations and the values of defaults that nobody sees."""
     try:
-        parameters = inspect.signature(value).parameters.values()
+        parameters = list(inspect.signature(value).parameters.values())
     except (ValueError, TypeError):
         return ""
+    if dataclasses.is_dataclass(value) and [p.name for p in parameters] == ["unnamed", "given"]:
+        fields = [_parameter(field) for field in dataclasses.fields(value) if field.init]
+        # What has to be given first
+        parameters = sorted(fields, key=lambda p: p.default is not p.empty)
     shown = [p.replace(annotation=p.empty) for p in parameters if p.name not in ("self", "cls")]
     text = str(inspect.Signature([*shown]))
     # What has no short form, such as a default of a dataclass, says no more than that it is one.
     text = re.sub(r"<[^<>]*>", "...", re.sub(r"mappingproxy\([^)]*\)", "{}", text))
     return f"{name}{text}"
+
+
+def _parameter(field: dataclasses.Field[Any]) -> inspect.Parameter:
+    """A field of a claim, which takes its fields by keyword and checks them itself."""
+    default = field.default
+    if field.default_factory is not dataclasses.MISSING:
+        default = field.default_factory()
+    elif default is dataclasses.MISSING:
+        default = inspect.Parameter.empty
+    return inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, default=default)
 
 
 def markdown(text: str) -> str:

@@ -1,7 +1,8 @@
 """Pictures of the terminal for `docs/terminal/`: the real output of real commands, as SVG.
 
-It runs `sweeps/quickstart.py` in a folder of its own, in a terminal of tmux's, and takes a picture
-when the words that a state is known by are there. Some minutes on two cores.
+It runs `sweeps/quickstart.py`, and a sweep whose trials partly fail, in a folder of its own, in a
+terminal of tmux's, and takes a picture when the words that a state is known by are there. Some
+minutes on two cores.
 
     python docs/screens.py
 """
@@ -9,6 +10,7 @@ when the words that a state is known by are there. Some minutes on two cores.
 from __future__ import annotations
 
 import io
+import json
 import re
 import shutil
 import subprocess
@@ -25,7 +27,10 @@ ROOT = Path(__file__).resolve().parents[1]
 OUT = ROOT / "docs/terminal"
 SOCKET, SESSION = "spolia-screens", "screens"
 LIMIT = 900.0  # seconds until a state has to be there
+COMMON, IDENTICAL = "ingredients=common split=pool", "ingredients=identical split=pool"
 ONLY = '--only "ingredients=common,identical"'
+FAILED = "spolia status failing.py"
+AT = '--only "ingredients=common seed=0"'
 
 
 @dataclass(frozen=True)
@@ -50,7 +55,66 @@ SCREENS = (
     # Behind what the changes of size have left of the picture that moved.
     Screen("ended", "", (80, 60), "These results again", "30 of 30 done"),
     Screen("status", "spolia status sweeps/quickstart.py", (80, 24), r"need .*\d"),
+    Screen(
+        "results",
+        f"spolia results sweeps/quickstart.py {ONLY} --sort compatibility --columns compatibility",
+        (80, 60),
+        r"Guessing gives(.*\n)+\$\s*\Z",
+    ),
+    Screen("list", f"spolia list sweeps/quickstart.py {AT}", (80, 24), r"need(.*\n)+\$\s*\Z"),
+    Screen(
+        "compare",
+        f'spolia compare sweeps/quickstart.py "{COMMON}" "{IDENTICAL}"',
+        (80, 30),
+        r"compatibility(.*\n)+\$\s*\Z",
+    ),
+    Screen("logs", "spolia logs KEY", (80, 40), r"open(.*\n)+\$\s*\Z"),
+    Screen("wrong", "spolia plan sweeps/misspelt.py", (80, 24), r"error: (.*\n)+\$\s*\Z"),
+    Screen(
+        "failing", "spolia run failing.py --executor inline", (80, 40), r"blocked(.*\n)+\$\s*\Z"
+    ),
+    Screen("failed", FAILED, (80, 24), r"blocked(.*\n)+\$\s*\Z"),
+    Screen("no_colour", f"NO_COLOR=1 {FAILED}", (80, 24), r"blocked(.*\n)+\$\s*\Z"),
 )
+
+# Beside a sweep of it: a training that fails for one seed, and a method that needs it.
+UNLUCKY = """
+from orchestrator import Method, Metric, axis
+
+
+class Unlucky(Method):
+    name = "unlucky"
+    uses = frozenset({"seed"})
+    metrics = (Metric("score"),)
+
+    scale: float = axis(1.0)
+
+    def train(self, run):
+        if run.trial.seed == 1:
+            raise ValueError(f"no luck at scale {self.scale}")
+        run.log(score=self.scale * run.trial.seed)
+
+
+class Judge(Method):
+    name = "judge"
+    uses = frozenset({"seed"})
+    metrics = (Metric("verdict"),)
+
+    of: Unlucky = axis(Unlucky())
+
+    def needs(self, trial):
+        return {"case": trial.replace(method=self.of)}
+
+    def train(self, run):
+        run.log(verdict=run.need("case").metric("score") + 1)
+"""
+FAILING = """
+from orchestrator import Sweep, product
+from unlucky import Judge, Unlucky
+
+cells = product(Judge.grid(of=Unlucky.grid(scale=[1.0, 2.0])), seed=range(3))
+sweep = Sweep(question="Who judges those without luck?", cells=cells, expect=6)
+"""
 
 
 def tmux(*words: str) -> str:
@@ -84,19 +148,40 @@ def save(screen: Screen, shown: str) -> None:
     (OUT / f"{screen.name}.svg").write_text(svg)
 
 
+def lay_out(folder: Path) -> None:
+    """The files that the commands name."""
+    (folder / "sweeps").mkdir()
+    quickstart = ROOT / "sweeps/quickstart.py"
+    shutil.copy(quickstart, folder / "sweeps")
+    misspelt = quickstart.read_text().replace("epochs=", "epoch=", 1)
+    (folder / "sweeps/misspelt.py").write_text(misspelt)
+    (folder / "unlucky.py").write_text(UNLUCKY)
+    (folder / "failing.py").write_text(FAILING)
+
+
+def first_need(folder: str, program: Path) -> str:
+    """The key of a training that has ended."""
+    command = [program / "spolia", "list", "sweeps/quickstart.py", "--role", "need"]
+    command += ["--state", "done", "--json"]
+    listed = subprocess.run(command, check=True, capture_output=True, text=True, cwd=folder)
+    return str(json.loads(listed.stdout)[0]["key"])[:12]
+
+
 def main() -> None:
     program = Path(sys.executable).parent
     with tempfile.TemporaryDirectory() as folder:
-        (Path(folder) / "sweeps").mkdir()
-        shutil.copy(ROOT / "sweeps/quickstart.py", Path(folder) / "sweeps")
+        lay_out(Path(folder))
         shell = f"cd {folder} && PATH={program}:$PATH PS1='$ ' bash --norc"
         tmux("new-session", "-d", "-s", SESSION, "-x", "80", "-y", "24", shell)
         try:
             for screen in SCREENS:
                 width, height = screen.size
                 tmux("resize-window", "-t", SESSION, "-x", str(width), "-y", str(height))
-                if screen.command:
-                    tmux("send-keys", "-t", SESSION, f"clear; {screen.command}", "Enter")
+                command = screen.command
+                if "KEY" in command:
+                    command = command.replace("KEY", first_need(folder, program))
+                if command:
+                    tmux("send-keys", "-t", SESSION, f"clear; {command}", "Enter")
                 save(screen, wait_for(screen.words))
                 print(screen.name, flush=True)
         finally:

@@ -13,7 +13,6 @@ layers before it move on with every later task.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import cast
 
 import numpy as np
 from torch import nn
@@ -24,7 +23,7 @@ from methods.pieces.task_orders import (
     ACCURACY_AT_PLACE,
     log_accuracy_by_place,
 )
-from orchestrator import Method, Metric, Network, Run, Trial, axis, roles
+from orchestrator import Method, Metric, Run, Trial, axis, roles
 
 
 class SequentialFineTuning(Method):
@@ -66,7 +65,7 @@ class SequentialFineTuning(Method):
 
     def train(self, run: Run) -> None:
         names = [task.name for task in run.tasks]
-        nets = [cast(Network, run.need(name).module("network", task=name)) for name in names]
+        nets = [run.need(name).network(task=name) for name in names]
         # [after task, on task]; NaN above the diagonal
         values = np.full((len(nets), len(nets)), np.nan)
         for row, net in enumerate(nets):

@@ -134,7 +134,7 @@ def test_a_sweep_of_the_cookbook_runs(text, tmp_path, monkeypatch):
 
 def test_the_page_shows_the_whole_of_the_example_that_is_tested():
     shown = (DOCS / "adding-a-method.md").read_text()
-    for file in ("model_stitching.py", "sweep.py"):
+    for file in ("model_stitching.py", "model_stitching_digits.py"):
         text = (ROOT / "examples/model_stitching" / file).read_text()
         assert f"```python\n{text}```" in shown
 
@@ -146,7 +146,8 @@ def my_package(tmp_path, monkeypatch):
     folder = tmp_path / "my_package"
     folder.mkdir()
     (folder / "__init__.py").write_text("")
-    for name, words in (("distil", "class Distil"), ("own_loop", "class OwnLoop")):
+    modules = {"distil": "Distil", "own_loop": "OwnLoop", "old_answers": "OldAnswers"}
+    for name, words in ((name, f"class {class_name}(") for name, class_name in modules.items()):
         (text,) = [block for block in page if words in block]
         (folder / f"{name}.py").write_text(text)
     (folder / "my_network.py").write_text(next(b for b in page if "class MyNetwork" in b))
@@ -157,9 +158,10 @@ def my_package(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_the_own_loop_of_the_page_keeps_the_contract(my_package):
+@pytest.mark.parametrize("module", ["own_loop", "old_answers"])
+def test_the_own_loop_and_the_tasks_in_turn_of_the_page_keep_the_contract(module, my_package):
     _, folder = my_package
-    findings = list(check(folder / "own_loop.py"))
+    findings = list(check(folder / f"{module}.py"))
     assert not [finding for finding in findings if finding.problem and not finding.is_note]
     assert len(findings) >= 10
 
@@ -177,7 +179,7 @@ def test_the_network_the_local_run_and_the_contract_of_the_page_work(my_package)
 def test_every_block_of_the_page_is_one_of_these(my_package):
     page, _ = my_package
     known = ("class Distil", "class ModelStitching", "ModelStitching.grid", "class TestDistil")
-    known += ("local_run(", "class MyNetwork", "class OwnLoop")
+    known += ("local_run(", "class MyNetwork", "class OwnLoop", "class OldAnswers")
     assert all(any(words in block for words in known) for block in page)
 
 

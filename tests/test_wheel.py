@@ -129,7 +129,7 @@ def test_and_as_it_is(installed, tmp_path):
 @pytest.mark.slow
 def test_a_new_package_plans_beside_it(installed, tmp_path):
     ran(installed, tmp_path, "new-method", "my_method")
-    made = ran(installed, tmp_path, "plan", "spolia-my-method/sweep.py")
+    made = ran(installed, tmp_path, "plan", "spolia-my-method/my_method_sweep.py")
     assert "trials  3  my_method" in made
 
 

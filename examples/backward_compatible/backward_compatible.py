@@ -12,7 +12,7 @@ architecture; the second loss sees the new images of old classes only.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -29,7 +29,6 @@ from orchestrator import (
     Task,
     Trial,
     axis,
-    nearest,
     one_cycle,
     relabel,
     roles,
@@ -62,8 +61,8 @@ class BackwardCompatible(Method):
     epochs: int = axis(30, over=(10, 30), smoke=1, help="training of the new network")
 
     def check(self, trial: Trial) -> Iterable[str]:
-        if trial.network and self.split not in trial.network.splits:
-            yield f"no split point {self.split!r}. {nearest(self.split, trial.network.splits)}"
+        if trial.network:
+            yield from trial.network.cannot_cut(self.split)
         if self.influence < 0:
             yield f"influence is {self.influence:g}; a loss that is to fall has a weight above 0"
 
@@ -75,7 +74,7 @@ class BackwardCompatible(Method):
 
     def train(self, run: Run) -> None:
         before, after = run.tasks.old, run.tasks.new
-        old = cast(Network, run.need("old").module("network", task=before.name)).to(run.device)
+        old = run.need("old").network(task=before.name).to(run.device)
         new = run.network("network", after)
         run.fit(
             "train",

@@ -4,14 +4,14 @@ Kirkpatrick et al.: Overcoming catastrophic forgetting in neural networks, PNAS 
 arXiv:1612.00796. Behind each task the diagonal of the Fisher information says how much each weight
 matters; later trainings pay for moving it (eq. 3).
 
-Departs from the paper: each task has a classifier of its own, which is not held back; networks and
-data are small.
+Departs from the paper: each task has a classifier of its own, which is not held back; F is cut
+where plain gradient descent could not follow the penalty; networks and data are small.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, Self, cast
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -38,6 +38,7 @@ class ElasticWeights(Method):
     """Train on the last of the given tasks, from the network of those before it."""
 
     name = "elastic_weights"
+    revision = 2  # F is cut
     tasks = roles("tasks", at_least=1)
     base_role = "tasks"
     metrics = (
@@ -65,9 +66,7 @@ class ElasticWeights(Method):
     )
     images: int = axis(100, over=(50, 100), smoke=20, help="from which F is estimated")
     epochs: int = axis(10, over=(5, 10), smoke=1, help="training on each task")
-    lr: float = axis(
-        0.01, over=(0.01, 0.05), help="highest rate; lr * lambda * F has to stay below about 1"
-    )
+    lr: float = axis(0.01, over=(0.01, 0.05), help="highest rate; lambda F is cut to 1 / lr")
 
     def canonical_for(self, trial: Trial) -> Self:
         # On one task there is nothing to forget: its network is the same for all strengths.
@@ -113,12 +112,17 @@ class ElasticWeights(Method):
         net = nets["network"]
         losses = {"task": F.cross_entropy(net(batch.x), batch.y)}
         weights = shared_weights(net)
-        for name in nets:
-            if name.startswith("fisher ") and self.strength:
-                anchor = shared_weights(nets[name.replace("fisher", "anchor")])
-                fisher = shared_weights(nets[name])
-                moved = [(fisher[w] * (weights[w] - anchor[w]) ** 2).sum() for w in weights]
-                losses[name] = self.strength / 2 * torch.stack(moved).sum()  # eq. 3
+        names = [name for name in nets if name.startswith("fisher ")] if self.strength else []
+        for name in names:
+            anchor = shared_weights(nets[name.replace("fisher", "anchor")])
+            fisher = shared_weights(nets[name])
+            # Where lr * lambda * F is above 4, each step leads further away from the anchor; so no
+            # weight is held more firmly than steps of this rate can follow.
+            most = 1 / (self.lr * self.strength * len(names))
+            moved = [
+                (fisher[w].clamp(max=most) * (weights[w] - anchor[w]) ** 2).sum() for w in weights
+            ]
+            losses[name] = self.strength / 2 * torch.stack(moved).sum()  # eq. 3
         return losses
 
     def fisher(self, run: Run, task: Task, net: Network) -> Network:
@@ -150,8 +154,8 @@ class ElasticWeights(Method):
             own = now = net
             if task is not run.tasks[-1]:
                 before = run.need("before")
-                own = cast(Network, before.module("anchor", task=task.name))
-                now = cast(Network, before.module("network", task=task.name)).to(run.device)
+                own = before.network("anchor", task=task.name)
+                now = before.network(task=task.name).to(run.device)
                 now.take(net.state_dict())
             values[:, place] = run.accuracy(own, task.test), run.accuracy(now, task.test)
             by = {"task": task.name}

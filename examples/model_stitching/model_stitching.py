@@ -29,7 +29,6 @@ from orchestrator import (
     Trial,
     adam,
     axis,
-    nearest,
     roles,
 )
 
@@ -82,8 +81,8 @@ class ModelStitching(Method):
     epochs: int = axis(10, over=(3, 10), smoke=1, help="training of each stitch")
 
     def check(self, trial: Trial) -> Iterable[str]:
-        if trial.network and self.split not in trial.network.splits:
-            yield f"no split point {self.split!r}. {nearest(self.split, trial.network.splits)}"
+        if trial.network:
+            yield from trial.network.cannot_cut(self.split)
 
     def needs(self, trial: Trial) -> Mapping[str, Trial]:
         trained = trial.replace(method=self.networks).copies(2)
@@ -96,7 +95,7 @@ class ModelStitching(Method):
     def train(self, run: Run) -> None:
         task, by = run.tasks.task, {"task": run.tasks.task.name}
         sides = {need: run.need(need).component("network", **by) for need in run.needs}
-        nets = {need: cast(Network, component.module()) for need, component in sides.items()}
+        nets = {need: component.network() for need, component in sides.items()}
         names = ("network 0", "network 1")
         values = np.zeros((2, 2))  # [front, back]
         for i in range(2):

@@ -30,7 +30,6 @@ from orchestrator import (
     Trial,
     adam,
     axis,
-    nearest,
     roles,
 )
 
@@ -81,8 +80,8 @@ class RelativeRepresentations(Method):
     epochs: int = axis(20, over=(10, 20), smoke=1, help="training of each head")
 
     def check(self, trial: Trial) -> Iterable[str]:
-        if trial.network and self.split not in trial.network.splits:
-            yield f"no split point {self.split!r}. {nearest(self.split, trial.network.splits)}"
+        if trial.network:
+            yield from trial.network.cannot_cut(self.split)
 
     def needs(self, trial: Trial) -> Mapping[str, Trial]:
         copies = trial.replace(method=self.networks).copies(self.num_networks)
@@ -91,7 +90,7 @@ class RelativeRepresentations(Method):
     def train(self, run: Run) -> None:
         task = run.tasks.task
         networks = {n: run.need(n).component("network", task=task.name) for n in run.needs}
-        nets = {name: cast(Network, component.module()) for name, component in networks.items()}
+        nets = {name: component.network() for name, component in networks.items()}
         heads = {name: self.head(run, name, net) for name, net in nets.items()}
         values = np.zeros((len(nets), len(nets)))  # [features, head]
         for i, (name, net) in enumerate(nets.items()):

@@ -17,7 +17,7 @@ three epochs), so all starts of a seed have the same bar; steps are counted at t
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 from torch import Tensor
 
@@ -36,7 +36,6 @@ from orchestrator import (
     axis,
     common_classes,
     constant,
-    nearest,
     roles,
     sgd,
 )
@@ -118,11 +117,8 @@ class CheaperTransfer(Method):
 
     def check(self, trial: Trial) -> Iterable[str]:
         _, near, target = trial.tasks
-        if trial.network and self.split not in trial.network.splits:
-            yield (
-                f"{trial.network.name} has no split point {self.split!r}. "
-                f"{nearest(self.split, trial.network.splits)}"
-            )
+        if trial.network:
+            yield from trial.network.cannot_cut(self.split)
         if self.start in ("parts", "near") and not common_classes((target, near)):
             yield (
                 f"the head of {near.name} knows no class of {target.name}: "
@@ -190,8 +186,8 @@ class CheaperTransfer(Method):
             return
         parts = run.need("parts")
         rich_task, near_task, target = run.tasks
-        rich = cast(Network, parts.module("network", task=rich_task.name))
-        near = cast(Network, parts.module("network", task=near_task.name))
+        rich = parts.network(task=rich_task.name)
+        near = parts.network(task=near_task.name)
         # Extractor first; `near` takes both sides from one network.
         first = near if self.start == "near" else rich
         net.extractor(self.split).load_state_dict(first.extractor(self.split).state_dict())

@@ -365,7 +365,7 @@ class CompatibleFeatures(Method):
         first = run.tasks[0]
         if "trained" in self.ingredients and task.name != first.name:
             # `take` leaves out the classifier, whose rows belong to classes: those go by name.
-            trained = cast(Network, run.need("first").module("network", task=first.name))
+            trained = run.need("first").network(task=first.name)
             net.take(trained.state_dict())
             copy_class_rows(trained, first, net, task)
         return net
@@ -454,11 +454,7 @@ class CompatibleFeatures(Method):
             # Each kind of network once, however many tasks it learns.
             different = {spec.label: spec for spec in self.network_specs(trial).values()}
             for spec in different.values():
-                if self.split not in spec.splits:
-                    yield (
-                        f"{spec.name} has no split point {self.split!r}. "
-                        f"{nearest(self.split, spec.splits)}"
-                    )
+                yield from spec.cannot_cut(self.split)
         yield from self.check_ingredients(trial.tasks)
         yield from self.check_classes(trial.tasks)
 

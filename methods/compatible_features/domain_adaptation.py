@@ -16,7 +16,6 @@ control: a target extractor sees target images in training, which alone could ex
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import cast
 
 import numpy as np
 from torch import nn
@@ -27,7 +26,6 @@ from orchestrator import (
     MatrixSpec,
     Method,
     Metric,
-    Network,
     Run,
     Trial,
     axis,
@@ -140,8 +138,8 @@ class DomainAdaptation(Method):
     def train(self, run: Run) -> None:
         source, target = run.tasks
         trained = run.need("networks")
-        on_source = cast(Network, trained.module("network", task=source.name))
-        on_target = cast(Network, trained.module("network", task=target.name))
+        on_source = trained.network(task=source.name)
+        on_target = trained.network(task=target.name)
         source_only = run.need("source_only").module("network", task=source.name)
         split = self.training.split
         adapted = nn.Sequential(on_target.extractor(split), on_source.head(split))

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from torch import Tensor
@@ -31,13 +31,11 @@ from orchestrator import (
     MatrixSpec,
     Method,
     Metric,
-    Network,
     Run,
     Scores,
     Trial,
     augmentation_axis,
     axis,
-    nearest,
     one_cycle,
     roles,
     sgd,
@@ -131,11 +129,7 @@ class MovedClassifier(Method):
         if trial.network is None or (num_others and num_others != len(training.tasks) - 1):
             return
         for spec in self.extractors.network_specs(training).values():
-            if self.split not in spec.splits:
-                yield (
-                    f"{spec.name} has no split point {self.split!r}. "
-                    f"{nearest(self.split, spec.splits)}"
-                )
+            yield from spec.cannot_cut(self.split)
 
     def needs(self, trial: Trial) -> Mapping[str, Trial]:
         return {"extractors": trial.replace(method=self.extractors, tasks=trial.tasks[1:])}
@@ -147,7 +141,7 @@ class MovedClassifier(Method):
         extractors, heads = [], []
         for task in learned:
             component = trained.component("network", task=task.name)
-            extractor = cast(Network, component.module()).extractor(self.split)
+            extractor = component.network().extractor(self.split)
             # The same first weights for every head of one build:
             # what differs is the extractor alone.
             head = run.network("new", new, spec=specs[task.name]).head(self.split)

@@ -685,7 +685,7 @@ class NetTailor(Method):
             run.infeasible(f"what it needs is not there: {', '.join(missing)}")
         source, target = run.tasks
         base = run.need("universal").component("network", task=source.name)
-        universal = cast(Network, base.module()).to(run.device)
+        universal = base.network().to(run.device)
         frozen: dict[str, nn.Module] = {"universal": universal}
         if self.teacher_weight:
             frozen["teacher"] = run.need("teacher").module("network", task=target.name)

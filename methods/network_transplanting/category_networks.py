@@ -31,7 +31,6 @@ from orchestrator import (
     Trial,
     augmentation_axis,
     axis,
-    nearest,
     one_cycle,
     roles,
     sgd,
@@ -89,11 +88,7 @@ class CategoryNetworks(Method):
             )
             return
         for spec in self.specs(trial):
-            if self.split not in spec.splits:
-                yield (
-                    f"{spec.name} has no split point {self.split!r}. "
-                    f"{nearest(self.split, spec.splits)}"
-                )
+            yield from spec.cannot_cut(self.split)
 
     def specs(self, trial: Trial) -> list[NetworkSpec]:
         """The network of each task of a category, in order."""

@@ -86,7 +86,6 @@ from orchestrator import (
     augmentation_axis,
     axis,
     derive,
-    nearest,
     noise,
     normal,
     one_cycle,
@@ -435,9 +434,8 @@ class NetworkTransplanting(Method):
     def check(self, trial: Trial) -> Iterable[str]:
         network = trial.network
         _, host, *guests = trial.tasks
-        if network and self.split not in network.splits:
-            known = nearest(self.split, network.splits)
-            yield f"{network.name} has no split point {self.split!r}. {known}"
+        if network:
+            yield from network.cannot_cut(self.split)
         modes = f"gradients={self.gradients}, labels={self.labels}"
         if self.looks_at_samples and not self.samples:
             yield f"{modes}, calibrate={self.calibrate} need images, and samples is 0"
@@ -717,7 +715,7 @@ class NetworkTransplanting(Method):
 
 def network_of(result: Result, task: Task) -> Network:
     """The network that a needed trial trained for a task."""
-    return cast(Network, result.module("network", task=task.name))
+    return result.network(task=task.name)
 
 
 def category_logits(run: Run, net: TransplantNetwork, category: Task, host: Task) -> Any:

@@ -19,7 +19,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Self, cast
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,7 +35,6 @@ from orchestrator import (
     Task,
     Trial,
     axis,
-    nearest,
     show,
 )
 
@@ -151,11 +150,8 @@ class NetworkMeasurement(Method):
             yield f"split is not set and {self.of[0].name} has none of its own; it may be {listed}"
         different = {spec.label: spec for m in self.of for spec in specs_of_networks(m, trial)}
         for spec in different.values():
-            if self.split is not None and self.split not in spec.splits:
-                yield (
-                    f"{spec.name} has no split point {self.split!r}. "
-                    f"{nearest(self.split, spec.splits)}"
-                )
+            if self.split is not None:
+                yield from spec.cannot_cut(self.split)
         if len({trial.seed, *self.other_seeds}) <= len(self.other_seeds):
             yield f"other_seeds {self.other_seeds} repeats a seed (this cell's own is {trial.seed})"
         names = tuple(task.name for task in trial.tasks)
@@ -203,7 +199,7 @@ class NetworkMeasurement(Method):
                 without_network[prefixes[name].rstrip("/") or name] = result.outcome
         if len(components) < 2:
             run.infeasible(f"{len(components)} networks are left to recombine")
-        modules = [cast(Network, component.module()) for component in components]
+        modules = [component.network() for component in components]
         return TrainedNetworks(labels, components, modules, self.split, without_network)
 
     def label_prefixes(self, trial: Trial) -> dict[str, str]:

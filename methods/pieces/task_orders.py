@@ -5,7 +5,6 @@ the table of accuracy after each task.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import cast
 
 import numpy as np
 
@@ -42,7 +41,7 @@ def needs_of_targets(trial: Trial, base: Method) -> Mapping[str, Trial]:
 def base_network(run: Run) -> Network:
     """The first task's network, which the need `base` trained, on the device of the run."""
     source = run.tasks[0].name
-    return cast(Network, run.need("base").module("network", task=source)).to(run.device)
+    return run.need("base").network(task=source).to(run.device)
 
 
 def measure_accuracy_after_each_task(run: Run, targets: Sequence[str]) -> None:

@@ -70,7 +70,6 @@ from orchestrator import (
     augmentation_axis,
     axis,
     drops,
-    nearest,
     roles,
 )
 
@@ -345,11 +344,8 @@ class Piggyback(Method):
 
     def check(self, trial: Trial) -> Iterable[str]:
         network = trial.network
-        if network and self.after is not None and self.after not in network.splits:
-            yield (
-                f"{network.name} has no split point {self.after!r}. "
-                f"{nearest(self.after, network.splits)}"
-            )
+        if network and self.after is not None:
+            yield from network.cannot_cut(self.after)
         if network and self.norm != "frozen" and not has_batch_norm(network):
             yield (
                 f"norm={self.norm}, but {network.name} has no batch norm to train; "

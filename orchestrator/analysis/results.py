@@ -51,7 +51,7 @@ from orchestrator.parts.result import Result
 from orchestrator.planning import standing
 from orchestrator.planning.plan import Plan
 from orchestrator.spec.claim import Entry, Labels, verdicts
-from orchestrator.spec.declarations import Metric
+from orchestrator.spec.declarations import Metric, headline_of
 from orchestrator.spec.formatting import counted, html_table
 from orchestrator.spec.labels import (
     ABSENT,
@@ -270,8 +270,8 @@ class Results:
     def headline(self) -> list[str]:
         """Names of the metrics that summaries show."""
         methods = {cell.trial.method.name: cell.trial.method for cell in self.plan.cells}
-        metrics = [metric for method in methods.values() for metric in method.metrics]
-        return list(dict.fromkeys(metric.name for metric in metrics if metric.headline))
+        shown = [one.name for method in methods.values() for one in headline_of(method.metrics)]
+        return list(dict.fromkeys(shown))
 
     def metrics(self) -> list[str]:
         """Names of all metrics that the sweep's methods declare."""

@@ -12,9 +12,10 @@ diverged (`accepts_diverged`), its own cell counts, not the need.
 from __future__ import annotations
 
 import io
+import re
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import typer
@@ -84,6 +85,24 @@ def show_what_can_be_shown(*streams: object) -> None:
             stream.reconfigure(errors="replace")
 
 
+def _meant_by_extra(error: Any, given: Sequence[str]) -> str:
+    """What arguments may have been meant for that a command does not take, by all that were
+    `given`; an empty string where the error is another, or nobody knows.
+    """
+    found = re.search(r"Got unexpected extra argument\S* \((.*)\)", error.format_message())
+    if found is None or error.ctx is None:
+        return ""
+    extra = found[1].split()
+    names = {name for one in error.ctx.command.params for name in one.opts}
+    if all("=" in word for word in extra) and "--only" in names:
+        return f'Cells are chosen by --only "{" ".join(extra)}".'
+    # The rest of an option's values, where it takes one.
+    for option, value, following in zip(given, given[1:], given[2:], strict=False):
+        if option in names and option.startswith("--") and following == extra[0]:
+            return f"One value: {option} {','.join([value, *extra])}"
+    return ""
+
+
 def main() -> None:
     """The command's entry: errors as messages, not tracebacks."""
     # A preempted driver stops like an interrupted one.
@@ -94,6 +113,8 @@ def main() -> None:
         sys.exit(app(standalone_mode=False) or 0)
     except UsageError as error:
         error.show()
+        if hint := _meant_by_extra(error, sys.argv[1:]):
+            errors.print(Text(hint), soft_wrap=True)
         sys.exit(BAD_INPUT)
     except typer.Abort:
         sys.exit(INTERRUPTED)

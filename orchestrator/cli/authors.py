@@ -37,8 +37,8 @@ def new_method(
         ),
     ] = None,
 ) -> None:
-    """Write a package for a method of your own. It has a class to write over, a sweep and tests; it
-    installs and runs as it is.
+    """Write a package for a method of your own. It has a class to replace with yours, a sweep and
+    tests; it installs and runs as it is.
     """
     from orchestrator.errors import InputError
 
@@ -56,7 +56,7 @@ def new_method(
     for command in (
         f"pip install --editable {target}",
         f"spolia check-method {target}",
-        f"spolia run --smoke {target / 'sweep.py'}",
+        f"spolia run --smoke {target / f'{name}_sweep.py'}",
     ):
         console.print(f"  {command}", soft_wrap=True)
 

@@ -14,6 +14,7 @@ from rich.text import Text
 from orchestrator.cli.options import FAILED, console, errors
 
 if TYPE_CHECKING:
+    from orchestrator.spec.declarations import Roles
     from orchestrator.spec.method import Method
     from orchestrator.spec.registry import Installed
 
@@ -112,14 +113,19 @@ def _print_settings(method: type[Method]) -> None:
 
 
 def _print_what_it_takes(method: type[Method]) -> None:
-    roles = method.tasks
-    more = " and more" if roles.more else ""
     console.print(Text.assemble(("\ntakes", "bold")))
     if "tasks" in method.uses:
-        console.print(f"  tasks: {', '.join(roles.names)}{more} (at least {roles.at_least})")
+        console.print(f"  {_tasks_taken(method.tasks)}")
     for name in ("network", "seed"):
         if name in method.uses:
             console.print(f"  a {name}")
+
+
+def _tasks_taken(roles: Roles) -> str:
+    """How many tasks, and what they are to the method: `2 or more tasks: source, targets`."""
+    more = " or more" if roles.more else ""
+    noun = "task" if (roles.at_least, roles.more) == (1, False) else "tasks"
+    return f"{roles.at_least}{more} {noun}: {', '.join(roles.names)}"
 
 
 def _print_what_it_leaves(method: type[Method]) -> None:
@@ -137,13 +143,18 @@ def _left_by(method: type[Method]) -> Iterator[tuple[str, str, str, str]]:
         facts += [] if metric.higher_is_better else ["lower is better"]
         facts += [f"chance {metric.chance:g}"] if metric.chance is not None else []
         facts += ["not always"] if metric.optional else []
-        yield "metric", metric.name, ", ".join(metric.by), "; ".join(facts)
+        yield "metric", metric.name, ", ".join(metric.by), _in_a_row(facts)
     for kept in method.components:
         yield "component", kept.name, ", ".join(kept.by), "not always" if kept.optional else ""
     for matrix in method.matrices:
         facts = [matrix.help] if matrix.help else []
         facts += ["not always"] if matrix.optional else []
-        yield "matrix", matrix.name, f"{matrix.rows} x {matrix.columns}", "; ".join(facts)
+        yield "matrix", matrix.name, f"{matrix.rows} x {matrix.columns}", _in_a_row(facts)
+
+
+def _in_a_row(facts: list[str]) -> str:
+    """Facts behind each other; a help text may be a sentence."""
+    return "; ".join(fact.rstrip(".") if facts[1:] else fact for fact in facts)
 
 
 def _print_example(method: type[Method]) -> None:

@@ -196,8 +196,7 @@ def _print_record(console: Console, log: TrialLog) -> None:
     timings, memory, about = record["timings"], record.get("memory", {}), record["provenance"]
     table = Table.grid(padding=(0, 2))
     reason = f": {record['reason']}" if record["reason"] else ""
-    trial = Trial.from_json(record["trial"])
-    for name, value in trial.method.changed_settings().items():
+    for name, value in log.settings().items():
         table.add_row("setting", Text(f"{name} = {show(value)}"))
     for name, need in record["needs"].items():
         table.add_row("needs", Text(f"{name}: {need['key'][:12]}"))

@@ -74,7 +74,7 @@ class Progress:
     ) -> None:
         self._console, self._queue, self._hints = console, queue, hints
         self._tally = Tally(queue)
-        self._news = News(store, lambda: self._tally.running(self._num_rows))
+        self._news = News(store, self._shown, self._tally.heard)
         self._began = self._last_line = time.monotonic()
         self._failures: Counter[str] = Counter()
         self._has_ended = threading.Event()
@@ -201,6 +201,10 @@ class Progress:
         # What is handed out behind another trial, to the same worker, does not run yet.
         return int(min(fitting, self._queue.at_once or fitting))
 
+    def _shown(self) -> dict[str, tuple[Trial, float]]:
+        """The trials that have a line, each with when it was handed out."""
+        return self._tally.running(self._num_rows)
+
     def _render(self) -> Group:
         queue, tally = self._queue, self._tally
         bar = Table.grid(padding=(0, 1))
@@ -223,7 +227,7 @@ class Progress:
     def _running(self) -> list[RenderableType]:
         """A line each of the trials that run longest: where they are, and for how long."""
         is_wide = self._console.width >= WIDE
-        rows = self._tally.running(self._num_rows)
+        rows = self._shown()
         news = {key: self._news.of(key) for key in rows}
         hosts = {told.host for told in news.values() if told}
         heads = ["running", "trial", *(["on"] if len(hosts) > 1 else []), "epoch", "loss", "for"]
@@ -237,7 +241,7 @@ class Progress:
         for key, (trial, handed_out) in rows.items():
             told = news[key]
             epoch = f"{told.epoch}/{told.epochs}" if told else ""
-            expected = self._queue.left.expected(key)
+            expected = self._tally.expected(key)
             cells = {
                 "running": key[: 12 if is_wide else 8],
                 "trial": self._names.of(trial),

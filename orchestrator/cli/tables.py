@@ -6,7 +6,7 @@ import math
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from rich.columns import Columns
@@ -17,12 +17,16 @@ from rich.text import Text
 
 from orchestrator.analysis import definitions
 from orchestrator.analysis.claims import verdicts
+from orchestrator.analysis.estimates import Estimate
 from orchestrator.analysis.groups import Column, Group, Section
 from orchestrator.analysis.matrix_pictures import Panel, panels
 from orchestrator.analysis.results import Results
 from orchestrator.analysis.selection import check_metric
 from orchestrator.errors import InputError, nearest, option
 from orchestrator.planning.plan import Plan
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Bests = Mapping[Column, float]  # the best mean of each metric
 
@@ -348,10 +352,11 @@ def as_csv_or_markdown(
     sort: str | None = None,
     columns: Sequence[str] | None = None,
 ) -> str:
-    """Means of all settings: axes, n, and of each metric its mean, half-width and n. Raises
-    InputError for metrics that there are not.
+    """Means of all settings: axes, n, and of each metric its mean, half-width and n; in Markdown,
+    which people read, mean and half-width in one column. Raises InputError for metrics that there
+    are not.
     """
-    names = results.headline() or results.metrics()
+    names = results.headline()
     frame = results.means(list(columns) if columns is not None else names)
     if sort is not None:
         check_metric(sort, results.metrics(), results.matrix_names())
@@ -365,9 +370,21 @@ def as_csv_or_markdown(
         frame = frame.sort_values(by[0], ascending=is_higher_better is False, kind="stable")
     if wanted == "csv":
         return str(frame.to_csv(index=False))
-    rows = [[_in_markdown(value) for value in row] for row in frame.itertuples(index=False)]
-    heads = [_in_markdown(name) for name in frame.columns]
-    lines = [heads, ["---"] * len(heads), *rows]
+    return _markdown_table(frame)
+
+
+def _markdown_table(frame: pd.DataFrame) -> str:
+    """A table of means, in Markdown."""
+    metrics = [name for name in frame.columns if f"{name}_half" in frame.columns]
+    halves = [f"{name}_half" for name in metrics]
+    heads = [name for name in frame.columns if name not in halves]
+    rows = []
+    for row in frame.to_dict("records"):
+        for name in metrics:
+            row[name] = str(Estimate(row[name], row[f"{name}_half"], row[f"{name}_n"]))
+        rows.append([_in_markdown(row[name]) for name in heads])
+    rules = ["---:" if name in ("n", *metrics) else "---" for name in heads]
+    lines = [[_in_markdown(name) for name in heads], rules, *rows]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 

@@ -199,8 +199,8 @@ def nested(labels: Tensor, count: int, seed: int, *, name: str) -> Tensor:
 
 @dataclass(frozen=True)
 class Features:
-    """What a frozen net makes of each image of a part, `x` [N, ...] in the images' own order,
-    computed once: a fit reads it in place of the images, in the same order. Made by `Run.features`.
+    """What a net made of each image of a part, `x` [N, ...] in the images' own order, computed
+    once: a fit reads it as it would read the images, in the same order. Made by `Run.features`.
     """
 
     data: Data

@@ -46,9 +46,9 @@ class Inline:
                     checkpoint_every=site.checkpoint_every,
                 )
                 attempt = attempt_of(outcome, here)
-                if outcome.fault == "worker":
-                    # There is no other process, and this one can run nothing more.
+                if outcome.fault in ("worker", "data"):  # there is no other process to try it
                     attempt = Broken(outcome, here)
+                if outcome.fault == "worker":  # and this one can run nothing more
                     queue.stop(outcome.reason)
                 ended = queue.heard(attempt)
                 if ended is not None:

@@ -132,16 +132,18 @@ class Lots:
         return True
 
     def _tell(self, attempt: Attempt) -> None:
-        known = len(self._queue.unfit), len(self._queue.held_back)
+        known = dict(self._queue.unfit), len(self._queue.held_back)
         ended = self._queue.heard(attempt)
         if ended is not None:
             self._listener.ended(ended)
-        if known != (len(self._queue.unfit), len(self._queue.held_back)):
+        if known != (self._queue.unfit, len(self._queue.held_back)):
             self._listener.noted(_decision(attempt, self._queue))
 
 
 def _decision(attempt: Attempt, queue: Queue) -> str:
     """What the queue has decided upon an attempt, for people."""
+    if isinstance(attempt, Unfit) and attempt.worker.node not in queue.unfit:
+        return f"it is the trial, and not the machine that it failed on before: {attempt.why}"
     if isinstance(attempt, Unfit):
         where = attempt.worker.name.partition(",")[0]
         return f"no more work goes to {where} (node {attempt.worker.node[:8]}): {attempt.why}"

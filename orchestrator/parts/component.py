@@ -93,6 +93,7 @@ class PartWithBase(nn.Module):
         self.base: Any = base  # a module; its class is the part's business
 
     def forward(self, x: Tensor) -> Tensor:
+        """Images [B, C, H, W] to what the part makes of them with its base."""
         return cast(Tensor, self.part(x, self.base))
 
 

@@ -132,7 +132,12 @@ class Network(Part):
         return x
 
     def borrow(self, other: Network, split: str) -> None:
-        """Take over another network's own layers up to a split point: training one trains both."""
+        """Take over another network's own layers up to a split point: training one trains both.
+
+        One body with a head for each task is several networks that have borrowed all but their
+        heads: `net.borrow(first, net.splits[-1])`. Each can be measured, kept and cut by itself;
+        in a fit, give the body once, `net.extractor(split)`, and the heads beside it.
+        """
         pieces = other.pieces()
         num_borrowed = len(self.extractor(split).layers)
         for name in list(pieces)[:num_borrowed]:
@@ -320,6 +325,7 @@ class Piece(Part):
         self.layers = nn.Sequential(layers)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Images to features, or features to logits."""
         return cast(Tensor, self.layers(x))
 
     def joined(self, other: Part) -> nn.Module:

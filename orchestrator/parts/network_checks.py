@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import typing
 from collections.abc import Collection, Iterator
 from functools import lru_cache
 from typing import cast
@@ -15,7 +16,7 @@ from torch import Tensor, nn
 
 from orchestrator.errors import PlanError
 from orchestrator.parts.network import Network, problems_of_form
-from orchestrator.spec.canonical import canonical_json
+from orchestrator.spec.canonical import canonical_json, coerce
 from orchestrator.spec.classes import class_at, noted_loads
 from orchestrator.spec.trial import NetworkSpec
 from orchestrator.store.code import code_in_use
@@ -120,7 +121,8 @@ def _problems_when_built(
     except PlanError as error:
         return (str(error),)
     except Exception as error:  # the author's own code: whatever it raises
-        return (f"{path} cannot be built: {type(error).__name__}: {error}",)
+        wrong = _wrong_settings(path, json.loads(settings))
+        return (f"{path} cannot be built{wrong}: {type(error).__name__}: {error}",)
     if unseen := _unseen(loaded, declared):
         return tuple(f"{path} is made of {other}, {_UNSEEN}" for other in unseen)
     if problems := problems_of_form(network):
@@ -130,6 +132,23 @@ def _problems_when_built(
         return (f"{path} has no split point {missing[0]!r}; it can be cut at {cuts}",)
     _leave_no_constant(network)
     return _problems_of_images(network, image)
+
+
+def _wrong_settings(path: str, settings: dict[str, object]) -> str:
+    """Which settings of a class are not of the simple types that its constructor declares, in
+    brackets; empty where all are, or nobody can tell.
+    """
+    wrong = []
+    with contextlib.suppress(Exception):  # the author's own annotations
+        hints = typing.get_type_hints(class_at(path, Network).__init__)
+        for name, value in settings.items():
+            if hints.get(name) not in (bool, int, float, str):
+                continue
+            try:
+                coerce(value, hints[name])
+            except ValueError as error:
+                wrong.append(f"{name}: {error}")
+    return f" ({'; '.join(wrong)})" if wrong else ""
 
 
 _UNSEEN = (

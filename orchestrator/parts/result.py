@@ -12,6 +12,7 @@ from torch import nn
 from orchestrator.errors import CorruptError, InputError, MethodError, StoreError, nearest
 from orchestrator.parts.component import ComponentRecord, Part, rebuild
 from orchestrator.parts.matrix import Matrix
+from orchestrator.parts.network import Network
 from orchestrator.parts.outputs import remember
 from orchestrator.spec.naming import reference_of
 from orchestrator.spec.task import Task, Tasks
@@ -77,6 +78,18 @@ class Component:
         weights = self.result.store.blob(self.record.blob, of=self.result.key)
         part = rebuild(self.record.path, self.record.config, weights)
         remember(part, self.output_tasks)
+        return part
+
+    def network(self) -> Network:
+        """The same where the part is a network, which can be cut. Raises MethodError where it is
+        none.
+        """
+        part = self.module()
+        if not isinstance(part, Network):
+            raise MethodError(
+                f"component {self.record.title} is no network, but {type(part).__name__}: module() "
+                "gives it, ready() the network that it makes with what it requires"
+            )
         return part
 
     def ready(self) -> nn.Module:
@@ -175,7 +188,9 @@ def _short(reference: str) -> str:
 
 
 class Result:
-    """A trial's record with its components and matrices at hand."""
+    """A trial's record with its components and matrices at hand. `key` is the trial's, `trial` and
+    `tasks` are what was run, the tasks by role, place and name: `result.tasks["b"]`.
+    """
 
     def __init__(self, store: Store, record: Mapping[str, Any]) -> None:
         self.store, self.record = store, record
@@ -264,6 +279,12 @@ class Result:
     def module(self, name: str, **labels: str) -> Part:
         """The module of one component; see `Component.module`."""
         return self.component(name, **labels).module()
+
+    def network(self, name: str = "network", **labels: str) -> Network:
+        """The module of one component that is a network, as `result.network(task="a")`; see
+        `Component.network`.
+        """
+        return self.component(name, **labels).network()
 
     @property
     def matrix_names(self) -> list[str]:

@@ -12,7 +12,7 @@ from orchestrator.planning.plan import Plan
 from orchestrator.planning.remainder import Remainder
 from orchestrator.planning.rounds import rounds_of
 from orchestrator.planning.standing import usable_states
-from orchestrator.planning.tries import Tries
+from orchestrator.planning.tries import PROCESS_TRIES, Tries
 from orchestrator.spec.trial import Trial
 from orchestrator.training.attempts import Attempt, Broken, Cramped, Finished, Gone, Unfit
 from orchestrator.training.outcome import Outcome
@@ -61,6 +61,7 @@ class Queue:
         self.running: set[str] = set()
         self.blocked: dict[str, str] = {}  # why, by key
         self.unfit: dict[str, str] = {}
+        self._suspects: set[str] = set()  # those that may be fit, and a trial may not
         self.stopped = ""
         self.at_once: float | None = None
         self._tries = tries or Tries()
@@ -271,7 +272,7 @@ class Queue:
             case Unfit(is_node=True):
                 self._no_more_work_for(attempt)
             case Unfit():
-                given_up = self._tries.unfit(attempt)
+                given_up = self._suspect(attempt)
         if given_up:
             kind = "lost" if isinstance(attempt, Gone) else "failed"
             return self.finish(Outcome(attempt.key, kind, reason=given_up))
@@ -297,6 +298,25 @@ class Queue:
             self.left.need_ended(user, self.trials[outcome.key])
             self._offer(user)
         return outcome
+
+    def _suspect(self, attempt: Unfit) -> str:
+        """Why a trial is given up that has stopped a process working, or found no data, or an empty
+        string where it is to be tried again. It may be the trial's fault, or the machine's: after
+        some tries there the machine gets no more work, until the trial has failed on another, too.
+        """
+        tries, node = self._tries.unfit(attempt), attempt.worker.node
+        if len(tries) > 1:
+            for cleared in tries.keys() & self._suspects:
+                self._suspects.discard(cleared)
+                del self.unfit[cleared]
+            return attempt.why
+        if tries[node] < (1 if attempt.is_data else PROCESS_TRIES):
+            return ""
+        if not set(self._nodes()) - set(self.unfit) - {node}:
+            return attempt.why
+        self.unfit[node] = attempt.why
+        self._suspects.add(node)
+        return ""
 
     def _no_more_work_for(self, attempt: Unfit) -> None:
         """Note that a machine is unfit, and stop where no other is left."""

@@ -7,11 +7,11 @@ from __future__ import annotations
 import re
 from collections import Counter
 
-from orchestrator.training.attempts import Broken, Cramped, Gone, Unfit
+from orchestrator.training.attempts import Broken, Cramped, Gone, Unfit, Worker
 
 WORKER_TRIES = 3  # tries of a trial whose worker goes away
 NODE_TRIES = 10  # tries of a trial whose machine goes away: spot machines are taken back often
-PROCESS_TRIES = 2  # tries of a trial in whose process the GPU stops working
+PROCESS_TRIES = 2  # tries on one machine of a trial in whose process the GPU stops working
 ALIKE = 5  # failures of one method in one way after which the rest of it waits
 
 # What differs between two exceptions that are one: numbers, addresses, keys.
@@ -26,7 +26,7 @@ class Tries:
     def __init__(self, alike: int = ALIKE, num_workers: int = 2) -> None:
         self._alike, self._num_workers = alike, num_workers
         self._gone: Counter[tuple[str, bool]] = Counter()
-        self._unfit: dict[str, set[str]] = {}  # names of workers, by key of the trial
+        self._unfit: dict[str, set[Worker]] = {}  # by key of the trial
         self._broken: dict[tuple[str, str], list[str]] = {}  # names of workers, by method and error
 
     def gone(self, attempt: Gone) -> str:
@@ -36,13 +36,13 @@ class Tries:
         limit, what = (NODE_TRIES, "machine") if attempt.is_node else (WORKER_TRIES, "worker")
         return f"its {what} went away {count} times: {attempt.why}" if count >= limit else ""
 
-    def unfit(self, attempt: Unfit) -> str:
-        """Why the trial is given up, or an empty string where it is to be tried again: what stops
-        one process working may be the trial's doing, and is where it happens in the next, too.
+    def unfit(self, attempt: Unfit) -> Counter[str]:
+        """How many processes the trial has stopped working, or found without its data, by the
+        machines that they were on.
         """
         workers = self._unfit.setdefault(attempt.key, set())
-        workers.add(attempt.worker.name)
-        return attempt.why if len(workers) >= PROCESS_TRIES else ""
+        workers.add(attempt.worker)
+        return Counter(worker.node for worker in workers)
 
     def broken(self, attempt: Broken | Cramped, method: str) -> bool:
         """Whether trials of this method are known to break in this way."""

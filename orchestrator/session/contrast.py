@@ -219,7 +219,7 @@ def _metrics_of_both(results: Results, first: Labels, second: Labels) -> list[st
     is wrong with the sides is told.
     """
     sides = [_metrics_of(_cells_named(results, labels)) for labels in (first, second)]
-    names = results.headline() or results.metrics()
+    names = results.headline()
     return [name for name in names if all(name in side for side in sides)] or list(names)
 
 
@@ -357,9 +357,8 @@ def of_sweeps(
         keys = [{cell.trial.key for cell in one.plan.cells} for one in (first, second)]
         if keys[0] == keys[1]:
             raise InputError(
-                f"{names[0]} against {names[1]}: both are the same trials. Give a session on "
-                "another sweep or in another home; settings of one sweep are compared by "
-                "session.compare({'split': 'stem'}, {'split': 'pool'})"
+                f"{names[0]} against {names[1]}: both are the same trials. Name another sweep, the "
+                "same in another home, or two settings of it, such as split=stem and split=pool"
             )
     axes = list(dict.fromkeys([*first.plan.axes, *second.plan.axes]))
     # Seeds are what pairs are made of, so they tell no settings apart.
@@ -411,7 +410,7 @@ def _gaps_at(
 ) -> Iterator[Gap]:
     """The gaps of one setting that both sweeps have."""
     shared = _metrics_of(cells[0]) & _metrics_of(cells[1])
-    names = [name for name in first.headline() or first.metrics() if name in shared]
+    names = [name for name in first.headline() if name in shared]
     for one in names if metric is None else [metric]:
         # No labels: the cells are chosen already, each from a sweep of its own.
         sides = [Side(first, one, {}, cells[0]), Side(second, one, {}, cells[1])]

@@ -15,8 +15,11 @@ from typing import Protocol, TextIO
 
 from orchestrator.executors.executor import Listener
 from orchestrator.planning import standing
+from orchestrator.planning.durations import size_of
 from orchestrator.planning.plan import Plan
 from orchestrator.planning.queue import Queue
+from orchestrator.planning.remainder import Left
+from orchestrator.session.under_way import UnderWay
 from orchestrator.spec.trial import Trial
 from orchestrator.spec.wording import duration
 from orchestrator.store.store import Store
@@ -60,6 +63,7 @@ class Tally:
     def __init__(self, queue: Queue) -> None:
         self._queue = queue
         self._began: dict[str, tuple[float, float]] = {}  # by both clocks, the oldest first
+        self._foretold: dict[str, float] = {}  # seconds at their ends, of those that said so
         self._start = time.monotonic()
         self.preparing = ""  # what the executor does before the first trial runs
         # Trials start and end in the executor's thread, and a terminal draws in one of its own.
@@ -73,6 +77,27 @@ class Tally:
         self.preparing = ""
         with self._lock:
             self._began.pop(outcome.key, None)
+            self._foretold.pop(outcome.key, None)
+
+    def heard(self, told: UnderWay) -> None:
+        """What one that runs says of itself: from its pace follows what it will have taken at its
+        end, and what others of its size take, of which none may have ended.
+        """
+        trial, began = self._queue.trials[told.key], self._began.get(told.key)
+        # Where a method trains in several stages, one of them says too little.
+        if told.pace is None or began is None or told.epochs != size_of(trial).length:
+            return
+        seconds = told.time - began[1] + (told.epochs - told.epoch) * told.pace
+        with self._lock:
+            if told.key in self._began:  # it may have ended meanwhile
+                self._foretold[told.key] = seconds
+        self._queue.left.foretell(told.key, seconds)
+
+    def expected(self, key: str) -> float | None:
+        """Seconds of a trial: by what it says of itself, else by others like it; None where neither
+        is known.
+        """
+        return self._foretold.get(key, self._queue.left.expected(key))
 
     def running(self, most: int) -> dict[str, tuple[Trial, float]]:
         """The trials that run longest, each with when it was handed out, in seconds since 1970."""
@@ -128,42 +153,47 @@ class Tally:
         return [f"{duration(elapsed)} so far", *filter(None, [self.time_left()]), *rate]
 
     def time_left(self) -> str:
-        """`5 s left`, or `over 5 s left` where of some trials nothing like them has ended yet;
-        empty where that is so of all of them, or nobody knows how many run at once.
+        """`5 s left`, `about 5 s left` where some of it rests on shorter or longer trials only, or
+        `over 5 s left` where of some trials nothing like them has run yet; empty where that is so
+        of all of them, or nobody knows how many run at once.
         """
-        seconds, num_unknown = self.seconds_left()
-        if seconds is None or (num_unknown and not seconds):
+        left = self.left()
+        if left is None or (left.num_unknown and not left.seconds):
             return ""
-        return f"{'over ' if num_unknown else ''}{duration(seconds)} left"
+        how = "over " if left.num_unknown else "about " if left.num_guessed else ""
+        return f"{how}{duration(left.seconds)} left"
 
-    def seconds_left(self) -> tuple[float | None, int]:
-        """Estimated from trials of the same method and size, finished now or before (None where it
-        is not known how many run at once), and of how many trials nothing is known.
+    def left(self) -> Left | None:
+        """What is left, in seconds from now, estimated from trials of the same method and size that
+        have ended, now or before, or run; None where it is not known how many run at once.
         """
         queue = self._queue
         if queue.at_once is None:
-            return None, 0
-        seconds, num_unknown = queue.left.seconds()
-        longest = 0.0
-        for expected, lasts in self._run_already():
+            return None
+        left = queue.left.all()
+        seconds, longest = left.seconds, 0.0
+        for lasts, expected, by_size in self._run_already():
             # One that takes longer than expected is taken to end any moment.
-            seconds -= min(lasts, expected)
-            longest = max(longest, expected - lasts)
+            still = max(expected - lasts, 0.0)
+            seconds += still - by_size
+            longest = max(longest, still)
         # As if the work spread evenly over what runs at once, which at the end is no longer all:
         # chains of needs make it an underestimate.
         at_once = min(queue.at_once, max(1, queue.left.number))
-        return max(seconds / at_once, longest, 0.0), num_unknown
+        return left._replace(seconds=max(seconds / at_once, longest, 0.0))
 
-    def _run_already(self) -> list[tuple[float, float]]:
-        """Of each trial that runs, how long it is expected to take, and how long it has run."""
+    def _run_already(self) -> list[tuple[float, float, float]]:
+        """Of each trial that runs, how long it has run, how long it is expected to take, and how
+        long one of its size.
+        """
         now = time.monotonic()
         with self._lock:
             began = list(self._now_running())
         found = []
         for key, clocks in began:
-            expected = self._queue.left.expected(key)
-            if expected is not None:
-                found.append((expected, now - clocks[0]))
+            by_size = self._queue.left.expected(key)
+            if by_size is not None:
+                found.append((now - clocks[0], self._foretold.get(key, by_size), by_size))
         return found
 
 

@@ -347,7 +347,10 @@ class Session:
         display = display or LineDisplay()
         wanted: dict[str, Any] = {"limit": limit, "stale": stale, "retry": retry}
         if smoke:
-            refuse_beside_smoke(**wanted, seeds_first=seeds_first, address=address)
+            is_timed = checkpoint_every is not None
+            refuse_beside_smoke(
+                **wanted, seeds_first=seeds_first, address=address, checkpoint_every=is_timed
+            )
             return run_smoke(self.name, self.part(only), self.places, where, slots, display)
         plan = self.prepare(
             only, executor=where, slots=slots, address=address, display=display, **wanted

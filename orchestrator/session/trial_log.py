@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from orchestrator.errors import PlanError
 from orchestrator.spec.trial import Trial
 from orchestrator.store.store import Store
 
@@ -24,11 +25,27 @@ class TrialLog:
 
     @property
     def label(self) -> str:
-        """Method, network, tasks, seed; empty while nothing but progress is known."""
+        """Method, network, tasks, seed; empty while nothing but progress is known. Where the method
+        may not be imported here, its name and the seed.
+        """
         stored = (self.record or self.failure or {}).get("trial")
-        return (
-            Trial.from_json(stored).label if stored else str((self.failure or {}).get("label", ""))
-        )
+        if not stored:
+            return str((self.failure or {}).get("label", ""))
+        try:
+            return Trial.from_json(stored).label
+        except PlanError:
+            return f"{stored['method']['method']}  seed {stored['seed']}"
+
+    def settings(self) -> dict[str, Any]:
+        """The settings of a trial with a result that are not as the method has them by default.
+        Where the method may not be imported here, all, as JSON has them.
+        """
+        assert self.record is not None
+        stored = self.record["trial"]
+        try:
+            return Trial.from_json(stored).method.changed_settings()
+        except PlanError:
+            return dict(stored["method"]["settings"])
 
     def __repr__(self) -> str:
         lines = [f"{self.key}  {self.label}"]

@@ -16,8 +16,9 @@ SLACK = 2.0  # seconds by which the clocks of two machines may differ
 
 @dataclass(frozen=True)
 class UnderWay:
-    """A trial that runs: how far it is, its `loss` (None: not known), on which `host` (empty: not
-    known), when it `began` and when this was written (`time`), both in seconds since 1970.
+    """A trial that runs: how far it is, its `loss`, the seconds that an epoch takes (`pace`), on
+    which `host`, when it `began` and when this was written (`time`), both in seconds since 1970.
+    What is not known is None; the host, empty.
     """
 
     key: str
@@ -28,6 +29,7 @@ class UnderWay:
     began: float
     time: float
     loss: float | None = None
+    pace: float | None = None
     host: str = ""
 
 
@@ -41,7 +43,8 @@ def under_way(trial: Trial, store: Store) -> UnderWay | None:
     loss = now.get("loss")
     if loss is None:  # a method with a loop of its own, which may draw it as a curve
         loss = _last_loss(now)
-    return UnderWay(trial.key, trial.label, loss=loss, host=host, **told)
+    pace = now.get("pace")  # not there in what earlier versions left
+    return UnderWay(trial.key, trial.label, loss=loss, pace=pace, host=host, **told)
 
 
 def _last_loss(progress: Mapping[str, Any]) -> float | None:
@@ -56,11 +59,16 @@ class News:
     store may answer late, and of as many trials as are shown, however many run.
 
     `wanted` gives these trials, each with the time at which it was handed out, in seconds since
-    1970: what was left before that is an earlier try's.
+    1970: what was left before that is an earlier try's. `hear` is told what each of them said.
     """
 
-    def __init__(self, store: Store, wanted: Callable[[], Mapping[str, tuple[Trial, float]]]):
-        self._store, self._wanted = store, wanted
+    def __init__(
+        self,
+        store: Store,
+        wanted: Callable[[], Mapping[str, tuple[Trial, float]]],
+        hear: Callable[[UnderWay], None] = lambda told: None,
+    ) -> None:
+        self._store, self._wanted, self._hear = store, wanted, hear
         self._last: dict[str, UnderWay] = {}
         self._has_ended = threading.Event()
         self._thread = threading.Thread(target=self._keep_looking, daemon=True)
@@ -84,6 +92,7 @@ class News:
             told = under_way(trial, self._store)
             if told is not None and told.time >= handed_out - SLACK:
                 found[key] = told
+                self._hear(told)
         self.is_silent = self.is_silent and not found
         self._last = found
 

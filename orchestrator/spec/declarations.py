@@ -5,6 +5,7 @@ tasks it takes, what it runs on.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeGuard
 
@@ -19,8 +20,9 @@ if TYPE_CHECKING:
 class Metric:
     """A number that `train` logs, once for each combination of the labels in `by`.
 
-    Summaries show the `headline` ones. `optional` where some settings leave none. A `timing` is
-    measured with a clock and differs each time, so two results that differ in it are still equal.
+    Summaries show the `headline` ones, and all of a method that has none. `optional` where some
+    settings leave none. A `timing` is measured with a clock and differs each time, so two results
+    that differ in it are still equal.
     A metric `of_targets` is logged by `task`, for the first task too: summaries leave that one out
     where there are others, since it is what a method starts from and not what it learns. `chance`
     is what guessing scores; `help` says in a sentence what the number is.
@@ -35,6 +37,11 @@ class Metric:
     of_targets: bool = False
     chance: float | None = None
     help: str = ""
+
+
+def headline_of(metrics: Sequence[Metric]) -> tuple[Metric, ...]:
+    """Of a method's metrics those that summaries show."""
+    return tuple(metric for metric in metrics if metric.headline) or tuple(metrics)
 
 
 @dataclass(frozen=True)
@@ -110,7 +117,8 @@ class Roles:
 
 def roles(*names: str, at_least: int | None = None) -> Roles:
     """Declare the tasks that a method takes: `roles("source", "target")` takes exactly two,
-    `roles("tasks", at_least=1)` one or more.
+    `roles("tasks", at_least=1)` one or more, and `roles("source", "targets", at_least=2)` a source
+    and one or more targets. A run has them by role, by place and in turn; see `Run`.
     """
     return Roles(names, len(names) if at_least is None else at_least, at_least is not None)
 

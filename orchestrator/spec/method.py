@@ -78,8 +78,8 @@ class Method(ABC, _Settings):
     so that results made there still count; `former_settings` are settings that it has no longer,
     each with its default then. `mixes_channels` says that no network sees images of another task
     than its own, so that grey and colour tasks may stand side by side. `base_role` names the role
-    of the task whose trained network all tasks behind it start from: these are normalised as that
-    network's images were, unless they say otherwise.
+    of the task whose trained network all tasks behind it start from (of a role that repeats, its
+    first task): these are normalised as that network's images were, unless they say otherwise.
 
     Settings are checked when a method is made; raises InputError that lists all that are wrong.
 

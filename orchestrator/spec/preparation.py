@@ -50,9 +50,11 @@ IMAGENET = Statistics((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 def augmentation_axis() -> Any:
     """The setting with which a method says how it augments the images that it trains on. Every
-    method that trains has it under this one name, and hands it to `task.train.augmented(...)`::
+    method that augments has it under this one name, and hands it to `task.train.augmented(...)`::
 
         augmentation: Augmentation = augmentation_axis()
+
+    A method whose images have to stay as they are has none.
     """
     return axis(
         "none",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+import re
 import traceback
 from pathlib import Path
 from types import ModuleType
@@ -31,15 +32,28 @@ def load_sweep(file: str | Path) -> tuple[str, Sweep]:
     path = Path(file)
     if not path.is_file():
         raise SweepError(_missing(path))
-    sweep = getattr(_imported(path), "sweep", None)
+    module = _imported(path)
+    sweep = getattr(module, "sweep", None)
     if not isinstance(sweep, Sweep):
-        kind = type(sweep).__name__
-        problem = "has no variable 'sweep'" if sweep is None else f"has a 'sweep' that is {kind}"
-        raise SweepError(
-            f"{path} {problem}. A sweep file ends with: "
-            "sweep = Sweep(question=__doc__, cells=product(...), expect=...)"
-        )
+        raise SweepError(_without_sweep(path, module))
     return path.stem, sweep
+
+
+def _without_sweep(path: Path, module: ModuleType) -> str:
+    """That a file has no sweep where one is looked for, and what to write there."""
+    sweep = getattr(module, "sweep", None)
+    kind = type(sweep).__name__
+    problem = "has no variable 'sweep'" if sweep is None else f"has a 'sweep' that is {kind}"
+    others = [name for name, value in vars(module).items() if isinstance(value, Sweep)]
+    if len(others) == 1:
+        return f"{path} {problem}, but a Sweep called {others[0]!r}: call that one sweep."
+    if others:
+        names = ", ".join(map(repr, others))
+        return f"{path} {problem}, but the Sweeps {names}. A file has one, called sweep."
+    return (
+        f"{path} {problem}. A sweep file ends with: "
+        "sweep = Sweep(question=__doc__, cells=product(...), expect=...)"
+    )
 
 
 def _missing(path: Path) -> str:
@@ -134,12 +148,34 @@ def _where(error: BaseException, path: Path) -> str:
     file = path.absolute()
     frames = traceback.extract_tb(error.__traceback__)
     lines = [frame.lineno for frame in frames if frame.filename == str(file)]
-    place = f"{path}, line {lines[-1]}" if lines else str(path)
+    line = _line_of_argument(file, lines[-1], str(error)) if lines else None
+    place = f"{path}, line {line}" if line else str(path)
     beside = [one for one in frames if _is_beside(Path(one.filename), file)]
     if beside and beside[-1].filename != str(file):
         within = Path(beside[-1].filename).relative_to(file.parent)
         place += f" ({within}, line {beside[-1].lineno})"
     return place
+
+
+_ARGUMENT = re.compile(r"(?:unexpected keyword argument|has no setting) '(\w+)'")
+
+
+def _line_of_argument(file: Path, line: int | None, message: str) -> int | None:
+    """The line of the argument that an error is about, if the file has one such; else the `line`
+    itself. Of a call of several lines Python tells only the first, and a grid's settings are looked
+    at where the sweep is made.
+    """
+    found = _ARGUMENT.search(message)
+    if found is None:
+        return line
+    lines = [
+        argument.value.lineno
+        for call in ast.walk(ast.parse(file.read_bytes()))
+        if isinstance(call, ast.Call)
+        for argument in call.keywords
+        if argument.arg == found[1]
+    ]
+    return lines[0] if len(lines) == 1 else line
 
 
 def _is_beside(module: Path, file: Path) -> bool:

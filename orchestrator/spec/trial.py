@@ -88,6 +88,17 @@ class NetworkSpec:
             if name not in defaults or not is_same(value, defaults[name])
         }
 
+    def cannot_cut(self, *splits: str) -> list[str]:
+        """For each of these that is no split point of the network, a sentence that says so and
+        names the nearest one. A method's `check` passes them on:
+        `yield from trial.network.cannot_cut(self.split)`.
+        """
+        return [
+            f"{self.name} has no split point {split!r}. {nearest(split, self.splits)}"
+            for split in splits
+            if split not in self.splits
+        ]
+
     def classes_in(self, settings: Iterable[tuple[str, Any]]) -> tuple[str, ...]:
         """Paths of the classes that settings of this network (its `settings` or its `defaults`)
         name at its class places.

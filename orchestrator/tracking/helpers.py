@@ -11,9 +11,10 @@ import contextlib
 import os
 import threading
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context
+from multiprocessing import get_all_start_methods, get_context
+from multiprocessing.context import BaseContext
 from typing import TYPE_CHECKING
 
 from orchestrator.tracking.levelling import Tracker
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from orchestrator.tracking.manifest import Manifest
     from orchestrator.tracking.runs import KnownRun
 
-MOST = 3  # processes; a database takes one transaction at a time
+MOST = 3  # processes; a database takes one transaction at a time, and one more fills the gaps
 FROM = 100  # trials that wait: they take longer than a process takes to start
 AT_ONCE = 10  # trials that a process is handed
 
@@ -32,32 +33,36 @@ Known = dict[str, "KnownRun"]
 
 
 class Helpers:
-    """Write runs that need nothing but themselves. What they leave out is for their caller, who has
-    the patience.
-    """
+    """Write runs that need nothing but themselves (an `orchestrator.tracking.levelling.Help`)."""
 
     def __init__(self, manifest: Manifest, is_last: threading.Event) -> None:
         self._manifest, self._is_last = manifest, is_last
         self._pool: ProcessPoolExecutor | None = None
+        self._lots: list[Future[Known]] = []
 
-    def write(self, tracker: Tracker, keys: Sequence[str]) -> None:
-        """Write the runs of finished trials, and have the tracker know of them."""
-        if len(keys) < FROM or not self._is_last.is_set():
-            return
+    def are_worth_it(self, num_trials: int) -> bool:
+        return num_trials >= FROM and self._is_last.is_set()
+
+    def begin(self, tracker: Tracker, keys: Sequence[str]) -> None:
         lots = [keys[start : start + AT_ONCE] for start in range(0, len(keys), AT_ONCE)]
-        known = [tracker.known_of(lot) for lot in lots]
+        with contextlib.suppress(BrokenProcessPool):
+            for lot in lots:
+                self._lots.append(self._started().submit(_write, lot, tracker.known_of(lot)))
+
+    def finish(self, tracker: Tracker) -> None:
         try:
-            for written in self._started().map(_write, lots, known):
-                tracker.have_written(written)
+            for lot in self._lots:
+                tracker.have_written(lot.result())
         except BrokenProcessPool:  # somebody has killed one
             self.close()
+        self._lots.clear()
 
     def _started(self) -> ProcessPoolExecutor:
         if self._pool is None:
             cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
             self._pool = ProcessPoolExecutor(
-                min(MOST, cores),
-                mp_context=get_context("spawn"),  # threads run here, which no fork survives well
+                min(MOST, cores + 1),
+                mp_context=_context(),
                 initializer=_begin,
                 initargs=(self._manifest,),
             )
@@ -68,6 +73,17 @@ class Helpers:
         if self._pool is not None:
             self._pool.shutdown()
             self._pool = None
+
+
+def _context() -> BaseContext:
+    """How processes start: threads run in this one, which no fork survives well. A process that has
+    imported MLflow, in some 3 seconds, forks all of them, where there is such a thing.
+    """
+    if "forkserver" not in get_all_start_methods():
+        return get_context("spawn")
+    context = get_context("forkserver")
+    context.set_forkserver_preload([__name__, "mlflow.store.tracking.sqlalchemy_store"])
+    return context
 
 
 class _Here:

@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from mlflow import MlflowClient
 
@@ -51,8 +51,23 @@ STILL = 120.0  # seconds after which a trial that leaves no progress is not unde
 HANDS = 4  # requests to a server at once
 
 
-Help = Callable[["Tracker", Sequence[str]], None]
-"""Writes runs of these trials, as far as it can, and tells by `have_written`."""
+READ_AT_ONCE = 100  # records, before helping processes begin with them
+
+
+class Help(Protocol):
+    """Writes runs beside us. What it leaves out is for the tracker, which has the patience."""
+
+    def are_worth_it(self, num_trials: int) -> bool:
+        """Whether so many trials are worth the start of processes."""
+        ...
+
+    def begin(self, tracker: Tracker, keys: Sequence[str]) -> None:
+        """Begin to write the runs of finished trials."""
+        ...
+
+    def finish(self, tracker: Tracker) -> None:
+        """Wait for what was begun, and tell the tracker of it by `have_written`."""
+        ...
 
 
 class Tracker:
@@ -271,6 +286,27 @@ class Tracker:
 
     def write(self, keys: Sequence[str]) -> None:
         """Write all runs of finished trials. Those that are there already stay."""
+        keys = list(dict.fromkeys(keys))
+        # A database in this process computes, and gains nothing by several threads.
+        is_database = self.manifest["tracking"].startswith("sqlite:")
+        helpers = self.helpers if is_database else None
+        if helpers is not None and not helpers.are_worth_it(len(keys)):
+            helpers = None
+        records: dict[str, Record] = {}
+        for start in range(0, len(keys), READ_AT_ONCE):
+            found = self._read(keys[start : start + READ_AT_ONCE])
+            records.update(found)
+            if helpers is not None:
+                helpers.begin(self, self._alone_and_unwritten(found))
+        if helpers is not None:
+            helpers.finish(self)
+        with ThreadPoolExecutor(1 if is_database else HANDS) as pool:
+            write = partial(self._write_record, records)
+            for wave in waves(records):
+                list(pool.map(partial(self._ask, write=write), wave))
+
+    def _read(self, keys: Sequence[str]) -> dict[str, Record]:
+        """The records of finished trials, by key. There are the runs below which theirs stand."""
         records: dict[str, Record] = {}
 
         def read(key: str) -> None:
@@ -279,18 +315,15 @@ class Tracker:
                 self.settings.add(record)
                 records[key] = record
 
-        for key in dict.fromkeys(keys):
+        for key in keys:
             self.followed.pop(key, None)
             self._ask(key, read)
-        # A database in this process computes, and gains nothing by several threads.
-        hands = 1 if self.manifest["tracking"].startswith("sqlite:") else HANDS
-        if hands == 1 and self.helpers is not None:
-            alone = [key for key, one in records.items() if not (one["components"] or one["needs"])]
-            self.helpers(self, [key for key in alone if not self._are_written(records[key])])
-        with ThreadPoolExecutor(hands) as pool:
-            write = partial(self._write_record, records)
-            for wave in waves(records):
-                list(pool.map(partial(self._ask, write=write), wave))
+        return records
+
+    def _alone_and_unwritten(self, records: Mapping[str, Record]) -> list[str]:
+        """Of these the keys whose runs name no others, and are still to be written."""
+        alone = [key for key, one in records.items() if not (one["components"] or one["needs"])]
+        return [key for key in alone if not self._are_written(records[key])]
 
     def _prepare(self, key: str, began: int, *, is_live: bool = False) -> None:
         """There are the runs below which those of a trial stand."""

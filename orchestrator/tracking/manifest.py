@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from orchestrator.spec.canonical import digest
+from orchestrator.spec.declarations import headline_of
 from orchestrator.spec.labels import short_names, value_key
 from orchestrator.store.checkout import git
 from orchestrator.tracking.names import LONGEST_NAME, fit_text
@@ -196,7 +197,7 @@ def _declared(plan: Plan) -> dict[str, Declared]:
         name: {
             "metrics": [one.name for one in method.metrics],
             "of_targets": [one.name for one in method.metrics if one.of_targets],
-            "headline": {one.name: one.higher_is_better for one in method.metrics if one.headline},
+            "headline": {one.name: one.higher_is_better for one in headline_of(method.metrics)},
             "matrices": [
                 one.name for one in sorted(method.matrices, key=lambda one: not one.headline)
             ],

@@ -20,13 +20,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from orchestrator.tracking.helpers import Helpers
 from orchestrator.tracking.levelling import LIVE_EVERY, Tracker
 from orchestrator.tracking.patience import ERRORS, LAST_TRIES, Patience, first_line, settings
+from orchestrator.tracking.precedence import come_as_others, come_last
 
 if TYPE_CHECKING:
     from orchestrator.tracking.manifest import Message
 
-AT_ONCE = 200  # messages that are worked on together
-
-BEHIND = 10  # niceness: on the driver's machine the trials come first
+# Messages that are worked on together: few while more may come, since what is worth helping
+# processes shows at the end only; then many, so that these do not wait for each other.
+AT_ONCE, AT_ONCE_AT_THE_END = 20, 2000
 
 
 class Report(NamedTuple):
@@ -57,6 +58,10 @@ class Inbox:
         """The first line; an empty one where the stream has none."""
         return self._lines.get()
 
+    @property
+    def _at_once(self) -> int:
+        return AT_ONCE_AT_THE_END if self.has_ended.is_set() else AT_ONCE
+
     def batches(self, patience: float) -> Iterator[list[Message]]:
         """The messages that have come meanwhile, in their order; an empty list where none came for
         `patience` seconds. Ends with the stream.
@@ -65,7 +70,7 @@ class Inbox:
             batch: list[str] = []
             with contextlib.suppress(queue.Empty):
                 batch.append(self._lines.get(timeout=patience))
-                while len(batch) < AT_ONCE and batch[-1]:
+                while len(batch) < self._at_once and batch[-1]:
                     batch.append(self._lines.get_nowait())
             yield [json.loads(line) for line in batch if line]
             if batch and not batch[-1]:
@@ -95,7 +100,7 @@ def report_on(
     with settings(), contextlib.closing(helpers):
         try:
             patience = Patience(inbox.has_ended, last_tries)
-            tracker = Tracker(manifest, patience, helpers.write if with_helpers else None)
+            tracker = Tracker(manifest, patience, helpers if with_helpers else None)
             opened(tracker.page)
             is_closed = False
             for messages in inbox.batches(LIVE_EVERY / 2):
@@ -133,11 +138,17 @@ def _refused(refused: Mapping[str, str]) -> str:
     return f"MLflow refused runs of {len(refused)} trials, as in: {next(iter(refused.values()))}"
 
 
+def _until_the_end(stream: Iterable[str]) -> Iterator[str]:
+    """The lines of a stream, with whose end the trials have ended, too."""
+    yield from stream
+    come_as_others()
+
+
 def main() -> int:
     """Report on standard input; write JSON lines to the file descriptor that the command line
     names: the page of the sweep, as soon as there is one, and at the end the report.
     """
-    os.nice(BEHIND)
+    come_last()
     logging.basicConfig(format="%(asctime)s %(message)s")
     with os.fdopen(int(sys.argv[1]), "w", buffering=1) as answer:
 
@@ -150,7 +161,7 @@ def main() -> int:
             if page:
                 tell({"page": page})
 
-        report = report_on(sys.stdin, with_helpers=True, opened=opened)
+        report = report_on(_until_the_end(sys.stdin), with_helpers=True, opened=opened)
         tell(report._asdict())
     return 1 if report.error else 0
 

@@ -47,13 +47,15 @@ class Cramped(Ended):
 class Unfit:
     """The worker could not run the trial, or not go on with it, for a reason that lies in its
     process or, where `is_node`, in its machine: no store, other code, a full disk, a broken GPU.
-    Its process takes no other trial.
+    With `is_data`, the trial's data are not there, perhaps on this machine alone. Its process takes
+    no other trial.
     """
 
     key: str
     why: str
     is_node: bool
     worker: Worker = Worker()
+    is_data: bool = False
 
 
 @dataclass(frozen=True)
@@ -82,7 +84,8 @@ def attempt_of(outcome: Outcome, worker: Worker) -> Attempt:
         return Broken(outcome, worker)
     if outcome.fault == "memory":
         return Cramped(outcome, worker)
-    return Unfit(outcome.key, outcome.reason, outcome.fault == "node", worker)
+    is_node, is_data = outcome.fault == "node", outcome.fault == "data"
+    return Unfit(outcome.key, outcome.reason, is_node, worker, is_data)
 
 
 def to_json(attempt: Attempt) -> dict[str, Any]:

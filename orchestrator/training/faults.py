@@ -1,5 +1,5 @@
-"""Whose fault an exception is: the trial's, its process's, its machine's, or of a share of a GPU
-that is too small.
+"""Whose fault an exception is: the trial's, its process's, its machine's, of data that are missing
+here and perhaps nowhere else, or of a share of a GPU that is too small.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ def fault_of(error: BaseException) -> Fault:
         if isinstance(cause, OSError) and cause.errno in OF_THE_DISK:
             return "node"
         # One set may be missing everywhere; all of them are on a node whose mount is not there.
-        if isinstance(cause, MissingDataError) and _has_no_data_folder():
-            return "node"
+        if isinstance(cause, MissingDataError):
+            return "node" if _has_no_data_folder() else "data"
         # A record that is not what was written is so on every node; a store that does not
         # answer here may answer elsewhere.
         if isinstance(cause, StoreError) and not isinstance(cause, CorruptError):

@@ -47,7 +47,8 @@ class Feeds:
     """The data sets of a fit in batches of one size. An epoch is a pass through the longest (or
     shortest) of them; the others are cycled, each in an order of its own, or cut.
 
-    Raises MethodError for numbers that cannot be meant and for the test part of a task.
+    Raises MethodError for numbers that cannot be meant, for the test part of a task, and for
+    features beside their images in another order.
     """
 
     def __init__(self, stage: Stage, data: FitData, span: Span, device: torch.device) -> None:
@@ -58,6 +59,7 @@ class Feeds:
             raise MethodError(f"stage {stage.name!r}: give at least one net and one data set")
         for name, part in by_name.items():
             refuse_test_part(stage.name, name, part)
+        _refuse_features_out_of_step(stage.name, by_name)
         self._feeds = {
             name: Feed(part, name=name, seed=stage.seed, stage=stage.name, device=device)
             for name, part in by_name.items()
@@ -113,3 +115,24 @@ def refuse_test_part(stage: str, name: str, data: OneSet) -> None:
             f"stage {stage!r}: data {name!r} is the test part; train on task.train, "
             "or say task.part('test', because='...')"
         )
+
+
+def _refuse_features_out_of_step(stage: str, data: Mapping[str, OneSet]) -> None:
+    """Raises MethodError where features are read beside the images that they were made of and
+    nothing says in which order: each would have its own, and stand beside another image's.
+    """
+    images = {name: one for name, one in data.items() if isinstance(one, Data)}
+    for name, features in data.items():
+        if not isinstance(features, Features):
+            continue
+        made_of = features.data
+        for other, part in images.items():
+            is_of_one = (part.task, part.part) == (made_of.task, made_of.part)
+            # Two orders with names of their own are meant.
+            if is_of_one and not (part.order and made_of.order):
+                whole = "validation_part" if part.part == "validation" else part.part
+                ordered = f"task.{whole}.ordered({part.task.name!r})"
+                raise MethodError(
+                    f"stage {stage!r}: data {name!r} are features of the images that {other!r} "
+                    f"reads, but in another order; make both of one {ordered}"
+                )

@@ -44,10 +44,15 @@ class Reporter:
         self._on_epoch, self._every = on_epoch, every
         self._has_written = False
         self._next = time.monotonic() + min(FIRST_PROGRESS, every)
+        # The first epoch of the stage under way that ended in this try, and when.
+        self._stage, self._first_epoch, self._first_end = "", 0, 0.0
 
     def __call__(self, moment: Moment) -> None:
         if self._on_epoch is not None:
             self._on_epoch(moment)
+        if moment.stage != self._stage:
+            self._stage = moment.stage
+            self._first_epoch, self._first_end = moment.epoch, time.monotonic()
         if time.monotonic() < self._next:
             return
         # Before the attempt: a store that does not answer is not asked at every epoch.
@@ -58,6 +63,7 @@ class Reporter:
             "stage": moment.stage,
             "epoch": moment.epoch,
             "epochs": moment.epochs,
+            "pace": self._pace(moment),
             "loss": moment.loss,
             "host": platform.node(),
             "time": time.time(),
@@ -66,6 +72,11 @@ class Reporter:
         # Nobody's training ends for a curve that could not be shown.
         with contextlib.suppress(StoreError):
             self._store.put_progress(self._key, progress)
+
+    def _pace(self, moment: Moment) -> float | None:
+        """Seconds an epoch of this stage takes, the first apart; None where only that has ended."""
+        num_epochs = moment.epoch - self._first_epoch
+        return (time.monotonic() - self._first_end) / num_epochs if num_epochs else None
 
     def close(self) -> None:
         """The trial has ended: what it left is in its record."""

@@ -11,8 +11,9 @@ from typing import Any, Literal
 from orchestrator.spec.trial import Trial
 
 FINAL = ("done", "diverged", "infeasible")  # outcomes that are results
-# Where an exception comes from; "memory": more of a GPU was wanted than the trial's share has.
-Fault = Literal["trial", "memory", "worker", "node"]
+# Where an exception comes from; "memory": more of a GPU was wanted than the trial's share has;
+# "data": a data set is not there, here.
+Fault = Literal["trial", "memory", "worker", "node", "data"]
 
 
 @dataclass(frozen=True)

@@ -51,7 +51,14 @@ Made = TypeVar("Made")
 
 class Run:
     """Given to `Method.train`. What is logged, kept and measured under the same name and labels
-    again replaces what was there, so that executing `train` twice leaves the same as once."""
+    again replaces what was there, so that executing `train` twice leaves the same as once.
+
+    `tasks` are the trial's, with their images: by role (`run.tasks.source`), by place
+    (`run.tasks[0]`), by name (`run.tasks["a"]`), or in turn (`for task in run.tasks`,
+    `*earlier, last = run.tasks`). `needs` are the results of its needs by name, and `need` gives
+    one. `trial` is what is run, `seed` its seed, `device` where it computes. `metrics`, `kept` and
+    `matrices` hold what it has left so far.
+    """
 
     def __init__(
         self,
@@ -226,7 +233,11 @@ class Run:
 
         `loss(nets, batch)` gives a scalar tensor or named ones, which are summed and logged; `nets`
         holds the trained and the frozen nets by name, `batch` is a `Batch`, or a mapping of them
-        where `data` is a mapping. Everything reaches it through its arguments. `epochs` count
+        where `data` is a mapping. Everything reaches it through its arguments. Data are parts of
+        tasks, `run.features(...)` or `noise(...)`; each data set is read in an order of its own,
+        those with the same `.ordered(name)` in the same. Nets may share layers, which are trained
+        once, under their first net's name; a frozen net may share none with a trained one. Names
+        of nets, data and stages are free. `epochs` count
         passes through the longest (or shortest) data set, `steps` optimiser steps; the other data
         sets cycle. Images that fill no batch at the end of an epoch are left out of it, or with
         `last_batch="keep"` are a smaller one. `frozen` nets stay in eval mode, get no gradient, and
@@ -373,11 +384,17 @@ class Run:
 
     @torch.no_grad()
     def features(self, net: nn.Module, data: Data) -> Features:
-        """What a net makes of each image of a part, in eval mode, computed once for all epochs of a
-        fit that reads it in place of the images: `batch.x` is [B, ...] as the net's outputs are.
+        """What a net makes of each image of a part, in eval mode, computed once, as the net is now.
+        A fit takes it as data: alone in place of the images, `batch.x` being [B, ...] as the net's
+        outputs are and `batch.y` the labels; or beside the images, in one order with them:
 
-        Only for a net that no part of the fit changes, and for images that are not augmented;
-        raises MethodError for those that are. All of it lies on the device.
+            images = task.train.ordered(task.name)
+            data = {"images": images, "answers": run.features(net, images)}
+
+        `batch["answers"].x` then holds the answers for `batch["images"].x`, whatever the fit makes
+        of the net: what it said before is kept. As features for a net behind it, they are right
+        only while nothing changes the net. Raises MethodError for images that are augmented, which
+        are others in each epoch. All of it lies on the device.
         """
         if data.augmentation != "none":
             raise MethodError(
@@ -401,7 +418,9 @@ class Run:
     # ------------------------------------------------------------------ what a trial leaves
 
     def log(self, *, by: Labels | None = None, **metrics: float) -> None:
-        """Declared metrics, under the labels that their declaration names."""
+        """Declared metrics, under the labels that their declaration names. NaN says that there is
+        no value: it enters no mean, and claims say so; the trial is done all the same.
+        """
         for name, value in metrics.items():
             labels = self._declared("metric", name, self.trial.method.metrics, by)
             self.metrics[name, labels] = float(value)
@@ -422,7 +441,7 @@ class Run:
         if not isinstance(part, Part):
             raise MethodError(
                 f"keep({name!r}): {type(part).__name__} is not a Part and could not be rebuilt; "
-                "derive it from orchestrator.parts.component.Part"
+                "derive it from orchestrator.Part"
             )
         # A class that no other process can import is refused now, not when somebody wants the
         # component.
@@ -444,9 +463,12 @@ class Run:
         notes: Mapping[tuple[int, int], str] | None = None,
         components: Sequence[Sequence[Component | None]] = (),
     ) -> None:
-        """A declared matrix: labels of its rows and columns, `values` [rows, columns], images
-        behind an entry, and what guessing scores. `notes` say by place why an entry has no value;
-        `components` are what rows and columns stand for, where these are stored components."""
+        """A declared matrix: labels of its rows and columns, `values` [rows, columns], how many
+        images stand behind an entry (`count`) and what guessing scores (`chance`), each a number
+        or an array that numpy broadcasts to [rows, columns]. An entry without value is NaN, and
+        `notes` say why, by place: `{(0, 1): "not learned yet"}`. `components` are what rows and
+        columns stand for, where these are stored components.
+        """
         declared = {m.name: m for m in self.trial.method.matrices}
         if name not in declared:
             raise MethodError(

@@ -74,6 +74,13 @@ def test_a_split_point_the_network_lacks_is_named_with_the_nearest():
         build("resnet8").head("classifier")
 
 
+def test_a_spec_says_where_its_network_cannot_be_cut():
+    spec = NETWORKS["resnet8"]
+    assert spec.cannot_cut("stem", "pool") == []
+    (told,) = spec.cannot_cut("pool", "stage4")
+    assert told.startswith("resnet8 has no split point 'stage4'. Did you mean 'stage")
+
+
 def test_the_networks_have_their_papers_sizes():
     sizes = {
         name: sum(p.numel() for p in build(name, classes=10).parameters())

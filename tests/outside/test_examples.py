@@ -18,7 +18,11 @@ from orchestrator import load_sweep
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = sorted(path.parent for path in (ROOT / "examples").glob("*/pyproject.toml"))
-SWEEPS = [file for package in PACKAGES for file in sorted(package.glob("sweep*.py"))]
+SWEEPS = [
+    package / f"{package.name}_{images}.py"
+    for package in PACKAGES
+    for images in ("digits", "sketches")
+]
 # What the pages for authors name beside the front door; of a method's module its class.
 DOCUMENTED = {
     "orchestrator.testing": {"MethodContract", "smoke_trial"},
@@ -30,7 +34,11 @@ DOCUMENTED = {
 
 def test_there_are_four():
     assert len(PACKAGES) == 4
-    assert len(SWEEPS) == 8
+
+
+def test_sweeps_that_may_run_in_one_home_have_names_of_their_own():
+    names = [file.stem for file in [*SWEEPS, *(ROOT / "sweeps").rglob("*.py")]]
+    assert len(names) == len(set(names))
 
 
 @pytest.mark.parametrize("package", PACKAGES, ids=lambda path: path.name)
@@ -55,7 +63,7 @@ def test_they_import_what_is_documented_and_nothing_else(package):
                 assert node.module in known, file
 
 
-@pytest.mark.parametrize("file", SWEEPS, ids=lambda path: f"{path.parent.name}-{path.stem}")
+@pytest.mark.parametrize("file", SWEEPS, ids=lambda path: path.stem)
 def test_their_sweeps_are_counted_and_claim_something(file, monkeypatch):
     monkeypatch.syspath_prepend(file.parent)
     _, sweep = load_sweep(str(file))
@@ -111,10 +119,10 @@ def test_they_are_found_and_keep_the_contract(package, installed):
 @pytest.mark.process
 @pytest.mark.slow
 @pytest.mark.long
-@pytest.mark.parametrize("file", SWEEPS, ids=lambda path: f"{path.parent.name}-{path.stem}")
+@pytest.mark.parametrize("file", SWEEPS, ids=lambda path: path.stem)
 def test_their_sweeps_run_in_small(file, installed, request):
     data = ()
-    if file.stem != "sweep":
+    if file.stem.endswith("_sketches"):
         data = ("--data", request.getfixturevalue("shared_data"))
     run = installed(file.parent)
     quick = ("--smoke", "--executor", "inline", "--tracking", "none")

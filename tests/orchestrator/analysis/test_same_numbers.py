@@ -27,6 +27,7 @@ from orchestrator.cli.json_values import results_view
 from orchestrator.cli.tables import as_csv_or_markdown, print_results
 from orchestrator.tracking.manifest import manifest
 from orchestrator.tracking.setting_means import COUNT, INTERVAL, SettingMeans
+from orchestrator.tracking.setting_pictures import SettingPictures
 from orchestrator.training.execute import execute
 
 SPLITS = ("early", "middle", "late")
@@ -101,12 +102,15 @@ def as_csv(made: Made) -> Told:
 
 
 def as_markdown(made: Made) -> Told:
-    """Six digits."""
+    """Three digits, as in the terminal."""
     text = as_csv_or_markdown(made.results, "markdown", columns=["score", "cost"])
     lines = [[one.strip() for one in line.strip("| ").split("|")] for line in text.splitlines()]
-    told = _of_frame(dict(zip(lines[0], line, strict=True)) for line in lines[2:])
-    for place, (mean, half, n) in told.means.items():
-        told.means[place] = (f"{mean:.6g}", f"{half:.6g}", n)
+    told = Told()
+    for line in lines[2:]:
+        row = dict(zip(lines[0], line, strict=True))
+        for metric in ("score", "cost"):
+            mean, half = row[metric].split(" ±")
+            told.means[row["split"], row["helped"], metric] = (mean, half, int(row[f"{metric}_n"]))
     return told
 
 
@@ -161,19 +165,28 @@ def page(made: Made) -> Told:
 
 
 def mlflow(made: Made) -> Told:
-    """What MLflow is sent of the settings; that it has what it is sent, the tracker's own tests
-    say. Its matrices are pictures and tables of `Group.matrix`, as the page's are.
+    """What MLflow is sent of the settings, and the tables of their matrices; that it has what it is
+    sent, the tracker's own tests say.
     """
     plan, store = made.results.plan, made.results.store
     means = SettingMeans(manifest(plan, store, "sqlite:///none.db", None), store)
     for result in made.results.by_key.values():
         means.add(result.record)
-    told, columns = Told(), means.columns()
+    told, columns, pictures = Told(), means.columns(), SettingPictures(len(means.entries))
     for identity, entry in means.entries.items():
+        setting = entry["params"]["split"], str(entry["params"]["helped"])
+        group = means.group(identity)
+        pictures.widen(group, ["fits"])
+        files, _ = pictures.of(entry, group, ["fits"])
+        for _, score, _, _, row, column in json.loads(files["fits.json"])["data"]:
+            told.entries[(*setting, row, column)] = np.nan if score is None else score
         sent = means.state(identity, columns).metrics
         for metric in ("score", "cost"):
-            place = (entry["params"]["split"], str(entry["params"]["helped"]), metric)
-            told.means[place] = (sent[metric], sent[metric + INTERVAL], int(sent[metric + COUNT]))
+            told.means[(*setting, metric)] = (
+                sent[metric],
+                sent[metric + INTERVAL],
+                int(sent[metric + COUNT]),
+            )
     return told
 
 

@@ -99,6 +99,10 @@ def test_ours_show_metrics_components_and_matrices_with_labels(spolia):
     assert "of spolia" in shown
     shown = " ".join(spolia("methods", "recombine")[1].split())
     assert "matrix accuracy_by_head extractor x head" in shown
+    assert "takes 1 or more tasks: tasks" in shown
+    shown = " ".join(spolia("methods", "sequential_fine_tuning")[1].split())
+    assert "since it was learned; lower is better" in shown
+    assert "takes 2 or more tasks: tasks" in shown
 
 
 @pytest.mark.parametrize("method", discover().values(), ids=lambda method: method.name)
@@ -117,6 +121,7 @@ def written(spolia, tmp_path):
     code, out, err = spolia("new-method", "written", "--to", "mine")
     assert code == 0, err
     assert "pip install --editable mine" in out
+    assert "spolia run --smoke mine/written_sweep.py" in out  # two packages, two names
     yield tmp_path / "mine"
     sys.path[:] = path
     for name in set(sys.modules) - before:
@@ -125,7 +130,7 @@ def written(spolia, tmp_path):
 
 
 def test_what_it_writes_plans_and_keeps_the_contract(spolia, written):
-    code, out, err = spolia("plan", "mine/sweep.py")
+    code, out, err = spolia("plan", "mine/written_sweep.py")
     assert code == 0, err
     assert "trials  3  written" in out
     code, out, err = spolia("check-method", "mine")
@@ -285,7 +290,7 @@ def test_it_is_checked_and_becomes_a_package(spolia, notebook, monkeypatch):
     assert "spolia new-method NAME --from" in out
     code, out, err = spolia("new-method", "good", "--from", notebook)
     assert code == 0, err
-    code, out, err = spolia("plan", "spolia-good/sweep.py")
+    code, out, err = spolia("plan", "spolia-good/good_sweep.py")
     assert code == 0, err
     assert "trials  3  good" in out
     sys.path[:] = path

@@ -241,6 +241,11 @@ def test_packages_of_the_site_file_may_be_loaded_from(spolia, sweep_file, tmp_pa
     [
         ("sweep = Sweep(\n", "line 1: '(' was never closed"),
         ("x = 1\n", "has no variable 'sweep'"),
+        (
+            "from sample_methods import Count\nfrom orchestrator import Sweep, product\n"
+            "sweeep = Sweep(question='?', cells=product(Count.grid(), seed=0), expect=1)\n",
+            "has no variable 'sweep', but a Sweep called 'sweeep': call that one sweep.",
+        ),
         ("sweep = 3\n", "has a 'sweep' that is int"),
         ("x = 1\nimport nowhere\n", "line 2: ModuleNotFoundError: No module named 'nowhere'"),
         (
@@ -253,6 +258,16 @@ def test_packages_of_the_site_file_may_be_loaded_from(spolia, sweep_file, tmp_pa
             "cells=product(seed=[0]), expect=1)\n",
             "line 2: question must be a text, got 3",
         ),
+        (
+            "from orchestrator import Sweep\nsweep = Sweep(\n    question='?',\n    claim=[],\n)\n",
+            "line 4: TypeError: Sweep.__init__() got an unexpected keyword argument 'claim'",
+        ),
+        (
+            "from sample_methods import Count\nfrom orchestrator import Sweep, product\n"
+            "grid = Count.grid(\n    number=[1.0],\n    dept=1,\n)\n"
+            "sweep = Sweep(question='?', cells=product(grid, seed=0), expect=1)\n",
+            "line 5: the sweep cannot be used as written:\n  - count has no setting 'dept'.",
+        ),
         ("x = 1\0\n", "bad.py: source code string cannot contain null bytes"),
     ],
 )
@@ -260,6 +275,20 @@ def test_a_sweep_file_that_cannot_be_read_is_explained(spolia, tmp_path, text, m
     (tmp_path / "bad.py").write_text(text)
     code, _, err = spolia("plan", tmp_path / "bad.py")
     assert (code, message in err) == (2, True), err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "hint"),
+    [
+        (["list", "a.py", "epochs=2", "seed=0"], 'Cells are chosen by --only "epochs=2 seed=0".'),
+        (["results", "a.py", "--columns", "a", "b"], "One value: --columns a,b"),
+        (["plan", "a.py", "b.py"], None),
+    ],
+)
+def test_what_too_many_arguments_may_have_been_meant_for_is_told(spolia, arguments, hint):
+    code, _, err = spolia(*arguments)
+    assert (code, "Got unexpected extra argument" in err) == (2, True)
+    assert err.rstrip().splitlines()[-1].startswith(hint or "Error:"), err
 
 
 def test_a_sweep_file_that_is_not_there_is_named_with_the_nearest(spolia, sweep_file, tmp_path):

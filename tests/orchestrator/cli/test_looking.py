@@ -8,13 +8,15 @@ from dataclasses import replace
 
 import pandas as pd
 import pytest
-from sample_methods import Ending
+from sample_methods import Count, Ending
 
 from orchestrator import Session, Store, Sweep, product
 from orchestrator.analysis.matrix_pictures import Panel
 from orchestrator.cli.statuses import watch
 from orchestrator.cli.tables import comparable
+from orchestrator.errors import PlanError
 from orchestrator.planning.choose import labels_in
+from orchestrator.session import trial_log
 from orchestrator.store.heartbeat import alive
 
 QUICK = ("--executor", "inline", "--tracking", "none")
@@ -244,7 +246,7 @@ def test_means_for_other_programs_are_those_of_the_frame(spolia, ran, tmp_path):
     assert (code, list(read["total"])) == (0, sorted(means["total"], reverse=True))
     code, out, _ = spolia("results", ran, "--format", "markdown")
     heads, rule, *rows = [line.strip("| \n").split(" | ") for line in out.splitlines()]
-    assert (code, heads[0], set(rule), len(rows)) == (0, "number", {"---"}, 2)
+    assert (code, heads[0], set(rule), len(rows)) == (0, "number", {"---", "---:"}, 2)
 
 
 def test_the_matrices_that_are_shown_differ_in_one_axis_only():
@@ -257,3 +259,26 @@ def test_the_matrices_that_are_shown_differ_in_one_axis_only():
     assert comparable(panels[:4], 4) == panels[:4]
     many = [panel(a=a) for a in range(9)]
     assert [one.labels["a"] for one in comparable(many, 4)] == [0, 3, 5, 8]
+
+
+def test_a_method_without_a_headline_shows_all_of_its_metrics(spolia, ran, monkeypatch):
+    plain = tuple(replace(metric, headline=False) for metric in Count.metrics)
+    monkeypatch.setattr(Count, "metrics", plain)
+    _, out, _ = spolia("results", ran)
+    heads = next(line for line in out.splitlines() if line.startswith("number"))
+    assert [one.name for one in plain if one.name in heads] == [one.name for one in plain], out
+
+
+def test_what_is_known_of_a_trial_is_shown_where_its_method_may_not_be_imported(
+    spolia, ran, monkeypatch
+):
+    key = json.loads(spolia("list", ran, "--json", "--role", "cell")[1])[0]["key"]
+
+    def refuse(*_):
+        raise PlanError("sample_methods:Count is not loaded")
+
+    monkeypatch.setattr(trial_log.Trial, "from_json", refuse)
+    code, out, err = spolia("logs", key)
+    assert (code, err) == (0, "")
+    assert out.splitlines()[:2] == [key, "count  seed 0"]
+    assert "depth = 1" in out

@@ -14,6 +14,7 @@ from orchestrator import Sweep, make_plan, product
 from orchestrator.cli import show_what_can_be_shown
 from orchestrator.cli.progress import Progress
 from orchestrator.planning.queue import Queue
+from orchestrator.planning.remainder import Left
 from orchestrator.session.display import Tally
 from orchestrator.session.under_way import News
 from orchestrator.spec.wording import duration
@@ -236,10 +237,10 @@ def test_a_trial_that_waits_again_has_nothing_behind_it(store, monkeypatch):
         tally.started(trial)
     clock[0] = 8.0
     tally.ended(queue.finish(Outcome(done.key, "done", 10.0)))
-    assert tally.seconds_left() == (12.0, 0)
+    assert tally.left() == Left(12.0)
     assert list(tally.running(9)) == [lost.key]
     queue.put_back(lost.key)
-    assert tally.seconds_left() == (20.0, 0)
+    assert tally.left() == Left(20.0)
     assert not tally.running(9)
 
 

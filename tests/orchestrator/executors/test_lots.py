@@ -112,6 +112,20 @@ def test_an_unfit_node_is_named_once_and_lots_keep_away_from_it(ledger):
     assert not queue.stopped
 
 
+def test_a_machine_that_was_suspected_is_said_to_be_fit_after_all(ledger):
+    lots, queue, heard = ledger(1)
+    lot = lots.take(None)
+    for node in ("one", "two"):
+        missing = Unfit(lot.keys[0], "there is no birds", False, Worker(node, node), is_data=True)
+        lots.heard(lot, [missing], nodes=["one", "two"])
+        lot = lots.take(None)
+    assert heard.notes == [
+        "no more work goes to one (node one): there is no birds",
+        "it is the trial, and not the machine that it failed on before: there is no birds",
+    ]
+    assert ([one.kind for one in heard.ends], queue.unfit) == (["failed"], {})
+
+
 def test_without_a_fit_node_it_ends_and_says_why(ledger):
     lots, queue, heard = ledger(3)
     lot = lots.take(None)

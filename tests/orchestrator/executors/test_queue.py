@@ -12,6 +12,7 @@ from sample_methods import After, AfterAnything, Count, Faulty
 from methods.networks import resnet8
 from orchestrator import Sweep, digits, make_plan, product, union
 from orchestrator.planning.queue import LARGEST_LOT, Queue
+from orchestrator.planning.remainder import Left
 from orchestrator.training.outcome import Outcome
 
 
@@ -104,9 +105,9 @@ def test_what_is_left_is_what_counting_all_trials_gives_however_they_end(store):
 def test_what_a_plan_expects_of_open_trials_is_kept_as_they_end(store):
     plan = queue_of(store, 4).plan
     queue = Queue(replace(plan, seconds=dict.fromkeys(plan.trials, 2.5)))
-    assert queue.left.seconds() == (10.0, 0)
+    assert queue.left.all() == Left(10.0)
     queue.finish(Outcome(queue.take().key, "failed", 1.0))
-    assert queue.left.seconds() == (7.5, 0)
+    assert queue.left.all() == Left(7.5)
 
 
 def planned(store):

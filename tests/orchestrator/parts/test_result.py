@@ -56,6 +56,14 @@ def test_a_name_is_enough_where_there_is_one(result):
     }
 
 
+def test_a_network_is_had_as_one_and_another_part_is_refused(result):
+    net = result.network(task="b")
+    assert net.splits == result.trial.network.splits
+    assert result.component("network", task="b").network().splits == net.splits
+    with pytest.raises(MethodError, match=r"auxiliary.* is no network, but .*module\(\) gives it"):
+        result.network("auxiliary", ingredient="common")
+
+
 def test_what_names_none_or_several_lists_what_there_is(result):
     short = result.key[:12]
     with pytest.raises(InputError, match=rf"names several: {short}/network\?task=a, {short}/n"):

@@ -41,7 +41,14 @@ def done(key, seconds=0.1, worker=ONE):
 
 @pytest.mark.parametrize(
     "attempt",
-    [done("a"), broken("a"), CRAMPED, Unfit("a", "no", True, ONE), Gone("a", "out of memory")],
+    [
+        done("a"),
+        broken("a"),
+        CRAMPED,
+        Unfit("a", "no", True, ONE),
+        Unfit("a", "no", False, ONE, is_data=True),
+        Gone("a", "out of memory"),
+    ],
 )
 def test_an_attempt_travels_as_json(attempt):
     assert from_json(to_json(attempt)) == attempt
@@ -73,7 +80,7 @@ def test_where_no_fit_machine_is_left_the_run_ends_and_says_why(store):
 
 
 def test_what_stops_a_process_is_tried_in_another_before_the_trial_is_blamed(store):
-    queue = queue_of(store, product(Count.grid(), seed=range(2)))
+    queue = queue_of(store, product(Count.grid(), seed=range(2)), nodes=["node one"])
     key = queue.take().key
     for number in range(1, PROCESS_TRIES + 1):
         worker = Worker("node one", f"one, process {number}")
@@ -82,6 +89,36 @@ def test_what_stops_a_process_is_tried_in_another_before_the_trial_is_blamed(sto
         queue.take()
     assert (ended.kind, ended.reason) == ("failed", "CUDA error: device-side assert")
     assert queue.unfit == {}
+
+
+def stopping(key, number, node, is_data=False):
+    worker = Worker(f"node {node}", f"{node}, process {number}")
+    return Unfit(key, "CUDA error: device-side assert", False, worker, is_data)
+
+
+@pytest.mark.parametrize("is_data", [False, True])
+def test_a_machine_on_which_a_trial_stops_processes_or_finds_no_data_costs_no_trial(store, is_data):
+    """A GPU that breaks, a set that lies on the other machines only."""
+    queue = queue_of(store, product(Count.grid(), seed=range(2)))
+    key = queue.take().key
+    for number in range(1 if is_data else PROCESS_TRIES):
+        assert queue.unfit == {}
+        assert queue.heard(stopping(key, number, "one", is_data)) is None
+        assert queue.take().key == key
+    assert list(queue.unfit) == ["node one"]
+    assert queue.heard(done(key, worker=TWO)).kind == "done"
+    assert list(queue.unfit) == ["node one"]
+
+
+def test_a_trial_that_fails_on_two_machines_is_at_fault_and_both_get_work_again(store):
+    queue = queue_of(store, product(Count.grid(), seed=range(2)))
+    key = queue.take().key
+    for number in range(PROCESS_TRIES):
+        queue.heard(stopping(key, number, "one"))
+        queue.take()
+    ended = queue.heard(stopping(key, 9, "two"))
+    assert (ended.kind, ended.reason) == ("failed", "CUDA error: device-side assert")
+    assert (queue.unfit, queue.stopped) == ({}, "")
 
 
 @pytest.mark.parametrize(("is_node", "tries"), [(False, WORKER_TRIES), (True, NODE_TRIES)])

@@ -302,6 +302,7 @@ def test_a_home_that_cannot_be_written_is_told_before_anything_runs(tmp_path):
         ({"only": []}, "only=[]: write axes with their values"),
         ({"smoke": True, "limit": 1}, "smoke=True goes without limit=...: a smoke run is of every"),
         ({"smoke": True, "seeds_first": True}, "smoke=True goes without seeds_first=...: a smoke"),
+        ({"smoke": True, "checkpoint_every": 0.0}, "goes without checkpoint_every=...: a smoke"),
         ({"slots": 0}, "slots=0: how many trials run at once, a whole number from 1"),
         ({"slots": "2"}, "slots='2'"),
         ({"slots": True}, "slots=True"),
@@ -585,7 +586,7 @@ def test_nothing_is_held_against_itself(ran):
     with pytest.raises(InputError, match=f"{trial.key[:12]}.* is held against itself"):
         session.compare(trial, trial.key)
     for sides in ([session], [session, session]):
-        with pytest.raises(InputError, match=r"both are the same trials. Give a session on ano"):
+        with pytest.raises(InputError, match=r"both are the same trials. Name another sweep"):
             session.compare(*sides)
 
 

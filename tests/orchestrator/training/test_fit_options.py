@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 from sample_methods import Diverging, Looped
@@ -140,6 +142,32 @@ def test_features_of_images_that_change_are_refused(store):
     run = make_run(store)
     with pytest.raises(MethodError, match="so nothing can be computed once"):
         run.features(nn.Identity(), run.tasks[0].train.augmented("flip"))
+
+
+def test_features_beside_their_images_are_read_in_one_order_or_not_at_all(store):
+    run = make_run(store)
+    images, net = run.tasks[0].train, run.network("n")
+    seen = []
+
+    def loss(nets, batch):
+        seen.append((batch["images"], batch["answers"]))
+        return F.cross_entropy(nets["net"](batch["images"].x), batch["images"].y)
+
+    def fit(stage, images, answers):
+        data = {"images": images, "answers": answers}
+        run.fit(stage, {"net": net}, loss, data, optimizer=sgd(0.1), epochs=1, batch=16)
+
+    named = images.ordered("a")
+    for one, other in ((images, images), (images, named), (named, images)):
+        with pytest.raises(
+            MethodError, match=r"'answers' are features of the images that 'images'"
+        ):
+            fit("apart", one, run.features(net, other))
+    before = copy.deepcopy(net)
+    fit("together", named, run.features(net, named))
+    # What the net said before it was trained, of these very images
+    for image, answer in seen:
+        torch.testing.assert_close(before.eval()(image.x), answer.x)
 
 
 def test_accuracy_among_several_guesses_takes_one_pass(store):

@@ -82,6 +82,13 @@ def test_how_far_a_trial_is_it_leaves_soon_and_then_every_so_often(store, monkey
     assert reached[:3] == [None, 2, 2]
     assert sorted(set(reached[1:])) == [2, 12, 22]
     assert (found["loss"], bool(found["host"])) == (1.5, True)
+    assert found["pace"] == 1.0  # seconds an epoch
+    now[0] += 100  # another stage is no slower for what lay between
+    reporter(Moment("second", 3, 25, [], loss=1.5))
+    assert store.progress("key")["pace"] is None
+    now[0] += 10
+    reporter(Moment("second", 5, 25, [], loss=1.5))
+    assert store.progress("key")["pace"] == 5.0
     reporter.close()
     assert store.progress("key") is None
 

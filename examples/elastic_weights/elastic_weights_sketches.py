@@ -10,7 +10,7 @@ sketches = parquet("quickdraw6").images(limit=1800).validation(0)
 sweep = Sweep(
     question=__doc__,
     cells=product(
-        ElasticWeights.grid(strength=[0.0, 100.0], epochs=6),
+        ElasticWeights.grid(strength=[0.0, 10.0, 100.0], epochs=6),
         network=resnet8(width=4),
         tasks=(
             sketches.classes(0, 1, 2).named("first"),
@@ -18,7 +18,7 @@ sweep = Sweep(
         ),
         seed=range(3),
     ),
-    expect=6,
+    expect=9,
     claims=[
         claims.Higher(
             metric="forgetting",
