@@ -44,6 +44,18 @@ class Lots:
         self._slots = slots
         self._live: dict[int, Lot] = {}  # handed out and not heard of
         self._numbers = itertools.count()
+        self._room: Callable[[Collection[Placement]], float | None] = lambda placements: None
+
+    def fit_into(self, room: Callable[[Collection[Placement]], float | None]) -> None:
+        """`room` tells how many trials of some placements run at once, which changes with these."""
+        self._room = room
+        self._count_room()
+
+    def _count_room(self) -> None:
+        ended = self._queue.ended
+        left = [has for key, has in self._placements.items() if key not in ended]
+        if left:
+            self._queue.at_once = self._room(left)
 
     def take(self, freed: Placement | None) -> Lot | None:
         trials = self._queue.take_lot(self._slots, freed)
@@ -123,6 +135,7 @@ class Lots:
             # What computes on a CPU stays there, and CPUs are each trial's own affair.
             if workload(other) == of and 0 < has.gpus < larger.gpus:
                 self._placements[key] = replace(has, gpus=larger.gpus)
+        self._count_room()
         name, share = trial.method.name, f"{larger.gpus:g}"
         on = "" if trial.network is None else f" on {trial.network.label}"
         self._listener.noted(

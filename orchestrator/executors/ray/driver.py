@@ -137,7 +137,6 @@ class _Run:
         usable = _usable(there, site)
         placements = place_all(queue.trials.values(), site, usable)
         slots = _slots(usable, site)
-        queue.at_once = at_once(placements.values(), there, slots)
         if self._lots is None:
             self._lots = Lots(
                 queue,
@@ -147,6 +146,7 @@ class _Run:
                 placements,
                 lambda placement: with_more_memory(placement, usable),
             )
+        self._lots.fit_into(lambda placements: at_once(placements, there, slots))
         assignment = _assignment(queue, self._store, site, self._probe)
         self._listener.preparing("starting workers, which load torch")
         pool.drain(self._lots, assignment, slots)

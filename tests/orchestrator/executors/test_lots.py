@@ -9,7 +9,7 @@ from sample_methods import Count, Named
 from orchestrator import ExecutorError, Store, StoreError, Sweep, make_plan, product, union
 from orchestrator.executors.executor import check_that_it_ended
 from orchestrator.executors.lots import Lots
-from orchestrator.executors.placement import Node, Nodes, Placement, with_more_memory
+from orchestrator.executors.placement import Node, Nodes, Placement, at_once, with_more_memory
 from orchestrator.planning.queue import Queue
 from orchestrator.training.attempts import Cramped, Finished, Unfit, Worker
 from orchestrator.training.execute import execute
@@ -203,6 +203,15 @@ def test_all_of_a_workload_get_the_larger_share_and_others_keep_theirs(on_a_gpu)
         shares[methods[lot.keys[0]]].add(lot.placement.gpus)
     assert shares == {"count": {0.5}, "named": {0.25}}
     assert (len(heard.notes), heard.ends) == (1, [])
+
+
+def test_the_time_left_knows_that_fewer_run_at_once_with_larger_shares(on_a_gpu):
+    lots, queue, _ = on_a_gpu(product(Count.grid(), seed=range(8)))
+    node = Nodes((Node("one", cpus=8.0, gpus=1.0),))
+    lots.fit_into(lambda placements: at_once(placements, node, 8))
+    assert queue.at_once == 4
+    lots.heard(lot := lots.take(None), [cramped(*lot.keys)])
+    assert queue.at_once == 2
 
 
 def test_a_larger_share_of_a_gpu_changes_nothing_else_of_what_is_set_aside(store):
