@@ -90,7 +90,8 @@ def workload_of(trial: Mapping[str, Any]) -> Workload:
         method=trial["method"]["method"],
         batch=str(settings.get("batch", "")),
         network="" if network is None else _network_in_words(network),
-        images=_images_in_words(tasks[0]) if tasks else "",
+        # In whatever order: what is largest decides, and a peak is a trial's, not a task's.
+        images=" + ".join(sorted({_images_in_words(task) for task in tasks})),
         numerics=trial["numerics"],
     )
 

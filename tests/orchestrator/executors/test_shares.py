@@ -156,3 +156,13 @@ def test_the_command_prints_what_is_known_and_the_lines_to_paste(spolia, sweep_f
     assert all(len(line) <= 80 for line in out.splitlines())
     code, out, _ = spolia("plan", file, "--shares", "--json")
     assert json.loads(out)["gpus"] == {"fine_tune": 0.5}
+
+
+def test_a_workload_names_the_images_of_all_of_its_tasks():
+    """A trial of several sets takes what the largest images of them take, whichever comes first."""
+    large = digits.resized(32)
+    images = [
+        workload_of(Trial(method=OnGpu(), network=resnet8(), tasks=tasks, seed=0).to_json()).images
+        for tasks in ((digits,), (digits, large), (large, digits))
+    ]
+    assert images == ["digits", "32 pixels + digits", "32 pixels + digits"]
