@@ -21,7 +21,7 @@ from typing import Any, ClassVar, Literal
 from torch import Tensor, nn
 
 from methods.fine_tune import FineTune
-from methods.pieces.accuracies import TOP5_ACCURACY, log_accuracies
+from methods.pieces.accuracies import ACCURACIES, log_accuracies
 from methods.pieces.building import recipe_of
 from methods.pieces.fixed_features import features_or_images
 from methods.pieces.losses import cross_entropy
@@ -39,7 +39,6 @@ from orchestrator import (
     Features,
     Kept,
     Method,
-    Metric,
     Network,
     PartWithBase,
     Run,
@@ -74,19 +73,7 @@ class FeatureExtraction(Method):
     tasks = roles("source", "targets", at_least=2)
     base_role = "source"
     metrics = (
-        Metric(
-            "accuracy",
-            by=("task",),
-            headline=True,
-            help="Accuracy on the test images of each task.",
-        ),
-        Metric(
-            "val_accuracy",
-            by=("task",),
-            optional=True,
-            help="Accuracy on validation images, for choosing among settings.",
-        ),
-        TOP5_ACCURACY,
+        *ACCURACIES,
         ACCURACY_AT_PLACE,
     )
     components = (Kept("part", by=("task",)),)

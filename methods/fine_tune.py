@@ -22,7 +22,7 @@ from typing import Any, ClassVar, Literal, Self
 
 from torch import Tensor
 
-from methods.pieces.accuracies import TOP5_ACCURACY, log_accuracies
+from methods.pieces.accuracies import ACCURACIES, log_accuracies
 from methods.pieces.cost import network_cost
 from methods.pieces.losses import cross_entropy
 from orchestrator import (
@@ -66,19 +66,7 @@ class FineTune(Method):
     base_role = "tasks"
     former_settings: ClassVar[Mapping[str, Any]] = {"augment": False}
     metrics = (
-        Metric(
-            "accuracy",
-            by=("task",),
-            headline=True,
-            help="Accuracy on the test images of each task.",
-        ),
-        Metric(
-            "val_accuracy",
-            by=("task",),
-            optional=True,
-            help="Accuracy on validation images, for choosing among settings.",
-        ),
-        TOP5_ACCURACY,
+        *ACCURACIES,
         Metric(
             "parameters",
             by=("task",),

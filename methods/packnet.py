@@ -33,7 +33,7 @@ from torch.func import functional_call
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from methods.fine_tune import FineTune
-from methods.pieces.accuracies import TOP5_ACCURACY, log_accuracies
+from methods.pieces.accuracies import ACCURACIES, log_accuracies
 from methods.pieces.building import build_network, recipe_of
 from methods.pieces.losses import cross_entropy
 from methods.pieces.maskable_weights import maskable_weights
@@ -206,21 +206,7 @@ class PackNet(Method):
     tasks = roles("source", "targets", at_least=1)
     base_role = "source"
     metrics = (
-        Metric(
-            "accuracy",
-            by=("task",),
-            headline=True,
-            of_targets=True,
-            help="Accuracy on the test images of each task.",
-        ),
-        Metric(
-            "val_accuracy",
-            by=("task",),
-            optional=True,
-            of_targets=True,
-            help="Accuracy on validation images, for choosing among settings.",
-        ),
-        replace(TOP5_ACCURACY, of_targets=True),
+        *(replace(metric, of_targets=True) for metric in ACCURACIES),
         Metric("owned", by=("task",), help="Share of the weights that a task was given."),
         Metric("free", help="Share of the weights that no task was given yet."),
         ACCURACY_AT_PLACE,

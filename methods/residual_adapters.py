@@ -29,7 +29,7 @@ import torch
 from torch import Tensor, nn
 
 from methods.fine_tune import FineTune
-from methods.pieces.accuracies import TOP5_ACCURACY, log_accuracies
+from methods.pieces.accuracies import ACCURACIES, log_accuracies
 from methods.pieces.building import build_network, example_recipe, recipe_of
 from methods.pieces.losses import cross_entropy
 from methods.pieces.task_network import Norm, TaskNetwork, has_batch_norm
@@ -131,19 +131,7 @@ class ResidualAdapters(Method):
     tasks = roles("source", "targets", at_least=2)
     base_role = "source"
     metrics = (
-        Metric(
-            "accuracy",
-            by=("task",),
-            headline=True,
-            help="Accuracy on the test images of each task.",
-        ),
-        Metric(
-            "val_accuracy",
-            by=("task",),
-            optional=True,
-            help="Accuracy on validation images, for choosing among settings.",
-        ),
-        TOP5_ACCURACY,
+        *ACCURACIES,
         Metric(
             "task_share",
             by=("task",),

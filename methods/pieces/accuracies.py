@@ -9,13 +9,25 @@ from torch import nn
 from orchestrator import Metric, Run, Task
 
 TOP = 5
-TOP5_ACCURACY = Metric(
-    "top5_accuracy",
-    by=("task",),
-    optional=True,
-    help="Share of test images whose class is among the five likeliest; told of tasks with more "
-    "than five classes.",
+ACCURACIES = (
+    Metric(
+        "accuracy", by=("task",), headline=True, help="Accuracy on the test images of each task."
+    ),
+    Metric(
+        "val_accuracy",
+        by=("task",),
+        optional=True,
+        help="Accuracy on validation images, for choosing among settings.",
+    ),
+    Metric(
+        "top5_accuracy",
+        by=("task",),
+        optional=True,
+        help="Share of test images whose class is among the five likeliest; told of tasks with "
+        "more than five classes.",
+    ),
 )
+"""What `log_accuracies` logs."""
 
 
 def log_accuracies(run: Run, net: nn.Module, task: Task) -> float:

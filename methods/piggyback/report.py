@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from methods.pieces.accuracies import TOP5_ACCURACY, log_accuracies
+from methods.pieces.accuracies import ACCURACIES, log_accuracies
 from methods.pieces.task_orders import (
     ACCURACY_AFTER_EACH_TASK,
     ACCURACY_AT_PLACE,
@@ -25,16 +25,7 @@ from methods.piggyback.packed_masks import PackedMasks
 from orchestrator import MatrixSpec, Metric, Network, PartWithBase, Run, Task
 
 METRICS = (
-    Metric(
-        "accuracy", by=("task",), headline=True, help="Accuracy on the test images of each task."
-    ),
-    Metric(
-        "val_accuracy",
-        by=("task",),
-        optional=True,
-        help="Accuracy on validation images, for choosing among settings.",
-    ),
-    TOP5_ACCURACY,
+    *ACCURACIES,
     Metric(
         "zeroed",
         by=("task",),
