@@ -24,6 +24,7 @@ from mlflow import MlflowClient
 
 from orchestrator.store.records import Record
 from orchestrator.store.store import Store
+from orchestrator.tracking.databases import make_database
 from orchestrator.tracking.finished_run import (
     LAYOUT,
     FinishedRun,
@@ -99,6 +100,7 @@ class Tracker:
     def _open(self) -> None:
         """Find the experiment, and what this store has in it."""
         address, identity = self.manifest["tracking"], self.manifest["identity"]
+        make_database(address)
         self.client = MlflowClient(address)
         self.experiment = self._find_or_create_experiment()
         self.runs = Runs(self.client, self.experiment, identity)

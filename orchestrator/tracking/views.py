@@ -16,7 +16,7 @@ from orchestrator.tracking.names import fit_name, image_key
 from orchestrator.tracking.setting_means import COUNT, INTERVAL, Shown
 from orchestrator.tracking.setting_pictures import MOST
 
-KNOWN = ((3, 17),)  # versions of MLflow with this form of views
+KNOWN = ((3, 17), (3, 18))  # versions of MLflow with this form of views
 TAG = "mlflow.sharedViewState."
 LARGEST = 20_000  # characters of a view that MLflow's pages still read
 SETTINGS, MATRICES, BEST = "spolia-settings", "spolia-matrices", "spolia-best"

@@ -86,7 +86,14 @@ def test_a_view_that_would_be_too_large_is_left_out():
 
 @pytest.mark.parametrize(
     ("version", "is_known"),
-    [("3.17.2", True), ("3.18.0", False), ("3.16.0", False), ("4.0.0", False), ("", False)],
+    [
+        ("3.17.2", True),
+        ("3.18.0", True),
+        ("3.19.0", False),
+        ("3.16.0", False),
+        ("4.0.0", False),
+        ("", False),
+    ],
 )
 def test_views_are_for_versions_that_they_were_tried_with(version, is_known):
     assert views.is_known(version) == is_known
