@@ -133,7 +133,7 @@ two = trial.replace(tasks=(task, digits.classes(3, 4).images(limit=60).named("u"
 result = local_run(two, store=store.address).need("before")
 assert result.outcome == "done"
 assert 0 <= result.metric("accuracy", task="t") <= 1
-net = result.module("network", task="t")
+net = result.network(task="t")
 """,
         ("Result",),
     ),

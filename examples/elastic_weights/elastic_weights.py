@@ -86,7 +86,7 @@ class ElasticWeights(Method):
         frozen: dict[str, nn.Module] = {}
         if earlier:
             before = run.need("before")
-            net.take(before.module("network", task=earlier[-1].name).state_dict())
+            net.take(before.network(task=earlier[-1].name).state_dict())
             for kind in ("anchor", "fisher"):
                 frozen |= {
                     f"{kind} {one.name}": before.module(kind, task=one.name) for one in earlier

@@ -85,7 +85,7 @@ def show_what_can_be_shown(*streams: object) -> None:
             stream.reconfigure(errors="replace")
 
 
-def _meant_by_extra(error: Any, given: Sequence[str]) -> str:
+def _meant_by_extra(error: UsageError, given: Sequence[str]) -> str:
     """What arguments may have been meant for that a command does not take, by all that were
     `given`; an empty string where the error is another, or nobody knows.
     """
