@@ -55,12 +55,13 @@ class Estimate:
         if not self.n:
             return "–"
         interval = f" ±{self.half:.{digits}f}" if self.n > 1 else ""
-        return f"{self.mean:.{digits}f}{interval}"
+        # z: what is rounded to 0 has no sign.
+        return f"{self.mean:z.{digits}f}{interval}"
 
 
 def figures(value: float) -> str:
     """A number with three decimals, or with two figures where these would be zeros."""
-    return f"{value:.3f}" if value == 0 or abs(value) >= 0.001 else f"{value:.2g}"
+    return f"{value:z.3f}" if value == 0 or abs(value) >= 0.001 else f"{value:.2g}"
 
 
 def rounding_of(*values: float) -> float:

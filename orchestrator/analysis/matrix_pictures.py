@@ -108,15 +108,20 @@ def unscored(results: Results, name: str | None = None) -> list[str]:
     if not name:
         return []
     lines = []
-    for panel in panels(results, name):
-        mean = panel.mean
+    shown = panels(results, name)
+    num_called = Counter(panel.heading for panel in shown)
+    for panel in shown:
+        mean, heading = panel.mean, panel.heading
+        if num_called[heading] > 1:
+            # Beside a matrix its labels tell orders of tasks apart; here nothing else does.
+            heading = f"{heading} · {panel.labels.get('tasks', name)}"
         empty = mean.without_value
         if not empty:
             continue
         reasons = Counter(empty.values())
         counted = "; ".join(f"{why} ({count})" for why, count in reasons.most_common())
         total = mean.values.size
-        lines.append(f"{panel.heading}: {len(empty)} of {total} entries have no value: {counted}")
+        lines.append(f"{heading}: {len(empty)} of {total} entries have no value: {counted}")
     return lines
 
 

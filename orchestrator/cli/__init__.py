@@ -122,7 +122,8 @@ def main() -> None:
         errors.print("Interrupted.")
         sys.exit(INTERRUPTED)
     except SpoliaError as error:
-        errors.print(Text(f"error: {error}", style="red"), soft_wrap=True)
+        # Whole lines for logs and programs; a terminal would break them within words.
+        errors.print(Text(f"error: {error}", style="red"), soft_wrap=not errors.is_terminal)
         is_bad_input = isinstance(error, InputError | MethodError | StoreError)
         if isinstance(error, CorruptError):  # a store error that no other input would avoid
             is_bad_input = False

@@ -15,6 +15,7 @@ from orchestrator.spec.wording import short
 
 TEMPLATE = "new_method.txt"
 MODULE = "new_method_module.txt"
+LETTERS = "it has lower-case letters, digits and _, and begins with a letter"
 
 
 def new_method(
@@ -43,7 +44,7 @@ def new_method(
     from orchestrator.errors import InputError
 
     if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
-        raise InputError(f"{name!r} is no name of a method: lower-case letters, digits and _")
+        raise InputError(f"{name!r} cannot be the name of a method: {LETTERS}")
     _refuse_taken(name)
     target = folder or Path(f"spolia-{name.replace('_', '-')}")
     if target.exists() and any(target.iterdir() if target.is_dir() else [target]):

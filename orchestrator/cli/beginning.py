@@ -20,8 +20,8 @@ def init(
         Path, typer.Argument(help="Where to write it.", show_default="this folder")
     ] = Path(),
 ) -> None:
-    """Write a first sweep file. It runs in a minute or two, and needs no images of yours. Nothing
-    is written over a file.
+    """Write a first sweep file. It runs in a minute or two, and needs no images of yours. It does
+    not overwrite a file.
     """
     from orchestrator.errors import InputError
 

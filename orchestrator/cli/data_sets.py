@@ -10,6 +10,8 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from orchestrator.spec.formatting import counted
+
 if TYPE_CHECKING:
     from orchestrator.spec.task import DataRecord
 
@@ -75,16 +77,11 @@ def print_cache(console: Console) -> None:
     found = generations()
     old = [generation for generation in found if can_go(generation, everything=False)]
     total = readable_size(sum(generation.size for generation in found))
-    line = f"Decoded images: {total} of {number_of(len(found), 'set')} in {home()}"
+    line = f"Decoded images: {total} of {counted(len(found), 'set')} in {home()}"
     if old:
         useless = readable_size(sum(generation.size for generation in old))
         line += f"; {useless} of no use (spolia data gc)"
     console.print(Text(line, style="dim"), soft_wrap=True)
-
-
-def number_of(count: int, noun: str) -> str:
-    """A count with its noun: `1 set`, `1,200 sets`."""
-    return f"{count:,} {noun}" + ("" if count == 1 else "s")
 
 
 def readable_size(size: int) -> str:

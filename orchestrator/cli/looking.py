@@ -78,9 +78,11 @@ def _view(trials: Trials, number: int) -> dict[str, object]:
 
 def _print_trials(trials: Trials) -> None:
     """A row a trial; cells and needs in tables of their own, since they differ in their axes."""
+    from orchestrator.spec.formatting import counted
     from orchestrator.spec.wording import duration
 
-    for role, title in (("cell", "cells"), ("need", "what they need")):
+    cells = [row for row in trials if row.role == "cell"]
+    for role, title in (("cell", "cell"), ("need", "trial")):
         rows = [row for row in trials if row.role == role]
         if not rows:
             continue
@@ -98,7 +100,8 @@ def _print_trials(trials: Trials) -> None:
             took = "" if row.seconds is None or row.state == "open" else duration(row.seconds)
             state = Text(row.state, style=STYLES.get(row.state, "yellow"))
             table.add_row(row.key[:SHOWN_DIGITS], row.method, *values, state, took)
-        console.print(Text(f"{len(rows)} {title}", style="bold"))
+        more = " that they need" if role == "need" and cells else ""
+        console.print(Text(counted(len(rows), title) + more, style="bold"))
         console.print(table)
     if not trials:
         console.print("No trial is like this.")

@@ -142,13 +142,18 @@ def _left_by(method: type[Method]) -> Iterator[tuple[str, str, str, str]]:
         facts = [metric.help] if metric.help else []
         facts += [] if metric.higher_is_better else ["lower is better"]
         facts += [f"chance {metric.chance:g}"] if metric.chance is not None else []
-        facts += ["not always"] if metric.optional else []
+        facts += ["with some settings only"] if metric.optional else []
         yield "metric", metric.name, ", ".join(metric.by), _in_a_row(facts)
     for kept in method.components:
-        yield "component", kept.name, ", ".join(kept.by), "not always" if kept.optional else ""
+        yield (
+            "component",
+            kept.name,
+            ", ".join(kept.by),
+            "with some settings only" if kept.optional else "",
+        )
     for matrix in method.matrices:
         facts = [matrix.help] if matrix.help else []
-        facts += ["not always"] if matrix.optional else []
+        facts += ["with some settings only"] if matrix.optional else []
         yield "matrix", matrix.name, f"{matrix.rows} x {matrix.columns}", _in_a_row(facts)
 
 

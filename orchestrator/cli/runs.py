@@ -231,9 +231,6 @@ def _print_problems(summary: RunSummary) -> None:
             )
     if summary.stopped:
         _print_error(f"error: {summary.stopped}", soft_wrap=True)
-    if summary.blocked:
-        first = next(iter(summary.blocked.values()))
-        _print_error(f"{len(summary.blocked)} trials are blocked, the first because {first}")
     print_standing(console, summary.plan, most=SHOWN)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from pathlib import Path
 from typing import Annotated
@@ -11,7 +12,6 @@ from rich.table import Table
 from rich.text import Text
 
 from orchestrator.cli.data_sets import (
-    number_of,
     print_cache,
     print_data_line,
     print_data_set,
@@ -26,6 +26,7 @@ from orchestrator.cli.options import (
     print_json,
     with_places,
 )
+from orchestrator.spec.formatting import counted
 
 data_app = typer.Typer(
     help="Data sets recorded in the store. Add, list, verify, and clean their cache.",
@@ -213,7 +214,7 @@ def data_gc(
             console.print(Text(line), soft_wrap=True)
     size = readable_size(sum(generation.size for generation in gone))
     verb = "removed" if remove else "could go (add --remove)"
-    console.print(f"{number_of(len(gone), 'decoded set')}, {size} {verb}")
+    console.print(f"{counted(len(gone), 'decoded set')}, {size} {verb}")
 
 
 @with_places("home", "store", "site")
@@ -225,20 +226,30 @@ def gc(
         typer.Option(min=0, callback=finite, help="Only files older than this many hours."),
     ] = 24.0,
 ) -> None:
-    """Find files that no result uses any more. Blobs of retired results, old progress, probes."""
-    from orchestrator.store.garbage import unneeded
+    """Find files that nothing uses any more. Blobs of retired results, old progress, probes, and in
+    this home checkpoints of trials that failed.
+    """
+    from orchestrator.store.garbage import abandoned, unneeded
 
-    swept_store = where.session().store
-    files = list(unneeded(swept_store, before=time.time() - older_than * 3600))
-    if not files:
+    session, before = where.session(), time.time() - older_than * 3600
+    files = list(unneeded(session.store, before=before))
+    folders = list(abandoned(session.home.scratch, session.store, before=before))
+    if not files and not folders:
         console.print("Nothing to remove.")
         return
     if remove:
         # What was written again since it was listed is being used.
-        files = [file for file in files if swept_store.discard_unchanged(file)]
-    size = sum(file.size for file in files) / 2**20
+        files = [file for file in files if session.store.discard_unchanged(file)]
+        for folder, _ in folders:
+            shutil.rmtree(folder, ignore_errors=True)
     verb = "removed" if remove else "could go (add --remove)"
-    console.print(f"{len(files)} files, {size:.1f} MiB {verb}")
+    if files:
+        size = sum(file.size for file in files) / 2**20
+        console.print(f"{counted(len(files), 'file')}, {size:.1f} MiB {verb}")
+    if folders:
+        size = sum(size for _, size in folders) / 2**20
+        trials = counted(len(folders), "trial")
+        console.print(f"checkpoints of {trials}, {size:.1f} MiB {verb}")
 
 
 @with_places("home", "store", "tracking", "data", "site")

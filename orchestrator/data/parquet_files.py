@@ -73,7 +73,7 @@ class ParquetReader:
         if len(problems) == 1:
             raise DataError(problems[0])
         if problems:
-            raise DataError(f"{self.location} cannot be read as told:", problems)
+            raise DataError(f"{self.location} cannot be read as described:", problems)
         return columns
 
     def _conditions(self, where: Mapping[str, str]) -> dict[str, Any]:

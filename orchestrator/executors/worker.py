@@ -133,4 +133,6 @@ def _usable_scratch(folder: Path) -> Path:
             return folder
     except OSError:
         pass
-    return Path(tempfile.gettempdir()) / "spolia-scratch"
+    # Each user's own: what another made here could not be written either.
+    user = os.getuid() if hasattr(os, "getuid") else os.environ.get("USERNAME", "")
+    return Path(tempfile.gettempdir()) / f"spolia-scratch-{user}"

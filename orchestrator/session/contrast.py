@@ -8,11 +8,12 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.analysis.averages import in_words, logged_values
 from orchestrator.analysis.claims import Higher
+from orchestrator.analysis.claims.mismatches import SAME_TRIALS
 from orchestrator.analysis.claims.pairing import Comparison, compare, pair
 from orchestrator.analysis.claims.sides import Side
 from orchestrator.analysis.estimates import Estimate
@@ -413,8 +414,12 @@ def _gaps_at(
     names = [name for name in first.headline() if name in shared]
     for one in names if metric is None else [metric]:
         # No labels: the cells are chosen already, each from a sweep of its own.
-        sides = [Side(first, one, {}, cells[0]), Side(second, one, {}, cells[1])]
-        yield _gap(str(one), pair(sides), _title(first, cells[0][0]))
+        found = pair([Side(first, one, {}, cells[0]), Side(second, one, {}, cells[1])])
+        if first.store.address != second.store.address:
+            # That two homes hold the same trials is why they are compared.
+            told = tuple(why for why in found.problems if not why.endswith(SAME_TRIALS))
+            found = replace(found, problems=told)
+        yield _gap(str(one), found, _title(first, cells[0][0]))
 
 
 def _title(results: Results, cell: Cell) -> str:

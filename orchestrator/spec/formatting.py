@@ -34,7 +34,7 @@ def html_table(
 
 def number(value: float, digits: int = 3) -> str:
     """A number for a table; a dash for what is none."""
-    return "–" if math.isnan(value) else f"{value:.{digits}f}"
+    return "–" if math.isnan(value) else f"{value:z.{digits}f}"
 
 
 def counted(count: int, noun: str) -> str:

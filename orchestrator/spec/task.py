@@ -612,8 +612,9 @@ class Data:
     chosen: tuple[int, int] | None = None  # of `few`: how many, and its seed
 
     def few(self, count: int, *, seed: int | None) -> Data:
-        """Only `count` of the images, equally many of each label as far as they go, drawn by the
-        seed: the 10 of a seed are among its 20. Raises InputError where none is left.
+        """Only `count` of the images, drawn by the seed, equally many of each label as far as they
+        go. A larger number adds images to those of a smaller one. Raises InputError where none is
+        left.
         """
         if count < 1:
             raise InputError(f"{self.task.name}: few({count}) leaves no image")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from orchestrator.store.files import Entry
@@ -45,6 +46,21 @@ def unneeded(store: Store, *, before: float) -> Iterator[Entry]:
     for entry in candidates:
         if _is_older(entry, before):
             yield entry
+
+
+def abandoned(scratch: Path, store: Store, *, before: float) -> Iterator[tuple[Path, int]]:
+    """Folders of checkpoints on this machine of trials that failed or have a result, last written
+    to before a time (seconds since 1970), each with its bytes. What was interrupted is gone on with
+    some day. None while a run lives in the store.
+    """
+    if living(store) or not scratch.is_dir():
+        return
+    for folder in sorted(scratch.iterdir()):
+        files = [file.stat() for file in (folder, *folder.rglob("*"))]
+        if not folder.is_dir() or max(file.st_mtime for file in files) >= before:
+            continue
+        if store.failure(folder.name) is not None or store.find(folder.name) is not None:
+            yield folder, sum(file.st_size for file in files[1:])
 
 
 def _is_older(entry: Entry, than: float) -> bool:

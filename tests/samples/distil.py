@@ -32,7 +32,7 @@ class Distil(Method):
     def train(self, run):
         task = run.tasks.task
         student = run.network("student", task)
-        teacher = run.need("teacher").module("network", task=task.name)
+        teacher = run.need("teacher").network(task=task.name)
         run.fit(
             "distil",
             {"student": student},

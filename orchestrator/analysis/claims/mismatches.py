@@ -8,6 +8,8 @@ from orchestrator.analysis.averages import LoggedBy, are_shared, in_words
 from orchestrator.analysis.claims.places import Aligned, Place, Setting, trials_of
 from orchestrator.analysis.claims.sides import Measured, Side, first_of
 
+SAME_TRIALS = "are the same trials"
+
 
 def mismatches(aligned: Aligned) -> list[str]:
     """All that is missing or does not match, each once; empty where the sides may be compared."""
@@ -198,5 +200,5 @@ def _same_trials(aligned: Aligned) -> Iterator[str]:
         # Other labels of the same trials are other values: accuracies on two tasks, say.
         if trials and (side.logged_by, trials) in known:
             earlier = known.index((side.logged_by, trials))
-            yield f"sides {earlier + 1} and {len(known) + 1} are the same trials"
+            yield f"sides {earlier + 1} and {len(known) + 1} {SAME_TRIALS}"
         known.append((side.logged_by, trials))

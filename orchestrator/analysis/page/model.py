@@ -96,8 +96,8 @@ def _verdict(verdict: Verdict) -> dict[str, Any]:
         is_difference = len(pairs.sides) == 2
         heads = ["seed", *pairs.sides, *(["difference"] if is_difference else [])]
         for seed, *values in zip(pairs.seeds, *pairs.values, strict=True):
-            row = ["any" if seed is None else str(seed), *(f"{value:.3f}" for value in values)]
-            rows.append([*row, *([f"{values[0] - values[1]:+.3f}"] if is_difference else [])])
+            row = ["any" if seed is None else str(seed), *(f"{value:z.3f}" for value in values)]
+            rows.append([*row, *([f"{values[0] - values[1]:+z.3f}"] if is_difference else [])])
     return {
         "paper": verdict.paper,
         "claim": verdict.claim,

@@ -82,7 +82,7 @@ def mean_entry(group: Group, column: Column) -> Entry:
 
 def value_entry(value: float | None) -> Entry:
     """One value of one trial."""
-    return entry("–") if value is None else entry(f"{value:.3f}", value)
+    return entry("–") if value is None else entry(f"{value:z.3f}", value)
 
 
 def entry(text: str, sort: float | str | None = None) -> Entry:

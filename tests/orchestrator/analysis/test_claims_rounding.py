@@ -79,6 +79,7 @@ def test_neighbours_that_only_rounding_tells_apart_are_tied():
         (estimate([0.5, 0.50001]), "0.500 ±0.000"),
         (estimate([0.0, 0.0]), "0.000 ±0.000"),
         (estimate([1e-4]), "0.0001"),
+        (estimate([-0.25, 0.25, -1e-17]), "0.000 ±0.621"),  # zero has no sign
         (Estimate(1e-17, 1e-17, 3, rounding=1e-15), "0.000 ±0.000"),
         (estimate([]), "–"),
     ],

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from sample_methods import Count, Tabled
 
-from orchestrator import Results, Sweep, make_plan, product, union
-from orchestrator.analysis.matrix_pictures import overview, panels
+from methods.fine_tune import FineTune
+from methods.networks import resnet8
+from methods.sequential_fine_tuning import SequentialFineTuning
+from orchestrator import Results, Sweep, digits, make_plan, product, union
+from orchestrator.analysis.matrix_pictures import overview, panels, unscored
 from orchestrator.training.execute import execute
 
 
@@ -46,3 +49,18 @@ def test_the_headline_matrix_is_drawn_however_large_it_is(store):
 
 def test_without_a_matrix_there_is_no_picture(store):
     assert overview(results_of(store, product(Count.grid(), seed=[0]))) is None
+
+
+def test_entries_without_a_value_are_told_with_the_order_of_tasks_that_has_them(store):
+    a, b = (digits.classes(i, i + 1).images(limit=20).named(n) for i, n in ((0, "a"), (2, "b")))
+    grid = product(
+        SequentialFineTuning.grid(training=FineTune(epochs=0)),
+        network=resnet8(width=4),
+        tasks=[(a, b), (b, a)],
+        seed=0,
+    )
+    lines = unscored(results_of(store, grid))
+    assert sorted(line.partition(":")[0] for line in lines) == [
+        "accuracy · a + b",
+        "accuracy · b + a",
+    ]

@@ -144,7 +144,7 @@ def test_nothing_is_written_over_or_under_a_name_that_is_taken(spolia, written):
     code, _, err = spolia("new-method", "fine_tune")
     assert (code, "methods.fine_tune.FineTune" in err) == (2, True)
     code, _, err = spolia("new-method", "My-Method")
-    assert (code, "is no name of a method" in err) == (2, True)
+    assert (code, "cannot be the name of a method" in err) == (2, True)
 
 
 # ---------------------------------------------------------------------- check-method

@@ -312,7 +312,7 @@ def test_a_method_that_raises_blocks_only_what_needs_it(spolia, sweep_file):
     assert code == 1
     assert "2 of 4 done · 1 failed · 1 blocked · " in out
     assert "ZeroDivisionError: something in epoch 2" in err
-    assert "1 trials are blocked, the first because its need 'before'" in err
+    assert "1 cell blocked: its need 'before'" in out
     code, out, _ = spolia("status", file)
     assert code == 1
     assert "2 of 3 cells done, 1 blocked; 2 of 4 trials done, 1 failed, 1 blocked" in out

@@ -16,6 +16,7 @@ import pytest
 from methods.compatible_features import CompatibleFeatures
 from orchestrator import Store
 from orchestrator.store.code import code_in_use
+from orchestrator.store.heartbeat import alive
 
 QUICK = ("--executor", "inline", "--tracking", "none")
 DIGITS = "network=resnet8(width=4), tasks=digits.classes(0, 1).images(limit=40), seed=0"
@@ -421,6 +422,25 @@ def test_data_add_takes_the_sets_of_a_sweep(spolia, sweep_file):
     assert (code, "no data set is called 'digist'" in err) == (2, True)
 
 
+def test_gc_finds_checkpoints_of_trials_that_failed(spolia, tmp_path):
+    home = tmp_path / "spolia-home"
+    store = Store(home / "store")
+    store.prepare()
+    left, interrupted = (home / "scratch" / (digits * 32) for digits in ("ab", "cd"))
+    for folder in (left, interrupted):
+        folder.mkdir(parents=True)
+        (folder / "train.pt").write_bytes(bytes(3 * 2**20))
+    store.put_failure(left.name, {"reason": "ValueError"})
+    assert spolia("gc")[1] == "Nothing to remove.\n"  # too young
+    with alive(Store(home / "store")):
+        assert spolia("gc", "--older-than", "0")[1] == "Nothing to remove.\n"
+    told = "checkpoints of 1 trial, 3.0 MiB"
+    assert f"{told} could go" in spolia("gc", "--older-than", "0")[1]
+    assert left.is_dir()
+    assert f"{told} removed" in spolia("gc", "--older-than", "0", "--remove")[1]
+    assert (left.exists(), interrupted.exists()) == (False, True)
+
+
 def test_gc_finds_what_no_result_names_and_nothing_else(spolia, sweep_file, tmp_path):
     file = sweep_file(f"product(FineTune.grid(epochs=1), {DIGITS})")
     spolia("run", file, *QUICK)
@@ -428,8 +448,8 @@ def test_gc_finds_what_no_result_names_and_nothing_else(spolia, sweep_file, tmp_
     named = {e.path for e in store.entries("blobs")}
     store.put_blob(b"nobody's")
     assert spolia("gc")[1] == "Nothing to remove.\n"  # too young
-    assert "1 files, 0.0 MiB could go (add --remove)" in spolia("gc", "--older-than", "0")[1]
-    assert "1 files, 0.0 MiB removed" in spolia("gc", "--older-than", "0", "--remove")[1]
+    assert "1 file, 0.0 MiB could go (add --remove)" in spolia("gc", "--older-than", "0")[1]
+    assert "1 file, 0.0 MiB removed" in spolia("gc", "--older-than", "0", "--remove")[1]
     assert {e.path for e in store.entries("blobs")} == named
     assert "Nothing to run" in spolia("run", file, *QUICK)[1]
 

@@ -37,7 +37,7 @@ def ran(spolia, sweep_file):
 
 def test_every_trial_is_listed_with_a_key_that_opens_it(spolia, ran):
     code, out, _ = spolia("list", ran)
-    assert (code, "4 cells" in out, "4 what they need" in out) == (0, True, True)
+    assert (code, "4 cells" in out, "4 trials that they need" in out) == (0, True, True)
     listed = json.loads(spolia("list", ran, "--json")[1])
     assert [one["role"] for one in listed] == ["cell"] * 4 + ["need"] * 4
     for one in listed:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import time
 
 import pytest
@@ -35,6 +36,19 @@ def test_it_is_cut_when_its_other_end_is_gone_and_not_before():
 @pytest.mark.parametrize("address", ["", "127.0.0.1:1", "nonsense"])
 def test_one_that_was_never_connected_is_never_cut(address):
     assert not Lifeline(address).is_cut
+
+
+@pytest.mark.skipif(not hasattr(socket, "TCP_KEEPIDLE"), reason="this system has no such option")
+def test_a_driver_whose_machine_has_lost_its_power_is_missed_in_five_minutes():
+    with lifeline("127.0.0.1") as address:
+        end = Lifeline(address)
+        asked = [
+            end._socket.getsockopt(socket.IPPROTO_TCP, option)
+            for option in (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT)
+        ]
+        assert end._socket.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+        assert asked[0] + asked[1] * asked[2] == 300
+        end.close()
 
 
 def test_an_interface_that_is_not_there_gives_no_address():
