@@ -78,7 +78,9 @@ class Models:
         known = self._known.setdefault(record["key"], {})
         outputs = []
         by_labels: dict[tuple[tuple[str, str], ...], str] = {}
-        for stored in record["components"] if record["trial"]["tasks"] else ():
+        # Of a trial without tasks nobody knows how images are to be prepared.
+        kept = record["components"] if record["trial"]["tasks"] else ()
+        for stored in kept:
             component = ComponentRecord(**stored)
             identity = (component.title, component.blob)
             if identity not in known:

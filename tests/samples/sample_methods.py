@@ -351,6 +351,17 @@ class Stitched(Method):
         run.keep("stitch", Between(split="stem"), by={"task": name}, requires=required)
 
 
+class Taskless(Method):
+    """Keeps a part that has nothing to do with any task."""
+
+    name = "taskless"
+    uses = frozenset({"seed"})
+    components = (Kept("part"),)
+
+    def train(self, run: Run) -> None:
+        run.keep("part", Between(split="stem"))
+
+
 class TwoFits(Method):
     """A fit with dropout, arithmetic in between, a layer made after it, and a second fit against
     the first net, frozen.

@@ -544,3 +544,14 @@ def test_a_setting_that_somebody_deletes_meanwhile_is_made_anew_for_its_cells(
     (setting,) = runs(tracker, "setting")
     parents = {run.data.tags["mlflow.parentRunId"] for run in runs(tracker)}
     assert (setting.data.metrics["n"], parents) == (2, {setting.info.run_id})
+
+
+def test_a_part_of_no_task_is_no_model_and_keeps_nobody(store, address, sweep_file, tmp_path):
+    name, sweep = load_sweep(sweep_file("product(Taskless.grid(), seed=0)"))
+    plan = make_plan(name, sweep, store)
+    (cell,) = plan.cells
+    assert execute(cell.trial, store).kind == "done"
+    tracker = made(plan, store, address, tmp_path)
+    tracker.write([cell.trial.key])
+    (run,) = runs(tracker)
+    assert (run.info.status, tracker.refused) == ("FINISHED", {})
