@@ -25,8 +25,18 @@ from orchestrator.testing import MethodContract, killing, smoke_trial
 from orchestrator.testing.killing import Killed, Killing, Reference
 
 
+class TestContractOfSmallMethods(MethodContract):
+    @pytest.fixture(params=[TwoFits, Distil], ids=lambda method: method.name)
+    def method(self, request: pytest.FixtureRequest) -> type[Method]:
+        return request.param
+
+    @pytest.fixture
+    def trial(self, method: type[Method]) -> Trial:
+        return smoke_trial(method, network=resnet8(width=4))
+
+
 class TestContract(MethodContract):
-    @pytest.fixture(params=[*discover().values(), TwoFits, Distil], ids=lambda method: method.name)
+    @pytest.fixture(params=discover().values(), ids=lambda method: method.name)
     def method(self, request: pytest.FixtureRequest) -> type[Method]:
         return request.param
 
@@ -43,6 +53,14 @@ class TestContract(MethodContract):
             named = zip(categories, names, strict=True)
             return trial.replace(tasks=tuple(task.named(name) for task, name in named))
         return trial
+
+    @pytest.mark.slow  # a trial for each statement; the small methods show the fact in a moment
+    def test_killed_before_any_statement_it_ends_with_the_same_bits(self, reference, tmp_path):
+        super().test_killed_before_any_statement_it_ends_with_the_same_bits(reference, tmp_path)
+
+    @pytest.mark.slow
+    def test_killed_after_any_epoch_it_ends_with_the_same_bits(self, reference, tmp_path):
+        super().test_killed_after_any_epoch_it_ends_with_the_same_bits(reference, tmp_path)
 
     @pytest.mark.slow  # notes every call
     def test_every_module_of_ours_that_it_executes_is_in_its_code(self, reference, tmp_path):
@@ -106,6 +124,11 @@ def files_of_ours() -> dict[str, str]:
 class TestContractOneByOne(TestContract):
     """The same with a run from the beginning for every kill."""
 
+    one_by_one = True
+
+
+@pytest.mark.long
+class TestContractOfSmallMethodsOneByOne(TestContractOfSmallMethods):
     one_by_one = True
 
 
