@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import tempfile
 import threading
 from collections.abc import Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING
 
 from orchestrator.tracking.levelling import Tracker
 from orchestrator.tracking.patience import ERRORS, Patience
+from orchestrator.tracking.turns import take_turns
 
 if TYPE_CHECKING:
     from orchestrator.tracking.manifest import Manifest
@@ -38,6 +40,7 @@ class Helpers:
     def __init__(self, manifest: Manifest, is_last: threading.Event) -> None:
         self._manifest, self._is_last = manifest, is_last
         self._pool: ProcessPoolExecutor | None = None
+        self._turns: tempfile.TemporaryDirectory[str] | None = None
         self._lots: list[Future[Known]] = []
 
     def are_worth_it(self, num_trials: int) -> bool:
@@ -59,12 +62,13 @@ class Helpers:
 
     def _started(self) -> ProcessPoolExecutor:
         if self._pool is None:
+            self._turns = tempfile.TemporaryDirectory(prefix="spolia-turns-")
             cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
             self._pool = ProcessPoolExecutor(
                 min(MOST, cores + 1),
                 mp_context=_context(),
                 initializer=_begin,
-                initargs=(self._manifest,),
+                initargs=(self._manifest, os.path.join(self._turns.name, "turn")),
             )
         return self._pool
 
@@ -73,6 +77,9 @@ class Helpers:
         if self._pool is not None:
             self._pool.shutdown()
             self._pool = None
+        if self._turns is not None:
+            self._turns.cleanup()
+            self._turns = None
 
 
 def _context() -> BaseContext:
@@ -92,7 +99,8 @@ class _Here:
     tracker: Tracker | None = None
 
 
-def _begin(manifest: Manifest) -> None:
+def _begin(manifest: Manifest, turns: str) -> None:
+    take_turns(turns)
     is_last = threading.Event()
     is_last.set()
     try:

@@ -14,6 +14,7 @@ import queue
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
 # Messages that are worked on together: few while more may come, since what is worth helping
 # processes shows at the end only; then many, so that these do not wait for each other.
 AT_ONCE, AT_ONCE_AT_THE_END = 20, 2000
+# Trials that end faster than MLflow takes their runs wait for it at the end, whatever we do. While
+# so many wait, most of the time is the trials': writing keeps a disk busy that they need, too.
+CROWD, SHARE = 100, 0.1
 
 
 class Report(NamedTuple):
@@ -72,9 +76,12 @@ class Inbox:
                 batch.append(self._lines.get(timeout=patience))
                 while len(batch) < self._at_once and batch[-1]:
                     batch.append(self._lines.get_nowait())
+            began = time.monotonic()
             yield [json.loads(line) for line in batch if line]
             if batch and not batch[-1]:
                 return
+            if self._lines.qsize() >= CROWD:
+                self.has_ended.wait((time.monotonic() - began) * (1 / SHARE - 1))
 
 
 def report_on(
