@@ -34,13 +34,14 @@ from orchestrator.training.checkpoints import Checkpoints
 ROOT = Path(__file__).resolve().parents[2]
 TESTS = "tests/methods/test_contract.py"
 BESIDE = 8  # processes
+SMALL = "two_fits"  # a method of the tests' own
 
 
 def contract(bench: Bench) -> None:
     """The contract suite of methods, in processes beside each other."""
     from orchestrator.spec.registry import methods_in
 
-    methods = ["two_fits", *(m.name for m in methods_in("methods") if bench.is_gpu)]
+    methods = [SMALL, *(m.name for m in methods_in("methods") if bench.is_gpu)]
     groups = [methods[n::BESIDE] for n in range(min(BESIDE, len(methods)))]
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
@@ -101,7 +102,12 @@ def _command(bench: Bench, methods: list[str]) -> list[str]:
     from orchestrator.testing import MethodContract
 
     tests = [name for name in dir(MethodContract) if name.startswith("test_")]
-    names = [f"{TESTS}::TestContract::{test}[{method}]" for method in methods for test in tests]
+    classes = {SMALL: "TestContractOfSmallMethods"}
+    names = [
+        f"{TESTS}::{classes.get(method, 'TestContract')}::{test}[{method}]"
+        for method in methods
+        for test in tests
+    ]
     # The suite's own conftest.py needs Ray and MLflow; these tests do not.
     pytest = [sys.executable, "-m", "pytest", "-vv", "--noconftest"]
     pytest += ["-p", "orchestrator.testing.plugin", "--device", bench.device.type]
