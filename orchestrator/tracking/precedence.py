@@ -13,14 +13,19 @@ BEHIND = 10  # niceness while trials run
 TRIES, PAUSE = 5, 0.2  # Linux takes a change of this kind ten times a second, from all users
 
 
-def come_last() -> None:
-    """Let the trials on this machine come first; this process is a session of its own."""
-    if not (_goes_by_session() and _set_niceness_of_session(BEHIND)):
-        os.nice(BEHIND)  # nobody but the superuser can take that back
+def come_last(process: int) -> None:
+    """Let the trials on this machine come before a process that is a session of its own. From
+    without, and at once: it takes seconds to import what it needs, as the trials' workers do.
+    """
+    if not (_goes_by_session() and _set_niceness_of_session(BEHIND, str(process))):
+        with contextlib.suppress(OSError, AttributeError):  # it has ended; a system without
+            # Nobody but the superuser can take that back.
+            niceness = os.getpriority(os.PRIO_PROCESS, process) + BEHIND
+            os.setpriority(os.PRIO_PROCESS, process, niceness)
 
 
 def come_as_others() -> None:
-    """The trials have ended."""
+    """The trials have ended, and this process need not come last any more."""
     if _goes_by_session():
         _set_niceness_of_session(0)
 
@@ -42,11 +47,11 @@ def _goes_by_session(root: Path = Path("/")) -> bool:
     return of_processors == ["/"] or (not of_processors and groups.get("") == "/" and is_top)
 
 
-def _set_niceness_of_session(niceness: int) -> bool:
+def _set_niceness_of_session(niceness: int, process: str = "self") -> bool:
     """Whether Linux has taken it."""
     for _ in range(TRIES):
         with contextlib.suppress(OSError):
-            Path("/proc/self/autogroup").write_text(str(niceness))
+            Path(f"/proc/{process}/autogroup").write_text(str(niceness))
             return True
         time.sleep(PAUSE)
     return False

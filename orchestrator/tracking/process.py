@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from orchestrator.tracking.helpers import Helpers
 from orchestrator.tracking.levelling import LIVE_EVERY, Tracker
 from orchestrator.tracking.patience import ERRORS, LAST_TRIES, Patience, first_line, settings
-from orchestrator.tracking.precedence import come_as_others, come_last
+from orchestrator.tracking.precedence import come_as_others
 
 if TYPE_CHECKING:
     from orchestrator.tracking.manifest import Message
@@ -155,7 +155,6 @@ def main() -> int:
     """Report on standard input; write JSON lines to the file descriptor that the command line
     names: the page of the sweep, as soon as there is one, and at the end the report.
     """
-    come_last()
     logging.basicConfig(format="%(asctime)s %(message)s")
     with os.fdopen(int(sys.argv[1]), "w", buffering=1) as answer:
 

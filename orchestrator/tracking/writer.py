@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from orchestrator.tracking.manifest import Manifest, Message
+from orchestrator.tracking.precedence import come_last
 
 Opened = Callable[[str], None]
 
@@ -43,6 +44,7 @@ class Writer:
                 pass_fds=(report,),
                 start_new_session=True,  # Ctrl-C is for the driver; what is done still gets written
             )
+        come_last(self._process.pid)
         os.close(report)
         self._answer: dict[str, Any] = {}
         self._listener = threading.Thread(

@@ -52,12 +52,16 @@ def in_a_session(code: str) -> list[str]:
 )
 def test_a_session_comes_last_and_then_as_others_again():
     show = "print(Path('/proc/self/autogroup').read_text().split()[-1], os.nice(0))\n"
-    printed = in_a_session(f"precedence.come_last()\n{show}precedence.come_as_others()\n{show}")
+    printed = in_a_session(
+        f"precedence.come_last(os.getpid())\n{show}precedence.come_as_others()\n{show}"
+    )
     assert printed == ["10", "0", "0", "0"]
 
 
 @pytest.mark.process
 def test_elsewhere_a_process_comes_last_by_itself():
     code = "precedence._goes_by_session = lambda: False\nbefore = os.nice(0)\n"
-    code += "precedence.come_last()\nprecedence.come_as_others()\nprint(os.nice(0) - before)"
+    code += (
+        "precedence.come_last(os.getpid())\nprecedence.come_as_others()\nprint(os.nice(0) - before)"
+    )
     assert in_a_session(code) == ["10"]

@@ -15,13 +15,11 @@ pytestmark = pytest.mark.mlflow
 
 def test_what_stops_a_job_of_rays_does_not_stop_the_writing(monkeypatch):
     """Ray sends SIGTERM to every process of a job; the driver ends this one when all is written."""
-    from orchestrator.tracking import precedence, process  # imports MLflow
+    from orchestrator.tracking import process  # imports MLflow
 
     _, report = os.pipe()
     monkeypatch.setattr(sys, "stdin", io.StringIO("no manifest\n"))
     monkeypatch.setattr(sys, "argv", ["process", str(report)])
-    # It would be of all tests that follow here.
-    monkeypatch.setattr(precedence, "come_last", lambda: None)
     before = signal.getsignal(signal.SIGTERM)
     try:
         with pytest.raises(ValueError, match="Expecting value"):
