@@ -17,9 +17,9 @@ from orchestrator.spec.task import DataRecord, Task
 from orchestrator.store.files import appears_whole
 from orchestrator.store.store import Store
 
-# What a module that takes no images raises: the wrong number of inputs, shapes that do not fit, and
-# torch's own answer for a module without a `forward`, which is a NotImplementedError.
-NOT_OF_IMAGES = (TypeError, RuntimeError, NotImplementedError)
+# What a module that takes no images raises: the wrong number of inputs; shapes that do not fit, or
+# torch's own answer for a module without a `forward`, both of which are RuntimeErrors.
+NOT_OF_IMAGES = (TypeError, RuntimeError)
 
 
 def find_component(result: Result, name: str | None) -> Component:

@@ -38,7 +38,10 @@ def test_one_that_was_never_connected_is_never_cut(address):
     assert not Lifeline(address).is_cut
 
 
-@pytest.mark.skipif(not hasattr(socket, "TCP_KEEPIDLE"), reason="this system has no such option")
+@pytest.mark.skipif(
+    not hasattr(socket, "TCP_KEEPIDLE"),
+    reason="this system cannot be told how often to ask (no TCP_KEEPIDLE)",
+)
 def test_a_driver_whose_machine_has_lost_its_power_is_missed_in_five_minutes():
     with lifeline("127.0.0.1") as address:
         end = Lifeline(address)

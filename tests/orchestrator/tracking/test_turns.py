@@ -25,7 +25,7 @@ for number in range(40):
 
 
 @pytest.mark.process
-@pytest.mark.skipif(fcntl is None, reason="this system has no locks of this kind")
+@pytest.mark.skipif(fcntl is None, reason="takes turns by flock, which this system has not")
 def test_processes_that_take_turns_never_find_the_database_locked(tmp_path):
     """With a time-out of nothing, by which a second writer gets an error at once."""
     import subprocess
