@@ -8,8 +8,11 @@ import gc
 import inspect
 import json
 import math
+import os
+import shlex
 import sys
 from collections.abc import Callable
+from contextvars import ContextVar
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, get_type_hints
@@ -196,6 +199,27 @@ class Where:
 
 Command = Callable[..., None]
 
+_GIVEN: ContextVar[str] = ContextVar("given", default="")
+
+
+def again(command: str, *arguments: str) -> str:
+    """A command to paste that looks where this one does: `spolia results a.py --home h2`. What the
+    environment says it says to the next command, too.
+    """
+    return " ".join(["spolia", command, *arguments]) + _GIVEN.get()
+
+
+def _as_given(where: Where) -> str:
+    """The options that say where results lie, as the command line has them; others change nothing
+    of what is found there.
+    """
+    said = {"home": where.home, "store": where.store, "site": where.site}
+    return "".join(
+        f" --{name} {shlex.quote(str(value))}"
+        for name, value in said.items()
+        if value is not None and str(value) != os.environ.get(f"SPOLIA_{name.upper()}")
+    )
+
 
 def with_places(*names: str) -> Callable[[Command], Command]:
     """Gives a command the options of `Where` that are called so, behind its own. It takes them as
@@ -228,8 +252,10 @@ def with_places(*names: str) -> Callable[[Command], Command]:
             site: Path | None = None,
             **given: object,
         ) -> None:
+            where = Where(home, store, tracking, data, site)
+            _GIVEN.set(_as_given(where))
             with for_shell():
-                command(where=Where(home, store, tracking, data, site), **given)
+                command(where=where, **given)
 
         # What typer reads: it makes an option of every parameter.
         called.__dict__["__signature__"] = signature.replace(parameters=[*own, *options])

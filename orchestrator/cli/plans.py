@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from orchestrator.cli.data_sets import print_warnings
-from orchestrator.cli.options import STYLES
+from orchestrator.cli.options import STYLES, again
 from orchestrator.executors.shares import Wanted, proposals
 from orchestrator.planning import standing
 from orchestrator.planning.explain import Explanation, unmet
@@ -172,8 +172,16 @@ def print_log(console: Console, log: TrialLog) -> None:
     """What is known of one trial."""
     console.print(Text.assemble((log.key, "bold")), soft_wrap=True)
     console.print(Text(log.label))
+    table = Table.grid(padding=(0, 2))
+    for name, value in log.settings().items():
+        table.add_row("setting", Text(f"{name} = {show(value)}"))
+    for name, need in log.needs().items():
+        table.add_row("needs", Text(f"{name}: {need[:12]}"))
     if log.record is not None:
-        _print_record(console, log)
+        _add_record(table, log)
+    if table.row_count:
+        console.print(table)
+    _print_how_to_load(console, log)
     if log.failure is not None:
         when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(log.failure["time"]))
         told = f"\n{log.failure.get('kind', 'failed')} on {when}: {log.failure['reason']}"
@@ -189,17 +197,13 @@ def print_log(console: Console, log: TrialLog) -> None:
         console.print(f"under way: {progress_in_words(log.progress)} (seen at {seen})")
 
 
-def _print_record(console: Console, log: TrialLog) -> None:
+def _add_record(table: Table, log: TrialLog) -> None:
+    """Rows for what a result says of itself."""
     record = log.record
     assert record is not None
     # Records of before do not say how much memory was used.
     timings, memory, about = record["timings"], record.get("memory", {}), record["provenance"]
-    table = Table.grid(padding=(0, 2))
     reason = f": {record['reason']}" if record["reason"] else ""
-    for name, value in log.settings().items():
-        table.add_row("setting", Text(f"{name} = {show(value)}"))
-    for name, need in record["needs"].items():
-        table.add_row("needs", Text(f"{name}: {need['key'][:12]}"))
     table.add_row("outcome", Text(record["outcome"] + reason))
     began = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(timings["began"]))
     lasted = duration(timings["seconds"])
@@ -216,16 +220,29 @@ def _print_record(console: Console, log: TrialLog) -> None:
         name = " ".join([metric["name"], *metric["labels"].values()])
         value = "not finite" if metric["value"] is None else f"{metric['value']:.6g}"
         table.add_row("metric", Text(f"{name} = {value}"))
-    kept = [
-        reference_of(log.key[:12], component["name"], component["labels"])
-        for component in record["components"]
-    ]
-    for reference in kept:
+    for reference in _kept(log):
         table.add_row("kept", Text(reference))
-    console.print(table)
-    if kept:
-        console.print(Text(f"\nIn Python: Component.open({kept[0]!r}).ready()"), soft_wrap=True)
-        console.print(Text(f"As a file: spolia export {log.key[:12]} --to FILE"), soft_wrap=True)
+
+
+def _kept(log: TrialLog) -> list[str]:
+    """References to what a trial kept."""
+    components = [] if log.record is None else log.record["components"]
+    return [reference_of(log.key[:12], one["name"], one["labels"]) for one in components]
+
+
+def _print_how_to_load(console: Console, log: TrialLog) -> None:
+    kept = _kept(log)
+    if not kept:
+        return
+    first = f"import {log.module_to_import}; " if log.module_to_import else ""
+    console.print(Text(f"\nIn Python: {first}Component.open({kept[0]!r}).ready()"), soft_wrap=True)
+    if first:
+        console.print(
+            f"{log.module_to_import} has to be imported first: it is in no package that is known "
+            "here. For the command below name it in the site file: packages = [...]"
+        )
+    export = again("export", f"{log.key[:12]} --to FILE")
+    console.print(Text(f"As a file: {export}"), soft_wrap=True)
 
 
 def print_shares(console: Console, found: Sequence[Wanted]) -> None:

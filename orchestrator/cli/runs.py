@@ -24,6 +24,7 @@ from orchestrator.cli.options import (
     StaleOption,
     SweepFile,
     Where,
+    again,
     console,
     errors,
     with_places,
@@ -120,7 +121,7 @@ def _opened(where: Where, sweep: str) -> Session:
 
 def _hints(session: Session, sweep: str) -> list[str]:
     """Where more is to be seen while trials run."""
-    hints = [f"more in another terminal: spolia status {_named(sweep)} --watch"]
+    hints = [f"more in another terminal: {again('status', _named(sweep), '--watch')}"]
     if (pages := _pages(session.home, sweep)) is not None:
         hints.append(f"live curves: {pages}")
     return hints
@@ -150,8 +151,8 @@ def _print_end(summary: RunSummary, home: Home | None, sweep: str) -> None:
         _print_addresses(summary, home, sweep)
         if summary.results.by_key:
             named = _named(sweep)
-            console.print(f"Page: spolia report {named}", soft_wrap=True)
-            console.print(f"These results again: spolia results {named}", soft_wrap=True)
+            console.print(f"Page: {again('report', named)}", soft_wrap=True)
+            console.print(f"These results again: {again('results', named)}", soft_wrap=True)
     _exit_unless_complete(summary)
 
 
@@ -222,12 +223,12 @@ def _print_problems(summary: RunSummary) -> None:
     for (kind, reason), outcomes in by_reason.items():
         for outcome in outcomes[:SHOWN]:  # a thousand trials fail for one reason as a rule
             label = summary.plan.trials[outcome.key].label
-            _print_error(f"{kind}: {label}\n  {reason}\n  spolia logs {outcome.key[:12]}")
+            _print_error(f"{kind}: {label}\n  {reason}\n  {again('logs', outcome.key[:12])}")
         num_more = len(outcomes) - SHOWN
         if num_more > 0:
             _print_error(
                 f"{num_more} more {kind} for this reason; "
-                f"`spolia list SWEEP --state {kind}` lists them"
+                f"`{again('list SWEEP --state', kind)}` lists them"
             )
     if summary.stopped:
         _print_error(f"error: {summary.stopped}", soft_wrap=True)

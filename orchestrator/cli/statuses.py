@@ -13,7 +13,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from orchestrator.cli.options import STYLES
+from orchestrator.cli.options import STYLES, again
 from orchestrator.cli.plans import standing_lines
 from orchestrator.session.status import Failed, Status
 from orchestrator.spec.wording import duration
@@ -100,7 +100,7 @@ def _failures(status: Status) -> Iterator[Text]:
 def _failed_alike(state: str, reason: str, trials: list[Failed]) -> Text:
     count = "1 trial" if len(trials) == 1 else f"{len(trials)} trials"
     lines = [f"\n{count} {state}: {reason}"]
-    lines += [f"  {one.label}\n    spolia logs {one.key[:12]}" for one in trials[:KEYS_SHOWN]]
+    lines += [f"  {one.label}\n    {again('logs', one.key[:12])}" for one in trials[:KEYS_SHOWN]]
     if len(trials) > KEYS_SHOWN:
-        lines.append(f"  and {len(trials) - KEYS_SHOWN} more: spolia list SWEEP --state {state}")
+        lines.append(f"  and {len(trials) - KEYS_SHOWN} more: {again('list SWEEP --state', state)}")
     return Text("\n".join(lines), style=STYLES[state])

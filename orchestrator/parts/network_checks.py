@@ -121,8 +121,9 @@ def _problems_when_built(
     except PlanError as error:
         return (str(error),)
     except Exception as error:  # the author's own code: whatever it raises
+        # Where a value is of a wrong type, what some line in it stumbled over says less.
         wrong = _wrong_settings(path, json.loads(settings))
-        return (f"{path} cannot be built{wrong}: {type(error).__name__}: {error}",)
+        return (f"{path} cannot be built: {wrong or f'{type(error).__name__}: {error}'}",)
     if unseen := _unseen(loaded, declared):
         return tuple(f"{path} is made of {other}, {_UNSEEN}" for other in unseen)
     if problems := problems_of_form(network):
@@ -135,8 +136,8 @@ def _problems_when_built(
 
 
 def _wrong_settings(path: str, settings: dict[str, object]) -> str:
-    """Which settings of a class are not of the simple types that its constructor declares, in
-    brackets; empty where all are, or nobody can tell.
+    """Which settings of a class are not of the simple types that its constructor declares; empty
+    where all are, or nobody can tell.
     """
     wrong = []
     with contextlib.suppress(Exception):  # the author's own annotations
@@ -148,7 +149,7 @@ def _wrong_settings(path: str, settings: dict[str, object]) -> str:
                 coerce(value, hints[name])
             except ValueError as error:
                 wrong.append(f"{name}: {error}")
-    return f" ({'; '.join(wrong)})" if wrong else ""
+    return "; ".join(wrong)
 
 
 _UNSEEN = (

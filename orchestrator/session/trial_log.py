@@ -28,24 +28,51 @@ class TrialLog:
         """Method, network, tasks, seed; empty while nothing but progress is known. Where the method
         may not be imported here, its name and the seed.
         """
-        stored = (self.record or self.failure or {}).get("trial")
-        if not stored:
-            return str((self.failure or {}).get("label", ""))
-        try:
-            return Trial.from_json(stored).label
-        except PlanError:
+        trial, stored = self._trial, self._stored
+        if trial is not None:
+            return trial.label
+        if stored:
             return f"{stored['method']['method']}  seed {stored['seed']}"
+        return str((self.failure or {}).get("label", ""))
 
     def settings(self) -> dict[str, Any]:
-        """The settings of a trial with a result that are not as the method has them by default.
-        Where the method may not be imported here, all, as JSON has them.
+        """The settings that are not as the method has them by default; where the method may not be
+        imported here, all, as JSON has them. Empty while nothing but progress is known.
         """
-        assert self.record is not None
-        stored = self.record["trial"]
+        trial, stored = self._trial, self._stored
+        if trial is not None:
+            return trial.method.changed_settings()
+        return dict(stored["method"]["settings"]) if stored else {}
+
+    def needs(self) -> dict[str, str]:
+        """Keys of the needs, by name; empty where no record says them and the method may not be
+        imported here.
+        """
+        if self.record is not None:
+            return {name: need["key"] for name, need in self.record["needs"].items()}
+        needs = {} if self._trial is None else self._trial.needs
+        return {name: need.key for name, need in needs.items()}
+
+    @property
+    def module_to_import(self) -> str:
+        """The method's module, where it has to be imported before what was kept can be loaded; else
+        an empty string.
+        """
+        is_unknown = self._trial is None and self._stored
+        return self._stored["method"]["path"].partition(":")[0] if is_unknown else ""
+
+    @property
+    def _stored(self) -> Mapping[str, Any]:
+        """The trial as JSON, or nothing."""
+        return (self.record or self.failure or {}).get("trial") or {}
+
+    @property
+    def _trial(self) -> Trial | None:
+        """None where nothing is known of it, or its method may not be imported here."""
         try:
-            return Trial.from_json(stored).method.changed_settings()
+            return Trial.from_json(self._stored) if self._stored else None
         except PlanError:
-            return dict(stored["method"]["settings"])
+            return None
 
     def __repr__(self) -> str:
         lines = [f"{self.key}  {self.label}"]

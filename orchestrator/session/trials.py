@@ -250,6 +250,7 @@ def _row(plan: Plan, trial: Trial, role: str, axes: Mapping[str, AxisValue]) -> 
         axes=axes,
         settings=trial.method.changed_settings(),
         state=plan.standing_or_stale(trial.key),
-        seconds=plan.cost(trial),
+        # Of a failure nobody keeps the time, and what others like it took is not its.
+        seconds=None if is_told and trial.key not in plan.seconds else plan.cost(trial),
         reason=why_not_done(plan, trial) if is_told else "",
     )

@@ -168,14 +168,18 @@ def _line_of_argument(file: Path, line: int | None, message: str) -> int | None:
     found = _ARGUMENT.search(message)
     if found is None:
         return line
-    lines = [
-        argument.value.lineno
+    places = [
+        (call.lineno, call.end_lineno or call.lineno, argument.value.lineno)
         for call in ast.walk(ast.parse(file.read_bytes()))
         if isinstance(call, ast.Call)
         for argument in call.keywords
         if argument.arg == found[1]
     ]
-    return lines[0] if len(lines) == 1 else line
+    # Of several, those of the call that the error came through.
+    for candidates in (places, [one for one in places if line and one[0] <= line <= one[1]]):
+        if len(candidates) == 1:
+            return candidates[0][2]
+    return line
 
 
 def _is_beside(module: Path, file: Path) -> bool:

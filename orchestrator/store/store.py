@@ -258,7 +258,7 @@ class Store:
         if not matching:
             raise StoreError(
                 f"no finished, failed or running trial in {self.name} has a key that begins with "
-                f"{start!r}; {call('status --json', 'trials()')} lists keys"
+                f"{start!r}; {call('list SWEEP', 'trials()')} lists keys"
             )
         if len(matching) > 1:
             listed = ", ".join(key[:12] for key in matching[:5])

@@ -263,6 +263,11 @@ def test_packages_of_the_site_file_may_be_loaded_from(spolia, sweep_file, tmp_pa
             "line 4: TypeError: Sweep.__init__() got an unexpected keyword argument 'claim'",
         ),
         (
+            "from orchestrator import Sweep\nmade = dict(claim=1)\nsweep = Sweep(\n"
+            "    question='?',\n    claim=[],\n)\n",
+            "line 5: TypeError: Sweep.__init__() got an unexpected keyword argument 'claim'",
+        ),
+        (
             "from sample_methods import Count\nfrom orchestrator import Sweep, product\n"
             "grid = Count.grid(\n    number=[1.0],\n    dept=1,\n)\n"
             "sweep = Sweep(question='?', cells=product(grid, seed=0), expect=1)\n",

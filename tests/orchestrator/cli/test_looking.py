@@ -45,6 +45,29 @@ def test_every_trial_is_listed_with_a_key_that_opens_it(spolia, ran):
         assert spolia("logs", one["key"][:12])[0] == 0
 
 
+FAULTY = "product(Faulty.grid(how='raise'), network=resnet8(width=4), tasks=digits, seed=range(2))"
+
+
+def test_commands_to_paste_look_where_the_one_did_that_shows_them(spolia, sweep_file, monkeypatch):
+    file = sweep_file(FAULTY, 2)
+    _, out, err = spolia("run", file, *QUICK, "--home", "my home")
+    told = [line.strip() for line in (out + err).splitlines() if line.strip().startswith("spolia ")]
+    assert [line for line in told if line.endswith("--home 'my home'")] == told != []
+    key = told[0].split()[2]
+    assert spolia("logs", key, "--home", "my home")[0] == 0
+    monkeypatch.setenv("SPOLIA_HOME", "my home")  # which the next command reads, too
+    assert f"spolia logs {key}\n" in spolia("status", file)[1]
+
+
+def test_a_failed_trial_has_its_settings_and_no_time_that_is_others(spolia, sweep_file):
+    grids = "Faulty.grid(how=['raise', 'done'], folder='.')"
+    file = sweep_file(FAULTY.replace("Faulty.grid(how='raise')", grids), 4)
+    spolia("run", file, *QUICK)
+    failed = json.loads(spolia("list", file, "--json", "--state", "failed")[1])
+    assert [one["seconds"] for one in failed] == [None, None]
+    assert "setting  folder = ." in spolia("logs", failed[0]["key"])[1]
+
+
 def test_what_is_listed_is_chosen_by_settings_role_method_and_state(spolia, ran):
     def count(*options):
         return len(json.loads(spolia("list", ran, "--json", *options)[1]))
@@ -282,3 +305,22 @@ def test_what_is_known_of_a_trial_is_shown_where_its_method_may_not_be_imported(
     assert (code, err) == (0, "")
     assert out.splitlines()[:2] == [key, "count  seed 0"]
     assert "depth = 1" in out
+
+
+def test_what_a_method_that_is_not_here_kept_is_loaded_once_its_module_is_imported(
+    spolia, sweep_file, monkeypatch
+):
+    """The command that loads it says so."""
+    file = sweep_file(
+        "product(FineTune.grid(epochs=1), network=resnet8(width=4), "
+        "tasks=digits.classes(0, 1).images(limit=40), seed=0)"
+    )
+    spolia("run", file, *QUICK)
+    key = json.loads(spolia("list", file, "--json")[1])[0]["key"]
+    assert "In Python: Component.open(" in spolia("logs", key)[1]
+
+    def refuse(*_):
+        raise PlanError("methods.fine_tune:FineTune is not loaded")
+
+    monkeypatch.setattr(trial_log.Trial, "from_json", refuse)
+    assert "In Python: import methods.fine_tune; Component.open(" in spolia("logs", key)[1]
