@@ -208,7 +208,7 @@ class Result:
         record = there.find(full)
         if record is None:
             raise StoreError(
-                f"{full[:12]} has no result yet; `spolia logs {full[:12]}` says what is known of it"
+                f"{full[:12]} has no result; `spolia logs {full[:12]}` says what is known of it"
             )
         return Result(there, record)
 
