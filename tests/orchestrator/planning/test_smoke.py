@@ -92,6 +92,16 @@ def test_a_number_that_is_varied_among_the_settings_stays_everywhere():
     assert parts[1][0].inner.epochs == 30
 
 
+def test_a_number_that_differs_between_parts_is_made_small_where_it_still_differs_then():
+    """A base that is not trained at all, as trained weights are, beside trainings in full."""
+    parts = small(
+        product(FineTune.grid(epochs=30), network=resnet8(), tasks=digits, seed=0),
+        product(Chooser.grid(inner=FineTune(epochs=0)), seed=0),
+    )
+    assert parts[0][0].epochs == FineTune.smoke().epochs == 2
+    assert parts[1][0].inner.epochs == 0
+
+
 def test_the_values_of_an_axis_stay_apart():
     cells = product(Chooser.grid(inner=[None, FineTune(epochs=0)]), seed=0)
     found = small(cells)
