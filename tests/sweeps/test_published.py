@@ -32,7 +32,8 @@ CLASSES = {
 def records():
     """What planning has to know of the sets, which are not here."""
     for name, number in CLASSES.items():
-        yield f"folder/{name}?reduced=1&size=224", number, 224
+        scaled = "whole" if name.endswith("cropped") else 256
+        yield f"folder/{name}?reduced=1&scaled={scaled}&size=224", number, 224
     yield "torchvision/SVHN", 10, 32
 
 
