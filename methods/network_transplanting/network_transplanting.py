@@ -256,9 +256,11 @@ def directions(drawn: Tensor) -> Tensor:
     return cast(Tensor, v / length.view(-1, *[1] * (drawn.ndim - 1)) * 2**0.5)
 
 
-def feature_gradient(module: nn.Module, x: Tensor, v: Tensor) -> Tensor:
+def feature_gradient(
+    module: nn.Module, x: Tensor, v: Tensor, *, differentiable: bool = True
+) -> Tensor:
     """(3): D(x) = d(v . module(x)) / dx at features x [B, C, H, W], in the same shape. The gates of
-    the ReLUs are the true ones at x. D can itself be differentiated.
+    the ReLUs are the true ones at x. D can itself be differentiated, unless it need not be.
     """
     # A leaf of its own: D is the gradient at x, whatever x was computed from.
     x = x.detach().requires_grad_()
@@ -266,8 +268,9 @@ def feature_gradient(module: nn.Module, x: Tensor, v: Tensor) -> Tensor:
         # One sum for the whole batch: layers keep images apart
         # (frozen batch norms are in eval mode).
         j = (module(x) * v).sum()
-        # The loss is a function of D, so its gradient goes through this one (double backward).
-        return torch.autograd.grad(j, x, create_graph=True)[0]
+        # The loss is a function of D_S, so its gradient goes through this one (double backward);
+        # D_T is a target only.
+        return torch.autograd.grad(j, x, create_graph=differentiable)[0]
 
 
 def surrogate_gradient(
@@ -363,11 +366,12 @@ class NetworkTransplanting(Method):
         over=(0.25, 0.5, 0.75),
         help="p, share of the gates that dummy opens; the larger, the more it is like lin",
     )
-    calibrate: Literal["none", "labels", "teacher"] = axis(
+    calibrate: Literal["none", "labels", "teacher", "decisions"] = axis(
         "none",
-        over=("none", "labels", "teacher"),
+        over=("none", "labels", "teacher", "decisions"),
         help="gradients leave an additive constant open; it is set from the samples to give the "
-        "least error on their labels, or the teacher's mean margin",
+        "least error on their labels, the teacher's mean margin (which misleads where margins are "
+        "smaller than the teacher's), or the least error on what the teacher decides of them",
     )
     everything: bool = axis(
         False,
@@ -610,12 +614,13 @@ class NetworkTransplanting(Method):
         if self.gradients in ("noise", "real"):  # the true gates, at features x
             assert x is not None
             v = directions(batch["noise" if self.gradients == "noise" else "few"].direction)
-            d_teacher = feature_gradient(nets["teacher"], x, v).detach()
+            d_teacher = feature_gradient(nets["teacher"], x, v, differentiable=False)
             return feature_gradient(student, x, v), d_teacher
         if self.gradients == "input":  # through f as well, at images x
             assert x is not None
             v, f = directions(batch["few"].direction), nets["category"]
-            d_teacher = feature_gradient(nn.Sequential(f, nets["teacher"]), x, v).detach()
+            own = nn.Sequential(f, nets["teacher"])
+            d_teacher = feature_gradient(own, x, v, differentiable=False)
             return feature_gradient(nn.Sequential(f, student), x, v), d_teacher
 
         features = batch["noise"].x.shape[1:]  # [C, H, W]; the numbers themselves are not used
@@ -710,7 +715,12 @@ class NetworkTransplanting(Method):
         if self.calibrate == "labels":
             # The margin is the last logit minus the first, so an offset moves it by as much.
             return -best_threshold(margin, labels)
-        return float(np.mean(margins(run, guest_network, samples)[0]) - np.mean(margin))
+        of_teacher = margins(run, guest_network, samples)[0]
+        if self.calibrate == "teacher":
+            return float(np.mean(of_teacher) - np.mean(margin))
+        decided = (of_teacher > 0).astype(np.int64)
+        # All on one side: no threshold between them can be told.
+        return 0.0 if len(np.unique(decided)) < 2 else -best_threshold(margin, decided)
 
 
 def network_of(result: Result, task: Task) -> Network:
