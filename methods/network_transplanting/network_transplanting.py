@@ -256,11 +256,9 @@ def directions(drawn: Tensor) -> Tensor:
     return cast(Tensor, v / length.view(-1, *[1] * (drawn.ndim - 1)) * 2**0.5)
 
 
-def feature_gradient(
-    module: nn.Module, x: Tensor, v: Tensor, *, differentiable: bool = True
-) -> Tensor:
+def feature_gradient(module: nn.Module, x: Tensor, v: Tensor) -> Tensor:
     """(3): D(x) = d(v . module(x)) / dx at features x [B, C, H, W], in the same shape. The gates of
-    the ReLUs are the true ones at x. D can itself be differentiated, unless it need not be.
+    the ReLUs are the true ones at x. D can itself be differentiated.
     """
     # A leaf of its own: D is the gradient at x, whatever x was computed from.
     x = x.detach().requires_grad_()
@@ -268,9 +266,8 @@ def feature_gradient(
         # One sum for the whole batch: layers keep images apart
         # (frozen batch norms are in eval mode).
         j = (module(x) * v).sum()
-        # The loss is a function of D_S, so its gradient goes through this one (double backward);
-        # D_T is a target only.
-        return torch.autograd.grad(j, x, create_graph=differentiable)[0]
+        # The loss is a function of D, so its gradient goes through this one (double backward).
+        return torch.autograd.grad(j, x, create_graph=True)[0]
 
 
 def surrogate_gradient(
@@ -614,13 +611,12 @@ class NetworkTransplanting(Method):
         if self.gradients in ("noise", "real"):  # the true gates, at features x
             assert x is not None
             v = directions(batch["noise" if self.gradients == "noise" else "few"].direction)
-            d_teacher = feature_gradient(nets["teacher"], x, v, differentiable=False)
+            d_teacher = feature_gradient(nets["teacher"], x, v).detach()
             return feature_gradient(student, x, v), d_teacher
         if self.gradients == "input":  # through f as well, at images x
             assert x is not None
             v, f = directions(batch["few"].direction), nets["category"]
-            own = nn.Sequential(f, nets["teacher"])
-            d_teacher = feature_gradient(own, x, v, differentiable=False)
+            d_teacher = feature_gradient(nn.Sequential(f, nets["teacher"]), x, v).detach()
             return feature_gradient(nn.Sequential(f, student), x, v), d_teacher
 
         features = batch["noise"].x.shape[1:]  # [C, H, W]; the numbers themselves are not used
