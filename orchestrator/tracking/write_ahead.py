@@ -2,8 +2,8 @@
 
 SQLite waits for the disk at the end of each transaction, some five milliseconds with the journal
 that it keeps by default, and MLflow's client ends four with every run. That is the time in which no
-other process may write. With a write-ahead log it waits now and then only. What a power cut takes
-from the log are the newest runs, whole; they are written again, as the store has them.
+other process may write. With a write-ahead log it waits now and then only. A power cut may take the
+newest transactions; these runs are written again when MLflow is brought level, from the store.
 
 Such a log needs memory that all processes share, so not a folder that several machines have; and it
 stays with the database until somebody puts it back. So it is put back when the runs are written.
