@@ -171,7 +171,6 @@ def run_sweep(
             writer.finish(None)
         raise
     if writer is not None:
-        # Tables take a while where there are many trials.
         writer.send({"trials_ended": True})
     results, tables = _told(plan, sweep, store, home, display, is_kept=is_kept)
     tracked = Tracked(results.plan)
