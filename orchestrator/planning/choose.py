@@ -139,9 +139,9 @@ def smoke(sweep: Sweep) -> Smoke:
     and are above it take it, tasks keep at most 256 images.
 
     What the sweep is about stays as written: settings that are not numbers, those that the sweep
-    varies anywhere (in methods among settings, too; from one method to another only where small
-    values would no longer differ), those that tell the values of an axis apart, and numbers at or
-    below their smoke value. A number that the sweep names once and that is larger
+    varies for the same tasks (in methods among settings, too; from one method to another only where
+    small values would no longer differ), those that tell the values of an axis apart, and numbers
+    at or below their smoke value. A number that the sweep names once and that is larger
     takes seconds no more than a default does, so it is made smaller like one; that is told, and
     labels show what runs.
     """
@@ -179,8 +179,24 @@ method itself.
 
 
 def _what_it_is_about(points: Sequence[Point]) -> set[Setting]:
-    """Settings of which a sweep has several values, and those that a method shows which is one of
-    several values of an axis.
+    """Settings of which a sweep has several values for the same tasks, and those that a method
+    shows which is one of several values of an axis. Numbers that differ from task to task alone
+    say how each is learned, and are not what is asked.
+    """
+    of_tasks: dict[str, list[Point]] = {}  # as text: tasks may be a list
+    for point in points:
+        if "tasks" in point.values:
+            of_tasks.setdefault(repr(point.values["tasks"]), []).append(point)
+    of_none = [point for point in points if "tasks" not in point.values]
+    about = _varied(of_none)
+    for some in of_tasks.values():
+        about |= _varied([*some, *of_none])
+    return about
+
+
+def _varied(points: Sequence[Point]) -> set[Setting]:
+    """Settings of which these points have several values, in one place or from place to place, or
+    in methods that are the values of one axis.
     """
     places_of: dict[Setting, dict[Place, list[Any]]] = {}
     smallest: dict[Setting, Any] = {}
