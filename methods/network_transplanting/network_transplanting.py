@@ -30,10 +30,11 @@ without images, and `lin` the same without gates. In `dummy` the gates of the ad
 are drawn, too; those that are open count 1 / p, so that the mean of D_S is what it is in `lin`.
 `noise` (gradients at synthetic features, the default) and `real` (at features of images) are our
 own, as are the adapter's shape, initial weights, steps and calibration, and the normalisation of
-the loss. This method has one task module, `transplanted_tasks` several, with an adapter for each
-pair of category and task. Two outputs and cross entropy stand in for one output and
-logistic loss. Images are normalised like those of the pre-training and not augmented unless
-`augmentation` says so (the paper adds mirror images).
+the loss. Where gradients cannot agree, margins are smaller than the teacher's, and the constant
+that gradients leave open moves more images across the threshold. This method has one task module,
+`transplanted_tasks` several, with an adapter for each pair of category and task. Two outputs and
+cross entropy stand in for one output and logistic loss. Images are normalised like those of the
+pre-training and not augmented unless `augmentation` says so (the paper adds mirror images).
 """
 
 from __future__ import annotations
@@ -368,7 +369,7 @@ class NetworkTransplanting(Method):
         over=("none", "labels", "teacher", "decisions"),
         help="gradients leave an additive constant open; it is set from the samples to give the "
         "least error on their labels, the teacher's mean margin (which misleads where margins are "
-        "smaller than the teacher's), or the least error on what the teacher decides of them",
+        "far below the teacher's), or the least error on what the teacher decides of them",
     )
     everything: bool = axis(
         False,
