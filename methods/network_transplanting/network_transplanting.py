@@ -339,8 +339,8 @@ class NetworkTransplanting(Method):
     samples: int = axis(
         0,
         over=(0, 10, 20, 50, 100),
-        help="N, training images of the category that the adapter may see; a larger N includes the "
-        "images of a smaller one",
+        help="N, training images that the adapter may see, equally many of each label whether or "
+        "not labels are used; a larger N includes the images of a smaller one",
     )
     weight: float = axis(
         1.0,
