@@ -38,12 +38,15 @@ def import_all() -> None:
     """Once, before anything forks."""
     import mlflow
     import torch
+    import torch._dynamo  # which torch brings with the first optimiser: 2 s in every child
 
     import methods.recombine
     import orchestrator.session.running
     import orchestrator.tracking.process
     from orchestrator import testing
+    from orchestrator.spec.registry import registered
 
+    registered()
     del mlflow, methods, orchestrator, testing
     torch.set_num_threads(1)
 
