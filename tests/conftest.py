@@ -12,6 +12,7 @@ import shutil
 import signal
 import sys
 import tempfile
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
@@ -34,8 +35,13 @@ for name in ("RAY_ADDRESS", "MLFLOW_TRACKING_URI"):
     os.environ.pop(name, None)
 for name in ("SPOLIA_HOME", "SPOLIA_STORE", "SPOLIA_TRACKING", "SPOLIA_DATA", "SPOLIA_SITE"):
     os.environ.pop(name, None)
+# Compiled code is kept, also where the machine says otherwise, as images for containers do: pytest
+# would rewrite the assertions of all files anew in every worker, and every process compile ours.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 import pytest  # noqa: E402
+from typer.main import get_command  # noqa: E402
 
 from orchestrator import Store  # noqa: E402
 
@@ -43,16 +49,26 @@ pytest_plugins = (
     "mlflow_servers",
     "tiers",
     "plain_ray",
+    "plain_torch",
     "written_here",
     "orchestrator.testing.plugin",
 )
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
+MEMORY = Path("/dev/shm")
+ROOM = 2 * 1024**3  # bytes; the fast tier leaves far less at any time
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest asks where its folders are to be
 def pytest_configure(config: pytest.Config) -> None:
     """Folders of this process alone, for decoded images and for Ray, out of the user's own."""
+    # A store is thousands of small files, which a disk takes ten times as long to make and remove.
+    is_fast = config.getoption("tier") == "fast" and os.access(MEMORY, os.W_OK)
+    if is_fast and shutil.disk_usage(MEMORY).free > ROOM:
+        os.environ["PYTEST_DEBUG_TEMPROOT"] = str(MEMORY)
     made = {
-        "SPOLIA_CACHE": tempfile.mkdtemp(prefix="spolia-test-cache-"),
+        "SPOLIA_CACHE": tempfile.mkdtemp(
+            prefix="spolia-test-cache-", dir=os.environ.get("PYTEST_DEBUG_TEMPROOT")
+        ),
         "RAY_TMPDIR": tempfile.mkdtemp(prefix="ray", dir="/tmp"),  # paths of sockets must be short
     }
     os.environ.update(made)
@@ -79,7 +95,7 @@ def _same_draws_in_any_order() -> None:
     if "numpy" in sys.modules:
         sys.modules["numpy"].random.seed(0)
     if "torch" in sys.modules:  # as it is in a process that has just imported it
-        sys.modules["torch"].manual_seed(67280421310721)
+        sys.modules["torch"].default_generator.manual_seed(67280421310721)
 
 
 @pytest.fixture
@@ -87,6 +103,12 @@ def store(tmp_path: Path) -> Store:
     made = Store(tmp_path / "store")
     made.prepare()
     return made
+
+
+@cache
+def _commands_of(app):
+    """What Typer makes of all signatures before each call, of which a process has one."""
+    return get_command(app)
 
 
 @pytest.fixture
@@ -99,6 +121,7 @@ def spolia(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], 
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setattr("typer.main.get_command", _commands_of)
     # `--data` sets it for the process, which is this one here: afterwards it is as before.
     before = os.environ.get("SPOLIA_DATA")
     monkeypatch.setenv("SPOLIA_DATA", before or "")
