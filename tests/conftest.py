@@ -6,12 +6,15 @@ that runs the test. `support/tiers.py` says which tests belong to a tier.
 
 from __future__ import annotations
 
+import compileall
+import gc
 import os
 import random
 import shutil
 import signal
 import sys
 import tempfile
+from collections.abc import Iterator
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -54,6 +57,7 @@ pytest_plugins = (
     "orchestrator.testing.plugin",
 )
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
+ROOT = Path(__file__).resolve().parents[1]
 MEMORY = Path("/dev/shm")
 ROOM = 2 * 1024**3  # bytes; the fast tier leaves far less at any time
 
@@ -72,6 +76,10 @@ def pytest_configure(config: pytest.Config) -> None:
         "RAY_TMPDIR": tempfile.mkdtemp(prefix="ray", dir="/tmp"),  # paths of sockets must be short
     }
     os.environ.update(made)
+    if not hasattr(config, "workerinput"):
+        for room in ("orchestrator", "methods"):  # what workers import while they test, too
+            compileall.compile_dir(ROOT / room, quiet=2)
+    gc.disable()  # what is imported stays, and to look through it again and again takes seconds
     # A shell without job control has what it starts in the background ignore Ctrl-C, and that is
     # inherited by the processes which tests interrupt.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -80,6 +88,31 @@ def pytest_configure(config: pytest.Config) -> None:
     Path(made["SPOLIA_CACHE"], f"vega-{version('vl-convert-python')}.js").write_text("// Vega\n")
     for folder in made.values():
         config.add_cleanup(lambda folder=folder: shutil.rmtree(folder, ignore_errors=True))
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    gc.freeze()
+    gc.set_threshold(10_000, 20, 20)
+    gc.enable()
+    # A test may write a module twice within a second, which Python would not notice.
+    sys.dont_write_bytecode = True
+
+
+READ = Path(__file__).parent / "__pycache__" / "read"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _read_sources() -> Iterator[None]:
+    """What was read off sources by tests before these is there, by the SHA-256 of their bytes."""
+    own = Path(os.environ["SPOLIA_CACHE"], "code")
+    if READ.is_dir():
+        shutil.copytree(READ, own, dirs_exist_ok=True)
+    yield
+    READ.mkdir(parents=True, exist_ok=True)
+    for file in own.glob("*.json"):
+        whole = READ / f"{file.name}.{os.getpid()}"
+        shutil.copy(file, whole)
+        whole.replace(READ / file.name)
 
 
 @pytest.fixture(autouse=True)
