@@ -37,8 +37,10 @@ def track(plan: Plan, home: Home, display: Display) -> Tracked:
     """Bring MLflow level with the store."""
     store = Store(home.store)
     results = Results(plan, store)
+    writer = start_writer(plan, store, home, display)
+    writer.send({"trials_ended": True})
     tables = write_tables(results, home)
-    return finish_writer(start_writer(plan, store, home, display), results, tables, display)
+    return finish_writer(writer, results, tables, display)
 
 
 def write_tables(results: Results, home: Home) -> list[Path]:

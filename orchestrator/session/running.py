@@ -170,6 +170,8 @@ def run_sweep(
             # Nothing to close the sweep's own run with; what was sent gets written.
             writer.finish(None)
         raise
+    if writer is not None:
+        writer.send({"trials_ended": True})
     results, tables = _told(plan, sweep, store, home, display, is_kept=is_kept)
     tracked = Tracked(results.plan)
     if writer is not None:

@@ -1,8 +1,8 @@
 """Processes beside the one that writes MLflow, for a database that it writes itself.
 
 There MLflow's client computes some 45 milliseconds a run, on one core, since it is Python; behind a
-server it is the server that computes. They start when many runs wait and nothing more is said, so
-that the trials are not disturbed; those of a second or longer never bring it about.
+server it is the server that computes. They start when many runs wait and no trial runs any more, so
+that none is disturbed; those of a second or longer never bring it about.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 from orchestrator.tracking.levelling import Tracker
 from orchestrator.tracking.patience import ERRORS, Patience
 from orchestrator.tracking.turns import take_turns
+from orchestrator.tracking.write_ahead import need_no_power_cut, writing_ahead
 
 if TYPE_CHECKING:
     from orchestrator.tracking.manifest import Manifest
@@ -37,14 +38,14 @@ Known = dict[str, "KnownRun"]
 class Helpers:
     """Write runs that need nothing but themselves (an `orchestrator.tracking.levelling.Help`)."""
 
-    def __init__(self, manifest: Manifest, is_last: threading.Event) -> None:
-        self._manifest, self._is_last = manifest, is_last
+    def __init__(self, manifest: Manifest, trials_have_ended: threading.Event) -> None:
+        self._manifest, self._trials_have_ended = manifest, trials_have_ended
         self._pool: ProcessPoolExecutor | None = None
-        self._turns: tempfile.TemporaryDirectory[str] | None = None
+        self._while_it_lasts = contextlib.ExitStack()
         self._lots: list[Future[Known]] = []
 
     def are_worth_it(self, num_trials: int) -> bool:
-        return num_trials >= FROM and self._is_last.is_set()
+        return num_trials >= FROM and self._trials_have_ended.is_set()
 
     def begin(self, tracker: Tracker, keys: Sequence[str]) -> None:
         lots = [keys[start : start + AT_ONCE] for start in range(0, len(keys), AT_ONCE)]
@@ -62,13 +63,16 @@ class Helpers:
 
     def _started(self) -> ProcessPoolExecutor:
         if self._pool is None:
-            self._turns = tempfile.TemporaryDirectory(prefix="spolia-turns-")
+            turns = self._while_it_lasts.enter_context(
+                tempfile.TemporaryDirectory(prefix="spolia-turns-")
+            )
+            self._while_it_lasts.enter_context(writing_ahead(self._manifest["tracking"]))
             cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
             self._pool = ProcessPoolExecutor(
                 min(MOST, cores + 1),
                 mp_context=_context(),
                 initializer=_begin,
-                initargs=(self._manifest, os.path.join(self._turns.name, "turn")),
+                initargs=(self._manifest, os.path.join(turns, "turn")),
             )
         return self._pool
 
@@ -77,9 +81,7 @@ class Helpers:
         if self._pool is not None:
             self._pool.shutdown()
             self._pool = None
-        if self._turns is not None:
-            self._turns.cleanup()
-            self._turns = None
+        self._while_it_lasts.close()
 
 
 def _context() -> BaseContext:
@@ -101,6 +103,7 @@ class _Here:
 
 def _begin(manifest: Manifest, turns: str) -> None:
     take_turns(turns)
+    need_no_power_cut()
     is_last = threading.Event()
     is_last.set()
     try:

@@ -24,7 +24,7 @@ from orchestrator.tracking.patience import ERRORS, LAST_TRIES, Patience, first_l
 from orchestrator.tracking.precedence import come_as_others
 
 if TYPE_CHECKING:
-    from orchestrator.tracking.manifest import Message
+    from orchestrator.tracking.manifest import Manifest, Message
 
 # Messages that are worked on together: few while more may come, since what is worth helping
 # processes shows at the end only; then many, so that these do not wait for each other.
@@ -44,44 +44,61 @@ class Report(NamedTuple):
 
 
 class Inbox:
-    """The lines of a stream: a thread reads them, so that nobody who writes them ever waits."""
+    """The lines of a stream: a thread reads them, so that nobody who writes them ever waits.
+    `trials_ended` is called there as soon as no trial runs any more: by a message that says so, or
+    by the stream's end.
+    """
 
-    def __init__(self, stream: Iterable[str]) -> None:
-        self.has_ended = threading.Event()
-        self._lines: queue.SimpleQueue[str] = queue.SimpleQueue()
-        self._stream = stream
+    def __init__(self, stream: Iterable[str], trials_ended: Callable[[], None]) -> None:
+        self.has_ended, self.trials_have_ended = threading.Event(), threading.Event()
+        self._messages: queue.SimpleQueue[Any] = queue.SimpleQueue()  # None: the end
+        self._stream, self._trials_ended = stream, trials_ended
         threading.Thread(target=self._read, daemon=True).start()
 
     def _read(self) -> None:
         for line in self._stream:
-            self._lines.put(line)
+            try:
+                message = json.loads(line)
+            except ValueError:  # a driver that was killed may leave half a line, its last
+                break
+            if "trials_ended" in message:
+                self._note_end_of_trials()
+            else:
+                self._messages.put(message)
+        self._note_end_of_trials()
         self.has_ended.set()
-        self._lines.put("")  # no message is empty
+        self._messages.put(None)
 
-    def first(self) -> str:
-        """The first line; an empty one where the stream has none."""
-        return self._lines.get()
+    def _note_end_of_trials(self) -> None:
+        if not self.trials_have_ended.is_set():
+            self.trials_have_ended.set()
+            self._trials_ended()
+
+    def first(self) -> Manifest | None:
+        """The first line; None where the stream has none."""
+        found: Manifest | None = self._messages.get()
+        return found
 
     @property
     def _at_once(self) -> int:
-        return AT_ONCE_AT_THE_END if self.has_ended.is_set() else AT_ONCE
+        return AT_ONCE_AT_THE_END if self.trials_have_ended.is_set() else AT_ONCE
 
     def batches(self, patience: float) -> Iterator[list[Message]]:
         """The messages that have come meanwhile, in their order; an empty list where none came for
         `patience` seconds. Ends with the stream.
         """
         while True:
-            batch: list[str] = []
+            batch: list[Message | None] = []
             with contextlib.suppress(queue.Empty):
-                batch.append(self._lines.get(timeout=patience))
-                while len(batch) < self._at_once and batch[-1]:
-                    batch.append(self._lines.get_nowait())
+                batch.append(self._messages.get(timeout=patience))
+                while len(batch) < self._at_once and batch[-1] is not None:
+                    batch.append(self._messages.get_nowait())
             began = time.monotonic()
-            yield [json.loads(line) for line in batch if line]
-            if batch and not batch[-1]:
+            yield [message for message in batch if message is not None]
+            if batch and batch[-1] is None:
                 return
-            if self._lines.qsize() >= CROWD:
-                self.has_ended.wait((time.monotonic() - began) * (1 / SHARE - 1))
+            if self._messages.qsize() >= CROWD:
+                self.trials_have_ended.wait((time.monotonic() - began) * (1 / SHARE - 1))
 
 
 def report_on(
@@ -90,18 +107,19 @@ def report_on(
     *,
     with_helpers: bool = False,
     opened: Callable[[str], None] = lambda page: None,
+    trials_ended: Callable[[], None] = lambda: None,
 ) -> Report:
     """Write what a stream of JSON lines tells of, the first of which is a manifest and the others
     messages of a `Writer`. While it lasts an MLflow that is away is waited for; at its end for
     `last_tries` seconds. `with_helpers` starts processes where many runs wait. `opened` is told
-    where a server shows the sweep, as soon as it is known there.
+    where a server shows the sweep, as soon as it is known there; `trials_ended` is called in a
+    thread of its own when no trial runs any more.
     """
-    inbox = Inbox(stream)
-    first = inbox.first()
-    if not first:
+    inbox = Inbox(stream, trials_ended)
+    manifest = inbox.first()
+    if manifest is None:
         return Report()
-    manifest = json.loads(first)
-    helpers = Helpers(manifest, inbox.has_ended)
+    helpers = Helpers(manifest, inbox.trials_have_ended)
     tracker = None
     error = ""
     with settings(), contextlib.closing(helpers):
@@ -145,12 +163,6 @@ def _refused(refused: Mapping[str, str]) -> str:
     return f"MLflow refused runs of {len(refused)} trials, as in: {next(iter(refused.values()))}"
 
 
-def _until_the_end(stream: Iterable[str]) -> Iterator[str]:
-    """The lines of a stream, with whose end the trials have ended, too."""
-    yield from stream
-    come_as_others()
-
-
 def main() -> int:
     """Report on standard input; write JSON lines to the file descriptor that the command line
     names: the page of the sweep, as soon as there is one, and at the end the report.
@@ -167,7 +179,7 @@ def main() -> int:
             if page:
                 tell({"page": page})
 
-        report = report_on(_until_the_end(sys.stdin), with_helpers=True, opened=opened)
+        report = report_on(sys.stdin, with_helpers=True, opened=opened, trials_ended=come_as_others)
         tell(report._asdict())
     return 1 if report.error else 0
 

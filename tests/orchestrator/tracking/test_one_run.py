@@ -4,6 +4,8 @@ this store alone.
 
 from __future__ import annotations
 
+import contextlib
+import sqlite3
 import threading
 import time
 
@@ -347,9 +349,9 @@ def test_a_request_that_was_heard_and_not_answered_makes_no_second_run(
         assert (run.info.status, run.info.run_id) == ("FINISHED", asked[role])
 
 
-def _first_when_ended(inbox):
-    assert inbox.has_ended.wait(60)
-    return inbox._lines.get()
+def _first_when_trials_have_ended(inbox):
+    assert inbox.trials_have_ended.wait(60)
+    return inbox._messages.get()
 
 
 @pytest.mark.process
@@ -372,11 +374,25 @@ def test_many_runs_that_wait_are_written_by_several_processes(
     monkeypatch.setattr(process.Tracker, "_write_run", lambda *_: asked.append(1))
     lines = [manifest(plan, store, address, (tmp_path / "art").as_uri())]
     lines += [{"finished": cell.trial.key} for cell in plan.cells]
-    stream = [json.dumps(line) for line in [*lines, {"summary": NOTHING}]]
-    # Nothing more is said when the writing begins.
-    monkeypatch.setattr(process.Inbox, "first", _first_when_ended)
-    assert process.report_on(stream, with_helpers=True) == (6, "")
+    have_begun = threading.Event()
+    begin = helpers.Helpers.begin
+
+    def stream():
+        yield from (json.dumps(line) for line in [*lines, {"trials_ended": True}])
+        assert have_begun.wait(60)  # before the driver has made its tables
+        yield json.dumps({"summary": NOTHING})
+
+    def noted(*given):
+        begin(*given)
+        have_begun.set()
+
+    monkeypatch.setattr(helpers.Helpers, "begin", noted)
+    monkeypatch.setattr(process.Inbox, "first", _first_when_trials_have_ended)
+    assert process.report_on(stream(), with_helpers=True) == (6, "")
     assert asked == []  # this process had nothing to write itself
+    # It wrote ahead, and is as it was: without a second file, and for folders of any kind.
+    with contextlib.closing(sqlite3.connect(address.removeprefix("sqlite:///"))) as connection:
+        assert connection.execute("PRAGMA journal_mode").fetchone() == ("delete",)
     monkeypatch.undo()
     tracker = made(plan, store, address, tmp_path)
     tracker.write([cell.trial.key for cell in plan.cells])

@@ -45,6 +45,29 @@ def test_processes_that_take_turns_never_find_the_database_locked(tmp_path):
 
 
 @pytest.mark.mlflow
+def test_what_follows_the_trials_is_told_from_them():
+    """Tables take seconds, in which MLflow need not wait."""
+    from orchestrator.tracking import process
+
+    goes_on, told = threading.Event(), []
+
+    def stream():
+        yield '{"finished": "a"}\n'
+        yield '{"trials_ended": true}\n'
+        assert goes_on.wait(60)
+        yield '{"finished": "b"}\n'
+        yield '{"summary": '  # half a line, of a driver that was killed
+
+    inbox = process.Inbox(stream(), lambda: told.append("ended"))
+    assert inbox.trials_have_ended.wait(60)
+    assert not inbox.has_ended.is_set()
+    goes_on.set()
+    batches = [message for batch in inbox.batches(60) for message in batch]
+    assert batches == [{"finished": "a"}, {"finished": "b"}]
+    assert (told, inbox.has_ended.is_set()) == (["ended"], True)
+
+
+@pytest.mark.mlflow
 def test_while_many_wait_most_of_the_time_is_the_trials(monkeypatch):
     from orchestrator.tracking import process
 
@@ -54,10 +77,10 @@ def test_while_many_wait_most_of_the_time_is_the_trials(monkeypatch):
         yield from (json.dumps({"finished": str(number)}) for number in range(130))
         assert ended.wait(60)
 
-    inbox = process.Inbox(stream())
+    inbox = process.Inbox(stream(), lambda: None)
     monkeypatch.setattr(process.time, "monotonic", lambda: now[0])
-    monkeypatch.setattr(inbox.has_ended, "wait", pauses.append)
-    while inbox._lines.qsize() < 130:
+    monkeypatch.setattr(inbox.trials_have_ended, "wait", pauses.append)
+    while inbox._messages.qsize() < 130:
         pass
     sizes = []
     for batch in inbox.batches(1.0):
