@@ -6,12 +6,16 @@ that runs the test. `support/tiers.py` says which tests belong to a tier.
 
 from __future__ import annotations
 
+import compileall
+import gc
 import os
 import random
 import shutil
 import signal
 import sys
 import tempfile
+from collections.abc import Iterator
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
@@ -34,8 +38,13 @@ for name in ("RAY_ADDRESS", "MLFLOW_TRACKING_URI"):
     os.environ.pop(name, None)
 for name in ("SPOLIA_HOME", "SPOLIA_STORE", "SPOLIA_TRACKING", "SPOLIA_DATA", "SPOLIA_SITE"):
     os.environ.pop(name, None)
+# Compiled code is kept, also where the machine says otherwise, as images for containers do: pytest
+# would rewrite the assertions of all files anew in every worker, and every process compile ours.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 import pytest  # noqa: E402
+from typer.main import get_command  # noqa: E402
 
 from orchestrator import Store  # noqa: E402
 
@@ -43,19 +52,34 @@ pytest_plugins = (
     "mlflow_servers",
     "tiers",
     "plain_ray",
+    "plain_torch",
     "written_here",
     "orchestrator.testing.plugin",
 )
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
+ROOT = Path(__file__).resolve().parents[1]
+MEMORY = Path("/dev/shm")
+ROOM = 2 * 1024**3  # bytes; the fast tier leaves far less at any time
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest asks where its folders are to be
 def pytest_configure(config: pytest.Config) -> None:
     """Folders of this process alone, for decoded images and for Ray, out of the user's own."""
+    # A store is thousands of small files, which a disk takes ten times as long to make and remove.
+    is_fast = config.getoption("tier") == "fast" and os.access(MEMORY, os.W_OK)
+    if is_fast and shutil.disk_usage(MEMORY).free > ROOM:
+        os.environ["PYTEST_DEBUG_TEMPROOT"] = str(MEMORY)
     made = {
-        "SPOLIA_CACHE": tempfile.mkdtemp(prefix="spolia-test-cache-"),
+        "SPOLIA_CACHE": tempfile.mkdtemp(
+            prefix="spolia-test-cache-", dir=os.environ.get("PYTEST_DEBUG_TEMPROOT")
+        ),
         "RAY_TMPDIR": tempfile.mkdtemp(prefix="ray", dir="/tmp"),  # paths of sockets must be short
     }
     os.environ.update(made)
+    if not hasattr(config, "workerinput"):
+        for room in ("orchestrator", "methods"):  # what workers import while they test, too
+            compileall.compile_dir(ROOT / room, quiet=2)
+    gc.disable()  # what is imported stays, and to look through it again and again takes seconds
     # A shell without job control has what it starts in the background ignore Ctrl-C, and that is
     # inherited by the processes which tests interrupt.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -64,6 +88,31 @@ def pytest_configure(config: pytest.Config) -> None:
     Path(made["SPOLIA_CACHE"], f"vega-{version('vl-convert-python')}.js").write_text("// Vega\n")
     for folder in made.values():
         config.add_cleanup(lambda folder=folder: shutil.rmtree(folder, ignore_errors=True))
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    gc.freeze()
+    gc.set_threshold(10_000, 20, 20)
+    gc.enable()
+    # A test may write a module twice within a second, which Python would not notice.
+    sys.dont_write_bytecode = True
+
+
+READ = Path(__file__).parent / "__pycache__" / "read"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _read_sources() -> Iterator[None]:
+    """What was read off sources by tests before these is there, by the SHA-256 of their bytes."""
+    own = Path(os.environ["SPOLIA_CACHE"], "code")
+    if READ.is_dir():
+        shutil.copytree(READ, own, dirs_exist_ok=True)
+    yield
+    READ.mkdir(parents=True, exist_ok=True)
+    for file in own.glob("*.json"):
+        whole = READ / f"{file.name}.{os.getpid()}"
+        shutil.copy(file, whole)
+        whole.replace(READ / file.name)
 
 
 @pytest.fixture(autouse=True)
@@ -79,7 +128,7 @@ def _same_draws_in_any_order() -> None:
     if "numpy" in sys.modules:
         sys.modules["numpy"].random.seed(0)
     if "torch" in sys.modules:  # as it is in a process that has just imported it
-        sys.modules["torch"].manual_seed(67280421310721)
+        sys.modules["torch"].default_generator.manual_seed(67280421310721)
 
 
 @pytest.fixture
@@ -87,6 +136,12 @@ def store(tmp_path: Path) -> Store:
     made = Store(tmp_path / "store")
     made.prepare()
     return made
+
+
+@cache
+def _commands_of(app):
+    """What Typer makes of all signatures before each call, of which a process has one."""
+    return get_command(app)
 
 
 @pytest.fixture
@@ -99,6 +154,7 @@ def spolia(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], 
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setattr("typer.main.get_command", _commands_of)
     # `--data` sets it for the process, which is this one here: afterwards it is as before.
     before = os.environ.get("SPOLIA_DATA")
     monkeypatch.setenv("SPOLIA_DATA", before or "")

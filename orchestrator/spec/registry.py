@@ -8,11 +8,14 @@ import importlib
 import importlib.metadata
 import importlib.util
 import inspect
+import os
 import pkgutil
+import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from importlib.metadata import EntryPoint
 from types import ModuleType
 from typing import Any
 
@@ -39,7 +42,7 @@ def installed() -> Installed:
     """
     found: dict[str, type[Method]] = {}
     broken: dict[str, str] = {}
-    for entry in importlib.metadata.entry_points(group=GROUP):
+    for entry in _entries():
         methods, of_package = looked_through(entry.value)
         broken |= of_package
         for cls in methods:
@@ -62,10 +65,33 @@ def registered() -> dict[str, str]:
     is passed over: nothing of it can be used here, and `spolia methods` says why.
     """
     found: dict[str, str] = {}
-    for entry in importlib.metadata.entry_points(group=GROUP):
+    for entry in _entries():
         for cls in _importable(entry.value):
             found.setdefault(cls.name, f"{cls.__module__}:{cls.__qualname__}")
     return found
+
+
+def _entries() -> tuple[EntryPoint, ...]:
+    """The entry points of the group. They stand in a file for each installed distribution, and to
+    read those takes longer than to plan a small sweep: once, until a folder of Python's path is
+    another or has changed.
+    """
+    path = tuple((folder, _last_change(folder)) for folder in sys.path)
+    return _entries_on(path, importlib.metadata.entry_points)
+
+
+@lru_cache(maxsize=4)
+def _entries_on(
+    path: tuple[tuple[str, int], ...], read: Callable[..., Any]
+) -> tuple[EntryPoint, ...]:
+    return tuple(read(group=GROUP))
+
+
+def _last_change(folder: str) -> int:
+    try:
+        return os.stat(folder or ".").st_mtime_ns
+    except OSError:  # nothing there; Python passes over it, too
+        return 0
 
 
 @lru_cache(maxsize=64)

@@ -19,6 +19,7 @@ from methods.networks import (
 )
 from methods.networks.pooling import AveragedTo
 from methods.pieces import losses
+from methods.pieces.cost import network_cost, output_and_cost
 from methods.pieces.losses import cross_entropy, masked_cross_entropy
 from orchestrator import IGNORED, CorruptError, InputError, MethodError, Network, Part, Piece
 from orchestrator.parts.component import rebuild, state_bytes, state_digest
@@ -55,6 +56,20 @@ def test_extractor_and_head_compose_to_the_network(name):
         assert net.shape(split, (3, 8, 8)) == tuple(features.shape[1:]), split
         names = {id(p) for p in extractor.parameters()} | {id(p) for p in head.parameters()}
         assert names == {id(p) for p in net.parameters()}, split
+
+
+def test_shapes_and_costs_are_found_without_batch_norm(monkeypatch):
+    """On the device where nothing is computed it takes longer than all else, and keeps a shape."""
+    net = build("resnet8")
+    cost = network_cost(net, (3, 8, 8))
+    with monkeypatch.context() as patched:
+        patched.setattr("torch.nn.functional.batch_norm", None)
+        assert net.shape("stage3", (3, 8, 8)) == (64, 2, 2)
+        assert network_cost(net, (3, 8, 8)) == cost
+        with torch.device("meta"):
+            probe = build("resnet8")
+        output_and_cost(probe, torch.empty(1, 3, 8, 8, device="meta"))
+    assert not [m for m in [*net.modules(), *probe.modules()] if "forward" in vars(m)]
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -220,7 +235,16 @@ VARIANTS["mobilenet_v2"] = torchvision_network("mobilenet_v2")
 VARIANTS["projected to 3"] = projected(small_vgg(), behind="stage2", size=3)
 
 
-@pytest.mark.parametrize("spec", [*NETWORKS.values(), *VARIANTS.values()], ids=lambda s: s.label)
+SLOW = ("resnet56", "densenet121")  # of the layers that the small ones have, more
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        pytest.param(spec, id=spec.label, marks=[pytest.mark.slow] if name in SLOW else [])
+        for name, spec in (NETWORKS | VARIANTS).items()
+    ],
+)
 def test_its_gradients_have_kernels_that_repeat(spec):
     with torch.device("meta"), Unrepeatable() as mode:
         net = class_at(spec.path, Network)(**dict(spec.settings), channels=3, classes=5)

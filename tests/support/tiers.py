@@ -201,6 +201,7 @@ def pytest_configure(config: pytest.Config) -> None:
     sys.addaudithook(WATCH.audit)
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist's own tells the tests, and asks for groups thereupon
 def pytest_collection_finish(session: pytest.Session) -> None:
     if file := getattr(session.config, "workerinput", {}).get("groups"):
         groups = {item.nodeid: group for item in session.items if (group := group_of(item))}

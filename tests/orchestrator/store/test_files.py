@@ -91,11 +91,12 @@ def test_blobs_on_s3_are_read_once_and_then_from_the_local_copy(bucket, tmp_path
 
 
 def test_very_many_results_are_listed_side_by_side_and_all_of_them(bucket, monkeypatch):
-    keys = {f"{shard}{number:062x}" for shard in ("00", "7f", "ff") for number in range(2)}
+    keys = {f"{shard}{number:062x}" for shard in ("00", "77", "ff") for number in range(2)}
     for key in keys:
         bucket.commit({"key": key, "outcome": "done"})
     one_by_one = list(bucket.entries("results"))
     monkeypatch.setattr(files, "MANY", 2)
+    monkeypatch.setattr(files, "SHARDS", files.SHARDS[::17])  # 16 of 256 answers of a server
     listed = []
     monkeypatch.setattr(
         files.Bucket,
