@@ -1,9 +1,12 @@
 """Pictures of MLflow's pages for `docs/comparing-in-mlflow.md`, taken in headless Chromium.
 
-    python docs/mlflow_pages.py HOME SWEEP OTHER
+    spolia run docs/pages/ingredients.py --home HOME
+    spolia run docs/pages/longer.py --home HOME
+    python docs/mlflow_pages.py HOME ingredients longer
 
-HOME is the home of two sweeps that were run and tracked: SWEEP is on most pictures, and the last
-one shows it beside OTHER. Needs chromium and chromedriver; a minute or two.
+The first sweep, of 300 cells, is on most pictures; the last one shows it beside the other. To run
+them takes ten minutes on two cores, the pictures a minute or two; chromium and chromedriver are
+needed.
 """
 
 from __future__ import annotations
@@ -27,18 +30,10 @@ SETTLED = 8.0  # seconds in which charts and pictures are drawn
 SWITCHES = ("--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-sync")
 SIZE = "--window-size=1360,900"
 CHART, TABLES = "&compareRunsMode=CHART", "&compareRunsMode=ARTIFACT"
-# MLflow opens its assistant the first time; its own button closes it.
+# MLflow opens its assistant the first time, at the right; the button in its corner closes it.
 CLOSE_ASSISTANT = """
-const titles = [...document.querySelectorAll('*')].filter(
-    one => one.children.length == 0 && one.textContent.trim() == 'MLflow Assistant');
-for (let part of titles)
-    for (let level = 0; level < 6 && part; level++) {
-        part = part.parentElement;
-        const closing = part ? [...part.querySelectorAll('button')].filter(
-            one => /close/i.test(one.outerHTML)) : [];
-        if (closing.length) { closing[closing.length - 1].click(); return true; }
-    }
-return false;
+const button = document.elementFromPoint(innerWidth - 36, 36)?.closest('button');
+if (button && document.body.textContent.includes('MLflow Assistant')) button.click();
 """
 
 
