@@ -83,3 +83,11 @@ def test_the_examples_of_the_page_on_sessions_work_one_after_the_other(tmp_path,
         exec(block, names)
     assert names["net"](torch.zeros(2, 1, 8, 8)).shape == (2, 3)
     assert names["session"].compare({"lr": 0.1}, {"lr": 0.01}).gaps[0].n == 2
+
+
+def test_the_sweeps_whose_pages_are_shown_can_be_planned(store):
+    from orchestrator import load_sweep, make_plan
+
+    for file, cells in (("ingredients", 300), ("longer", 30)):
+        name, sweep = load_sweep(ROOT / "docs" / "pages" / f"{file}.py")
+        assert len(make_plan(name, sweep, store).cells) == cells
