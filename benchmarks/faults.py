@@ -36,15 +36,22 @@ NUM_CASES = {"calls": 0, "kills": 100, "sweeps": 500, "stores": 500}  # 0: as ma
 
 def import_all() -> None:
     """Once, before anything forks."""
-    import mlflow
+    import matplotlib.backends.backend_agg
+    import mlflow.store.tracking.sqlalchemy_store
+    import sqlalchemy.orm
     import torch
+    import torch._dynamo  # which torch brings with the first optimiser: 2 s in every child
 
     import methods.recombine
+    import orchestrator.analysis.report
     import orchestrator.session.running
     import orchestrator.tracking.process
     from orchestrator import testing
+    from orchestrator.spec.registry import registered
 
-    del mlflow, methods, orchestrator, testing
+    registered()
+    sqlalchemy.orm.configure_mappers()
+    del matplotlib, mlflow, methods, orchestrator, testing
     torch.set_num_threads(1)
 
 

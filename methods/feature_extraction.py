@@ -21,7 +21,7 @@ from typing import Any, ClassVar, Literal
 from torch import Tensor, nn
 
 from methods.fine_tune import FineTune
-from methods.pieces.accuracies import ACCURACIES, log_accuracies
+from methods.pieces.accuracies import ACCURACIES
 from methods.pieces.building import recipe_of
 from methods.pieces.fixed_features import features_or_images
 from methods.pieces.losses import cross_entropy
@@ -29,8 +29,8 @@ from methods.pieces.task_network import Norm, TaskNetwork
 from methods.pieces.task_orders import (
     ACCURACY_AFTER_EACH_TASK,
     ACCURACY_AT_PLACE,
-    base_network,
-    measure_accuracy_after_each_task,
+    keep_part,
+    learn_or_adopt,
     needs_of_targets,
 )
 from orchestrator import (
@@ -40,7 +40,6 @@ from orchestrator import (
     Kept,
     Method,
     Network,
-    PartWithBase,
     Run,
     Task,
     Trial,
@@ -106,18 +105,10 @@ class FeatureExtraction(Method):
         return needs_of_targets(trial, self.base)
 
     def train(self, run: Run) -> None:
-        _source, *targets = run.tasks
-        names = [target.name for target in targets]
-        if len(targets) == 1:
-            self.learn(run, targets[0], base_network(run))
-        else:
-            run.adopt(*names)
-        measure_accuracy_after_each_task(run, names)
+        learn_or_adopt(run, self.learn)
 
     def learn(self, run: Run, task: Task, base: Network) -> None:
         """Train and keep one task's classifier."""
-        # The base stays out of it: what is kept is the task's,
-        # and it requires the base by its digest.
         part = TaskNetwork(
             network=recipe_of(base),
             classes=task.num_classes,
@@ -142,10 +133,7 @@ class FeatureExtraction(Method):
             batch=self.batch,
             last_batch=self.last_batch,
         )
-        net, by = PartWithBase(part, base), {"task": task.name}
-        log_accuracies(run, net, task)
-        network = run.need("base").component("network", task=run.tasks[0].name)
-        run.keep("part", part, by=by, requires=network)
+        keep_part(run, task, part, base)
 
     def loss(self, nets: Any, batch: Any) -> Tensor:
         return cross_entropy(nets["part"](batch.x, nets["base"]), batch.y)

@@ -17,7 +17,8 @@ and a classifier; one training of them, whose gradients pass through the whole n
 Departs from the paper: adapters start at zero, so that the features are the base's at first (theirs
 are drawn small in the second paper). Convolutions of kernel 1 have none, and grouped ones neither.
 The weight decay is one number for all (theirs is chosen for each set), rate and schedule are our
-own. Images are not augmented unless `augmentation` says so.
+own. Images that fill no batch at the end of an epoch are left out of it, and images are not
+augmented unless `augmentation` says so.
 """
 
 from __future__ import annotations
@@ -29,15 +30,15 @@ import torch
 from torch import Tensor, nn
 
 from methods.fine_tune import FineTune
-from methods.pieces.accuracies import ACCURACIES, log_accuracies
+from methods.pieces.accuracies import ACCURACIES
 from methods.pieces.building import build_network, example_recipe, recipe_of
 from methods.pieces.losses import cross_entropy
 from methods.pieces.task_network import Norm, TaskNetwork, has_batch_norm
 from methods.pieces.task_orders import (
     ACCURACY_AFTER_EACH_TASK,
     ACCURACY_AT_PLACE,
-    base_network,
-    measure_accuracy_after_each_task,
+    keep_part,
+    learn_or_adopt,
     needs_of_targets,
 )
 from orchestrator import (
@@ -46,7 +47,6 @@ from orchestrator import (
     Method,
     Metric,
     Network,
-    PartWithBase,
     Run,
     Task,
     Trial,
@@ -185,13 +185,7 @@ class ResidualAdapters(Method):
         return needs_of_targets(trial, self.base)
 
     def train(self, run: Run) -> None:
-        _source, *targets = run.tasks
-        names = [target.name for target in targets]
-        if len(targets) == 1:
-            self.learn(run, targets[0], base_network(run))
-        else:
-            run.adopt(*names)
-        measure_accuracy_after_each_task(run, names)
+        learn_or_adopt(run, self.learn)
 
     def learn(self, run: Run, task: Task, base: Network) -> None:
         """Train and keep one task's adapters."""
@@ -215,12 +209,10 @@ class ResidualAdapters(Method):
             epochs=self.epochs,
             batch=self.batch,
         )
-        log_accuracies(run, PartWithBase(part, base), task)
         whole = sum(parameter.numel() for parameter in base.parameters())
         added = sum(parameter.numel() for parameter in part.parameters())
         run.log(task_share=added / whole, by={"task": task.name})
-        network = run.need("base").component("network", task=run.tasks[0].name)
-        run.keep("part", part, by={"task": task.name}, requires=network)
+        keep_part(run, task, part, base)
 
     def loss(self, nets: Any, batch: Any) -> Tensor:
         """Cross entropy of the base with the task's adapters, on the task's own classes."""

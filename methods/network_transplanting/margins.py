@@ -64,6 +64,17 @@ def auc(margin: Array, labels: Labels) -> float:
     return float((ranks - positive * (positive + 1) / 2) / (positive * negative))
 
 
+def line_through(margin: Array, own: Array) -> tuple[float, float]:
+    """Slope and value at 0 of the line of least squares through margins against `own`, those of
+    another network on the same images; NaN where `own` are all one.
+    """
+    spread = own - own.mean()
+    if not spread.any():
+        return float("nan"), float("nan")
+    slope = float((spread * margin).sum() / np.square(spread).sum())
+    return slope, float(margin.mean() - slope * own.mean())
+
+
 def foreground_iou(margin: Array, labels: Labels) -> float:
     """Intersection over union of the pixels predicted and labelled as foreground."""
     predicted, true = margin > 0, labels == 1

@@ -363,11 +363,12 @@ class NetworkTransplanting(Method):
         over=(0.25, 0.5, 0.75),
         help="p, share of the gates that dummy opens; the larger, the more it is like lin",
     )
-    calibrate: Literal["none", "labels", "teacher"] = axis(
+    calibrate: Literal["none", "labels", "teacher", "decisions"] = axis(
         "none",
-        over=("none", "labels", "teacher"),
+        over=("none", "labels", "teacher", "decisions"),
         help="gradients leave an additive constant open; it is set from the samples to give the "
-        "least error on their labels, or the teacher's mean margin",
+        "least error on their labels, the teacher's mean margin (which misleads where margins are "
+        "smaller than the teacher's), or the least error on what the teacher decides of them",
     )
     everything: bool = axis(
         False,
@@ -710,7 +711,12 @@ class NetworkTransplanting(Method):
         if self.calibrate == "labels":
             # The margin is the last logit minus the first, so an offset moves it by as much.
             return -best_threshold(margin, labels)
-        return float(np.mean(margins(run, guest_network, samples)[0]) - np.mean(margin))
+        of_teacher = margins(run, guest_network, samples)[0]
+        if self.calibrate == "teacher":
+            return float(np.mean(of_teacher) - np.mean(margin))
+        decided = (of_teacher > 0).astype(np.int64)
+        # All on one side: no threshold between them can be told.
+        return 0.0 if len(np.unique(decided)) < 2 else -best_threshold(margin, decided)
 
 
 def network_of(result: Result, task: Task) -> Network:

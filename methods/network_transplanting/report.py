@@ -14,6 +14,7 @@ from methods.network_transplanting.margins import (
     balanced_error,
     best_threshold,
     foreground_iou,
+    line_through,
     plain_error,
 )
 from orchestrator import MatrixSpec, Metric, Plot, Run, Task
@@ -97,6 +98,19 @@ METRICS = (
         help="Balanced error of the category that was added in this place, from 1.",
     ),
     Metric(
+        "margin_slope",
+        by=("category",),
+        optional=True,
+        help="Slope of the line through the margins of test images, with the adapter against in "
+        "the category's own network; below 1 they are smaller, and a constant moves more images.",
+    ),
+    Metric(
+        "margin_offset",
+        by=("category",),
+        optional=True,
+        help="Margin that this line gives an image on which the own network is undecided.",
+    ),
+    Metric(
         "iou",
         by=("category",),
         optional=True,
@@ -174,6 +188,8 @@ def log_errors(
         recovery=(bare_error - error) / lost if lost > 0 else float("nan"),
         by=by,
     )
+    slope, offset = line_through(transplanted[0], own[0])
+    run.log(margin_slope=slope, margin_offset=offset, by=by)
     if guest.masks:
         run.log(iou=foreground_iou(*transplanted), by=by)
     if validation is not None:

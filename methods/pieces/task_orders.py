@@ -4,11 +4,22 @@ the table of accuracy after each task.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from orchestrator import MatrixSpec, Method, Metric, Network, Run, Trial
+from methods.pieces.accuracies import log_accuracies
+from orchestrator import (
+    MatrixSpec,
+    Method,
+    Metric,
+    Network,
+    Part,
+    PartWithBase,
+    Run,
+    Task,
+    Trial,
+)
 
 ACCURACY_AT_PLACE = Metric(
     "accuracy_at",
@@ -42,6 +53,28 @@ def base_network(run: Run) -> Network:
     """The first task's network, which the need `base` trained, on the device of the run."""
     source = run.tasks[0].name
     return run.need("base").network(task=source).to(run.device)
+
+
+def learn_or_adopt(run: Run, learn: Callable[[Run, Task, Network], None]) -> None:
+    """With one target, `learn` it on the base's network; several were learned in trials of their
+    own, see `needs_of_targets`. Then measure as `measure_accuracy_after_each_task` does.
+    """
+    _source, *targets = run.tasks
+    names = [target.name for target in targets]
+    if len(targets) == 1:
+        learn(run, targets[0], base_network(run))
+    else:
+        run.adopt(*names)
+    measure_accuracy_after_each_task(run, names)
+
+
+def keep_part(run: Run, task: Task, part: Part, base: Network) -> None:
+    """Log the accuracies of a task's part with the base that it computes on, and keep the part as
+    `part`. The base stays out of it: it is required by its digest.
+    """
+    log_accuracies(run, PartWithBase(part, base), task)
+    network = run.need("base").component("network", task=run.tasks[0].name)
+    run.keep("part", part, by={"task": task.name}, requires=network)
 
 
 def measure_accuracy_after_each_task(run: Run, targets: Sequence[str]) -> None:

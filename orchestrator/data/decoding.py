@@ -76,6 +76,7 @@ class _Pass:
         self.odd_one = ""  # the place of the first image that is of another size than the first
         header: list[Any] = [list(reader.classes), source.size]
         header += ["reduced"] if source.is_reduced else []
+        header += [f"scaled {source.scaled}"] if source.scaled else []
         header += [list(reader.mask_names)] if self.has_masks else []
         self.sha = hashlib.sha256(json.dumps(header).encode())
 
@@ -126,8 +127,9 @@ class _Pass:
         if record.problem:
             return content_hash, record.problem
         try:
-            size, reduced = self.source.size, self.source.is_reduced
-            return content_hash, decode(record, size, reduced=reduced)
+            source = self.source
+            image = decode(record, source.size, scaled=source.scaled, reduced=source.is_reduced)
+            return content_hash, image
         except RefusedError as error:
             return content_hash, str(error)
 

@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from orchestrator.data.readers import Encoded, Pixels
+from orchestrator.spec.datasets import Scaled
 
 GREY = ("1", "L", "I", "I;16", "I;16B", "I;16L", "I;16N")
 COLOURED = ("P", "LA", "PA", "RGB", "RGBA", "RGBa", "La", "RGBX", "CMYK", "YCbCr", "HSV")
@@ -59,26 +60,32 @@ class Decoded:
     mask: Pixels | None = None
 
 
-def decode(record: Encoded, size: int | None, *, reduced: bool = False) -> Decoded:
+def decode(
+    record: Encoded, size: int | None, *, scaled: Scaled = None, reduced: bool = False
+) -> Decoded:
     """An image and its mask, the shorter side scaled to `size` and the middle cut out where that is
-    not None. With `reduced`, JPEG may be decoded at a fraction of its size that is not below it.
+    not None; `scaled` is as in `image_folder`. With `reduced`, JPEG may be decoded at a fraction of
+    its size that is not below it.
 
     Raises RefusedError for what cannot be decoded or is not understood.
     """
     try:
         with Image.open(io.BytesIO(record.content)) as opened:
-            return _decoded(opened, record, size, reduced=reduced)
+            return _decoded(opened, record, size, scaled, reduced=reduced)
     except _UNREADABLE as error:
         raise RefusedError(f"cannot be decoded: {_why(record.content, error)}") from error
 
 
-def _decoded(opened: Any, record: Encoded, size: int | None, *, reduced: bool) -> Decoded:
+def _decoded(
+    opened: Any, record: Encoded, size: int | None, scaled: Scaled, *, reduced: bool
+) -> Decoded:
     """As `decode`, from an open file of which only the header was read."""
     mode = _mode(opened)
     _refuse_what_has_no_scale(opened)
     wide, high = opened.size
     if reduced and size is not None:
-        opened.draft(None, (size, size))  # no effect but on JPEG
+        needed = scaled if isinstance(scaled, int) else size
+        opened.draft(None, (needed, needed))  # no effect but on JPEG
     peculiar = _peculiarities(opened)
     image, brightest = _eight_bits(opened)
     turn = _orientation(opened)
@@ -98,8 +105,8 @@ def _decoded(opened: Any, record: Encoded, size: int | None, *, reduced: bool) -
         image, mask = image.crop(box), None if mask is None else mask.crop(box)
         wide, high = image.size
     if size is not None:
-        image = _fitted(image, size, Image.Resampling.BICUBIC)
-        mask = None if mask is None else _fitted(mask, size, Image.Resampling.NEAREST)
+        image = _fitted(image, size, scaled, Image.Resampling.BICUBIC)
+        mask = None if mask is None else _fitted(mask, size, scaled, Image.Resampling.NEAREST)
     pixels = np.asarray(image)  # [H, W] or [H, W, 3]
     return Decoded(
         pixels=pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1),
@@ -224,10 +231,13 @@ def _mask(content: bytes) -> Any:
         raise RefusedError(f"the mask cannot be decoded: {_why(content, error)}") from error
 
 
-def _fitted(image: Any, size: int, resampling: Image.Resampling) -> Any:
-    """The shorter side scaled to `size`, and the middle cut out."""
-    scale = size / min(image.size)
-    wide, high = (max(size, round(side * scale)) for side in image.size)
+def _fitted(image: Any, size: int, scaled: Scaled, resampling: Image.Resampling) -> Any:
+    """The shorter side scaled to `size`, or to `scaled`, and the middle cut out."""
+    if scaled == "whole":
+        return image.resize((size, size), resampling)
+    shorter = size if scaled is None else scaled
+    scale = shorter / min(image.size)
+    wide, high = (max(shorter, round(side * scale)) for side in image.size)
     image = image.resize((wide, high), resampling)
     left, top = (wide - size) // 2, (high - size) // 2
     return image.crop((left, top, left + size, top + size))

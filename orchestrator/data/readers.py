@@ -129,6 +129,8 @@ def no_arrays(
     return nothing, nothing, tuple(map(str, range(int(source.options["classes"]))))
 
 
+_ADVICE = "You can use download=True to download it"  # torchvision's, which nobody here can follow
+
 # Where torchvision keeps what it reads, so that a change is noticed without importing it.
 _TORCHVISION_FILES = {
     "CIFAR10": "cifar-10-batches-py",
@@ -139,11 +141,15 @@ _TORCHVISION_FILES = {
 }
 
 
+def _pattern_of(name: str) -> str:
+    return _TORCHVISION_FILES.get(name, f"{name}/raw")
+
+
 def torchvision_files(name: str, root: Path | None) -> list[Path]:
     """The files of one of torchvision's sets below the data root; none where they are not found
     where torchvision expects them.
     """
-    pattern = _TORCHVISION_FILES.get(name, f"{name}/raw")
+    pattern = _pattern_of(name)
     top = _root(f"torchvision/{name}", root)
     files: list[Path] = []
     for path in [*top.glob(pattern), *(top / "torchvision").glob(pattern)]:
@@ -173,8 +179,14 @@ def torchvision_arrays(
         except (RuntimeError, OSError, EOFError, ValueError) as error:
             # `status` and `results` go on without a set that is not here, but not with one that is
             # broken.
-            kind = DataError if torchvision_files(name, root) else MissingDataError
-            raise kind(f"torchvision/{name} cannot be read from {root}: {error}") from error
+            told = f"torchvision/{name} cannot be read from {root}:"
+            if torchvision_files(name, root):
+                why = str(error).replace(_ADVICE, "").strip()
+                raise DataError(f"{told} {why}") from error
+            raise MissingDataError(
+                f"{told} there is no {_pattern_of(name)} in it, nor in its folder torchvision; "
+                "data sets are never downloaded"
+            ) from error
         labels = data.labels if has_splits else data.targets
         parts.append((_pixels(data.data), np.asarray(labels, dtype=np.int64)))
         classes = getattr(data, "classes", None) or [str(c) for c in range(10)]

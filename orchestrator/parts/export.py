@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
@@ -78,7 +79,9 @@ def _task_and_data(component: Component, store: Store) -> tuple[Task, DataRecord
     task = component.task if "task" in component.record.labels else component.result.trial.tasks[-1]
     record = store.data(task.data)
     if record is None:
-        raise InputError(f"the store has no record of {task.data}; spolia data add {task.data}")
+        raise InputError(
+            f"the store has no record of {task.data}; spolia data add {shlex.quote(task.data)}"
+        )
     return task, record
 
 

@@ -139,8 +139,9 @@ def smoke(sweep: Sweep) -> Smoke:
     and are above it take it, tasks keep at most 256 images.
 
     What the sweep is about stays as written: settings that are not numbers, those that the sweep
-    varies anywhere (in methods among settings, too), those that tell the values of an axis apart,
-    and numbers at or below their smoke value. A number that the sweep names once and that is larger
+    varies for the same tasks (in methods among settings, too; from one method to another only where
+    small values would no longer differ), those that tell the values of an axis apart, and numbers
+    at or below their smoke value. A number that the sweep names once and that is larger
     takes seconds no more than a default does, so it is made smaller like one; that is told, and
     labels show what runs.
     """
@@ -171,26 +172,76 @@ def smoke(sweep: Sweep) -> Smoke:
 
 Setting = tuple[str, str]
 """The name of a method, and of a setting of it."""
+Place = tuple[str, ...]
+"""Where a method stands: the name of the cell's method, and the settings on the way; () for that
+method itself.
+"""
 
 
 def _what_it_is_about(points: Sequence[Point]) -> set[Setting]:
-    """Settings of which a sweep has several values, and those that a method shows which is one of
-    several values of an axis.
+    """Settings of which a sweep has several values for the same tasks, and those that a method
+    shows which is one of several values of an axis. Numbers that differ from task to task alone
+    say how each is learned, and are not what is asked.
     """
-    values_of: dict[Setting, list[Any]] = {}
+    of_tasks: dict[str, list[Point]] = {}  # as text: tasks may be a list
+    for point in points:
+        if "tasks" in point.values:
+            of_tasks.setdefault(repr(point.values["tasks"]), []).append(point)
+    of_none = [point for point in points if "tasks" not in point.values]
+    about = _varied(of_none)
+    for some in of_tasks.values():
+        about |= _varied([*some, *of_none])
+    return about
+
+
+def _varied(points: Sequence[Point]) -> set[Setting]:
+    """Settings of which these points have several values, in one place or from place to place, or
+    in methods that are the values of one axis.
+    """
+    places_of: dict[Setting, dict[Place, list[Any]]] = {}
+    smallest: dict[Setting, Any] = {}
     axes: dict[str, list[Any]] = {}
     for point in points:
-        for setting, value in _settings_in(point):
-            _add(values_of.setdefault(setting, []), value)
+        for method, place, settings in _settings_in(point):
+            for name, value in settings.items():
+                setting = (method.name, name)
+                _add(places_of.setdefault(setting, {}).setdefault(place, []), value)
+                if setting not in smallest:
+                    smallest[setting] = _smoke_value(method, name)
         for label, value in point.labels.items():
             _add(axes.setdefault(label, []), value)
-    # Made small, these would be one value, and the sweep would no longer show what it varies.
-    about = {setting for setting, values in values_of.items() if len(values) > 1}
+    about = {
+        setting
+        for setting, values_at in places_of.items()
+        if any(len(values) > 1 for values in values_at.values())
+        or _become_one(values_at, smallest[setting])
+    }
     for values in axes.values():
         methods = [method for value in values for method in _methods_in(value)]
         if len(values) > 1:
             about |= {(m.name, name) for m in methods for name in m.changed_settings()}
     return about
+
+
+def _become_one(values_at: Mapping[Place, Sequence[Any]], smallest: Any) -> bool:
+    """Whether values that differ from place to place would be one, made small: then the sweep would
+    no longer show that they differ. A base of 0 epochs and a training of 30 stay apart.
+    """
+    values: list[Any] = []
+    for found in values_at.values():
+        for value in found:
+            _add(values, value)
+    if not all(is_number(value) for value in (*values, smallest)):
+        return len(values) > 1
+    return len({min(value, smallest) for value in values}) < len(values)
+
+
+def _smoke_value(method: type[Method], name: str) -> Any:
+    """The smoke value of a setting; MISSING where it has none."""
+    (declared,) = (field for field in fields(method) if field.name == name)
+    if declared.metadata.get("smoke", MISSING) is MISSING:
+        return MISSING
+    return method.smoke().settings()[name]
 
 
 def _add(values: list[Any], value: Any) -> None:
@@ -199,24 +250,34 @@ def _add(values: list[Any], value: Any) -> None:
         values.append(value)
 
 
-def _settings_in(point: Point) -> Iterator[tuple[Setting, Any]]:
-    """Every setting of a point's method, and of the methods among its values at any depth."""
+def _settings_in(point: Point) -> Iterator[tuple[type[Method], Place, Mapping[str, Any]]]:
+    """The method of a point and those among its values, at any depth: each with its place, and its
+    settings there.
+    """
     method = point.values["method"]
-    for name in settings_of(method):
-        yield (method.name, name), point.values.get(name, settings_default(method, name))
-    for inner in _methods_in(tuple(point.values.values())):
-        for name, value in inner.settings().items():
-            yield (inner.name, name), value
+    names = settings_of(method)
+    settings = {n: point.values.get(n, settings_default(method, n)) for n in names}
+    yield method, (), settings
+    for name, value in point.values.items():
+        for place, inner in _placed(value, (method.name, name)):
+            yield type(inner), place, inner.settings()
+
+
+def _placed(value: Any, place: Place) -> Iterator[tuple[Place, Method]]:
+    """The methods in a value, those among their settings, too, each with its place."""
+    if isinstance(value, Method):
+        yield place, value
+        for name, inner in value.settings().items():
+            yield from _placed(inner, (*place, name))
+    elif isinstance(value, tuple | list | frozenset):
+        for inner in value:
+            yield from _placed(inner, place)
 
 
 def _methods_in(value: Any) -> Iterator[Method]:
     """The methods in a value, those among their settings, too."""
-    if isinstance(value, Method):
-        yield value
-        yield from _methods_in(tuple(value.settings().values()))
-    elif isinstance(value, tuple | list | frozenset):
-        for inner in value:
-            yield from _methods_in(inner)
+    for _place, method in _placed(value, ()):
+        yield method
 
 
 class _Shrink:

@@ -4,6 +4,7 @@ labels name.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -33,7 +34,8 @@ class MissingData:
         cells = "1 cell is" if self.num_cells == 1 else f"{self.num_cells} cells are"
         return (
             f"{cells} about {self.name}, of which the store has no record, and it is not here: "
-            f"{self.reason}. Where it is, `spolia data add {self.name}` with this store records it"
+            f"{self.reason}. Where it is, `spolia data add {shlex.quote(self.name)}` with this "
+            "store records it"
         )
 
 

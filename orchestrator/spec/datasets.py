@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 from urllib.parse import parse_qsl, urlencode
 
 from orchestrator.errors import DataError, nearest
@@ -23,12 +24,15 @@ WINDOWED = ("of", "window", "cut")  # category, size and seed of windows
 OPTIONS: Mapping[str, tuple[str, ...]] = {  # of each kind's names
     "digits": (),
     "torchvision": (),
-    "parquet": ("image", "label", "mask", "crop", "size", "reduced", "test"),
-    "folder": ("size", "reduced", "test"),
+    "parquet": ("image", "label", "mask", "crop", "size", "scaled", "reduced", "test"),
+    "folder": ("size", "scaled", "reduced", "test"),
     "unseen": ("classes", "size"),
     "pasted": ("canvas",),
     "windows": WINDOWED,
 }
+
+Scaled = int | Literal["whole"] | None
+"""How images come to a size: see `image_folder`."""
 
 digits = Task(data="digits")
 """scikit-learn's digits: 1,797 grey images of 8x8 pixels in 10 classes, part of the package. The
@@ -53,6 +57,7 @@ def parquet(
     label: str = "label",
     where: Mapping[str, str] | None = None,
     size: int | None = None,
+    scaled: Scaled = None,
     reduced: bool = False,
     test: float | None = None,
     mask: str | None = None,
@@ -65,7 +70,8 @@ def parquet(
     The column `image` holds encoded bytes (a struct of `bytes` and `path`, or binary), `label`
     whole numbers or names; class names come from the schema's `huggingface` metadata. `where` keeps
     rows by other columns (`where={"domain": "photo"}`). Where images differ in size, `size` scales
-    the shorter side to that many pixels and crops the middle; `reduced` is as in `image_folder`.
+    the shorter side to that many pixels and crops the middle; `scaled` and `reduced` are as in
+    `image_folder`.
     Without a test part, `test=0.25` makes one of a quarter of each class's rows.
 
     `mask` is a column of images whose pixels are numbers of classes, for `.foreground(...)` and
@@ -92,11 +98,17 @@ def parquet(
         raise DataError(
             f"parquet: {path!r} cannot be reduced: boxes and masks are in pixels of the whole image"
         )
+    options |= _scaled("parquet", size, scaled)
     return Task(data=_name("parquet", path, options, size, reduced=reduced, test=test))
 
 
 def image_folder(
-    path: str, *, size: int | None = None, reduced: bool = False, test: float | None = None
+    path: str,
+    *,
+    size: int | None = None,
+    scaled: Scaled = None,
+    reduced: bool = False,
+    test: float | None = None,
 ) -> Task:
     """A folder with `train/CLASS/*.png` and `test/CLASS/*.png` (or jpg, bmp, webp, gif, tif, ppm,
     pgm); `path` and `size` are as in `parquet`.
@@ -105,10 +117,15 @@ def image_folder(
     `train/CLASS/*.png`: of each class a quarter, chosen by a hash of the files' names, so that
     another file moves hardly any.
 
+    With `scaled` the shorter side is scaled to so many pixels, more than the `size` that is then
+    cropped from the middle (`size=224, scaled=256`); or both sides to `size`, whatever their ratio,
+    so that all of an image is seen (`scaled="whole"`).
+
     `reduced` lets JPEG files be decoded at a half, a quarter or an eighth of their size, as long as
     that is at least `size`: faster for photographs, with slightly other pixels.
     """
-    return Task(data=_name("folder", path, {}, size, reduced=reduced, test=test))
+    options = _scaled("folder", size, scaled)
+    return Task(data=_name("folder", path, options, size, reduced=reduced, test=test))
 
 
 def unseen(name: str, *, classes: int, size: int = 224) -> Task:
@@ -207,6 +224,21 @@ def _name(
     return f"{name}?{query}" if query else name
 
 
+def _scaled(kind: str, size: int | None, scaled: Scaled) -> dict[str, str]:
+    """The option `scaled`, or none. Raises DataError where it does not fit the size."""
+    if scaled is None:
+        return {}
+    if size is None:
+        raise DataError(f"{kind}: scaled={scaled!r} needs a size, such as size=224")
+    is_number = isinstance(scaled, int) and not isinstance(scaled, bool)
+    if scaled != "whole" and not (is_number and scaled > size):
+        raise DataError(
+            f"{kind}: scaled={scaled!r} with size={size}; it may be 'whole', or pixels of the "
+            "shorter side, more than size"
+        )
+    return {"scaled": str(scaled)}
+
+
 @dataclass(frozen=True)
 class Box:
     """Where an image's box is told: one column with four numbers, or a column for each number.
@@ -241,6 +273,16 @@ class Source:
     def size(self) -> int | None:
         """Pixels that images are scaled and cropped to, or None."""
         return int(self.options["size"]) if "size" in self.options else None
+
+    @property
+    def scaled(self) -> Scaled:
+        """Pixels that the shorter side is scaled to before `size` are cropped, "whole" where
+        nothing is cropped, or None.
+        """
+        scaled = self.options.get("scaled")
+        if scaled is None or scaled == "whole":
+            return scaled  # type: ignore[return-value]  # mypy takes "whole" for any text
+        return int(scaled)
 
     @property
     def is_reduced(self) -> bool:
@@ -318,6 +360,8 @@ def as_written(name: str) -> str:
             options["test"] = repr(source.test)
         if source.size is not None:
             options["size"] = str(source.size)
+        if source.scaled is not None:
+            options["scaled"] = str(source.scaled)
     except ValueError as error:
         raise DataError(f"{name}: {error}") from error
     query = urlencode(sorted(options.items()))

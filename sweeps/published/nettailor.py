@@ -4,8 +4,10 @@ at the paper's size.
 Morgado and Vasconcelos (CVPR 2019): skip ranges of one, three and five blocks, or any number;
 flowers with seven blocks removed, house numbers (SVHN) with eleven. Wants below the data folder
 `weights/resnet34-b627a593.pth` of torchvision, `flowers` with `train/CLASS/` (the official training
-and validation parts) and `test/CLASS/`, and SVHN as torchvision reads it. For GPUs; what it takes
-has not been measured.
+and validation parts) and `test/CLASS/`, and SVHN as torchvision reads it. House numbers are scaled
+to 224 pixels and not cropped: the authors' page says that cropping was taken out after publication,
+with better results, and their code still crops. Random crops of flowers are taken from the middle
+of the image, theirs from all of it. For GPUs; what it takes has not been measured.
 """
 
 from typing import Any
@@ -17,7 +19,7 @@ from orchestrator import Sweep, claims, image_folder, product, torchvision_set, 
 
 base = unseen("imagenet", classes=1000)
 trained = FineTune(epochs=0, classifier="trained")
-flowers = image_folder("flowers", size=224, reduced=True).validation(0).named("flowers")
+flowers = image_folder("flowers", size=224, scaled=256, reduced=True).validation(0).named("flowers")
 numbers = torchvision_set("SVHN").resized(224).validation(0).named("svhn")
 
 # What differs by task in the authors' scripts.

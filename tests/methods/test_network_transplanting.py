@@ -14,7 +14,13 @@ from torch import nn
 from methods.compatible_features import CompatibleFeatures
 from methods.fine_tune import FineTune
 from methods.network_transplanting import NetworkTransplanting
-from methods.network_transplanting.margins import auc, balanced_error, best_threshold
+from methods.network_transplanting import network_transplanting as module
+from methods.network_transplanting.margins import (
+    auc,
+    balanced_error,
+    best_threshold,
+    line_through,
+)
 from methods.network_transplanting.network_transplanting import (
     Adapter,
     Transplanted,
@@ -166,6 +172,27 @@ class TestMeasures:
         assert balanced_error(margin, labels) == pytest.approx((1 / 3 + 0) / 2)
         assert 0.5 < best_threshold(margin, labels) < 1.0
         assert balanced_error(margin, labels, best_threshold(margin, labels)) == 0
+
+    def test_the_line_through_two_networks_margins(self):
+        own = np.array([-9.0, -8.0, 2.0, 5.0])
+        assert line_through(0.25 * own - 1, own) == pytest.approx((0.25, -1.0))
+        assert np.isnan(line_through(own, np.ones(4))).all()
+
+    def test_decisions_calibrate_margins_that_are_smaller_than_the_teachers(self, monkeypatch):
+        """Most images are background, so the teacher's mean margin is far below 0; to give small
+        margins the same mean takes them all there.
+        """
+        own = np.array([-10.0, -9.0, -8.0, -7.0, 3.0, 4.0])
+        found = {"path": 0.2 * own + 2, "teacher": own, "one side": own - 9}
+        monkeypatch.setattr(module, "margins", lambda run, net, data: (found[net], own > 0))
+
+        def offset(how, teacher="teacher"):
+            method = QUICK.replace(samples=6, calibrate=how)
+            return method.missing_offset(None, "path", teacher, None)
+
+        assert ((found["path"] + offset("decisions") > 0) == (own > 0)).all()
+        assert not (found["path"] + offset("teacher") > 0).any()
+        assert offset("decisions", teacher="one side") == 0
 
 
 class TestParts:
@@ -413,6 +440,7 @@ class TestMethod:
             {"labels": "synthetic"},
             {"labels": "direct", "samples": 10, "calibrate": "labels"},
             {"gradients": "none", "labels": "distill", "samples": 10, "calibrate": "teacher"},
+            {"samples": 10, "calibrate": "decisions"},
             {"gradients": "none", "labels": "hint", "samples": 10},
             {"gradients": "input", "samples": 10},
             {"gradients": "none", "labels": "direct", "samples": 10, "new_task_module": True},

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import re
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from PIL import Image
 
 from methods.networks import torchvision_network
 from orchestrator import Store, Sweep, Trial, load_sweep, make_plan, product, resolve, unseen
+from orchestrator.planning.choose import smoke
 from orchestrator.spec.task import DataRecord
 from orchestrator.training.execute import execute, run_with_needs
 
@@ -32,7 +34,8 @@ CLASSES = {
 def records():
     """What planning has to know of the sets, which are not here."""
     for name, number in CLASSES.items():
-        yield f"folder/{name}?reduced=1&size=224", number, 224
+        scaled = "whole" if name.endswith("cropped") else 256
+        yield f"folder/{name}?reduced=1&scaled={scaled}&size=224", number, 224
     yield "torchvision/SVHN", 10, 32
 
 
@@ -70,6 +73,15 @@ def test_a_table_starts_from_weights_whose_images_nobody_needs(file, store):
         while first.needs:
             first = next(iter(first.needs.values()))
         assert (first.method.epochs, first.tasks) == (0, (base,))
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_a_smoke_run_of_a_table_trains_two_epochs_at_most(file):
+    _, sweep = load_sweep(file)
+    told = [str(cell.trial.method) for cell in smoke(sweep).sweep.trials()]
+    epochs = {int(number) for text in told for number in re.findall(r"epochs=(\d+)", text)}
+    assert 0 in epochs  # of the base, whose weights are trained
+    assert max(epochs) <= 2
 
 
 @pytest.mark.long  # builds each network of full size many times

@@ -126,6 +126,19 @@ def test_a_fraction_that_is_none_is_refused_where_it_is_written(test):
         image_folder("pets", test=test)
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"scaled": "whole"}, "scaled='whole' needs a size, such as size=224"),
+        ({"scaled": 64, "size": 64}, "scaled=64 with size=64; it may be 'whole', or pixels of"),
+        ({"scaled": "part", "size": 64}, "scaled='part' with size=64; it may be 'whole'"),
+    ],
+)
+def test_a_scale_that_does_not_fit_its_size_is_refused_where_it_is_written(options, message):
+    with pytest.raises(DataError, match=message):
+        image_folder("pets", **options)
+
+
 def test_reduced_needs_a_size():
     with pytest.raises(DataError, match="reduced=True needs a size to reduce to"):
         image_folder("pets", reduced=True)

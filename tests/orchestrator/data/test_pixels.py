@@ -168,6 +168,20 @@ def test_the_shorter_side_is_scaled_and_the_middle_kept():
     assert image.pixels.min() == 255
 
 
+def test_all_of_an_image_or_the_middle_of_a_larger_one():
+    wide = np.zeros((8, 24), dtype=np.uint8)
+    wide[:, 8:16] = 255
+    # Its middle third is bright: as a rule that is all that is seen.
+    assert read(encoded(wide), 4).pixels.min() > 200
+    whole = read(encoded(wide), 6, scaled="whole").pixels[0]
+    assert whole.shape == (6, 6)
+    assert (whole.mean(0) > 128).tolist() == [False, False, True, True, False, False]
+    # Of 8 x 24 pixels the middle 4 x 4.
+    framed = np.zeros((8, 24), dtype=np.uint8)
+    framed[2:6, 10:14] = 255
+    assert read(encoded(framed), 4, scaled=8).pixels.min() == 255
+
+
 def test_reduced_decodes_jpeg_at_a_fraction_of_its_size():
     smooth = np.linspace(0, 255, 100 * 160).astype(np.uint8).reshape(100, 160)
     photograph = encoded(smooth, "JPEG")

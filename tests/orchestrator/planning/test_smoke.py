@@ -17,7 +17,7 @@ class Chooser(Method):
     """Has another method among its settings."""
 
     name = "chooser"
-    uses = frozenset({"seed"})
+    uses = frozenset({"tasks", "seed"})
 
     inner: FineTune | None = axis(None)
     steps: int = axis(100, smoke=10)
@@ -90,6 +90,28 @@ def test_a_number_that_is_varied_among_the_settings_stays_everywhere():
     )
     assert parts[0][0].epochs == 7
     assert parts[1][0].inner.epochs == 30
+
+
+def test_a_number_that_differs_between_parts_is_made_small_where_it_still_differs_then():
+    """A base that is not trained at all, as trained weights are, beside trainings in full."""
+    parts = small(
+        product(FineTune.grid(epochs=30), network=resnet8(), tasks=digits, seed=0),
+        product(Chooser.grid(inner=FineTune(epochs=0)), seed=0),
+    )
+    assert parts[0][0].epochs == FineTune.smoke().epochs == 2
+    assert parts[1][0].inner.epochs == 0
+
+
+def test_a_number_that_differs_from_task_to_task_alone_is_made_small():
+    def cells(steps, tasks):
+        method = Chooser.grid(steps=steps, inner=FineTune(epochs=steps))
+        return product(method, tasks=tasks, seed=0)
+
+    two = digits.named("one"), digits.named("other")
+    found = small(*(cells(steps, task) for steps, task in zip((50, 20), two, strict=True)))
+    assert [(method.steps, method.inner.epochs) for method, _ in found] == [(10, 2), (10, 2)]
+    found = small(*(cells(steps, two[0]) for steps in (50, 20)))
+    assert [(method.steps, method.inner.epochs) for method, _ in found] == [(50, 50), (20, 20)]
 
 
 def test_the_values_of_an_axis_stay_apart():

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -20,6 +22,7 @@ from orchestrator import (
     StoreError,
     Sweep,
     digits,
+    image_folder,
     product,
     union,
 )
@@ -180,6 +183,15 @@ def test_the_status_says_which_data_set_is_missing_and_how_to_get_it(half_known)
     assert (missing.name, missing.num_cells) == ("torchvision/MNIST", 1)
     assert "spolia data add torchvision/MNIST" in repr(status)
     assert "a part: 5 of 6 cells" in repr(status)
+
+
+def test_the_command_for_a_missing_data_set_can_be_pasted_into_a_shell(home, monkeypatch):
+    monkeypatch.delenv("SPOLIA_DATA", raising=False)
+    far = image_folder("flowers", size=224, reduced=True).named("far")
+    session = Session(sweep_of(far), name="asked", home=home, tracking="none")
+    command = re.search("`(spolia data add .*?)`", str(session.status().missing[0])).group(1)
+    assert shlex.split(command)[-1] == far.data
+    assert "&" in far.data  # which a shell would take for an end
 
 
 def test_results_leave_out_what_cannot_be_looked_up(half_known):

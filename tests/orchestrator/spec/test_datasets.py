@@ -11,7 +11,9 @@ TASKS = [
     digits,
     torchvision_set("MNIST"),
     image_folder("pets", size=64, test=0.25, reduced=True),
+    image_folder("pets", size=224, scaled=256),
     parquet("birds", crop="bbox:xyxy", where={"kind": "a b"}),
+    parquet("birds", size=64, scaled="whole"),
     parquet("s3://bucket/birds", crop=("a", "b", "c", "d"), mask="mask", label="what"),
     pasted(parquet("birds", size=8), seed=3),
 ]
@@ -26,6 +28,7 @@ def test_a_name_of_a_sweep_stays_as_it_is(task):
     ("typed", "task"),
     [
         ("folder/pets?test=.25&size=064", image_folder("pets", size=64, test=0.25)),
+        ("folder/pets?size=64&scaled=080", image_folder("pets", size=64, scaled=80)),
         ("parquet/birds?crop=bbox:xyxy", parquet("birds", crop="bbox:xyxy")),
         ("parquet/birds?crop=a,b,c,d", parquet("birds", crop=("a", "b", "c", "d"))),
         ("parquet/birds?where.kind=a b", parquet("birds", where={"kind": "a b"})),

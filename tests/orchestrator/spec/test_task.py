@@ -186,8 +186,10 @@ def test_a_missing_data_folder_is_named(monkeypatch, tmp_path):
     with pytest.raises(DataError, match="absent does not exist"):
         sources.load("torchvision/MNIST")
     monkeypatch.setenv("SPOLIA_DATA", str(tmp_path))
-    with pytest.raises(DataError, match="torchvision/MNIST cannot be read from"):
+    with pytest.raises(DataError, match="torchvision/MNIST cannot be read from") as refused:
         sources.load("torchvision/MNIST")
+    assert "there is no MNIST/raw in it" in str(refused.value)
+    assert "download=True" not in str(refused.value)
 
 
 def test_fashion_mnist_is_read_from_packed_files_in_a_read_only_folder(
