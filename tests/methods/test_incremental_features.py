@@ -100,7 +100,7 @@ def test_features_may_be_pulled_to_the_first_networks(store):
         ingredients=("regression",),
         split="stage2",
         incremental=True,
-        epochs=20,
+        epochs=10,
         batch=20,
         lr=0.03,
     )

@@ -45,7 +45,10 @@ def test_every_trial_is_listed_with_a_key_that_opens_it(spolia, ran):
         assert spolia("logs", one["key"][:12])[0] == 0
 
 
-FAULTY = "product(Faulty.grid(how='raise'), network=resnet8(width=4), tasks=digits, seed=range(2))"
+FAULTY = (
+    "product(Faulty.grid(how='raise'), network=resnet8(width=4), tasks=digits.images(limit=30), "
+    "seed=range(2))"
+)
 
 
 def test_commands_to_paste_look_where_the_one_did_that_shows_them(spolia, sweep_file, monkeypatch):

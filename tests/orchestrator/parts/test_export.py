@@ -10,12 +10,20 @@ import torch
 from methods.compatible_features import CompatibleFeatures
 from methods.fine_tune import FineTune
 from methods.networks import resnet8
-from orchestrator import Result, Trial, digits, resolve
+from orchestrator import Result, Store, Trial, digits, resolve
 from orchestrator.training.execute import execute
 
 TASKS = tuple(
     digits.classes(0, 1, last).images(limit=60).named(name) for last, name in ((2, "a"), (3, "b"))
 )
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    """One for all tests: what one has trained, the next finds."""
+    made = Store(tmp_path_factory.mktemp("export") / "store")
+    made.prepare()
+    return made
 
 
 @pytest.fixture

@@ -74,9 +74,9 @@ def test_in_a_notebook_each_need_is_run_once(tmp_path):
 
 def test_what_is_behind_a_failure_is_blocked_however_deep(store):
     """In a loop, and with one reason for all of it instead of one a step longer each."""
-    plan = planned(store, number=199)
+    plan = planned(store, number=60)
     queue = Queue(plan)
     first = queue.take()
     queue.finish(Outcome(first.key, "failed", reason="no"))
-    assert len(queue.blocked) == 199
+    assert len(queue.blocked) == 60
     assert max(map(len, queue.blocked.values())) < 200
