@@ -182,7 +182,7 @@ def _without_times(runs: dict[str, list[dict[str, Any]]]) -> dict[str, list[dict
                 "status": run["status"],
                 "params": run["params"],
                 "values": {
-                    name: [(step, value) for step, _, value in points]
+                    name: _values(points)
                     for name, points in run["metrics"].items()
                     if not _is_measured(name)
                 },
@@ -193,9 +193,16 @@ def _without_times(runs: dict[str, list[dict[str, Any]]]) -> dict[str, list[dict
     }
 
 
+def _values(points: Any) -> Any:
+    """Points without when they were written. A setting has a number only, its last state."""
+    if isinstance(points, float):
+        return points
+    return [(step, value) for step, _, value in points]
+
+
 def _is_measured(name: str) -> bool:
     """Whether a metric in MLflow tells of the machine, not of the trial."""
-    return any(word in name for word in ("second", "memory", "peak", "_per_", "system/"))
+    return any(word in name for word in ("cost.", "second", "peak", "_per_", "system/"))
 
 
 def _waited(process: subprocess.Popen[bytes], seconds: float) -> bool:
