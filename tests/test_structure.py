@@ -74,25 +74,30 @@ def is_for_types(node: ast.AST) -> bool:
     return isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
 
 
-@functools.cache
-def imports_of(path: Path, *, for_types: bool) -> frozenset[str]:
+def imports_of(path: Path, *, for_types: bool) -> set[str]:
     """Modules of ours that a file imports anywhere in it, for types only or as it runs."""
-    found = set()
+    return all_imports_of(path)[for_types]
+
+
+@functools.cache
+def all_imports_of(path: Path) -> dict[bool, set[str]]:
+    """The same, by whether it is for types only."""
+    found: dict[bool, set[str]] = {False: set(), True: set()}
+    # Imports are statements, and stand in no expression.
     waiting: list[tuple[ast.AST, bool]] = [(tree_of(path), False)]
     while waiting:
         node, under = waiting.pop()
         under = under or is_for_types(node)
-        waiting += [(child, under) for child in ast.iter_child_nodes(node)]
-        if under != for_types:
-            continue
         if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
+            found[under] |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             assert not node.level, f"{path} imports relatively"
             for alias in node.names:
                 inner = f"{node.module}.{alias.name}"
-                found.add(inner if inner in MODULES else str(node.module))
-    return frozenset(found)
+                found[under].add(inner if inner in MODULES else str(node.module))
+        elif not isinstance(node, ast.expr):
+            waiting += [(child, under) for child in ast.iter_child_nodes(node)]
+    return found
 
 
 def ours(path: Path, *, for_types: bool = False) -> set[str]:
