@@ -96,7 +96,7 @@ def _begin(database: Path) -> bool:
     """Whether a database writes ahead because we have it so, which is to be taken back."""
     with _connection(database, PATIENCE) as connection:
         if _asked(connection, "journal_mode") == "wal":
-            return _asked(connection, "application_id") == OURS
+            return bool(_asked(connection, "application_id") == OURS)
         # Before the log, so that none is ever there of which nobody knows whose it is.
         if _asked(connection, "application_id") not in (NOBODYS, OURS):
             return False
