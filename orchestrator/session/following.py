@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,9 +40,23 @@ def track(plan: Plan, home: Home, display: Display) -> Tracked:
     store = Store(home.store)
     results = Results(plan, store)
     writer = start_writer(plan, store, home, display)
-    writer.send({"trials_ended": True})
-    tables = write_tables(results, home)
+    with closed_on_errors(writer):
+        writer.send({"trials_ended": True})
+        tables = write_tables(results, home)
     return finish_writer(writer, results, tables, display)
+
+
+@contextlib.contextmanager
+def closed_on_errors(writer: Writer | None) -> Iterator[None]:
+    """Where something goes wrong there is nothing to close the sweep's own run with; what was sent
+    gets written, and no process is left that waits for more.
+    """
+    try:
+        yield
+    except BaseException:
+        if writer is not None:
+            writer.finish(None)
+        raise
 
 
 def write_tables(results: Results, home: Home) -> list[Path]:

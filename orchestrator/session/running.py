@@ -20,7 +20,13 @@ from orchestrator.planning.plan import Plan, make_plan
 from orchestrator.planning.queue import Queue
 from orchestrator.planning.tries import Tries
 from orchestrator.session.display import Display
-from orchestrator.session.following import Tracked, finish_writer, start_writer, write_tables
+from orchestrator.session.following import (
+    Tracked,
+    closed_on_errors,
+    finish_writer,
+    start_writer,
+    write_tables,
+)
 from orchestrator.session.formatting import as_html
 from orchestrator.spec.sweep import Sweep
 from orchestrator.spec.trial import Trial
@@ -163,16 +169,11 @@ def run_sweep(
     runner = executor(executor_name)
     queue = Queue(plan, Tries(site.hold_back_after), seeds_first=seeds_first)
     writer = _writer_of_whole(plan, sweep, store, home, display)
-    try:
+    with closed_on_errors(writer):
         is_interrupted, stopped = _drain(runner, queue, store, site, writer, display)
-    except BaseException:
         if writer is not None:
-            # Nothing to close the sweep's own run with; what was sent gets written.
-            writer.finish(None)
-        raise
-    if writer is not None:
-        writer.send({"trials_ended": True})
-    results, tables = _told(plan, sweep, store, home, display, is_kept=is_kept)
+            writer.send({"trials_ended": True})
+        results, tables = _told(plan, sweep, store, home, display, is_kept=is_kept)
     tracked = Tracked(results.plan)
     if writer is not None:
         tracked = finish_writer(writer, results, tables, display, is_interrupted=is_interrupted)

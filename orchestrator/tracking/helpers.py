@@ -14,7 +14,7 @@ import threading
 from collections.abc import Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_all_start_methods, get_context
+from multiprocessing import get_all_start_methods, get_context, parent_process
 from multiprocessing.context import BaseContext
 from typing import TYPE_CHECKING
 
@@ -101,7 +101,18 @@ class _Here:
     tracker: Tracker | None = None
 
 
+def _end_with_the_writer() -> None:
+    """Processes of a pool wait for more of it for ever, and keep the database open, when whoever
+    has it is killed.
+    """
+    writer = parent_process()
+    if writer is not None:
+        writer.join()
+        os._exit(1)  # SQLite takes back what is half done
+
+
 def _begin(manifest: Manifest, turns: str) -> None:
+    threading.Thread(target=_end_with_the_writer, daemon=True).start()
     take_turns(turns)
     need_no_power_cut()
     is_last = threading.Event()

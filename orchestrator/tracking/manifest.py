@@ -29,9 +29,8 @@ SWEEP = "parent"  # id of the sweep's own run
 
 Message = Mapping[str, Any]
 """What follows a manifest: `{"started": KEY}`, `{"finished": KEY}` and `{"failed": KEY}` tell of a
-trial, `{"trials_ended": true}` says that none runs any more (tables, which take a
-while, come after it), and `{"summary": ...}` closes the
-sweep's own run (see `Tracker.close`).
+trial, `{"trials_ended": true}` says that none runs any more (tables, which take a while, come after
+it), and `{"summary": ...}` closes the sweep's own run (see `Tracker.close`).
 """
 
 

@@ -22,6 +22,7 @@ from orchestrator.tracking.helpers import Helpers
 from orchestrator.tracking.levelling import LIVE_EVERY, Tracker
 from orchestrator.tracking.patience import ERRORS, LAST_TRIES, Patience, first_line, settings
 from orchestrator.tracking.precedence import come_as_others
+from orchestrator.tracking.write_ahead import put_back
 
 if TYPE_CHECKING:
     from orchestrator.tracking.manifest import Manifest, Message
@@ -119,6 +120,8 @@ def report_on(
     manifest = inbox.first()
     if manifest is None:
         return Report()
+    if with_helpers:
+        put_back(manifest["tracking"])
     helpers = Helpers(manifest, inbox.trials_have_ended)
     tracker = None
     error = ""

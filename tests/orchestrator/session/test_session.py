@@ -6,6 +6,7 @@ import gc
 import io
 import os
 import threading
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -659,3 +660,30 @@ def test_one_sweep_in_two_homes_and_with_other_numbers(ran, tmp_path, monkeypatc
         ("number=2", 6.0, 3),
     ]
     assert all("seed is not the same on all sides" in " ".join(gap.problems) for gap in gaps)
+
+
+@pytest.mark.parametrize("way", [Session.track, partial(Session.run, executor="inline")])
+def test_tables_that_cannot_be_written_leave_no_process_that_waits(tmp_path, monkeypatch, way):
+    """Else it writes MLflow beside the next one, or waits as long as a notebook is open."""
+    from orchestrator.session import following, running
+
+    finished = []
+
+    class Writer:
+        def send(self, message):
+            assert not finished
+
+        def finish(self, last):
+            finished.append(last)
+            return 0, ""
+
+    def full(*given):
+        raise OSError("no space left on device")
+
+    for module in (following, running):
+        monkeypatch.setattr(module, "start_writer", lambda *given: Writer())
+        monkeypatch.setattr(module, "write_tables", full)
+    session = Session(counting(), name="asked", home=tmp_path / "home")
+    with pytest.raises(OSError, match="no space left"):
+        way(session)
+    assert finished == [None]

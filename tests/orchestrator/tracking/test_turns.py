@@ -90,3 +90,36 @@ def test_while_many_wait_most_of_the_time_is_the_trials(monkeypatch):
             ended.set()
     # 110 are left after the first batch, and 90 after the second.
     assert (sizes[:7], pauses) == ([20] * 6 + [10], [pytest.approx(18.0)])
+
+
+@pytest.mark.mlflow
+def test_helping_processes_end_with_a_writer_that_is_killed(monkeypatch):
+    """A pool's processes wait for more for ever, and have the database open."""
+    from orchestrator.tracking import helpers
+    from orchestrator.tracking.patience import TrackingError
+
+    class Writer:
+        is_killed = threading.Event()
+
+        def join(self):
+            assert self.is_killed.wait(60)
+
+    def away(*given):
+        raise TrackingError("away")
+
+    ended, statuses = threading.Event(), []
+
+    def end(status):
+        statuses.append(status)
+        ended.set()
+
+    monkeypatch.setattr(helpers, "parent_process", Writer, raising=False)
+    monkeypatch.setattr(helpers.os, "_exit", end)
+    monkeypatch.setattr(helpers, "Tracker", away)
+    for name in ("take_turns", "need_no_power_cut"):
+        monkeypatch.setattr(helpers, name, lambda *given: None)
+    helpers._begin({}, "")
+    assert not ended.is_set()
+    Writer.is_killed.set()
+    assert ended.wait(5)
+    assert statuses == [1]

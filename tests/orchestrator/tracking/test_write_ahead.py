@@ -59,6 +59,49 @@ def test_where_somebody_else_has_it_open_the_log_stays(database, monkeypatch):
         assert connection.execute("select * from written").fetchall() == [("still works",)]
 
 
+def test_the_log_of_a_writer_that_was_killed_is_put_back_by_the_next(database):
+    from orchestrator.tracking import write_ahead
+
+    address = f"sqlite:///{database}"
+    assert write_ahead._begin(database)  # and nothing after it
+    with write_ahead.writing_ahead(address):  # of another writer at the same time
+        assert journal(database) == "wal"
+    assert journal(database) == "delete"
+    assert write_ahead._begin(database)
+    with contextlib.closing(sqlite3.connect(database)) as other:
+        other.execute("select * from written").fetchall()
+        write_ahead.put_back(address)
+        assert journal(database) == "wal"  # somebody has it open
+    write_ahead.put_back(address)
+    assert journal(database) == "delete"
+    with contextlib.closing(sqlite3.connect(database)) as connection:  # and nothing tells of it
+        assert connection.execute("PRAGMA application_id").fetchone() == (0,)
+
+
+def test_a_log_of_somebody_else_is_not_put_back(database):
+    from orchestrator.tracking import write_ahead
+
+    with contextlib.closing(sqlite3.connect(database)) as connection:
+        connection.execute(f"{JOURNAL} = wal")
+    write_ahead.put_back(f"sqlite:///{database}")
+    assert journal(database) == "wal"
+    write_ahead.put_back(f"sqlite:///{database.parent / 'none.db'}")
+    assert not (database.parent / "none.db").exists()
+
+
+def test_a_database_that_somebody_holds_is_written_with_its_journal(database, monkeypatch):
+    from orchestrator.tracking import write_ahead
+
+    monkeypatch.setattr(write_ahead, "PATIENCE", 0.1)
+    other = sqlite3.connect(database, isolation_level=None)
+    with contextlib.closing(other):
+        other.execute("begin exclusive")
+        with write_ahead.writing_ahead(f"sqlite:///{database}"):
+            other.execute("commit")
+            assert journal(database) == "delete"
+    assert journal(database) == "delete"
+
+
 @pytest.mark.parametrize("case", ["on a shared folder", "a server's", "writes ahead already"])
 def test_a_database_that_is_not_ours_to_change_stays_as_it_is(database, monkeypatch, case):
     from orchestrator.tracking import write_ahead
