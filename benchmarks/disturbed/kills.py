@@ -30,8 +30,8 @@ VICTIMS = ("driver", "worker", "pool", "raylet", "head service", "writer", "serv
 A_NIGHT = 5  # kills of one sweep
 LONGEST_RUN, MOST_RUNS = 600.0, 12  # seconds of one command; commands until all is done
 PATIENCE = 60.0  # seconds for a victim to appear
-# Seconds after which nothing that a run started may be left. Agents of a raylet that was killed tell
-# the head service of it, and give one that is dead, too, 60 s to answer before they end.
+# Seconds after which nothing that a run started may be left. Agents of a raylet that was killed
+# tell the head service of it, and give one that is dead, too, 60 s to answer before they end.
 LEFT_AFTER = 150.0
 
 
