@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -55,7 +56,8 @@ def test_a_session_comes_last_and_then_as_others_again():
     printed = in_a_session(
         f"precedence.come_last(os.getpid())\n{show}precedence.come_as_others()\n{show}"
     )
-    assert printed == ["10", "0", "0", "0"]
+    own = str(os.nice(0))  # these tests may run at a niceness of their own
+    assert printed == ["10", own, "0", own]
 
 
 @pytest.mark.process
@@ -64,4 +66,4 @@ def test_elsewhere_a_process_comes_last_by_itself():
     code += (
         "precedence.come_last(os.getpid())\nprecedence.come_as_others()\nprint(os.nice(0) - before)"
     )
-    assert in_a_session(code) == ["10"]
+    assert in_a_session(code) == [str(min(10, 19 - os.nice(0)))]  # 19 is the most there is
