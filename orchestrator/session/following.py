@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from orchestrator.analysis.results import Results
 from orchestrator.planning.plan import Plan
@@ -95,36 +96,44 @@ def finish_writer(
     """Close the sweep's own run with tables, a figure and the report, and wait until MLflow is
     level with the store.
     """
+    plan = results.plan
+    # The folder is there until `finish` returns: the tracker's process reads the files from it.
+    with tempfile.TemporaryDirectory() as folder:
+        with closed_on_errors(writer):
+            _send_rest(writer, plan)
+            closing = _closing(results, tables, Path(folder), _status(plan, is_interrupted))
+        with display.busy("bringing MLflow level with the store"):
+            num_written, error = writer.finish({"summary": closing})
+    return Tracked(plan, num_written, error, writer.page)
+
+
+def _closing(results: Results, tables: list[Path], folder: Path, status: str) -> dict[str, Any]:
+    """What closes the sweep's own run (see `Tracker.close`); a figure and the report are drawn into
+    the folder.
+    """
     # Late: they draw pictures, and a run without MLflow needs none.
     from orchestrator.analysis.matrix_pictures import overview
     from orchestrator.analysis.report import report
     from orchestrator.analysis.summary import summary
 
-    plan = results.plan
-    _send_rest(writer, plan)
-    # The folder is there until `finish` returns: the tracker's process reads the files from it.
-    with tempfile.TemporaryDirectory() as folder:
-        artifacts = [str(path) for path in tables]
-        figure = overview(results)
-        if figure is not None:
-            picture = Path(folder) / "overview.png"
-            picture.write_bytes(figure)
-            artifacts.append(str(picture))
-        if results.by_key:
-            page = Path(folder) / "report.html"
-            page.write_text(report(results))
-            artifacts.append(str(page))
-        closing = {
-            "artifacts": artifacts,
-            "note": summary(results, LONGEST_TAG),
-            "counts": dict(plan.cell_counts),
-            "status": _status(plan, is_interrupted),
-            # MLflow counts milliseconds since 1970; 0 where nothing has a result.
-            "ended": int(plan.span[1] * 1000) or None,
-        }
-        with display.busy("bringing MLflow level with the store"):
-            num_written, error = writer.finish({"summary": closing})
-    return Tracked(plan, num_written, error, writer.page)
+    artifacts = [str(path) for path in tables]
+    figure = overview(results)
+    if figure is not None:
+        picture = folder / "overview.png"
+        picture.write_bytes(figure)
+        artifacts.append(str(picture))
+    if results.by_key:
+        page = folder / "report.html"
+        page.write_text(report(results))
+        artifacts.append(str(page))
+    return {
+        "artifacts": artifacts,
+        "note": summary(results, LONGEST_TAG),
+        "counts": dict(results.plan.cell_counts),
+        "status": status,
+        # MLflow counts milliseconds since 1970; 0 where nothing has a result.
+        "ended": int(results.plan.span[1] * 1000) or None,
+    }
 
 
 def _send_rest(writer: Writer, plan: Plan) -> None:

@@ -662,14 +662,19 @@ def test_one_sweep_in_two_homes_and_with_other_numbers(ran, tmp_path, monkeypatc
     assert all("seed is not the same on all sides" in " ".join(gap.problems) for gap in gaps)
 
 
+@pytest.mark.parametrize("what", ["tables", "note"])
 @pytest.mark.parametrize("way", [Session.track, partial(Session.run, executor="inline")])
-def test_tables_that_cannot_be_written_leave_no_process_that_waits(tmp_path, monkeypatch, way):
+def test_what_cannot_be_written_leaves_no_process_that_waits(tmp_path, monkeypatch, way, what):
     """Else it writes MLflow beside the next one, or waits as long as a notebook is open."""
+    from orchestrator.analysis import summary
     from orchestrator.session import following, running
 
     finished = []
 
     class Writer:
+        def __init__(self):
+            self.finished = set()
+
         def send(self, message):
             assert not finished
 
@@ -682,7 +687,10 @@ def test_tables_that_cannot_be_written_leave_no_process_that_waits(tmp_path, mon
 
     for module in (following, running):
         monkeypatch.setattr(module, "start_writer", lambda *given: Writer())
-        monkeypatch.setattr(module, "write_tables", full)
+        if what == "tables":
+            monkeypatch.setattr(module, "write_tables", full)
+    if what == "note":
+        monkeypatch.setattr(summary, "summary", full)
     session = Session(counting(), name="asked", home=tmp_path / "home")
     with pytest.raises(OSError, match="no space left"):
         way(session)
