@@ -167,6 +167,8 @@ class Progress:
         """A plain line, where the last one is long ago and there is no terminal to draw on."""
         now = time.monotonic()
         pause = min(max(PLAIN_EVERY, PLAIN_SHARE * (now - self._began)), PLAIN_AT_MOST)
+        if self._queue.is_finished:  # the last line comes at the end, once
+            return
         if self._live is None and now - self._last_line >= pause:
             self._last_line = now
             self._console.print(self.text(), soft_wrap=True)

@@ -59,6 +59,17 @@ def test_lines_without_a_terminal_count_what_runs_once_all_workers_are_busy(stor
     assert len(lines) == 3  # one for each trial that starts, and the last one
 
 
+def test_the_last_line_without_a_terminal_is_there_once(store, monkeypatch):
+    monkeypatch.setattr("orchestrator.cli.progress.PLAIN_EVERY", 0.0)
+    monkeypatch.setattr("orchestrator.cli.progress.PLAIN_SHARE", 0.0)
+    cells = product(Count.grid(), seed=0)
+    queue = Queue(make_plan("asked", Sweep(question="?", cells=cells, expect=1), store))
+    console = Console(file=io.StringIO(), width=80)
+    with Progress(console, queue, store) as progress:
+        progress.ended(queue.finish(Outcome(queue.take().key, "done", 10.0)))
+    assert console.file.getvalue().count("1 of 1 done") == 1
+
+
 def test_only_the_first_failure_is_shown_in_full(store):
     _, printed = shown(store, terminal=False, kinds=["failed", "failed", "failed"])
     assert printed.count("the traceback") == 1
