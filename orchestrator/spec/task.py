@@ -13,6 +13,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from functools import lru_cache
 from typing import Any, Literal
 from urllib.parse import parse_qsl
 
@@ -379,10 +380,7 @@ class Task:
         """Names of the classes at these places of the seed's own order of all classes."""
         if self.seed is None:
             raise InputError(f"the classes of {self.name} are drawn by a trial's seed")
-        # A lot for each class by its name, not a shuffle: all tasks of one data set agree on the
-        # order, so the place that two of them share is the same class in both.
-        lots = {name: derive("classes", self.digest, self.seed, name) for name in self.all_classes}
-        order = sorted(lots, key=lots.__getitem__)
+        order = _drawn_order(self.digest, self.seed, self.all_classes)
         return tuple(order[int(place)] for place in places)
 
     def _objects(self, mask_names: Sequence[str]) -> tuple[str, ...] | None:
@@ -664,6 +662,16 @@ class Data:
         are read in the same order.
         """
         return replace(self, order=name)
+
+
+@lru_cache(maxsize=1024)  # a plan asks for it many times a trial
+def _drawn_order(digest: str, seed: int, names: tuple[str, ...]) -> tuple[str, ...]:
+    """A seed's own order of all classes of a data set. Each draws a lot by its name, which is no
+    shuffle: all tasks of the data set agree on it, so a place that two of them share is the same
+    class in both.
+    """
+    lots = {name: derive("classes", digest, seed, name) for name in names}
+    return tuple(sorted(lots, key=lots.__getitem__))
 
 
 def _check_classes(where: str, named: Sequence[int | str]) -> None:

@@ -6,10 +6,10 @@ import contextlib
 import json
 import os
 import signal
-import socket
 from pathlib import Path
 
 import pytest
+from ports import free_port
 
 # The head notices a node that was killed after five refused connections, here within 3 s instead of
 # 15. A node that is only slow has the 10 s to answer that it has anywhere.
@@ -126,9 +126,7 @@ def from_zero(monkeypatch, tmp_path):
         from ray._private.services import get_node_ip_address
         from ray.cluster_utils import Cluster
 
-        with socket.socket() as probe:
-            probe.bind(("", 0))
-            port = probe.getsockname()[1]
+        port = free_port()
         kinds = {}
         for name, resources in types.items():
             has = {"object_store_memory": 100 * 2**20, **resources}

@@ -5,11 +5,11 @@ stopped; its results are read from outside.
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -18,6 +18,7 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+from ports import free_ports
 
 pytestmark = [pytest.mark.ray, pytest.mark.cluster, pytest.mark.process]
 BIN = Path(sys.executable).parent
@@ -54,16 +55,6 @@ from orchestrator import Sweep, product
 sweep = Sweep(question=__doc__, cells=product(AddsAfar.grid(number=[1.0, 2.0]), seed=0), expect=2)
 ''',
 }
-
-
-def free_ports(count):
-    sockets = [socket.socket() for _ in range(count)]
-    for one in sockets:
-        one.bind(("127.0.0.1", 0))
-    ports = [one.getsockname()[1] for one in sockets]
-    for one in sockets:
-        one.close()
-    return ports
 
 
 @pytest.fixture(scope="module")
@@ -104,8 +95,8 @@ def head(tmp_path_factory):
 def answers(address):
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        return opener.open(f"{address}/api/version", timeout=5).status == 200
-    except OSError:
+        return "ray_version" in json.load(opener.open(f"{address}/api/version", timeout=5))
+    except (OSError, ValueError):
         return False
 
 

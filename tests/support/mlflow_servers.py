@@ -6,7 +6,6 @@ import contextlib
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -16,6 +15,7 @@ import warnings
 from pathlib import Path
 
 import pytest
+from ports import free_port
 
 
 class Server:
@@ -25,9 +25,7 @@ class Server:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder, self.database = folder, database
         self.process: subprocess.Popen[bytes] | None = None
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
+        self.port = free_port()
         self.address = f"http://127.0.0.1:{self.port}"
 
     def start(self) -> None:
