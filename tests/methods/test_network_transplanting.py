@@ -296,7 +296,7 @@ class TestMethod:
     @pytest.mark.slow
     @pytest.mark.parametrize(
         ("seeds", "guests"),
-        [((1,), (1, 3)), pytest.param((0, 1), (1, 2, 3), marks=pytest.mark.long)],
+        [((1,), (3,)), pytest.param((0, 1), (1, 2, 3), marks=pytest.mark.long)],
     )
     def test_5_6_and_7_gradients_at_noise_transplant_without_samples_and_help_with_few(
         self, store, seeds, guests
@@ -304,7 +304,8 @@ class TestMethod:
         """The bars of the specification, which asks for two seeds; of its own pilot 0.011, 0.198,
         0.095 and 0.012. Here each of seeds 0 and 1 holds every bar by itself: errors of 0.011 and
         0.007 without samples, 0.019 and 0.147 by outputs, 0.011 and 0.007 with ten samples, 0.064
-        and 0.110 with these alone, 0.48 and 0.25 without an adapter.
+        and 0.110 with these alone, 0.48 and 0.25 without an adapter. So does guest 3 of seed 1:
+        0.017, 0.042, 0.000, 0.149 and 0.487.
         """
 
         def mean(metric, **settings):

@@ -20,8 +20,7 @@ from several_commands import SEVERAL
 
 PACKAGE = Path(__file__).parent / "package"
 pytestmark = [
-    pytest.mark.ray,
-    pytest.mark.mlflow,
+    pytest.mark.process,
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
 ]  # MLflow's own dependencies warn
 
@@ -99,12 +98,20 @@ def test_it_is_found_beside_ours(environment):
     assert "teacher_epochs" in shown
 
 
-def test_it_is_planned_run_on_ray_workers_and_tracked(environment, fresh_database):
+def test_it_is_planned_and_run(environment):
+    quick = ("--home", "inline-home", "--executor", "inline", "--tracking", "none")
+    ((code, out, err),) = environment.several(("run", PACKAGE / "sweep.py", *quick))
+    assert code == 0, out + err
+    assert "fine_tune, used 4 times (shared 2.0x)" in out
+    assert "6 of 6 done" in out
+
+
+@pytest.mark.long
+def test_it_is_run_on_ray_workers_and_tracked(environment, fresh_database):
     sweep = PACKAGE / "sweep.py"
     fresh_database(environment.folder / "spolia-home/mlflow.db")
     ran = environment("-m", "orchestrator.cli", "run", sweep, "--slots", "2", timeout=300)
     assert ran.returncode == 0, ran.stdout + ran.stderr
-    assert "fine_tune, used 4 times (shared 2.0x)" in ran.stdout
     assert "6 of 6 done" in ran.stdout
     from mlflow import MlflowClient
 

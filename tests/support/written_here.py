@@ -4,14 +4,26 @@ takes seconds to start, and most tests ask what is written, not by whom.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import pytest
 
 
-@pytest.fixture
-def written_here(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No process is started that writes MLflow."""
+@contextmanager
+def writing_here() -> Iterator[None]:
+    """Meanwhile no process is started that writes MLflow."""
     # Imported for who uses it: to read the tests takes no MLflow.
     from orchestrator.session import following
     from orchestrator.tracking.writer import WriterHere
 
-    monkeypatch.setattr(following, "Writer", WriterHere)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(following, "Writer", WriterHere)
+        yield
+
+
+@pytest.fixture
+def written_here() -> Iterator[None]:
+    """No process is started that writes MLflow."""
+    with writing_here():
+        yield
