@@ -88,13 +88,16 @@ def group_of(item: pytest.Function) -> str | None:
 
     All that use the session's Ray are one group, and all that start clusters of their own another:
     both wait more than they compute, so two Rays side by side are done sooner than one after the
-    other, and a third would be in their way. Tests that share a fixture of their module or class
+    other, and a third would be in their way. Those that use MLflow are one, which is imported once
+    then and is told once what its tables are. Tests that share a fixture of their module or class
     are one, so that it is made once; so are the contract's tests of one method, which share a
     reference.
     """
     names = {mark.name for mark in item.iter_markers()}
     if names & {"ray", "cluster"}:
         return "cluster" if "cluster" in names else "ray"
+    if "mlflow" in names:
+        return "mlflow"
     if "trial" in item.fixturenames and hasattr(item, "callspec"):
         return f"{item.nodeid.rpartition('::')[0]}[{item.callspec.id}]"
     shared = [
