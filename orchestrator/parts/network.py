@@ -46,6 +46,7 @@ KEEP_SHAPES = {
     Tensor.sigmoid,
     Tensor.tanh,
 }
+SUMS = {torch.add, Tensor.add, Tensor.add_, Tensor.__add__, Tensor.__iadd__}
 BUILT_FOR = ("channels", "classes")  # what a task decides of a network; all else is a setting
 
 
@@ -202,8 +203,8 @@ class Network(Part):
 
 class _WithoutWhatKeepsShapes(TorchFunctionMode):
     """Leaves out functions of torch that change no shape, which it works out in Python on the meta
-    device: batch norm takes it 10 ms, all others together one; the first ReLU imports its compiler,
-    two seconds.
+    device: batch norm takes it 10 ms, all others together one; the first ReLU or sum imports its
+    compiler, two seconds.
     """
 
     def __torch_function__(
@@ -214,6 +215,8 @@ class _WithoutWhatKeepsShapes(TorchFunctionMode):
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
         if function in KEEP_SHAPES and args:
+            return args[0]
+        if function in SUMS and len({getattr(term, "shape", None) for term in args}) == 1:
             return args[0]
         return function(*args, **(kwargs or {}))
 

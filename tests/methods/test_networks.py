@@ -58,12 +58,26 @@ def test_extractor_and_head_compose_to_the_network(name):
         assert names == {id(p) for p in net.parameters()}, split
 
 
+class Shifts(torch.nn.Module):
+    """A sum that has the shape of its second term."""
+
+    def forward(self, x):
+        return torch.ones(1, 3, 1, 1, device=x.device) + torch.relu(x)
+
+
+def test_the_shape_of_a_sum_is_that_of_both_terms():
+    stages = {"shift": Shifts(), "pool": torch.nn.Flatten(), "head": torch.nn.Linear(192, 2)}
+    net = Network()
+    net.set_stages(stages)
+    assert net.shape("shift", (3, 8, 8)) == (3, 8, 8)
+
+
 def test_shapes_and_costs_are_found_without_batch_norm(monkeypatch):
     """On the device where nothing is computed it takes longer than all else, and keeps a shape."""
     net = build("resnet8")
     cost = network_cost(net, (3, 8, 8))
     with monkeypatch.context() as patched:
-        patched.setattr("torch.nn.functional.batch_norm", None)
+        patched.setattr("torch.batch_norm", None)
         assert net.shape("stage3", (3, 8, 8)) == (64, 2, 2)
         assert network_cost(net, (3, 8, 8)) == cost
         with torch.device("meta"):
