@@ -66,7 +66,7 @@ class Shifts(torch.nn.Module):
 
 
 def test_the_shape_of_a_sum_is_that_of_both_terms():
-    stages = {"shift": Shifts(), "pool": torch.nn.Flatten(), "head": torch.nn.Linear(192, 2)}
+    stages = {"shift": Shifts(), "pool": torch.nn.Flatten(), "last": torch.nn.Linear(192, 2)}
     net = Network()
     net.set_stages(stages)
     assert net.shape("shift", (3, 8, 8)) == (3, 8, 8)
