@@ -65,10 +65,15 @@ class Shifts(torch.nn.Module):
         return torch.ones(1, 3, 1, 1, device=x.device) + torch.relu(x)
 
 
+class Shifted(Network):
+    def __init__(self, channels: int, classes: int) -> None:
+        super().__init__()
+        last = torch.nn.Linear(64 * channels, classes)
+        self.set_stages({"shift": Shifts(), "pool": torch.nn.Flatten(), "last": last})
+
+
 def test_the_shape_of_a_sum_is_that_of_both_terms():
-    stages = {"shift": Shifts(), "pool": torch.nn.Flatten(), "last": torch.nn.Linear(192, 2)}
-    net = Network()
-    net.set_stages(stages)
+    net = Shifted(channels=3, classes=2)
     assert net.shape("shift", (3, 8, 8)) == (3, 8, 8)
 
 
