@@ -16,46 +16,18 @@ from ports import free_port
 CONFIG = {"health_check_period_ms": 500}
 
 
-@pytest.fixture(scope="module")
-def _kept():
-    """Clusters that the tests of a module share."""
-    made = []
-    yield made
-    for cluster in made:
-        _end(cluster)
-
-
-@pytest.fixture
-def two_nodes(_kept):
-    """`two_nodes(join=True)`: a cluster of two nodes with one CPU each, kept for the next test that
-    wants it, and the node beside its head; one that a test killed is replaced.
-    """
-    ray = _without_the_session()
-
-    def give(join=True):
-        cluster = _kept[0] if _kept else _new_cluster(_kept)
-        others = cluster.list_all_nodes()[1:] or [cluster.add_node(num_cpus=1)]
-        cluster.wait_for_nodes()
-        if join:
-            _join(cluster)
-        return cluster, others[0]
-
-    yield give
-    ray.shutdown()
-
-
 @pytest.fixture
 def raylets():
-    """`raylets(count, environment=None, join=True)`: a cluster whose driver this process is, of
-    nodes with one CPU each: every worker has to import torch first.
+    """`raylets(count, environment=None, join=True, **head)`: a cluster whose driver this process
+    is, of nodes with one CPU each: every worker has to import torch first.
 
-    The further nodes get the environment.
+    The further nodes get the environment; the head has what is said of it instead of its one CPU.
     """
     ray = _without_the_session()
     made = []
 
-    def start(count, environment=None, join=True):
-        cluster = _new_cluster(made)
+    def start(count, environment=None, join=True, **head):
+        cluster = _new_cluster(made, head)
         nodes = [cluster.add_node(num_cpus=1, env_vars=environment or {}) for _ in range(count - 1)]
         cluster.wait_for_nodes()
         if join:
@@ -65,7 +37,8 @@ def raylets():
     yield start
     ray.shutdown()
     for cluster in made:
-        _end(cluster)
+        with contextlib.suppress(Exception):  # a node that the test killed cannot be ended again
+            cluster.shutdown()
 
 
 def _without_the_session():
@@ -78,10 +51,10 @@ def _without_the_session():
     return of_ray.ray
 
 
-def _new_cluster(made):
+def _new_cluster(made, head):
     from ray.cluster_utils import Cluster
 
-    head = {"num_cpus": 1, "include_dashboard": False, "_system_config": CONFIG}
+    head = {"num_cpus": 1, "include_dashboard": False, "_system_config": CONFIG} | head
     made.append(Cluster(initialize_head=True, head_node_args=head))
     return made[-1]
 
@@ -95,11 +68,6 @@ def _join(cluster):
         logging_level="ERROR",
         runtime_env=of_ray.runtime_env(),
     )
-
-
-def _end(cluster):
-    with contextlib.suppress(Exception):  # a node that the test killed cannot be ended again
-        cluster.shutdown()
 
 
 HEAD = "ray.head.default"  # as the pretended cloud calls it

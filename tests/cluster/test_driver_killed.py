@@ -1,4 +1,6 @@
-"""A driver that is killed leaves nobody behind who computes on for it."""
+"""The real commands on a cluster: the doctor looks at it, and a driver that is killed leaves nobody
+behind who computes on for it.
+"""
 
 from __future__ import annotations
 
@@ -29,12 +31,14 @@ def lives(pid):
     return True
 
 
-def test_workers_of_a_killed_driver_stop_behind_a_checkpoint_and_are_gone(
-    raylets, sweep_file, tmp_path
+def test_a_cluster_is_joined_by_its_address_and_workers_of_a_killed_driver_are_gone(
+    raylets, spolia, sweep_file, tmp_path
 ):
-    """On a cluster, whose raylets do not end with the driver."""
+    """Its raylets do not end with the driver. The workers stop behind a checkpoint."""
     cluster, _ = raylets(1, join=False)
     notes, home = tmp_path / "notes", tmp_path / "home"
+    code, out, _ = spolia("doctor", "--home", home, "--address", cluster.address)
+    assert (code, out.count("sees the store")) == (0, 1), out
     notes.mkdir()
     # Of ten minutes, and without a checkpoint of its own accord
     epochs = f"Epochs.grid(epochs=600, nap=1.0, folder={str(notes)!r})"

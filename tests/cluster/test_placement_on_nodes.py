@@ -5,7 +5,6 @@ that it is told of; there are none.
 from __future__ import annotations
 
 import json
-from itertools import combinations
 
 import pytest
 from listeners import Heard
@@ -32,29 +31,25 @@ def seen(store, tmp_path):
         queue, heard = Queue(make_plan("asked", sweep, store)), Heard()
         executor("ray").run(queue, store, Site(tmp_path / "scratch", **said), heard)
         assert {outcome.kind for outcome in heard.ends} == {"done"}
-        return {f.stem: json.loads(f.read_text()) for f in folder.iterdir()}, heard.notes
+        return {f.stem: json.loads(f.read_text()) for f in folder.glob("*.json")}, heard.notes
 
     return run
 
 
 def test_workers_see_the_gpu_that_was_set_aside_for_them_and_no_other(raylets, seen):
-    cluster, _ = raylets(1)  # a head without GPUs
-    for name, num_gpus in (("a", 1), ("b", 2)):
-        cluster.add_node(num_cpus=2, num_gpus=num_gpus, env_vars={"PRETENDED_GPUS": name})
-    grids = [({"gpus": 0.5}, range(3)), ({"gpus": 1.0}, range(1)), ({"gpus": 0.0}, range(1))]
-    found, _ = seen(grids, slots=5)
-    assert len(found) == 5
-    on_cpu = found.pop("0-0")
-    assert (on_cpu["device"], on_cpu["visible"]) == ("cpu", "")
-    gpus = {"a": {"0"}, "b": {"0", "1"}}
-    for one in found.values():
-        assert one["device"] == "cuda"
-        assert one["visible"] in gpus[one["node"]]
-    # What shares a GPU at one time asks for no more than one.
-    for (name, one), (other_name, other) in combinations(found.items(), 2):
-        is_same = (one["node"], one["visible"]) == (other["node"], other["visible"])
-        if is_same and one["began"] < other["ended"] and other["began"] < one["ended"]:
-            assert {name[:3], other_name[:3]} == {"0.5"}
+    """On a node that has answered the handshake, whose process looked at all its GPUs."""
+    cluster, _ = raylets(1, num_cpus=3, num_gpus=2, env_vars={"PRETENDED_GPUS": "two"})
+    together = {"at_once": 3}
+    grids = [({"gpus": 0.5, **together}, range(2)), ({"gpus": 1.0, **together}, range(1))]
+    grids.append(({"gpus": 0.0}, range(1)))
+    found, _ = seen(grids, slots=3, address=cluster.address)
+    assert len(found) == 4
+    assert found.pop("0-0") == {"device": "cpu", "visible": ""}
+    assert {one["device"] for one in found.values()} == {"cuda"}
+    # At one time: what asks for half a GPU shares one, what asks for a whole one has the other.
+    shared, whole = found["0.5-0"]["visible"], found["1-0"]["visible"]
+    assert found["0.5-1"]["visible"] == shared
+    assert {shared, whole} == {"0", "1"}
 
 
 def test_from_zero_nodes_those_are_started_that_a_trial_needs_and_meanwhile_it_says_so(

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import json
 import os
-import time
 from pathlib import Path
 from types import SimpleNamespace
 
 import torch
+from sample_methods import note, wait_until
 
 from orchestrator import Method, Metric, Resources, Run, Trial, axis
 
@@ -28,7 +28,9 @@ if os.environ.get("PRETENDED_GPUS"):
 
 
 class SeesGpus(Method):
-    """Leaves a file that says on which device it runs, which GPUs it sees, and when."""
+    """Leaves a file that says on which device it runs and which GPUs it sees, when so many have
+    begun: none of them has ended by then.
+    """
 
     name = "sees_gpus"
     uses = frozenset({"seed"})
@@ -36,20 +38,17 @@ class SeesGpus(Method):
 
     folder: str = axis("")
     gpus: float = axis(1.0)
-    nap: float = axis(0.0)
+    at_once: int = axis(1)
 
     def resources(self, trial: Trial) -> Resources:
         return Resources(gpus=self.gpus)
 
     def train(self, run: Run) -> None:
-        began = time.time()
-        time.sleep(self.nap)
+        note(self.folder, "began")
+        wait_until(lambda: len(list(Path(self.folder).glob("began-*"))) >= self.at_once)
         seen = {
             "device": run.device.type,
             "visible": os.environ.get("CUDA_VISIBLE_DEVICES"),
-            "node": os.environ.get("PRETENDED_GPUS"),
-            "began": began,
-            "ended": time.time(),
         }
         file = f"{self.gpus:g}-{run.seed}.json"
         Path(self.folder, file).write_text(json.dumps(seen))

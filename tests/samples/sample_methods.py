@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -40,6 +40,15 @@ def note(folder: str, word: str) -> None:
         Path(folder, f"{word}-{time.monotonic_ns()}-{os.getpid()}").touch()
 
 
+def wait_until(is_so: Callable[[], bool], seconds: float = 300.0) -> None:
+    """Wait for what another process does. Raises where it does not come."""
+    deadline = time.monotonic() + seconds
+    while not is_so():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"nothing within {seconds:g} s")
+        time.sleep(0.05)
+
+
 class Count(Method):
     """Logs its number plus those of its needs; a chain of `depth`."""
 
@@ -69,6 +78,16 @@ class Count(Method):
         run.log(total=self.number + sum(n.metric("total") for n in run.needs.values()))
 
 
+class Together(Count):
+    """The same, and a process ends its first only when another one has begun."""
+
+    name = "together"
+
+    def train(self, run: Run) -> None:
+        super().train(run)
+        wait_until(lambda: len({f.name.rsplit("-")[-1] for f in Path(self.folder).iterdir()}) > 1)
+
+
 class Waits(Method):
     """Waits until there is a file."""
 
@@ -79,8 +98,7 @@ class Waits(Method):
     file: str = axis("")
 
     def train(self, run: Run) -> None:
-        while not Path(self.file).exists():
-            time.sleep(0.05)
+        wait_until(Path(self.file).exists)
         run.log(total=1.0)
 
 

@@ -203,21 +203,16 @@ class Beside(Method):
 """
 
 
-@pytest.mark.parametrize("executor", ["inline", pytest.param("ray", marks=pytest.mark.ray)])
-def test_a_module_beside_the_sweep_file_is_found_here_and_on_workers(
-    spolia, sweep_file, tmp_path, executor, monkeypatch
-):
+def test_a_module_beside_the_sweep_file_is_found(spolia, sweep_file, tmp_path, monkeypatch):
+    """On Ray's workers, too: `tests/faults/test_private_ray.py`."""
     monkeypatch.setenv("SPOLIA_SWEEP_FOLDERS", "")
-    name = f"beside_{executor}"
-    (tmp_path / f"{name}.py").write_text(LAB)
-    before = f"from {name} import *\nfrom orchestrator import network_spec\n"
+    (tmp_path / "beside_inline.py").write_text(LAB)
+    before = "from beside_inline import *\nfrom orchestrator import network_spec\n"
     cells = "product(Beside.grid(), network=network_spec(Small), tasks=digits, seed=0)"
     file = sweep_file(cells, before=before)
     monkeypatch.chdir("/")
-    code, out, err = spolia(
-        "run", file, "--executor", executor, "--tracking", "none", "--home", tmp_path / "home"
-    )
-    sys.modules.pop(name)
+    code, out, err = spolia("run", file, *QUICK, "--home", tmp_path / "home")
+    sys.modules.pop("beside_inline")
     assert code == 0, out + err
 
 
@@ -383,19 +378,11 @@ def test_a_torn_result_is_told_and_nothing_is_lost(spolia, sweep_file, tmp_path)
 
 
 @pytest.mark.faults
-@pytest.mark.parametrize(
-    ("executor", "number"),
-    [
-        ("inline", signal.SIGINT),
-        ("inline", signal.SIGTERM),
-        # For SIGTERM Ray has a handler of its own, which aborts.
-        pytest.param("ray", signal.SIGTERM, marks=pytest.mark.ray),
-        pytest.param("ray", signal.SIGINT, marks=[pytest.mark.ray, pytest.mark.long]),
-    ],
-)
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_run_keeps_what_is_done_and_the_next_goes_on(
-    sweep_file, tmp_path, executor, number, spolia
+    sweep_file, tmp_path, number, spolia
 ):
+    """On Ray, too: `tests/faults/test_private_ray.py`."""
     notes = tmp_path / "notes"
     notes.mkdir()
     file = sweep_file(f"product(Count.grid(folder={str(notes)!r}, nap=0.5), seed=range(40))", 40)
@@ -408,10 +395,7 @@ def test_an_interrupted_run_keeps_what_is_done_and_the_next_goes_on(
         str(file),
         "--home",
         str(home),
-        "--executor",
-        executor,
-        "--tracking",
-        "none",
+        *QUICK,
     ]
     # Started in the background of a script, this test run may itself ignore SIGINT, and what it
     # starts would inherit that.

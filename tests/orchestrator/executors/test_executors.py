@@ -12,7 +12,7 @@ import pytest
 from sample_methods import After, AfterAnything, Count, Faulty, Greedy, KillsItsWorker
 
 from methods.networks import resnet8
-from orchestrator import InputError, Store, Sweep, digits, make_plan, product, union
+from orchestrator import ExecutorError, InputError, Store, Sweep, digits, make_plan, product, union
 from orchestrator.executors.by_name import NAMES, executor
 from orchestrator.executors.site import Site
 from orchestrator.planning.queue import Queue
@@ -275,6 +275,22 @@ def test_a_gpu_that_stops_working_ends_the_process_and_not_the_others(local_ray,
     assert failed.reason == "AcceleratorError: CUDA error: device-side assert triggered"
     assert queue.unfit == {}
     assert sum(f.name.startswith("faulty-gpu") for f in folder.iterdir()) == 2
+
+
+@pytest.mark.ray
+def test_what_no_node_can_hold_is_an_error_before_anything_starts(local_ray, store, tmp_path):
+    cells = product(Count.grid(), seed=0)
+    plan = make_plan("asked", Sweep(question="?", cells=cells, expect=1), store)
+    heard = Heard()
+    with pytest.raises(
+        ExecutorError,
+        match=r"\[cpus\] default = 99, for count: no node that could run it has as many; "
+        r"the largest is \S+ \(\d+ CPUs?\)",
+    ):
+        executor("ray").run(
+            Queue(plan), store, Site(tmp_path / "scratch", 2, cpus={"default": 99}), heard
+        )
+    assert (heard.starts, heard.ends) == ([], [])
 
 
 def test_an_unknown_executor_is_named():
