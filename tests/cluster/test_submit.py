@@ -166,18 +166,16 @@ def test_a_sweep_is_handed_in_left_followed_again_and_read_from_outside(laptop):
         r"(\S+) is handed in at \S+: calendar\.py, afar_lab, afar_method\.py \(4 files, 1 kB\)\.\n"
     )
     (job,) = re.findall(told, first.err)
-    first.process.kill()  # as if its machine were gone
+    first.process.send_signal(signal.SIGINT)
+    assert first.ended() == 130
+    assert f"submit --follow {job}. Stop it: spolia submit --stop {job}.\n" in first.err
     second = laptop("submit", "sweeps/calendar.py")
     second.until("to run  2")
     assert f"{job} is just this and runs since" in second.err
-    second.process.send_signal(signal.SIGINT)
-    assert second.ended() == 130
-    assert f"submit --follow {job}. Stop it: spolia submit --stop {job}.\n" in second.err
-    third = laptop("submit", "--follow", job)
     (laptop.root / "go").touch()
-    assert third.ended() == 0, third.err
-    assert "calendar: 2 of 2 cells done" in third.out
-    assert third.out.startswith("calendar  Do numbers add up?\n")
+    assert second.ended() == 0, second.err
+    assert "calendar: 2 of 2 cells done" in second.out
+    assert second.out.startswith("calendar  Do numbers add up?\n")
     # Edited here, a method is the same one that has run there, and its results are stale.
     (laptop.root / "sweeps/afar_lab/adding.py").write_text("def added(a, b):\n    return b + a\n")
     results = laptop("results", "sweeps/calendar.py")
@@ -190,11 +188,14 @@ def test_a_sweep_is_handed_in_left_followed_again_and_read_from_outside(laptop):
 
 
 @pytest.mark.long
-def test_a_job_is_stopped_in_order(laptop):
-    running = laptop("submit", "sweeps/calendar.py")
-    running.until("to run  2")
+def test_a_job_whose_command_was_killed_is_followed_by_its_name_and_stopped_in_order(laptop):
+    first = laptop("submit", "sweeps/calendar.py")
+    first.until("to run  2")
     until((laptop.root / "begun").exists)
-    (job,) = re.findall(r"(\S+) is handed in", running.err)
+    (job,) = re.findall(r"(\S+) is handed in", first.err)
+    first.process.kill()  # as if its machine were gone
+    running = laptop("submit", "--follow", job)
+    running.until("to run  2")
     stopped = laptop("submit", "--stop", job)
     assert stopped.ended() == 0
     assert stopped.err == f"{job} has ended (stopped). What is done is kept.\n"
