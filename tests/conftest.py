@@ -33,6 +33,8 @@ os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
 # and a node whose answer to the handshake takes two seconds of computing gives none in a minute.
 # Nor is Ray's own half a minute for its start always enough.
 os.environ.update({"RAY_worker_niceness": "0", "RAY_raylet_start_wait_time_s": "300"})
+# A worker for each CPU, started before anybody wants one, is of no use: Tune asks for others.
+os.environ.update({"RAY_prestart_worker_first_driver": "0"})
 for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):  # tests run beside each other
     os.environ[name] = "1"
 for name in ("RAY_ADDRESS", "MLFLOW_TRACKING_URI"):

@@ -40,12 +40,25 @@ class Heard:
         pass
 
 
-def drained(name, cells, store, scratch, checkpoint_every=60.0):
+def drained(name, cells, store, scratch, checkpoint_every=60.0, slots=2):
     """Cells run to the end with one executor: (plan before, queue, listener)."""
     plan = make_plan("asked", Sweep(question="?", cells=cells, expect=len(cells)), store)
     queue, heard = Queue(plan), Heard()
-    executor(name).run(queue, store, Site(scratch, 2, checkpoint_every), heard)
+    executor(name).run(queue, store, Site(scratch, slots, checkpoint_every), heard)
     return plan, queue, heard
+
+
+def trained():
+    """A cell with trainings in it, one of which needs others."""
+    from methods.compatible_features import CompatibleFeatures
+
+    tasks = (TASK.named("a"), digits.classes(1, 2, 3).images(limit=60).named("b"))
+    return product(
+        CompatibleFeatures.grid(ingredients=("rotation", "common"), epochs=1),
+        network=resnet8(width=4),
+        tasks=tasks,
+        seed=0,
+    )
 
 
 class Drained:
@@ -79,6 +92,8 @@ class Drained:
                 Count.grid(number=9.0, folder=str(self.notes["napped"]), nap=nap), seed=range(4)
             ),
         }
+        if name == "ray":
+            self.cells["trained"] = trained()
         everything = union(*self.cells.values())
         self.plan, self.queue, self.heard = drained(
             name, everything, self.store, self.scratch, checkpoint_every=0
@@ -88,7 +103,7 @@ class Drained:
         # A worker for so much is another one, so it waits until those of the first run are gone.
         greedy = product(Greedy.grid(), seed=0)
         self.next_plan, _, self.next_heard = drained(
-            name, union(everything, greedy), self.store, self.scratch
+            name, union(everything, greedy), self.store, self.scratch, slots=1
         )
         self.greedy = self.next_plan.cells[-1].trial.key
 
@@ -216,65 +231,42 @@ def test_two_slots_run_two_trials_at_once(ran):
     assert min(later - earlier for earlier, later in itertools.pairwise(begun)) < 2e9
 
 
-@pytest.mark.ray
-def test_all_executors_give_the_same_bits(local_ray, tmp_path):
-    from methods.compatible_features import CompatibleFeatures
-
-    found = []
-    for name in NAMES:
-        place = Store(tmp_path / name)
-        tasks = (TASK.named("a"), digits.classes(1, 2, 3).images(limit=60).named("b"))
-        cells = product(
-            CompatibleFeatures.grid(ingredients=("rotation", "common"), epochs=1),
-            network=resnet8(width=4),
-            tasks=tasks,
-            seed=0,
-        )
-        plan = make_plan("asked", Sweep(question="?", cells=cells, expect=1), place)
-        executor(name).run(Queue(plan), place, Site(tmp_path / f"scratch-{name}", 2), Heard())
-        found.append(fingerprint(place.find(plan.cells[0].trial.key)))
-    assert found[0] == found[1]
+@on_ray
+def test_all_executors_give_the_same_bits(ran, store, tmp_path):
+    (key,) = ran.keys("trained")
+    drained("inline", trained(), store, tmp_path / "scratch")
+    assert fingerprint(store.find(key)) == fingerprint(ran.store.find(key))
 
 
 @pytest.mark.ray
 @pytest.mark.faults
-def test_ray_retries_a_lost_worker_and_then_says_so(local_ray, store, tmp_path):
-    folders = {times: tmp_path / f"notes-{times}" for times in (1, 99)}
+def test_ray_retries_a_lost_worker_and_one_whose_gpu_stops_working_and_then_says_so(
+    local_ray, store, tmp_path
+):
+    """The GPU as torch tells it: the process ends, and the trial is tried in a second one before it
+    is blamed. What comes behind goes on, in one worker after another; the last is lost for good,
+    and none is started after it.
+    """
+    folders = {what: tmp_path / str(what) for what in ("count", "gpu", 1, 99)}
     for folder in folders.values():
         folder.mkdir()
-    lost_ones = [
-        product(KillsItsWorker.grid(folder=str(folder), times=times, nap=2.0), seed=0)
-        for times, folder in folders.items()
-    ]
-    cells = union(*lost_ones, product(Count.grid(), seed=range(2)))
-    plan, _, heard = drained("ray", cells, store, tmp_path / "scratch")
-    once, always = (cell.trial.key for cell in plan.cells[:2])
+    once, always = (
+        product(KillsItsWorker.grid(folder=str(folders[times]), times=times, nap=1.0), seed=0)
+        for times in (1, 99)
+    )
+    on_gpu = Faulty.grid(how="gpu", folder=str(folders["gpu"]))
+    counts = product(Count.grid(folder=str(folders["count"])), seed=range(2))
+    cells = union(counts, product(on_gpu, network=resnet8(), tasks=TASK, seed=0), once, always)
+    plan, queue, heard = drained("ray", cells, store, tmp_path / "scratch", slots=1)
+    on_gpu, once, always = (cell.trial.key for cell in plan.cells[2:])
     ends = {o.key: o for o in heard.ends}
-    assert (ends[once].kind, ends[always].kind) == ("done", "lost")
-    assert Counter(o.kind for o in heard.ends) == {"done": 3, "lost": 1}
-    assert [len(list(folder.iterdir())) for folder in folders.values()] == [2, 3]
+    assert [o.kind for o in heard.ends] == ["done", "done", "failed", "done", "lost"]
+    assert (ends[on_gpu].kind, ends[once].kind, ends[always].kind) == ("failed", "done", "lost")
+    assert [len(list(folder.iterdir())) for folder in folders.values()] == [2, 2, 2, 3]
     assert ends[always].reason.startswith("its worker went away 3 times: ")
     assert store.log(always) == "about to go\n"
-
-
-@pytest.mark.ray
-@pytest.mark.faults
-def test_a_gpu_that_stops_working_ends_the_process_and_not_the_others(local_ray, store, tmp_path):
-    """As torch tells it; the trial is tried in a second process before it is blamed."""
-    folder = tmp_path / "notes"
-    folder.mkdir()
-    cells = union(
-        product(Faulty.grid(how="gpu", folder=str(folder)), network=resnet8(), tasks=TASK, seed=0),
-        product(Count.grid(folder=str(folder)), seed=range(4)),
-    )
-    plan = make_plan("asked", Sweep(question="?", cells=cells, expect=5), store)
-    queue, heard = Queue(plan), Heard()
-    executor("ray").run(queue, store, Site(tmp_path / "scratch", 1), heard)
-    assert Counter(o.kind for o in heard.ends) == {"done": 4, "failed": 1}
-    (failed,) = [o for o in heard.ends if o.kind == "failed"]
-    assert failed.reason == "AcceleratorError: CUDA error: device-side assert triggered"
+    assert ends[on_gpu].reason == "AcceleratorError: CUDA error: device-side assert triggered"
     assert queue.unfit == {}
-    assert sum(f.name.startswith("faulty-gpu") for f in folder.iterdir()) == 2
 
 
 @pytest.mark.ray
