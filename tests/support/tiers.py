@@ -114,9 +114,11 @@ def place_of(item: pytest.Item) -> int:
     names = {mark.name for mark in item.iter_markers()}
     if names & {"ray", "cluster"}:  # those that end the Ray of the session come before it starts
         return 0 if "cluster" in names or "no_ray" in getattr(item, "fixturenames", ()) else 1
-    if names & {"long", "slow", "faults"}:
+    if "mlflow" in names:
         return 2
-    return 3 if group_of(item) else 4
+    if names & {"long", "slow", "faults"}:
+        return 3
+    return 4 if group_of(item) else 5
 
 
 def shuffled_place(seed: str, nodeid: str, group: str | None) -> tuple[float, ...]:
