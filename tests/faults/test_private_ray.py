@@ -93,6 +93,7 @@ def test_a_private_ray_is_started_again_and_an_interrupted_run_keeps_what_is_don
 ):
     process, store, notes = started
     before = finished_by(process, store, 3)
+    assert process.poll() is None, process.communicate()[0]
     (one,) = [
         child
         for child in psutil.Process(process.pid).children(recursive=True)
