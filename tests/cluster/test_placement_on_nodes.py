@@ -5,6 +5,8 @@ that it is told of; there are none.
 from __future__ import annotations
 
 import json
+import shutil
+from pathlib import Path
 
 import pytest
 from listeners import Heard
@@ -58,6 +60,10 @@ def test_from_zero_nodes_those_are_started_that_a_trial_needs_and_meanwhile_it_s
     """By Ray's own autoscaler, and with nothing in the site file that says there are GPUs."""
     monkeypatch.setenv("PRETENDED_GPUS", "started")  # of the autoscaler, and so of its nodes
     address, types = from_zero({"small": {"CPU": 1}, "fast": {"CPU": 1, "GPU": 1}})
+    # Once this process has started a Ray of its own, Ray asks for the token in the user's home.
+    if (token := Path.home() / ".ray/auth_token").is_file():
+        (tmp_path / ".ray").mkdir()
+        shutil.copy(token, tmp_path / ".ray")
     # Where `ray up` leaves it on a head.
     monkeypatch.setenv("HOME", str(tmp_path))
     types.rename(tmp_path / "ray_bootstrap_config.yaml")

@@ -9,6 +9,7 @@ import pytest
 from orchestrator import MethodError
 from orchestrator.cli import doctor
 from orchestrator.executors.handshake import greet
+from orchestrator.executors.ray.driver import RayTune
 from orchestrator.executors.site import SiteFile
 from orchestrator.session.places import Places
 from orchestrator.store.home import home
@@ -83,6 +84,21 @@ def test_gpus_that_nobody_would_ask_for_are_told():
         (NOTHING, []),
     ):
         assert doctor._gpus_of_cluster(site, [replace(head, gpus=gpus)]).is_fine
+
+
+def test_every_node_of_a_cluster_is_told(monkeypatch, tmp_path):
+    driver = greet("", "", [], {})
+    blind = replace(driver, node="b", problem="it does not see the driver's store")
+    greetings = [driver, replace(driver, node="a"), blind]
+    monkeypatch.setattr(RayTune, "greetings", lambda *asked: greetings)
+    found = doctor._cluster("auto", home(tmp_path, None, "none"), NOTHING)
+    nodes = [check for check in found if check.subject.startswith("node ")]
+    assert [(check.subject, check.is_fine) for check in nodes] == [
+        ("node a", True),
+        ("node b", False),
+    ]
+    assert "sees the store, has the driver's code; " in nodes[0].finding
+    assert nodes[1].finding == "node b: it does not see the driver's store"
 
 
 @pytest.mark.process  # imports Ray's client
