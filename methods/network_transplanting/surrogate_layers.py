@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from methods.networks.pooling import AveragedTo
-from methods.pieces.building import build_network, example_recipe
+from methods.pieces.building import example_network
 from orchestrator import NetworkSpec
 
 UNCHANGED = (nn.Dropout, nn.Identity)
@@ -104,8 +104,7 @@ def backward_through_convolution(
 
 def reasons_it_is_impassable(network: NetworkSpec, split: str) -> Iterator[str]:
     """Which layer after the split point a surrogate gradient cannot pass, if there is one."""
-    with torch.device("meta"):
-        built = build_network(example_recipe(network))
+    built = example_network(network)
     if split not in built.splits:
         return
     try:

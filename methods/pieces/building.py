@@ -5,7 +5,9 @@ A component is stored with its recipe, and a part that belongs to a network has 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -31,3 +33,18 @@ def example_recipe(spec: NetworkSpec) -> dict[str, Any]:
     look at its layers while planning.
     """
     return {"path": spec.path, "config": {**dict(spec.settings), "channels": 3, "classes": 2}}
+
+
+def example_network(spec: NetworkSpec) -> Network:
+    """The network of that recipe, without weights (on torch's device `meta`), to be looked at and
+    not to be changed: whoever asks for the same one gets the same one.
+    """
+    recipe = example_recipe(spec)
+    # A plan asks for it in every trial; a cache's key has to be hashable.
+    return _without_weights(recipe["path"], json.dumps(recipe["config"], sort_keys=True))
+
+
+@lru_cache(maxsize=64)
+def _without_weights(path: str, config: str) -> Network:
+    with torch.device("meta"):
+        return build_network({"path": path, "config": json.loads(config)})

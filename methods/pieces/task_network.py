@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from methods.pieces.building import build_network, example_recipe
+from methods.pieces.building import build_network, example_network
 from orchestrator import Network, NetworkSpec, Part
 
 Norm = Literal["frozen", "affine", "full"]
@@ -20,9 +20,7 @@ Norm = Literal["frozen", "affine", "full"]
 
 def has_batch_norm(spec: NetworkSpec) -> bool:
     """Whether a network has any batch norm."""
-    with torch.device("meta"):
-        network = build_network(example_recipe(spec))
-    return any(isinstance(module, _BatchNorm) for module in network.modules())
+    return any(isinstance(module, _BatchNorm) for module in example_network(spec).modules())
 
 
 class TaskNorm(nn.Module):

@@ -40,8 +40,10 @@ def executed(folder):
 
 @pytest.mark.faults
 def test_shared_needs_are_executed_once_and_a_node_that_dies_takes_no_trial_with_it(
-    raylets, store, tmp_path
+    raylets, store, tmp_path, monkeypatch
 ):
+    # A machine that goes away uses up no tries of workers.
+    monkeypatch.setattr("orchestrator.planning.tries.WORKER_TRIES", 1)
     cluster, (victim,) = raylets(2)
     shared, naps = tmp_path / "shared", tmp_path / "naps"
     for folder in (shared, naps):

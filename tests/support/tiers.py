@@ -53,9 +53,9 @@ def tier_of(item: pytest.Item) -> str:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """One worker a core; where tests start Ray two more, since theirs mostly wait."""
+    """One worker a core; where tests start Ray one more, since theirs wait now and then."""
     has_ray = config.getoption("tier") != "fast"
-    return len(os.sched_getaffinity(0)) + 2 * has_ray
+    return len(os.sched_getaffinity(0)) + has_ray
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -17,3 +17,6 @@ os.environ.setdefault("RAY_TRAIN_ENABLE_V2_MIGRATION_WARNINGS", "0")
 os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+# Milliseconds in which it becomes known why the connection to a worker broke: after one second, as
+# Ray has it, nobody has missed the machine yet, and who waits hears that the worker is unavailable.
+os.environ.setdefault("RAY_timeout_ms_task_wait_for_death_info", "60000")

@@ -23,7 +23,7 @@ from typing import Any
 
 import ray
 from ray import tune
-from ray.exceptions import OutOfMemoryError
+from ray.exceptions import ActorUnavailableError, OutOfMemoryError
 from ray.tune.error import TuneError
 from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search import Searcher
@@ -282,6 +282,12 @@ def _what_ray_says(error: Exception | None) -> tuple[str, bool]:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     if isinstance(error, OutOfMemoryError):
         return f"out of memory; {lines[0]}", False
-    is_node = bool(getattr(error, "preempted", False)) or "node died" in str(error).lower()
+    # Of a worker that cannot be reached and is not known to have died nobody knows more: as far as
+    # anybody can tell, its machine is gone.
+    is_node = (
+        bool(getattr(error, "preempted", False))
+        or "node has died" in str(error).lower()
+        or isinstance(error, ActorUnavailableError)
+    )
     said = [line for line in lines if line.lower().startswith(SAYS_WHY)]
     return (said or lines or [type(error).__name__])[-1], is_node

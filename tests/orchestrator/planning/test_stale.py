@@ -208,7 +208,11 @@ def test_workers_run_one_of_a_kind_beside_the_store_and_the_rest_counts_as_done(
     before = list(store.entries("results"))
     console = Console(file=io.StringIO())
     check = check_stale(
-        plan, home(tmp_path, store.address, "none"), Site(tmp_path), "ray", TerminalDisplay(console)
+        plan,
+        home(tmp_path, store.address, "none"),
+        Site(tmp_path, 1),
+        "ray",
+        TerminalDisplay(console),
     )
     assert check == StaleCheck(num_equal=1, problems=())
     assert not make_plan("asked", sweep, store).stale

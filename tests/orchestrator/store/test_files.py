@@ -175,7 +175,7 @@ def test_a_sweep_runs_with_its_store_on_s3(local_ray, bucket, tmp_path):
     bucket.prepare()
     cells = product(Count.grid(depth=1, fan=2), seed=range(2))
     plan = make_plan("asked", Sweep(question="?", cells=cells, expect=2), bucket)
-    executor("ray").run(Queue(plan), bucket, Site(tmp_path / "scratch", 2), Heard())
+    executor("ray").run(Queue(plan), bucket, Site(tmp_path / "scratch", 1), Heard())
     again = make_plan("asked", Sweep(question="?", cells=cells, expect=2), bucket)
     assert again.is_complete
     assert len(again.outcomes) == 6
