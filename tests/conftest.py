@@ -65,12 +65,18 @@ MEMORY = Path("/dev/shm")
 ROOM = {"fast": 2 * 1024**3, "full": 8 * 1024**3}  # bytes; either leaves far less at any time
 
 
+def _runs_programs(folder: Path) -> bool:
+    """Whether we may write there and execute what we have written: containers may not."""
+    may_write = os.access(folder, os.W_OK)
+    return may_write and not os.statvfs(folder).f_flag & getattr(os, "ST_NOEXEC", 0)
+
+
 @pytest.hookimpl(tryfirst=True)  # before pytest asks where its folders are to be
 def pytest_configure(config: pytest.Config) -> None:
     """Folders of this process alone, for decoded images and for Ray, out of the user's own."""
     # A store is thousands of small files, which a disk takes ten times as long to make and remove.
     room = ROOM.get(config.getoption("tier"), math.inf)
-    if os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > room:
+    if _runs_programs(MEMORY) and shutil.disk_usage(MEMORY).free > room:
         os.environ["PYTEST_DEBUG_TEMPROOT"] = str(MEMORY)
     made = {
         "SPOLIA_CACHE": tempfile.mkdtemp(

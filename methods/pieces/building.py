@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from functools import lru_cache
 from typing import Any
 
 import torch
@@ -35,16 +34,18 @@ def example_recipe(spec: NetworkSpec) -> dict[str, Any]:
     return {"path": spec.path, "config": {**dict(spec.settings), "channels": 3, "classes": 2}}
 
 
+_EXAMPLES: dict[tuple[type[Network], str], Network] = {}  # by class and settings
+
+
 def example_network(spec: NetworkSpec) -> Network:
     """The network of that recipe, without weights (on torch's device `meta`), to be looked at and
-    not to be changed: whoever asks for the same one gets the same one.
+    not to be changed: whoever asks for the same one gets the same one, since a plan asks for it in
+    every trial.
     """
     recipe = example_recipe(spec)
-    # A plan asks for it in every trial; a cache's key has to be hashable.
-    return _without_weights(recipe["path"], json.dumps(recipe["config"], sort_keys=True))
-
-
-@lru_cache(maxsize=64)
-def _without_weights(path: str, config: str) -> Network:
-    with torch.device("meta"):
-        return build_network({"path": path, "config": json.loads(config)})
+    # A class that a notebook has defined anew is another one.
+    key = class_at(recipe["path"], Network), json.dumps(recipe["config"], sort_keys=True)
+    if key not in _EXAMPLES:
+        with torch.device("meta"):
+            _EXAMPLES[key] = build_network(recipe)
+    return _EXAMPLES[key]

@@ -24,7 +24,7 @@ from orchestrator.spec.naming import former_paths
 from orchestrator.spec.trial import NetworkSpec
 
 Side = Literal["extractor", "head"]
-# Functions of torch whose result has the shape of their first argument.
+# Functions of torch whose result is as large as their first argument.
 KEEP_SHAPES = {
     functional.batch_norm,
     functional.dropout,
@@ -38,15 +38,13 @@ KEEP_SHAPES = {
     functional.relu6,
     functional.silu,
     torch.relu,
-    torch.relu_,
     torch.sigmoid,
     torch.tanh,
     Tensor.relu,
-    Tensor.relu_,
     Tensor.sigmoid,
     Tensor.tanh,
 }
-SUMS = {torch.add, Tensor.add, Tensor.add_, Tensor.__add__, Tensor.__iadd__}
+SUMS = {torch.add, Tensor.add, Tensor.__add__}
 BUILT_FOR = ("channels", "classes")  # what a task decides of a network; all else is a setting
 
 
@@ -214,11 +212,22 @@ class _WithoutWhatKeepsShapes(TorchFunctionMode):
         args: Sequence[Any] = (),
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
-        if function in KEEP_SHAPES and args:
-            return args[0]
-        if function in SUMS and len({getattr(term, "shape", None) for term in args}) == 1:
-            return args[0]
+        if function in KEEP_SHAPES and _is_plain(args[:1], kwargs):
+            return torch.empty_like(args[0])
+        if function in SUMS and len(args) == 2 and not kwargs and _is_plain(args, None):
+            return torch.empty_like(args[0])
         return function(*args, **(kwargs or {}))
+
+
+def _is_plain(terms: Sequence[Any], kwargs: Mapping[str, Any] | None) -> bool:
+    """Whether what comes out is certainly like each of these terms: all are tensors of fractions,
+    of one shape and type, and nothing says where else the result goes.
+    """
+    if not terms or "out" in (kwargs or {}):
+        return False
+    if not all(isinstance(term, Tensor) and term.is_floating_point() for term in terms):
+        return False
+    return len({(term.shape, term.dtype) for term in terms}) == 1
 
 
 def network_spec(

@@ -58,8 +58,8 @@ def _features_shape(settings: str, path: str, split: str, image: Shape) -> tuple
     with _aside(), torch.no_grad():
         cls = class_at(path, Network)
         network = cls(**json.loads(settings), channels=image[0], classes=2).eval()
-        # Not `network.shape`: the meta device brings torch's compiler, which takes longer to import
-        # than one image takes to compute.
+        # Not `network.shape`: on the meta device some classes make torch import its compiler, which
+        # takes longer than to compute one image.
         return tuple(network.extractor(split)(torch.zeros(1, *image)).shape[1:])
 
 

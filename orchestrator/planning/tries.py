@@ -36,6 +36,10 @@ class Tries:
         limit, what = (NODE_TRIES, "machine") if attempt.is_node else (WORKER_TRIES, "worker")
         return f"its {what} went away {count} times: {attempt.why}" if count >= limit else ""
 
+    def is_suspect(self, key: str) -> bool:
+        """Whether so many machines went away with a trial that it may be its own doing."""
+        return self._gone[key, True] >= WORKER_TRIES
+
     def unfit(self, attempt: Unfit) -> Counter[str]:
         """How many processes the trial has stopped working, or found without its data, by the
         machines that they were on.

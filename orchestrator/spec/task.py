@@ -664,7 +664,7 @@ class Data:
         return replace(self, order=name)
 
 
-@lru_cache(maxsize=1024)  # a plan asks for it many times a trial
+@lru_cache(maxsize=1024, typed=True)  # a plan asks for it many times a trial
 def _drawn_order(digest: str, seed: int, names: tuple[str, ...]) -> tuple[str, ...]:
     """A seed's own order of all classes of a data set. Each draws a lot by its name, which is no
     shuffle: all tasks of the data set agree on it, so a place that two of them share is the same

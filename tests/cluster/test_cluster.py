@@ -54,9 +54,12 @@ def test_shared_needs_are_executed_once_and_a_node_that_dies_takes_no_trial_with
     sweep = Sweep(question="?", cells=union(chains, behind), expect=8)
     killed = threading.Event()
 
+    trials = make_plan("asked", sweep, store).trials
+    chained = {key for key, trial in trials.items() if trial.method.name == "together"}
+
     def kill():
         # All of the first and three of the others: one each, and one a second time
-        while len(list(store.finished())) < 18 or len(list(naps.iterdir())) < 3:
+        while chained - set(store.finished()) or len(list(naps.iterdir())) < 3:
             time.sleep(0.1)
         cluster.remove_node(victim, allow_graceful=False)
         killed.set()
@@ -65,7 +68,7 @@ def test_shared_needs_are_executed_once_and_a_node_that_dies_takes_no_trial_with
     plan, queue, heard = drain(sweep, store, tmp_path)
     assert (len(plan.trials), plan.unshared()) == (2 * 9 + 6, 2 * 13 + 6)
     # By both nodes at once, and still each once
-    assert len({note.name.rpartition("-")[2] for note in shared.iterdir()}) == 2
+    assert len({note.name.rpartition("-")[2] for note in shared.iterdir()}) >= 2
     counts = executed(shared)
     assert (set(counts.values()), sum(counts.values())) == ({1}, 2 * 9)
     assert killed.is_set()

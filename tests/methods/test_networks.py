@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from repeatable import Unrepeatable
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from methods.compatible_features.auxiliary_heads import PooledHead
 from methods.networks import (
@@ -58,23 +59,54 @@ def test_extractor_and_head_compose_to_the_network(name):
         assert names == {id(p) for p in net.parameters()}, split
 
 
-class Shifts(torch.nn.Module):
-    """A sum that has the shape of its second term."""
+class Odd(torch.nn.Module):
+    """Sums and activations whose results are not like their first argument."""
 
     def forward(self, x):
-        return torch.ones(1, 3, 1, 1, device=x.device) + torch.relu(x)
+        mask, narrow = torch.relu(x) > 0, torch.ones(1, 3, 1, 1, device=x.device)
+        x = narrow + torch.add(narrow, other=x)
+        squeezed = torch.relu(x)
+        squeezed.unsqueeze_(0)  # its own, not x
+        x = torch.sigmoid(x, out=torch.empty(0, device=x.device))
+        x = torch.relu(x[:, :, ::2, ::2]).view(1, 3, -1).reshape(1, 3, 4, 4)
+        return torch.nn.functional.conv2d(
+            mask[:, :, ::2, ::2] + x, torch.ones_like(x[:, :, :1, :1])
+        )
 
 
-class Shifted(Network):
+class Oddly(Network):
     def __init__(self, channels: int, classes: int) -> None:
         super().__init__()
-        last = torch.nn.Linear(64 * channels, classes)
-        self.set_stages({"shift": Shifts(), "pool": torch.nn.Flatten(), "last": last})
+        last = torch.nn.Linear(16, classes)
+        self.set_stages({"odd": Odd(), "pool": torch.nn.Flatten(), "last": last})
 
 
-def test_the_shape_of_a_sum_is_that_of_both_terms():
-    net = Shifted(channels=3, classes=2)
-    assert net.shape("shift", (3, 8, 8)) == (3, 8, 8)
+def test_shapes_are_those_of_the_real_computation_whatever_is_summed():
+    net = Oddly(channels=3, classes=2)
+    with torch.no_grad():
+        real = net.extractor("odd")(torch.rand(1, 3, 8, 8))
+    assert net.shape("odd", (3, 8, 8)) == tuple(real.shape[1:]) == (1, 4, 4)
+
+
+class Computed(TorchDispatchMode):
+    """What torch works out."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: set[str] = set()
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        self.names.add(function.overloadpacket.__name__)
+        return function(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("name", ["resnet8", "small_mobilenet"])
+def test_shapes_are_found_without_what_would_import_torchs_compiler(name):
+    net = build(name)
+    with Computed() as computed:
+        net.shape(net.splits[-1], (3, 8, 8))
+    assert "convolution" in computed.names
+    assert not computed.names & {"relu", "relu_", "hardtanh", "add", "native_batch_norm"}
 
 
 def test_shapes_and_costs_are_found_without_batch_norm(monkeypatch):

@@ -317,3 +317,32 @@ def test_ray_works_where_the_interpreters_path_holds_a_space(sweep_file, tmp_pat
     ran = subprocess.run(program, capture_output=True, text=True, timeout=180, check=False)
     assert ran.returncode == 0, ran.stdout + ran.stderr
     assert "2 of 2 done" in ran.stdout
+
+
+NODE_DIED = (
+    "The actor died unexpectedly before finishing this task.\n\tclass_name: LotRunner\n"
+    "The actor died because its node has died. Node Id: 1f"
+)
+KILLED = (
+    "The actor died unexpectedly before finishing this task.\n\tclass_name: LotRunner\n"
+    "The actor is dead because its worker process has died. Worker exit type: SYSTEM_ERROR"
+)
+
+
+@pytest.mark.ray
+def test_a_machine_that_went_away_is_told_from_a_worker_that_died():
+    from ray.exceptions import ActorDiedError, ActorUnavailableError, RayActorError
+
+    from orchestrator.executors.ray.tune_pool import _what_ray_says
+
+    cut_off = ActorUnavailableError("no route to it", b"1" * 16)
+    said = [_what_ray_says(RayActorError(error_msg=text)) for text in (NODE_DIED, KILLED)]
+    assert said == [
+        ("The actor died because its node has died. Node Id: 1f", True),
+        (
+            "The actor is dead because its worker process has died. Worker exit type: SYSTEM_ERROR",
+            False,
+        ),
+    ]
+    assert _what_ray_says(cut_off)[1]
+    assert not _what_ray_says(ActorDiedError())[1]

@@ -136,6 +136,20 @@ def test_machines_that_are_taken_back_use_up_no_tries_of_workers(store, is_node,
     )
 
 
+def test_a_trial_with_which_several_machines_went_away_is_tried_by_itself(store, monkeypatch):
+    queue, were_alone = queue_of(store, product(Count.grid(), seed=0)), []
+    put_back = queue.put_back
+
+    def noted(key, alone):
+        were_alone.append(alone)
+        put_back(key, alone=alone)
+
+    monkeypatch.setattr(queue, "put_back", noted)
+    for _ in range(WORKER_TRIES + 1):
+        queue.heard(Gone(queue.take().key, "it is gone", is_node=True))
+    assert were_alone == [False] * (WORKER_TRIES - 1) + [True, True]
+
+
 def test_failures_make_no_trial_short(store):
     queue = queue_of(store, product(Count.grid(), seed=range(50)))
     queue.heard(done(queue.take().key, 3600.0))
