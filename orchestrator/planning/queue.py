@@ -277,8 +277,8 @@ class Queue:
             kind = "lost" if isinstance(attempt, Gone) else "failed"
             return self.finish(Outcome(attempt.key, kind, reason=given_up))
         # By itself, where the trial may have done it.
-        is_node = getattr(attempt, "is_node", False) and not self._tries.is_suspect(attempt.key)
-        self.put_back(attempt.key, alone=not is_node)
+        is_machines = getattr(attempt, "is_node", False) and not self._tries.is_suspect(attempt.key)
+        self.put_back(attempt.key, alone=not is_machines)
         return None
 
     def finish(self, outcome: Outcome) -> Outcome:

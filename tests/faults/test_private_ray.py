@@ -14,34 +14,11 @@ from collections import Counter
 
 import psutil
 import pytest
+from lab import LAB
 
 from orchestrator import Store
 
 pytestmark = [pytest.mark.ray, pytest.mark.faults]
-# A method and a network of one's own, beside the sweep file and nowhere else.
-LAB = """
-import os
-import time
-from pathlib import Path
-
-from torch import nn
-from orchestrator import Method, Metric, Network, axis
-
-class Small(Network):
-    def __init__(self, *, channels=1, classes=2):
-        super().__init__()
-        pool = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
-        self.set_stages({"pool": pool, "classifier": nn.Linear(channels, classes)})
-
-class Beside(Method):
-    name = "beside"
-    metrics = (Metric("outputs"),)
-    folder: str = axis("")
-    def train(self, run):
-        Path(self.folder, f"{run.seed}-{time.monotonic_ns()}").touch()
-        time.sleep(0.5)
-        run.log(outputs=run.network("net").last_layer.out_features)
-"""
 
 
 @pytest.fixture

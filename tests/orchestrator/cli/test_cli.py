@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+from lab import LAB
 
 from orchestrator import Store
 
@@ -183,24 +184,6 @@ def test_a_method_that_lives_in_the_sweep_file_is_refused(spolia, sweep_file):
     )
     code, _, err = spolia("plan", sweep_file("product(Here.grid(), seed=0)", before=before))
     assert (code, "Here is defined in the sweep file itself" in err) == (2, True), err
-
-
-LAB = """
-from torch import nn
-from orchestrator import Method, Metric, Network
-
-class Small(Network):
-    def __init__(self, *, channels=1, classes=2):
-        super().__init__()
-        pool = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
-        self.set_stages({"pool": pool, "classifier": nn.Linear(channels, classes)})
-
-class Beside(Method):
-    name = "beside"
-    metrics = (Metric("outputs"),)
-    def train(self, run):
-        run.log(outputs=run.network("net").last_layer.out_features)
-"""
 
 
 def test_a_module_beside_the_sweep_file_is_found(spolia, sweep_file, tmp_path, monkeypatch):
