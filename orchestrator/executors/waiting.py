@@ -57,14 +57,32 @@ def _watch(
     after: float,
     has_ended: threading.Event,
 ) -> None:
-    stuck_since, said_last = time.monotonic(), -math.inf
+    silence = Silence(after, time.monotonic())
     while not has_ended.wait(after / LOOKS):
-        seen, now = look(), time.monotonic()
+        told = silence.what_to_say(look(), time.monotonic())
+        if told:
+            say(told)
+
+
+class Silence:
+    """How long nothing has started: `after` seconds of it are told, and again after `AGAIN` times
+    as many. `now` is in seconds of any one clock.
+    """
+
+    def __init__(self, after: float, now: float) -> None:
+        self._after = after
+        self._stuck_since, self._said_last = now, -math.inf
+
+    def what_to_say(self, seen: Look | None, now: float) -> str | None:
+        """What is to be said of how things stand now, if anything."""
         if seen is None or not seen.is_stuck:
-            stuck_since, said_last = now, -math.inf
-        elif now - stuck_since >= after and now - said_last >= AGAIN * after:
-            said_last = now
-            say(in_words(seen, now - stuck_since))
+            self._stuck_since, self._said_last = now, -math.inf
+            return None
+        has_lasted = now - self._stuck_since >= self._after
+        if not has_lasted or now - self._said_last < AGAIN * self._after:
+            return None
+        self._said_last = now
+        return in_words(seen, now - self._stuck_since)
 
 
 def in_words(look: Look, seconds: float) -> str:

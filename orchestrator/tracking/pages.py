@@ -7,6 +7,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import random
 import socket
 import subprocess
 import sys
@@ -22,6 +23,7 @@ from orchestrator.tracking import views
 from orchestrator.tracking.moved_homes import is_elsewhere
 
 PATIENCE = 120.0  # seconds until a server has to answer
+PORTS = range(20_000, 30_000)  # below those that a kernel hands out: from 32,768 on Linux
 _ROLE = "tags.`spolia.role` = 'setting'"
 
 
@@ -61,9 +63,14 @@ def serving(tracking: str, log: Path) -> Iterator[str]:
 
 
 def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port that nobody listens on. Not one that the kernel chooses, which it would hand out to
+    the next who asks for any, seconds before MLflow's server takes it.
+    """
+    for port in random.SystemRandom().sample(PORTS, len(PORTS)):
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise TrackingError(f"no port from {PORTS.start} to {PORTS.stop} is free for MLflow's server")
 
 
 def _wait_for(address: str, process: subprocess.Popen[bytes], log: Path) -> None:

@@ -96,8 +96,10 @@ class Waits(Method):
     metrics = (Metric("total", headline=True),)
 
     file: str = axis("")
+    folder: str = axis("")
 
     def train(self, run: Run) -> None:
+        note(self.folder, f"waits-{run.seed}")
         wait_until(Path(self.file).exists)
         run.log(total=1.0)
 

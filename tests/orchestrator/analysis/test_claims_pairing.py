@@ -418,6 +418,25 @@ def test_noise_shows_nothing_along_an_axis(store):
     assert max(found.values()) <= 3, found
 
 
+def test_an_effect_along_an_axis_is_found(store):
+    """Of twenty sweeps in which a level is worth three times what noise is, each claim finds it in
+    all but one at most; nothing is called unchanged.
+    """
+    found = Counter()
+    for sweep in range(20):
+        drawn = random.Random(sweep)
+        decided = given(
+            store,
+            product(Drawn.grid(level=[0.0, 1.0, 2.0, 3.0]), seed=range(5)),
+            ALONG,
+            lambda cell, drawn=drawn: 3.0 * cell.trial.method.level + drawn.gauss(0.0, 1.0),
+        )
+        for claim, verdict in zip(ALONG, decided, strict=True):
+            found[type(claim).__name__] += verdict.verdict == "reproduced"
+    assert found.pop("Unchanged") == 0
+    assert min(found.values()) >= 19, found
+
+
 @pytest.mark.parametrize(
     ("claim", "verdict"),
     [

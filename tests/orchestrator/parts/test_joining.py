@@ -153,7 +153,9 @@ class TestWhichTasksClassesTheOutputsAre:
             InputError, match=r"trained on a task that nobody named; .* of a \(0, 1"
         ):
             accuracy(join(a, b, "stage2"), TASKS[0])
-        assert 0 <= accuracy(join(a, b, "stage2", task=TASKS[0]), TASKS[0]) <= 1
+        by_hand = nn.Sequential(a.extractor("stage2"), b.head("stage2"))
+        named = accuracy(join(a, b, "stage2", task=TASKS[0]), TASKS[0])
+        assert named == accuracy(by_hand, TASKS[0], outputs_of=TASKS[0])
 
     def test_a_component_without_a_task_is_that_of_a_trial_with_one_task_only(self, measured):
         kept = measured[0].matrix("accuracy_by_head").pair("a", "b")[0]

@@ -592,13 +592,23 @@ def test_drops_divide_where_they_say():
     )
 
 
-def test_adam_works_too(run):
-    run.fit(
-        "train",
-        {"net": run.network("net")},
-        own,
-        run.tasks[0].train,
-        **{**FAST, "optimizer": adam(1e-3)},
+def test_adams_first_step_moves_each_weight_by_the_rate_against_its_gradient(run):
+    net, rate = run.network("net"), 1e-3
+    before = net.classifier.weight.detach().clone()
+    gradients = []
+
+    def loss(nets, batch):
+        value = own(nets, batch)
+        (gradient,) = torch.autograd.grad(value, nets["net"].classifier.weight, retain_graph=True)
+        gradients.append(gradient)
+        return value
+
+    once = {**FAST, "epochs": None, "steps": 1, "optimizer": adam(rate)}
+    run.fit("train", {"net": net}, loss, run.tasks[0].train, **once)
+    (gradient,) = gradients
+    # The mean over the root of the mean square is the sign, where nothing came before.
+    torch.testing.assert_close(
+        net.classifier.weight, before - rate * gradient.sign(), atol=1e-6, rtol=0
     )
 
 

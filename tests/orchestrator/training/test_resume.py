@@ -137,7 +137,7 @@ def test_a_measurement_killed_while_it_commits_ends_with_the_same_bits(
     key = next(k for k, found in whole.items() if found["matrices"])
     blobs = [f"store/blobs/{m['blob'][:2]}/{m['blob']}" for m in whole[key]["matrices"]]
     landed = False
-    for attempt in range(5):
+    for attempt in range(10):
         home = tmp_path / f"killed{attempt}"
         shutil.copytree(tmp_path / "whole", home)
         record = home / f"store/results/{key[:2]}/{key}/result.json"
