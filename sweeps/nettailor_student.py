@@ -79,6 +79,27 @@ sweep = Sweep(
             )
             for pair in PAIRS
         ),
+        # As good as features that nobody trains for the task, and as many images of the source make
+        # them.
+        *(
+            claims.Higher(
+                metric="accuracy",
+                where=student("2,-2", 1.0) | {"tasks": pair},
+                than={"method": "feature_extraction", "tasks": pair},
+                paper="frozen features",
+            )
+            for pair in PAIRS
+        ),
+        *(
+            claims.Higher(
+                metric="accuracy",
+                where=where | {"tasks": (many, target)},
+                than=where | {"tasks": (few, target)},
+                paper="a better universal network",
+            )
+            for where in (student("2,-2", 1.0), {"method": "feature_extraction"})
+            for target in targets
+        ),
         # What the teacher, and what the task's own statistics add.
         *(
             claims.Higher(

@@ -69,6 +69,16 @@ sweep = Sweep(
             )
             for how in ("direct", "distill", "both", "hint")
         ),
+        # Ranking alone: for both sides the threshold that is best on validation images.
+        *(
+            claims.Higher(
+                metric="calibrated_error",
+                where=at("none", how, 100),
+                than=at("noise", "none", 0),
+                paper="T1, ranking",
+            )
+            for how in ("direct", "distill", "both", "hint")
+        ),
         *(
             claims.Higher(
                 metric="balanced_error",

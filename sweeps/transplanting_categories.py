@@ -90,6 +90,16 @@ sweep = Sweep(
             claims.Higher(metric="balanced_error", where=at("direct", n, 3), than=ZERO, paper="T5")
             for n in (10, 20)
         ),
+        # Ranking alone: for both sides the threshold that is best on validation images.
+        *(
+            claims.Higher(
+                metric="calibrated_error",
+                where=at("direct", n, 3),
+                than=ZERO,
+                paper="T5, ranking",
+            )
+            for n in (10, 20)
+        ),
         *(
             claims.Within(
                 metric="balanced_error",

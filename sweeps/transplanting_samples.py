@@ -146,6 +146,17 @@ sweep = Sweep(
             for n in (100, 10, 20)
             for how in ("direct", "distill")
         ),
+        # Ranking alone: for both sides the threshold that is best on validation images.
+        *(
+            claims.Higher(
+                metric="calibrated_error",
+                where=task | at("none", "direct", n),
+                than=task | ZERO,
+                paper="T1, ranking" if n == 100 else "T5, ranking",
+            )
+            for n in (100, 10)
+            for task in (CLS, SEG)
+        ),
         # With as many images, gradients and labels do better than any comparison of outputs.
         *(
             claims.Higher(

@@ -69,6 +69,16 @@ sweep = Sweep(
             for n in (100, 10)
             for how in ("direct", "distill", "hint")
         ),
+        # Ranking alone: for both sides the threshold that is best on validation images.
+        *(
+            claims.Higher(
+                metric="calibrated_error",
+                where=at("none", "direct", n),
+                than=ZERO,
+                paper="T1, ranking" if n == 100 else "T5, ranking",
+            )
+            for n in (100, 10)
+        ),
         *(
             claims.Higher(
                 metric="balanced_error",

@@ -38,6 +38,7 @@ class Leanest(Method):
     accepts_diverged = True
     metrics = (
         Metric("accuracy", headline=True, help="Accuracy of the chosen network on test images."),
+        Metric("val_accuracy", help="Accuracy of the chosen network on validation images."),
         Metric(
             "drop",
             higher_is_better=False,
@@ -187,7 +188,8 @@ class Leanest(Method):
         elif self.parameters_at_most is not None:
             run.infeasible(f"no pruning has at most {self.parameters_at_most:,} parameters")
         else:
-            run.log(accuracy=accuracy, drop=0.0, flops_share=1.0, parameters_share=1.0, tailored=0)
+            run.log(accuracy=accuracy, val_accuracy=reference, drop=0.0, tailored=0)
+            run.log(flops_share=1.0, parameters_share=1.0)
         run.log(area=area(list(candidates.values()), chance=1 / target.num_classes))
 
     def choose(self, candidates: Mapping[str, Result], reference: float) -> str | None:

@@ -384,7 +384,7 @@ class Piggyback(Method):
             scaling=self.scaling,
         )
         masks.begin(base, self.start, self.size)
-        self.warn_if_steps_are_few(run, task)
+        self.warn_if_steps_are_few(run, task, masks)
         run.fit(
             "masks",
             {"masks": masks},
@@ -424,14 +424,16 @@ class Piggyback(Method):
             of_scores = SGD(groups, self.lr, momentum=0.9)
         return [of_scores, Adam(parameters.matching("masks.head.*"), self.head_lr)]
 
-    def warn_if_steps_are_few(self, run: Run, task: Task) -> None:
-        """A step of Adam moves a score by about `lr`, so the first crosses tau after (size - tau) /
+    def warn_if_steps_are_few(self, run: Run, task: Task, masks: Masks) -> None:
+        """A step of Adam moves a score by about `lr`, so the first crosses tau after |m^r - tau| /
         lr steps at the earliest; warn of a training that is not five times as long.
         """
         num_images = run.count(task.train)
         whole, rest = divmod(num_images, self.batch)
         num_steps = self.epochs * (whole + bool(rest and self.last_batch == "keep"))
-        crossing = abs(self.size - self.threshold) / self.lr
+        scores = [masks.score(name).detach() for name in masks.masked]
+        nearest = min(float((score - self.threshold).abs().min()) for score in scores)
+        crossing = nearest / self.lr
         if self.optimizer == "adam" and num_steps < 5 * crossing:
             warnings.warn(
                 f"{task.name}: {num_steps} steps are few, "

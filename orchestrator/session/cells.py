@@ -12,9 +12,8 @@ from orchestrator.analysis.selection import is_like, keys_of
 from orchestrator.data.resolve import known_record
 from orchestrator.errors import InputError, MissingDataError, PlanError, nearest
 from orchestrator.planning.plan import Plan, make_plan
-from orchestrator.spec.canonical import SCALARS, show
 from orchestrator.spec.claim import Labels
-from orchestrator.spec.labels import Axes, axes_by_name, named_twice
+from orchestrator.spec.labels import Axes, axes_by_name, labels_in_words, named_twice
 from orchestrator.spec.sweep import Sweep
 from orchestrator.spec.trial import Cell
 from orchestrator.store.store import Store
@@ -123,13 +122,3 @@ def cells_like(cells: Sequence[Cell], axes: Axes, labels: Labels) -> list[Cell]:
     if problems:
         raise InputError(f"{labels_in_words(labels)} cannot be used:", problems)
     return [cell for cell in cells if is_like(axes, cell, wanted)]
-
-
-def labels_in_words(labels: Labels) -> str:
-    """`split='pool', seed=0, base=fine_tune`."""
-    # As they would be typed, where that is short; others as tables have them.
-    short = {
-        name: repr(value) if isinstance(value, (*SCALARS, list)) else show(value)
-        for name, value in labels.items()
-    }
-    return ", ".join(f"{name}={text}" for name, text in short.items()) or "all cells"

@@ -21,11 +21,10 @@ from orchestrator.analysis.results import Results
 from orchestrator.errors import InputError, SweepError, nearest
 from orchestrator.parts.result import Result
 from orchestrator.planning.explain import Difference, differences
-from orchestrator.session.cells import labels_in_words
 from orchestrator.session.formatting import as_html, as_text
 from orchestrator.spec.claim import Entry, Labels, several
 from orchestrator.spec.claim_checks import check
-from orchestrator.spec.labels import short_names, value_key
+from orchestrator.spec.labels import labels_in_words, short_names, value_key
 from orchestrator.spec.trial import Cell
 from orchestrator.spec.wording import first_few
 

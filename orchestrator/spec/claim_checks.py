@@ -7,7 +7,14 @@ from itertools import combinations
 
 from orchestrator.errors import SweepError, nearest
 from orchestrator.spec.claim import Claim, Entry, Labels, is_absent, several
-from orchestrator.spec.labels import Axes, AxisValue, axes_by_name, label_of, named_twice
+from orchestrator.spec.labels import (
+    Axes,
+    AxisValue,
+    axes_by_name,
+    label_of,
+    labels_in_words,
+    named_twice,
+)
 from orchestrator.spec.task import Task
 from orchestrator.spec.trial import Cell
 
@@ -143,17 +150,17 @@ def _wrong_sides(claim: Claim, sweep: _Sweep) -> Iterator[str]:
         cells = sweep.like(labels)
         without = [cell.trial.method.name for cell in cells if not _declares(cell, metric)]
         if not cells:
-            yield f"no cell of the sweep is so: {_in_words(labels)}"
+            yield f"no cell of the sweep is so: {labels_in_words(labels)}"
         elif without:
             methods = ", ".join(dict.fromkeys(without))
-            yield f"{methods} has no {metric}, which it is about at {_in_words(labels)}"
+            yield f"{methods} has no {metric}, which it is about at {labels_in_words(labels)}"
         else:
             yield from _unknown_tasks(labels, metric, cells, sweep)
     # Written differently, two sides may still be one: by a short and a full name, or in another
     # order.
     for first, second in combinations(claim.apart, 2):
         if _what_it_is(first, sweep) == _what_it_is(second, sweep):
-            sides = f"{_in_words(first)} and {_in_words(second)}"
+            sides = f"{labels_in_words(first)} and {labels_in_words(second)}"
             yield f"{sides} are the same cells: a side against itself"
 
 
@@ -193,9 +200,9 @@ def _unlike_along(
     for side, other in zip(sides, found, strict=True):
         if set(other) != set(found[0]):
             values, others = (" or ".join(one.values()) for one in (found[0], other))
+            first, second = labels_in_words(sides[0]), labels_in_words(side)
             yield (
-                f"{axis} is {values} at {_in_words(sides[0])} and {others} at {_in_words(side)}; "
-                "name it if that is meant"
+                f"{axis} is {values} at {first} and {others} at {second}; name it if that is meant"
             )
             return
 
@@ -245,8 +252,3 @@ def _what_it_is(labels: Labels, sweep: _Sweep) -> tuple[set[int], dict[str, set[
         if name not in sweep.names
     }
     return {cell.index for cell in sweep.like(labels)}, logged_by
-
-
-def _in_words(labels: Labels) -> str:
-    values = {a: v.text if isinstance(v, AxisValue) else repr(v) for a, v in labels.items()}
-    return ", ".join(f"{axis}={text}" for axis, text in values.items()) or "all cells"

@@ -12,7 +12,7 @@ from numbers import Integral
 from typing import Any
 
 from orchestrator.errors import nearest
-from orchestrator.spec.canonical import canonical_json, show
+from orchestrator.spec.canonical import SCALARS, canonical_json, show
 from orchestrator.spec.task import Task
 from orchestrator.spec.trial import Cell
 
@@ -97,9 +97,10 @@ class Axes:
             return exact[0]
         if exact:
             texts = ", ".join(v.text for v in exact)
-            raise LookupError(f"{wanted!r} may be {len(exact)} values of {axis}: {texts}")
-        nearest_text = nearest(str(wanted), [v.text for v in values.values()])
-        raise LookupError(f"{axis} is never {wanted!r}. {nearest_text}")
+            raise LookupError(f"{in_words(wanted)} may be {len(exact)} values of {axis}: {texts}")
+        asked = wanted if isinstance(wanted, str) else in_words(wanted)
+        nearest_text = nearest(asked, [v.text for v in values.values()])
+        raise LookupError(f"{axis} is never {in_words(wanted)}. {nearest_text}")
 
     def _distinct(self, name: str, cells: Sequence[Cell]) -> dict[str, AxisValue]:
         found: dict[str, Any] = {}
@@ -202,6 +203,23 @@ def _full_text(value: Any) -> str:
 def label_of(value: Any) -> str:
     """What a metric is logged by, for a value as it is in the grid: a task by its name."""
     return value.name if isinstance(value, Task) else str(value)
+
+
+def labels_in_words(labels: Mapping[str, Any]) -> str:
+    """`split='pool', seed=0, base=fine_tune, tasks=a + b`: as they would be typed, where that is
+    short; others as tables have them.
+    """
+    short = {name: in_words(value) for name, value in labels.items()}
+    return ", ".join(f"{name}={text}" for name, text in short.items()) or "all cells"
+
+
+def in_words(value: Any) -> str:
+    """A value, or a list of values, as whoever asks for it would know it."""
+    if isinstance(value, AxisValue):
+        return value.text
+    if isinstance(value, list):
+        return f"[{', '.join(map(in_words, value))}]"
+    return repr(value) if isinstance(value, SCALARS) else _text(value)
 
 
 def longer_text(value: Any) -> str:

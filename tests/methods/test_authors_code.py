@@ -12,8 +12,8 @@ import torch
 from torch.nn import functional as F
 from waves import fill, put, wave
 
-from methods.nettailor.edges import blocks_in_order
-from methods.nettailor.nettailor import TailoredGraph, distance
+from methods.nettailor.edges import blocks_in_order, live_edges
+from methods.nettailor.nettailor import TailoredGraph, distance, prune
 from methods.networks import torchvision_network
 from methods.networks.vgg import SmallVGG
 from methods.packnet import PackedNetwork
@@ -186,10 +186,14 @@ class TestNetTailor:
         """What is taken out: three blocks of least attention, and proxies up to 0.2."""
         attention = dict(zip(graph.edges, graph.attention().tolist(), strict=True))
         removed = set(blocks_in_order(attention, "attention", seed=0)[:3])
-        flags = []
-        for node in range(1, 9):
-            edges = [edge for edge in graph.edges if edge.target == node]
-            flags.append(
-                [edge not in removed if edge.is_block else attention[edge] > 0.2 for edge in edges]
-            )
-        assert flags == kept
+        edges = [[edge for edge in graph.edges if edge.target == node] for node in range(1, 9)]
+        theirs = {
+            edge
+            for into, flags in zip(edges, kept, strict=True)
+            for edge, is_kept in zip(into, flags, strict=True)
+            if is_kept
+        }
+        assert theirs < set(graph.edges)
+        left = prune(attention, removed, 0.2, "none", num_blocks=8)
+        # Their flags still have edges that lead nowhere.
+        assert left.edges == tuple(edge.name for edge in sorted(live_edges(theirs, 8)))

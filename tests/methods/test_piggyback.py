@@ -446,6 +446,19 @@ class TestMethod:
         ):
             result_of(QUICK.replace(lr=1e-4, epochs=4), store, (BASE, TARGETS[0]))
 
+    def test_how_many_steps_a_score_needs_is_told_from_where_it_starts(self, store):
+        """With `weights` that is the mean |W| of its layer."""
+        method = QUICK.replace(start="weights", lr=1e-4, epochs=4, base=FineTune(epochs=0))
+        with pytest.warns(UserWarning, match="12 steps are few") as told:
+            result = result_of(method, store, (BASE, TARGETS[0]))
+        base = Result(store, store.find(result.record["needs"]["base"]["key"]))
+        network = base.network(task="base")
+        weights = network.state_dict()
+        starts = [weights[name].abs().mean().item() for name in maskable_weights(network)]
+        needed = min(abs(start - method.threshold) for start in starts) / method.lr
+        assert needed > 100
+        assert any(f"a score needs {needed:.0f} at least" in str(one.message) for one in told)
+
     @pytest.mark.parametrize(
         "changes",
         [

@@ -12,10 +12,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from made_up import check_claims
 from PIL import Image
 
 from methods.networks import torchvision_network
 from orchestrator import Store, Sweep, Trial, load_sweep, make_plan, product, resolve, unseen
+from orchestrator.planning.checks import Checks
 from orchestrator.planning.choose import smoke
 from orchestrator.spec.task import DataRecord
 from orchestrator.training.execute import execute, run_with_needs
@@ -91,6 +93,16 @@ def test_a_table_plans_without_its_images(file, store):
     plan = make_plan(name, sweep, store)
     assert len(plan.cells) == sweep.expect
     assert not [cell for cell in plan.cells if cell.trial.problems()]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_the_claims_of_a_table_compare_like_with_like(file, store, monkeypatch):
+    # That its networks can run, for which they are built in full size, is asked above.
+    for kind in ("networks", "features"):
+        monkeypatch.setattr(Checks, f"_problems_of_{kind}", lambda checks, trial: [])
+    name, sweep = load_sweep(file)
+    check_claims(sweep, make_plan(name, sweep, store), store)
 
 
 @pytest.fixture

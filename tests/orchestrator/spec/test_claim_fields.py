@@ -324,6 +324,18 @@ def test_tasks_and_metrics_that_the_cells_of_a_side_lack_are_told():
     assert told(where={"method": "-"}).startswith("no cell of the sweep is so")
 
 
+def test_a_side_is_told_by_the_names_of_its_tasks():
+    ones, others = digits.classes(0, 1).named("ones"), digits.classes(2, 3).named("others")
+    both = [(ones,), (others,)]
+    cells = product(union(DrawnOnTasks.grid(), Count.grid()), tasks=both, seed=range(2))
+    assert told_of(cells, where={"method": "count", "tasks": (ones,)}) == [
+        "count has no score, which it is about at method='count', tasks=ones"
+    ]
+    assert told_of(cells, where={"tasks": digits.classes(4, 5).named("otters")}) == [
+        "tasks is never otters. Did you mean 'others'? Valid: 'ones', 'others'."
+    ]
+
+
 @pytest.mark.parametrize("wrong", [{"row": ""}, {"column": 3}, {"matrix": None}])
 def test_an_entry_of_a_matrix_has_names(wrong):
     with pytest.raises(InputError, match=f"{next(iter(wrong))}: expected a name"):
