@@ -30,12 +30,20 @@ class MissingData:
     num_cells: int
 
     def __str__(self) -> str:
-        cells = "1 cell is" if self.num_cells == 1 else f"{self.num_cells} cells are"
         return (
-            f"{cells} about {self.name}, of which the store has no record, and it is not here: "
-            f"{self.reason}. Where it is, `spolia data add {shlex.quote(self.name)}` with this "
-            "store records it"
+            f"{self._cells} about {self.name}, of which the store has no record, and it is not "
+            f"here: {self.reason}. Where it is, `spolia data add {shlex.quote(self.name)}` with "
+            "this store records it"
         )
+
+    @property
+    def _cells(self) -> str:
+        return "1 cell is" if self.num_cells == 1 else f"{self.num_cells} cells are"
+
+    @property
+    def in_short(self) -> str:
+        """The same beside others, without what holds of all."""
+        return f"{self._cells} about {shlex.quote(self.name)}: {self.reason}"
 
 
 @dataclass(frozen=True)
@@ -49,9 +57,15 @@ class KnownCells:
         """The plan, of the sweep that is called so. Raises InputError, which says what data is
         missing, where no cell is known.
         """
-        if self.plan is None:
-            raise InputError(f"{name}: {'; '.join(map(str, self.missing))}")
-        return self.plan
+        if self.plan is not None:
+            return self.plan
+        if len(self.missing) == 1:
+            raise InputError(f"{name}: {self.missing[0]}")
+        raise InputError(
+            f"{name}: the store has no record of these data sets, and they are not here. Where "
+            "they are, `spolia data add NAME` with this store records one:",
+            [one.in_short for one in self.missing],
+        )
 
 
 def known_cells(name: str, sweep: Sweep, store: Store) -> KnownCells:

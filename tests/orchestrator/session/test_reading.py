@@ -195,6 +195,18 @@ def test_the_command_for_a_missing_data_set_can_be_pasted_into_a_shell(home, mon
     assert list(words) == ["spolia", "data", "add", far.data]
 
 
+def test_several_missing_data_sets_are_told_one_in_a_line(home, monkeypatch):
+    monkeypatch.delenv("SPOLIA_DATA", raising=False)
+    far = [torchvision("MNIST").named("far"), image_folder("birds", size=32).named("birds")]
+    sweep = Sweep(question="?", cells=product(Seedless.grid(), tasks=far), expect=2)
+    session = Session(sweep, name="asked", home=home, tracking="none")
+    with pytest.raises(InputError, match="spolia data add NAME") as told:
+        session.plan()
+    first, second = told.value.problems
+    assert first.startswith("1 cell is about torchvision/MNIST: ")
+    assert second.startswith("1 cell is about 'folder/birds?size=32': ")
+
+
 def test_results_leave_out_what_cannot_be_looked_up(half_known):
     with pytest.warns(UserWarning, match="1 cell is about torchvision/MNIST"):
         results = half_known.results()
