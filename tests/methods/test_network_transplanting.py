@@ -261,6 +261,56 @@ def store(tmp_path_factory):
     return Store(tmp_path_factory.mktemp("transplants"))
 
 
+class TestBaselines:
+    """What the baselines compare is alike where the two task modules are one and h is the identity,
+    and only there.
+    """
+
+    def terms(self, task, **settings):
+        torch.manual_seed(0)
+        own, other = (SmallVGG(width=4, channels=1, classes=2).eval() for _ in range(2))
+        nets = {
+            "category": own.extractor("stage2"),
+            "adapter": new_adapter(3, "dirac", channels=8),
+            "task": {"own": own, "other": other}[task].head("stage2"),
+            "teacher": own.head("stage2"),
+        }
+        few = {"x": torch.rand(6, 1, 12, 12), "direction": torch.randn(6, 2)}
+        batch = {"few": Batch({**few, "y": torch.zeros(6, dtype=torch.long)})}
+        terms = NetworkTransplanting(samples=10, **settings).loss(nets, batch)
+        return {name: value.item() for name, value in terms.items()}
+
+    @pytest.mark.parametrize(
+        ("term", "settings"),
+        [
+            ("hint", {"gradients": "none", "labels": "hint"}),
+            ("back", {"gradients": "input"}),
+            ("outputs", {"gradients": "none", "labels": "distill"}),
+        ],
+    )
+    def test_a_module_that_is_the_teachers_own_leaves_nothing_to_learn(self, term, settings):
+        (name, alike), *others = self.terms("own", **settings).items()
+        assert (name, others) == (term, [])
+        assert alike == pytest.approx(0.0, abs=1e-10)
+        assert self.terms("other", **settings)[term] > 1e-3
+
+    def test_a_hint_is_what_comes_right_behind_the_cut(self):
+        head = SmallVGG(width=4, channels=1, classes=2).head("stage2")
+        assert module.first_stage(head)(torch.rand(3, 8, 3, 3)).shape[1] == 16  # stage3's channels
+
+    def test_a_new_task_module_is_learned_and_nothing_old_changes(self, store):
+        settings = {"gradients": "none", "labels": "direct", "samples": 20}
+        result = result_of(store, QUICK.replace(steps=100, new_task_module=True, **settings))
+        assert result.metric("balanced_error", category="digit1") < 0.3
+        assert result.metric("retention", category="digit0") == 0.0
+        path = result.component("transplanted", category="digit1").module()
+        host = Result(store, store.find(result.record["needs"]["host"]["key"]))
+        theirs = host.module("network", task="digit0").head("stage2").state_dict()
+        own = path.task.state_dict()
+        assert own.keys() == theirs.keys()
+        assert not any(torch.equal(own[name], theirs[name]) for name in own)
+
+
 def result_of(store, method, guests=(1,), seed=0, network=None):
     tasks = (PRETRAIN, category(0), *(category(g) for g in guests))
     trial = resolve(
