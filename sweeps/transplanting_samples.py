@@ -110,7 +110,7 @@ sweep = Sweep(
                 )
                 for c in GUESTS
             ],
-            seed=range(3),
+            seed=range(5),
         ),
         product(
             segmentation,
@@ -123,10 +123,10 @@ sweep = Sweep(
                 )
                 for c in GUESTS
             ],
-            seed=range(3),
+            seed=range(5),
         ),
     ),
-    expect=414,
+    expect=690,
     claims=[
         # Asked after the first results were seen: a shallow adapter serves both sides better.
         claims.Higher(
