@@ -79,6 +79,9 @@ def _without_ids(client: Any, run: Any) -> dict[str, Any]:
         # It has been through as many states as there was time for; the last one counts.
         history, times = dict(run.data.metrics), times[1:]
         tags.pop("spolia.try", None)
+        # What marks its pictures depends on MLflow's id of the sweep's run, which has them, too.
+        state, marks = tags["spolia.result"].split(" ", 1)
+        tags["spolia.result"] = f"{state} {'not drawn' if marks == 'not drawn' else 'drawn'}"
     return {
         "name": run.info.run_name,
         "status": run.info.status,
