@@ -32,7 +32,8 @@ targets = {
 }
 tuned = FineTune(epochs=20, lr=0.03, batch=32)
 tailored = NetTailor(base=trained, teacher=tuned)
-HALF = 88_000  # of the 175,258 parameters of the network with ten classes
+HALF = 87_500  # of the 175,258 parameters of the network with ten classes
+LOST = 0.02  # validation accuracy that the leanest may lose: 3 of 150 images
 OTHERS = ("feature_extraction", "packnet", "piggyback", "residual_adapters")
 
 
@@ -46,7 +47,7 @@ def small(name: str) -> dict[str, Any]:
 
 
 def lean(name: str) -> dict[str, Any]:
-    """The leanest within half a point of fine-tuning, which is fine-tuning itself where none is."""
+    """The leanest within `LOST` of fine-tuning, which is fine-tuning itself where none is."""
     return of("leanest", name, parameters_at_most="none")
 
 
@@ -58,20 +59,20 @@ sweep = Sweep(
                 of=tailored,
                 removed=(1, 2, 3, 4, 5),
                 against=tuned,
-                drop=0.005,
+                drop=LOST,
                 parameters_at_most=[None, HALF],
             ),
-            FeatureExtraction.grid(epochs=[20, 80], base=trained),
-            PackNet.grid(epochs=20, retrain_epochs=10, lr=[0.01, 0.03], base=trained),
+            FeatureExtraction.grid(epochs=[20, 80], lr=[1e-3, 1e-2], base=trained),
+            PackNet.grid(epochs=[20, 80], lr=[0.02, 0.05], retrain_epochs=10, base=trained),
             Piggyback.grid(epochs=[20, 80], lr=[1e-4, 3e-4], base=trained),
-            ResidualAdapters.grid(epochs=20, lr=[0.01, 0.03], base=trained),
+            ResidualAdapters.grid(epochs=[20, 80], lr=[0.01, 0.03], base=trained),
             FineTune.grid(epochs=20, lr=0.03, batch=32, base=trained),
         ),
         network=cifar_resnet(2),
         tasks=[(base, target) for target in targets.values()],
         seed=range(5),
     ),
-    expect=325,
+    expect=475,
     claims=[
         # With half the parameters at most, against rivals that compute with the whole network.
         *(
@@ -87,17 +88,7 @@ sweep = Sweep(
             for other in OTHERS
             for name in targets
         ),
-        # What a task adds to what is stored.
-        *(
-            claims.Higher(
-                metric="task_share",
-                where=of("residual_adapters", name, lr=0.03),
-                than=small(name),
-                paper="N10, storage",
-            )
-            for name in targets
-        ),
-        # Whether a pruning within half a point of fine-tuning is there at all, and what it saves.
+        # Whether a pruning that is good enough is there at all, and what it saves.
         *(
             claims.Within(metric="tailored", where=lean(name), above=0.5, paper="N2, tailored")
             for name in targets

@@ -80,8 +80,9 @@ def _without_ids(client: Any, run: Any) -> dict[str, Any]:
         history, times = dict(run.data.metrics), times[1:]
         tags.pop("spolia.try", None)
         # What marks its pictures depends on MLflow's id of the sweep's run, which has them, too.
-        state, marks = tags["spolia.result"].split(" ", 1)
-        tags["spolia.result"] = f"{state} {'not drawn' if marks == 'not drawn' else 'drawn'}"
+        state, _, marks = tags.get("spolia.result", "").partition(" ")
+        if marks not in ("", "not drawn"):
+            tags["spolia.result"] = f"{state} drawn"
     return {
         "name": run.info.run_name,
         "status": run.info.status,

@@ -425,18 +425,21 @@ class Piggyback(Method):
         return [of_scores, Adam(parameters.matching("masks.head.*"), self.head_lr)]
 
     def warn_if_steps_are_few(self, run: Run, task: Task, masks: Masks) -> None:
-        """A step of Adam moves a score by about `lr`, so the first crosses tau after |m^r - tau| /
-        lr steps at the earliest; warn of a training that is not five times as long.
+        """A step of Adam moves a score by about `lr`, so it crosses tau after |m^r - tau| / lr
+        steps at the earliest; warn of a training that is not five times as long for half of the
+        scores of any layer.
         """
         num_images = run.count(task.train)
         whole, rest = divmod(num_images, self.batch)
         num_steps = self.epochs * (whole + bool(rest and self.last_batch == "keep"))
-        scores = [masks.score(name).detach() for name in masks.masked]
-        nearest = min(float((score - self.threshold).abs().min()) for score in scores)
-        crossing = nearest / self.lr
-        if self.optimizer == "adam" and num_steps < 5 * crossing:
+        steps = {}
+        for name in masks.masked:
+            distance = (masks.score(name).detach() - self.threshold).abs()
+            steps[name] = float(distance.median()) / self.lr
+        layer = max(steps, key=steps.__getitem__)
+        if self.optimizer == "adam" and num_steps < 5 * steps[layer]:
             warnings.warn(
-                f"{task.name}: {num_steps} steps are few, "
-                f"a score needs {crossing:.0f} at least to cross the threshold",
+                f"{task.name}: {num_steps} steps are few, a score of {layer} needs "
+                f"{steps[layer]:.0f} at least to cross the threshold",
                 stacklevel=2,
             )

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from numbers import Integral
 from typing import Any
 
@@ -98,9 +98,13 @@ class Axes:
         if exact:
             texts = ", ".join(v.text for v in exact)
             raise LookupError(f"{in_words(wanted)} may be {len(exact)} values of {axis}: {texts}")
+        for value in values.values():
+            unlike = _what_differs(wanted, value.value) if in_words(wanted) == value.text else []
+            if unlike:
+                raise LookupError(f"{axis} is never this {value.text}: {'; '.join(unlike)}")
         asked = wanted if isinstance(wanted, str) else in_words(wanted)
-        nearest_text = nearest(asked, [v.text for v in values.values()])
-        raise LookupError(f"{axis} is never {in_words(wanted)}. {nearest_text}")
+        near = nearest(asked, [v.text for v in values.values()])
+        raise LookupError(f"{axis} is never {in_words(wanted)}. {near}")
 
     def _distinct(self, name: str, cells: Sequence[Cell]) -> dict[str, AxisValue]:
         found: dict[str, Any] = {}
@@ -188,6 +192,24 @@ def _text(value: Any) -> str:
         return " + ".join(task.name for task in tasks)
     text = show(value)
     return repr(text) if text == ABSENT else text  # `'-'`: the bare one means that there is none
+
+
+def _what_differs(wanted: Any, value: Any) -> list[str]:
+    """In what tasks differ from others that are called as they are; nothing where they are none."""
+    pairs = list(zip(_as_tuple(wanted), _as_tuple(value), strict=False))
+    if not all(isinstance(one, Task) and isinstance(other, Task) for one, other in pairs):
+        return []
+    found = []
+    for one, other in pairs:
+        for field in fields(Task):
+            asked, there = getattr(one, field.name), getattr(other, field.name)
+            if asked != there:
+                found.append(f"{field.name} of {one.name} is {asked!r}, in the sweep {there!r}")
+    return found
+
+
+def _as_tuple(value: Any) -> tuple[Any, ...]:
+    return value if isinstance(value, tuple) else (value,)
 
 
 def _full_text(value: Any) -> str:

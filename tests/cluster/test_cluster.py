@@ -39,6 +39,12 @@ def executed(folder):
     return Counter(f.name.rsplit("-", 2)[0] for f in folder.iterdir())
 
 
+def is_alive(pid):
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    return False
+
+
 @pytest.mark.faults
 def test_shared_needs_are_executed_once_and_a_node_that_dies_takes_no_trial_with_it(
     raylets, store, tmp_path, monkeypatch
@@ -60,7 +66,7 @@ def test_shared_needs_are_executed_once_and_a_node_that_dies_takes_no_trial_with
             time.sleep(0.1)
         workers = [int(note.name.rpartition("-")[2]) for one in waiting for note in one.iterdir()]
         cluster.remove_node(victim, allow_graceful=False)
-        while all(map(psutil.pid_exists, workers)):  # a worker outlives its node for a moment
+        while all(map(is_alive, workers)):  # a worker outlives its node for a moment
             time.sleep(0.1)
         go.touch()
 

@@ -334,6 +334,10 @@ def test_a_side_is_told_by_the_names_of_its_tasks():
     assert told_of(cells, where={"tasks": digits.classes(4, 5).named("otters")}) == [
         "tasks is never otters. Did you mean 'others'? Valid: 'ones', 'others'."
     ]
+    # Called alike and made of other images: what differs is told.
+    assert told_of(cells, where={"tasks": ones.validation(0.3)}) == [
+        "tasks is never this ones: held_out of ones is 0.3, in the sweep 0.1"
+    ]
 
 
 @pytest.mark.parametrize("wrong", [{"row": ""}, {"column": 3}, {"matrix": None}])
