@@ -10,7 +10,15 @@ from orchestrator.parts.result import Result
 from orchestrator.spec.claim import several, verdicts
 
 # How a verdict says that what a claim compares does not match.
-TROUBLES = ("have no", "covers settings", "uneven", "averaged over a", "on one side", "is so")
+TROUBLES = (
+    "have no",
+    "covers settings",
+    "uneven",
+    "averaged over a",
+    "on one side",
+    "is so",
+    "that is meant",
+)
 
 
 def check_claims(sweep, plan, store):
