@@ -187,7 +187,7 @@ def _is_called(value: AxisValue, wanted: Any) -> bool:
 
 def _text(value: Any) -> str:
     """A value as people read it: tasks by their names, anything else as in a setting."""
-    tasks = value if isinstance(value, tuple) else (value,)
+    tasks = _as_tuple(value)
     if tasks and all(isinstance(task, Task) for task in tasks):
         return " + ".join(task.name for task in tasks)
     text = show(value)
@@ -216,7 +216,7 @@ def _full_text(value: Any) -> str:
     """The same with more to tell it apart by: all digits of a number, what a task is made of."""
     if isinstance(value, float):
         return repr(value)
-    tasks = value if isinstance(value, tuple) else (value,)
+    tasks = _as_tuple(value)
     if tasks and all(isinstance(task, Task) for task in tasks):
         return " + ".join(f"{_told(task)}={replace(task, label='').name}" for task in tasks)
     return show(value)
@@ -248,7 +248,7 @@ def longer_text(value: Any) -> str:
     """The same with what tasks say of their normalisation: `numbers (own)`. No name says it, for a
     name is part of the streams of random numbers.
     """
-    tasks = value if isinstance(value, tuple) else (value,)
+    tasks = _as_tuple(value)
     if tasks and all(isinstance(task, Task) for task in tasks):
         return " + ".join(map(_told, tasks))
     return _text(value)

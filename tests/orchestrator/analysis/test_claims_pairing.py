@@ -400,9 +400,9 @@ ALONG = (
 )
 
 
-def test_noise_shows_nothing_along_an_axis(store):
-    """Of twenty sweeps of noise with five seeds, a claim finds something in at most three (0.025
-    each).
+def found_along(store, value_of):
+    """In how many of twenty sweeps each kind of claim along an axis is reproduced; `value_of(cell,
+    noise)` is a cell's value, `noise` of mean 0 and deviation 1.
     """
     found = Counter()
     for sweep in range(20):
@@ -411,10 +411,18 @@ def test_noise_shows_nothing_along_an_axis(store):
             store,
             product(Drawn.grid(level=[0.0, 1.0, 2.0, 3.0]), seed=range(5)),
             ALONG,
-            lambda cell, drawn=drawn: drawn.gauss(0.0, 1.0) + 10.0 * cell.trial.seed,
+            lambda cell, drawn=drawn: value_of(cell, drawn.gauss(0.0, 1.0)),
         )
         for claim, verdict in zip(ALONG, decided, strict=True):
             found[type(claim).__name__] += verdict.verdict == "reproduced"
+    return found
+
+
+def test_noise_shows_nothing_along_an_axis(store):
+    """Of twenty sweeps of noise with five seeds, a claim finds something in at most three (0.025
+    each).
+    """
+    found = found_along(store, lambda cell, noise: noise + 10.0 * cell.trial.seed)
     assert max(found.values()) <= 3, found
 
 
@@ -422,17 +430,7 @@ def test_an_effect_along_an_axis_is_found(store):
     """Of twenty sweeps in which a level is worth three times what noise is, each claim finds it in
     all but one at most; nothing is called unchanged.
     """
-    found = Counter()
-    for sweep in range(20):
-        drawn = random.Random(sweep)
-        decided = given(
-            store,
-            product(Drawn.grid(level=[0.0, 1.0, 2.0, 3.0]), seed=range(5)),
-            ALONG,
-            lambda cell, drawn=drawn: 3.0 * cell.trial.method.level + drawn.gauss(0.0, 1.0),
-        )
-        for claim, verdict in zip(ALONG, decided, strict=True):
-            found[type(claim).__name__] += verdict.verdict == "reproduced"
+    found = found_along(store, lambda cell, noise: 3.0 * cell.trial.method.level + noise)
     assert found.pop("Unchanged") == 0
     assert min(found.values()) >= 19, found
 
