@@ -97,37 +97,123 @@ class Masked(nn.Module):
         return self.classifier(x.mean((2, 3)))
 
 
+class MaskedResidual(nn.Module):
+    """Their masked convolutions and plain batch norms in the layout of our `resnet8(width=4)` for
+    one channel. (Their own `BasicBlock` swaps two arguments and cannot be built.)
+    """
+
+    def __init__(self, layers):
+        super().__init__()
+        parts = {}
+
+        def conv(name, channels, width, kernel, stride):
+            made = layers.ElementWiseConv2d(
+                channels, width, kernel, stride, kernel // 2, bias=False, threshold_fn="binarizer"
+            )
+            put(made.weight, f"{name}.weight")
+            parts[name.replace(".", " ")] = made
+
+        def norm(name, width):
+            parts[name.replace(".", " ")] = fill(nn.BatchNorm2d(width), f"{name}.")
+
+        conv("stem.0", 1, 4, 3, 1)
+        norm("stem.1", 4)
+        before = 4
+        for stage in (1, 2, 3):
+            after, stride, block = 4 * 2 ** (stage - 1), 1 + (stage > 1), f"stage{stage}.0"
+            conv(f"{block}.conv1", before, after, 3, stride)
+            norm(f"{block}.bn1", after)
+            conv(f"{block}.conv2", after, after, 3, 1)
+            norm(f"{block}.bn2", after)
+            if stage > 1:
+                conv(f"{block}.shortcut.0", before, after, 1, stride)
+                norm(f"{block}.shortcut.1", after)
+            before = after
+        self.shared = nn.ModuleDict(parts)
+        self.classifier = fill(nn.Linear(before, CLASSES), "head.")
+
+    def forward(self, x):
+        of = {name.replace(" ", "."): part for name, part in self.shared.items()}
+        x = F.relu(of["stem.1"](of["stem.0"](x)))
+        for stage in (1, 2, 3):
+            block = f"stage{stage}.0"
+            y = F.relu(of[f"{block}.bn1"](of[f"{block}.conv1"](x)))
+            y = of[f"{block}.bn2"](of[f"{block}.conv2"](y))
+            if stage > 1:
+                x = of[f"{block}.shortcut.1"](of[f"{block}.shortcut.0"](x))
+            x = F.relu(y + x)
+        return self.classifier(x.mean((2, 3)))
+
+
+class MaskedHidden(nn.Module):
+    """Their masked convolution and masked linear layer in the layout of `support/hidden.py`."""
+
+    def __init__(self, layers):
+        super().__init__()
+        conv = layers.ElementWiseConv2d(1, 4, 3, 2, 1, threshold_fn="binarizer")
+        hidden = layers.ElementWiseLinear(64, 16, threshold_fn="binarizer")
+        for layer, name in ((conv, "stage1.0"), (hidden, "hidden.0")):
+            put(layer.weight, f"{name}.weight")
+            put(layer.bias, f"{name}.bias")
+        self.shared = nn.ModuleList([conv, hidden])
+        self.classifier = fill(nn.Linear(16, CLASSES), "head.")
+
+    def forward(self, x):
+        conv, hidden = self.shared
+        return self.classifier(F.relu(hidden(F.relu(conv(x)).flatten(1))))
+
+
+def forty_steps(net, *, train_bn=False):
+    """As their main.py trains: two optimisers in one, both of which step; batch norms in eval mode
+    and their gradients 0 without `train_bn`.
+    """
+    norms = [module for module in net.modules() if isinstance(module, nn.BatchNorm2d)]
+    masked = [module for module in net.modules() if hasattr(module, "mask_real")]
+    optimizers = [
+        torch.optim.Adam(net.shared.parameters(), lr=1e-3),
+        torch.optim.Adam(net.classifier.parameters(), lr=1e-3),
+    ]
+    losses = []
+    for step in range(40):
+        net.train()
+        for norm in norms:
+            norm.train(train_bn)
+        net.zero_grad()
+        loss = F.cross_entropy(net(images(f"step {step}", 8)), labels(step))
+        loss.backward()
+        if not train_bn:
+            for parameter in (p for norm in norms for p in norm.parameters()):
+                parameter.grad.fill_(0)
+        for optimizer in optimizers:
+            optimizer.step()
+        losses.append(float(loss.detach()))
+    return {
+        "losses": losses[::8],
+        "zeroed": [int((m.threshold_fn(m.mask_real) == 0).sum()) for m in masked],
+        "scores": [float(m.mask_real.detach().double().sum()) for m in masked],
+        "norms": [
+            [float(value.detach().double().sum()) for value in (n.weight, n.bias, n.running_var)]
+            for n in norms
+        ],
+        "logits": net.eval()(images("test", 8)).flatten().tolist(),
+    }
+
+
 def piggyback(folder):
     layers = imported(folder / "src/modnets/layers.py", "authors_layers")
     layers.Binarizer = straight(layers.Binarizer)
     layers.Ternarizer = straight(layers.Ternarizer)
-    found = {}
-    for kind, start in (
-        ("binarizer", "1s"),
-        ("ternarizer", "1s"),
-        ("binarizer", "weight_based_1s"),
-    ):
-        net = Masked(layers, kind, start)
-        scores = [conv.mask_real for conv in net.shared]
-        # The two optimisers of their main.py, in one call of which both step.
-        optimizers = [
-            torch.optim.Adam(scores, lr=1e-3),
-            torch.optim.Adam(net.classifier.parameters(), lr=1e-3),
-        ]
-        losses = []
-        for step in range(40):
-            net.zero_grad()
-            loss = F.cross_entropy(net(images(f"step {step}", 8)), labels(step))
-            loss.backward()
-            for optimizer in optimizers:
-                optimizer.step()
-            losses.append(float(loss))
-        found[f"{kind} {start}"] = {
-            "losses": losses[::8],
-            "zeroed": [int((conv.threshold_fn(conv.mask_real) == 0).sum()) for conv in net.shared],
-            "scores": [float(score.double().sum()) for score in scores],
-            "logits": net(images("test", 8)).flatten().tolist(),
-        }
+    found = {
+        f"{kind} {start}": forty_steps(Masked(layers, kind, start))
+        for kind, start in (
+            ("binarizer", "1s"),
+            ("ternarizer", "1s"),
+            ("binarizer", "weight_based_1s"),
+        )
+    }
+    found["batch norm frozen"] = forty_steps(MaskedResidual(layers))
+    found["batch norm trained"] = forty_steps(MaskedResidual(layers), train_bn=True)
+    found["linear layer"] = forty_steps(MaskedHidden(layers))
     return found
 
 
@@ -237,10 +323,15 @@ def nettailor(folder):
     sys.path.insert(0, str(folder))
     theirs = imported(folder / "models/student_resnet.py", "authors_student")
     theirs.NetTailor.load_pretrained = lambda self, backbone: None  # weights by formula instead
-    model = theirs.create_model("resnet18", CLASSES, max_skip=3)
+    return {name: tailored(theirs, name) for name in ("resnet18", "resnet34", "resnet50")}
+
+
+def tailored(theirs, name):
+    """Two steps of their student with proxies that bridge up to three blocks, and a pruning."""
+    model = theirs.create_model(name, CLASSES, max_skip=3)
     with torch.no_grad():
-        for name, value in model.state_dict().items():
-            put(value, our_name(name, model.num_layers))
+        for tensor, value in model.state_dict().items():
+            put(value, our_name(tensor, model.num_layers))
         for number, layer in enumerate(model.layers, start=1):
             layer.alphas_params.copy_(wave(f"scores into {number}", layer.alphas_params.shape))
     x, y = wave("images", (4, 3, 64, 64)), torch.arange(4)
@@ -265,9 +356,9 @@ def nettailor(folder):
             "complexity": float(complexity),
             "scores": [g for layer in model.layers for g in layer.alphas_params.grad.tolist()],
             "proxies": {
-                our_name(name, model.num_layers): float(p.grad.norm())
-                for name, p in model.named_parameters()
-                if "proxies" in name and "conv" in name
+                our_name(tensor, model.num_layers): float(p.grad.norm())
+                for tensor, p in model.named_parameters()
+                if "proxies" in tensor and "conv" in tensor
             },
         }
         if step == 1:
