@@ -232,7 +232,9 @@ class Greedy(Method):
 
 
 class KillsItsWorker(Method):
-    """Kills its own process as often as `times` says; with more than the retries it is lost."""
+    """Kills its own process as often as `times` says, once what it has printed is in the store
+    whose folder of logs is `logs`; with more than the retries it is lost.
+    """
 
     name = "kills_its_worker"
     uses = frozenset({"seed"})
@@ -240,13 +242,15 @@ class KillsItsWorker(Method):
 
     folder: str = axis("")
     times: int = axis(1)
-    nap: float = axis(0.0)
+    logs: str = axis("")
 
     def train(self, run: Run) -> None:
         note(self.folder, "try")
-        print("about to go")
-        time.sleep(self.nap)
+        line = f"about to go, {self.times} at most"
+        print(line)
         if len(list(Path(self.folder).glob("try-*"))) <= self.times:
+            logs = Path(self.logs)
+            wait_until(lambda: any(line in log.read_text() for log in logs.glob("*.txt")))
             os.kill(os.getpid(), signal.SIGKILL)
         run.log(total=1.0)
 

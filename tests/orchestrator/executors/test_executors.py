@@ -250,8 +250,9 @@ def test_ray_retries_a_lost_worker_and_one_whose_gpu_stops_working_and_then_says
     folders = {what: tmp_path / str(what) for what in ("count", "gpu", 1, 99)}
     for folder in folders.values():
         folder.mkdir()
+    logs = str(tmp_path / "store/logs")
     once, always = (
-        product(KillsItsWorker.grid(folder=str(folders[times]), times=times, nap=1.0), seed=0)
+        product(KillsItsWorker.grid(folder=str(folders[times]), times=times, logs=logs), seed=0)
         for times in (1, 99)
     )
     on_gpu = Faulty.grid(how="gpu", folder=str(folders["gpu"]))
@@ -264,7 +265,7 @@ def test_ray_retries_a_lost_worker_and_one_whose_gpu_stops_working_and_then_says
     assert (ends[on_gpu].kind, ends[once].kind, ends[always].kind) == ("failed", "done", "lost")
     assert [len(list(folder.iterdir())) for folder in folders.values()] == [2, 2, 2, 3]
     assert ends[always].reason.startswith("its worker went away 3 times: ")
-    assert store.log(always) == "about to go\n"
+    assert store.log(always) == "about to go, 99 at most\n"
     assert ends[on_gpu].reason == "AcceleratorError: CUDA error: device-side assert triggered"
     assert queue.unfit == {}
 
