@@ -1,4 +1,4 @@
-"""How strong must the auxiliary losses be, and what should their heads look like? (C2, C7)
+"""How strong must the auxiliary losses be, and what should their heads look like? (C1, C2)
 
 Compatible Features (Gygli et al. 2020) on CIFAR-10 (a JPEG re-encoding), the tasks of
 compatible_splits: weights of the losses over two orders of magnitude, and heads like the network's
@@ -73,7 +73,8 @@ sweep = Sweep(
             )
             for one in ("common", "rotation")
         ),
-        # A head of one linear layer pins as many directions as it has outputs, a deeper one more.
+        # A head of one linear layer pins as many directions as it has outputs; whether a deeper one
+        # pins more is asked.
         *(
             claims.Higher(
                 metric="compatibility_by_head",

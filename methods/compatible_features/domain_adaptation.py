@@ -5,8 +5,9 @@ Representations, AAAI 2021, arXiv:2004.03898, first application; Sun, Tzeng, Dar
 Unsupervised Domain Adaptation through Self-Supervision, 2019, arXiv:1909.11825, for one network
 shared by both domains.
 
-What it costs: a network for each domain, and one trained on the source only. The 216 trials of
-`sweeps/compatible_adaptation.py` took 21 minutes on two busy cores, 2026-11-21.
+What it costs: a network for each domain, and one trained on the source only. The 360 trials of
+`sweeps/compatible_adaptation.py` took 70 minutes, one after another on two busy AMD EPYC cores,
+2026-11-30.
 
 Departs from the paper: the procedure of the first could not be read and is our reconstruction; of
 the second only rotation is here. Re-estimated batch norm (Li et al. 2016, arXiv:1603.04779) is a

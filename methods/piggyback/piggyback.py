@@ -439,7 +439,7 @@ class Piggyback(Method):
         layer = max(steps, key=steps.__getitem__)
         if self.optimizer == "adam" and num_steps < 5 * steps[layer]:
             warnings.warn(
-                f"{task.name}: {num_steps} steps are few, a score of {layer} needs "
-                f"{steps[layer]:.0f} at least to cross the threshold",
+                f"{task.name}: {num_steps} steps are few, half of the scores of {layer} need "
+                f"{steps[layer]:.0f} or more to cross the threshold",
                 stacklevel=2,
             )

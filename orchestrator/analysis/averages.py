@@ -62,15 +62,14 @@ def mean_of_labels(values: Mapping[LoggedBy, float]) -> float:
 
 def by_place(trial: Trial, label: LoggedBy) -> LoggedBy:
     """A label with its task by the place from the last, `(("task", "#-1"),)`: the target of one
-    trial is what the target of another is, whatever the two are called.
+    trial is what the target of another is, whatever the two are called. Whatever a method calls the
+    label, its value is a task where it is called like one of the trial's own.
     """
     names = [task.name for task in trial.tasks]
-    placed = []
-    for axis, value in label:
-        # A `task` that is none of the trial's own has no place, and keeps its name.
-        is_task = axis == "task" and value in names
-        placed.append((axis, f"#{names.index(value) - len(names)}" if is_task else value))
-    return tuple(placed)
+    return tuple(
+        (axis, f"#{names.index(value) - len(names)}" if value in names else value)
+        for axis, value in label
+    )
 
 
 def are_shared(labels: Collection[frozenset[LoggedBy]]) -> bool:

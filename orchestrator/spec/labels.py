@@ -99,9 +99,11 @@ class Axes:
             texts = ", ".join(v.text for v in exact)
             raise LookupError(f"{in_words(wanted)} may be {len(exact)} values of {axis}: {texts}")
         for value in values.values():
-            unlike = _what_differs(wanted, value.value) if in_words(wanted) == value.text else []
+            # Without what `value.text` has besides, where several values are called alike.
+            name = _text(value.value)
+            unlike = _what_differs(wanted, value.value) if in_words(wanted) == name else []
             if unlike:
-                raise LookupError(f"{axis} is never this {value.text}: {'; '.join(unlike)}")
+                raise LookupError(f"{axis} is never this {name}: {'; '.join(unlike)}")
         asked = wanted if isinstance(wanted, str) else in_words(wanted)
         near = nearest(asked, [v.text for v in values.values()])
         raise LookupError(f"{axis} is never {in_words(wanted)}. {near}")

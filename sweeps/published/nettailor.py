@@ -2,8 +2,8 @@
 at the paper's size.
 
 Morgado and Vasconcelos (CVPR 2019): skip ranges of one, three and five blocks, or any number, each
-with as many blocks removed as the table's row has (the authors' scripts: seven for flowers, eleven
-for house numbers, SVHN). Wants below the data folder
+with as many blocks removed as the table's row has. (The authors' scripts take out seven for flowers
+and eleven for house numbers, SVHN, by default.) Wants below the data folder
 `weights/resnet34-b627a593.pth` of torchvision, `flowers` with `train/CLASS/` (the official training
 and validation parts) and `test/CLASS/`, and SVHN as torchvision reads it. House numbers are scaled
 to 224 pixels and not cropped: the authors' page says that cropping was taken out after publication,

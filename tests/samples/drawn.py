@@ -42,6 +42,13 @@ class DrawnOfTargets(DrawnOnTasks):
     metrics = (Metric("score", by=("task",), headline=True, of_targets=True), Metric("quality"))
 
 
+class DrawnOfCategories(DrawnOnTasks):
+    """The same, with tasks under a label that the method calls otherwise."""
+
+    name = "drawn_of_categories"
+    metrics = (Metric("score", by=("category",), headline=True), Metric("quality"))
+
+
 class DrawnAlike(Drawn):
     """The same, where the rate makes no difference."""
 
@@ -73,7 +80,8 @@ class Peaked(Graded):
 
 def given(store, cells, claims, score, outcome=lambda cell: "done", quality=None):
     """Verdicts on a sweep whose cells have the scores that a function gives: a number, a mapping by
-    task, or None for a cell that is still open. NaN is what a run leaves that logs NaN.
+    task (or what its method logs by), or None for a cell that is still open. NaN is what a run
+    leaves that logs NaN.
     """
     results = drawn_results(store, cells, score, outcome, quality, claims)
     return verdicts(results.plan.claims, results)
@@ -90,8 +98,9 @@ def drawn_results(
         value = score(cell)
         if value is None:
             continue
-        by_task = value if isinstance(value, dict) else {"": value}
-        metrics = [_entry("score", v, {"task": t} if t else {}) for t, v in by_task.items()]
+        by_label = value if isinstance(value, dict) else {"": value}
+        (label,) = cell.trial.method.metrics[0].by or ("task",)
+        metrics = [_entry("score", v, {label: one} if one else {}) for one, v in by_label.items()]
         if quality is not None:
             metrics.append(_entry("quality", quality(cell), {}))
         record = {"key": cell.trial.key, "outcome": outcome(cell), "metrics": metrics}

@@ -232,8 +232,8 @@ class Greedy(Method):
 
 
 class KillsItsWorker(Method):
-    """Kills its own process as often as `times` says, once what it has printed is in the store
-    whose folder of logs is `logs`; with more than the retries it is lost.
+    """Kills its own process as often as `times` says, each time once what it has printed is in the
+    store, whose folder of logs is `logs`; with more than the retries it is lost.
     """
 
     name = "kills_its_worker"
@@ -246,9 +246,10 @@ class KillsItsWorker(Method):
 
     def train(self, run: Run) -> None:
         note(self.folder, "try")
-        line = f"about to go, {self.times} at most"
+        num_tries = len(list(Path(self.folder).glob("try-*")))
+        line = f"about to go, try {num_tries} of {self.times}"
         print(line)
-        if len(list(Path(self.folder).glob("try-*"))) <= self.times:
+        if num_tries <= self.times:
             logs = Path(self.logs)
             wait_until(lambda: any(line in log.read_text() for log in logs.glob("*.txt")))
             os.kill(os.getpid(), signal.SIGKILL)

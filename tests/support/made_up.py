@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import random
 
+from methods.network_transplanting.transplanted_tasks import TransplantedTasks, pair
 from orchestrator import Results
 from orchestrator.parts.result import Result
 from orchestrator.spec.claim import several, verdicts
@@ -18,6 +19,7 @@ TROUBLES = (
     "on one side",
     "is so",
     "that is meant",
+    "no cell has",
 )
 
 
@@ -35,15 +37,27 @@ def check_claims(sweep, plan, store):
 
 
 def _drawn(trial, claims, store, drawn):
-    """A result with a number for every metric, by every label that a claim names."""
+    """A result with a number for every metric, by every label that it would have."""
     metrics = []
     for metric in trial.method.metrics:
-        values = [_named(label, claims) for label in metric.by]
-        for chosen in itertools.product(*values):
-            labels = dict(zip(metric.by, chosen, strict=True))
+        for labels in _labels(metric, trial, claims):
             metrics.append({"name": metric.name, "labels": labels, "value": drawn.random()})
     record = {"key": trial.key, "outcome": "done", "metrics": metrics, "matrices": [], "needs": {}}
     return Result(store, record)
+
+
+def _labels(metric, trial, claims):
+    """What a trial logs a metric by. Of categories it has its own guests; of other labels it is not
+    known here which a method logs, so they have the values that claims name, or any one.
+    """
+    guests = trial.tasks[2:]  # behind the background and the host
+    if "category" in metric.by and isinstance(trial.method, TransplantedTasks):
+        return [pair(task) for task in guests]
+    values = [
+        [task.name for task in guests] if label == "category" else _named(label, claims)
+        for label in metric.by
+    ]
+    return [dict(zip(metric.by, chosen, strict=True)) for chosen in itertools.product(*values)]
 
 
 def _named(label, claims):

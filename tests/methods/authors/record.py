@@ -192,7 +192,10 @@ def forty_steps(net, *, train_bn=False):
         "zeroed": [int((m.threshold_fn(m.mask_real) == 0).sum()) for m in masked],
         "scores": [float(m.mask_real.detach().double().sum()) for m in masked],
         "norms": [
-            [float(value.detach().double().sum()) for value in (n.weight, n.bias, n.running_var)]
+            [
+                float(value.detach().double().sum())
+                for value in (n.weight, n.bias, n.running_mean, n.running_var)
+            ]
             for n in norms
         ],
         "logits": net.eval()(images("test", 8)).flatten().tolist(),

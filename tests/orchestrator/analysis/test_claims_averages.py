@@ -8,6 +8,7 @@ import pytest
 from drawn import (
     Drawn,
     DrawnAlike,
+    DrawnOfCategories,
     DrawnOfTargets,
     DrawnOnce,
     DrawnOnTasks,
@@ -220,6 +221,22 @@ def test_a_side_that_stands_alone_has_the_same_labels_in_all_settings(store):
         "score is averaged over task=base, task=target against task=target, in other settings"
     ) in mixed.evidence
     assert (named.verdict, named.evidence[:10]) == ("reproduced", "mean 0.310")
+
+
+@pytest.mark.parametrize("method", [DrawnOnTasks, DrawnOfCategories])
+def test_a_level_over_several_tasks_is_one_whatever_the_label_is_called(store, method):
+    """The target of one trial is what the target of another is: their mean is a mean over tasks."""
+    tasks = [(BASE, TARGET), (BASE, OTHER)]
+    cells = product(method.grid(), tasks=tasks, seed=range(3))
+    level = claims.Within(metric="score", where={}, above=0.0)
+    (found,) = given(
+        store, cells, [level], lambda cell: {cell.trial.tasks[1].name: 0.2 + 0.01 * cell.trial.seed}
+    )
+    assert (found.verdict, found.evidence[:10]) == ("reproduced", "mean 0.210")
+    # The base is another place than the target.
+    other = {"target": "target", "other": "base"}
+    (found,) = given(store, cells, [level], lambda cell: {other[cell.trial.tasks[1].name]: 0.2})
+    assert "in other settings; name the one that is meant" in found.evidence
 
 
 def test_a_task_is_a_label_as_it_is(store):

@@ -265,7 +265,7 @@ def test_ray_retries_a_lost_worker_and_one_whose_gpu_stops_working_and_then_says
     assert (ends[on_gpu].kind, ends[once].kind, ends[always].kind) == ("failed", "done", "lost")
     assert [len(list(folder.iterdir())) for folder in folders.values()] == [2, 2, 2, 3]
     assert ends[always].reason.startswith("its worker went away 3 times: ")
-    assert store.log(always) == "about to go, 99 at most\n"
+    assert store.log(always) == "about to go, try 3 of 99\n"
     assert ends[on_gpu].reason == "AcceleratorError: CUDA error: device-side assert triggered"
     assert queue.unfit == {}
 
