@@ -58,7 +58,18 @@ class Images:
 
 def load(name: str) -> Images:
     """The data set called `name`. Raises DataError that says where it looked."""
-    return _load(name, data_root())
+    return _found(name, data_root())
+
+
+def _found(name: str, root: Path | None) -> Images:
+    """What this process has loaded already, as long as its decoded form is there: somebody may have
+    removed the cache meanwhile, and what is mapped does not tell where its masks lay.
+    """
+    images = _load(name, root)
+    if not images.folder.is_dir():
+        _load.cache_clear()
+        images = _load(name, root)
+    return images
 
 
 @lru_cache(maxsize=32)
@@ -78,7 +89,7 @@ def _decoded(name: str, root: Path | None) -> tuple[Path, dict[str, Any]]:
     stamp = stamp_of(name, root)
 
     def build(folder: Path) -> dict[str, Any]:
-        about = _build(name, root, folder, lambda objects: _load(objects, root))
+        about = _build(name, root, folder, lambda objects: _found(objects, root))
         return {**about, "name": name, "root": None if root is None else str(root)}
 
     return decoded(stamp, build)

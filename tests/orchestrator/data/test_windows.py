@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import numpy as np
 import pytest
 
@@ -93,3 +95,17 @@ def _any():
 def test_what_cannot_be_cut_is_told(make, message):
     with pytest.raises(DataError, match=message):
         make()
+
+
+def test_windows_are_cut_again_after_the_cache_was_removed(tmp_path, monkeypatch):
+    """By the process that has cut some: what it has mapped does not tell where the masks lay."""
+    monkeypatch.setenv("SPOLIA_CACHE", str(tmp_path / "cache"))
+    sources._load.cache_clear()  # what other tests have loaded lies elsewhere
+    first = sources.load(windows(SCENES, "foreground", size=6).data)
+    shutil.rmtree(tmp_path / "cache")
+    again = sources.load(windows(SCENES, "foreground", size=6).data)
+    assert again.record == first.record
+    assert again.folder.is_dir()
+    shutil.rmtree(tmp_path / "cache")
+    # Other windows of the same scenes, which are loaded already.
+    assert sources.load(windows(SCENES, "foreground", size=5).data).record.shape[1:] == (5, 5)
