@@ -102,7 +102,8 @@ METRICS = (
         by=("category",),
         optional=True,
         help="Slope of the line through the margins of test images, with the adapter against in "
-        "the category's own network; below 1 they are smaller, and a constant moves more images.",
+        "the category's own network: their correlation times the ratio of their spreads, so that "
+        "below 1 margins are smaller or agree less.",
     ),
     Metric(
         "margin_offset",
