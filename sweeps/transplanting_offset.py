@@ -59,8 +59,8 @@ sweep = Sweep(
     ),
     expect=180,
     claims=[
-        # Margins are smaller than the teacher's, or agree with them less, most of all where gradients
-        # agree least: a slope is a correlation times a ratio of spreads.
+        # Margins are smaller than the teacher's, or agree with them less, most of all where
+        # gradients agree least: a slope is a correlation times a ratio of spreads.
         *(
             claims.Within(metric="margin_slope", where=at(*place), below=0.9, paper="margins")
             for place in PLACES
