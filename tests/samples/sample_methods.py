@@ -247,8 +247,8 @@ class KillsItsWorker(Method):
     def train(self, run: Run) -> None:
         note(self.folder, "try")
         num_tries = len(list(Path(self.folder).glob("try-*")))
-        line = f"about to go, try {num_tries} of {self.times}"
-        print(line)
+        line = f"about to go, try {num_tries} of {self.times}\n"
+        print(line, end="")
         if num_tries <= self.times:
             logs = Path(self.logs)
             wait_until(lambda: any(line in log.read_text() for log in logs.glob("*.txt")))
