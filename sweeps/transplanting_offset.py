@@ -3,8 +3,8 @@ missing, or are margins too small; and do ten images without labels mend it? (T1
 
 Network Transplanting (Zhang, Yang, Yu, Wu 2018), on scikit-learn's digits: adapters of one and of
 three layers behind the first and the second stage. With the first, gradients do not agree well. An
-offset from ten images: so that the mean margin is the teacher's, or so that they fall on the sides
-on which the teacher puts them.
+offset from ten images, five of each label: so that the mean margin is the teacher's, or so that
+they fall on the sides on which the teacher puts them.
 """
 
 from typing import Any

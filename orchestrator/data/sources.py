@@ -17,7 +17,14 @@ from numpy.typing import NDArray
 
 from orchestrator.data.canvases import pasted_arrays
 from orchestrator.data.changes import changed_masks
-from orchestrator.data.decoded import built_again, decoded, folder_digest, mapped, write_arrays
+from orchestrator.data.decoded import (
+    ABOUT,
+    built_again,
+    decoded,
+    folder_digest,
+    mapped,
+    write_arrays,
+)
 from orchestrator.data.decoding import Summary, counted, decode_all
 from orchestrator.data.folders import FolderReader
 from orchestrator.data.parquet_files import ParquetReader
@@ -66,7 +73,8 @@ def _found(name: str, root: Path | None) -> Images:
     removed the cache meanwhile, and what is mapped does not tell where its masks lay.
     """
     images = _load(name, root)
-    if not images.folder.is_dir():
+    # This file is the last to come and the first to go.
+    if not (images.folder / ABOUT).is_file():
         _load.cache_clear()
         images = _load(name, root)
     return images

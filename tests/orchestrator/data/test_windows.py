@@ -109,3 +109,8 @@ def test_windows_are_cut_again_after_the_cache_was_removed(tmp_path, monkeypatch
     shutil.rmtree(tmp_path / "cache")
     # Other windows of the same scenes, which are loaded already.
     assert sources.load(windows(SCENES, "foreground", size=5).data).record.shape[1:] == (5, 5)
+    # A removal that was broken off: the folders are still there, without what they held.
+    for folder in (tmp_path / "cache" / "decoded").iterdir():
+        for file in [*folder.glob("*.npy"), folder / "about.json"]:
+            file.unlink()
+    assert sources.load(windows(SCENES, "foreground", size=4).data).record.shape[1:] == (4, 4)
