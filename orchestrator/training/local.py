@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -17,7 +19,7 @@ from orchestrator.training.run import Run
 
 def local_run(trial: Trial, *, device: str = "cpu", store: str | Path | None = None) -> Run:
     """A run of `trial` in this process: its needs are executed first, into `store` or a folder of
-    its own. Nothing of the trial itself has run yet.
+    its own, which goes away when the process ends. Nothing of the trial itself has run yet.
 
     Classes of a notebook will do as long as their results stay in a folder of their own: in a store
     they would be found by name, and a name of a notebook says nothing of what it was. So with
@@ -28,13 +30,19 @@ def local_run(trial: Trial, *, device: str = "cpu", store: str | Path | None = N
         >>> run.trial.method.train(run)  # doctest: +SKIP
         >>> run.metrics  # doctest: +SKIP
     """
-    # Not removed at the end: the run goes on reading the results of its needs from it.
-    opened = Store(store or tempfile.mkdtemp(prefix="spolia-local-"))
+    opened = Store(store or _folder_until_exit())
     resolved = resolve(trial, opened)
     if store is not None:
         _refuse_homeless(resolved)
     run_with_needs(resolved, opened, device=device)
     return Run(resolved, needs_of(resolved, opened), device=device)
+
+
+def _folder_until_exit() -> str:
+    """A new folder. It outlives its run, whose results are read from it when they are wanted."""
+    folder = tempfile.mkdtemp(prefix="spolia-local-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
 
 
 def _refuse_homeless(trial: Trial) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -56,6 +59,30 @@ def test_a_local_run_executes_needs_and_then_the_method_by_hand(tmp_path):
     run.trial.method.train(run)
     assert set(run.matrices) == {m.name for m in method.matrices}
     assert run.missing() == []
+
+
+@pytest.mark.process
+def test_a_local_run_leaves_no_folder_behind_its_process(tmp_path):
+    script = """
+import tempfile
+from pathlib import Path
+from methods.fine_tune import FineTune
+from methods.networks import resnet8
+from orchestrator import Trial, digits, local_run
+
+task = digits.classes(0, 1).images(limit=20)
+run = local_run(Trial(method=FineTune(epochs=1), network=resnet8(width=4), tasks=(task,), seed=0))
+print(len(list(Path(tempfile.gettempdir()).glob("spolia-local-*"))))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.split() == ["1"]
+    assert not list(tmp_path.glob("spolia-local-*"))
 
 
 def test_a_network_goes_on_from_the_task_before(tmp_path):
