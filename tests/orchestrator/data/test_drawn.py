@@ -65,6 +65,17 @@ def test_shares_of_a_seed_are_disjoint_and_cover_the_set(store):
         assert len(set.union(*taken)) == sum(map(len, taken)) == record().counts[0]
 
 
+@pytest.mark.parametrize("whole", [digits, digits.drawn()], ids=["fixed", "drawn"])
+def test_tasks_of_one_set_have_images_in_common_unless_they_are_shares_of_it(store, whole):
+    large = whole.images(limit=400).named("large")
+    small = whole.shifted("inverted").images(limit=100).named("small")
+    first, second = (rows(task) for task in resolved(store, large, small).tasks)
+    assert second < first
+    large, small = large.images(0, of=2, limit=400), small.images(1, of=2, limit=100)
+    first, second = (rows(task) for task in resolved(store, large, small).tasks)
+    assert not first & second
+
+
 def test_tasks_that_are_not_drawn_are_as_they_were(store):
     (zero,), (one,) = (resolved(store, digits.images(limit=50), seed=s).tasks for s in (0, 1))
     assert zero == one
