@@ -5,8 +5,8 @@ Gygli, Uijlings, Ferrari: Towards Reusable Network Components by Learning Compat
 Representations, AAAI 2021, arXiv:2004.03898, third application.
 
 What it costs: the networks of `rich` and `near`, a training on the target, and another from the
-usual start, which sets the bar; all starts share these. The 51 trials of
-`sweeps/compatible_transfer.py` took 12 minutes on two cores, 2026-11-21.
+usual start, which sets the bar; all starts share these. The 85 trials of
+`sweeps/compatible_transfer.py` took 18 minutes on one core of an AMD EPYC, 2026-11-30.
 
 Departs from the paper: its protocol could not be read and is our reconstruction. The new task takes
 the extractor of one network and the head of another; rows of the classifier are matched by the

@@ -11,7 +11,9 @@ from orchestrator.analysis.estimates import estimate
 from orchestrator.analysis.page.plots import Plot, lines_plot, words
 from orchestrator.analysis.plots import Line
 from orchestrator.analysis.results import Results
+from orchestrator.errors import InputError
 from orchestrator.spec.canonical import canonical_json, show
+from orchestrator.spec.method import Method
 from orchestrator.spec.trial import Trial
 
 KINDS = 40  # trials that differ in more than the seed, whose curves are read
@@ -59,9 +61,10 @@ def _plots(
 
 
 def _kind(trial: Trial) -> str:
-    """What a trial is but for its seed."""
-    without = ("seed", "needs")
-    return canonical_json({k: v for k, v in trial.identity.items() if k not in without})
+    """What a trial is but for its seed and what that draws: images, classes."""
+    json = trial.to_json()
+    tasks = [{**task, "seed": None} for task in json["tasks"]]
+    return canonical_json({**json, "tasks": tasks, "seed": None})
 
 
 def _points(results: Results, trials: Sequence[Trial]) -> dict[str, dict[int, list[float]]]:
@@ -97,15 +100,31 @@ def _names(trials: Sequence[Trial]) -> list[str]:
     told = [_told(trial) for trial in trials]
     methods = [trial.method.name for trial in trials]
     names = []
-    for own, method in zip(told, methods, strict=True):
+    for trial, own, method in zip(trials, told, methods, strict=True):
         alike = [one for one, other in zip(told, methods, strict=True) if other == method]
         differing = [name for name in own if len({one.get(name) for one in alike}) > 1]
+        others = [other.method for other in trials if other.method.name == method]
+        differing = [name for name in differing if not _is_blank(trial, name, others)]
         words = {name: f"{name.rpartition('.')[2]} {own[name]}" for name in differing}
         names.append(", ".join([*([method] if len(alike) < len(told) else []), *words.values()]))
     for i, name in enumerate(names):
         if names.count(name) > 1 or not name:
             names[i] = f"{name or methods[i]} ({i + 1})" if len(names) > 1 else methods[i]
     return names
+
+
+def _is_blank(trial: Trial, name: str, others: Iterable[Method]) -> bool:
+    """Whether a setting makes no difference in this trial, so that any of the others' values goes
+    back to its own: where networks are cut says nothing of one that is trained by itself.
+    """
+    if name not in trial.method.settings():  # the network, the tasks, a setting of an inner method
+        return False
+    values = [other.settings()[name] for other in others]
+    try:
+        changed = [trial.method.replace(**{name: value}) for value in values]
+        return all(trial.replace(method=method) == trial for method in changed)
+    except InputError:  # the settings do not go together, so this one matters
+        return False
 
 
 def _told(trial: Trial) -> dict[str, str]:

@@ -14,7 +14,18 @@ import pytest
 from paged import Paged
 from sample_methods import Count
 
-from orchestrator import Results, Store, Sweep, claims, load_sweep, make_plan, product, union
+from orchestrator import (
+    Results,
+    Store,
+    Sweep,
+    claims,
+    digits,
+    load_sweep,
+    make_plan,
+    product,
+    roles,
+    union,
+)
 from orchestrator.analysis.page import vega
 from orchestrator.analysis.page.matrices import MOST, TOTAL
 from orchestrator.analysis.page.model import page_model
@@ -167,6 +178,36 @@ def test_curves_of_trainings_are_means_over_seeds(store):
     assert (plot["title"], plot["names"]) == ("train/loss", ["split early", "split late"])
     means = plot["spec"]["datasets"]["means"]
     assert [row["x"] for row in means[:4]] == [1.0, 2.0, 3.0, 4.0]
+    assert means[0]["y"] == pytest.approx(1 - 0.911, abs=1e-5)
+
+
+class OfTasks(Paged):
+    """The split makes a difference with help only."""
+
+    name = "of_tasks"
+    uses = frozenset({"tasks", "seed"})
+    tasks = roles("task")
+
+    def canonical(self):
+        return self if self.helped else self.reset("split")
+
+
+@pytest.mark.parametrize(
+    "task",
+    [
+        digits.images(limit=50).drawn().named("images"),
+        digits.classes(0, 1, 2).images(limit=50).drawn(classes=True).named("classes"),
+    ],
+    ids=["images", "classes"],
+)
+def test_curves_on_drawn_images_are_means_over_seeds_and_name_what_matters(store, task):
+    grid = OfTasks.grid(split=["early", "late"], helped=[False, True])
+    results = results_of(store, product(grid, tasks=(task,), seed=range(3)))
+    (plot,) = page_model(results)["curves"]["plots"]
+    names = ["helped False", "split early, helped True", "split late, helped True"]
+    assert plot["names"] == names
+    means = plot["spec"]["datasets"]["means"]
+    assert len(means) == 3 * 4
     assert means[0]["y"] == pytest.approx(1 - 0.911, abs=1e-5)
 
 
