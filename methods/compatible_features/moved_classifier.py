@@ -5,7 +5,8 @@ Gygli, Uijlings, Ferrari: Towards Reusable Network Components by Learning Compat
 Representations, AAAI 2021, arXiv:2004.03898, second application.
 
 What it costs: the extractors, and one short training of a head on each; only the heads are kept.
-The 63 trials of `sweeps/compatible_architectures.py` took 16 minutes on two busy cores, 2026-11-21.
+The 105 trials of `sweeps/compatible_architectures.py` took 18 minutes on one core of an AMD EPYC,
+2026-11-30.
 
 Departs from the paper: its procedure could not be read and is our reconstruction. Extractors end
 with a projection to one feature shape (`methods.networks.projected`).
