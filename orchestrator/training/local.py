@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -41,8 +42,14 @@ def local_run(trial: Trial, *, device: str = "cpu", store: str | Path | None = N
 def _folder_until_exit() -> str:
     """A new folder. It outlives its run, whose results are read from it when they are wanted."""
     folder = tempfile.mkdtemp(prefix="spolia-local-")
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    atexit.register(_remove, folder, os.getpid())
     return folder
+
+
+def _remove(folder: str, maker: int) -> None:
+    # A process that was forked has its parent's hooks, and the parent still needs the folder.
+    if os.getpid() == maker:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _refuse_homeless(trial: Trial) -> None:

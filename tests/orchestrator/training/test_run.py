@@ -64,6 +64,8 @@ def test_a_local_run_executes_needs_and_then_the_method_by_hand(tmp_path):
 @pytest.mark.process
 def test_a_local_run_leaves_no_folder_behind_its_process(tmp_path):
     script = """
+import os
+import sys
 import tempfile
 from pathlib import Path
 from methods.fine_tune import FineTune
@@ -72,6 +74,9 @@ from orchestrator import Trial, digits, local_run
 
 task = digits.classes(0, 1).images(limit=20)
 run = local_run(Trial(method=FineTune(epochs=1), network=resnet8(width=4), tasks=(task,), seed=0))
+if not (child := os.fork()):
+    sys.exit()
+os.waitpid(child, 0)
 print(len(list(Path(tempfile.gettempdir()).glob("spolia-local-*"))))
 """
     done = subprocess.run(
