@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -98,19 +99,29 @@ def _names(trials: Sequence[Trial]) -> list[str]:
     settings in which those of one method differ; a number behind where that is not enough.
     """
     told = [_told(trial) for trial in trials]
-    methods = [trial.method.name for trial in trials]
+    methods = [trial.method for trial in trials]
+    num_methods = len({method.name for method in methods})
     names = []
-    for trial, own, method in zip(trials, told, methods, strict=True):
-        alike = [one for one, other in zip(told, methods, strict=True) if other == method]
-        differing = [name for name in own if len({one.get(name) for one in alike}) > 1]
-        others = [other.method for other in trials if other.method.name == method]
-        differing = [name for name in differing if not _is_blank(trial, name, others)]
-        words = {name: f"{name.rpartition('.')[2]} {own[name]}" for name in differing}
-        names.append(", ".join([*([method] if len(alike) < len(told) else []), *words.values()]))
-    for i, name in enumerate(names):
-        if names.count(name) > 1 or not name:
-            names[i] = f"{name or methods[i]} ({i + 1})" if len(names) > 1 else methods[i]
-    return names
+    for trial, own in zip(trials, told, strict=True):
+        name = trial.method.name
+        alike = [place for place, method in enumerate(methods) if method.name == name]
+        differing = _differing(own, [told[place] for place in alike])
+        words = [
+            f"{setting.rpartition('.')[2]} {own[setting]}"
+            for setting in differing
+            if not _is_blank(trial, setting, [methods[place] for place in alike])
+        ]
+        names.append(", ".join(words if num_methods == 1 else [name, *words]) or name)
+    numbers = Counter(names)
+    return [
+        f"{name} ({place})" if numbers[name] > 1 else name for place, name in enumerate(names, 1)
+    ]
+
+
+def _differing(own: Mapping[str, str], alike: Sequence[Mapping[str, str]]) -> list[str]:
+    """Of what may be said of a trial, what is not the same for all of its method."""
+    # Of an inner method that others lack, its name tells them apart, not each of its settings.
+    return [name for name in own if len({one[name] for one in alike if name in one}) > 1]
 
 
 def _is_blank(trial: Trial, name: str, others: Iterable[Method]) -> bool:

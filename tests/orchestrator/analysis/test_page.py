@@ -18,6 +18,7 @@ from orchestrator import (
     Results,
     Store,
     Sweep,
+    axis,
     claims,
     digits,
     load_sweep,
@@ -209,6 +210,23 @@ def test_curves_on_drawn_images_are_means_over_seeds_and_name_what_matters(store
     means = plot["spec"]["datasets"]["means"]
     assert len(means) == 3 * 4
     assert means[0]["y"] == pytest.approx(1 - 0.911, abs=1e-5)
+
+
+class Based(Paged):
+    """It says which of its settings train what it begins with, if anything does."""
+
+    name = "based"
+    base: Paged | None = axis(None)
+
+
+def test_a_line_names_an_inner_method_and_not_its_settings_where_others_have_none(store):
+    results = results_of(store, product(Based.grid(base=[None, Paged()]), seed=[0]))
+    (plot,) = page_model(results)["curves"]["plots"]
+    assert plot["names"] == ["base none", "base paged"]
+    bases = [Paged(width=2), Paged(width=3)]
+    results = results_of(store, product(Based.grid(base=[None, *bases]), seed=[0]))
+    (plot,) = page_model(results)["curves"]["plots"]
+    assert plot["names"] == ["base none", "base paged, width 2", "base paged, width 3"]
 
 
 def test_what_was_run_names_settings_code_and_definitions(store):
