@@ -19,6 +19,8 @@ PANELS = 36  # matrices in one picture; more cannot be read
 # other pictures.
 ENTRIES = 900
 
+NAMED = 3  # matrices of which the same is said in a line each
+
 
 @dataclass(frozen=True)
 class Panel:
@@ -101,13 +103,13 @@ def overview(results: Results, name: str | None = None) -> bytes | None:
 
 
 def unscored(results: Results, name: str | None = None) -> list[str]:
-    """A line for each group whose matrix (default: the headline one) has entries without a value:
-    how many, and why.
+    """Of which settings the matrix (default: the headline one) has entries without a value, how
+    many, and why: a line for each, or one for more than `NAMED` of which the same is to be said.
     """
     name = name or results.headline_matrix()
     if not name:
         return []
-    lines = []
+    headings: dict[str, list[str]] = {}  # by what is to be said
     shown = panels(results, name)
     num_called = Counter(panel.heading for panel in shown)
     for panel in shown:
@@ -120,8 +122,14 @@ def unscored(results: Results, name: str | None = None) -> list[str]:
             continue
         reasons = Counter(empty.values())
         counted = "; ".join(f"{why} ({count})" for why, count in reasons.most_common())
-        total = mean.values.size
-        lines.append(f"{heading}: {len(empty)} of {total} entries have no value: {counted}")
+        said = f"{len(empty)} of {mean.values.size} entries have no value: {counted}"
+        headings.setdefault(said, []).append(heading)
+    lines = []
+    for said, of in headings.items():
+        if len(of) > NAMED:
+            lines.append(f"{len(of)} matrices, in each {said}")
+        else:
+            lines += [f"{heading}: {said}" for heading in of]
     return lines
 
 

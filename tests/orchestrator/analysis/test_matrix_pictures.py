@@ -64,3 +64,17 @@ def test_entries_without_a_value_are_told_with_the_order_of_tasks_that_has_them(
         "accuracy · a + b",
         "accuracy · b + a",
     ]
+
+
+def test_the_same_of_many_matrices_is_told_once(store):
+    tasks = [digits.classes(i, i + 1).images(limit=20).named(f"t{i}") for i in range(5)]
+    grid = product(
+        SequentialFineTuning.grid(training=FineTune(epochs=0)),
+        network=resnet8(width=4),
+        tasks=[(tasks[0], other) for other in tasks[1:]] + [tuple(tasks[:3])],
+        seed=0,
+    )
+    assert sorted(unscored(results_of(store, grid))) == [
+        "4 matrices, in each 1 of 4 entries have no value: not measured (1)",
+        "accuracy · t0 + t1 + t2: 3 of 9 entries have no value: not measured (3)",
+    ]
