@@ -6,8 +6,8 @@ arXiv:1411.5908) for a learned 1x1 stitch; Li et al. (2016, arXiv:1603.04779) fo
 norm. Compatible features should need none of these; what each adds shows what they lack.
 
 What it costs: for each extractor with each foreign head two short trainings, of a stitch and of a
-head; none is kept. The 40 trials of `sweeps/compatible_diagnostics.py` took 17 minutes on two busy
-cores, 2026-11-21.
+head; none is kept. The 40 trials of `sweeps/compatible_diagnostics.py` took 8 minutes on one core
+of an AMD EPYC, 2026-11-30, without the networks that they join.
 
 Departs from the paper: the stitch is trained on the labels of the head's task, not on features, as
 in later work on stitching (Bansal et al. 2021).

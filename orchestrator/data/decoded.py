@@ -55,13 +55,26 @@ def decoded(stamp: Any, build: Callable[[Path], dict[str, Any]]) -> tuple[Path, 
     """
     target = folder_of(stamp)
     with told_as_data_error():
-        while not _hold(target):
+        while not (is_whole(target) and _hold(target)):
             home().mkdir(parents=True, exist_ok=True)
             with _locked(_lock_path(target.name)):
-                if not (target / ABOUT).exists():
+                if not is_whole(target):
                     _build(target, build)
                     _thin_out(but=target)
         return target, json.loads((target / ABOUT).read_text())
+
+
+def is_whole(folder: Path) -> bool:
+    """Whether all that was written of a set is there: whoever cleans up temporary files may have
+    removed some of them.
+    """
+    try:
+        about = json.loads((folder / ABOUT).read_text())
+    except FileNotFoundError:
+        return False
+    # A set that was decoded before they were noted has these, and masks that nobody tells of.
+    files = about.get("files", [f"{part}{rest}.npy" for part in PARTS for rest in ("", "_labels")])
+    return all((folder / name).is_file() for name in files)
 
 
 def built_again(build: Callable[[Path], _Answer]) -> _Answer:
@@ -158,7 +171,8 @@ def _build(target: Path, build: Callable[[Path], dict[str, Any]]) -> None:
     temporary = Path(tempfile.mkdtemp(dir=home(), prefix=f".{target.name}."))
     try:
         about = build(temporary)
-        (temporary / ABOUT).write_text(json.dumps({"format": FORMAT, **about}))
+        files = sorted(entry.name for entry in os.scandir(temporary))
+        (temporary / ABOUT).write_text(json.dumps({"format": FORMAT, "files": files, **about}))
         shutil.rmtree(target, ignore_errors=True)  # what is left of a generation that was removed
         os.replace(temporary, target)
     finally:

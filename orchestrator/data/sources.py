@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 from orchestrator.data.canvases import pasted_arrays
 from orchestrator.data.changes import changed_masks
 from orchestrator.data.decoded import (
-    ABOUT,
     built_again,
     decoded,
     folder_digest,
+    is_whole,
     mapped,
     write_arrays,
 )
@@ -73,8 +73,7 @@ def _found(name: str, root: Path | None) -> Images:
     removed the cache meanwhile, and what is mapped does not tell where its masks lay.
     """
     images = _load(name, root)
-    # This file is the last to come and the first to go.
-    if not (images.folder / ABOUT).is_file():
+    if not is_whole(images.folder):
         _load.cache_clear()
         images = _load(name, root)
     return images

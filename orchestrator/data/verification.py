@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 
 from orchestrator.data import sources
-from orchestrator.data.decoded import ABOUT, folder_digest, folder_of, home
+from orchestrator.data.decoded import ABOUT, folder_digest, folder_of, home, is_whole
 from orchestrator.data.readers import PARTS
 from orchestrator.data.root import data_root
 from orchestrator.errors import DataError, MissingDataError
@@ -65,7 +65,7 @@ def _recorded_images(record: DataRecord) -> Path | None:
 def _in_cache(record: DataRecord, content: str) -> Verdict:
     """The verdict on images that are as recorded; `content` is the digest of their decoded form."""
     used = folder_of(sources.stamp_of(record.name, data_root()))  # by trials, now
-    if not (used / ABOUT).exists() or folder_digest(used) == content:
+    if not is_whole(used) or folder_digest(used) == content:
         return Verdict("as recorded")
     return Verdict("altered in the cache", (f"remove {used}; it is decoded again when needed",))
 

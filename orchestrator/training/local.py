@@ -20,7 +20,8 @@ from orchestrator.training.run import Run
 
 def local_run(trial: Trial, *, device: str = "cpu", store: str | Path | None = None) -> Run:
     """A run of `trial` in this process: its needs are executed first, into `store` or a folder of
-    its own, which goes away when the process ends. Nothing of the trial itself has run yet.
+    its own, which goes away when the process ends normally. Nothing of the trial itself has run
+    yet.
 
     Classes of a notebook will do as long as their results stay in a folder of their own: in a store
     they would be found by name, and a name of a notebook says nothing of what it was. So with

@@ -12,7 +12,6 @@ from orchestrator.analysis.estimates import estimate
 from orchestrator.analysis.page.plots import Plot, lines_plot, words
 from orchestrator.analysis.plots import Line
 from orchestrator.analysis.results import Results
-from orchestrator.errors import InputError
 from orchestrator.spec.canonical import canonical_json, show
 from orchestrator.spec.method import Method
 from orchestrator.spec.trial import Trial
@@ -48,8 +47,12 @@ def _plots(
     points: Mapping[str, Mapping[str, Mapping[int, list[float]]]], first: Mapping[str, Trial]
 ) -> list[Plot]:
     found, total = [], 0
+    known: dict[tuple[str, ...], list[str]] = {}  # many curves are of the same trials
     for curve, by_kind in points.items():
-        names = _names([first[kind] for kind in by_kind])
+        kinds = tuple(by_kind)
+        if kinds not in known:
+            known[kinds] = _names([first[kind] for kind in kinds])
+        names = known[kinds]
         lines = []
         for name, by_epoch in zip(names, by_kind.values(), strict=True):
             lines.append(Line(name, list(_mean(by_epoch))))
@@ -63,9 +66,14 @@ def _plots(
 
 def _kind(trial: Trial) -> str:
     """What a trial is but for its seed and what that draws: images, classes."""
-    json = trial.to_json()
-    tasks = [{**task, "seed": None} for task in json["tasks"]]
-    return canonical_json({**json, "tasks": tasks, "seed": None})
+    without = ("seed", "needs", "tasks")
+    own = {name: value for name, value in trial.identity.items() if name not in without}
+    # The identity of a drawn task has the seed, and the classes that it draws.
+    tasks = [
+        {**task.to_json(), "seed": None} if task.drawing else task.identity()
+        for task in trial.tasks
+    ]
+    return canonical_json({**own, "tasks": tasks})
 
 
 def _points(results: Results, trials: Sequence[Trial]) -> dict[str, dict[int, list[float]]]:
@@ -130,11 +138,11 @@ def _is_blank(trial: Trial, name: str, others: Iterable[Method]) -> bool:
     """
     if name not in trial.method.settings():  # the network, the tasks, a setting of an inner method
         return False
-    values = [other.settings()[name] for other in others]
+    values = dict.fromkeys(other.settings()[name] for other in others)
     try:
         changed = [trial.method.replace(**{name: value}) for value in values]
         return all(trial.replace(method=method) == trial for method in changed)
-    except InputError:  # the settings do not go together, so this one matters
+    except Exception:  # the author's own code, asked for what no sweep may have: it matters there
         return False
 
 

@@ -212,6 +212,22 @@ def test_curves_on_drawn_images_are_means_over_seeds_and_name_what_matters(store
     assert means[0]["y"] == pytest.approx(1 - 0.911, abs=1e-5)
 
 
+class Particular(Paged):
+    """It has no answer to what no sweep asks it."""
+
+    name = "particular"
+
+    def canonical_for(self, trial):
+        assert self.split != "late" or self.helped
+        return self
+
+
+def test_a_setting_that_a_method_refuses_elsewhere_is_told(store):
+    grid = union(Particular.grid(split="early"), Particular.grid(split="late", helped=[True]))
+    (plot,) = page_model(results_of(store, product(grid, seed=[0])))["curves"]["plots"]
+    assert plot["names"] == ["split early, helped False", "split late, helped True"]
+
+
 class Based(Paged):
     """It says which of its settings train what it begins with, if anything does."""
 

@@ -109,8 +109,23 @@ def test_windows_are_cut_again_after_the_cache_was_removed(tmp_path, monkeypatch
     shutil.rmtree(tmp_path / "cache")
     # Other windows of the same scenes, which are loaded already.
     assert sources.load(windows(SCENES, "foreground", size=5).data).record.shape[1:] == (5, 5)
-    # A removal that was broken off: the folders are still there, without what they held.
-    for folder in (tmp_path / "cache" / "decoded").iterdir():
-        for file in [*folder.glob("*.npy"), folder / "about.json"]:
-            file.unlink()
-    assert sources.load(windows(SCENES, "foreground", size=4).data).record.shape[1:] == (4, 4)
+
+
+@pytest.mark.parametrize("is_another_process", [False, True])
+@pytest.mark.parametrize("gone", ["about.json", "train.npy", "train_masks.npy"])
+def test_a_set_of_which_a_file_was_removed_is_decoded_again(
+    tmp_path, monkeypatch, gone, is_another_process
+):
+    """As a program does that removes what nobody has read for long."""
+    monkeypatch.setenv("SPOLIA_CACHE", str(tmp_path / "cache"))
+    sources._load.cache_clear()
+    sources.load(windows(SCENES, "foreground", size=6).data)
+    for file in (tmp_path / "cache" / "decoded").glob(f"*/{gone}"):
+        file.unlink()
+    if is_another_process:
+        sources._load.cache_clear()
+    # The same windows, and others of the same scenes.
+    for size in (6, 4):
+        again = sources.load(windows(SCENES, "foreground", size=size).data)
+        assert again.record.shape[1:] == (size, size)
+        assert again.folder.joinpath("train.npy").is_file()
