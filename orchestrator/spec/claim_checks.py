@@ -7,6 +7,7 @@ from itertools import combinations
 
 from orchestrator.errors import SweepError, nearest
 from orchestrator.spec.claim import Claim, Entry, Labels, is_absent, several
+from orchestrator.spec.formatting import few_in_words
 from orchestrator.spec.labels import (
     Axes,
     AxisValue,
@@ -199,7 +200,11 @@ def _unlike_along(
         return
     for side, other in zip(sides, found, strict=True):
         if set(other) != set(found[0]):
-            values, others = (" or ".join(one.values()) for one in (found[0], other))
+            everywhere = set(other) & set(found[0])
+            values, others = (
+                " or ".join(few_in_words(one, everywhere, one.__getitem__))
+                for one in (found[0], other)
+            )
             first, second = labels_in_words(sides[0]), labels_in_words(side)
             yield (
                 f"{axis} is {values} at {first} and {others} at {second}; name it if that is meant"

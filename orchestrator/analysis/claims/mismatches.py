@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from orchestrator.analysis.averages import LoggedBy, are_shared, in_words
 from orchestrator.analysis.claims.places import Aligned, Place, Setting, trials_of
 from orchestrator.analysis.claims.sides import Measured, Side, first_of
+from orchestrator.spec.formatting import few_in_words
 
 SAME_TRIALS = "are the same trials"
 
@@ -62,7 +63,11 @@ def _axes_apart(aligned: Aligned) -> Iterator[str]:
         if axis == "seed" and axis in aligned.compared:
             yield "seeds are what the sides are paired by, so that they cannot be what is compared"
         elif any(set(side) != set(sides[0]) for side in sides):
-            listed = " against ".join(" or ".join(side.values()) or "none" for side in sides)
+            everywhere = set.intersection(*map(set, sides))
+            listed = " against ".join(
+                " or ".join(few_in_words(side, everywhere, side.__getitem__)) or "none"
+                for side in sides
+            )
             yield f"{axis} is not the same on all sides: {listed}; name it if that is meant"
 
 
@@ -161,9 +166,7 @@ def _other_labels(aligned: Aligned) -> Iterator[str]:
 
 
 def _labels_apart(many: Sequence[Sequence[Measured]], named: set[str]) -> str | None:
-    """In words, what several groups of cells have their values by, where that is not the same.
-    Where they are about other tasks, these are told by their place from the last.
-    """
+    """In words, what several groups of cells have their values by, where that is not the same."""
     groups = [_with_values(cells) for cells in many]
     if not all(groups):
         return None
@@ -172,8 +175,16 @@ def _labels_apart(many: Sequence[Sequence[Measured]], named: set[str]) -> str | 
     placed = [_labels_of(cells, named, by_place=True) for cells in groups]
     if are_shared(as_called) or are_shared(placed):
         return None
-    words = (in_words(sorted(one)) or "a single value" for one in dict.fromkeys(as_called))
-    return " against ".join(words)
+    distinct = list(dict.fromkeys(as_called))
+    everywhere = frozenset.intersection(*distinct)
+    words = [
+        ", ".join(
+            filter(None, few_in_words(sorted(one), everywhere, lambda label: in_words([label])))
+        )
+        or "a single value"
+        for one in distinct
+    ]
+    return " against ".join(few_in_words(words, (), str))
 
 
 def _with_values(cells: Sequence[Measured]) -> list[Measured]:

@@ -120,6 +120,16 @@ def test_a_mean_over_one_target_is_not_held_against_one_over_two(store):
     assert "averaged over task=target against task=other, task=target" in found.evidence
 
 
+def test_of_a_mean_over_many_labels_those_that_differ_are_told_first(store):
+    tasks = [digits.classes(i, i + 1).images(limit=20).named(f"t{i}") for i in range(8)]
+    long, short = tuple(tasks), tuple(tasks[:7])
+    cells = product(DrawnOnTasks.grid(), tasks=[long, short], seed=[0, 1])
+    claim = claims.Higher(metric="score", where={"tasks": long}, than={"tasks": short})
+    (found,) = given(store, cells, [claim], of_tasks)
+    told = "over task=t7, task=t1, task=t2, 4 more against task=t1, task=t2, task=t3, 3 more"
+    assert told in found.evidence
+
+
 @pytest.mark.parametrize("named_by", ["where", "than"])
 def test_a_label_that_one_side_names_is_not_held_against_a_mean(store, named_by):
     """Nor against the one label that the other side has."""

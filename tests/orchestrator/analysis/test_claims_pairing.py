@@ -107,6 +107,22 @@ def test_sides_that_cover_other_settings_are_not_compared(store):
     assert "rate is not the same on all sides: 1 or 2 against 1" in unfixed.evidence
 
 
+def test_of_many_values_those_that_differ_are_told_first(store):
+    rates = [float(i) for i in range(9)]
+    cells = product(
+        union(
+            Drawn.grid(level=[0.0], rate=rates[:8]), Drawn.grid(level=[1.0], rate=[*rates[:7], 8.0])
+        ),
+        seed=range(3),
+    )
+    told = (
+        "rate is 8 or 0 or 1 or 5 more at level=1.0 and 7 or 0 or 1 or 5 more at level=0.0; "
+        "name it if that is meant"
+    )
+    with pytest.raises(SweepError, match=told.replace(".", r"\.")):
+        given(store, cells, [HIGHER], clear)
+
+
 def test_a_side_that_is_averaged_over_other_settings_at_another_place_is_uneven(store):
     cells = product(
         union(Drawn.grid(level=[0.0, 1.0], rate=[1.0, 2.0]), Drawn.grid(level=[2.0], rate=[1.0])),
