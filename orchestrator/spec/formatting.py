@@ -1,5 +1,5 @@
-"""How things show themselves: small HTML tables in a notebook, escaped, numbers, lists. It needs nothing but the
-standard library, so that any room may use it.
+"""How things show themselves: small HTML tables in a notebook, escaped, numbers, lists. It needs
+nothing but the standard library, so that any room may use it.
 """
 
 from __future__ import annotations

@@ -64,10 +64,8 @@ def _axes_apart(aligned: Aligned) -> Iterator[str]:
             yield "seeds are what the sides are paired by, so that they cannot be what is compared"
         elif any(set(side) != set(sides[0]) for side in sides):
             everywhere = set.intersection(*map(set, sides))
-            listed = " against ".join(
-                " or ".join(few_in_words(side, everywhere, side.__getitem__)) or "none"
-                for side in sides
-            )
+            told = [few_in_words(side, everywhere, side.__getitem__) for side in sides]
+            listed = " against ".join(" or ".join(words) or "none" for words in told)
             yield f"{axis} is not the same on all sides: {listed}; name it if that is meant"
 
 
@@ -177,13 +175,11 @@ def _labels_apart(many: Sequence[Sequence[Measured]], named: set[str]) -> str | 
         return None
     distinct = list(dict.fromkeys(as_called))
     everywhere = frozenset.intersection(*distinct)
-    words = [
-        ", ".join(
-            filter(None, few_in_words(sorted(one), everywhere, lambda label: in_words([label])))
-        )
-        or "a single value"
-        for one in distinct
-    ]
+    words = []
+    for labels in distinct:
+        told = few_in_words(sorted(labels), everywhere, lambda label: in_words([label]))
+        # The label of a value that is logged by nothing has no words.
+        words.append(", ".join(filter(None, told)) or "a single value")
     return " against ".join(few_in_words(words, (), str))
 
 
