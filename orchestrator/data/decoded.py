@@ -70,7 +70,7 @@ def is_whole(folder: Path) -> bool:
     """
     try:
         about = json.loads((folder / ABOUT).read_text())
-    except FileNotFoundError:
+    except (FileNotFoundError, ValueError):  # gone, or cut short
         return False
     # A set that was decoded before they were noted has these, and masks that nobody tells of.
     files = about.get("files", [f"{part}{rest}.npy" for part in PARTS for rest in ("", "_labels")])
