@@ -175,3 +175,17 @@ def test_nothing_sticks_out_of_a_narrow_window(browser):
     drawing = "#answer .plot:not([hidden]) .drawing svg"
     until(lambda: browser.find_elements("css selector", drawing))
     assert browser.execute_script("return document.documentElement.scrollWidth") <= 400
+
+
+def test_a_long_label_does_not_lie_over_a_dense_matrix(browser):
+    """The style of large matrices, on a small one whose labels are made long."""
+    sticks_out = browser.execute_script(
+        """
+        const table = document.querySelector("table.matrix");
+        table.classList.add("dense");
+        const label = table.querySelector("tbody th");
+        label.textContent = "ingredients=common+identical+rotation/seed0/a";
+        return label.scrollWidth - label.clientWidth;
+        """
+    )
+    assert sticks_out <= 0
