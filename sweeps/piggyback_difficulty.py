@@ -1,7 +1,7 @@
 """Is more of a network masked out for tasks that its features fit less? (P8)
 
 Piggyback (Mallya, Davis, Lazebnik 2018): a network trained on Fashion-MNIST and thirteen tasks, so
-that a correlation over tasks has something to stand on; they are made of seven image sets, so it is
+that a correlation over tasks has something to stand on; they are made of six image sets, so it is
 about these tasks. How hard a task is, is what a classifier on the base's features alone gets wrong.
 """
 

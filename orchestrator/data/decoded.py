@@ -65,8 +65,8 @@ def decoded(stamp: Any, build: Callable[[Path], dict[str, Any]]) -> tuple[Path, 
 
 
 def is_whole(folder: Path) -> bool:
-    """Whether all that was written of a set is there: whoever cleans up temporary files may have
-    removed some of them.
+    """Whether all files that were written of a set are there, whatever is in them: whoever cleans
+    up temporary files may have removed some.
     """
     try:
         about = json.loads((folder / ABOUT).read_text())
@@ -172,7 +172,7 @@ def _build(target: Path, build: Callable[[Path], dict[str, Any]]) -> None:
     try:
         about = build(temporary)
         files = sorted(entry.name for entry in os.scandir(temporary))
-        (temporary / ABOUT).write_text(json.dumps({"format": FORMAT, "files": files, **about}))
+        (temporary / ABOUT).write_text(json.dumps({**about, "format": FORMAT, "files": files}))
         shutil.rmtree(target, ignore_errors=True)  # what is left of a generation that was removed
         os.replace(temporary, target)
     finally:

@@ -57,7 +57,8 @@ def _recorded_images(record: DataRecord) -> Path | None:
     for about in sorted(home().glob(f"*/{ABOUT}")):
         with contextlib.suppress(OSError, ValueError, LookupError, TypeError):
             decoded = json.loads(about.read_text())["record"]
-            if (decoded["name"], decoded["digest"]) == (record.name, record.digest):
+            is_it = (decoded["name"], decoded["digest"]) == (record.name, record.digest)
+            if is_it and is_whole(about.parent):
                 return about.parent
     return None
 
