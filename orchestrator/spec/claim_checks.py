@@ -7,7 +7,7 @@ from itertools import combinations
 
 from orchestrator.errors import SweepError, nearest
 from orchestrator.spec.claim import Claim, Entry, Labels, is_absent, several
-from orchestrator.spec.formatting import few_in_words
+from orchestrator.spec.few import few_in_words
 from orchestrator.spec.labels import (
     Axes,
     AxisValue,

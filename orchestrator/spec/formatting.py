@@ -1,18 +1,14 @@
-"""How things show themselves: small HTML tables in a notebook, escaped, numbers, lists. It needs
-nothing but the standard library, so that any room may use it.
+"""How things show themselves in a notebook: small HTML tables, escaped. It needs nothing but the
+standard library, so that any room may use it.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from html import escape
-from typing import TypeVar
 
 ROWS = 20  # of a table; more are counted
-ALL_SAID, SAID = 5, 3  # as many values are all named; of more the first
-
-_Value = TypeVar("_Value")
 
 
 def html_table(
@@ -39,19 +35,6 @@ def html_table(
 def number(value: float, digits: int = 3) -> str:
     """A number for a table; a dash for what is none."""
     return "–" if math.isnan(value) else f"{value:z.{digits}f}"
-
-
-def few_in_words(
-    values: Iterable[_Value], everywhere: Collection[_Value], words_of: Callable[[_Value], str]
-) -> list[str]:
-    """The words for each of some values; of many for the first, those before others that are not
-    `everywhere`, and how many more there are.
-    """
-    ordered = [*values]
-    if len(ordered) <= ALL_SAID:
-        return [words_of(value) for value in ordered]
-    ordered.sort(key=lambda value: value in everywhere)  # stable
-    return [*(words_of(value) for value in ordered[:SAID]), f"{len(ordered) - SAID} more"]
 
 
 def counted(count: int, noun: str) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from orchestrator.analysis.averages import LoggedBy, are_shared, in_words
 from orchestrator.analysis.claims.places import Aligned, Place, Setting, trials_of
 from orchestrator.analysis.claims.sides import Measured, Side, first_of
-from orchestrator.spec.formatting import few_in_words
+from orchestrator.spec.few import few_in_words
 
 SAME_TRIALS = "are the same trials"
 
